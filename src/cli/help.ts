@@ -1,0 +1,51 @@
+// Help texts, made from the same tables that the commands run by.
+import { type Command, exitCodes, type Flag } from "./command.ts";
+import { commonFlags } from "./flags.ts";
+import { alignColumns, type Style } from "./style.ts";
+
+/** `wg-cni --help`. */
+export function renderOverview(commands: readonly Command[], style: Style): string {
+  const rows = commands.map((command) => [
+    `  ${[command.name, command.operands ?? ""].join(" ").trim()}`,
+    command.summary,
+  ]);
+  return `${style.bold("wg-cni")} encrypts pod traffic between nodes with WireGuard, under any CNI.
+
+${style.bold("Usage")}  wg-cni COMMAND [flags]
+
+${style.bold("Commands")}
+${alignColumns(rows)}
+
+Every command takes --help and --json. As a CNI plugin, a runtime calls it with CNI_COMMAND set.
+
+${style.bold("Exit codes")}
+${alignColumns(exitCodes.map(([code, meaning]) => [`  ${code}`, meaning]))}
+`;
+}
+
+/** `wg-cni COMMAND --help`. */
+export function renderCommandHelp(command: Command, style: Style): string {
+  const usage = `wg-cni ${[command.name, command.operands ?? "", "[flags]"].filter((word) => word !== "").join(" ")}`;
+  const details = command.details === undefined ? "" : `\n${command.details}\n`;
+  const own = command.flags.length === 0 ? "" : `\n${style.bold("Flags")}\n${renderFlags(command.flags)}\n`;
+  return `${sentence(command.summary)}
+
+${style.bold("Usage")}  ${usage}
+${details}${own}
+${style.bold("Common flags")}
+${renderFlags(commonFlags)}
+`;
+}
+
+function renderFlags(flags: readonly Flag[]): string {
+  return alignColumns(
+    flags.map((flag) => {
+      const value = flag.value === undefined ? "" : ` ${flag.value}${flag.repeated ? " …" : ""}`;
+      return [`  --${flag.name}${value}`, flag.help];
+    }),
+  );
+}
+
+function sentence(summary: string): string {
+  return `${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`;
+}

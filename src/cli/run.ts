@@ -1,0 +1,104 @@
+// The command line: finds the command, runs it, turns what it says into text,
+// JSON or an error sentence, and says which exit code that is. Prints by the
+// functions it is given.
+import { suggest } from "../net/suggest.ts";
+import { type Command, type Context, findValue, UsageError } from "./command.ts";
+import { commands } from "./commands.ts";
+import { parseFlags } from "./flags.ts";
+import { renderCommandHelp, renderOverview } from "./help.ts";
+import { makeStyle, type Style } from "./style.ts";
+
+export interface Terminal {
+  readonly stdout: (text: string) => void;
+  readonly stderr: (text: string) => void;
+  /** True where standard output shows colours. */
+  readonly coloured: boolean;
+  readonly readStdin: (maxBytes: number) => Uint8Array | undefined;
+}
+
+const defaultStateDir = "/var/lib/wg-cni";
+
+/** Runs `wg-cni WORDS…`; returns the exit code. */
+export async function runCli(words: readonly string[], version: string, terminal: Terminal): Promise<number> {
+  const style = makeStyle(terminal.coloured);
+  const asJson = words.includes("--json");
+  try {
+    return await dispatch(words, version, terminal, style);
+  } catch (error) {
+    const usage = error instanceof UsageError || (error instanceof Error && error.name === "ParseError");
+    const message = error instanceof Error ? error.message : String(error);
+    if (asJson) terminal.stdout(`${JSON.stringify({ error: message })}\n`);
+    else terminal.stderr(`wg-cni: ${message}\n`);
+    return usage ? 2 : 1;
+  }
+}
+
+async function dispatch(
+  words: readonly string[],
+  version: string,
+  terminal: Terminal,
+  style: Style,
+): Promise<number> {
+  const first = words[0];
+  if (first === undefined || first === "help" || first === "--help" || first === "-h") {
+    terminal.stdout(renderOverview(commands, style));
+    return 0;
+  }
+  if (first === "--version") return dispatch(["version", ...words.slice(1)], version, terminal, style);
+  const { command, rest } = findCommand(words);
+  const given = parseFlags(command, rest);
+  if (given.switches.has("help")) {
+    terminal.stdout(renderCommandHelp(command, style));
+    return 0;
+  }
+  const context: Context = {
+    given,
+    stateDir: absolute(findValue(given, "state-dir") ?? defaultStateDir),
+    nowMs: Date.now(),
+    version,
+    readStdin: (maxBytes) => readInput(terminal, maxBytes),
+  };
+  const run = await command.load();
+  const output = run(context);
+  terminal.stdout(
+    given.switches.has("json") ? `${JSON.stringify(output.json, null, 2)}\n` : output.text(style),
+  );
+  return output.exitCode ?? 0;
+}
+
+/** The command whose one or two words come first. Throws UsageError with the nearest name. */
+function findCommand(words: readonly string[]): { command: Command; rest: readonly string[] } {
+  for (const count of [2, 1]) {
+    const name = words.slice(0, count).join(" ");
+    const command = commands.find((candidate) => candidate.name === name);
+    if (command !== undefined) return { command, rest: words.slice(count) };
+  }
+  const family = commands
+    .filter((candidate) => candidate.name.startsWith(`${words[0]} `))
+    .map(({ name }) => name);
+  if (family.length > 0)
+    throw new UsageError(`"wg-cni ${words[0]}" needs one more word: ${family.join(", ")}`);
+  const typed = words.slice(0, 2).join(" ");
+  const near =
+    suggest(
+      words[0] as string,
+      commands.map(({ name }) => name),
+    ) ??
+    suggest(
+      typed,
+      commands.map(({ name }) => name),
+    );
+  const hint = near === undefined ? 'see "wg-cni --help"' : `did you mean "${near}"?`;
+  throw new UsageError(`there is no command "${words[0]}"; ${hint}`);
+}
+
+function absolute(path: string): string {
+  return path.startsWith("/") ? path : `${process.cwd()}/${path}`;
+}
+
+function readInput(terminal: Terminal, maxBytes: number): string {
+  const bytes = terminal.readStdin(maxBytes);
+  if (bytes === undefined)
+    throw new UsageError(`standard input is larger than ${maxBytes / 1024 / 1024} MiB`);
+  return new TextDecoder().decode(bytes);
+}

@@ -1,0 +1,132 @@
+// The kernel's networking objects as plain values, as `ip` shows them: what is
+// observed, planned and applied is all written in these types. Interfaces are
+// referred to by name, because plans name devices that do not exist yet; only
+// netlink/ knows interface indexes. No behaviour here.
+import type { Family } from "./ip.ts";
+
+/** A network interface (struct ifinfomsg, IFLA_*). */
+export interface Link {
+  readonly index: number;
+  readonly name: string;
+  /** IFLA_INFO_KIND ("veth", "wireguard", "tun", …); "" for physical ones. */
+  readonly kind: string;
+  readonly mtu: number;
+  /** IFF_UP: administratively up. */
+  readonly up: boolean;
+  /** Link-layer address, lower case; "" where there is none. */
+  readonly mac: string;
+  /** IFLA_LINK: index of the other end of a veth, in the namespace `linkNetnsId` names. */
+  readonly linkIndex?: number;
+  readonly linkNetnsId?: number;
+}
+
+/** One address of an interface (struct ifaddrmsg, IFA_*). */
+export interface Address {
+  readonly dev: string;
+  readonly ip: string;
+  /** Length of the network the address is in, in bits. */
+  readonly length: number;
+  readonly scope: Scope;
+  /** IFA_F_NOPREFIXROUTE: no route to the network comes with the address. */
+  readonly noPrefixRoute: boolean;
+  /** IFA_F_NODAD: usable at once, without duplicate address detection (RFC 4862, 5.4). */
+  readonly noDad: boolean;
+}
+
+export type Scope = "global" | "site" | "link" | "host" | "nowhere";
+
+export type RouteType =
+  | "unicast"
+  | "local"
+  | "broadcast"
+  | "anycast"
+  | "multicast"
+  | "blackhole"
+  | "unreachable"
+  | "prohibit"
+  | "throw";
+
+/** Route metrics (RTAX_*); absent means "not set". */
+export interface RouteMetrics {
+  readonly mtu?: number;
+  readonly advmss?: number;
+}
+
+/** One route (struct rtmsg, RTA_*). Absent properties are absent in the kernel. */
+export interface Route {
+  readonly family: Family;
+  readonly table: number;
+  readonly type: RouteType;
+  /** Canonical prefix; the default route is "0.0.0.0/0" or "::/0". */
+  readonly dst: string;
+  readonly dev?: string;
+  readonly via?: string;
+  /** RTA_PREFSRC: preferred source address. */
+  readonly src?: string;
+  readonly scope: Scope;
+  /** RTPROT_*: who made the route (boot 3, kernel 2, static 4; ours in plan/names.ts). */
+  readonly protocol: number;
+  /** RTA_PRIORITY; the kernel shows 1024 for IPv6 routes made without one, absent for IPv4's 0. */
+  readonly priority?: number;
+  readonly metrics?: RouteMetrics;
+  /** RTNH_F_ONLINK: the gateway is taken as reachable without a route to it. */
+  readonly onlink?: boolean;
+}
+
+/** Masked firewall mark, as `fwmark MARK/MASK`. */
+export interface Mark {
+  readonly mark: number;
+  readonly mask: number;
+}
+
+/** One policy rule (struct fib_rule_hdr, FRA_*). */
+export interface Rule {
+  readonly family: Family;
+  readonly priority: number;
+  readonly action: "lookup" | "goto" | "nop" | "blackhole" | "unreachable" | "prohibit";
+  /** FIB_RULE_INVERT: `not`, over all the selectors together. */
+  readonly invert: boolean;
+  /** With "lookup". */
+  readonly table?: number;
+  /** With "goto": the priority of the rule to go on at. */
+  readonly target?: number;
+  readonly fwmark?: Mark;
+  readonly iif?: string;
+  readonly oif?: string;
+  readonly src?: string;
+  readonly dst?: string;
+  readonly protocol: number;
+}
+
+/** One entry of the neighbour table (struct ndmsg, NDA_*). */
+export interface Neighbour {
+  readonly dev: string;
+  readonly ip: string;
+  readonly mac: string;
+  readonly permanent: boolean;
+}
+
+/** A link to make. The veth's other end is made at once in the namespace of `netnsFd`, with its final name. */
+export type LinkAdd =
+  | { readonly name: string; readonly kind: "wireguard"; readonly mtu?: number }
+  | ({
+      readonly kind: "veth";
+      readonly up?: boolean;
+      readonly peer: VethEnd & { readonly netnsFd?: number };
+    } & VethEnd);
+
+export interface VethEnd {
+  readonly name: string;
+  readonly mtu?: number;
+  readonly mac?: string;
+  /** IN6_ADDR_GEN_MODE_NONE: no link-local IPv6 address of its own. */
+  readonly addrGenModeNone?: boolean;
+}
+
+/** What to change of a link; absent means "leave". */
+export interface LinkChange {
+  readonly up?: boolean;
+  readonly mtu?: number;
+  readonly mac?: string;
+  readonly addrGenModeNone?: boolean;
+}

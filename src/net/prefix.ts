@@ -1,0 +1,87 @@
+// CIDR prefixes as canonical text ("10.1.0.0/16": host bits cleared), with the
+// few set operations that routing needs. User-facing ranges and their
+// arithmetic belong to ipam/.
+import { ParseError } from "./error.ts";
+import { type Family, familyBits, familyOf, formatIp, ipBytes } from "./ip.ts";
+
+/** An address with the length of its network: "10.1.2.3/16" on an interface. */
+export interface InterfaceAddress {
+  readonly ip: string;
+  readonly length: number;
+}
+
+/** Splits "IP/LENGTH", host bits kept; canonical address. Throws ParseError. */
+export function parseInterfaceAddress(text: string): InterfaceAddress {
+  const slash = text.indexOf("/");
+  const lengthText = slash < 0 ? "" : text.slice(slash + 1);
+  if (!/^(0|[1-9][0-9]{0,2})$/.test(lengthText))
+    throw new ParseError(`"${text}" is not a CIDR (expected ADDRESS/LENGTH)`);
+  const bytes = ipBytes(text.slice(0, slash));
+  const length = Number(lengthText);
+  if (length > bytes.length * 8)
+    throw new ParseError(`"${text}" has a prefix length over ${bytes.length * 8}`);
+  return { ip: formatIp(bytes), length };
+}
+
+/** Canonical text of a CIDR, host bits cleared. Throws ParseError. */
+export function parsePrefix(text: string): string {
+  const { ip, length } = parseInterfaceAddress(text);
+  return formatPrefix(ipBytes(ip), length);
+}
+
+/** Canonical text of network bytes and a length in bits, host bits cleared. */
+export function formatPrefix(bytes: Uint8Array, length: number): string {
+  return `${formatIp(maskBytes(bytes, length))}/${length}`;
+}
+
+/** The /32 or /128 of one address. */
+export function hostPrefix(ip: string): string {
+  return `${ip}/${familyBits(familyOf(ip))}`;
+}
+
+/** The default route's destination. */
+export function defaultPrefix(family: Family): string {
+  return family === 4 ? "0.0.0.0/0" : "::/0";
+}
+
+/** Network bytes and length of a canonical prefix. Throws ParseError. */
+export function prefixBytes(prefix: string): { bytes: Uint8Array; length: number } {
+  const slash = prefix.indexOf("/");
+  if (slash < 0) throw new ParseError(`"${prefix}" is not a CIDR (expected ADDRESS/LENGTH)`);
+  return { bytes: ipBytes(prefix.slice(0, slash)), length: Number(prefix.slice(slash + 1)) };
+}
+
+/** True where every address of `inner` is in `outer`; families never mix. */
+export function prefixContains(outer: string, inner: string): boolean {
+  const a = prefixBytes(outer);
+  const b = prefixBytes(inner);
+  if (a.bytes.length !== b.bytes.length || b.length < a.length) return false;
+  const masked = maskBytes(b.bytes, a.length);
+  return a.bytes.every((byte, i) => byte === masked[i]);
+}
+
+/** True where the two share an address: of two prefixes one contains the other, or they are apart. */
+export function prefixesOverlap(a: string, b: string): boolean {
+  return prefixContains(a, b) || prefixContains(b, a);
+}
+
+/** Orders prefixes by family, network bytes, then length: a container stands before its parts. */
+export function comparePrefixes(a: string, b: string): number {
+  const x = prefixBytes(a);
+  const y = prefixBytes(b);
+  if (x.bytes.length !== y.bytes.length) return x.bytes.length - y.bytes.length;
+  for (let i = 0; i < x.bytes.length; i++) {
+    const difference = (x.bytes[i] as number) - (y.bytes[i] as number);
+    if (difference !== 0) return difference;
+  }
+  return x.length - y.length;
+}
+
+function maskBytes(bytes: Uint8Array, length: number): Uint8Array {
+  const masked = new Uint8Array(bytes.length);
+  for (let i = 0; i < bytes.length; i++) {
+    const bits = Math.min(8, Math.max(0, length - 8 * i));
+    masked[i] = (bytes[i] as number) & (0xff << (8 - bits));
+  }
+  return masked;
+}

@@ -1,0 +1,30 @@
+// The node record: all that other nodes must know of one node to send it
+// encrypted traffic. `node show` prints it, `peer import` reads it, the store
+// keeps one per peer. Parsing what came from outside is plan/record.ts.
+
+/** One of a node's two WireGuard devices. */
+export type Slot = "a" | "b";
+
+/**
+ * "active": route traffic here. "draining": works, but move to the other slot;
+ * its key is about to change. "withdrawn": do not use.
+ */
+export type SlotState = "active" | "draining" | "withdrawn";
+
+export interface SlotRecord {
+  readonly slot: Slot;
+  readonly publicKey: string;
+  /** UDP port the slot listens on, as peers reach it. */
+  readonly port: number;
+  readonly state: SlotState;
+}
+
+export interface NodeRecord {
+  readonly name: string;
+  /** Empty where the node cannot encrypt (yet): a keyless peer. */
+  readonly slots: readonly SlotRecord[];
+  /** Underlay addresses, best first. */
+  readonly endpoints: readonly string[];
+  readonly nodeIPs: readonly string[];
+  readonly podCIDRs: readonly string[];
+}

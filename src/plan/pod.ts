@@ -1,0 +1,169 @@
+// One pod: what ADD makes of it in either role, as steps. Standalone, we are
+// its main plugin and make everything; chained, another plugin made the pod and
+// we add what encryption needs. Pure.
+//
+//   pod netns                        node netns
+//   eth0  10.1.0.5/32, fd00::5/128 == wgc3f2a91b04d5e
+//         default via 169.254.1.1    10.1.0.5 dev wgc3f2a91b04d5e scope link
+//         default via fe80::1        throw 10.1.0.5 table 18099
+//
+// Nobody has the gateway's addresses: permanent neighbour entries on both sides
+// name the other end's MAC, so neither ARP nor proxy_arp is needed.
+import { type Family, familyOf } from "../net/ip.ts";
+import type { Address, Neighbour, Route } from "../net/objects.ts";
+import { defaultPrefix, hostPrefix } from "../net/prefix.ts";
+import { localRoute } from "./mesh.ts";
+import type { Settings } from "./settings.ts";
+import type { RouteStep, RtnlStep } from "./step.ts";
+
+const mainTable = 254;
+
+/** The pod's next hop; link-local, so it can never be anybody's pod or node address. */
+export const podGateway: Record<Family, string> = { 4: "169.254.1.1", 6: "fe80::1" };
+
+/** A route that the pod's owner asked for; `gw` is ignored, since every way out is through the node. */
+export interface PodRoute {
+  readonly dst: string;
+}
+
+export interface StandalonePod {
+  readonly ifname: string;
+  /** The node's end of the veth. */
+  readonly hostDev: string;
+  readonly hostMac: string;
+  readonly podMac: string;
+  /** At most one default route each family is made from these. */
+  readonly ips: readonly string[];
+  /** Bytes; absent leaves the kernel's default. */
+  readonly mtu?: number;
+  /** Beyond the default route, which every family with an address gets. */
+  readonly routes: readonly PodRoute[];
+}
+
+/**
+ * Names that follow from the attachment alone, so that a DEL after a crash
+ * finds what an ADD made. `digest` is at least 12 bytes of a hash of the
+ * container's ID and interface name.
+ */
+export function podNames(digest: Uint8Array): { hostDev: string; hostMac: string; podMac: string } {
+  const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0"));
+  const mac = (at: number) => ["02", ...hex.slice(at, at + 5)].join(":");
+  return { hostDev: `wgc${hex.slice(0, 6).join("")}`, hostMac: mac(1), podMac: mac(6) };
+}
+
+/** Makes the pair; the pod's end is born in the pod's namespace, open as `netnsFd`. */
+export function vethStep(pod: StandalonePod, netnsFd: number): RtnlStep {
+  const mtu = pod.mtu === undefined ? {} : { mtu: pod.mtu };
+  const peer = { name: pod.ifname, mac: pod.podMac, netnsFd, ...mtu };
+  return {
+    do: "addLink",
+    link: {
+      name: pod.hostDev,
+      kind: "veth",
+      mac: pod.hostMac,
+      up: true,
+      addrGenModeNone: true,
+      ...mtu,
+      peer,
+    },
+  };
+}
+
+/** What happens inside the pod, once its interface is there. */
+export function podSideSteps(pod: StandalonePod): RtnlStep[] {
+  const inPod = { netns: "pod" } as const;
+  return [
+    { do: "changeLink", dev: pod.ifname, change: { up: true }, ...inPod },
+    ...podAddresses(pod).map((address) => ({ do: "addAddress", address, ...inPod }) as const),
+    ...podNeighbours(pod).map((neighbour) => ({ do: "replaceNeighbour", neighbour, ...inPod }) as const),
+    ...podRoutes(pod).map((route) => ({ do: "addRoute", route, ...inPod }) as const),
+  ];
+}
+
+/** What the node needs to reach the pod. */
+export function hostSideSteps(pod: StandalonePod): RtnlStep[] {
+  return [
+    ...hostNeighbours(pod).map((neighbour) => ({ do: "replaceNeighbour", neighbour }) as const),
+    ...hostRoutes(pod).map((route) => ({ do: "replaceRoute", route }) as const),
+  ];
+}
+
+/** Keeps a pod's addresses out of the tunnel on its own node. */
+export function throwSteps(settings: Settings, ips: readonly string[]): RouteStep[] {
+  return ips.map((ip) => ({ do: "replaceRoute", route: localRoute(settings, hostPrefix(ip)) }));
+}
+
+export function podAddresses({ ifname, ips }: StandalonePod): Address[] {
+  return ips.map((ip) => ({
+    dev: ifname,
+    ip,
+    length: familyOf(ip) === 4 ? 32 : 128,
+    scope: "global",
+    noPrefixRoute: false,
+    noDad: true,
+  }));
+}
+
+export function podNeighbours(pod: StandalonePod): Neighbour[] {
+  return familiesOf(pod).map((family) => ({
+    dev: pod.ifname,
+    ip: podGateway[family],
+    mac: pod.hostMac,
+    permanent: true,
+  }));
+}
+
+export function hostNeighbours(pod: StandalonePod): Neighbour[] {
+  return pod.ips.map((ip) => ({ dev: pod.hostDev, ip, mac: pod.podMac, permanent: true }));
+}
+
+/** The pod's routes: the way to the gateway first, then everything through it. */
+export function podRoutes(pod: StandalonePod): Route[] {
+  return familiesOf(pod).flatMap((family) => {
+    const via = podGateway[family];
+    const asked = pod.routes.map((route) => route.dst).filter((dst) => familyOf(dst) === family);
+    const destinations = new Set([...asked, defaultPrefix(family)]);
+    return [
+      linkRoute(hostPrefix(via), pod.ifname),
+      ...[...destinations].map((dst) => ({ ...linkRoute(dst, pod.ifname), via, scope: "global" }) as const),
+    ];
+  });
+}
+
+export function hostRoutes(pod: StandalonePod): Route[] {
+  return pod.ips.map((ip) => linkRoute(hostPrefix(ip), pod.hostDev));
+}
+
+function linkRoute(dst: string, dev: string): Route {
+  const family = familyOf(dst);
+  const base = { family, table: mainTable, type: "unicast", dst, dev, protocol: 3 } as const;
+  return family === 4 ? { ...base, scope: "link" } : { ...base, scope: "global", priority: 1024 };
+}
+
+function familiesOf({ ips }: StandalonePod): Family[] {
+  return ([4, 6] as const).filter((family) => ips.some((ip) => familyOf(ip) === family));
+}
+
+/** A route of a chained pod whose MTU was lowered, and what it was before; null where none was set. */
+export interface LoweredRoute {
+  readonly family: Family;
+  readonly dst: string;
+  readonly priority?: number;
+  readonly mtuBefore: number | null;
+}
+
+/**
+ * Which of a chained pod's routes get the tunnel's MTU: those that lead off the
+ * node, which is what has a gateway or is a default route. Routes with a lower
+ * MTU already keep it.
+ */
+export function routesToLower(routes: readonly Route[], ifname: string, mtu: number): Route[] {
+  return routes.filter(
+    (route) =>
+      route.type === "unicast" &&
+      route.table === mainTable &&
+      route.dev === ifname &&
+      (route.via !== undefined || route.dst === defaultPrefix(route.family)) &&
+      (route.metrics?.mtu ?? Number.POSITIVE_INFINITY) > mtu,
+  );
+}

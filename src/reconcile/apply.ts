@@ -1,0 +1,166 @@
+// Carries out steps. Repeatable and interruptible: a step whose effect is there
+// already counts as done, and only this file knows which error says so.
+// Neighbouring rtnetlink steps travel to the kernel together.
+import { isAbsent, readText } from "../linux/file.ts";
+import type { Slot } from "../net/record.ts";
+import type { NetlinkError } from "../netlink/error.ts";
+import type { Batch, Rtnl } from "../netlink/rtnl.ts";
+import type { DeviceStep, RtnlStep, Step, SysctlStep } from "../plan/step.ts";
+import type { Kernel } from "./kernel.ts";
+
+/** What steps may need beyond the kernel; each is asked for only when a step needs it. */
+export interface ApplyContext {
+  /** Text of the private key of a slot. */
+  readonly privateKey?: (slot: Slot) => string;
+  /** Keeps a sysctl's value from before we changed it, durably. */
+  readonly saveSysctl?: (path: string, before: string) => void;
+  /** Starts a userspace WireGuard that makes the device. */
+  readonly startUserspace?: (dev: string) => void;
+}
+
+export interface Failure {
+  readonly step: Step;
+  readonly error: Error;
+}
+
+/**
+ * Applies the steps in order and goes on after a failure, since one bad peer
+ * must not keep the others from working. Returns the failures.
+ */
+export function applySteps(steps: readonly Step[], kernel: Kernel, context: ApplyContext = {}): Failure[] {
+  const failures: Failure[] = [];
+  for (const run of runsOf(steps))
+    failures.push(...(run.rtnl ? applyBatch(run.steps, kernel) : applyOne(run.step, kernel, context)));
+  return failures;
+}
+
+/** Applies the steps up to the first failure, which it throws. */
+export function applyAll(steps: readonly Step[], kernel: Kernel, context: ApplyContext = {}): void {
+  for (const { error } of applySteps(steps, kernel, context)) throw error;
+}
+
+type Run = { rtnl: true; steps: RtnlStep[] } | { rtnl: false; step: Exclude<Step, RtnlStep> };
+
+/** Splits steps where a batch must end: at another namespace, at a link whose index later steps need, at other kinds. */
+function runsOf(steps: readonly Step[]): Run[] {
+  const runs: Run[] = [];
+  let open: RtnlStep[] | undefined;
+  for (const step of steps) {
+    if (step.do === "configureDevice" || step.do === "startUserspace" || step.do === "writeSysctl") {
+      runs.push({ rtnl: false, step });
+      open = undefined;
+      continue;
+    }
+    if (open === undefined || open[0]?.netns !== step.netns) {
+      open = [];
+      runs.push({ rtnl: true, steps: open });
+    }
+    open.push(step);
+    if (step.do === "addLink") open = undefined;
+  }
+  return runs;
+}
+
+function applyBatch(steps: readonly RtnlStep[], kernel: Kernel): Failure[] {
+  const rtnl: Rtnl = steps[0]?.netns === "pod" ? kernel.pod : kernel.host;
+  const batch = rtnl.batch();
+  for (const step of steps) addToBatch(batch, step);
+  const failures: Failure[] = [];
+  batch.send().forEach((error, i) => {
+    const step = steps[i] as RtnlStep;
+    if (error !== undefined && !isAlreadySo(step, error)) failures.push({ step, error });
+  });
+  return failures;
+}
+
+function addToBatch(batch: Batch, step: RtnlStep): Batch {
+  switch (step.do) {
+    case "addLink":
+      return batch.addLink(step.link);
+    case "changeLink":
+      return batch.changeLink(step.dev, step.change);
+    case "deleteLink":
+      return batch.deleteLink(step.dev);
+    case "addAddress":
+      return batch.addAddress(step.address);
+    case "deleteAddress":
+      return batch.deleteAddress(step.address);
+    case "addRoute":
+      return batch.addRoute(step.route);
+    case "replaceRoute":
+      return batch.replaceRoute(step.route);
+    case "deleteRoute":
+      return batch.deleteRoute(step.route);
+    case "addRule":
+      return batch.addRule(step.rule);
+    case "deleteRule":
+      return batch.deleteRule(step.rule);
+    case "replaceNeighbour":
+      return batch.replaceNeighbour(step.neighbour);
+  }
+}
+
+/** The errors that mean "nothing left to do". A link that must be made must not be there: its name is somebody's. */
+function isAlreadySo(step: RtnlStep, { code }: NetlinkError): boolean {
+  switch (step.do) {
+    case "addAddress":
+    case "addRule":
+      return code === "EEXIST";
+    case "deleteLink":
+    case "deleteAddress":
+      return code === "ENODEV" || code === "EADDRNOTAVAIL";
+    case "deleteRoute":
+      return code === "ESRCH" || code === "ENODEV" || code === "ENOENT";
+    case "deleteRule":
+      return code === "ENOENT";
+    default:
+      return false;
+  }
+}
+
+function applyOne(step: Exclude<Step, RtnlStep>, kernel: Kernel, context: ApplyContext): Failure[] {
+  try {
+    switch (step.do) {
+      case "configureDevice":
+        configureDevice(step, kernel, context);
+        break;
+      case "startUserspace":
+        context.startUserspace?.(step.dev);
+        break;
+      case "writeSysctl":
+        writeSysctl(step, kernel, context);
+        break;
+    }
+    return [];
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    return [{ step, error }];
+  }
+}
+
+function configureDevice(
+  { dev, privateKeyOf, config }: DeviceStep,
+  kernel: Kernel,
+  context: ApplyContext,
+): void {
+  const privateKey = privateKeyOf === undefined ? undefined : context.privateKey?.(privateKeyOf);
+  const kind = kernel.host.findLink(dev)?.kind ?? "";
+  kernel.wireguard(kind).configure(dev, { ...config, ...(privateKey === undefined ? {} : { privateKey }) });
+}
+
+function writeSysctl({ path, value, saved }: SysctlStep, kernel: Kernel, context: ApplyContext): void {
+  const before = readSysctl(path);
+  if (before === undefined || before === value) return;
+  if (saved) context.saveSysctl?.(path, before);
+  kernel.writeSysctl(path, value);
+}
+
+/** A value below /proc/sys in this thread's network namespace, or undefined where the kernel has no such setting. */
+export function readSysctl(path: string): string | undefined {
+  try {
+    return readText(`/proc/sys/${path}`).trim();
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,64 @@
+// The connections to the kernel that one run needs, opened when first used: a
+// netlink socket in the node's namespace, perhaps one in a pod's, and a
+// WireGuard backend. Counts what was written, so that "a no-op writes nothing"
+// can be checked.
+import { writeFile } from "../linux/file.ts";
+import { Rtnl } from "../netlink/rtnl.ts";
+import type { WireGuard } from "../wireguard/backend.ts";
+
+/** How a backend is opened; passed in, so that a plain ADD does not load WireGuard code. */
+export type OpenWireGuard = (linkKind: string) => WireGuard;
+
+export class Kernel implements Disposable {
+  readonly host: Rtnl;
+  #pod: Rtnl | undefined;
+  #backends = new Map<string, WireGuard>();
+  #sysctlWrites = 0;
+
+  constructor(readonly openWireGuard: OpenWireGuard = refuseWireGuard) {
+    this.host = Rtnl.open();
+  }
+
+  /** Opens the pod's side; later steps marked "pod" go there. Throws SysError where there is no such namespace. */
+  enterPod(netns: string): Rtnl {
+    this.#pod?.[Symbol.dispose]();
+    this.#pod = Rtnl.open(netns);
+    return this.#pod;
+  }
+
+  get pod(): Rtnl {
+    if (this.#pod === undefined) throw new Error("no pod namespace was opened");
+    return this.#pod;
+  }
+
+  /** The backend for links of a kind: "wireguard" is the kernel's, a TUN link has a process behind it. */
+  wireguard(linkKind: string): WireGuard {
+    const known = this.#backends.get(linkKind);
+    if (known !== undefined) return known;
+    const opened = this.openWireGuard(linkKind);
+    this.#backends.set(linkKind, opened);
+    return opened;
+  }
+
+  /** Writes below /proc/sys in the node's namespace. Throws SysError. */
+  writeSysctl(path: string, value: string): void {
+    writeFile(`/proc/sys/${path}`, value);
+    this.#sysctlWrites++;
+  }
+
+  /** State-changing requests sent so far. */
+  get writes(): number {
+    const backends = [...this.#backends.values()].reduce((sum, backend) => sum + backend.writes, 0);
+    return this.host.writes + (this.#pod?.writes ?? 0) + backends + this.#sysctlWrites;
+  }
+
+  [Symbol.dispose](): void {
+    this.host[Symbol.dispose]();
+    this.#pod?.[Symbol.dispose]();
+    for (const backend of this.#backends.values()) backend[Symbol.dispose]();
+  }
+}
+
+function refuseWireGuard(): never {
+  throw new Error("this run has no WireGuard backend");
+}

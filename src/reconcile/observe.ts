@@ -1,0 +1,104 @@
+// Reads the mesh from the kernel, in the shape that plan/ compares. Only what
+// is ours: our two devices, our two tables, the rules that are ours or point at
+// our tables. Writes nothing.
+
+import { readText } from "../linux/file.ts";
+import type { Device } from "../net/device.ts";
+import type { Family } from "../net/ip.ts";
+import type { Link, Route, Rule } from "../net/objects.ts";
+import type { HostFacts } from "../plan/conflicts.ts";
+import {
+  type Mesh,
+  type MeshDevice,
+  type MeshLink,
+  type MeshPeer,
+  slots,
+  validMarkSysctl,
+} from "../plan/mesh.ts";
+import { type Settings, slotDevice } from "../plan/settings.ts";
+import { readSysctl } from "./apply.ts";
+import type { Kernel } from "./kernel.ts";
+
+const families: readonly Family[] = [4, 6];
+const ipv6RoutePriority = 1024;
+
+/** The mesh as the kernel has it now. */
+export function observeMesh(settings: Settings, kernel: Kernel): Mesh {
+  const links = meshLinks(settings, kernel);
+  return {
+    links: new Map(
+      links.map((link) => [link.name, { kind: link.kind, mtu: link.mtu, up: link.up }] as [string, MeshLink]),
+    ),
+    devices: new Map(links.flatMap((link) => observeDevice(link, kernel))),
+    addresses: links.flatMap(({ name }) =>
+      kernel.host.addresses(name).filter(({ scope }) => scope === "global"),
+    ),
+    routes: observeRoutes(settings, kernel),
+    rules: families.flatMap((family) => kernel.host.rules(family)).filter((rule) => isOurs(settings, rule)),
+    sysctls: observeSysctls(links),
+  };
+}
+
+/** Our devices that exist. */
+export function meshLinks(settings: Settings, kernel: Kernel): Link[] {
+  return slots.flatMap((slot) => kernel.host.findLink(slotDevice(settings, slot)) ?? []);
+}
+
+/** What `up` looks at before it takes anything. */
+export function observeHost(settings: Settings, kernel: Kernel): HostFacts {
+  return {
+    links: kernel.host.links(),
+    rules: families.flatMap((family) => kernel.host.rules(family)),
+    routes: observeRoutes(settings, kernel),
+    udpPorts: observeUdpPorts(),
+  };
+}
+
+function observeDevice({ name, kind }: Link, kernel: Kernel): [string, MeshDevice][] {
+  if (kind !== "wireguard" && kind !== "tun") return [];
+  const device = kernel.wireguard(kind).read(name);
+  return device === undefined ? [] : [[name, toMeshDevice(device)]];
+}
+
+function toMeshDevice(device: Device): MeshDevice {
+  const { publicKey, listenPort, fwmark } = device;
+  return {
+    ...(publicKey === undefined ? {} : { publicKey }),
+    listenPort,
+    fwmark,
+    peers: new Map(device.peers.map((peer) => [peer.publicKey, peer satisfies MeshPeer])),
+  };
+}
+
+function observeRoutes({ hostTable, podTable }: Settings, kernel: Kernel): Route[] {
+  return [hostTable, podTable].flatMap((table) =>
+    families.flatMap((family) => kernel.host.routes({ family, table }).map(normalizeRoute)),
+  );
+}
+
+/** The kernel shows refusing IPv6 routes on `lo`, which nobody asked for, and IPv6 metrics always. */
+function normalizeRoute(route: Route): Route {
+  if (route.type === "unicast") return route;
+  const { dev: _lo, ...refusing } = route;
+  return refusing.family === 6 ? { ...refusing, priority: refusing.priority ?? ipv6RoutePriority } : refusing;
+}
+
+function isOurs(settings: Settings, rule: Rule): boolean {
+  return (
+    rule.protocol === settings.routeProtocol ||
+    rule.table === settings.hostTable ||
+    rule.table === settings.podTable
+  );
+}
+
+function observeSysctls(links: readonly Link[]): Map<string, string> {
+  const paths = [validMarkSysctl, ...links.map(({ name }) => `net/ipv4/conf/${name}/rp_filter`)];
+  return new Map(paths.map((path) => [path, readSysctl(path) ?? ""]));
+}
+
+/** Local ports of all UDP sockets of this namespace (proc(5), /proc/net/udp: "sl local_address …", hex). */
+function observeUdpPorts(): Set<number> {
+  const tables = ["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"];
+  const ports = tables.flatMap((path) => [...readText(path).matchAll(/^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) /gm)]);
+  return new Set(ports.map((match) => Number.parseInt(match[1] as string, 16)));
+}

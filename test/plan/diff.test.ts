@@ -1,0 +1,166 @@
+import { describe, expect, test } from "bun:test";
+import type { Slot } from "../../src/net/record.ts";
+import { diffMesh } from "../../src/plan/diff.ts";
+import { emptyMesh, type Mesh } from "../../src/plan/mesh.ts";
+import { renderStep } from "../../src/plan/step.ts";
+import { applyToModel, printMesh } from "./model.ts";
+import { key, localRecord, makeRandom, pick, randomMesh } from "./random.ts";
+
+const publicKeys = { a: key(200), b: key(201) };
+const slotOf = new Map<string, Slot>([
+  ["wg-cni-a", "a"],
+  ["wg-cni-b", "b"],
+]);
+const options = { slotOf, nowMs: 1_000_000_000, keepRoamedEndpoints: false };
+const seeds = Array.from({ length: 400 }, (_, i) => i + 1);
+
+describe("properties of the diff", () => {
+  test("a mesh that is as desired needs nothing", () => {
+    for (const seed of seeds) {
+      const mesh = randomMesh(makeRandom(seed));
+      expect(diffMesh(mesh, mesh, options)).toEqual([]);
+    }
+  });
+
+  test("applying the diff reaches the desired mesh from any other, and then nothing is left", () => {
+    for (const seed of seeds) {
+      const random = makeRandom(seed);
+      const from = random() < 0.2 ? emptyMesh : randomMesh(random);
+      const to = random() < 0.1 ? emptyMesh : randomMesh(random);
+      const reached = applyToModel(from, diffMesh(to, from, options), publicKeys);
+      expect(wanted(reached, to), `seed ${seed}`).toEqual(printMesh(to));
+      expect(diffMesh(to, reached, options), `seed ${seed}`).toEqual([]);
+    }
+  });
+
+  test("a diff that was interrupted anywhere is finished by the next one", () => {
+    for (const seed of seeds) {
+      const random = makeRandom(seed);
+      const from = randomMesh(random);
+      const to = randomMesh(random);
+      const steps = diffMesh(to, from, options);
+      const half = applyToModel(from, steps.slice(0, Math.floor(random() * steps.length)), publicKeys);
+      const reached = applyToModel(half, diffMesh(to, half, options), publicKeys);
+      expect(wanted(reached, to), `seed ${seed}`).toEqual(printMesh(to));
+    }
+  });
+
+  test("no route leads into a tunnel whose device lacks the allowed IP, after any step", () => {
+    for (const seed of seeds.slice(0, 150)) {
+      const random = makeRandom(seed);
+      const from = randomMesh(random);
+      const to = randomMesh(random);
+      const steps = diffMesh(to, from, options);
+      for (let done = 0; done <= steps.length; done++) {
+        const mesh = applyToModel(from, steps.slice(0, done), publicKeys);
+        expect(blackHoles(mesh), `seed ${seed}, after ${done} steps`).toEqual([]);
+      }
+    }
+  });
+
+  test("an allowed IP belongs to one peer of a device", () => {
+    for (const seed of seeds) {
+      for (const [dev, device] of randomMesh(makeRandom(seed)).devices) {
+        const all = [...device.peers.values()].flatMap((peer) => peer.allowedIPs);
+        expect(new Set(all).size, `seed ${seed} ${dev}`).toBe(all.length);
+      }
+    }
+  });
+});
+
+/** Sysctls of the node outlive the devices; everything else must match. */
+function wanted(reached: Mesh, to: Mesh): string[] {
+  const links = new Set(to.links.keys());
+  const kept = [...reached.sysctls].filter(([path]) => to.sysctls.has(path) && links.size > 0);
+  return printMesh({ ...reached, sysctls: new Map(kept) });
+}
+
+function blackHoles(mesh: Mesh): string[] {
+  return mesh.routes
+    .filter((route) => route.type === "unicast")
+    .filter((route) => {
+      const device = mesh.devices.get(route.dev ?? "");
+      return ![...(device?.peers.values() ?? [])].some((peer) => peer.allowedIPs.includes(route.dst));
+    })
+    .map((route) => `${route.dst} dev ${route.dev}`);
+}
+
+describe("what a change costs", () => {
+  const random = makeRandom(7);
+  let base: Mesh = randomMesh(random);
+  while (base.devices.get("wg-cni-a")?.peers.size !== 3) base = randomMesh(random);
+  const device = base.devices.get("wg-cni-a") as NonNullable<ReturnType<typeof base.devices.get>>;
+  const [publicKey, peer] = pick(random, [...device.peers]);
+
+  function observedWith(change: Partial<typeof peer>): Mesh {
+    const peers = new Map(device.peers).set(publicKey, { ...peer, ...change });
+    return { ...base, devices: new Map(base.devices).set("wg-cni-a", { ...device, peers }) };
+  }
+  const commands = (observed: Mesh, extra = {}) =>
+    diffMesh(base, observed, { ...options, ...extra }).flatMap(renderStep);
+
+  test("a changed keepalive reaches the peer that is there, and only it", () => {
+    const before = peer.keepaliveSeconds === 0 ? 25 : 0;
+    const now = peer.keepaliveSeconds === 0 ? "off" : String(peer.keepaliveSeconds);
+    expect(commands(observedWith({ keepaliveSeconds: before }))).toEqual([
+      `wg set wg-cni-a peer ${publicKey} persistent-keepalive ${now}`,
+    ]);
+  });
+
+  test("a preshared key that nobody asked for is removed", () => {
+    const steps = diffMesh(base, observedWith({ hasPresharedKey: true }), options);
+    expect(steps).toEqual([
+      {
+        do: "configureDevice",
+        dev: "wg-cni-a",
+        config: { peers: [{ publicKey, presharedKey: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" }] },
+      },
+    ]);
+  });
+
+  test("a roamed endpoint is kept while its handshake is fresh, pinned again when stale or when something else was asked for", () => {
+    const roamed = { endpoint: { ip: "198.51.100.9", port: 4000 } };
+    const fresh = observedWith({ ...roamed, lastHandshakeMs: options.nowMs - 60_000 });
+    const stale = observedWith({ ...roamed, lastHandshakeMs: options.nowMs - 181_000 });
+    expect(commands(fresh, { keepRoamedEndpoints: true })).toEqual([]);
+    const { ip, port } = peer.endpoint as NonNullable<typeof peer.endpoint>;
+    const pinned = [
+      `wg set wg-cni-a peer ${publicKey} endpoint ${ip.includes(":") ? `[${ip}]` : ip}:${port}`,
+    ];
+    expect(commands(stale, { keepRoamedEndpoints: true })).toEqual(pinned);
+    expect(commands(fresh)).toEqual(pinned);
+  });
+
+  test("an allowed IP too many leaves by the sink, without touching the others", () => {
+    const lines = commands(observedWith({ allowedIPs: [...peer.allowedIPs, "10.99.0.0/24"] }));
+    expect(lines).toHaveLength(2);
+    expect(lines[0]).toEndWith("allowed-ips +10.99.0.0/24");
+    expect(lines[1]).toEndWith("remove");
+    expect(lines.join()).not.toContain(publicKey);
+  });
+
+  test("foreign routes in our tables go, doubled rules go, and nothing else", () => {
+    const stray = {
+      family: 4,
+      table: 18099,
+      type: "unicast",
+      dst: "10.77.0.0/16",
+      dev: "eth0",
+      scope: "link",
+      protocol: 4,
+    } as const;
+    const rule = base.rules[0] as NonNullable<(typeof base.rules)[0]>;
+    const lines = commands({ ...base, routes: [...base.routes, stray], rules: [...base.rules, rule] });
+    expect(lines).toEqual([
+      `ip rule delete priority ${rule.priority} fwmark 0x100000/0x100000 goto 100 protocol 118`,
+      "ip route delete 10.77.0.0/16 dev eth0 table 18099 proto 4 scope link",
+    ]);
+  });
+});
+
+test("steps print no private key and the node's name occurs in no step", () => {
+  const steps = diffMesh(randomMesh(makeRandom(3)), emptyMesh, options);
+  const text = steps.flatMap(renderStep).join("\n");
+  expect(text).toContain("private-key <(key of slot a)");
+  expect(text).not.toContain(localRecord.name);
+});
