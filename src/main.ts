@@ -1,1 +1,61 @@
-console.log("hello", process.argv.slice(2).join(","), process.env.FOO ?? "-");
+// The one executable: a CNI plugin where a runtime calls it (CNI_COMMAND is
+// set), a command line otherwise. The only place that prints and exits. What
+// each role needs is loaded for that role only: start-up is paid at every ADD.
+import { readFd, writeFd } from "./linux/file.ts";
+import { findNetnsIdentity, ownNetns } from "./linux/netns.ts";
+import { exitProcess } from "./linux/syscall.ts";
+
+/** Put in by the build. */
+declare const WG_CNI_VERSION: string;
+
+const stdin = 0;
+const stdout = 1;
+const stderr = 2;
+const encoder = new TextEncoder();
+const print = (fd: number) => (text: string) => writeFd(fd, encoder.encode(text));
+const readStdin = (maxBytes: number) => readFd(stdin, maxBytes, "standard input");
+
+exitProcess(await main());
+
+async function main(): Promise<number> {
+  const command = process.env["CNI_COMMAND"];
+  if (command === undefined) return runAsCli();
+  if (command === "") return printAbout();
+  return runAsPlugin();
+}
+
+async function runAsPlugin(): Promise<number> {
+  const { runCni } = await import("./cni/main.ts");
+  return runCni({ env: process.env, readStdin, stdout: print(stdout), stderr: print(stderr), isOwnNetns });
+}
+
+async function runAsCli(): Promise<number> {
+  const { runCli } = await import("./cli/run.ts");
+  const { NO_COLOR, TERM } = process.env;
+  const { isatty } = await import("./linux/terminal.ts");
+  const coloured = isatty(stdout) && (NO_COLOR ?? "") === "" && TERM !== "dumb";
+  return runCli(process.argv.slice(2), WG_CNI_VERSION, {
+    stdout: print(stdout),
+    stderr: print(stderr),
+    coloured,
+    readStdin,
+  });
+}
+
+/** As the reference library answers a call by hand. */
+async function printAbout(): Promise<number> {
+  const { supportedVersions } = await import("./cni/version.ts");
+  print(stderr)(
+    `CNI plugin wg-cni v${WG_CNI_VERSION}\nCNI protocol versions supported: ${supportedVersions.join(", ")}\n`,
+  );
+  return 0;
+}
+
+/** True where `path` is the network namespace that this process runs in. */
+function isOwnNetns(path: string): boolean {
+  try {
+    return findNetnsIdentity(path) === findNetnsIdentity(ownNetns);
+  } catch {
+    return false;
+  }
+}

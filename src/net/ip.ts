@@ -38,6 +38,22 @@ export function formatIp(bytes: Uint8Array): string {
   throw new ParseError(`an IP address has 4 or 16 bytes, not ${bytes.length}`);
 }
 
+/**
+ * The value of one to three decimal digits; undefined for all else. Leading zeros
+ * are refused: some parsers read them as octal (RFC 6943, 3.1.1). A loop, because
+ * the first regular expression of a process costs it 0.06 ms.
+ */
+export function findDecimal(text: string): number | undefined {
+  if (text === "" || text.length > 3 || (text.length > 1 && text.startsWith("0"))) return undefined;
+  let value = 0;
+  for (let i = 0; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 0x30;
+    if (digit < 0 || digit > 9) return undefined;
+    value = value * 10 + digit;
+  }
+  return value;
+}
+
 function findIpBytes(text: string): Uint8Array | undefined {
   return text.includes(":") ? findIpv6Bytes(text) : findIpv4Bytes(text);
 }
@@ -47,10 +63,9 @@ function findIpv4Bytes(text: string): Uint8Array | undefined {
   if (parts.length !== 4) return undefined;
   const bytes = new Uint8Array(4);
   for (let i = 0; i < 4; i++) {
-    const part = parts[i] as string;
-    // Leading zeros are refused: some parsers read them as octal (RFC 6943, 3.1.1).
-    if (!/^(0|[1-9][0-9]{0,2})$/.test(part) || Number(part) > 255) return undefined;
-    bytes[i] = Number(part);
+    const value = findDecimal(parts[i] as string);
+    if (value === undefined || value > 255) return undefined;
+    bytes[i] = value;
   }
   return bytes;
 }
@@ -82,12 +97,26 @@ function findGroups(text: string, mayEndInIpv4: boolean): number[] | undefined {
       if (v4 === undefined) return undefined;
       bytes.push(...v4);
     } else {
-      if (!/^[0-9a-fA-F]{1,4}$/.test(group)) return undefined;
-      const value = Number.parseInt(group, 16);
+      const value = findGroup(group);
+      if (value === undefined) return undefined;
       bytes.push(value >> 8, value & 0xff);
     }
   }
   return bytes;
+}
+
+/** The value of one to four hexadecimal digits; undefined for all else. */
+function findGroup(text: string): number | undefined {
+  if (text === "" || text.length > 4) return undefined;
+  let value = 0;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    const lower = c | 0x20;
+    const digit = c >= 0x30 && c <= 0x39 ? c - 0x30 : lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
+    if (digit < 0) return undefined;
+    value = value * 16 + digit;
+  }
+  return value;
 }
 
 /** RFC 5952: lower case, the first longest run of two or more zero groups as "::". */

@@ -2,7 +2,7 @@
 // few set operations that routing needs. User-facing ranges and their
 // arithmetic belong to ipam/.
 import { ParseError } from "./error.ts";
-import { type Family, familyBits, familyOf, formatIp, ipBytes } from "./ip.ts";
+import { type Family, familyBits, familyOf, findDecimal, formatIp, ipBytes } from "./ip.ts";
 
 /** An address with the length of its network: "10.1.2.3/16" on an interface. */
 export interface InterfaceAddress {
@@ -13,11 +13,9 @@ export interface InterfaceAddress {
 /** Splits "IP/LENGTH", host bits kept; canonical address. Throws ParseError. */
 export function parseInterfaceAddress(text: string): InterfaceAddress {
   const slash = text.indexOf("/");
-  const lengthText = slash < 0 ? "" : text.slice(slash + 1);
-  if (!/^(0|[1-9][0-9]{0,2})$/.test(lengthText))
-    throw new ParseError(`"${text}" is not a CIDR (expected ADDRESS/LENGTH)`);
+  const length = slash < 0 ? undefined : findDecimal(text.slice(slash + 1));
+  if (length === undefined) throw new ParseError(`"${text}" is not a CIDR (expected ADDRESS/LENGTH)`);
   const bytes = ipBytes(text.slice(0, slash));
-  const length = Number(lengthText);
   if (length > bytes.length * 8)
     throw new ParseError(`"${text}" has a prefix length over ${bytes.length * 8}`);
   return { ip: formatIp(bytes), length };

@@ -145,12 +145,12 @@ function familiesOf({ ips }: StandalonePod): Family[] {
 }
 
 /** A route of a chained pod whose MTU was lowered, and what it was before; null where none was set. */
-export interface LoweredRoute {
+export type LoweredRoute = {
   readonly family: Family;
   readonly dst: string;
   readonly priority?: number;
   readonly mtuBefore: number | null;
-}
+};
 
 /**
  * Which of a chained pod's routes get the tunnel's MTU: those that lead off the

@@ -33,6 +33,8 @@ export interface Settings {
   /** Seconds between keepalives to every peer; 0 is off. */
   readonly persistentKeepalive: number;
   readonly backend: BackendChoice;
+  /** Path of the key that seals private keys at rest. */
+  readonly sealKeyFile: string;
 }
 
 interface Setting<T> {
@@ -118,6 +120,16 @@ export const settingTable: SettingTable = {
     help: "WireGuard implementation",
     value: "auto|kernel|userspace",
     parse: oneOf("auto", "kernel", "userspace"),
+  },
+  sealKeyFile: {
+    default: "/etc/wg-cni/seal.key",
+    reason: "apart from the store, so that a copy of the store reveals no private key",
+    help: "file of the key that seals private keys in the store; made once",
+    value: "FILE",
+    parse: (raw) => {
+      if (typeof raw !== "string" || !raw.startsWith("/")) throw new ParseError("must be an absolute path");
+      return raw;
+    },
   },
 };
 

@@ -3,8 +3,9 @@
 // Neighbouring rtnetlink steps travel to the kernel together.
 import { isAbsent, readText } from "../linux/file.ts";
 import type { Slot } from "../net/record.ts";
+import type { Batch } from "../netlink/batch.ts";
 import type { NetlinkError } from "../netlink/error.ts";
-import type { Batch, Rtnl } from "../netlink/rtnl.ts";
+import type { Rtnl } from "../netlink/rtnl.ts";
 import type { DeviceStep, RtnlStep, Step, SysctlStep } from "../plan/step.ts";
 import type { Kernel } from "./kernel.ts";
 

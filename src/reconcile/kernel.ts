@@ -7,15 +7,19 @@ import { Rtnl } from "../netlink/rtnl.ts";
 import type { WireGuard } from "../wireguard/backend.ts";
 
 /** How a backend is opened; passed in, so that a plain ADD does not load WireGuard code. */
-export type OpenWireGuard = (linkKind: string) => WireGuard;
+export interface Backends {
+  /** For links of a kind: "wireguard" is the kernel's, a TUN link has a process behind it. */
+  readonly open: (linkKind: string) => WireGuard;
+  readonly hasKernel: () => boolean;
+}
 
 export class Kernel implements Disposable {
   readonly host: Rtnl;
   #pod: Rtnl | undefined;
-  #backends = new Map<string, WireGuard>();
+  #opened = new Map<string, WireGuard>();
   #sysctlWrites = 0;
 
-  constructor(readonly openWireGuard: OpenWireGuard = refuseWireGuard) {
+  constructor(private readonly backends?: Backends) {
     this.host = Rtnl.open();
   }
 
@@ -33,11 +37,16 @@ export class Kernel implements Disposable {
 
   /** The backend for links of a kind: "wireguard" is the kernel's, a TUN link has a process behind it. */
   wireguard(linkKind: string): WireGuard {
-    const known = this.#backends.get(linkKind);
+    const known = this.#opened.get(linkKind);
     if (known !== undefined) return known;
-    const opened = this.openWireGuard(linkKind);
-    this.#backends.set(linkKind, opened);
+    if (this.backends === undefined) throw new Error("this run was not given a WireGuard backend");
+    const opened = this.backends.open(linkKind);
+    this.#opened.set(linkKind, opened);
     return opened;
+  }
+
+  hasKernelWireGuard(): boolean {
+    return this.backends?.hasKernel() ?? false;
   }
 
   /** Writes below /proc/sys in the node's namespace. Throws SysError. */
@@ -48,17 +57,13 @@ export class Kernel implements Disposable {
 
   /** State-changing requests sent so far. */
   get writes(): number {
-    const backends = [...this.#backends.values()].reduce((sum, backend) => sum + backend.writes, 0);
+    const backends = [...this.#opened.values()].reduce((sum, backend) => sum + backend.writes, 0);
     return this.host.writes + (this.#pod?.writes ?? 0) + backends + this.#sysctlWrites;
   }
 
   [Symbol.dispose](): void {
     this.host[Symbol.dispose]();
     this.#pod?.[Symbol.dispose]();
-    for (const backend of this.#backends.values()) backend[Symbol.dispose]();
+    for (const backend of this.#opened.values()) backend[Symbol.dispose]();
   }
-}
-
-function refuseWireGuard(): never {
-  throw new Error("this run has no WireGuard backend");
 }

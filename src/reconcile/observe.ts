@@ -20,7 +20,6 @@ import { readSysctl } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
 
 const families: readonly Family[] = [4, 6];
-const ipv6RoutePriority = 1024;
 
 /** The mesh as the kernel has it now. */
 export function observeMesh(settings: Settings, kernel: Kernel): Mesh {
@@ -72,15 +71,8 @@ function toMeshDevice(device: Device): MeshDevice {
 
 function observeRoutes({ hostTable, podTable }: Settings, kernel: Kernel): Route[] {
   return [hostTable, podTable].flatMap((table) =>
-    families.flatMap((family) => kernel.host.routes({ family, table }).map(normalizeRoute)),
+    families.flatMap((family) => kernel.host.routes({ family, table })),
   );
-}
-
-/** The kernel shows refusing IPv6 routes on `lo`, which nobody asked for, and IPv6 metrics always. */
-function normalizeRoute(route: Route): Route {
-  if (route.type === "unicast") return route;
-  const { dev: _lo, ...refusing } = route;
-  return refusing.family === 6 ? { ...refusing, priority: refusing.priority ?? ipv6RoutePriority } : refusing;
 }
 
 function isOurs(settings: Settings, rule: Rule): boolean {

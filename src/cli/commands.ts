@@ -1,0 +1,98 @@
+// The subcommands, one row each. What a command does is loaded when it is run.
+import { settingNames, settingTable, showSetting } from "../plan/settings.ts";
+import type { Command, Flag } from "./command.ts";
+import { settingFlag } from "./setting-flags.ts";
+
+const settingFlags: readonly Flag[] = settingNames.map((name) => {
+  const { help, value, default: fallback } = settingTable[name];
+  const shown = showSetting(name, fallback as never);
+  return { name: settingFlag(name), value, help: `${help} (default ${shown === "" ? "none" : shown})` };
+});
+
+const identityFlags: readonly Flag[] = [
+  { name: "node", value: "NAME", help: "this node's name (default: the host's name)" },
+  {
+    name: "endpoint",
+    value: "IP[:PORT]",
+    repeated: true,
+    help: "underlay address that other nodes send to, best first",
+  },
+  { name: "node-ip", value: "IP", repeated: true, help: "the node's own addresses (default: the endpoints)" },
+  { name: "pod-cidr", value: "CIDR", repeated: true, help: "network of this node's pods" },
+  { name: "new-keys", help: "make new keys, even though the node has some" },
+];
+
+export const commands: readonly Command[] = [
+  {
+    name: "up",
+    summary: "give this node an identity and build its side of the mesh",
+    details: `What is not given stays as it was; run it again to change something. A value
+of "default" sets a setting back.`,
+    flags: [...identityFlags, ...settingFlags],
+    load: async () => (await import("./up.ts")).up,
+  },
+  {
+    name: "down",
+    summary: "remove all that was made on this host, and nothing else; keys and peers stay in the store",
+    flags: [],
+    load: async () => (await import("./down.ts")).down,
+  },
+  {
+    name: "sync",
+    summary: "bring the kernel to what the store says",
+    flags: [],
+    load: async () => (await import("./sync.ts")).sync,
+  },
+  {
+    name: "plan",
+    summary: "print what sync would do, as ip and wg commands, without doing it",
+    flags: [],
+    load: async () => (await import("./sync.ts")).plan,
+  },
+  {
+    name: "status",
+    summary: "show the node, its devices and every peer",
+    flags: [],
+    load: async () => (await import("./status.ts")).status,
+  },
+  {
+    name: "node show",
+    summary: "print this node's record, for `peer import` on the others",
+    flags: [],
+    load: async () => (await import("./node.ts")).nodeShow,
+  },
+  {
+    name: "peer import",
+    operands: "FILE|-",
+    summary: "take one record or a list of them, all or nothing, and program them",
+    maxOperands: 1,
+    flags: [],
+    load: async () => (await import("./peer-import.ts")).peerImport,
+  },
+  {
+    name: "peer list",
+    summary: "list the peers with what they own and what was refused to them",
+    flags: [],
+    load: async () => (await import("./peers.ts")).peerList,
+  },
+  {
+    name: "peer remove",
+    operands: "NAME",
+    summary: "forget a peer; traffic to it is in clear again, or refused in strict mode",
+    maxOperands: 1,
+    flags: [],
+    load: async () => (await import("./peers.ts")).peerRemove,
+  },
+  {
+    name: "key show",
+    summary: "print this node's public keys",
+    flags: [],
+    load: async () => (await import("./node.ts")).keyShow,
+  },
+  {
+    name: "version",
+    summary: "print the version",
+    flags: [],
+    load: async () => (await import("./node.ts")).version,
+  },
+];

@@ -1,0 +1,50 @@
+// What this node tells others about itself: its record, its public keys, its
+// version. Reads the store; asks nothing of the kernel.
+
+import type { NodeRecord } from "../net/record.ts";
+import { ownRecord, readSettings } from "../reconcile/node.ts";
+import { NotUpError } from "../reconcile/sync.ts";
+import type { Context, Output } from "./command.ts";
+import { openSession } from "./session.ts";
+import { alignColumns } from "./style.ts";
+
+export function nodeShow(context: Context): Output {
+  const record = readRecord(context);
+  const list = (items: readonly string[]) => (items.length === 0 ? "none" : items.join(", "));
+  return {
+    json: record,
+    text: (style) =>
+      `${alignColumns([
+        [style.bold("node"), record.name],
+        ...record.slots.map((slot) => [
+          style.bold(`slot ${slot.slot}`),
+          `${slot.publicKey}  port ${slot.port}  ${slot.state}`,
+        ]),
+        [style.bold("endpoints"), list(record.endpoints)],
+        [style.bold("node IPs"), list(record.nodeIPs)],
+        [style.bold("pod CIDRs"), list(record.podCIDRs)],
+      ])}\n`,
+  };
+}
+
+export function keyShow(context: Context): Output {
+  const { slots } = readRecord(context);
+  return {
+    json: Object.fromEntries(slots.map(({ slot, publicKey }) => [slot, publicKey])),
+    text: () => slots.map(({ slot, publicKey }) => `${slot}  ${publicKey}\n`).join(""),
+  };
+}
+
+export function version({ version }: Context): Output {
+  return { json: { version }, text: () => `wg-cni ${version}\n` };
+}
+
+function readRecord(context: Context): NodeRecord {
+  using session = openSession(context);
+  const identity = session.store.identity();
+  if (identity === undefined)
+    throw new NotUpError(
+      "This node has no identity yet: run `wg-cni up --node NAME --endpoint IP --pod-cidr CIDR` first.",
+    );
+  return ownRecord(identity, readSettings(session.store));
+}

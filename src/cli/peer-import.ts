@@ -1,0 +1,48 @@
+// `peer import`: records from a file or stdin, checked as a whole before the
+// store changes, then programmed.
+import { findText } from "../linux/file.ts";
+import { parseRecords } from "../plan/record.ts";
+import { type Context, type Output, UsageError } from "./command.ts";
+import { openSession, reportSync } from "./session.ts";
+import { countOf } from "./style.ts";
+
+/** 5,000 records of 110 pod IPs each are 15 MB. */
+const maxInputBytes = 64 * 1024 * 1024;
+
+export function peerImport(context: Context): Output {
+  const [file] = context.given.positional;
+  if (file === undefined) throw new UsageError("peer import needs a file, or - for standard input");
+  const where = file === "-" ? "standard input" : file;
+  const records = parseRecords(parseJson(readSource(context, file), where));
+  using session = openSession(context);
+  const identity = session.store.identity();
+  const own = identity === undefined ? [] : records.filter((record) => record.name === identity.name);
+  const others = records.filter((record) => record.name !== identity?.name);
+  session.store.putPeers(others);
+  const skipped = own.length === 0 ? "" : ", this node's own record left out";
+  const headline = `Imported ${countOf(others.length, "peer")} from ${where}${skipped}`;
+  if (!(identity?.up ?? false))
+    return {
+      json: { imported: others.map(({ name }) => name) },
+      text: () => `${headline}; the node is not up, so nothing is programmed yet\n`,
+    };
+  return reportSync(session.sync(), headline);
+}
+
+function readSource(context: Context, file: string): string {
+  if (file === "-") return context.readStdin(maxInputBytes);
+  const path = file.startsWith("/") ? file : `${process.cwd()}/${file}`;
+  const text = findText(path);
+  if (text === undefined) throw new UsageError(`there is no file ${file}`);
+  return text;
+}
+
+function parseJson(text: string, where: string): unknown {
+  if (text.trim() === "")
+    throw new UsageError(`${where} is empty; it should hold what \`wg-cni node show --json\` prints`);
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new UsageError(`${where} is not JSON: ${(error as Error).message}`);
+  }
+}

@@ -1,0 +1,169 @@
+// `status`: what there is, beside what there should be. Exit code 3 where the
+// two differ, so that a probe can ask.
+
+import { slots } from "../plan/mesh.ts";
+import { type SettingName, settingNames, settingTable, showSetting, slotDevice } from "../plan/settings.ts";
+import { describePeers, type PeerStatus } from "../plan/status.ts";
+import { readNode } from "../reconcile/node.ts";
+import type { MeshPlan } from "../reconcile/sync.ts";
+import type { Context, Output } from "./command.ts";
+import { openSession, renderPlan } from "./session.ts";
+import { alignColumns, countOf, formatAge, formatBytes, type Style } from "./style.ts";
+
+const notAsItShouldBe = 3;
+
+export function status(context: Context): Output {
+  using session = openSession(context);
+  if (readNode(session.store).record === undefined) return describeMissing();
+  const plan = session.plan();
+  const peers = describePeers(plan, context.nowMs, (dev) => session.readDevice(dev));
+  const overrides = session.store.settings();
+  const pods = session.store.attachments().length;
+  const pending = renderPlan(plan);
+  const good = plan.up && pending.length === 0;
+  return {
+    json: {
+      node: plan.node,
+      up: plan.up,
+      backend: plan.linkKind === "wireguard" ? "kernel" : "userspace",
+      mtu: plan.mtu,
+      generation: plan.generation,
+      pending,
+      pods,
+      peers,
+      refusals: plan.ownership.refusals,
+      settings: settingNames.map((name) => describeSetting(plan, name, overrides)),
+    },
+    text: (style) => renderStatus({ plan, peers, pods, pending, overrides, nowMs: context.nowMs }, style),
+    exitCode: good ? 0 : notAsItShouldBe,
+  };
+}
+
+function describeMissing(): Output {
+  return {
+    json: { up: false },
+    text: (style) =>
+      `${style.yellow("●")} this node was never up; run ${style.bold("wg-cni up --node NAME --endpoint IP --pod-cidr CIDR")}\n`,
+    exitCode: notAsItShouldBe,
+  };
+}
+
+function describeSetting({ settings }: MeshPlan, name: SettingName, overrides: Record<string, unknown>) {
+  const set = overrides[name] !== undefined;
+  const value = showSetting(name, settings[name] as never);
+  return {
+    name,
+    value,
+    origin: set ? "set" : "default",
+    ...(set ? {} : { reason: settingTable[name].reason }),
+  };
+}
+
+interface Shown {
+  readonly plan: MeshPlan;
+  readonly peers: readonly PeerStatus[];
+  readonly pods: number;
+  readonly pending: readonly string[];
+  readonly overrides: Record<string, unknown>;
+  readonly nowMs: number;
+}
+
+function renderStatus(shown: Shown, style: Style): string {
+  return [
+    renderHead(shown, style),
+    renderDevices(shown.plan, style),
+    renderPeers(shown, style),
+    renderRemarks(shown, style),
+  ]
+    .filter((part) => part !== "")
+    .join("\n\n")
+    .concat("\n");
+}
+
+function renderHead({ plan, peers, pods, pending, overrides }: Shown, style: Style): string {
+  const { node, settings, up, linkKind, mtu } = plan;
+  const state = !up
+    ? style.yellow("down")
+    : pending.length === 0
+      ? style.green("up")
+      : style.red("not as it should be");
+  const set = settingNames.filter((name) => overrides[name] !== undefined);
+  const encrypted = peers.filter(({ state }) => state === "encrypted" || state === "idle").length;
+  return alignColumns([
+    [style.bold("node"), `${node.name}  ${state}`],
+    [
+      style.bold("mode"),
+      settings.mode === "strict"
+        ? "strict: nothing for a known peer leaves in clear"
+        : "permissive: peers without a key are reached in clear",
+    ],
+    [style.bold("wireguard"), linkKind === "wireguard" ? "the kernel's" : "a userspace implementation"],
+    [style.bold("mtu"), `${mtu.bytes}  ${style.dim(`(${mtu.reason})`)}`],
+    [style.bold("pods"), `${pods} here; ${node.podCIDRs.join(", ") || "no CIDR of the node's own"}`],
+    [style.bold("peers"), `${encrypted} of ${peers.length} encrypted`],
+    ...(set.length === 0
+      ? []
+      : [
+          [
+            style.bold("settings"),
+            set.map((name) => `${name} ${showSetting(name, settings[name] as never)}`).join(", "),
+          ],
+        ]),
+  ]);
+}
+
+function renderDevices({ settings, node, observed }: MeshPlan, style: Style): string {
+  const head = ["DEVICE", "LINK", "PORT", "MTU", "PEERS", "PUBLIC KEY"].map(style.bold);
+  const rows = slots.map((slot) => {
+    const name = slotDevice(settings, slot);
+    const link = observed.links.get(name);
+    const device = observed.devices.get(name);
+    const key = node.slots.find((record) => record.slot === slot)?.publicKey ?? "none";
+    if (link === undefined || device === undefined)
+      return [name, style.red("missing"), "", "", "", style.dim(key)];
+    return [
+      name,
+      link.up ? style.green("up") : style.red("down"),
+      `${device.listenPort}`,
+      `${link.mtu}`,
+      `${device.peers.size}`,
+      key,
+    ];
+  });
+  return alignColumns([head, ...rows]);
+}
+
+function renderPeers({ peers, nowMs }: Shown, style: Style): string {
+  if (peers.length === 0)
+    return style.dim("no peers yet: `wg-cni peer import FILE` takes the records of other nodes");
+  const paint = {
+    encrypted: style.green,
+    idle: style.green,
+    waiting: style.yellow,
+    clear: style.yellow,
+    refused: style.red,
+  };
+  const head = ["PEER", "STATE", "SLOT", "ENDPOINT", "HANDSHAKE", "RECEIVED", "SENT", "PODS"].map(style.bold);
+  const rows = peers.map((peer) => [
+    peer.name,
+    paint[peer.state](peer.state),
+    peer.slot ?? "-",
+    peer.endpoint ?? "-",
+    peer.slot === undefined ? "-" : formatAge(peer.lastHandshakeMs, nowMs),
+    formatBytes(peer.rxBytes),
+    formatBytes(peer.txBytes),
+    peer.podCIDRs.join(", ") || "-",
+  ]);
+  return alignColumns([head, ...rows]);
+}
+
+function renderRemarks({ plan, pending }: Shown, style: Style): string {
+  const refused = plan.ownership.refusals.map(({ reason }) => `${style.yellow("!")} refused: ${reason}`);
+  const behind =
+    pending.length === 0
+      ? []
+      : [
+          `${style.red("✗")} ${countOf(pending.length, "change")} pending: \`wg-cni plan\` lists them, \`wg-cni sync\` makes them`,
+        ];
+  return [...refused, ...behind].join("\n");
+}

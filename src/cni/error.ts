@@ -1,0 +1,114 @@
+// Errors as a CNI runtime sees them: the one place where failures get their
+// codes (CNI specification 1.1.0, "Error"; up to 99 are the specification's, from
+// 100 on ours). Other folders throw their own classes, recognised here by name:
+// importing them would make VERSION open bun:sqlite and bun:ffi.
+
+export const cniCodes = {
+  incompatibleVersion: 1,
+  /** A configuration key we must not ignore; the message has the key and its value. */
+  unsupportedField: 2,
+  unknownContainer: 3,
+  /** The message names the variables. */
+  invalidEnvironment: 4,
+  io: 5,
+  decode: 6,
+  invalidConfig: 7,
+  /** As the reference library: the given namespace is the runtime's own. */
+  invalidNetns: 8,
+  /** The runtime may repeat the call as it is. */
+  tryAgain: 11,
+  /** STATUS: ADD would fail. */
+  unavailable: 50,
+  /** STATUS: ADD would fail, and running containers may have lost connectivity. */
+  limited: 51,
+  /** A defect of ours. */
+  internal: 100,
+  /** The kernel refused a request. */
+  kernel: 101,
+  /** A system call failed. */
+  system: 102,
+  /** What ADD must create is there already. */
+  exists: 103,
+  /** CHECK found something missing or changed. */
+  checkFailed: 104,
+  /** No address is left. */
+  exhausted: 105,
+  /** A delegated plugin failed without saying how. */
+  delegate: 106,
+  /** GC removed what it could, not all. */
+  incomplete: 107,
+} as const;
+
+export type CniErrorKind = keyof typeof cniCodes;
+
+export interface CniErrorOptions {
+  readonly details?: string;
+  readonly cause?: unknown;
+}
+
+/** A failure with its code, ready for the runtime. */
+export class CniError extends Error {
+  override readonly name = "CniError";
+  readonly code: number;
+  readonly details?: string;
+
+  constructor(kind: CniErrorKind | { readonly code: number }, msg: string, options: CniErrorOptions = {}) {
+    super(msg, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = typeof kind === "string" ? cniCodes[kind] : kind.code;
+    if (options.details !== undefined && options.details !== "") this.details = options.details;
+  }
+}
+
+const kindsByName: Readonly<Record<string, CniErrorKind>> = {
+  ParseError: "invalidConfig",
+  DecodeError: "kernel",
+  NetlinkError: "kernel",
+  SysError: "system",
+};
+
+/** Whatever was thrown, with the code it has for a runtime. */
+export function toCniError(thrown: unknown): CniError {
+  if (thrown instanceof CniError) return thrown;
+  if (!(thrown instanceof Error)) return defect(String(thrown), thrown);
+  const details = causes(thrown.cause);
+  if (thrown.name === "StoreError") {
+    const kind = (thrown as { readonly kind?: unknown }).kind === "busy" ? "tryAgain" : "io";
+    return new CniError(kind, thrown.message, { details, cause: thrown });
+  }
+  const kind = kindsByName[thrown.name];
+  if (kind === undefined) return defect(`${thrown.name}: ${thrown.message}`, thrown);
+  return new CniError(kind, thrown.message, { details, cause: thrown });
+}
+
+/** The JSON text a runtime reads from stdout. `version` is the one the caller speaks. */
+export function formatError(error: CniError, version: string): string {
+  const { code, message: msg, details } = error;
+  return JSON.stringify({ cniVersion: version, code, msg, details });
+}
+
+const stackCharacters = 2000;
+
+function defect(text: string, thrown: unknown): CniError {
+  const stack = thrown instanceof Error ? thrown.stack : undefined;
+  return new CniError(
+    "internal",
+    `wg-cni failed unexpectedly: ${text}. This is a defect: please report it.`,
+    {
+      details: stack?.slice(0, stackCharacters) ?? "",
+      cause: thrown,
+    },
+  );
+}
+
+const causesLimit = 8;
+
+/** The chain of causes as one line, outermost first. */
+function causes(cause: unknown): string {
+  const texts: string[] = [];
+  let next = cause;
+  while (next !== undefined && next !== null && texts.length < causesLimit) {
+    texts.push(next instanceof Error ? next.message : String(next));
+    next = next instanceof Error ? next.cause : undefined;
+  }
+  return texts.join(": ");
+}

@@ -1,0 +1,57 @@
+// What a verb works with, opened when first asked for: the store and the
+// kernel. Nothing is closed: the process leaves by exit_group, which skips the
+// database's closing checkpoint and its two fsyncs.
+import { readBootId } from "../linux/boot.ts";
+import type { Settings } from "../plan/settings.ts";
+import { type Backends, Kernel } from "../reconcile/kernel.ts";
+import { readSettings } from "../reconcile/node.ts";
+import type { Attachment, Owner } from "../state/model.ts";
+import { Store } from "../state/store.ts";
+import type { Request } from "./request.ts";
+
+export class Host {
+  #store: Store | undefined;
+  #kernel: Kernel | undefined;
+  #settings: Settings | undefined;
+
+  readonly bootId = readBootId();
+
+  constructor(readonly stateDir: string) {}
+
+  get store(): Store {
+    this.#store ??= Store.open(this.stateDir, this.bootId);
+    return this.#store;
+  }
+
+  get kernel(): Kernel {
+    this.#kernel ??= new Kernel();
+    return this.#kernel;
+  }
+
+  /** Replaces the kernel's connections by ones that can reach WireGuard devices. */
+  connect(backends: Backends): Kernel {
+    this.#kernel = new Kernel(backends);
+    return this.#kernel;
+  }
+
+  get settings(): Settings {
+    this.#settings ??= readSettings(this.store);
+    return this.#settings;
+  }
+}
+
+/** The attachment's name in the store. */
+export function ownerOf({ conf, containerID, ifname }: Request): Owner {
+  return { network: conf.name, containerID, ifname };
+}
+
+/** The attachment's addresses that no other attachment has: a stale one must not take a live pod's routes away. */
+export function addressesOnlyOf(store: Store, attachment: Owner & Pick<Attachment, "ips">): string[] {
+  const others = store.attachments().filter((other) => !sameOwner(other, attachment));
+  const held = new Set(others.flatMap((other) => other.ips));
+  return attachment.ips.filter((ip) => !held.has(ip));
+}
+
+export function sameOwner(a: Owner, b: Owner): boolean {
+  return a.network === b.network && a.containerID === b.containerID && a.ifname === b.ifname;
+}

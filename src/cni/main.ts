@@ -1,0 +1,56 @@
+// A runtime's call from beginning to end. The mesh comes first where it is
+// missing or behind, so that no pod starts before its traffic can be encrypted;
+// the code for it is loaded only then.
+import type { SyncReport } from "../reconcile/sync.ts";
+import { CniError } from "./error.ts";
+import { Host } from "./host.ts";
+import { isMeshBehind } from "./mesh.ts";
+import type { Request } from "./request.ts";
+import { type Io, perform, readRequest } from "./skel.ts";
+import { makeVerbs } from "./verbs/table.ts";
+
+/** Serves one call; returns the exit code. */
+export async function runCni(io: Io): Promise<number> {
+  const request = readRequest(io);
+  if (typeof request === "number") return request;
+  const host = new Host(request.conf.stateDir);
+  const verbs = makeVerbs(host);
+  if (request.command !== "ADD") return perform(io, request, verbs);
+  const obstacle = await repairMesh(host, request);
+  const add = (asked: Request) => {
+    if (obstacle !== undefined) throw obstacle;
+    return verbs.add(asked);
+  };
+  return perform(io, request, { ...verbs, add });
+}
+
+/** Programs the mesh where it is behind; returns what must fail the ADD, warns of what need not. */
+async function repairMesh(host: Host, request: Request): Promise<Error | undefined> {
+  try {
+    if (!isMeshBehind(host)) return undefined;
+    const { syncOptions, backends } = await import("../reconcile/session.ts");
+    const { syncMesh } = await import("../reconcile/sync.ts");
+    const kernel = host.connect(backends);
+    const report = syncMesh(host.store, kernel, syncOptions(host.store, host.bootId, Date.now()));
+    return judge(host, request, firstFailure(report));
+  } catch (error) {
+    return judge(host, request, error instanceof Error ? error : new Error(String(error)));
+  }
+}
+
+function firstFailure({ failures }: SyncReport): Error | undefined {
+  return failures[0]?.error;
+}
+
+/** Strict means that no pod starts in clear; permissive means that encryption never stands in a pod's way. */
+function judge(host: Host, request: Request, error: Error | undefined): Error | undefined {
+  if (error === undefined || error.name === "StoreError" || error.name === "ParseError") return error;
+  if (host.settings.mode === "strict")
+    return new CniError(
+      "tryAgain",
+      `The mesh cannot be programmed, and strict mode starts no pod without it: ${error.message}`,
+      { cause: error },
+    );
+  request.warn(`the mesh cannot be programmed, traffic to other nodes stays in clear: ${error.message}`);
+  return undefined;
+}

@@ -1,0 +1,139 @@
+// Reading results of CNI plugins of every version into the shape of 1.1.0.
+// Strict about types, with the path of what is wrong; not about what no one
+// needs to be true: results of cloud plugins have no sandboxes, no interface
+// indexes, and MACs that are none. Keys that a version does not know are skipped.
+import { ParseError } from "../net/error.ts";
+import { parseIp } from "../net/ip.ts";
+import { parseInterfaceAddress, parsePrefix } from "../net/prefix.ts";
+import {
+  at,
+  findInteger,
+  findString,
+  findStrings,
+  getString,
+  isObject,
+  type JsonObject,
+  readList,
+  readObject,
+  wrongType,
+} from "./json.ts";
+import type { Dns, PrevResult, Result, ResultInterface, ResultIp, ResultRoute } from "./result.ts";
+import { type CniVersion, isSupported, supportedVersions, versionAtLeast } from "./version.ts";
+
+const maxUint32 = 0xffff_ffff;
+
+/** Reads a result. One without cniVersion is of `version`. Throws ParseError naming the key below `path`. */
+export function parseResult(value: unknown, version: CniVersion, path: string): PrevResult {
+  if (!isObject(value)) throw wrongType(path, "an object", value);
+  const own = findString(value.cniVersion, `${path}.cniVersion`) ?? version;
+  if (!isSupported(own))
+    throw new ParseError(
+      `${path}.cniVersion: version "${own}" is not supported (supported are ${supportedVersions.join(", ")})`,
+    );
+  const result = versionAtLeast(own, "0.3.0") ? parseCurrent(value, own, path) : parseLegacy(value, path);
+  return { ...result, json: value, version: own };
+}
+
+/** 0.3.0 and later. */
+function parseCurrent(value: JsonObject, version: CniVersion, path: string): Result {
+  const newest = versionAtLeast(version, "1.1.0");
+  return {
+    interfaces: readList(value.interfaces, `${path}.interfaces`).map((entry, i) =>
+      parseInterface(entry, newest, `${path}.interfaces[${i}]`),
+    ),
+    ips: readList(value.ips, `${path}.ips`).map((entry, i) => parseIpEntry(entry, `${path}.ips[${i}]`)),
+    routes: parseRoutes(value.routes, newest, `${path}.routes`),
+    dns: parseDns(value.dns, `${path}.dns`),
+  };
+}
+
+/** 0.1.0 and 0.2.0: one address a family, each with its routes. */
+function parseLegacy(value: JsonObject, path: string): Result {
+  const ips: ResultIp[] = [];
+  const routes: ResultRoute[] = [];
+  for (const key of ["ip4", "ip6"]) {
+    if (value[key] === undefined || value[key] === null) continue;
+    const config = readObject(value[key], `${path}.${key}`);
+    ips.push(parseAddress(config.ip, config.gateway, `${path}.${key}.ip`, `${path}.${key}.gateway`));
+    routes.push(...parseRoutes(config.routes, false, `${path}.${key}.routes`));
+  }
+  return { interfaces: [], ips, routes, dns: parseDns(value.dns, `${path}.dns`) };
+}
+
+function parseInterface(entry: unknown, newest: boolean, path: string): ResultInterface {
+  if (!isObject(entry)) throw wrongType(path, "an object", entry);
+  const plain = {
+    name: getString(entry.name, `${path}.name`),
+    ...optional("mac", findString(entry.mac, `${path}.mac`)),
+    ...optional("sandbox", findString(entry.sandbox, `${path}.sandbox`)),
+  };
+  if (!newest) return plain;
+  return {
+    ...plain,
+    ...optional("mtu", findInteger(entry.mtu, `${path}.mtu`, 0, maxUint32)),
+    ...optional("socketPath", findString(entry.socketPath, `${path}.socketPath`)),
+    ...optional("pciID", findString(entry.pciID, `${path}.pciID`)),
+  };
+}
+
+function parseIpEntry(entry: unknown, path: string): ResultIp {
+  if (!isObject(entry)) throw wrongType(path, "an object", entry);
+  const index = findInteger(entry.interface, `${path}.interface`, Number.MIN_SAFE_INTEGER, maxUint32);
+  return {
+    ...optional("interface", index),
+    ...parseAddress(entry.address, entry.gateway, `${path}.address`, `${path}.gateway`),
+  };
+}
+
+function parseAddress(address: unknown, gateway: unknown, path: string, gatewayPath: string): ResultIp {
+  const text = getString(address, path);
+  const { ip, length } = at(path, () => parseInterfaceAddress(text));
+  return { address: `${ip}/${length}`, ...optional("gateway", findIp(gateway, gatewayPath)) };
+}
+
+function parseRoutes(value: unknown, newest: boolean, path: string): ResultRoute[] {
+  return readList(value, path).map((entry, i) => parseRoute(entry, newest, `${path}[${i}]`));
+}
+
+/** A route; the metrics only where the version has them (1.1.0). */
+function parseRoute(entry: unknown, newest: boolean, path: string): ResultRoute {
+  if (!isObject(entry)) throw wrongType(path, "an object", entry);
+  const dst = getString(entry.dst, `${path}.dst`);
+  const plain = {
+    dst: at(`${path}.dst`, () => parsePrefix(dst)),
+    ...optional("gw", findIp(entry.gw, `${path}.gw`)),
+  };
+  if (!newest) return plain;
+  const integer = (key: string) => findInteger(entry[key], `${path}.${key}`, 0, maxUint32);
+  return {
+    ...plain,
+    ...optional("mtu", integer("mtu")),
+    ...optional("advmss", integer("advmss")),
+    ...optional("priority", integer("priority")),
+    ...optional("table", integer("table")),
+    ...optional("scope", integer("scope")),
+  };
+}
+
+/** Also the configuration's `dns`, which has the same keys. */
+export function parseDns(value: unknown, path: string): Dns {
+  if (value === undefined || value === null) return {};
+  const dns = readObject(value, path);
+  return {
+    ...optional("nameservers", findStrings(dns.nameservers, `${path}.nameservers`)),
+    ...optional("domain", findString(dns.domain, `${path}.domain`)),
+    ...optional("search", findStrings(dns.search, `${path}.search`)),
+    ...optional("options", findStrings(dns.options, `${path}.options`)),
+  };
+}
+
+/** The canonical form of an address; undefined where absent. */
+export function findIp(value: unknown, path: string): string | undefined {
+  const text = findString(value, path);
+  return text === undefined ? undefined : at(path, () => parseIp(text));
+}
+
+/** `{key: value}`, or nothing where the value is absent: absent properties stay absent. */
+export function optional<K extends string, V>(key: K, value: V | undefined): { readonly [P in K]?: V } {
+  return value === undefined ? {} : ({ [key]: value } as { readonly [P in K]?: V });
+}

@@ -1,0 +1,171 @@
+// The plugin side of the CNI protocol: environment and stdin in, a result or an
+// error on stdout, an exit code. The order of the checks and the words of the
+// messages are the reference library's (skel.go), because runtimes and tests
+// match on them. No I/O of its own: everything comes through Io.
+import { parseArgs } from "./args.ts";
+import { type ConfHead, type NetConf, parseConf, parseHead } from "./config.ts";
+import { type Command, type Env, type EnvRequest, parseEnv } from "./env.ts";
+import { CniError, formatError, toCniError } from "./error.ts";
+import type { Request } from "./request.ts";
+import { type CniVersion, isSupported, newestVersion, supportedVersions, versionAtLeast } from "./version.ts";
+
+export interface Io {
+  readonly env: Env;
+  /** All of stdin, or undefined where there is more. */
+  readStdin(maxBytes: number): Uint8Array | undefined;
+  stdout(text: string): void;
+  stderr(text: string): void;
+  /** True where the path leads to the network namespace we run in; false also where it leads nowhere. */
+  isOwnNetns(path: string): boolean;
+}
+
+/** What each verb does; failures are thrown. */
+export interface Verbs {
+  /** Returns the result's JSON text. */
+  add(request: Request): string;
+  del(request: Request): void;
+  check(request: Request): void;
+  status(request: Request): void;
+  gc(request: Request): void;
+}
+
+/** Serves one call and returns the exit code. */
+export function run(io: Io, verbs: Verbs): number {
+  const request = readRequest(io);
+  return typeof request === "number" ? request : perform(io, request, verbs);
+}
+
+/** The first half: everything that needs no verb. A number is the exit code of a call already answered. */
+export function readRequest(io: Io): Request | number {
+  let version: string = newestVersion;
+  try {
+    const env = parseEnv(io.env);
+    if (env.command === "VERSION") return answerVersion(io);
+    const head = parseHead(readConfig(io));
+    version = head.cniVersion;
+    return buildRequest(io, env, head);
+  } catch (error) {
+    return fail(io, error, version);
+  }
+}
+
+/** The second half: runs the verb and answers. */
+export function perform(io: Io, request: Request, verbs: Verbs): number {
+  try {
+    for (const warning of request.conf.warnings) request.warn(warning);
+    const result = dispatch(io, request, verbs);
+    if (result !== undefined) io.stdout(`${result}\n`);
+    return 0;
+  } catch (error) {
+    return fail(io, error, request.conf.cniVersion);
+  }
+}
+
+/** Far beyond any real configuration; what a broken caller can make us hold. */
+const maxStdinBytes = 1024 * 1024;
+
+function readConfig(io: Io): string {
+  const bytes = readStdin(io);
+  if (bytes === undefined)
+    throw new CniError("io", `The network configuration on stdin is larger than ${maxStdinBytes / 1024} KiB`);
+  return new TextDecoder().decode(bytes);
+}
+
+function readStdin(io: Io): Uint8Array | undefined {
+  try {
+    return io.readStdin(maxStdinBytes);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new CniError("io", `Cannot read the network configuration: ${why}`, { cause: error });
+  }
+}
+
+function buildRequest(io: Io, env: EnvRequest, head: ConfHead): Request {
+  const command = knownCommand(env.command);
+  const least = leastVersions[command];
+  if (least !== undefined && !versionAtLeast(head.cniVersion, least))
+    throw new CniError("incompatibleVersion", `config version does not allow ${command}`, {
+      details: `config is ${head.cniVersion}, ${command} needs ${least}`,
+    });
+  const { containerID, netns, netnsOverride, ifname, path } = env;
+  const warn = (message: string) => io.stderr(`wg-cni: ${message}\n`);
+  const args = readArgs(env, warn);
+  const conf: NetConf = parseConf(head, command, args);
+  return { command, containerID, netns, netnsOverride, ifname, path, args, env: io.env, conf, warn };
+}
+
+/** The first version of the specification that has the verb. */
+const leastVersions: { readonly [C in Command]?: CniVersion } = {
+  CHECK: "0.4.0",
+  GC: "1.1.0",
+  STATUS: "1.1.0",
+};
+
+const commands: readonly string[] = ["ADD", "DEL", "CHECK", "STATUS", "GC"] satisfies Command[];
+
+function knownCommand(command: string): Command {
+  if (commands.includes(command)) return command as Command;
+  throw new CniError("invalidEnvironment", `unknown CNI_COMMAND: ${command}`);
+}
+
+/** DEL must not fail for what only ADD and CHECK use; STATUS and GC are about no container. */
+function readArgs({ command, args }: EnvRequest, warn: Request["warn"]): ReadonlyMap<string, string> {
+  if (command === "STATUS" || command === "GC") return new Map();
+  if (command !== "DEL") return parseArgs(args);
+  try {
+    return parseArgs(args);
+  } catch (error) {
+    warn(`Ignored on DEL: ${(error as Error).message}`);
+    return new Map();
+  }
+}
+
+function dispatch(io: Io, request: Request, verbs: Verbs): string | undefined {
+  switch (request.command) {
+    case "ADD":
+      // The reference library looks after ADD, when the host is already changed.
+      refuseOwnNetns(io, request);
+      return verbs.add(request);
+    case "DEL":
+      verbs.del(request);
+      refuseOwnNetns(io, request);
+      return undefined;
+    case "CHECK":
+      verbs.check(request);
+      return undefined;
+    case "STATUS":
+      verbs.status(request);
+      return undefined;
+    case "GC":
+      verbs.gc(request);
+      return undefined;
+    case "VERSION":
+      throw new Error("VERSION is answered before there is a request");
+  }
+}
+
+/** A pod in the node's own namespace would have the node's links and routes changed as if they were the pod's. */
+function refuseOwnNetns(io: Io, { netns, netnsOverride }: Request): void {
+  if (netnsOverride || netns === "") return;
+  if (io.isOwnNetns(netns))
+    throw new CniError("invalidNetns", "plugin's netns and netns from CNI_NETNS should not be the same", {
+      details: netns,
+    });
+}
+
+/** stdin is not read, as in the reference library: who types the command would be left waiting. */
+function answerVersion(io: Io): number {
+  io.stdout(`${JSON.stringify({ cniVersion: newestVersion, supportedVersions })}\n`);
+  return 0;
+}
+
+/** Errors go to stdout, where libcni looks for them; to stderr only when that is gone. */
+function fail(io: Io, thrown: unknown, version: string): number {
+  const text = formatError(toCniError(thrown), isSupported(version) ? version : newestVersion);
+  try {
+    io.stdout(`${text}\n`);
+  } catch {
+    io.stderr(`${text}\n`);
+  }
+  return 1;
+}

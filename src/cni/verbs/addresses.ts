@@ -1,0 +1,115 @@
+// A standalone pod's addresses: from the embedded IPAM, where lease and
+// attachment are one transaction, or from another IPAM plugin. Whatever fails
+// afterwards, DEL knows what to give back.
+import { allocate } from "../../ipam/allocate.ts";
+import { type RangeSet, rangeSetsOfPodCIDRs } from "../../ipam/range.ts";
+import { familyOf } from "../../net/ip.ts";
+import type { Attachment, Owner } from "../../state/model.ts";
+import type { Store } from "../../state/store.ts";
+import { delegateAdd, runDelegate } from "../delegate.ts";
+import { CniError } from "../error.ts";
+import { type Host, ownerOf } from "../host.ts";
+import type { EmbeddedIpam } from "../ipam.ts";
+import type { Request } from "../request.ts";
+
+export interface Addresses {
+  /** At least one; canonical, without length. */
+  readonly ips: readonly string[];
+  readonly routes: readonly { readonly dst: string }[];
+}
+
+/** Reserves the pod's addresses and records the attachment. Throws CniError, StoreError. */
+export function takeAddresses(host: Host, request: Request, hostDev: string): Addresses {
+  const { ipam } = request.conf;
+  if (ipam?.kind === "delegate") return takeDelegated(host, request, hostDev);
+  return takeEmbedded(host, request, hostDev, ipam as EmbeddedIpam);
+}
+
+/** Gives a delegated plugin's addresses back; ours go with the attachment. Throws CniError. */
+export function releaseAddresses(request: Request): void {
+  if (request.conf.ipam?.kind === "delegate") runDelegate("DEL", request);
+}
+
+function takeDelegated(host: Host, request: Request, hostDev: string): Addresses {
+  const result = delegateAdd(request);
+  const ips = result.ips.map(({ address }) => address.slice(0, address.indexOf("/")));
+  try {
+    if (ips.length === 0)
+      throw new CniError("delegate", `The IPAM plugin gave no address for ${request.ifname}`);
+    host.store.putAttachment(describe(request, hostDev, ips));
+  } catch (error) {
+    releaseAddresses(request);
+    throw error;
+  }
+  return { ips, routes: result.routes };
+}
+
+function takeEmbedded({ store }: Host, request: Request, hostDev: string, ipam: EmbeddedIpam): Addresses {
+  const sets = ipam.ranges.length > 0 ? ipam.ranges : nodeRangeSets(store, request);
+  const owner = ownerOf(request);
+  const ips = store.transaction(() => {
+    // An ADD that was killed has left its leases: the same container gets the same addresses.
+    const kept = store.leasesOf(owner).map((lease) => lease.ip);
+    const taken = kept.length > 0 ? kept : sets.map((set, i) => takeOne(store, owner, set, i, request));
+    refuseUnmet(request, taken);
+    store.putAttachment(describe(request, hostDev, taken));
+    return taken;
+  });
+  return { ips, routes: ipam.routes };
+}
+
+function takeOne(store: Store, owner: Owner, set: RangeSet, index: number, request: Request): string {
+  const last = store.lastLease(owner.network, index);
+  const requested = request.conf.requested.ips.find((ip) => isOfSet(set, ip));
+  const outcome = allocate(set, {
+    isTaken: (ip) => store.isLeased(owner.network, ip),
+    ...(last === undefined ? {} : { last }),
+    ...(requested === undefined ? {} : { requested }),
+  });
+  if (!outcome.ok) {
+    const kind = outcome.reason === "exhausted" ? "exhausted" : "invalidConfig";
+    throw new CniError(
+      kind,
+      `Cannot give ${owner.ifname} of container ${owner.containerID} an address: ${outcome.message}`,
+    );
+  }
+  store.putLease({ owner, ip: outcome.ip, rangeSet: index });
+  return outcome.ip;
+}
+
+function isOfSet(set: RangeSet, ip: string): boolean {
+  return set.some((range) => range.family === familyOf(ip));
+}
+
+/** As host-local: an address that was asked for and not given fails the ADD. */
+function refuseUnmet({ conf }: Request, taken: readonly string[]): void {
+  const unmet = conf.requested.ips.filter((ip) => !taken.includes(ip));
+  if (unmet.length === 0) return;
+  throw new CniError(
+    "invalidConfig",
+    `Cannot give the requested address ${unmet.join(", ")}: no range of the configuration has it, or the container has others already`,
+  );
+}
+
+/** One set a family, from the node's pod CIDRs. */
+function nodeRangeSets(store: Store, { conf }: Request): readonly RangeSet[] {
+  const sets = rangeSetsOfPodCIDRs(store.identity()?.podCIDRs ?? []);
+  if (sets.length > 0) return sets;
+  const msg = `Network "${conf.name}" has "ipam" without "ranges", and the node has no pod CIDRs: add ranges, or run \`wg-cni up --pod-cidr CIDR\``;
+  throw new CniError("invalidConfig", msg);
+}
+
+function describe(request: Request, hostDev: string, ips: readonly string[]): Attachment {
+  const { ipam } = request.conf;
+  return {
+    ...ownerOf(request),
+    netns: request.netns,
+    role: "standalone",
+    phase: "ready",
+    hostDev,
+    ips,
+    restore: null,
+    ...(ipam?.kind === "delegate" ? { ipam: ipam.type } : {}),
+    createdAtMs: Date.now(),
+  };
+}

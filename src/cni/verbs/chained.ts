@@ -1,0 +1,116 @@
+// Chained ADD and CHECK: another plugin made the pod; we keep its addresses out
+// of the tunnel on this node, and give the routes that lead off the node the
+// tunnel's MTU. The result is prevResult, unchanged.
+
+import type { Route } from "../../net/objects.ts";
+import { hostPrefix } from "../../net/prefix.ts";
+import { replaceRouteMtu } from "../../netlink/mtu.ts";
+import { localRoute } from "../../plan/mesh.ts";
+import { type LoweredRoute, routesToLower, throwSteps } from "../../plan/pod.ts";
+import { applyAll } from "../../reconcile/apply.ts";
+import type { Kernel } from "../../reconcile/kernel.ts";
+import { type Host, ownerOf } from "../host.ts";
+import type { Request } from "../request.ts";
+import { formatPrevResult, type PrevResult, podIps } from "../result.ts";
+import { enterPod, podMtu } from "./pod.ts";
+
+/** ADD: records the pod first, then changes the kernel, so that a crash leaves nothing unknown. */
+export function addChained(host: Host, request: Request): string {
+  const { store, kernel, settings } = host;
+  const prevResult = request.conf.prevResult as PrevResult;
+  const ips = podIps(prevResult, request.ifname);
+  if (ips.length === 0)
+    request.warn(
+      `the result of the plugin before has no address for ${request.ifname}: nothing to encrypt for it`,
+    );
+  const mtu = podMtu(host, request);
+  const lowered = mtu === undefined ? [] : routesAboveMtu(kernel, request, mtu);
+  const owner = ownerOf(request);
+  store.transaction(() => {
+    const before = store.findAttachment(owner);
+    store.putAttachment({
+      ...owner,
+      netns: request.netns,
+      role: "chained",
+      phase: "ready",
+      ips,
+      restore: mergeRestore(before?.restore, lowered),
+      createdAtMs: before?.createdAtMs ?? Date.now(),
+    });
+  });
+  applyAll(throwSteps(settings, ips), kernel);
+  if (mtu !== undefined) for (const route of lowered) replaceRouteMtu(kernel.pod, route, mtu);
+  return formatPrevResult(prevResult, request.conf.cniVersion);
+}
+
+/** CHECK: says in words what is missing; an empty list is good news. */
+export function findChainedFaults(host: Host, request: Request): string[] {
+  const { store, kernel, settings } = host;
+  const prevResult = request.conf.prevResult as PrevResult;
+  const ips = podIps(prevResult, request.ifname);
+  const faults: string[] = [];
+  if (store.findAttachment(ownerOf(request)) === undefined)
+    faults.push("the store has no record of this container; ADD was never run or its state was lost");
+  const pod = enterPod(kernel, request);
+  if (pod.findLink(request.ifname) === undefined) faults.push(`the pod has no interface ${request.ifname}`);
+  else {
+    const present = new Set(pod.addresses(request.ifname).map((address) => address.ip));
+    for (const ip of ips)
+      if (!present.has(ip)) faults.push(`${request.ifname} of the pod has lost its address ${ip}`);
+    const mtu = podMtu(host, request);
+    if (mtu !== undefined)
+      for (const route of routesAboveMtu(kernel, request, mtu))
+        faults.push(`the pod's route ${route.dst} has no MTU of ${mtu}: packets would not fit the tunnel`);
+  }
+  return [...faults, ...findMissingThrows(kernel, settings, ips)];
+}
+
+/** Addresses whose route out of the tunnel is gone. */
+export function findMissingThrows(
+  kernel: Kernel,
+  settings: Host["settings"],
+  ips: readonly string[],
+): string[] {
+  return ips.flatMap((ip) => {
+    const wanted = localRoute(settings, hostPrefix(ip));
+    const routes = kernel.host.routes({ family: wanted.family, table: wanted.table });
+    if (routes.some((route) => route.dst === wanted.dst && route.type === "throw")) return [];
+    return [
+      `the route "throw ${ip}" is missing from table ${wanted.table}: traffic to the pod from its own node could enter the tunnel`,
+    ];
+  });
+}
+
+function routesAboveMtu(kernel: Kernel, request: Request, mtu: number): Route[] {
+  const pod = enterPod(kernel, request);
+  const routes = ([4, 6] as const).flatMap((family) => pod.routes({ family, table: 254 }));
+  return routesToLower(routes, request.ifname, mtu);
+}
+
+/** A repeated ADD finds routes that it lowered before: what they were first is what must come back. */
+function mergeRestore(before: unknown, lowered: readonly Route[]): LoweredRoute[] {
+  const kept = Array.isArray(before) ? (before as LoweredRoute[]) : [];
+  const known = new Set(kept.map((route) => `${route.dst} ${route.priority ?? 0}`));
+  const added = lowered
+    .filter((route) => !known.has(`${route.dst} ${route.priority ?? 0}`))
+    .map(({ family, dst, priority, metrics }) => ({
+      family,
+      dst,
+      ...(priority === undefined ? {} : { priority }),
+      mtuBefore: metrics?.mtu ?? null,
+    }));
+  return [...kept, ...added];
+}
+
+/** Puts the MTUs back that ADD found; a pod or route that is gone needs nothing. */
+export function restoreRoutes(kernel: Kernel, netns: string, ifname: string, restore: unknown): void {
+  if (!Array.isArray(restore) || restore.length === 0) return;
+  const pod = kernel.enterPod(netns);
+  for (const { family, dst, priority, mtuBefore } of restore as LoweredRoute[]) {
+    const routes = pod.routes({ family, table: 254 });
+    const route = routes.find(
+      (r) => r.dst === dst && r.dev === ifname && (r.priority ?? 0) === (priority ?? 0),
+    );
+    if (route !== undefined) replaceRouteMtu(pod, route, mtuBefore ?? undefined);
+  }
+}

@@ -1,0 +1,23 @@
+// What both roles need of a pod: its namespace, and the MTU its traffic has.
+import { SysError } from "../../linux/syscall.ts";
+import type { Rtnl } from "../../netlink/rtnl.ts";
+import type { Kernel } from "../../reconcile/kernel.ts";
+import { CniError } from "../error.ts";
+import type { Host } from "../host.ts";
+import type { Request } from "../request.ts";
+
+/** Opens the pod's side. Throws CniError where CNI_NETNS is no network namespace. */
+export function enterPod(kernel: Kernel, { netns }: Request): Rtnl {
+  try {
+    return kernel.enterPod(netns);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    const msg = `Cannot enter the pod's network namespace ${netns}: ${error.code}. Has the container ended meanwhile?`;
+    throw new CniError("invalidNetns", msg, { cause: error });
+  }
+}
+
+/** MTU of the pod's traffic in bytes: as configured, else the tunnel's; undefined where there is no tunnel yet. */
+export function podMtu(host: Host, { conf }: Request): number | undefined {
+  return conf.mtu ?? host.store.programmed()?.mtu?.[host.settings.deviceA];
+}

@@ -1,0 +1,39 @@
+// How an attachment goes away, for DEL, GC and a failed ADD: kernel first, then
+// its rows, so that a crash in between leaves a record of what is still to do.
+
+import { isAbsent } from "../../linux/file.ts";
+import { hostPrefix } from "../../net/prefix.ts";
+import { localRoute } from "../../plan/mesh.ts";
+import type { Step } from "../../plan/step.ts";
+import { applySteps, type Failure } from "../../reconcile/apply.ts";
+import type { Attachment } from "../../state/model.ts";
+import { addressesOnlyOf, type Host } from "../host.ts";
+import { restoreRoutes } from "./chained.ts";
+
+/** Takes away all that was made for the attachment; what could not be is returned, and its record stays. */
+export function removePod(host: Host, attachment: Attachment): Failure[] {
+  const { store, kernel, settings } = host;
+  const steps: Step[] = [];
+  if (attachment.hostDev !== undefined) steps.push({ do: "deleteLink", dev: attachment.hostDev });
+  for (const ip of addressesOnlyOf(store, attachment))
+    steps.push({ do: "deleteRoute", route: localRoute(settings, hostPrefix(ip)) });
+  const failures = applySteps(steps, kernel);
+  if (attachment.role === "chained") restoreIfThere(host, attachment);
+  if (failures.length === 0) store.removeAttachment(attachment);
+  return failures;
+}
+
+/** Best effort: the pod is about to end, and its namespace is often gone already. */
+function restoreIfThere({ kernel }: Host, { netns, ifname, restore }: Attachment): void {
+  try {
+    restoreRoutes(kernel, netns, ifname, restore);
+  } catch (error) {
+    if (!isAbsent(error) && !isGone(error)) throw error;
+  }
+}
+
+/** EINVAL: a path that is no namespace any more (its mount is gone, the file is left). */
+function isGone(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  return code === "EINVAL" || code === "ENODEV" || code === "ESRCH";
+}

@@ -1,0 +1,138 @@
+// Ranges of addresses, as host-local's configuration writes them. A pod gets
+// one address of each range set; a set is one or more ranges of one family.
+// Which address comes next is allocate.ts.
+import { ParseError } from "../net/error.ts";
+import { type Family, familyBits, familyOf, parseIp } from "../net/ip.ts";
+import { parseInterfaceAddress, parsePrefix } from "../net/prefix.ts";
+import { ipFromNumber, ipToNumber } from "./number.ts";
+
+/** Addresses `first` to `last` of a subnet, without its gateway. */
+export interface Range {
+  readonly family: Family;
+  /** Canonical prefix. */
+  readonly subnet: string;
+  readonly first: string;
+  readonly last: string;
+  /** Never allocated. Where none is configured, the subnet's first address. */
+  readonly gateway: string;
+}
+
+/** Ranges of one family, none overlapping another. */
+export type RangeSet = readonly Range[];
+
+/** Reads `ranges`, [[{subnet, …}, …], …]; `path` is its name in messages. Empty where absent. Throws ParseError. */
+export function parseRangeSets(value: unknown, path: string): RangeSet[] {
+  if (value === undefined || value === null) return [];
+  const sets = getList(value, path).map((set, i) => parseRangeSet(set, `${path}[${i}]`));
+  refuseOverlap(sets.flatMap((set, i) => set.map((range, j) => ({ range, path: `${path}[${i}][${j}]` }))));
+  return sets;
+}
+
+/** Reads one range: {subnet, rangeStart?, rangeEnd?, gateway?}. Throws ParseError. */
+export function parseRange(value: unknown, path: string): Range {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new ParseError(`${path} must be an object with a "subnet"`);
+  const conf = value as Record<string, unknown>;
+  const range = parseSubnet(getText(conf.subnet, `${path}.subnet`), `${path}.subnet`);
+  const first = findAddress(range, conf.rangeStart, `${path}.rangeStart`) ?? range.first;
+  const last = findAddress(range, conf.rangeEnd, `${path}.rangeEnd`) ?? range.last;
+  const gateway = findAddress(range, conf.gateway, `${path}.gateway`) ?? range.gateway;
+  if (ipToNumber(first) > ipToNumber(last))
+    throw new ParseError(`${path}.rangeStart: ${first} is after the range's end, ${last}`);
+  return { ...range, first, last, gateway };
+}
+
+/** Range sets of a node's pod CIDRs: one a family, in the order of the families. Throws ParseError. */
+export function rangeSetsOfPodCIDRs(podCIDRs: readonly string[]): RangeSet[] {
+  const ranges = podCIDRs.map((cidr) => ({ range: parseSubnet(cidr, "podCIDRs"), path: "podCIDRs" }));
+  refuseOverlap(ranges);
+  const families = new Set(ranges.map(({ range }) => range.family));
+  return Array.from(families, (family) =>
+    ranges.map(({ range }) => range).filter((range) => range.family === family),
+  );
+}
+
+/** "10.1.0.0/24 (10.1.0.1 to 10.1.0.254)" */
+export function formatRange(range: Range): string {
+  return `${range.subnet} (${range.first} to ${range.last})`;
+}
+
+function parseRangeSet(value: unknown, path: string): RangeSet {
+  const list = getList(value, path);
+  if (list.length === 0) throw new ParseError(`${path} is empty: it needs at least one {"subnet": …}`);
+  const set = list.map((range, i) => parseRange(range, `${path}[${i}]`));
+  const family = set[0]?.family;
+  if (set.some((range) => range.family !== family))
+    throw new ParseError(
+      `${path} mixes IPv4 and IPv6: a pod gets one address of each set, so make it two sets`,
+    );
+  return set;
+}
+
+/** All usable addresses of a subnet: not the network's own, nor IPv4's broadcast. */
+function parseSubnet(text: string, path: string): Range {
+  const { ip, length } = at(path, () => parseInterfaceAddress(text));
+  const subnet = parsePrefix(text);
+  const family = familyOf(ip);
+  if (subnet !== `${ip}/${length}`)
+    throw new ParseError(`${path}: "${text}" has bits set after its length; the subnet is ${subnet}`);
+  // As host-local: a network address, a gateway and something to allocate need four.
+  if (length > familyBits(family) - 2)
+    throw new ParseError(
+      `${path}: ${subnet} is too small to allocate from; use a /${familyBits(family) - 2} or shorter`,
+    );
+  const network = ipToNumber(ip);
+  const size = 1n << BigInt(familyBits(family) - length);
+  const first = ipFromNumber(network + 1n, family);
+  const last = ipFromNumber(network + size - (family === 4 ? 2n : 1n), family);
+  return { family, subnet, first, last, gateway: first };
+}
+
+/** An address that must be one of the subnet's usable ones; undefined where absent. */
+function findAddress(subnet: Range, value: unknown, path: string): string | undefined {
+  if (value === undefined || value === null || value === "") return undefined;
+  const text = getText(value, path);
+  const ip = at(path, () => parseIp(text));
+  const number = ipToNumber(ip);
+  if (familyOf(ip) !== subnet.family || number < ipToNumber(subnet.first) || number > ipToNumber(subnet.last))
+    throw new ParseError(`${path}: ${ip} is not one of the addresses of ${formatRange(subnet)}`);
+  return ip;
+}
+
+/** All pairs are compared: there are few ranges. */
+function refuseOverlap(ranges: readonly { range: Range; path: string }[]): void {
+  for (const [i, a] of ranges.entries())
+    for (const b of ranges.slice(i + 1))
+      if (rangesOverlap(a.range, b.range))
+        throw new ParseError(
+          `${b.path}: ${formatRange(b.range)} overlaps ${formatRange(a.range)} of ${a.path}`,
+        );
+}
+
+function rangesOverlap(a: Range, b: Range): boolean {
+  return (
+    a.family === b.family &&
+    ipToNumber(a.first) <= ipToNumber(b.last) &&
+    ipToNumber(b.first) <= ipToNumber(a.last)
+  );
+}
+
+function getList(value: unknown, path: string): unknown[] {
+  if (!Array.isArray(value)) throw new ParseError(`${path} must be a list`);
+  return value;
+}
+
+function getText(value: unknown, path: string): string {
+  if (typeof value !== "string" || value === "") throw new ParseError(`${path} must be a non-empty string`);
+  return value;
+}
+
+/** Adds where the text stood to what is wrong with it. */
+function at<T>(path: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof ParseError) throw new ParseError(`${path}: ${error.message}`, { cause: error });
+    throw error;
+  }
+}

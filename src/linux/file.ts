@@ -1,0 +1,214 @@
+// Files by system calls, synchronously: so they are seen from the network
+// namespace the thread is in (sysctls), and without the millisecond that
+// importing node:fs costs. Paths are absolute. Nothing here knows what a file means.
+import { Errno } from "./errno.ts";
+import { cString, rawSyscall, SysError, syscall } from "./syscall.ts";
+
+const AT_FDCWD = -100;
+const O_WRONLY = 0o1;
+const O_CREAT = 0o100;
+const O_EXCL = 0o200;
+const O_TRUNC = 0o1000;
+const O_APPEND = 0o2000;
+const O_CLOEXEC = 0o2000000;
+const AT_REMOVEDIR = 0x200;
+const STATX_BASIC_STATS = 0x7ff;
+
+const chunkBytes = 16_384;
+/** No file that we read is larger; a larger one is not what we think it is. */
+const maxFileBytes = 64 * 1024 * 1024;
+
+export interface FileStatus {
+  /** Device and inode number: the same for two paths exactly where they are the same object. */
+  readonly identity: string;
+  readonly kind: "file" | "folder" | "other";
+  /** Permission bits: 0o600. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly sizeBytes: number;
+}
+
+/** A file descriptor, to be closed by `closeFd`. */
+export function openFile(path: string, flags = 0, mode = 0): number {
+  return syscall("openat", path, AT_FDCWD, cString(path), flags | O_CLOEXEC, mode);
+}
+
+export function closeFd(fd: number): void {
+  rawSyscall("close", fd);
+}
+
+/** The whole content of a file. Throws SysError. */
+export function readFile(path: string): Uint8Array {
+  const fd = openFile(path);
+  try {
+    const bytes = readFd(fd, maxFileBytes, path);
+    if (bytes === undefined) throw new SysError("read", Errno.EFBIG, path);
+    return bytes;
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/** The whole content of a file as text. Throws SysError. */
+export function readText(path: string): string {
+  return new TextDecoder().decode(readFile(path));
+}
+
+/** The content of a file as text, or undefined where there is no such file. Throws SysError. */
+export function findText(path: string): string | undefined {
+  try {
+    return readText(path);
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Reads a descriptor to its end; undefined where there is more than `maxBytes`. Throws SysError. */
+export function readFd(fd: number, maxBytes: number, subject = `descriptor ${fd}`): Uint8Array | undefined {
+  let buffer = new Uint8Array(chunkBytes);
+  let length = 0;
+  for (;;) {
+    if (length === buffer.length) buffer = grown(buffer);
+    const count = syscall("read", subject, fd, buffer.subarray(length), buffer.length - length);
+    if (count === 0) return buffer.subarray(0, length);
+    length += count;
+    if (length > maxBytes) return undefined;
+  }
+}
+
+/** Writes all the bytes. Throws SysError. */
+export function writeFd(fd: number, bytes: Uint8Array, subject = `descriptor ${fd}`): void {
+  for (let done = 0; done < bytes.length; )
+    done += syscall("write", subject, fd, bytes.subarray(done), bytes.length - done);
+}
+
+/** Writes to a file that exists, in one write(2) as sysctls need it. Throws SysError. */
+export function writeFile(path: string, content: string | Uint8Array): void {
+  writeOpened(path, openFile(path, O_WRONLY | O_TRUNC), content);
+}
+
+/** Adds to the end of a file, creating it with `mode`. Throws SysError. */
+export function appendFile(path: string, content: string | Uint8Array, mode = 0o600): void {
+  writeOpened(path, openFile(path, O_WRONLY | O_CREAT | O_APPEND, mode), content);
+}
+
+/** Creates a file that must not exist (EEXIST), durably: content and name are on disk. Throws SysError. */
+export function createFile(path: string, content: string | Uint8Array, mode = 0o600): void {
+  const fd = openFile(path, O_WRONLY | O_CREAT | O_EXCL, mode);
+  try {
+    writeFd(fd, toBytes(content), path);
+    syscall("fsync", path, fd);
+  } catch (error) {
+    rawSyscall("unlinkat", AT_FDCWD, cString(path), 0);
+    throw error;
+  } finally {
+    closeFd(fd);
+  }
+  syncFolder(path.slice(0, path.lastIndexOf("/")) || "/");
+}
+
+/** Creates a folder and the ones above it; `mode` is the last one's. True where it was made here. Throws SysError. */
+export function mkdir(path: string, mode = 0o700): boolean {
+  const result = rawSyscall("mkdirat", AT_FDCWD, cString(path), mode);
+  if (result >= 0) return true;
+  if (-result === Errno.EEXIST && findStatus(path)?.kind === "folder") return false;
+  const above = path.slice(0, path.lastIndexOf("/"));
+  if (-result !== Errno.ENOENT || above === "") throw new SysError("mkdirat", -result, path);
+  mkdir(above, 0o755);
+  return mkdir(path, mode);
+}
+
+/** Sets the permission bits. Throws SysError. */
+export function chmod(path: string, mode: number): void {
+  syscall("fchmodat", path, AT_FDCWD, cString(path), mode);
+}
+
+/** Removes a file; false where there is none. Throws SysError. */
+export function unlink(path: string): boolean {
+  return removed(path, 0);
+}
+
+/** Removes an empty folder; false where there is none. Throws SysError. */
+export function rmdir(path: string): boolean {
+  return removed(path, AT_REMOVEDIR);
+}
+
+/** Moves a file over whatever has the new name, in one step. Throws SysError. */
+export function rename(from: string, to: string): void {
+  syscall("renameat", `${from} to ${to}`, AT_FDCWD, cString(from), AT_FDCWD, cString(to));
+}
+
+/** What a path leads to, or undefined where it leads nowhere. Throws SysError. */
+export function findStatus(path: string): FileStatus | undefined {
+  const statx = new Uint8Array(256);
+  const result = rawSyscall("statx", AT_FDCWD, cString(path), 0, STATX_BASIC_STATS, statx);
+  if (-result === Errno.ENOENT) return undefined;
+  if (result < 0) throw new SysError("statx", -result, path);
+  return decodeStatx(statx);
+}
+
+export function exists(path: string): boolean {
+  return findStatus(path) !== undefined;
+}
+
+/** True for a file that this process may execute. */
+export function isExecutable(path: string): boolean {
+  const X_OK = 1;
+  return rawSyscall("faccessat", AT_FDCWD, cString(path), X_OK) === 0 && findStatus(path)?.kind === "file";
+}
+
+/** True for the error of a path that leads nowhere. */
+export function isAbsent(error: unknown): boolean {
+  return error instanceof SysError && error.errno === Errno.ENOENT;
+}
+
+/** struct statx (linux/stat.h): the same on every architecture, unlike struct stat. */
+function decodeStatx(bytes: Uint8Array): FileStatus {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const mode = view.getUint16(28, true);
+  const format = mode & 0o170000;
+  const inode = view.getBigUint64(32, true);
+  return {
+    identity: `${view.getUint32(136, true)}:${view.getUint32(140, true)}:${inode}`,
+    kind: format === 0o100000 ? "file" : format === 0o040000 ? "folder" : "other",
+    mode: mode & 0o7777,
+    uid: view.getUint32(20, true),
+    sizeBytes: Number(view.getBigUint64(40, true)),
+  };
+}
+
+function writeOpened(path: string, fd: number, content: string | Uint8Array): void {
+  try {
+    writeFd(fd, toBytes(content), path);
+  } finally {
+    closeFd(fd);
+  }
+}
+
+function removed(path: string, flags: number): boolean {
+  const result = rawSyscall("unlinkat", AT_FDCWD, cString(path), flags);
+  if (-result === Errno.ENOENT) return false;
+  if (result < 0) throw new SysError("unlinkat", -result, path);
+  return true;
+}
+
+/** A new name is durable only once its folder is on disk too. */
+function syncFolder(path: string): void {
+  const fd = openFile(path);
+  try {
+    syscall("fsync", path, fd);
+  } finally {
+    closeFd(fd);
+  }
+}
+
+function grown(buffer: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(buffer.length * 4);
+  larger.set(buffer);
+  return larger;
+}
+
+function toBytes(content: string | Uint8Array): Uint8Array {
+  return typeof content === "string" ? new TextEncoder().encode(content) : content;
+}

@@ -1,0 +1,60 @@
+// Network namespaces: run something inside one, tell two apart. setns(2) moves
+// only the thread that calls it, so what runs inside must be synchronous:
+// anything asynchronous would go on in the wrong namespace.
+import { closeFd, findStatus, openFile, writeFd } from "./file.ts";
+import { AF_UNIX, SOCK_DGRAM, Socket } from "./socket.ts";
+import { exitProcess, rawSyscall, SysError, syscall } from "./syscall.ts";
+
+const CLONE_NEWNET = 0x40000000;
+
+/** The namespace this thread is in, which need not be the process's. */
+export const ownNetns = "/proc/thread-self/ns/net";
+
+/** Runs `inside` in the namespace at `path`, then returns to the present one. Throws SysError. */
+export function withNetns<T>(path: string, inside: () => T extends PromiseLike<unknown> ? never : T): T {
+  const before = openFile(ownNetns);
+  try {
+    enter(path);
+    try {
+      return inside();
+    } finally {
+      comeBack(before);
+    }
+  } finally {
+    closeFd(before);
+  }
+}
+
+/** A descriptor of a namespace, for links that are made in it; to be closed by `closeFd`. Throws SysError. */
+export function openNetns(path: string): number {
+  return openFile(path);
+}
+
+/** Equal for two paths exactly where both are the same namespace; undefined where there is none. Throws SysError. */
+export function findNetnsIdentity(path: string): string | undefined {
+  return findStatus(path)?.identity;
+}
+
+/** The kernel's number of this thread's namespace, unique until reboot; undefined before Linux 5.14. */
+export function netnsCookie(): string | undefined {
+  using socket = Socket.open(AF_UNIX, SOCK_DGRAM, 0, "a socket to ask for the namespace's number");
+  return socket.netnsCookie();
+}
+
+function enter(path: string): void {
+  const fd = openFile(path);
+  try {
+    syscall("setns", path, fd, CLONE_NEWNET);
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/** Going on in a pod's namespace would configure the pod as if it were the node: better not to go on at all. */
+function comeBack(fd: number): void {
+  const result = rawSyscall("setns", fd, CLONE_NEWNET);
+  if (result >= 0) return;
+  const error = new SysError("setns", -result, "the namespace that was left before");
+  writeFd(2, new TextEncoder().encode(`wg-cni: ${error.message}; giving up\n`));
+  exitProcess(1);
+}

@@ -1,0 +1,103 @@
+// Sockets by system calls: open, bind or connect, send, receive, options.
+// Blocking, but every wait has a limit. Addresses are sockaddr bytes that the
+// caller lays out; what travels is the caller's business.
+import { Errno } from "./errno.ts";
+import { closeFd } from "./file.ts";
+import { rawSyscall, type SyscallName, SysError, syscall } from "./syscall.ts";
+
+export const AF_UNIX = 1;
+export const AF_NETLINK = 16;
+export const SOCK_STREAM = 1;
+export const SOCK_DGRAM = 2;
+export const SOCK_RAW = 3;
+export const SOL_SOCKET = 1;
+
+const SOCK_CLOEXEC = 0o2000000;
+const SO_RCVTIMEO = 20;
+const SO_SNDTIMEO = 21;
+const SO_NETNS_COOKIE = 71;
+const MSG_NOSIGNAL = 0x4000;
+const MSG_TRUNC = 0x20;
+
+/** Owns one socket. `subject` names it in error messages. */
+export class Socket implements Disposable {
+  #fd: number;
+
+  private constructor(
+    fd: number,
+    readonly subject: string,
+  ) {
+    this.#fd = fd;
+  }
+
+  /** A socket of the network namespace the thread is in; it stays there. Throws SysError. */
+  static open(domain: number, type: number, protocol: number, subject: string): Socket {
+    return new Socket(syscall("socket", subject, domain, type | SOCK_CLOEXEC, protocol), subject);
+  }
+
+  bind(address: Uint8Array): void {
+    this.#call("bind", address, address.length);
+  }
+
+  connect(address: Uint8Array): void {
+    this.#call("connect", address, address.length);
+  }
+
+  /** Sends all the bytes. Throws SysError. */
+  send(bytes: Uint8Array): void {
+    for (let done = 0; done < bytes.length; ) {
+      const rest = done === 0 ? bytes : bytes.subarray(done);
+      done += this.#call("sendto", rest, rest.length, MSG_NOSIGNAL);
+    }
+  }
+
+  /**
+   * Receives into `buffer`; returns the length of what came, 0 at the end of a
+   * stream. A datagram that is longer than the buffer is cut off and reported
+   * with its whole length. Throws SysError, EAGAIN when the time limit is over.
+   */
+  receive(buffer: Uint8Array): number {
+    return this.#call("recvfrom", buffer, buffer.length, MSG_TRUNC);
+  }
+
+  /** As receive, without MSG_TRUNC, which on streams means "throw away". */
+  receiveStream(buffer: Uint8Array): number {
+    return this.#call("recvfrom", buffer, buffer.length, 0);
+  }
+
+  /** Sets an option that is an int; false where the kernel does not know or refuses it. */
+  trySetOption(level: number, name: number, value: number): boolean {
+    return rawSyscall("setsockopt", this.#fd, level, name, intBytes(value), 4) === 0;
+  }
+
+  /** Limits every later wait. Throws SysError. */
+  setTimeLimit(seconds: number): void {
+    const timeval = new Uint8Array(16);
+    new DataView(timeval.buffer).setUint32(0, seconds, true);
+    this.#call("setsockopt", SOL_SOCKET, SO_RCVTIMEO, timeval, timeval.length);
+    this.#call("setsockopt", SOL_SOCKET, SO_SNDTIMEO, timeval, timeval.length);
+  }
+
+  /** The kernel's number of the socket's namespace, unique until reboot; undefined before Linux 5.14. */
+  netnsCookie(): string | undefined {
+    const cookie = new Uint8Array(8);
+    const length = intBytes(cookie.length);
+    const result = rawSyscall("getsockopt", this.#fd, SOL_SOCKET, SO_NETNS_COOKIE, cookie, length);
+    if (-result === Errno.ENOPROTOOPT) return undefined;
+    if (result < 0) throw new SysError("getsockopt", -result, this.subject);
+    return new DataView(cookie.buffer).getBigUint64(0, true).toString();
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#fd >= 0) closeFd(this.#fd);
+    this.#fd = -1;
+  }
+
+  #call(name: SyscallName, ...args: (number | Uint8Array)[]): number {
+    return syscall(name, this.subject, this.#fd, ...args);
+  }
+}
+
+function intBytes(value: number): Uint8Array {
+  return new Uint8Array(Int32Array.of(value).buffer);
+}

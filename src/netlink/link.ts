@@ -1,0 +1,110 @@
+// Making and changing links: which messages it takes, and in which order. The
+// values are command values: an absent property means "leave as it is".
+
+import {
+  IFF_UP,
+  IN6_ADDR_GEN_MODE_NONE,
+  linkMessage,
+  RTM_NEWLINK,
+  RTM_SETLINK,
+  vethInfo,
+} from "../wire/link.ts";
+import { NLM_F_CREATE, NLM_F_EXCL } from "../wire/nlmsg.ts";
+import { Writer } from "../wire/writer.ts";
+import type { Request } from "./socket.ts";
+
+/** A WireGuard device to be made. */
+export interface WireGuardAdd {
+  readonly kind: "wireguard";
+  readonly name: string;
+  readonly mtu?: number;
+}
+
+/** A veth pair to be made. */
+export interface VethAdd {
+  readonly kind: "veth";
+  readonly name: string;
+  readonly mtu?: number;
+  readonly mac?: string;
+  readonly up?: boolean;
+  /** No IPv6 link-local address of the kernel's choice; the peer's is changed from its own namespace. */
+  readonly addrGenModeNone?: boolean;
+  readonly peer: {
+    readonly name: string;
+    readonly mtu?: number;
+    readonly mac?: string;
+    /** Makes the peer in this namespace instead of ours. */
+    readonly netnsFd?: number;
+  };
+}
+
+export type LinkAdd = WireGuardAdd | VethAdd;
+
+/** A change to a link. */
+export interface LinkChange {
+  readonly up?: boolean;
+  readonly mtu?: number;
+  readonly mac?: string;
+  /** No IPv6 link-local address of the kernel's choice, from the next time that the link goes up. */
+  readonly addrGenModeNone?: boolean;
+}
+
+export function addLinkRequests(link: LinkAdd, describe: () => string): Request[] {
+  const make = {
+    type: RTM_NEWLINK,
+    flags: NLM_F_CREATE | NLM_F_EXCL,
+    describe,
+    write: (to: Writer) =>
+      linkMessage.write(to, {
+        IFLA_IFNAME: link.name,
+        IFLA_MTU: link.mtu,
+        IFLA_ADDRESS: link.kind === "veth" ? link.mac : undefined,
+        IFLA_LINKINFO: {
+          IFLA_INFO_KIND: link.kind,
+          IFLA_INFO_DATA: link.kind === "veth" ? peerData(link.peer) : undefined,
+        },
+      }),
+  };
+  if (link.kind === "wireguard") return [make];
+  const { up, addrGenModeNone } = link;
+  const after = { ...(up === undefined ? {} : { up }), ...(addrGenModeNone ? { addrGenModeNone } : {}) };
+  return [make, ...changeLinkRequests(link.name, after, describe)];
+}
+
+/**
+ * The address generation mode goes before everything else, in a message of its
+ * own: of one message the kernel applies "up" first, and makes the address then.
+ */
+export function changeLinkRequests(name: string, change: LinkChange, describe: () => string): Request[] {
+  const requests: Request[] = [];
+  const request = (values: Parameters<typeof linkMessage.write>[1]) =>
+    requests.push({
+      type: RTM_SETLINK,
+      flags: 0,
+      describe,
+      write: (to) => linkMessage.write(to, { ...values, IFLA_IFNAME: name }),
+    });
+  if (change.addrGenModeNone)
+    request({ IFLA_AF_SPEC: { AF_INET6: { IFLA_INET6_ADDR_GEN_MODE: IN6_ADDR_GEN_MODE_NONE } } });
+  if (change.up === undefined && change.mtu === undefined && change.mac === undefined) return requests;
+  request({
+    ifi_flags: change.up ? IFF_UP : 0,
+    ifi_change: change.up === undefined ? 0 : IFF_UP,
+    IFLA_MTU: change.mtu,
+    IFLA_ADDRESS: change.mac,
+  });
+  return requests;
+}
+
+function peerData(peer: VethAdd["peer"]): Uint8Array {
+  const data = new Writer(128);
+  vethInfo.write(data, {
+    VETH_INFO_PEER: {
+      IFLA_IFNAME: peer.name,
+      IFLA_MTU: peer.mtu,
+      IFLA_ADDRESS: peer.mac,
+      IFLA_NET_NS_FD: peer.netnsFd,
+    },
+  });
+  return data.written;
+}

@@ -1,0 +1,86 @@
+// Changes the MTU of a route that somebody else made, and nothing else of it:
+// the kernel's own message goes back to it, with everything in it that we know
+// or do not know.
+import { Errno } from "../linux/errno.ts";
+import type { Route } from "../net/objects.ts";
+import { readU16, readU32 } from "../wire/codec.ts";
+import { RTNH_F_ONLINK } from "../wire/route.ts";
+import { describeRoute } from "./describe.ts";
+import { NetlinkError } from "./error.ts";
+import type { RouteReply, Rtnl } from "./rtnl.ts";
+
+/** RTA_CACHEINFO counts in clock ticks to user space (USER_HZ). */
+const ticksPerSecond = 100;
+/** Before its ticks, struct rta_cacheinfo has two numbers that do not matter here. */
+const expiresOffset = 8;
+const nexthopHeaderBytes = 8;
+
+/**
+ * Sets (or with undefined removes) the mtu metric of a route as `routes` shows
+ * it. Throws NetlinkError: ESRCH where there is no such route, what the kernel
+ * says where it refuses.
+ */
+export function replaceRouteMtu(rtnl: Rtnl, route: Route, mtu: number | undefined): void {
+  const { family, table } = route;
+  const found = rtnl.routeReplies({ family, table }).find((candidate) => isSame(candidate.route, route));
+  if (found === undefined) throw new NetlinkError(`change the MTU of ${describeRoute(route)}`, Errno.ESRCH);
+  const changed = rtnl.batch().replaceRouteMessage(route, withMtu(found.reply, mtu)).send()[0];
+  if (changed !== undefined) throw changed;
+}
+
+/** The same route, whatever its metrics. */
+function isSame(a: Route, b: Route): boolean {
+  return (
+    a.dst === b.dst &&
+    a.type === b.type &&
+    a.dev === b.dev &&
+    a.via === b.via &&
+    a.src === b.src &&
+    a.priority === b.priority &&
+    a.protocol === b.protocol
+  );
+}
+
+/** The message with another MTU, and without what the kernel reports but does not accept. */
+export function withMtu(reply: RouteReply, mtu: number | undefined): RouteReply {
+  const message = { ...reply };
+  message.RTA_METRICS = { ...reply.RTA_METRICS, RTAX_MTU: mtu };
+  if (isEmpty(message.RTA_METRICS)) message.RTA_METRICS = undefined;
+  // The rest are states: dead, link down, offloaded.
+  message.rtm_flags &= RTNH_F_ONLINK;
+  if (reply.RTA_MULTIPATH !== undefined) message.RTA_MULTIPATH = withoutStates(reply.RTA_MULTIPATH);
+  const expires = expiresSeconds(reply);
+  if (expires > 0) message.RTA_EXPIRES = expires;
+  message.RTA_CACHEINFO = undefined;
+  if (reply.RTA_NH_ID === undefined) return message;
+  // A route to a nexthop object is shown with the object's content, but must not be made with it.
+  return {
+    ...message,
+    RTA_OIF: undefined,
+    RTA_GATEWAY: undefined,
+    RTA_VIA: undefined,
+    RTA_MULTIPATH: undefined,
+    RTA_ENCAP: undefined,
+    RTA_ENCAP_TYPE: undefined,
+  };
+}
+
+function isEmpty(metrics: NonNullable<RouteReply["RTA_METRICS"]>): boolean {
+  return Object.values(metrics).every((value) => value === undefined);
+}
+
+/** Seconds that an IPv6 route from a router advertisement still has; 0: for ever. */
+function expiresSeconds({ RTA_CACHEINFO }: RouteReply): number {
+  if (RTA_CACHEINFO === undefined || RTA_CACHEINFO.length < expiresOffset + 4) return 0;
+  return Math.ceil((readU32(RTA_CACHEINFO, expiresOffset) | 0) / ticksPerSecond);
+}
+
+/** struct rtnexthop: u16 length, u8 flags, u8 hops, s32 interface, attributes. */
+function withoutStates(nexthops: Uint8Array): Uint8Array {
+  const copy = nexthops.slice();
+  for (let at = 0; at + nexthopHeaderBytes <= copy.length; ) {
+    copy[at + 2] = (copy[at + 2] as number) & RTNH_F_ONLINK;
+    at += Math.max(nexthopHeaderBytes, (readU16(copy, at) + 3) & ~3);
+  }
+  return copy;
+}

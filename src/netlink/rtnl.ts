@@ -1,0 +1,200 @@
+// Links, addresses, routes, rules and neighbours of one network namespace, read
+// as plain values (net/objects.ts). Changes are requested through Batch; what
+// should be there is decided elsewhere (rtnetlink(7)).
+import { Errno } from "../linux/errno.ts";
+import type { Family } from "../net/ip.ts";
+import type { Address, Link, Neighbour, Route, Rule } from "../net/objects.ts";
+import { addressMessage, RTM_GETADDR } from "../wire/address.ts";
+import type { Unknown } from "../wire/attributes.ts";
+import { addressFamily } from "../wire/codec.ts";
+import { linkMessage, RTEXT_FILTER_SKIP_STATS, RTM_GETLINK } from "../wire/link.ts";
+import { neighbourMessage, RTM_GETNEIGH } from "../wire/neighbour.ts";
+import { RTM_F_CLONED, RTM_GETROUTE, routeMessage } from "../wire/route.ts";
+import { RTM_GETRULE, ruleMessage } from "../wire/rule.ts";
+import type { Writer } from "../wire/writer.ts";
+import { Batch } from "./batch.ts";
+import { NetlinkError } from "./error.ts";
+import { LinkNames } from "./names.ts";
+import { toAddress, toLink, toNeighbour, toRoute, toRule } from "./objects.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
+
+/** A route as the kernel's message has it, attributes that we do not know included. */
+export type RouteReply = ReturnType<typeof routeMessage.read>;
+
+export interface RouteFilter {
+  readonly family: Family;
+  /** Default: all tables. */
+  readonly table?: number;
+}
+
+/**
+ * Owns a netlink socket. Reads throw NetlinkError, SysError and DecodeError;
+ * after the last two the conversation is lost: open another.
+ */
+export class Rtnl implements Disposable {
+  readonly #names: LinkNames;
+  #writes = 0;
+
+  private constructor(private readonly socket: NetlinkSocket) {
+    this.#names = new LinkNames(socket);
+  }
+
+  /** Opens the socket in the namespace at `netns` (default: this thread's), where it stays. Throws SysError. */
+  static open(netns?: string): Rtnl {
+    return new Rtnl(NetlinkSocket.open(NETLINK_ROUTE, netns));
+  }
+
+  /** Requests sent so far that change something, refused ones included. */
+  get writes(): number {
+    return this.#writes;
+  }
+
+  links(): Link[] {
+    const links = this.#list(
+      RTM_GETLINK,
+      "list links",
+      (to) => linkMessage.write(to, { IFLA_EXT_MASK: RTEXT_FILTER_SKIP_STATS }),
+      (bytes, at, end) => toLink(linkMessage.read(bytes, at, end, "skip")),
+    );
+    this.#names.forget();
+    for (const link of links) this.#names.remember(link.name, link.index);
+    return links;
+  }
+
+  findLink(name: string): Link | undefined {
+    const found = this.#names.find({ IFLA_IFNAME: name });
+    return found === undefined ? undefined : toLink(found);
+  }
+
+  /** The index of an interface, remembered since the last read. Throws NetlinkError ENODEV where there is none. */
+  indexOf(name: string): number {
+    const index = this.#names.findIndex(name);
+    if (index === undefined) throw new NetlinkError(`look for link ${name}`, Errno.ENODEV);
+    return index;
+  }
+
+  /** Of one interface or of all. Throws NetlinkError ENODEV where there is no such interface. */
+  addresses(dev?: string): Address[] {
+    this.#names.forget();
+    const index = dev === undefined ? 0 : this.indexOf(dev);
+    const messages = this.#list(
+      RTM_GETADDR,
+      dev === undefined ? "list addresses" : `list addresses of ${dev}`,
+      (to) => addressMessage.write(to, { ifa_index: index }),
+      (bytes, at, end) => addressMessage.read(bytes, at, end, "skip"),
+    );
+    return defined(messages, (message) => {
+      const name = this.#names.findName(message.ifa_index);
+      // Without strict checking (before Linux 4.20) all interfaces' come.
+      return name === undefined || (dev !== undefined && name !== dev) ? undefined : toAddress(message, name);
+    });
+  }
+
+  /** Routes of one family, without the kernel's cached ones. The kernel selects the table. */
+  routes(filter: RouteFilter): Route[] {
+    return defined(this.#routeReplies(filter, "skip"), (reply) => this.#route(reply, filter.family));
+  }
+
+  /** As routes, each with the kernel's message: for changing one without losing what we do not know. */
+  routeReplies(filter: RouteFilter): { route: Route; reply: RouteReply }[] {
+    return defined(this.#routeReplies(filter, "keep"), (reply) => {
+      const route = this.#route(reply, filter.family);
+      return route === undefined ? undefined : { route, reply };
+    });
+  }
+
+  rules(family: Family): Rule[] {
+    const rules = this.#list(
+      RTM_GETRULE,
+      `list IPv${family} rules`,
+      (to) => ruleMessage.write(to, { family: addressFamily(family) }),
+      (bytes, at, end) => toRule(ruleMessage.read(bytes, at, end, "skip")),
+    );
+    // A kernel without IPv6 answers with the rules it has.
+    return defined(rules, (rule) => (rule?.family === family ? rule : undefined));
+  }
+
+  /** Throws NetlinkError ENODEV where there is no such interface. */
+  neighbours(dev: string): Neighbour[] {
+    this.#names.forget();
+    const index = this.indexOf(dev);
+    const messages = this.#list(
+      RTM_GETNEIGH,
+      `list neighbours of ${dev}`,
+      (to) => neighbourMessage.write(to, { NDA_IFINDEX: index }),
+      (bytes, at, end) => neighbourMessage.read(bytes, at, end, "skip"),
+    );
+    return defined(messages, (message) =>
+      message.ndm_ifindex === index ? toNeighbour(message, dev) : undefined,
+    );
+  }
+
+  /** Requests for changes, to be sent together. */
+  batch(): Batch {
+    return new Batch(this.#names, (requests) => {
+      this.#writes += requests.length;
+      return this.socket.transact(requests);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.socket[Symbol.dispose]();
+  }
+
+  #routeReplies({ family, table }: RouteFilter, unknown: Unknown): RouteReply[] {
+    this.#names.forget();
+    const replies = this.#list(
+      RTM_GETROUTE,
+      `list IPv${family} routes${table === undefined ? "" : ` of table ${table}`}`,
+      (to) => routeMessage.write(to, { rtm_family: addressFamily(family), RTA_TABLE: table }),
+      (bytes, at, end) => routeMessage.read(bytes, at, end, unknown),
+    );
+    return replies.filter(
+      (reply) =>
+        (reply.rtm_flags & RTM_F_CLONED) === 0 &&
+        reply.rtm_family === addressFamily(family) &&
+        (table === undefined || (reply.RTA_TABLE ?? reply.rtm_table) === table),
+    );
+  }
+
+  /** Undefined where the route's interface has gone meanwhile, and so the route. */
+  #route(reply: RouteReply, family: Family): Route | undefined {
+    if (reply.RTA_OIF === undefined) return toRoute(reply, family, undefined);
+    const dev = this.#names.findName(reply.RTA_OIF);
+    return dev === undefined ? undefined : toRoute(reply, family, dev);
+  }
+
+  /** What a dump brings. A table or family that the kernel does not have is an empty list. */
+  #list<Item>(
+    type: number,
+    what: string,
+    write: (to: Writer) => void,
+    read: (bytes: Uint8Array, at: number, end: number) => Item,
+  ): Item[] {
+    const items: Item[] = [];
+    const restart = () => {
+      items.length = 0;
+    };
+    try {
+      this.socket.dump({ type, flags: 0, describe: () => what, write }, restart, (bytes, at, end) => {
+        items.push(read(bytes, at, end));
+      });
+    } catch (error) {
+      if (error instanceof NetlinkError && absent.includes(error.errno)) return [];
+      throw error;
+    }
+    return items;
+  }
+}
+
+/** ENOENT: no such routing table yet; the others: a kernel without IPv6 or without policy rules. */
+const absent: readonly number[] = [Errno.ENOENT, Errno.EAFNOSUPPORT, Errno.EOPNOTSUPP];
+
+function defined<Item, Value>(items: readonly Item[], value: (item: Item) => Value | undefined): Value[] {
+  const values: Value[] = [];
+  for (const item of items) {
+    const found = value(item);
+    if (found !== undefined) values.push(found);
+  }
+  return values;
+}

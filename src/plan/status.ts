@@ -1,0 +1,81 @@
+// What a peer's state is called, from what the devices show. Pure: time is an
+// argument.
+//
+//   encrypted  routed into the tunnel, handshake fresh
+//   idle       routed into the tunnel, handshake old: nothing was sent lately
+//   waiting    routed into the tunnel, no handshake ever on this slot
+//   clear      no usable key: reached as without us
+//   refused    no usable key, strict mode: not reached at all
+import type { Device } from "../net/device.ts";
+import type { NodeRecord, Slot } from "../net/record.ts";
+import type { Ownership } from "./claims.ts";
+import { handshakeFreshMs } from "./diff.ts";
+import { routeSlot } from "./mesh.ts";
+import { type Settings, slotDevice } from "./settings.ts";
+
+export type PeerState = "encrypted" | "idle" | "waiting" | "clear" | "refused";
+
+export interface PeerStatus {
+  readonly name: string;
+  readonly state: PeerState;
+  /** Absent where the peer is not encrypted. */
+  readonly slot?: Slot;
+  readonly endpoint?: string;
+  /** Unix milliseconds; 0 is never. */
+  readonly lastHandshakeMs: number;
+  readonly rxBytes: number;
+  readonly txBytes: number;
+  readonly nodeIPs: readonly string[];
+  readonly podCIDRs: readonly string[];
+}
+
+interface StatusFacts {
+  readonly settings: Settings;
+  readonly node: NodeRecord;
+  readonly ownership: Ownership;
+}
+
+/** One status a peer, by name. `readDevice` gives a device's counters. */
+export function describePeers(
+  { settings, node, ownership }: StatusFacts,
+  nowMs: number,
+  readDevice: (dev: string) => Device | undefined,
+): PeerStatus[] {
+  const devices = new Map(
+    (["a", "b"] as const).map((slot) => {
+      const peers = readDevice(slotDevice(settings, slot))?.peers ?? [];
+      return [slot, new Map(peers.map((peer) => [peer.publicKey, peer]))];
+    }),
+  );
+  return ownership.peers.map((peer) => {
+    const slot = routeSlot(node, peer);
+    const key = peer.slots.find((record) => record.slot === slot)?.publicKey;
+    const seen = slot === undefined || key === undefined ? undefined : devices.get(slot)?.get(key);
+    const base = { name: peer.name, nodeIPs: peer.nodeIPs, podCIDRs: peer.podCIDRs };
+    if (slot === undefined || seen === undefined)
+      return {
+        ...base,
+        state: settings.mode === "strict" ? "refused" : "clear",
+        lastHandshakeMs: 0,
+        rxBytes: 0,
+        txBytes: 0,
+      };
+    const { lastHandshakeMs, rxBytes, txBytes, endpoint } = seen;
+    return {
+      ...base,
+      slot,
+      state:
+        lastHandshakeMs === 0 ? "waiting" : nowMs - lastHandshakeMs < handshakeFreshMs ? "encrypted" : "idle",
+      ...(endpoint === undefined
+        ? {}
+        : {
+            endpoint: endpoint.ip.includes(":")
+              ? `[${endpoint.ip}]:${endpoint.port}`
+              : `${endpoint.ip}:${endpoint.port}`,
+          }),
+      lastHandshakeMs,
+      rxBytes,
+      txBytes,
+    };
+  });
+}

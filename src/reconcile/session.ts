@@ -1,0 +1,92 @@
+// Everything that a sync needs, put together: store, kernel with both WireGuard
+// backends, the node's keys. Loaded only where a mesh is programmed: it brings
+// the cryptography along.
+import { readBootId } from "../linux/boot.ts";
+import type { Device } from "../net/device.ts";
+import type { Slot } from "../net/record.ts";
+import { openPrivateKey, readSealKey } from "../state/seal.ts";
+import { Store } from "../state/store.ts";
+import { openKernelWireGuard } from "../wireguard/kernel.ts";
+import { startUserspace } from "../wireguard/start.ts";
+import { openUserspaceWireGuard } from "../wireguard/uapi.ts";
+import { type Backends, Kernel } from "./kernel.ts";
+import { readSettings } from "./node.ts";
+import { type MeshPlan, planMesh, type SyncOptions, type SyncReport, syncMesh } from "./sync.ts";
+
+export const backends: Backends = {
+  open: (linkKind) => (linkKind === "wireguard" ? getKernelWireGuard() : openUserspaceWireGuard()),
+  hasKernel: () => {
+    using kernel = openKernelWireGuard();
+    return kernel !== undefined;
+  },
+};
+
+/** Where runtimes that pass no PATH have their programs. */
+const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** One run's view of one node. */
+export class Session implements Disposable {
+  readonly bootId = readBootId();
+  readonly store: Store;
+  readonly kernel: Kernel;
+
+  constructor(
+    stateDir: string,
+    readonly nowMs: number,
+  ) {
+    this.store = Store.open(stateDir, this.bootId);
+    this.kernel = new Kernel(backends);
+  }
+
+  plan(): MeshPlan {
+    return planMesh(this.store, this.kernel, this.#options());
+  }
+
+  /** A WireGuard device with its counters, or undefined where there is none. */
+  readDevice(dev: string): Device | undefined {
+    const kind = this.kernel.host.findLink(dev)?.kind;
+    return kind === "wireguard" || kind === "tun" ? this.kernel.wireguard(kind).read(dev) : undefined;
+  }
+
+  sync(): SyncReport {
+    return syncMesh(this.store, this.kernel, this.#options());
+  }
+
+  [Symbol.dispose](): void {
+    this.kernel[Symbol.dispose]();
+    this.store[Symbol.dispose]();
+  }
+
+  #options(): SyncOptions {
+    return syncOptions(this.store, this.bootId, this.nowMs);
+  }
+}
+
+/** What the applier may ask for: keys are opened only when a device lacks one. */
+export function syncOptions(store: Store, bootId: string, nowMs: number): SyncOptions {
+  return {
+    bootId,
+    nowMs,
+    privateKey: (slot) => privateKeyOf(store, slot),
+    saveSysctl: (path, before) => store.saveSysctl(path, before),
+    startUserspace: (dev) => {
+      startUserspace(dev, { path: process.env["PATH"] ?? systemPath });
+    },
+  };
+}
+
+function privateKeyOf(store: Store, slot: Slot): string {
+  const identity = store.identity();
+  const own = identity?.slots.find((candidate) => candidate.slot === slot);
+  if (identity === undefined || own === undefined) throw new Error(`the node has no key for slot ${slot}`);
+  const sealKey = readSealKey(readSettings(store).sealKeyFile);
+  return openPrivateKey(sealKey, { node: identity.name, slot }, own.sealedPrivateKey);
+}
+
+function getKernelWireGuard() {
+  const kernel = openKernelWireGuard();
+  if (kernel !== undefined) return kernel;
+  throw new Error(
+    "The kernel has no WireGuard: load its module (modprobe wireguard), or set --backend userspace.",
+  );
+}

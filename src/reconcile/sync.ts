@@ -1,0 +1,104 @@
+// Brings the kernel's mesh to what the store says: observe, diff, apply, and
+// note which generation was programmed. One process at a time by a file lock;
+// whoever waited finds it done. The kernel is read before the store, so what
+// another process commits meanwhile is never taken for something to remove.
+
+import { withFileLock } from "../linux/lock.ts";
+import { netnsCookie } from "../linux/netns.ts";
+import type { NodeRecord } from "../net/record.ts";
+import { type Ownership, resolveClaims } from "../plan/claims.ts";
+import { diffMesh } from "../plan/diff.ts";
+import { desiredMesh, emptyMesh, type Mesh, slots } from "../plan/mesh.ts";
+import { type Settings, slotDevice } from "../plan/settings.ts";
+import type { Step } from "../plan/step.ts";
+import type { Store } from "../state/store.ts";
+import { type ApplyContext, applySteps, type Failure } from "./apply.ts";
+import type { Kernel } from "./kernel.ts";
+import { type DerivedMtu, observeMtu } from "./mtu.ts";
+import { readNode, readSettings } from "./node.ts";
+import { meshLinks, observeMesh } from "./observe.ts";
+import { isProgrammed } from "./programmed.ts";
+
+/** Longer than any sync: 5,000 peers under emulation take 10 s; a runtime gives an ADD two minutes. */
+const lockTimeoutMs = 60_000;
+
+/** A node that was never brought up has no mesh. */
+export class NotUpError extends Error {
+  override readonly name = "NotUpError";
+}
+
+export interface MeshPlan {
+  readonly settings: Settings;
+  readonly node: NodeRecord;
+  readonly up: boolean;
+  readonly generation: number;
+  /** True where the kernel was already programmed to this generation. */
+  readonly programmed: boolean;
+  readonly ownership: Ownership;
+  readonly desired: Mesh;
+  readonly observed: Mesh;
+  readonly steps: readonly Step[];
+  readonly mtu: DerivedMtu;
+  readonly linkKind: "wireguard" | "tun";
+}
+
+export interface SyncReport extends MeshPlan {
+  readonly failures: readonly Failure[];
+  /** State-changing requests sent to the kernel. */
+  readonly writes: number;
+}
+
+export interface SyncOptions extends ApplyContext {
+  readonly bootId: string;
+  readonly nowMs: number;
+}
+
+/** What a sync would do now; writes nothing. Throws NotUpError where there is no identity. */
+export function planMesh(store: Store, kernel: Kernel, { bootId, nowMs }: SyncOptions): MeshPlan {
+  const observed = observeMesh(readSettings(store), kernel);
+  const state = readNode(store);
+  const { settings, record: node, up, generation } = state;
+  if (node === undefined)
+    throw new NotUpError(
+      "This node has no identity yet: run `wg-cni up --node NAME --endpoint IP --pod-cidr CIDR` first.",
+    );
+  const publicKeys = node.slots.map((slot) => slot.publicKey);
+  const ownership = resolveClaims({ ...node, publicKeys }, state.peers);
+  const mtu = observeMtu(settings, node, ownership.peers, kernel);
+  const linkKind = chooseLinkKind(settings, kernel);
+  const facts = { settings, node, ownership, podIPs: state.podIPs, linkKind, mtu: mtu.bytes };
+  const desired = up ? desiredMesh(facts) : emptyMesh;
+  const programmed = isProgrammed(state.programmed, generation, bootId);
+  const slotOf = new Map(slots.map((slot) => [slotDevice(settings, slot), slot] as const));
+  const steps = diffMesh(desired, observed, { slotOf, nowMs, keepRoamedEndpoints: programmed });
+  return { settings, node, up, generation, programmed, ownership, desired, observed, steps, mtu, linkKind };
+}
+
+/** Makes the kernel as the store says, and notes it. Failures of single steps are returned, not thrown. */
+export function syncMesh(store: Store, kernel: Kernel, options: SyncOptions): SyncReport {
+  return withFileLock(`${store.folder}/sync.lock`, lockTimeoutMs, () => {
+    const plan = planMesh(store, kernel, options);
+    const writesBefore = kernel.writes;
+    const failures = applySteps(plan.steps, kernel, options);
+    if (failures.length === 0) noteProgrammed(store, plan, options.bootId);
+    return { ...plan, failures, writes: kernel.writes - writesBefore };
+  });
+}
+
+/** The store writes only where this says something new, so a sync with nothing to do writes nothing there either. */
+function noteProgrammed(store: Store, { settings, generation, mtu, up }: MeshPlan, bootId: string): void {
+  const cookie = netnsCookie();
+  store.setProgrammed({
+    generation,
+    bootId,
+    ...(cookie === undefined ? {} : { netnsCookie: cookie }),
+    ...(up ? { mtu: { [settings.deviceA]: mtu.bytes, [settings.deviceB]: mtu.bytes } } : {}),
+  });
+}
+
+function chooseLinkKind(settings: Settings, kernel: Kernel): "wireguard" | "tun" {
+  if (settings.backend !== "auto") return settings.backend === "kernel" ? "wireguard" : "tun";
+  const there = meshLinks(settings, kernel)[0]?.kind;
+  if (there === "wireguard" || there === "tun") return there;
+  return kernel.hasKernelWireGuard() ? "wireguard" : "tun";
+}

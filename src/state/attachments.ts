@@ -1,0 +1,90 @@
+// The table `attachments`: one row a container interface that we had a hand in.
+// It is written before the kernel changes and leaves when what it says is gone.
+import type { Connection } from "./connection.ts";
+import type { Attachment, JsonValue, Owner } from "./model.ts";
+
+interface AttachmentRow {
+  network: string;
+  container_id: string;
+  ifname: string;
+  netns: string;
+  role: Attachment["role"];
+  phase: Attachment["phase"];
+  host_dev: string | null;
+  ips: string;
+  restore: string;
+  ipam: string | null;
+  created_at_ms: number;
+}
+
+const byOwner = "network = ? AND container_id = ? AND ifname = ?";
+
+export function findAttachment(db: Connection, owner: Owner): Attachment | undefined {
+  const row = db.find<AttachmentRow>(
+    `SELECT * FROM attachments WHERE ${byOwner}`,
+    owner.network,
+    owner.containerID,
+    owner.ifname,
+  );
+  return row && fromRow(db, row);
+}
+
+/** All attachments, or those of one network, by owner. */
+export function readAttachments(db: Connection, network?: string): Attachment[] {
+  const rows =
+    network === undefined
+      ? db.all<AttachmentRow>("SELECT * FROM attachments")
+      : db.all<AttachmentRow>("SELECT * FROM attachments WHERE network = ?", network);
+  return rows.map((row) => fromRow(db, row));
+}
+
+/** Adds an attachment, or replaces the one of the same owner. */
+export function writeAttachment(db: Connection, a: Attachment): void {
+  db.join(() =>
+    db.change(
+      "INSERT OR REPLACE INTO attachments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      a.network,
+      a.containerID,
+      a.ifname,
+      a.netns,
+      a.role,
+      a.phase,
+      a.hostDev ?? null,
+      JSON.stringify(a.ips),
+      JSON.stringify(a.restore),
+      a.ipam ?? null,
+      a.createdAtMs,
+    ),
+  );
+}
+
+/** False where the attachment has been taken away meanwhile. */
+export function markAttachmentReady(db: Connection, owner: Owner): boolean {
+  return changeByOwner(db, `UPDATE attachments SET phase = 'ready' WHERE ${byOwner}`, owner);
+}
+
+/** False where there is none. */
+export function deleteAttachment(db: Connection, owner: Owner): boolean {
+  return changeByOwner(db, `DELETE FROM attachments WHERE ${byOwner}`, owner);
+}
+
+function changeByOwner(db: Connection, sql: string, owner: Owner): boolean {
+  return db.join(() => db.change(sql, owner.network, owner.containerID, owner.ifname)) > 0;
+}
+
+function fromRow(db: Connection, row: AttachmentRow): Attachment {
+  const what = `an attachment of container ${row.container_id}`;
+  return {
+    network: row.network,
+    containerID: row.container_id,
+    ifname: row.ifname,
+    netns: row.netns,
+    role: row.role,
+    phase: row.phase,
+    ...(row.host_dev !== null && { hostDev: row.host_dev }),
+    ips: db.parseJson(row.ips, what) as string[],
+    restore: db.parseJson(row.restore, what) as JsonValue,
+    ...(row.ipam !== null && { ipam: row.ipam }),
+    createdAtMs: row.created_at_ms,
+  };
+}

@@ -1,0 +1,54 @@
+// The one row of `identity`: this node's name, addresses and sealed keys.
+import type { Connection } from "./connection.ts";
+import { bumpGeneration } from "./meta.ts";
+import type { Identity, IdentitySlot } from "./model.ts";
+
+/** As stored: bytes as base64. */
+type StoredIdentity = Omit<Identity, "slots"> & {
+  slots: (Omit<IdentitySlot, "sealedPrivateKey"> & { sealedPrivateKey: string })[];
+};
+
+/** Undefined only where the node has none: what cannot be read throws StoreError. */
+export function readIdentity(db: Connection): Identity | undefined {
+  const row = readRow(db);
+  if (row === undefined) return undefined;
+  const stored = db.parseJson(row.data, "the node's identity") as StoredIdentity;
+  return {
+    ...stored,
+    slots: stored.slots.map((slot) => ({
+      ...slot,
+      sealedPrivateKey: Uint8Array.fromBase64(slot.sealedPrivateKey),
+    })),
+  };
+}
+
+export function writeIdentity(db: Connection, identity: Identity): void {
+  const data = encode(identity);
+  db.transaction(() => {
+    if (readRow(db)?.data === data) return;
+    db.change("INSERT OR REPLACE INTO identity (id, data) VALUES (1, ?)", data);
+    bumpGeneration(db);
+  });
+}
+
+function readRow(db: Connection): { data: string } | undefined {
+  return db.find<{ data: string }>("SELECT data FROM identity");
+}
+
+/** Property by property: equal identities must have equal text, whoever made them. */
+function encode({ name, endpoints, nodeIPs, podCIDRs, slots, up }: Identity): string {
+  const stored: StoredIdentity = {
+    name,
+    endpoints,
+    nodeIPs,
+    podCIDRs,
+    slots: slots.map(({ slot, publicKey, sealedPrivateKey, state }) => ({
+      slot,
+      publicKey,
+      sealedPrivateKey: sealedPrivateKey.toBase64(),
+      state,
+    })),
+    up,
+  };
+  return JSON.stringify(stored);
+}

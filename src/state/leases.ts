@@ -1,0 +1,69 @@
+// The tables `leases` and `last_leases`: addresses of the embedded IPAM. Which
+// address comes next is ipam/allocate.ts; one transaction asks it, writes the
+// lease here and the attachment beside it, so no failure can lose an address.
+import type { Connection } from "./connection.ts";
+import type { Lease, Owner } from "./model.ts";
+
+interface LeaseRow {
+  network: string;
+  ip: string;
+  range_set: number;
+  container_id: string;
+  ifname: string;
+}
+
+const byOwner = "network = ? AND container_id = ? AND ifname = ?";
+
+export function isLeased(db: Connection, network: string, ip: string): boolean {
+  return db.find("SELECT 1 FROM leases WHERE network = ? AND ip = ?", network, ip) !== undefined;
+}
+
+/** The address leased last from a range set, also where it has been released since. */
+export function findLastLease(db: Connection, network: string, rangeSet: number): string | undefined {
+  const sql = "SELECT ip FROM last_leases WHERE network = ? AND range_set = ?";
+  return db.find<{ ip: string }>(sql, network, rangeSet)?.ip;
+}
+
+/** Takes an address. Throws StoreError where it is taken: ask `isLeased` in the same transaction. */
+export function insertLease(db: Connection, { owner, ip, rangeSet }: Lease): void {
+  db.join(() => {
+    db.change(
+      "INSERT INTO leases VALUES (?, ?, ?, ?, ?)",
+      owner.network,
+      ip,
+      rangeSet,
+      owner.containerID,
+      owner.ifname,
+    );
+    db.change("INSERT OR REPLACE INTO last_leases VALUES (?, ?, ?)", owner.network, rangeSet, ip);
+  });
+}
+
+/** Gives back all that an owner has; returns the addresses. */
+export function deleteLeases(db: Connection, owner: Owner): string[] {
+  const sql = `DELETE FROM leases WHERE ${byOwner} RETURNING ip`;
+  const rows = db.join(() => db.all<{ ip: string }>(sql, owner.network, owner.containerID, owner.ifname));
+  return rows.map((row) => row.ip);
+}
+
+/** All leases, or those of one network. */
+export function readLeases(db: Connection, network?: string): Lease[] {
+  const rows =
+    network === undefined
+      ? db.all<LeaseRow>("SELECT * FROM leases")
+      : db.all<LeaseRow>("SELECT * FROM leases WHERE network = ?", network);
+  return rows.map(fromRow);
+}
+
+export function readLeasesOf(db: Connection, owner: Owner): Lease[] {
+  const sql = `SELECT * FROM leases WHERE ${byOwner} ORDER BY range_set`;
+  return db.all<LeaseRow>(sql, owner.network, owner.containerID, owner.ifname).map(fromRow);
+}
+
+function fromRow(row: LeaseRow): Lease {
+  return {
+    owner: { network: row.network, containerID: row.container_id, ifname: row.ifname },
+    ip: row.ip,
+    rangeSet: row.range_set,
+  };
+}

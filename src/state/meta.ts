@@ -1,0 +1,60 @@
+// The one row of `meta`: which boot the attachments are of, the generation of
+// the intent, the order of claims, and what the kernel was last programmed to.
+import type { Connection } from "./connection.ts";
+import type { Programmed } from "./model.ts";
+
+/** Tables whose rows describe what is gone after a boot. */
+const bootTables = ["attachments", "leases", "last_leases", "sysctls"];
+
+/** Drops what an earlier boot left, once; costs one read at any other time. */
+export function enterBoot(db: Connection, boot: string): void {
+  if (readBoot(db) === boot) return;
+  db.transaction(() => {
+    // Another process may have been here first.
+    if (readBoot(db) === boot) return;
+    for (const table of bootTables) db.change(`DELETE FROM ${table}`);
+    db.change("UPDATE meta SET boot = ?, programmed = NULL", boot);
+  });
+}
+
+export function readGeneration(db: Connection): number {
+  return readMeta(db)?.generation ?? 0;
+}
+
+/** Notes that settings, identity or peers have changed: durable, because an operator was told so. */
+export function bumpGeneration(db: Connection): void {
+  db.change("UPDATE meta SET generation = generation + 1");
+  db.flushAtCommit();
+}
+
+/** Takes `count` numbers for new claims; returns the first of them. */
+export function takeClaimSeqs(db: Connection, count: number): number {
+  const row = db.find<{ claim_seq: number }>("SELECT claim_seq FROM meta");
+  db.change("UPDATE meta SET claim_seq = claim_seq + ?", count);
+  return (row?.claim_seq ?? 0) + 1;
+}
+
+export function readProgrammed(db: Connection): Programmed | undefined {
+  const text = readMeta(db)?.programmed ?? null;
+  return text === null ? undefined : (db.parseJson(text, "what the kernel was programmed to") as Programmed);
+}
+
+export function writeProgrammed(db: Connection, programmed: Programmed | undefined): void {
+  const text = programmed === undefined ? null : JSON.stringify(programmed);
+  db.join(() => db.change("UPDATE meta SET programmed = ? WHERE programmed IS NOT ?", text, text));
+}
+
+interface MetaRow {
+  boot: string;
+  generation: number;
+  programmed: string | null;
+}
+
+function readBoot(db: Connection): string | undefined {
+  return readMeta(db)?.boot;
+}
+
+/** One statement for all readers: it is prepared once. */
+function readMeta(db: Connection): MetaRow | undefined {
+  return db.find<MetaRow>("SELECT boot, generation, programmed FROM meta");
+}

@@ -1,0 +1,93 @@
+// What the store keeps, as values: the types of its rows, without how they are
+// stored (one file a table) or what they mean to the kernel (plan/).
+import type { NodeRecord, Slot, SlotState } from "../net/record.ts";
+
+export type JsonValue =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly JsonValue[]
+  | { readonly [key: string]: JsonValue };
+
+/** This node, as configured, with its keys. */
+export interface Identity {
+  readonly name: string;
+  /** Underlay addresses, best first. */
+  readonly endpoints: readonly string[];
+  readonly nodeIPs: readonly string[];
+  readonly podCIDRs: readonly string[];
+  readonly slots: readonly IdentitySlot[];
+  /** True where the mesh is wanted: `up` was run, and not `down` since. */
+  readonly up: boolean;
+}
+
+export interface IdentitySlot {
+  readonly slot: Slot;
+  readonly publicKey: string;
+  /** Opened by seal.ts only. */
+  readonly sealedPrivateKey: Uint8Array;
+  readonly state: SlotState;
+}
+
+/**
+ * A peer with the order in which what it claims was first claimed. Where two
+ * peers claim the same, the one with the lower `seq` is the established owner;
+ * a claim that is dropped and made again has a new `seq`.
+ */
+export interface StoredPeer {
+  readonly record: NodeRecord;
+  readonly keyClaims: readonly { readonly publicKey: string; readonly seq: number }[];
+  readonly cidrClaims: readonly { readonly cidr: string; readonly seq: number }[];
+  /** Node IPs are allowed IPs too, so they can be contested like CIDRs. */
+  readonly nodeIPClaims: readonly { readonly ip: string; readonly seq: number }[];
+}
+
+/** What the kernel was last programmed to, and which kernel and namespace that was. */
+export interface Programmed {
+  readonly generation: number;
+  readonly bootId: string;
+  /** Absent where the kernel has no SO_NETNS_COOKIE. */
+  readonly netnsCookie?: string;
+  /** MTUs by what they were given to (a device, a family). */
+  readonly mtu?: Readonly<Record<string, number>>;
+}
+
+/** CNI's name of one attachment: a network, a container, an interface in it. */
+export interface Owner {
+  readonly network: string;
+  readonly containerID: string;
+  readonly ifname: string;
+}
+
+/** One interface of one container that we had a hand in. */
+export interface Attachment extends Owner {
+  readonly netns: string;
+  readonly role: "chained" | "standalone";
+  /** "adding" until the kernel has all of it: after a crash, what there is must be taken away. */
+  readonly phase: "adding" | "ready";
+  /** The host's end of a veth pair that we made. */
+  readonly hostDev?: string;
+  /** Canonical addresses of the pod, without length. */
+  readonly ips: readonly string[];
+  /** What was changed in the pod and its value before, for the verb that puts it back. */
+  readonly restore: JsonValue;
+  /** Type of the IPAM plugin that was delegated to. */
+  readonly ipam?: string;
+  readonly createdAtMs: number;
+}
+
+/** An address taken from a range set of the embedded IPAM. */
+export interface Lease {
+  readonly owner: Owner;
+  readonly ip: string;
+  /** Index of the range set in the network's configuration. */
+  readonly rangeSet: number;
+}
+
+/** A sysctl of the host that we changed. */
+export interface SavedSysctl {
+  readonly path: string;
+  /** The value that it had before we first changed it. */
+  readonly before: string;
+}

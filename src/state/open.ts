@@ -1,0 +1,110 @@
+// Opening state.db, and making it where there is none. A file gets its name
+// only when it is complete, so whoever sees it sees all its tables, and an
+// empty or damaged one is never taken for a new node's.
+import { closeFd, createFile, exists, isAbsent, mkdir, openFile, rename, unlink } from "../linux/file.ts";
+import { withFileLock } from "../linux/lock.ts";
+import { busyTimeoutMs, Connection } from "./connection.ts";
+import { corruptError, findStoreError, StoreError } from "./error.ts";
+import { migrations as ourMigrations } from "./schema.ts";
+
+const O_RDWR = 2;
+const sqliteSuffixes = ["", "-wal", "-shm", "-journal"];
+
+/** Opens `stateDir`/state.db, creating or migrating it where needed. Throws StoreError. */
+export function openState(stateDir: string, migrations: readonly string[] = ourMigrations): Connection {
+  const path = `${stateDir}/state.db`;
+  try {
+    // The usual case comes first, without any look at the filesystem.
+    const connection = openExisting(path) ?? createState(stateDir, path, migrations);
+    return withSchema(connection, stateDir, migrations);
+  } catch (error) {
+    throw diagnose(stateDir, findStoreError(path, error)) ?? error;
+  }
+}
+
+/**
+ * SQLite says only "unable to open" where the filesystem is read-only. The lock
+ * file is asked why: closing another descriptor of the database would drop the
+ * locks that this process has on it (fcntl(2)).
+ */
+function diagnose(stateDir: string, error: StoreError | undefined): StoreError | undefined {
+  if (error?.kind !== "io") return error;
+  try {
+    closeFd(openFile(`${stateDir}/state.lock`, O_RDWR));
+    return error;
+  } catch (reason) {
+    return isAbsent(reason) ? error : findStoreError(`${stateDir}/state.db`, reason);
+  }
+}
+
+/** The file's connection, or undefined where there is no file. */
+function openExisting(path: string): Connection | undefined {
+  try {
+    return new Connection(path);
+  } catch (error) {
+    if (error instanceof StoreError && error.kind === "io" && !exists(path)) return undefined;
+    throw error;
+  }
+}
+
+function createState(stateDir: string, path: string, migrations: readonly string[]): Connection {
+  mkdir(stateDir, 0o700);
+  return locked(stateDir, () => {
+    if (!exists(path)) makeFile(path, migrations);
+    return new Connection(path);
+  });
+}
+
+/** Makes the whole file under another name, closes it (which empties its log), then names it. */
+function makeFile(path: string, migrations: readonly string[]): void {
+  const draft = `${path}.new`;
+  // One that another process began and did not live to finish.
+  for (const suffix of sqliteSuffixes) unlink(draft + suffix);
+  createFile(draft, "", 0o600);
+  {
+    using connection = new Connection(draft);
+    connection.execute("PRAGMA journal_mode = WAL");
+    migrate(connection, 0, migrations);
+  }
+  rename(draft, path);
+}
+
+/** Checks which migrations the file has had; brings it up to date under the lock. */
+function withSchema(connection: Connection, stateDir: string, migrations: readonly string[]): Connection {
+  try {
+    if (schemaVersion(connection) !== migrations.length)
+      locked(stateDir, () => bringUpToDate(connection, migrations));
+    return connection;
+  } catch (error) {
+    connection[Symbol.dispose]();
+    throw error;
+  }
+}
+
+function bringUpToDate(connection: Connection, migrations: readonly string[]): void {
+  const version = schemaVersion(connection);
+  if (version === 0) throw corruptError(connection.path, "it is empty or not one of wg-cni's");
+  if (version > migrations.length)
+    throw new StoreError(
+      "version",
+      `Cannot use the state in ${connection.path}: its version is ${version} and this wg-cni knows only ${migrations.length}. Install the newer wg-cni again, which wrote it.`,
+    );
+  migrate(connection, version, migrations);
+}
+
+function migrate(connection: Connection, from: number, migrations: readonly string[]): void {
+  connection.transaction(() => {
+    for (const script of migrations.slice(from)) connection.execute(script);
+    connection.execute(`PRAGMA user_version = ${migrations.length}`);
+    connection.flushAtCommit();
+  });
+}
+
+function schemaVersion(connection: Connection): number {
+  return connection.find<{ user_version: number }>("PRAGMA user_version")?.user_version ?? 0;
+}
+
+/** One process at a time makes or migrates the file. */
+function locked<T>(stateDir: string, inside: () => T): T {
+  return withFileLock(`${stateDir}/state.lock`, busyTimeoutMs, inside);
+}

@@ -1,0 +1,88 @@
+// The table `peers`: one row a node, with the order of its claims. Who wins a
+// contested key or CIDR is decided in plan/, from that order.
+import type { NodeRecord } from "../net/record.ts";
+import type { Connection } from "./connection.ts";
+import { bumpGeneration, takeClaimSeqs } from "./meta.ts";
+import type { StoredPeer } from "./model.ts";
+
+interface PeerRow {
+  name: string;
+  record: string;
+  claims: string;
+}
+
+type Claims = Omit<StoredPeer, "record">;
+
+/** All peers by name. */
+export function readPeers(db: Connection): StoredPeer[] {
+  const rows = db.all<PeerRow>("SELECT name, record, claims FROM peers ORDER BY name");
+  return rows.map((row) => ({
+    record: db.parseJson(row.record, `the record of peer "${row.name}"`) as NodeRecord,
+    ...parseClaims(db, row),
+  }));
+}
+
+/** Adds or replaces records, all or none of them; a record that is there already changes nothing. */
+export function writePeers(db: Connection, records: readonly NodeRecord[]): void {
+  db.transaction(() => {
+    const changed = records.filter((record) => writePeer(db, record)).length;
+    if (changed > 0) bumpGeneration(db);
+  });
+}
+
+/** False where there is no such peer. */
+export function deletePeer(db: Connection, name: string): boolean {
+  return db.transaction(() => {
+    if (db.change("DELETE FROM peers WHERE name = ?", name) === 0) return false;
+    bumpGeneration(db);
+    return true;
+  });
+}
+
+/** False where it is as it was. */
+function writePeer(db: Connection, record: NodeRecord): boolean {
+  const row = db.find<PeerRow>("SELECT name, record, claims FROM peers WHERE name = ?", record.name);
+  const text = encode(record);
+  if (row?.record === text) return false;
+  const before = row === undefined ? undefined : parseClaims(db, row);
+  db.change(
+    "INSERT OR REPLACE INTO peers (name, record, claims) VALUES (?, ?, ?)",
+    record.name,
+    text,
+    JSON.stringify(claimsOf(db, record, before)),
+  );
+  return true;
+}
+
+/** Claims made before keep their number; new ones follow all that there are. */
+function claimsOf(db: Connection, record: NodeRecord, before: Claims | undefined): Claims {
+  const keys = new Map(before?.keyClaims.map(({ publicKey, seq }) => [publicKey, seq]));
+  const cidrs = new Map(before?.cidrClaims.map(({ cidr, seq }) => [cidr, seq]));
+  const ips = new Map(before?.nodeIPClaims.map(({ ip, seq }) => [ip, seq]));
+  const publicKeys = new Set(record.slots.map((slot) => slot.publicKey));
+  const podCIDRs = new Set(record.podCIDRs);
+  const nodeIPs = new Set(record.nodeIPs);
+  let next = takeClaimSeqs(db, publicKeys.size + podCIDRs.size + nodeIPs.size);
+  const seqOf = (known: Map<string, number>, claim: string) => known.get(claim) ?? next++;
+  return {
+    keyClaims: Array.from(publicKeys, (publicKey) => ({ publicKey, seq: seqOf(keys, publicKey) })),
+    cidrClaims: Array.from(podCIDRs, (cidr) => ({ cidr, seq: seqOf(cidrs, cidr) })),
+    nodeIPClaims: Array.from(nodeIPs, (ip) => ({ ip, seq: seqOf(ips, ip) })),
+  };
+}
+
+function parseClaims(db: Connection, row: PeerRow): Claims {
+  return db.parseJson(row.claims, `the claims of peer "${row.name}"`) as Claims;
+}
+
+/** Property by property: equal records must have equal text, whoever made them. */
+function encode({ name, slots, endpoints, nodeIPs, podCIDRs }: NodeRecord): string {
+  const ordered: NodeRecord = {
+    name,
+    slots: slots.map(({ slot, publicKey, port, state }) => ({ slot, publicKey, port, state })),
+    endpoints,
+    nodeIPs,
+    podCIDRs,
+  };
+  return JSON.stringify(ordered);
+}

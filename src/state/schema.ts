@@ -1,0 +1,72 @@
+// The tables, as migrations: PRAGMA user_version counts the ones a file has had.
+// Never edit one that was released; add the next. Tables are WITHOUT ROWID so
+// that a row and its key are one page to write.
+
+/** One script a version, applied in order. */
+export const migrations: readonly string[] = [
+  `
+  -- One row. generation: of the intent; claim_seq: the last one given to a claim.
+  CREATE TABLE meta (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    boot TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    claim_seq INTEGER NOT NULL,
+    programmed TEXT
+  ) STRICT;
+  INSERT INTO meta VALUES (1, '', 0, 0, NULL);
+
+  CREATE TABLE identity (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    data TEXT NOT NULL
+  ) STRICT;
+
+  CREATE TABLE settings (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE peers (
+    name TEXT PRIMARY KEY,
+    record TEXT NOT NULL,
+    claims TEXT NOT NULL
+  ) STRICT;
+
+  CREATE TABLE attachments (
+    network TEXT NOT NULL,
+    container_id TEXT NOT NULL,
+    ifname TEXT NOT NULL,
+    netns TEXT NOT NULL,
+    role TEXT NOT NULL,
+    phase TEXT NOT NULL,
+    host_dev TEXT,
+    ips TEXT NOT NULL,
+    restore TEXT NOT NULL,
+    ipam TEXT,
+    created_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (network, container_id, ifname)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE leases (
+    network TEXT NOT NULL,
+    ip TEXT NOT NULL,
+    range_set INTEGER NOT NULL,
+    container_id TEXT NOT NULL,
+    ifname TEXT NOT NULL,
+    PRIMARY KEY (network, ip)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX leases_by_owner ON leases (network, container_id, ifname);
+
+  -- Where the next search starts, so that an address rests before it is used again.
+  CREATE TABLE last_leases (
+    network TEXT NOT NULL,
+    range_set INTEGER NOT NULL,
+    ip TEXT NOT NULL,
+    PRIMARY KEY (network, range_set)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE sysctls (
+    path TEXT PRIMARY KEY,
+    before TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
+];

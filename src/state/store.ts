@@ -1,0 +1,185 @@
+// The store: what this node intends (settings, identity, peers) and has done
+// (attachments, leases), in one SQLite file that plugin processes, agent and
+// command line share. One file a table holds the statements; this one names
+// them together. It decides nothing and touches no kernel object.
+//
+//   <stateDir>/         0700
+//     state.db          0600, complete from its first moment (open.ts)
+//     state.db-wal,-shm SQLite's, left behind by processes that just exit
+//     state.lock        held only while state.db is made or migrated
+import type { NodeRecord } from "../net/record.ts";
+import * as attachments from "./attachments.ts";
+import type { Connection } from "./connection.ts";
+import * as identity from "./identity.ts";
+import * as leases from "./leases.ts";
+import * as meta from "./meta.ts";
+import type {
+  Attachment,
+  Identity,
+  JsonValue,
+  Lease,
+  Owner,
+  Programmed,
+  SavedSysctl,
+  StoredPeer,
+} from "./model.ts";
+import { openState } from "./open.ts";
+import * as peers from "./peers.ts";
+import * as settings from "./settings.ts";
+import * as sysctls from "./sysctls.ts";
+
+/** Every method throws StoreError where the file refuses. */
+export class Store implements Disposable {
+  readonly #db: Connection;
+
+  private constructor(db: Connection) {
+    this.#db = db;
+  }
+
+  /** Opens or creates the state; what an earlier `boot` has left of containers is dropped. */
+  static open(stateDir: string, boot: string): Store {
+    const db = openState(stateDir);
+    try {
+      meta.enterBoot(db, boot);
+      return new Store(db);
+    } catch (error) {
+      db[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Folder of the database file and of the locks beside it. */
+  get folder(): string {
+    return this.#db.path.slice(0, this.#db.path.lastIndexOf("/"));
+  }
+
+  /** Path of the database file. */
+  get path(): string {
+    return this.#db.path;
+  }
+
+  /** Not needed before exiting: SQLite's recovery is cheap, closing the last connection is not. */
+  [Symbol.dispose](): void {
+    this.#db[Symbol.dispose]();
+  }
+
+  /** All that `inside` changes, or nothing where it throws. Keep it short: others wait. */
+  transaction<T>(inside: () => T): T {
+    return this.#db.transaction(inside);
+  }
+
+  /** Of the intent: goes up with every change of settings, identity and peers. */
+  get generation(): number {
+    return meta.readGeneration(this.#db);
+  }
+
+  programmed(): Programmed | undefined {
+    return meta.readProgrammed(this.#db);
+  }
+
+  /** Undefined: unknown, so the next sync looks at everything. */
+  setProgrammed(programmed: Programmed | undefined): void {
+    meta.writeProgrammed(this.#db, programmed);
+  }
+
+  /** Only what was set; defaults are plan/settings.ts. */
+  settings(): Record<string, unknown> {
+    return settings.readSettings(this.#db);
+  }
+
+  /** Undefined goes back to the default. */
+  putSetting(key: string, value: JsonValue | undefined): void {
+    settings.writeSetting(this.#db, key, value);
+  }
+
+  /** Undefined only where the node has none; it is on disk when putIdentity returns. */
+  identity(): Identity | undefined {
+    return identity.readIdentity(this.#db);
+  }
+
+  putIdentity(value: Identity): void {
+    identity.writeIdentity(this.#db, value);
+  }
+
+  /** By name. */
+  peers(): StoredPeer[] {
+    return peers.readPeers(this.#db);
+  }
+
+  /** Adds or replaces by name, all or none; other peers stay. */
+  putPeers(records: readonly NodeRecord[]): void {
+    peers.writePeers(this.#db, records);
+  }
+
+  /** False where there is no such peer. */
+  removePeer(name: string): boolean {
+    return peers.deletePeer(this.#db, name);
+  }
+
+  findAttachment(owner: Owner): Attachment | undefined {
+    return attachments.findAttachment(this.#db, owner);
+  }
+
+  attachments(network?: string): Attachment[] {
+    return attachments.readAttachments(this.#db, network);
+  }
+
+  /** Adds, or replaces the one of the same owner. */
+  putAttachment(attachment: Attachment): void {
+    attachments.writeAttachment(this.#db, attachment);
+  }
+
+  /** False where the attachment has been removed meanwhile. */
+  markReady(owner: Owner): boolean {
+    return attachments.markAttachmentReady(this.#db, owner);
+  }
+
+  /** Removes the attachment and its leases; false where there is none. */
+  removeAttachment(owner: Owner): boolean {
+    return this.#db.join(() => {
+      leases.deleteLeases(this.#db, owner);
+      return attachments.deleteAttachment(this.#db, owner);
+    });
+  }
+
+  isLeased(network: string, ip: string): boolean {
+    return leases.isLeased(this.#db, network, ip);
+  }
+
+  /** Where ipam/allocate.ts goes on. */
+  lastLease(network: string, rangeSet: number): string | undefined {
+    return leases.findLastLease(this.#db, network, rangeSet);
+  }
+
+  /** Call in the transaction that asked `isLeased` and that puts the owner's attachment. */
+  putLease(lease: Lease): void {
+    leases.insertLease(this.#db, lease);
+  }
+
+  /** Gives back the owner's addresses; returns them. */
+  releaseLeases(owner: Owner): string[] {
+    return leases.deleteLeases(this.#db, owner);
+  }
+
+  leases(network?: string): Lease[] {
+    return leases.readLeases(this.#db, network);
+  }
+
+  leasesOf(owner: Owner): Lease[] {
+    return leases.readLeasesOf(this.#db, owner);
+  }
+
+  /** Keeps the first value saved for a path. */
+  saveSysctl(path: string, before: string): void {
+    sysctls.insertSysctl(this.#db, { path, before });
+  }
+
+  savedSysctls(): SavedSysctl[] {
+    return sysctls.readSysctls(this.#db);
+  }
+
+  /** After the value has been put back. */
+  forgetSysctl(path: string): void {
+    sysctls.deleteSysctl(this.#db, path);
+  }
+}

@@ -1,0 +1,194 @@
+// Netlink attributes (struct nlattr, linux/netlink.h) as tables: a table names
+// each attribute as the kernel header does and gives its number and codec; the
+// TypeScript type of the message is inferred from it.
+//
+//   |<-- u16 -->|<-- u16 -->|<------ length - 4 ------>|
+//   | length    | type      | payload                  | padding to 4 |
+import { type Codec, type FixedCodec, readU16 } from "./codec.ts";
+import { DecodeError } from "./error.ts";
+import type { Writer } from "./writer.ts";
+
+/** Marks a nest. Generic netlink insists on it; rtnetlink, which is older, goes without. */
+export const NLA_F_NESTED = 0x8000;
+const NLA_TYPE_MASK = 0x3fff;
+const headerBytes = 4;
+
+/** Attribute name -> [number in the kernel header, codec of the payload]. */
+export type Table = Readonly<Record<string, readonly [type: number, codec: Codec<unknown>]>>;
+
+/** An attribute that the table does not know, kept as it came. `type` includes NLA_F_* bits. */
+export interface UnknownAttribute {
+  readonly type: number;
+  readonly bytes: Uint8Array;
+}
+
+/** What a table describes. Absent and undefined both mean: no such attribute. */
+export type Attributes<T extends Table> = {
+  [Name in keyof T]?: (T[Name][1] extends Codec<infer Value> ? Value : never) | undefined;
+} & { unknown?: readonly UnknownAttribute[] };
+
+/** Fixed part of a message: field name -> codec, in order. */
+export type Fields = Readonly<Record<string, FixedCodec<number>>>;
+
+export type Header<F extends Fields> = { [Name in keyof F]: number };
+
+/** Whether attributes that the table does not know are kept or passed over. */
+export type Unknown = "keep" | "skip";
+
+/** A fixed header followed by attributes, all in one flat object. Absent header fields are written as 0. */
+export interface MessageCodec<F extends Fields, T extends Table>
+  extends Codec<Partial<Header<F>> & Attributes<T>> {
+  write(to: Writer, value: Partial<Header<F>> & Attributes<T>): void;
+  read(bytes: Uint8Array, at: number, end: number, unknown?: Unknown): Header<F> & Attributes<T>;
+}
+
+/** Codec of a message: `name` is the kernel's name of the header's struct. */
+export function message<const F extends Fields, const T extends Table>(
+  name: string,
+  fields: F,
+  table: T,
+): MessageCodec<F, T> {
+  const rows = Object.entries(fields);
+  const types = byType(table);
+  const size = alignUp(rows.reduce((sum, [, codec]) => sum + codec.bytes, 0));
+  return {
+    write(to, value) {
+      const values = value as Record<string, number | undefined>;
+      for (const [field, codec] of rows) codec.write(to, values[field] ?? 0);
+      to.align();
+      writeAttributes(to, table, value);
+    },
+    read(bytes, at, end, unknown = "keep") {
+      if (end - at < size)
+        throw new DecodeError(`${name}: has ${end - at} bytes, less than its header's ${size}`);
+      const value: Record<string, unknown> = {};
+      let from = at;
+      for (const [field, codec] of rows) {
+        value[field] = codec.read(bytes, from, from + codec.bytes);
+        from += codec.bytes;
+      }
+      readAttributes(value, name, types, bytes, at + size, end, unknown);
+      return value as Header<F> & Attributes<T>;
+    },
+  };
+}
+
+/** Codec of a nest: attributes in an attribute. */
+export function nested<const T extends Table>(name: string, table: T, flags = 0): Codec<Attributes<T>> {
+  const types = byType(table);
+  return {
+    flags,
+    write: (to, value) => writeAttributes(to, table, value),
+    read(bytes, at, end) {
+      const value = {};
+      readAttributes(value, name, types, bytes, at, end, "keep");
+      return value as Attributes<T>;
+    },
+  };
+}
+
+/** Codec of a nest that is a list: each attribute in it is one item, its type an index or 0. */
+export function list<Item>(name: string, item: Codec<Item>, flags = 0): Codec<readonly Item[]> {
+  return {
+    flags,
+    write(to, items) {
+      for (const value of items) writeAttribute(to, 0, item, value);
+    },
+    read(bytes, at, end) {
+      const items: Item[] = [];
+      eachAttribute(name, bytes, at, end, (_type, from, to) => {
+        items.push(item.read(bytes, from, to));
+      });
+      return items;
+    },
+  };
+}
+
+type ByType = readonly ([name: string, codec: Codec<unknown>] | undefined)[];
+
+function byType(table: Table): ByType {
+  const types: [string, Codec<unknown>][] = [];
+  for (const name in table) {
+    const [type, codec] = table[name] as Table[string];
+    types[type] = [name, codec];
+  }
+  return types;
+}
+
+/** Writes in the order of the object's properties: tests compare bytes, the kernel does not care. */
+function writeAttributes(to: Writer, table: Table, value: Record<string, unknown>): void {
+  for (const name in value) {
+    const row = Object.hasOwn(table, name) ? table[name] : undefined;
+    const payload = value[name];
+    if (row !== undefined && payload !== undefined) writeAttribute(to, row[0], row[1], payload);
+  }
+  for (const { type, bytes } of (value["unknown"] as UnknownAttribute[] | undefined) ?? []) {
+    const start = to.beginAttribute(type);
+    to.raw(bytes);
+    to.endAttribute(start);
+  }
+}
+
+function writeAttribute<T>(to: Writer, type: number, codec: Codec<T>, payload: T): void {
+  const start = to.beginAttribute(type | (codec.flags ?? 0));
+  codec.write(to, payload);
+  to.endAttribute(start);
+}
+
+function readAttributes(
+  value: Record<string, unknown>,
+  name: string,
+  types: ByType,
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+  unknown: Unknown,
+): void {
+  let kept: UnknownAttribute[] | undefined;
+  eachAttribute(name, bytes, at, end, (type, from, to) => {
+    const row = types[type & NLA_TYPE_MASK];
+    if (row !== undefined) {
+      value[row[0]] = readNamed(name, row, bytes, from, to);
+    } else if (unknown === "keep") {
+      kept ??= [];
+      kept.push({ type, bytes: bytes.slice(from, to) });
+    }
+  });
+  if (kept !== undefined) value["unknown"] = kept;
+}
+
+function readNamed(
+  parent: string,
+  [name, codec]: [string, Codec<unknown>],
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+): unknown {
+  try {
+    return codec.read(bytes, from, to);
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    throw new DecodeError(`${parent}.${name}: ${error.message}`);
+  }
+}
+
+function eachAttribute(
+  name: string,
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+  visit: (type: number, from: number, to: number) => void,
+): void {
+  // Fewer bytes than a header are padding.
+  for (let from = at; from + headerBytes <= end; ) {
+    const length = readU16(bytes, from);
+    if (length < headerBytes || from + length > end)
+      throw new DecodeError(`${name}: an attribute of ${length} bytes where ${end - from} are left`);
+    visit(readU16(bytes, from + 2), from + headerBytes, from + length);
+    from += alignUp(length);
+  }
+}
+
+function alignUp(length: number): number {
+  return (length + 3) & ~3;
+}

@@ -1,0 +1,48 @@
+// Network interfaces: struct ifinfomsg and IFLA_* (linux/if_link.h,
+// linux/rtnetlink.h, linux/veth.h).
+import { message, nested } from "./attributes.ts";
+import { linkAddress, raw, s32, text, u8, u16, u32 } from "./codec.ts";
+
+export const RTM_NEWLINK = 16;
+export const RTM_DELLINK = 17;
+export const RTM_GETLINK = 18;
+export const RTM_SETLINK = 19;
+
+export const IFF_UP = 1;
+/** Leaves the statistics out of a reply, which are most of it. */
+export const RTEXT_FILTER_SKIP_STATS = 8;
+export const IN6_ADDR_GEN_MODE_NONE = 1;
+
+const ifinfomsg = {
+  ifi_family: u8,
+  __ifi_pad: u8,
+  ifi_type: u16,
+  ifi_index: s32,
+  ifi_flags: u32,
+  ifi_change: u32,
+} as const;
+
+const linkInfo = nested("IFLA_LINKINFO", {
+  IFLA_INFO_KIND: [1, text],
+  // Its layout depends on the kind: vethInfo for a veth.
+  IFLA_INFO_DATA: [2, raw],
+});
+
+const inet6 = nested("IFLA_INET6", { IFLA_INET6_ADDR_GEN_MODE: [8, u8] });
+
+const afSpec = nested("IFLA_AF_SPEC", { AF_INET6: [10, inet6] });
+
+export const linkMessage = message("ifinfomsg", ifinfomsg, {
+  IFLA_ADDRESS: [1, linkAddress],
+  IFLA_IFNAME: [3, text],
+  IFLA_MTU: [4, u32],
+  IFLA_LINK: [5, s32],
+  IFLA_LINKINFO: [18, linkInfo],
+  IFLA_AF_SPEC: [26, afSpec],
+  IFLA_NET_NS_FD: [28, u32],
+  IFLA_EXT_MASK: [29, u32],
+  IFLA_LINK_NETNSID: [37, s32],
+});
+
+/** IFLA_INFO_DATA of a veth to be made: the other end is a link message of its own. */
+export const vethInfo = nested("VETH_INFO", { VETH_INFO_PEER: [1, linkMessage] });

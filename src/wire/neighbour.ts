@@ -1,0 +1,26 @@
+// Neighbour table: struct ndmsg and NDA_* (linux/neighbour.h).
+import { message } from "./attributes.ts";
+import { ipAddress, linkAddress, s32, u8, u16, u32 } from "./codec.ts";
+
+export const RTM_NEWNEIGH = 28;
+export const RTM_DELNEIGH = 29;
+export const RTM_GETNEIGH = 30;
+
+export const NUD_REACHABLE = 0x02;
+export const NUD_PERMANENT = 0x80;
+
+const ndmsg = {
+  ndm_family: u8,
+  ndm_pad1: u8,
+  ndm_pad2: u16,
+  ndm_ifindex: s32,
+  ndm_state: u16,
+  ndm_flags: u8,
+  ndm_type: u8,
+} as const;
+
+export const neighbourMessage = message("ndmsg", ndmsg, {
+  NDA_DST: [1, ipAddress],
+  NDA_LLADDR: [2, linkAddress],
+  NDA_IFINDEX: [8, u32],
+});

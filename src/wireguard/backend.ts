@@ -1,0 +1,13 @@
+// What every WireGuard backend can do. The kernel's is kernel.ts, that of a
+// process with a TUN device uapi.ts; the rest of the program does not care.
+import type { Backend, Device, DeviceConfig } from "../net/device.ts";
+
+export interface WireGuard extends Disposable {
+  readonly backend: Backend;
+  /** Requests sent so far that change something, refused ones included. */
+  readonly writes: number;
+  /** The device as it is, or undefined where there is none of that name. */
+  read(name: string): Device | undefined;
+  /** Applies a change; where it fails, an unknown part of it may have been applied. It may be repeated. */
+  configure(name: string, config: DeviceConfig): void;
+}

@@ -1,0 +1,81 @@
+// Starts a userspace WireGuard implementation, which makes the TUN device and
+// stays behind as a daemon. The only process that this program starts besides
+// other CNI plugins; it runs in the network namespace that the thread is in.
+import { exists, isExecutable } from "../linux/file.ts";
+import { socketPath, uapiFolder } from "./uapi.ts";
+
+/** Known implementations, best first. All take the interface's name and daemonise. */
+export const implementations: readonly string[] = ["wireguard-go", "boringtun-cli", "boringtun"];
+
+const startMilliseconds = 10_000;
+const waitMilliseconds = 5_000;
+const pollMilliseconds = 2;
+
+/** No implementation is installed, or it did not start. */
+export class StartError extends Error {
+  override readonly name = "StartError";
+}
+
+export interface StartOptions {
+  readonly candidates?: readonly string[];
+  /** Folders to look in, separated by colons, as in the environment variable PATH. */
+  readonly path: string;
+  readonly socketFolder?: string;
+}
+
+/**
+ * Starts the first implementation that is installed and waits until it listens;
+ * returns its path. Throws StartError.
+ */
+export function startUserspace(name: string, options: StartOptions): string {
+  const candidates = options.candidates ?? implementations;
+  const program = findProgram(candidates, options.path);
+  if (program === undefined)
+    throw new StartError(
+      `Cannot start WireGuard device ${name}: the kernel has no WireGuard, and none of ${candidates.join(", ")} ` +
+        `is in ${options.path}; install one of them (Debian: apt install wireguard-go) or load the kernel's module`,
+    );
+  run(program, name, options.path);
+  waitForSocket(program, socketPath(options.socketFolder ?? uapiFolder, name));
+  return program;
+}
+
+/** The first of `names` that is an executable file in one of the folders of `path`. */
+export function findProgram(names: readonly string[], path: string): string | undefined {
+  for (const name of names)
+    for (const folder of path.split(":")) {
+      // Relative folders would make it depend on the working directory what root runs.
+      const file = `${folder}/${name}`;
+      if (folder.startsWith("/") && isExecutable(file)) return file;
+    }
+  return undefined;
+}
+
+function run(program: string, name: string, path: string): void {
+  // Nothing else of our environment: LOG_LEVEL, for one, would keep the daemon attached to our output.
+  const done = Bun.spawnSync([program, name], {
+    env: { PATH: path },
+    stdin: "ignore",
+    stdout: "ignore",
+    stderr: "pipe",
+    timeout: startMilliseconds,
+  });
+  if (done.exitCode === 0) return;
+  const said = done.stderr.toString().trim().split("\n").at(-1) ?? "";
+  const how = done.exitedDueToTimeout
+    ? `it did not go to the background within ${startMilliseconds / 1000} seconds`
+    : `it ended with ${done.signalCode ?? `exit code ${done.exitCode}`}`;
+  throw new StartError(`Cannot start ${program} for WireGuard device ${name}: ${how} ("${said}")`);
+}
+
+/** The daemon goes to the background a moment before or after it listens. */
+function waitForSocket(program: string, path: string): void {
+  const deadline = Bun.nanoseconds() + waitMilliseconds * 1e6;
+  while (!exists(path)) {
+    if (Bun.nanoseconds() > deadline)
+      throw new StartError(
+        `${program} was started, but ${path} did not appear within ${waitMilliseconds / 1000} seconds`,
+      );
+    Bun.sleepSync(pollMilliseconds);
+  }
+}

@@ -1,0 +1,151 @@
+// The text of the cross-platform userspace API: "key=value" lines, an empty
+// line at the end, "errno=N" in answers (wireguard.com/xplatform). Pure.
+import type { Device, DeviceConfig, Endpoint, Peer, PeerConfig } from "../net/device.ts";
+import { parseIp } from "../net/ip.ts";
+import { keyFromHex, keyToHex, zeroKey } from "../net/key.ts";
+import { parsePrefix } from "../net/prefix.ts";
+
+/** An answer that is not what the protocol says. */
+export class UapiTextError extends Error {
+  override readonly name = "UapiTextError";
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+type MutablePeer = Mutable<Peer> & { allowedIPs: string[] };
+
+/** What a get request brought: the error number, and the device where that is 0. */
+export interface GetAnswer {
+  readonly errno: number;
+  readonly device: Device;
+}
+
+export const getRequest = "get=1\n\n";
+
+/** The set request that asks for a change. */
+export function formatSet(config: DeviceConfig): string {
+  const lines = ["set=1"];
+  if (config.privateKey !== undefined) lines.push(`private_key=${keyToHex(config.privateKey)}`);
+  if (config.listenPort !== undefined) lines.push(`listen_port=${config.listenPort}`);
+  if (config.fwmark !== undefined) lines.push(`fwmark=${config.fwmark}`);
+  if (config.replacePeers) lines.push("replace_peers=true");
+  for (const peer of config.peers ?? []) formatPeer(lines, peer);
+  return `${lines.join("\n")}\n\n`;
+}
+
+function formatPeer(lines: string[], peer: PeerConfig): void {
+  lines.push(`public_key=${keyToHex(peer.publicKey)}`);
+  if (peer.remove) {
+    lines.push("remove=true");
+    return;
+  }
+  if (peer.updateOnly) lines.push("update_only=true");
+  if (peer.presharedKey !== undefined) lines.push(`preshared_key=${keyToHex(peer.presharedKey)}`);
+  if (peer.endpoint !== undefined) lines.push(`endpoint=${formatEndpoint(peer.endpoint)}`);
+  if (peer.keepaliveSeconds !== undefined)
+    lines.push(`persistent_keepalive_interval=${peer.keepaliveSeconds}`);
+  if (peer.replaceAllowedIPs) lines.push("replace_allowed_ips=true");
+  for (const prefix of peer.allowedIPs ?? []) lines.push(`allowed_ip=${prefix}`);
+}
+
+/** Throws UapiTextError. */
+export function parseErrno(answer: string): number {
+  const errno = /(?:^|\n)errno=(-?\d+)\n/.exec(answer)?.[1];
+  if (errno === undefined) throw new UapiTextError("the answer has no errno");
+  return Math.abs(Number(errno));
+}
+
+/** Throws UapiTextError, ParseError. */
+export function parseGet(name: string, answer: string): GetAnswer {
+  const peers: MutablePeer[] = [];
+  const device: Mutable<Device> = { name, backend: "userspace", listenPort: 0, fwmark: 0, peers };
+  let errno: number | undefined;
+  for (let at = 0; at < answer.length; ) {
+    const end = answer.indexOf("\n", at);
+    if (end < 0) throw new UapiTextError("the answer ends within a line");
+    const equals = answer.indexOf("=", at);
+    if (equals >= 0 && equals < end) {
+      const word = answer.slice(at, equals);
+      const value = answer.slice(equals + 1, end);
+      const peer = peers.at(-1);
+      if (word === "errno") errno = Math.abs(Number(value));
+      else if (word === "public_key") peers.push(emptyPeer(keyFromHex(value)));
+      else if (peer === undefined) setDevice(device, word, value);
+      else setPeer(peer, word, value);
+    }
+    at = end + 1;
+  }
+  if (errno === undefined) throw new UapiTextError("the answer has no errno");
+  return { errno, device };
+}
+
+function emptyPeer(publicKey: string): MutablePeer {
+  return {
+    publicKey,
+    hasPresharedKey: false,
+    keepaliveSeconds: 0,
+    lastHandshakeMs: 0,
+    rxBytes: 0,
+    txBytes: 0,
+    allowedIPs: [],
+  };
+}
+
+/** Words that we do not know are passed over: implementations add their own. */
+function setDevice(device: Mutable<Device>, word: string, value: string): void {
+  if (word === "private_key") {
+    const key = keyFromHex(value);
+    if (key !== zeroKey) device.privateKey = key;
+  } else if (word === "listen_port") device.listenPort = parseNumber(word, value);
+  else if (word === "fwmark") device.fwmark = parseNumber(word, value);
+}
+
+function setPeer(peer: MutablePeer, word: string, value: string): void {
+  switch (word) {
+    case "allowed_ip":
+      peer.allowedIPs.push(isCanonical(value) ? value : parsePrefix(value));
+      break;
+    case "endpoint":
+      peer.endpoint = parseEndpoint(value);
+      break;
+    case "preshared_key":
+      // All zeros mean none; the key itself is not kept.
+      peer.hasPresharedKey = /[^0]/.test(value);
+      break;
+    case "persistent_keepalive_interval":
+      peer.keepaliveSeconds = parseNumber(word, value);
+      break;
+    case "last_handshake_time_sec":
+      peer.lastHandshakeMs += parseNumber(word, value) * 1000;
+      break;
+    case "last_handshake_time_nsec":
+      peer.lastHandshakeMs += Math.floor(parseNumber(word, value) / 1_000_000);
+      break;
+    case "rx_bytes":
+      peer.rxBytes = parseNumber(word, value);
+      break;
+    case "tx_bytes":
+      peer.txBytes = parseNumber(word, value);
+      break;
+  }
+}
+
+function formatEndpoint({ ip, port }: Endpoint): string {
+  return ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
+}
+
+/** "192.0.2.1:51820" or "[fe80::1%eth0]:51820"; the zone is not ours to keep. */
+function parseEndpoint(value: string): Endpoint {
+  const colon = value.lastIndexOf(":");
+  const ip = value.slice(0, colon).replace(/^\[|(%.*)?\]$/g, "");
+  return { ip: isCanonical(ip) ? ip : parseIp(ip), port: parseNumber("endpoint", value.slice(colon + 1)) };
+}
+
+/** Implementations write addresses canonically but for IPv4-mapped ones ("::ffff:192.0.2.1"). */
+function isCanonical(address: string): boolean {
+  return !address.includes(":") || !address.includes(".");
+}
+
+function parseNumber(word: string, value: string): number {
+  if (!/^\d+$/.test(value)) throw new UapiTextError(`${word} is "${value}", not a number`);
+  return Number(value);
+}

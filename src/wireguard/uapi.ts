@@ -1,0 +1,144 @@
+// WireGuard in a process of its own (wireguard-go, boringtun), by the UAPI
+// socket that it has for each of its devices. What is said there is text.ts;
+// starting such a process is start.ts.
+import { Errno, errnoCode, errnoText } from "../linux/errno.ts";
+import { AF_UNIX, SOCK_STREAM, Socket } from "../linux/socket.ts";
+import { cString, SysError } from "../linux/syscall.ts";
+import type { Device, DeviceConfig } from "../net/device.ts";
+import type { WireGuard } from "./backend.ts";
+import { formatSet, getRequest, parseErrno, parseGet, UapiTextError } from "./text.ts";
+
+/** Where wg(8) and all implementations look for the sockets. */
+export const uapiFolder = "/var/run/wireguard";
+
+const maxSocketPathBytes = 107;
+const timeLimitSeconds = 30;
+const receiveBytes = 65_536;
+/** 5,000 peers with a hundred allowed IPs each are 16 MB. */
+const maxAnswerBytes = 256 * 1024 * 1024;
+
+/** A request that the process refused, or answered with nonsense. */
+export class UapiError extends Error {
+  override readonly name = "UapiError";
+  readonly code: string;
+
+  constructor(
+    readonly request: string,
+    readonly errno: number,
+    options?: ErrorOptions & { why?: string },
+  ) {
+    super(`Cannot ${request}: ${errnoCode(errno)} (${options?.why ?? errnoText(errno)})`, options);
+    this.code = errnoCode(errno);
+  }
+}
+
+export interface UserspaceOptions {
+  /** Default: where all implementations have their sockets. */
+  readonly socketFolder?: string;
+  /** The protocol shows private keys only; without this devices are read without a public key. */
+  readonly publicKeyOf?: (privateKey: string) => string;
+}
+
+export function openUserspaceWireGuard(options: UserspaceOptions = {}): WireGuard {
+  return new UserspaceWireGuard(options.socketFolder ?? uapiFolder, options.publicKeyOf);
+}
+
+class UserspaceWireGuard implements WireGuard {
+  readonly backend = "userspace";
+  #writes = 0;
+
+  constructor(
+    private readonly folder: string,
+    private readonly publicKeyOf: UserspaceOptions["publicKeyOf"],
+  ) {}
+
+  get writes(): number {
+    return this.#writes;
+  }
+
+  /** Throws SysError, UapiError. */
+  read(name: string): Device | undefined {
+    const request = `read WireGuard device ${name}`;
+    using socket = connect(this.folder, name);
+    if (socket === undefined) return undefined;
+    const { errno, device } = understood(request, () => parseGet(name, ask(socket, getRequest, request)));
+    if (errno !== 0) throw new UapiError(request, errno);
+    if (device.privateKey === undefined || this.publicKeyOf === undefined) return device;
+    return { ...device, publicKey: this.publicKeyOf(device.privateKey) };
+  }
+
+  /** Throws SysError, UapiError (ENODEV where no process has such a device). */
+  configure(name: string, config: DeviceConfig): void {
+    const request = `configure WireGuard device ${name}`;
+    using socket = connect(this.folder, name);
+    if (socket === undefined)
+      throw new UapiError(request, Errno.ENODEV, {
+        why: `nobody answers at ${socketPath(this.folder, name)}`,
+      });
+    this.#writes++;
+    const errno = understood(request, () => parseErrno(ask(socket, formatSet(config), request)));
+    if (errno !== 0) throw new UapiError(request, errno);
+  }
+
+  /** There is nothing to let go of: each request has its own connection. */
+  [Symbol.dispose](): void {}
+}
+
+/** Path of the socket of a device. */
+export function socketPath(folder: string, name: string): string {
+  return `${folder}/${name}.sock`;
+}
+
+/** A connection to a device's process; undefined where there is none, or only what a dead one left behind. */
+function connect(folder: string, name: string): Socket | undefined {
+  const path = socketPath(folder, name);
+  const socket = Socket.open(AF_UNIX, SOCK_STREAM, 0, path);
+  try {
+    socket.setTimeLimit(timeLimitSeconds);
+    socket.connect(unixAddress(path));
+    return socket;
+  } catch (error) {
+    socket[Symbol.dispose]();
+    const gone =
+      error instanceof SysError && (error.errno === Errno.ENOENT || error.errno === Errno.ECONNREFUSED);
+    if (gone) return undefined;
+    throw error;
+  }
+}
+
+/** struct sockaddr_un: u16 AF_UNIX, then the path. */
+function unixAddress(path: string): Uint8Array {
+  const bytes = cString(path);
+  if (bytes.length > maxSocketPathBytes + 1) throw new SysError("connect", Errno.ENAMETOOLONG, path);
+  const address = new Uint8Array(2 + bytes.length);
+  address[0] = AF_UNIX;
+  address.set(bytes, 2);
+  return address;
+}
+
+/** Sends a request and reads the answer, which ends with an empty line. */
+function ask(socket: Socket, request: string, what: string): string {
+  socket.send(new TextEncoder().encode(request));
+  const decoder = new TextDecoder();
+  const buffer = new Uint8Array(receiveBytes);
+  const parts: string[] = [];
+  let tail = "";
+  for (let total = 0; total <= maxAnswerBytes; ) {
+    const length = socket.receiveStream(buffer);
+    const part = decoder.decode(buffer.subarray(0, length), { stream: true });
+    parts.push(part);
+    total += length;
+    tail = (tail + part).slice(-2);
+    if (length === 0 || tail === "\n\n") return parts.join("");
+  }
+  throw new UapiError(what, Errno.EMSGSIZE, { why: `the answer is longer than ${maxAnswerBytes} bytes` });
+}
+
+function understood<T>(request: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof UapiTextError)) throw error;
+    throw new UapiError(request, Errno.EPROTO, { cause: error, why: error.message });
+  }
+}
