@@ -56,16 +56,15 @@ export function observeHost(settings: Settings, kernel: Kernel): HostFacts {
 function observeDevice({ name, kind }: Link, kernel: Kernel): [string, MeshDevice][] {
   if (kind !== "wireguard" && kind !== "tun") return [];
   const device = kernel.wireguard(kind).read(name);
-  return device === undefined ? [] : [[name, toMeshDevice(device)]];
+  return device === undefined ? [] : [[name, toMeshDevice(device, kernel.publicKeyOf(device))]];
 }
 
-function toMeshDevice(device: Device): MeshDevice {
-  const { publicKey, listenPort, fwmark } = device;
+function toMeshDevice({ listenPort, fwmark, peers }: Device, publicKey: string | undefined): MeshDevice {
   return {
     ...(publicKey === undefined ? {} : { publicKey }),
     listenPort,
     fwmark,
-    peers: new Map(device.peers.map((peer) => [peer.publicKey, peer satisfies MeshPeer])),
+    peers: new Map(peers.map((peer) => [peer.publicKey, peer satisfies MeshPeer])),
   };
 }
 

@@ -4,6 +4,7 @@
 import { readBootId } from "../linux/boot.ts";
 import type { Device } from "../net/device.ts";
 import type { Slot } from "../net/record.ts";
+import { publicKeyOf } from "../state/keys.ts";
 import { openPrivateKey, readSealKey } from "../state/seal.ts";
 import { Store } from "../state/store.ts";
 import { openKernelWireGuard } from "../wireguard/kernel.ts";
@@ -19,6 +20,7 @@ export const backends: Backends = {
     using kernel = openKernelWireGuard();
     return kernel !== undefined;
   },
+  publicKeyOf,
 };
 
 /** Where runtimes that pass no PATH have their programs. */

@@ -83,7 +83,7 @@ export function readAck(bytes: Uint8Array, header: MessageHeader): Ack {
   // A dump may end without saying how.
   if (type === NLMSG_DONE && end - at < 4) return { errno: 0 };
   if (end - at < 4) throw new DecodeError(`nlmsgerr: has ${end - at} bytes, less than 4`);
-  const errno = -(readU32(bytes, at) | 0);
+  const errno = 0 - (readU32(bytes, at) | 0);
   if ((flags & NLM_F_ACK_TLVS) === 0) return { errno };
   const said = ackAttributes.read(bytes, at + 4 + repeatedBytes(bytes, header), end).NLMSGERR_ATTR_MSG;
   return said === undefined || said === "" ? { errno } : { errno, extack: said };

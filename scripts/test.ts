@@ -1,0 +1,174 @@
+// Runs the tests, as `./scripts/test` does after scripts/setup: build, the
+// gate, then test files as jobs of `bun test`, two at a time. Counts what their
+// JUnit reports say; a job that is late, dies or leaves a file out has failed.
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import type { Subprocess } from "bun";
+import { type Case, parseJunit } from "./junit.ts";
+import { dim, ok, red, seconds } from "./terminal.ts";
+
+const root = resolve(import.meta.dir, "..");
+const bun = join(root, "scripts/bun");
+const jobsAtOnce = 2;
+const stepLimitMs = 300_000;
+/** Folders whose tests use the kernel: a process for each file, and the time it may take. The others share one. */
+const separateFolders: Record<string, number> = {
+  kernel: 300_000,
+  lab: 300_000,
+  cluster: 600_000,
+  vm: 600_000,
+};
+const sharedLimitMs = 300_000;
+
+interface Job {
+  readonly name: string;
+  readonly files: readonly string[];
+  readonly limitMs: number;
+}
+
+interface Ended {
+  readonly text: string;
+  /** Why it is a failure, whatever it reported; "" when it ended well. */
+  readonly reason: string;
+}
+
+const running = new Set<Subprocess>();
+const total = { passed: 0, failed: 0, skipped: 0 };
+const failures: string[] = [];
+const reports = mkdtempSync(join(tmpdir(), "wg-cni-test-"));
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(signal, () => {
+    for (const child of running) endGroup(child);
+    rmSync(reports, { recursive: true, force: true });
+    process.exit(130);
+  });
+}
+
+await main(process.argv.slice(2));
+rmSync(reports, { recursive: true, force: true });
+for (const name of failures) console.log(`${red("✗")} ${name}`);
+console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+process.exitCode = total.failed === 0 ? 0 : 1;
+
+async function main(filters: string[]): Promise<void> {
+  const jobs = planJobs(filters);
+  if (jobs.length === 0) return fail(`no test file has ${filters.join(" or ")} in its path`, "");
+  if (filters.length === 0 || jobs.some((job) => job.name.endsWith(".ts"))) {
+    if (!(await step("build", ["scripts/build.ts"]))) return;
+  }
+  if (filters.length === 0) await step("check", ["scripts/check.ts"]);
+  const queue = [...jobs];
+  const worker = async () => {
+    for (let job = queue.shift(); job !== undefined; job = queue.shift()) await runJob(job);
+  };
+  await Promise.all(Array.from({ length: jobsAtOnce }, worker));
+}
+
+/** Pure tests first: they are quick, and what they find explains the rest. Virtual machines last. */
+function planJobs(filters: string[]): Job[] {
+  const files = [...new Bun.Glob("test/**/*.test.ts").scanSync(root)].sort();
+  const chosen = files.filter(
+    (file) => filters.length === 0 || filters.some((filter) => file.includes(filter)),
+  );
+  const shared = chosen.filter((file) => separateFolders[folderOf(file)] === undefined);
+  const jobs: Job[] =
+    shared.length === 0 ? [] : [{ name: foldersOf(shared), files: shared, limitMs: sharedLimitMs }];
+  for (const [folder, limitMs] of Object.entries(separateFolders)) {
+    for (const file of chosen.filter((one) => folderOf(one) === folder))
+      jobs.push({ name: file, files: [file], limitMs });
+  }
+  return jobs;
+}
+
+function folderOf(file: string): string {
+  return file.split("/")[1]!;
+}
+
+function foldersOf(files: readonly string[]): string {
+  return `test/{${[...new Set(files.map(folderOf))].join(",")}}`;
+}
+
+/** One of the steps before the tests: passes silently, counts one failure. */
+async function step(name: string, argv: string[]): Promise<boolean> {
+  const start = performance.now();
+  const { text, reason } = await execute([bun, ...argv], stepLimitMs);
+  if (reason === "") printLine(ok, name, "", start);
+  else fail(name, text, start);
+  return reason === "";
+}
+
+async function runJob(job: Job): Promise<void> {
+  const start = performance.now();
+  const report = join(reports, `${Bun.hash(job.name)}.xml`);
+  const options = ["--only-failures", "--reporter=junit", `--reporter-outfile=${report}`];
+  const files = job.files.map((file) => `./${file}`);
+  const { text, reason } = await execute([bun, "test", ...options, ...files], job.limitMs);
+  const cases = existsSync(report) ? parseJunit(readFileSync(report, "utf8")) : [];
+  const count = (outcome: Case["outcome"]) => cases.filter((one) => one.outcome === outcome).length;
+  const [passed, failed, skipped] = [count("passed"), count("failed"), count("skipped")];
+  total.passed += passed;
+  total.failed += failed;
+  total.skipped += skipped;
+  const silent = job.files.filter((file) => !cases.some((one) => one.file === file));
+  const unexplained = reason !== "" && failed === 0 && silent.length === 0;
+  const well = failed === 0 && silent.length === 0 && !unexplained;
+  const counts = [`${passed} passed`, failed > 0 && `${failed} failed`, skipped > 0 && `${skipped} skipped`];
+  printLine(well ? ok : red("✗"), job.name, counts.filter(Boolean).join(", "), start);
+  for (const one of cases) if (one.outcome === "skipped") console.log(dim(`    skipped: ${one.name}`));
+  if (well) return;
+  console.log(`\n${text}\n`);
+  for (const one of cases) if (one.outcome === "failed") failures.push(`${one.file}: ${one.name}`);
+  const others = unexplained ? [job.name] : silent;
+  total.failed += others.length;
+  for (const name of others) failures.push(`${name}: ${reason || "reported no test"}`);
+}
+
+/** Runs a program in a process group of its own, so that all it started can be ended with it. */
+async function execute(argv: string[], limitMs: number): Promise<Ended> {
+  const kernelRequired = process.env["CI"] && process.getuid?.() === 0 ? { REQUIRE_KERNEL: "1" } : {};
+  const child = Bun.spawn(argv, {
+    cwd: root,
+    env: { ...kernelRequired, ...process.env, NO_COLOR: "1" },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    detached: true,
+  });
+  running.add(child);
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    endGroup(child);
+  }, limitMs);
+  const written = Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
+  await child.exited;
+  clearTimeout(timer);
+  // Whatever a test left running holds the pipes open.
+  endGroup(child);
+  running.delete(child);
+  const text = (await written).join("").replaceAll(`${root}/`, "").trim();
+  if (late) return { text, reason: `not finished within ${limitMs / 1000} s` };
+  if (child.signalCode !== null) return { text, reason: `died of ${child.signalCode}` };
+  return { text, reason: child.exitCode === 0 ? "" : `ended with status ${child.exitCode}` };
+}
+
+function endGroup(child: Subprocess): void {
+  try {
+    process.kill(-child.pid, "SIGKILL");
+  } catch {
+    // The group has gone already.
+  }
+}
+
+function fail(name: string, detail: string, start = performance.now()): void {
+  total.failed++;
+  failures.push(name);
+  printLine(red("✗"), name, "", start);
+  if (detail !== "") console.log(`\n${detail}\n`);
+}
+
+function printLine(mark: string, name: string, note: string, start: number): void {
+  console.log(`${mark} ${seconds(performance.now() - start)}  ${name}${note && dim(`  ${note}`)}`);
+}

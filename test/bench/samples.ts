@@ -1,0 +1,40 @@
+// The benchmark's numbers: names of what is compared, and medians of samples.
+// Shared by the process that measures (in a node) and the one that prints.
+
+/** What competes. "main" makes an interface, "chained" works on a prevResult. */
+export type Contender = "ptp" | "bridge" | "wg-cni" | "tuning" | "wg-cni chained";
+export type Verb = "ADD" | "DEL" | "CHECK" | "STATUS" | "VERSION";
+
+/** Milliseconds by "VERB contender", for instance "ADD ptp". */
+export type Samples = Record<string, number[]>;
+
+/** One burst: `count` calls at once. */
+export interface Burst {
+  readonly contender: Contender;
+  readonly verb: "ADD" | "DEL";
+  readonly count: number;
+  readonly wallMs: number;
+  /** What failed, at most one sentence each. */
+  readonly failures: readonly string[];
+}
+
+export interface Measured {
+  readonly samples: Samples;
+  readonly bursts: readonly Burst[];
+}
+
+export interface Options {
+  /** False while plugin-bin/wg-cni cannot be brought up: then only the reference plugins run. */
+  readonly product: boolean;
+  readonly iterations: number;
+  readonly warmup: number;
+  readonly bursts: readonly number[];
+  readonly burstRounds: number;
+}
+
+/** Of a list that is not empty; `fraction` 0.5 is the median, 0.9 the p90 (nearest rank). */
+export function quantile(values: readonly number[], fraction: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = Math.max(0, Math.ceil(fraction * sorted.length) - 1);
+  return sorted[at] as number;
+}

@@ -1,0 +1,90 @@
+// A lab is a small cluster out of namespaces:
+//
+//        n1               n2               n3          one node each: its own network,
+//   pods─┤           pods─┤           pods─┤           mounts, host name; pods inside
+//        │ eth0           │ eth0           │ eth0
+//   ─────┴────────────────┴────────────────┴─────      br0, in a namespace of the lab's
+//
+// Between nodes there is plain routing (`pod CIDR via node IP`), as kindnet does
+// it. Nothing on the machine itself changes, and nothing survives the lab.
+
+import { type Family, familyOf } from "../../src/net/ip.ts";
+import { Capture } from "./capture.ts";
+import { type Holder, hold } from "./holder.ts";
+import { Node, type NodeOptions } from "./node.ts";
+import { Space } from "./space.ts";
+
+/** What the nodes' default routes point at; nothing answers beyond it. */
+export const gateways: Readonly<Record<Family, string>> = { 4: "192.0.2.254", 6: "2001:db8::fe" };
+
+const underlayLengths: Readonly<Record<Family, number>> = { 4: 24, 6: 64 };
+
+export class Lab {
+  /** The namespace of the bridge: what runs here sees the wire. */
+  readonly wire: Space;
+  readonly nodes: Node[] = [];
+  readonly #holder: Holder;
+  #captures = 0;
+
+  private constructor(
+    readonly name: string,
+    holder: Holder,
+  ) {
+    this.#holder = holder;
+    this.wire = new Space(`${name}/wire`, ["-t", `${holder.pid}`, "-m", "-p", "-n"]);
+  }
+
+  /** Needs root, unshare(1), nsenter(1) and ip(8). */
+  static async create(name = "lab"): Promise<Lab> {
+    const unshare = ["unshare", "--net", "--mount", "--pid", "--fork"];
+    const holder = await hold(unshare, [
+      "mount -t tmpfs tmpfs /run",
+      "mount -t sysfs sysfs /sys",
+      "ip link set lo up",
+      "ip link add br0 type bridge forward_delay 0 mcast_snooping 0",
+      `ip address add ${gateways[4]}/${underlayLengths[4]} dev br0`,
+      `ip address add ${gateways[6]}/${underlayLengths[6]} dev br0 nodad`,
+      "ip link set br0 up",
+      "ip route add 224.0.0.0/4 dev br0",
+    ]);
+    return new Lab(name, holder);
+  }
+
+  /** Adds a node and the routes between it and the ones before it. */
+  async node(name: string, options: NodeOptions): Promise<Node> {
+    const node = await Node.create(name, options, this.#holder, gateways);
+    this.nodes.push(node);
+    const port = `ip link add ${name} type veth peer name eth0 netns ${node.innerPid}`;
+    const mtu = options.mtu ?? 1500;
+    this.wire.script([port, `ip link set ${name} mtu ${mtu} master br0 up`]);
+    node.connect(mtu, underlayLengths);
+    for (const other of this.nodes) {
+      if (other === node) continue;
+      node.script(other.podCidrs.map((cidr) => routeTo(other, cidr)));
+      other.script(node.podCidrs.map((cidr) => routeTo(node, cidr)));
+    }
+    return node;
+  }
+
+  /** Starts to capture everything on the bridge. */
+  capture(): Promise<Capture> {
+    return Capture.start(this, `/run/capture-${++this.#captures}.pcap`);
+  }
+
+  /** A file of the wire's mount namespace, as the test process reaches it. */
+  wirePath(path: string): string {
+    return `/proc/${this.#holder.pid}/root${path}`;
+  }
+
+  /** Ends every process of the lab; the namespaces go with them. */
+  [Symbol.dispose](): void {
+    this.#holder.end();
+  }
+}
+
+function routeTo(node: Node, cidr: string): string {
+  const family = familyOf(cidr.slice(0, cidr.indexOf("/")));
+  const via = node.ip(family);
+  if (via === undefined) throw new Error(`${node.name} has pod CIDR ${cidr} but no IPv${family} address`);
+  return `ip route add ${cidr} via ${via} dev eth0`;
+}

@@ -1,0 +1,139 @@
+// A node of the lab: network, mount, and UTS namespaces of its own, with private
+// /run, /etc and /var/lib, so that the sockets, keys and databases of several
+// nodes do not meet and the machine's own stay untouched.
+
+import { existsSync } from "node:fs";
+import type { Family } from "../../src/net/ip.ts";
+import { type Holder, hold } from "./holder.ts";
+import { binary, repository } from "./paths.ts";
+import { Pod } from "./pod.ts";
+import { Runtime } from "./runtime.ts";
+import { type Completed, type Running, type RunOptions, Space } from "./space.ts";
+import { serveHttp } from "./traffic.ts";
+
+export interface NodeOptions {
+  readonly ip4: string;
+  readonly ip6?: string;
+  readonly podCidrs: readonly string[];
+  /** Of the uplink, 1500 unless told. */
+  readonly mtu?: number;
+  /** A folder on disk to be the node's /var/lib; memory when absent. */
+  readonly storage?: string;
+}
+
+/** What programs want to find in /etc; the rest of the machine's is hidden. */
+const etcNames =
+  "alternatives group hosts iproute2 ld.so.cache localtime nsswitch.conf passwd protocols services";
+const hiddenFolders = ["/etc", "/run", "/var/lib"];
+
+export class Node extends Space {
+  /** Runs .conflist files in this node as a container runtime would. */
+  readonly runtime: Runtime;
+  /** The default of the product, and private to this node. */
+  readonly stateDir = "/var/lib/wg-cni";
+  readonly pods: Pod[] = [];
+  readonly podCidrs: readonly string[];
+  readonly pid: number;
+  readonly innerPid: number;
+  /** Path of the node's network namespace, valid outside of it. */
+  readonly netns: string;
+
+  private constructor(
+    readonly name: string,
+    readonly options: NodeOptions,
+    holder: Holder,
+    readonly gateways: Readonly<Record<Family, string>>,
+  ) {
+    super(name, ["-t", `${holder.pid}`, "-m", "-u", "-p", "-n"]);
+    this.pid = holder.pid;
+    this.innerPid = holder.innerPid;
+    this.netns = `/proc/${holder.pid}/ns/net`;
+    this.podCidrs = options.podCidrs;
+    this.runtime = new Runtime(this);
+  }
+
+  /** Called by Lab.node(), which also plugs it into the bridge. */
+  static async create(
+    name: string,
+    options: NodeOptions,
+    lab: Holder,
+    gateways: Readonly<Record<Family, string>>,
+  ): Promise<Node> {
+    const hidden = hiddenFolders.find((folder) => repository.startsWith(`${folder}/`));
+    if (hidden)
+      throw new Error(`A lab node hides ${hidden}, but the repository is in it: ${repository}. Move it.`);
+    const wrapper = ["nsenter", "-t", `${lab.pid}`, "-p", "--", "unshare", "--net", "--mount", "--uts"];
+    return new Node(name, options, await hold(wrapper, setup(name, options.storage)), gateways);
+  }
+
+  /** Configures the uplink once the lab has made it. */
+  connect(mtu: number, lengths: Readonly<Record<Family, number>>): void {
+    const lines = [`ip link set eth0 mtu ${mtu}`];
+    for (const family of [4, 6] as const) {
+      const ip = this.ip(family);
+      if (ip) lines.push(`ip address add ${ip}/${lengths[family]} dev eth0${family === 6 ? " nodad" : ""}`);
+    }
+    lines.push("ip link set eth0 up");
+    for (const family of [4, 6] as const)
+      if (this.ip(family)) lines.push(`ip route add default via ${this.gateways[family]} dev eth0`);
+    this.script(lines);
+  }
+
+  /** The node's underlay address. */
+  ip(family: Family): string | undefined {
+    return family === 4 ? this.options.ip4 : this.options.ip6;
+  }
+
+  get nodeIps(): string[] {
+    return [this.options.ip4, this.options.ip6].filter((ip) => ip !== undefined);
+  }
+
+  /** An empty network namespace, as a runtime makes it before ADD. */
+  pod(name: string): Pod {
+    const pod = Pod.create(this, name);
+    this.pods.push(pod);
+    return pod;
+  }
+
+  /** Arguments that make `wg-cni up` configure this node. */
+  get upArguments(): string[] {
+    return [
+      ...["--node", this.name, "--endpoint", this.options.ip4],
+      ...this.nodeIps.flatMap((ip) => ["--node-ip", ip]),
+      ...this.podCidrs.flatMap((cidr) => ["--pod-cidr", cidr]),
+    ];
+  }
+
+  /** The product's command line; --state-dir and the seal key are the node's private defaults. */
+  wg(args: readonly string[], options: RunOptions = {}): Promise<Completed> {
+    return this.run([binary, ...args], options);
+  }
+
+  /** Answers every GET on port 8080 of both families with `text`; resolves when it listens. */
+  serveHttp(text: string): Promise<Running> {
+    return serveHttp(this, text);
+  }
+
+  /** A file of this node's mount namespace, as the test process reaches it. */
+  outsidePath(path: string): string {
+    return `/proc/${this.pid}/root${path}`;
+  }
+}
+
+function setup(name: string, storage: string | undefined): string[] {
+  if (storage !== undefined && !existsSync(storage)) throw new Error(`${storage} does not exist`);
+  return [
+    `hostname ${name}`,
+    "mount -t sysfs sysfs /sys",
+    "mount -t tmpfs tmpfs /run",
+    storage === undefined ? "mount -t tmpfs tmpfs /var/lib" : `mount --bind ${storage} /var/lib`,
+    "mkdir -p /run/etc /run/netns /run/wireguard /run/wg-cni",
+    `cd /etc; for f in ${etcNames}; do [ ! -e $f ] || cp -a $f /run/etc/; done; cd /`,
+    "mount --bind /run/etc /etc",
+    "ip link set lo up",
+    // Duplicate address detection takes 1-2 s per address; nothing is duplicate here.
+    "echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad",
+    "echo 1 >/proc/sys/net/ipv4/ip_forward",
+    "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding",
+  ];
+}

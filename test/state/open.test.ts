@@ -1,0 +1,193 @@
+// Making, migrating and refusing state files: many processes at once, other
+// versions, damaged files, filesystems that are full or read-only.
+import { Database } from "bun:sqlite";
+import { expect, test } from "bun:test";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { StoreError } from "../../src/state/error.ts";
+import { openState } from "../../src/state/open.ts";
+import { migrations } from "../../src/state/schema.ts";
+import { Store } from "../../src/state/store.ts";
+import { attachment, owner, peer } from "./samples.ts";
+import { newStateDir, runChild, startChild } from "./support.ts";
+
+function refusal(action: () => unknown): StoreError {
+  try {
+    action();
+  } catch (error) {
+    if (error instanceof StoreError) return error;
+    throw error;
+  }
+  throw new Error("it was not refused");
+}
+
+test("16 processes at once make one state and share its addresses", async () => {
+  const dir = newStateDir();
+  const names = Array.from({ length: 16 }, (_, i) => `c${i}`);
+  const lines = await Promise.all(names.map((name) => runChild("add", dir, "b1", name)));
+  expect(new Set(lines).size).toBe(16);
+  using store = Store.open(dir, "b1");
+  expect(store.attachments().map(({ phase }) => phase)).toEqual(names.map(() => "ready"));
+  expect(store.leases()).toHaveLength(32);
+  expect(readdirSync(dir).sort()).toEqual(["state.db", "state.db-shm", "state.db-wal", "state.lock"]);
+}, 30_000);
+
+test("16 processes at once after a boot drop what was before once, and nothing of each other's", async () => {
+  const dir = newStateDir();
+  {
+    using store = Store.open(dir, "b1");
+    store.putAttachment(attachment(owner("old")));
+    store.putLease({ owner: owner("old"), ip: "10.1.0.2", rangeSet: 0 });
+  }
+  const names = Array.from({ length: 16 }, (_, i) => `c${i}`);
+  await Promise.all(names.map((name) => runChild("add", dir, "b2", name)));
+  using store = Store.open(dir, "b2");
+  expect(store.attachments().map(({ containerID }) => containerID)).toEqual(names.sort());
+}, 30_000);
+
+test("a draft that its maker did not live to finish is in nobody's way", () => {
+  const dir = newStateDir();
+  mkdirSync(dir);
+  for (const suffix of ["", "-wal", "-shm", "-journal"])
+    writeFileSync(`${dir}/state.db.new${suffix}`, "half");
+  using store = Store.open(dir, "b1");
+  store.putSetting("x", 1);
+  expect(readdirSync(dir).filter((name) => name.includes("new"))).toEqual([]);
+});
+
+test("processes that exit without closing leave a short log", async () => {
+  const dir = newStateDir();
+  for (let i = 0; i < 60; i++) await runChild("add", dir, "b1", `c${i}`);
+  // 64 pages, and the one transaction that went over it.
+  expect(statSync(`${dir}/state.db-wal`).size).toBeLessThan(80 * 4120);
+  using store = Store.open(dir, "b1");
+  expect(store.attachments()).toHaveLength(60);
+}, 60_000);
+
+test("a large transaction does not leave a long log either", () => {
+  const dir = newStateDir();
+  using store = Store.open(dir, "b1");
+  store.putPeers(Array.from({ length: 2000 }, (_, i) => peer(`p${i}`)));
+  expect(statSync(`${dir}/state.db-wal`).size).toBe(0);
+});
+
+test("an older file is migrated, with what is in it, also while another has it open", () => {
+  const dir = newStateDir();
+  using older = openState(dir);
+  older.transaction(() => older.change("INSERT INTO settings VALUES ('kept', '1')"));
+  const next = [
+    ...migrations,
+    "ALTER TABLE settings ADD COLUMN note TEXT NOT NULL DEFAULT 'none'",
+    "CREATE TABLE later (x INTEGER) STRICT; INSERT INTO later VALUES (7)",
+  ];
+  using newer = openState(dir, next);
+  expect(newer.all("SELECT * FROM settings")).toEqual([{ key: "kept", value: "1", note: "none" }]);
+  expect(newer.all("SELECT x FROM later")).toEqual([{ x: 7 }]);
+  expect(older.all("SELECT key FROM settings")).toEqual([{ key: "kept" }]);
+  using again = openState(dir, next);
+  expect(again.all("SELECT x FROM later")).toEqual([{ x: 7 }]);
+});
+
+test("a migration that fails leaves the file as it was", () => {
+  const dir = newStateDir();
+  openState(dir)[Symbol.dispose]();
+  const broken = [...migrations, "CREATE TABLE later (x INTEGER) STRICT; INSERT INTO nowhere VALUES (1)"];
+  expect(refusal(() => openState(dir, broken)).message).toContain("nowhere");
+  using store = openState(dir);
+  expect(store.all("SELECT name FROM sqlite_master WHERE name = 'later'")).toEqual([]);
+});
+
+test("a file of a newer version is refused and left alone", () => {
+  const dir = newStateDir();
+  openState(dir, [...migrations, "CREATE TABLE later (x INTEGER) STRICT"])[Symbol.dispose]();
+  const before = readFileSync(`${dir}/state.db`);
+  const error = refusal(() => Store.open(dir, "b1"));
+  expect([error.kind, error.message]).toEqual([
+    "version",
+    `Cannot use the state in ${dir}/state.db: its version is ${migrations.length + 1} and this wg-cni knows only ${migrations.length}. Install the newer wg-cni again, which wrote it.`,
+  ]);
+  expect(readFileSync(`${dir}/state.db`).equals(before)).toBe(true);
+});
+
+test.each([
+  ["random bytes", (path: string) => writeFileSync(path, crypto.getRandomValues(new Uint8Array(8192)))],
+  ["an empty file", (path: string) => truncateSync(path, 0)],
+  ["half a file", (path: string) => truncateSync(path, 4096)],
+  [
+    "somebody else's database",
+    (path: string) =>
+      void new Database(path.replace("state.db", "x.db")).run(`CREATE TABLE t (x); VACUUM INTO '${path}2'`),
+  ],
+])("%s is refused, never taken for a new node's", (_what, damage) => {
+  const dir = newStateDir();
+  {
+    using store = Store.open(dir, "b1");
+    store.putSetting("x", 1);
+  }
+  const path = `${dir}/state.db`;
+  damage(path);
+  if (existsSync(`${path}2`)) writeFileSync(path, readFileSync(`${path}2`));
+  const before = readFileSync(path);
+  const error = refusal(() => {
+    using store = Store.open(dir, "b1");
+    store.settings();
+    store.peers();
+  });
+  expect(error.kind).toBe("corrupt");
+  expect(error.message).toContain("doctor --repair");
+  expect(readFileSync(path).equals(before)).toBe(true);
+});
+
+test("a damaged value is an error, not an absent one", () => {
+  const dir = newStateDir();
+  using db = openState(dir);
+  db.transaction(() => db.change("INSERT INTO identity VALUES (1, '{\"name\": ')"));
+  using store = Store.open(dir, "b1");
+  const error = refusal(() => store.identity());
+  expect(error.kind).toBe("corrupt");
+  expect(error.message).toContain("the node's identity is not JSON");
+});
+
+test("a lock held for too long is busy, after waiting for it", async () => {
+  const dir = newStateDir();
+  using store = Store.open(dir, "b1");
+  const holder = startChild("hold", dir, "b1");
+  await holder.stdout.getReader().read();
+  const start = Bun.nanoseconds();
+  const error = refusal(() => store.putAttachment(attachment(owner("c1"))));
+  const waitedMs = (Bun.nanoseconds() - start) / 1e6;
+  expect(error.kind).toBe("busy");
+  expect(error.message).toContain("another process keeps it locked");
+  expect(waitedMs).toBeGreaterThan(4000);
+  expect(waitedMs).toBeLessThan(8000);
+  // Readers are not held up.
+  expect(store.attachments()).toEqual([]);
+  holder.kill("SIGKILL");
+  await holder.exited;
+  store.putAttachment(attachment(owner("c1")));
+  expect(store.attachments().map(({ containerID }) => containerID)).toEqual(["c1"]);
+}, 20_000);
+
+test("a folder that cannot be made is named", () => {
+  const dir = newStateDir();
+  writeFileSync(dir, "a file");
+  const error = refusal(() => Store.open(dir, "b1"));
+  expect(error.kind).toBe("io");
+  expect(error.message).toContain(dir);
+});
+
+test("a folder's mode is not changed where it was there before", () => {
+  const dir = newStateDir();
+  mkdirSync(dir);
+  chmodSync(dir, 0o750);
+  Store.open(dir, "b1")[Symbol.dispose]();
+  expect(statSync(dir).mode & 0o777).toBe(0o750);
+});

@@ -1,0 +1,235 @@
+// The store as its users see it: what is put is what is got, over processes,
+// boots and failed transactions.
+import { expect, test } from "bun:test";
+import { readFileSync, statSync } from "node:fs";
+import type { Identity, Programmed } from "../../src/state/model.ts";
+import { Store } from "../../src/state/store.ts";
+import { attachment, owner, peer } from "./samples.ts";
+import { newStateDir } from "./support.ts";
+
+const identity: Identity = {
+  name: "n1",
+  endpoints: ["192.0.2.1"],
+  nodeIPs: ["192.0.2.1", "2001:db8::1"],
+  podCIDRs: ["10.1.0.0/24"],
+  slots: [
+    { slot: "a", publicKey: "A", sealedPrivateKey: new Uint8Array([1, 2, 255]), state: "active" },
+    { slot: "b", publicKey: "B", sealedPrivateKey: new Uint8Array([3]), state: "draining" },
+  ],
+  up: true,
+};
+const programmed: Programmed = { generation: 3, bootId: "b1", netnsCookie: "17", mtu: { "wg-cni-a": 1440 } };
+
+test("a new state is empty, private and complete", () => {
+  const dir = newStateDir();
+  using store = Store.open(dir, "b1");
+  expect(store.generation).toBe(0);
+  expect(store.identity()).toBeUndefined();
+  expect(store.programmed()).toBeUndefined();
+  expect([store.peers(), store.attachments(), store.leases(), store.savedSysctls()]).toEqual([
+    [],
+    [],
+    [],
+    [],
+  ]);
+  expect(store.settings()).toEqual({});
+  store.putSetting("mtu", 1400);
+  const modes = ["", "/state.db", "/state.db-wal", "/state.db-shm"].map(
+    (name) => statSync(dir + name).mode & 0o777,
+  );
+  expect(modes).toEqual([0o700, 0o600, 0o600, 0o600]);
+});
+
+test("everything is read back as it was put, by another connection too", () => {
+  const dir = newStateDir();
+  using store = Store.open(dir, "b1");
+  store.putIdentity(identity);
+  store.putSetting("ports", { a: 1, b: [2, null, "x"] });
+  store.putPeers([peer("p2"), peer("p1")]);
+  store.setProgrammed(programmed);
+  store.saveSysctl("/proc/sys/net/ipv4/ip_forward", "0");
+  const full = attachment(owner("c1"), { hostDev: "veth1", ipam: "host-local", role: "standalone" });
+  store.putAttachment(full);
+  store.putAttachment(attachment(owner("c2", "other"), { ips: [], restore: null }));
+  using second = Store.open(dir, "b1");
+  expect(second.identity()).toEqual(identity);
+  expect(second.settings()).toEqual({ ports: { a: 1, b: [2, null, "x"] } });
+  expect(second.peers().map(({ record }) => record)).toEqual([peer("p1"), peer("p2")]);
+  expect(second.programmed()).toEqual(programmed);
+  expect(second.savedSysctls()).toEqual([{ path: "/proc/sys/net/ipv4/ip_forward", before: "0" }]);
+  expect(second.findAttachment(owner("c1"))).toEqual(full);
+  expect(second.attachments("other")).toEqual([attachment(owner("c2", "other"), { ips: [], restore: null })]);
+  expect(second.attachments()).toHaveLength(2);
+  expect(second.findAttachment(owner("c1", "other"))).toBeUndefined();
+});
+
+test("the generation goes up with every change of intent, and with nothing else", () => {
+  using store = Store.open(newStateDir(), "b1");
+  const bumps = (change: () => void) => {
+    const before = store.generation;
+    change();
+    return store.generation - before;
+  };
+  expect(bumps(() => store.putIdentity(identity))).toBe(1);
+  expect(bumps(() => store.putIdentity({ ...identity, slots: [...identity.slots] }))).toBe(0);
+  expect(bumps(() => store.putIdentity({ ...identity, up: false }))).toBe(1);
+  expect(bumps(() => store.putIdentity({ ...identity, slots: [] }))).toBe(1);
+  expect(bumps(() => store.putSetting("x", 1))).toBe(1);
+  expect(bumps(() => store.putSetting("x", 1))).toBe(0);
+  expect(bumps(() => store.putSetting("x", undefined))).toBe(1);
+  expect(bumps(() => store.putSetting("x", undefined))).toBe(0);
+  expect(bumps(() => store.putPeers([peer("p1"), peer("p2")]))).toBe(1);
+  expect(bumps(() => store.putPeers([peer("p2"), peer("p1")]))).toBe(0);
+  // The order of properties is not a change.
+  const { podCIDRs, ...rest } = peer("p1");
+  expect(bumps(() => store.putPeers([{ podCIDRs, ...rest }]))).toBe(0);
+  expect(bumps(() => void store.removePeer("p1"))).toBe(1);
+  expect(bumps(() => void store.removePeer("p1"))).toBe(0);
+  expect(bumps(() => store.putAttachment(attachment(owner("c1"))))).toBe(0);
+  expect(bumps(() => store.setProgrammed(programmed))).toBe(0);
+});
+
+test("a claim keeps its place until it is dropped", () => {
+  using store = Store.open(newStateDir(), "b1");
+  const seqOf = (name: string, cidr: string) =>
+    store
+      .peers()
+      .find(({ record }) => record.name === name)
+      ?.cidrClaims.find((claim) => claim.cidr === cidr)?.seq ?? Number.NaN;
+  const contested = "10.9.0.0/24";
+  store.putPeers([peer("old", { podCIDRs: [contested] })]);
+  store.putPeers([peer("new", { podCIDRs: [contested, "10.8.0.0/24"] })]);
+  expect(seqOf("old", contested)).toBeLessThan(seqOf("new", contested));
+  store.putPeers([peer("old", { podCIDRs: ["10.7.0.0/24", contested], endpoints: ["192.0.2.9"] })]);
+  expect(seqOf("old", contested)).toBeLessThan(seqOf("new", contested));
+  expect(seqOf("old", "10.7.0.0/24")).toBeGreaterThan(seqOf("new", contested));
+  store.putPeers([peer("old", { podCIDRs: [] })]);
+  store.putPeers([peer("old", { podCIDRs: [contested] })]);
+  expect(seqOf("old", contested)).toBeGreaterThan(seqOf("new", contested));
+  store.removePeer("new");
+  store.putPeers([peer("new", { podCIDRs: [contested] })]);
+  expect(seqOf("old", contested)).toBeLessThan(seqOf("new", contested));
+});
+
+test("all claims of all peers have different numbers", () => {
+  using store = Store.open(newStateDir(), "b1");
+  store.putPeers(
+    Array.from({ length: 50 }, (_, i) => peer(`p${i}`, { nodeIPs: ["192.0.2.1", `192.0.2.${i}`] })),
+  );
+  store.putPeers(Array.from({ length: 50 }, (_, i) => peer(`p${i}`, { podCIDRs: [`10.${i}.0.0/24`] })));
+  const seqs = store
+    .peers()
+    .flatMap(({ keyClaims, cidrClaims, nodeIPClaims }) => [...keyClaims, ...cidrClaims, ...nodeIPClaims])
+    .map(({ seq }) => seq);
+  expect(new Set(seqs).size).toBe(seqs.length);
+  expect(Math.min(...seqs)).toBe(1);
+});
+
+test("peers are put all or not at all, also inside a transaction that goes on", () => {
+  using store = Store.open(newStateDir(), "b1");
+  const broken = { ...peer("p2"), slots: undefined } as never;
+  expect(() => store.putPeers([peer("p1"), broken])).toThrow();
+  expect(store.peers()).toEqual([]);
+  store.transaction(() => {
+    store.putSetting("kept", true);
+    expect(() => store.putPeers([peer("p1"), broken])).toThrow();
+  });
+  expect(store.peers()).toEqual([]);
+  expect(store.settings()).toEqual({ kept: true });
+});
+
+test("a transaction that throws leaves nothing", () => {
+  using store = Store.open(newStateDir(), "b1");
+  const attempt = () =>
+    store.transaction(() => {
+      store.putLease({ owner: owner("c1"), ip: "10.1.0.2", rangeSet: 0 });
+      store.putAttachment(attachment(owner("c1")));
+      throw new Error("the kernel refused");
+    });
+  expect(attempt).toThrow("the kernel refused");
+  expect(store.leases()).toEqual([]);
+  expect(store.lastLease("pods", 0)).toBeUndefined();
+  expect(store.attachments()).toEqual([]);
+  store.putSetting("usable", true);
+  expect(store.settings()).toEqual({ usable: true });
+});
+
+test("leases belong to their owner and leave with its attachment", () => {
+  using store = Store.open(newStateDir(), "b1");
+  const lease = { owner: owner("c1"), ip: "10.1.0.2", rangeSet: 0 };
+  const second = { owner: owner("c1"), ip: "fd00::2", rangeSet: 1 };
+  store.putLease(second);
+  store.putLease(lease);
+  store.putLease({ owner: owner("c2"), ip: "10.1.0.3", rangeSet: 0 });
+  expect(() => store.putLease({ ...lease, owner: owner("c3") })).toThrow("UNIQUE");
+  expect(store.isLeased("pods", "10.1.0.2")).toBe(true);
+  expect(store.isLeased("other", "10.1.0.2")).toBe(false);
+  expect(store.lastLease("pods", 0)).toBe("10.1.0.3");
+  expect(store.leasesOf(owner("c1"))).toEqual([lease, second]);
+  store.putAttachment(attachment(owner("c1")));
+  expect(store.removeAttachment(owner("c1"))).toBe(true);
+  expect(store.removeAttachment(owner("c1"))).toBe(false);
+  expect(store.isLeased("pods", "10.1.0.2")).toBe(false);
+  expect(store.releaseLeases(owner("c2"))).toEqual(["10.1.0.3"]);
+  expect(store.leases()).toEqual([]);
+  expect(store.lastLease("pods", 0)).toBe("10.1.0.3");
+});
+
+test("an attachment is marked ready only while it is there", () => {
+  using store = Store.open(newStateDir(), "b1");
+  store.putAttachment(attachment(owner("c1")));
+  expect(store.markReady(owner("c1"))).toBe(true);
+  expect(store.findAttachment(owner("c1"))?.phase).toBe("ready");
+  store.removeAttachment(owner("c1"));
+  expect(store.markReady(owner("c1"))).toBe(false);
+  expect(store.attachments()).toEqual([]);
+});
+
+test("the first value saved of a sysctl is kept", () => {
+  using store = Store.open(newStateDir(), "b1");
+  store.saveSysctl("/proc/sys/x", "0");
+  store.saveSysctl("/proc/sys/x", "1");
+  expect(store.savedSysctls()).toEqual([{ path: "/proc/sys/x", before: "0" }]);
+  store.forgetSysctl("/proc/sys/x");
+  expect(store.savedSysctls()).toEqual([]);
+});
+
+test("a boot drops what it made meaningless and keeps the intent", () => {
+  const dir = newStateDir();
+  {
+    using store = Store.open(dir, "b1");
+    store.putIdentity(identity);
+    store.putSetting("mtu", 1400);
+    store.putPeers([peer("p1")]);
+    store.setProgrammed(programmed);
+    store.putAttachment(attachment(owner("c1")));
+    store.putLease({ owner: owner("c1"), ip: "10.1.0.2", rangeSet: 0 });
+    store.saveSysctl("/proc/sys/x", "0");
+  }
+  using store = Store.open(dir, "b2");
+  expect([store.attachments(), store.leases(), store.savedSysctls()]).toEqual([[], [], []]);
+  expect(store.lastLease("pods", 0)).toBeUndefined();
+  expect(store.programmed()).toBeUndefined();
+  expect(store.identity()).toEqual(identity);
+  expect(store.settings()).toEqual({ mtu: 1400 });
+  expect(store.peers()).toHaveLength(1);
+  expect(store.generation).toBe(3);
+  store.putAttachment(attachment(owner("c1")));
+  using again = Store.open(dir, "b2");
+  expect(again.attachments()).toHaveLength(1);
+});
+
+test("opening, reading and putting what is there already write nothing", () => {
+  const dir = newStateDir();
+  using store = Store.open(dir, "b1");
+  store.putIdentity(identity);
+  store.putPeers([peer("p1")]);
+  store.setProgrammed(programmed);
+  const before = readFileSync(`${dir}/state.db-wal`);
+  using second = Store.open(dir, "b1");
+  second.putIdentity(identity);
+  second.putPeers([peer("p1")]);
+  second.setProgrammed(programmed);
+  expect([second.generation, second.peers().length]).toEqual([2, 1]);
+  expect(readFileSync(`${dir}/state.db-wal`).equals(before)).toBe(true);
+});

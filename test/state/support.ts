@@ -1,0 +1,38 @@
+// What the state tests share: folders that go away with the tests, and child
+// processes that work on the same file.
+
+import { afterAll } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+const folders: string[] = [];
+
+afterAll(() => {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+});
+
+/** A state folder that does not exist yet, inside one that goes away with the tests. */
+export function newStateDir(): string {
+  const folder = mkdtempSync(join(tmpdir(), "wgt-state-"));
+  folders.push(folder);
+  return join(folder, "state");
+}
+
+/** Starts test/state/child.ts with these arguments. */
+export function startChild(...args: string[]) {
+  const child = resolve(import.meta.dir, "child.ts");
+  return Bun.spawn([process.execPath, child, ...args], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+}
+
+/** Runs one child to its end; throws with what it said where it failed. */
+export async function runChild(...args: string[]): Promise<string> {
+  const child = startChild(...args);
+  const [stdout, stderr, code] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
+  if (code !== 0) throw new Error(`child ${args.join(" ")} ended with ${code}:\n${stderr}`);
+  return stdout;
+}

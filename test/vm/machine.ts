@@ -1,0 +1,198 @@
+// One booted virtual machine: Debian's cloud kernel (which has WireGuard) under
+// qemu, with this repository at /repo. Scripts are run in it one at a time.
+// Everything waits for a bounded time; a machine that is late is ended, by its
+// own process id, and the tail of its console says what it did last.
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import type { Subprocess } from "bun";
+import { command, prepareImage, root } from "./image.ts";
+
+/** What of the repository is at /repo, beside node_modules. */
+const repositoryFiles = [
+  ...["package.json", "tsconfig.json", "src", "test", "scripts", "conf"],
+  "plugin-bin/wg-cni",
+];
+
+const bootTimeoutMs = 60_000;
+const defaultTimeoutMs = 240_000;
+
+export interface Output {
+  /** Standard output and error together, in the order written. */
+  readonly output: string;
+  readonly exitCode: number;
+}
+
+export interface MachineOptions {
+  /** Files to add: absolute path in the machine -> file or folder here. */
+  readonly files?: Record<string, string>;
+  readonly memoryMiB?: number;
+}
+
+/** Why no machine can be booted here; undefined when one can. */
+export function unavailable(): string | undefined {
+  return process.arch === "x64" ? undefined : "the virtual machine is an x86-64 one";
+}
+
+/** Boots a machine, runs one shell script in it and ends the machine. */
+export async function run(script: string, files: Record<string, string> = {}, timeoutMs = defaultTimeoutMs) {
+  await using machine = await Machine.boot({ files });
+  return await machine.run(script, timeoutMs);
+}
+
+export class Machine implements AsyncDisposable {
+  readonly #process: Subprocess<"pipe", "pipe", "pipe">;
+  readonly #folder: string;
+  readonly #output: AsyncIterator<string>;
+  #received = "";
+  #requests = 0;
+
+  private constructor(folder: string, argv: string[]) {
+    this.#folder = folder;
+    this.#process = Bun.spawn(argv, { cwd: folder, stdin: "pipe", stdout: "pipe", stderr: "pipe" });
+    this.#output = decoded(this.#process.stdout);
+  }
+
+  static async boot(options: MachineOptions = {}): Promise<Machine> {
+    const image = prepareImage();
+    const folder = mkdtempSync(join(tmpdir(), "wg-cni-vm-"));
+    packFiles(folder, options.files ?? {});
+    const { kernel, initramfs, disk } = image;
+    const machine = new Machine(folder, qemu(kernel, initramfs, disk, options.memoryMiB ?? 1024));
+    try {
+      machine.#send("ready");
+      await machine.#answer("ready", bootTimeoutMs, "the boot");
+    } catch (error) {
+      await machine[Symbol.asyncDispose]();
+      throw error;
+    }
+    return machine;
+  }
+
+  /** Runs a shell script (dash) in /repo; its status is returned, not thrown. */
+  async run(script: string, timeoutMs = defaultTimeoutMs): Promise<Output> {
+    const id = String(++this.#requests);
+    this.#send(`${id} ${Buffer.from(script).toString("base64")}`);
+    return await this.#answer(id, timeoutMs, `"${script.trim().split("\n")[0]}"`);
+  }
+
+  /** Runs a script that must succeed, and returns what it wrote. */
+  async check(script: string, timeoutMs = defaultTimeoutMs): Promise<string> {
+    const { output, exitCode } = await this.run(script, timeoutMs);
+    if (exitCode !== 0)
+      throw new Error(`exit status ${exitCode} in the virtual machine:\n${script}\n${output}`);
+    return output;
+  }
+
+  /** The kernel's messages so far. */
+  console(): string {
+    const file = join(this.#folder, "console");
+    return existsSync(file) ? readFileSync(file, "utf8") : "";
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#process.kill("SIGKILL");
+    await this.#process.exited;
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  #send(line: string): void {
+    this.#process.stdin.write(`${line}\n`);
+    this.#process.stdin.flush();
+  }
+
+  /** Reads up to the line that ends the answer to request `id`. */
+  async #answer(id: string, timeoutMs: number, what: string): Promise<Output> {
+    const end = new RegExp(`\x1e${id} (\\d+)\n`);
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      this.#process.kill("SIGKILL");
+    }, timeoutMs);
+    try {
+      for (;;) {
+        const match = end.exec(this.#received);
+        if (match !== null) {
+          const output = this.#received.slice(0, match.index);
+          this.#received = this.#received.slice(match.index + match[0].length);
+          return { output, exitCode: Number(match[1]) };
+        }
+        const next = await this.#output.next();
+        if (next.done) throw new Error(await this.#obituary(what, late ? timeoutMs : undefined));
+        this.#received += next.value;
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #obituary(what: string, timeoutMs: number | undefined): Promise<string> {
+    const complaint = await new Response(this.#process.stderr).text();
+    const reason =
+      timeoutMs === undefined ? "ended" : `did not finish within ${timeoutMs / 1000} s and was ended`;
+    const tail = this.console().split("\n").slice(-40).join("\n");
+    return `The virtual machine ${reason} during ${what}.\n${complaint}${this.#received}\nConsole:\n${tail}`;
+  }
+}
+
+async function* decoded(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  for await (const chunk of stream) yield decoder.decode(chunk, { stream: true });
+}
+
+/** The second disk is a tar archive, which the agent unpacks over the root. */
+function packFiles(folder: string, files: Record<string, string>): void {
+  const stage = join(folder, "files");
+  mkdirSync(stage);
+  const all = [
+    ...repositoryFiles.map((name) => [`/repo/${name}`, join(root, name)] as const),
+    ...Object.entries(files),
+  ];
+  for (const [destination, source] of all) {
+    if (!existsSync(source) && !(destination in files)) continue;
+    mkdirSync(dirname(join(stage, destination)), { recursive: true });
+    symlinkSync(resolve(source), join(stage, destination));
+  }
+  command(["tar", "-c", "-h", "-f", join(folder, "files.tar"), "--owner=0", "--group=0", "-C", stage, "."]);
+  rmSync(stage, { recursive: true });
+}
+
+/**
+ * The machine is emulated: it boots where there is no KVM, or one that hangs.
+ * VM_ACCEL=kvm asks for KVM. setpriv ends it when this process dies.
+ */
+function qemu(kernel: string, initramfs: string, disk: string, memoryMiB: number): string[] {
+  const accel = process.env["VM_ACCEL"] ?? "tcg";
+  return [
+    ...["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"],
+    ...["-M", "microvm,x-option-roms=off", "-accel", accel, "-cpu", accel === "kvm" ? "host" : "max"],
+    ...[
+      "-smp",
+      "2",
+      "-m",
+      String(memoryMiB),
+      "-nodefaults",
+      "-no-user-config",
+      "-no-reboot",
+      "-display",
+      "none",
+    ],
+    ...["-kernel", kernel, "-initrd", initramfs],
+    // Without expedited RCU, deleting a device with 1,000 peers takes 15 s.
+    ...[
+      "-append",
+      "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on rcupdate.rcu_expedited=1",
+    ],
+    ...["-serial", "file:console"],
+    ...[
+      "-drive",
+      `id=root,file=${disk},format=raw,readonly=on,if=none`,
+      "-device",
+      "virtio-blk-device,drive=root",
+    ],
+    ...["-drive", "id=files,file=files.tar,format=raw,readonly=on,if=none"],
+    ...["-device", "virtio-blk-device,drive=files"],
+    ...["-device", "virtio-serial-device", "-chardev", "stdio,id=port,signal=off"],
+    ...["-device", "virtserialport,chardev=port"],
+  ];
+}

@@ -1,0 +1,4 @@
+// src/netlink and src/wireguard against the kernel's WireGuard.
+import { guestTests } from "./guest.ts";
+
+await guestTests(["test/vm/guest/wireguard.ts"], { testTimeoutMs: 60_000 });
