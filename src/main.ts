@@ -1,9 +1,13 @@
 // The one executable: a CNI plugin where a runtime calls it (CNI_COMMAND is
-// set), a command line otherwise. The only place that prints and exits. What
-// each role needs is loaded for that role only: start-up is paid at every ADD.
+// set), a command line otherwise. The only place that prints and exits. The CNI
+// path is imported at once, the command line on demand (scripts/build.ts):
+// start-up is paid at every ADD.
+import { runCni } from "./cni/main.ts";
+import { supportedVersions } from "./cni/version.ts";
 import { readFd, writeFd } from "./linux/file.ts";
 import { findNetnsIdentity, ownNetns } from "./linux/netns.ts";
 import { exitProcess } from "./linux/syscall.ts";
+import { isatty } from "./linux/terminal.ts";
 
 /** Put in by the build. */
 declare const WG_CNI_VERSION: string;
@@ -24,15 +28,13 @@ async function main(): Promise<number> {
   return runAsPlugin();
 }
 
-async function runAsPlugin(): Promise<number> {
-  const { runCni } = await import("./cni/main.ts");
+function runAsPlugin(): Promise<number> {
   return runCni({ env: process.env, readStdin, stdout: print(stdout), stderr: print(stderr), isOwnNetns });
 }
 
 async function runAsCli(): Promise<number> {
   const { runCli } = await import("./cli/run.ts");
   const { NO_COLOR, TERM } = process.env;
-  const { isatty } = await import("./linux/terminal.ts");
   const coloured = isatty(stdout) && (NO_COLOR ?? "") === "" && TERM !== "dumb";
   return runCli(process.argv.slice(2), WG_CNI_VERSION, {
     stdout: print(stdout),
@@ -43,8 +45,7 @@ async function runAsCli(): Promise<number> {
 }
 
 /** As the reference library answers a call by hand. */
-async function printAbout(): Promise<number> {
-  const { supportedVersions } = await import("./cni/version.ts");
+function printAbout(): number {
   print(stderr)(
     `CNI plugin wg-cni v${WG_CNI_VERSION}\nCNI protocol versions supported: ${supportedVersions.join(", ")}\n`,
   );

@@ -3,7 +3,7 @@
 // database's closing checkpoint and its two fsyncs.
 import { readBootId } from "../linux/boot.ts";
 import type { Settings } from "../plan/settings.ts";
-import { type Backends, Kernel } from "../reconcile/kernel.ts";
+import { Kernel } from "../reconcile/kernel.ts";
 import { readSettings } from "../reconcile/node.ts";
 import type { Attachment, Owner } from "../state/model.ts";
 import { Store } from "../state/store.ts";
@@ -25,12 +25,6 @@ export class Host {
 
   get kernel(): Kernel {
     this.#kernel ??= new Kernel();
-    return this.#kernel;
-  }
-
-  /** Replaces the kernel's connections by ones that can reach WireGuard devices. */
-  connect(backends: Backends): Kernel {
-    this.#kernel = new Kernel(backends);
     return this.#kernel;
   }
 

@@ -1,7 +1,6 @@
 // A runtime's call from beginning to end. The mesh comes first where it is
 // missing or behind, so that no pod starts before its traffic can be encrypted;
 // the code for it is loaded only then.
-import type { SyncReport } from "../reconcile/sync.ts";
 import { CniError } from "./error.ts";
 import { Host } from "./host.ts";
 import { isMeshBehind } from "./mesh.ts";
@@ -28,23 +27,17 @@ export async function runCni(io: Io): Promise<number> {
 async function repairMesh(host: Host, request: Request): Promise<Error | undefined> {
   try {
     if (!isMeshBehind(host)) return undefined;
-    const { syncOptions, backends } = await import("../reconcile/session.ts");
-    const { syncMesh } = await import("../reconcile/sync.ts");
-    const kernel = host.connect(backends);
-    const report = syncMesh(host.store, kernel, syncOptions(host.store, host.bootId, Date.now()));
-    return judge(host, request, firstFailure(report));
+    const repair = await import("../reconcile/repair.ts");
+    const failure = repair.repairMesh(host.stateDir, Date.now());
+    return failure === undefined ? undefined : judge(host, request, new Error(failure));
   } catch (error) {
     return judge(host, request, error instanceof Error ? error : new Error(String(error)));
   }
 }
 
-function firstFailure({ failures }: SyncReport): Error | undefined {
-  return failures[0]?.error;
-}
-
 /** Strict means that no pod starts in clear; permissive means that encryption never stands in a pod's way. */
-function judge(host: Host, request: Request, error: Error | undefined): Error | undefined {
-  if (error === undefined || error.name === "StoreError" || error.name === "ParseError") return error;
+function judge(host: Host, request: Request, error: Error): Error | undefined {
+  if (error.name === "StoreError" || error.name === "ParseError") return error;
   if (host.settings.mode === "strict")
     return new CniError(
       "tryAgain",

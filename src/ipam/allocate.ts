@@ -2,9 +2,9 @@
 // wrapping, as host-local does, so that an address rests before it is used
 // again. Pure: what is taken is asked, and taking it is the caller's.
 import { ParseError } from "../net/error.ts";
-import { familyOf, isIp, parseIp } from "../net/ip.ts";
-import { ipFromNumber, ipToNumber } from "./number.ts";
-import { formatRange, type Range, type RangeSet } from "./range.ts";
+import { formatIp, ipBytes, isIp, parseIp } from "../net/ip.ts";
+import { compareBytes, countBetween, increment } from "./order.ts";
+import { contains, formatRange, type Range, type RangeSet } from "./range.ts";
 
 export interface AllocateOptions {
   readonly isTaken: (ip: string) => boolean;
@@ -34,7 +34,7 @@ export function findRangeSet(sets: readonly RangeSet[], ip: string): number | un
 export function countAddresses(set: RangeSet): bigint {
   let count = 0n;
   for (const range of set) {
-    count += ipToNumber(range.last) - ipToNumber(range.first) + 1n;
+    count += countBetween(range.first, range.last);
     if (contains(range, range.gateway)) count--;
   }
   return count;
@@ -52,42 +52,44 @@ function fixed(set: RangeSet, isTaken: (ip: string) => boolean, requested: strin
   return { ok: true, ip, range };
 }
 
+/** Every address once: from after `last` to its range's end, the other ranges, then up to `last`. */
 function nextFree(set: RangeSet, isTaken: (ip: string) => boolean, last: string | undefined): Allocation {
-  for (const { range, number } of inOrder(set, last)) {
-    const ip = ipFromNumber(number, range.family);
-    if (ip !== range.gateway && !isTaken(ip)) return { ok: true, ip, range };
+  const start = last === undefined ? -1 : set.findIndex((range) => contains(range, last));
+  const goesOn = start >= 0 && last !== undefined;
+  const turns = goesOn ? set.length + 1 : set.length;
+  for (let turn = 0; turn < turns; turn++) {
+    const range = set[(Math.max(start, 0) + turn) % set.length];
+    if (range === undefined) break;
+    const after = goesOn && turn === 0 ? last : undefined;
+    const end = goesOn && turn === set.length ? last : range.last;
+    const ip = findFree(range, after, end, isTaken);
+    if (ip !== undefined) return { ok: true, ip, range };
   }
   const count = countAddresses(set);
   return refusal("exhausted", `no address is free in ${formatSet(set)}: all ${count} are taken`);
 }
 
-/** Every address once: from after `last` to the end, then the other ranges, then up to `last`. */
-function* inOrder(set: RangeSet, last: string | undefined): Generator<{ range: Range; number: bigint }> {
-  const at = last === undefined ? undefined : findRange(set, last);
-  if (at === undefined || last === undefined) {
-    for (const range of set) yield* numbers(range, ipToNumber(range.first), ipToNumber(range.last));
-    return;
+/** The first free address after `after` (from the range's first, where undefined) up to `end`. */
+function findFree(
+  range: Range,
+  after: string | undefined,
+  end: string,
+  isTaken: (ip: string) => boolean,
+): string | undefined {
+  if (after === end) return undefined;
+  const bytes = ipBytes(after ?? range.first);
+  const endBytes = ipBytes(end);
+  if (after !== undefined) increment(bytes);
+  for (;;) {
+    const ip = formatIp(bytes);
+    if (ip !== range.gateway && !isTaken(ip)) return ip;
+    if (compareBytes(bytes, endBytes) >= 0) return undefined;
+    increment(bytes);
   }
-  const index = set.indexOf(at);
-  const split = ipToNumber(last);
-  yield* numbers(at, split + 1n, ipToNumber(at.last));
-  for (const range of [...set.slice(index + 1), ...set.slice(0, index)])
-    yield* numbers(range, ipToNumber(range.first), ipToNumber(range.last));
-  yield* numbers(at, ipToNumber(at.first), split);
-}
-
-function* numbers(range: Range, from: bigint, to: bigint): Generator<{ range: Range; number: bigint }> {
-  for (let number = from; number <= to; number++) yield { range, number };
 }
 
 function findRange(set: RangeSet, ip: string): Range | undefined {
   return set.find((range) => contains(range, ip));
-}
-
-function contains(range: Range, ip: string): boolean {
-  if (familyOf(ip) !== range.family) return false;
-  const number = ipToNumber(ip);
-  return ipToNumber(range.first) <= number && number <= ipToNumber(range.last);
 }
 
 function formatSet(set: RangeSet): string {

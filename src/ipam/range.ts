@@ -4,7 +4,7 @@
 import { ParseError } from "../net/error.ts";
 import { type Family, familyBits, familyOf, parseIp } from "../net/ip.ts";
 import { parseInterfaceAddress, parsePrefix } from "../net/prefix.ts";
-import { ipFromNumber, ipToNumber } from "./number.ts";
+import { compareIps, hostAddresses } from "./order.ts";
 
 /** Addresses `first` to `last` of a subnet, without its gateway. */
 export interface Range {
@@ -37,19 +37,29 @@ export function parseRange(value: unknown, path: string): Range {
   const first = findAddress(range, conf.rangeStart, `${path}.rangeStart`) ?? range.first;
   const last = findAddress(range, conf.rangeEnd, `${path}.rangeEnd`) ?? range.last;
   const gateway = findAddress(range, conf.gateway, `${path}.gateway`) ?? range.gateway;
-  if (ipToNumber(first) > ipToNumber(last))
+  if (compareIps(first, last) > 0)
     throw new ParseError(`${path}.rangeStart: ${first} is after the range's end, ${last}`);
   return { ...range, first, last, gateway };
 }
 
 /** Range sets of a node's pod CIDRs: one a family, in the order of the families. Throws ParseError. */
 export function rangeSetsOfPodCIDRs(podCIDRs: readonly string[]): RangeSet[] {
-  const ranges = podCIDRs.map((cidr) => ({ range: parseSubnet(cidr, "podCIDRs"), path: "podCIDRs" }));
-  refuseOverlap(ranges);
-  const families = new Set(ranges.map(({ range }) => range.family));
-  return Array.from(families, (family) =>
-    ranges.map(({ range }) => range).filter((range) => range.family === family),
-  );
+  const named: NamedRange[] = [];
+  const sets: Range[][] = [];
+  for (const cidr of podCIDRs) {
+    const range = parseSubnet(cidr, "podCIDRs");
+    named.push({ range, path: "podCIDRs" });
+    const set = sets[0]?.[0]?.family === range.family ? sets[0] : sets[1];
+    if (set === undefined) sets.push([range]);
+    else set.push(range);
+  }
+  refuseOverlap(named);
+  return sets;
+}
+
+/** True where `ip` is one of a range's addresses. */
+export function contains(range: Range, ip: string): boolean {
+  return familyOf(ip) === range.family && compareIps(range.first, ip) <= 0 && compareIps(ip, range.last) <= 0;
 }
 
 /** "10.1.0.0/24 (10.1.0.1 to 10.1.0.254)" */
@@ -81,10 +91,7 @@ function parseSubnet(text: string, path: string): Range {
     throw new ParseError(
       `${path}: ${subnet} is too small to allocate from; use a /${familyBits(family) - 2} or shorter`,
     );
-  const network = ipToNumber(ip);
-  const size = 1n << BigInt(familyBits(family) - length);
-  const first = ipFromNumber(network + 1n, family);
-  const last = ipFromNumber(network + size - (family === 4 ? 2n : 1n), family);
+  const { first, last } = hostAddresses(subnet, family);
   return { family, subnet, first, last, gateway: first };
 }
 
@@ -93,28 +100,31 @@ function findAddress(subnet: Range, value: unknown, path: string): string | unde
   if (value === undefined || value === null || value === "") return undefined;
   const text = getText(value, path);
   const ip = at(path, () => parseIp(text));
-  const number = ipToNumber(ip);
-  if (familyOf(ip) !== subnet.family || number < ipToNumber(subnet.first) || number > ipToNumber(subnet.last))
+  if (!contains(subnet, ip))
     throw new ParseError(`${path}: ${ip} is not one of the addresses of ${formatRange(subnet)}`);
   return ip;
 }
 
+/** A range with its name in messages. */
+interface NamedRange {
+  readonly range: Range;
+  readonly path: string;
+}
+
 /** All pairs are compared: there are few ranges. */
-function refuseOverlap(ranges: readonly { range: Range; path: string }[]): void {
-  for (const [i, a] of ranges.entries())
-    for (const b of ranges.slice(i + 1))
-      if (rangesOverlap(a.range, b.range))
+function refuseOverlap(ranges: readonly NamedRange[]): void {
+  for (const later of ranges)
+    for (const earlier of ranges) {
+      if (earlier === later) break;
+      if (rangesOverlap(earlier.range, later.range))
         throw new ParseError(
-          `${b.path}: ${formatRange(b.range)} overlaps ${formatRange(a.range)} of ${a.path}`,
+          `${later.path}: ${formatRange(later.range)} overlaps ${formatRange(earlier.range)} of ${earlier.path}`,
         );
+    }
 }
 
 function rangesOverlap(a: Range, b: Range): boolean {
-  return (
-    a.family === b.family &&
-    ipToNumber(a.first) <= ipToNumber(b.last) &&
-    ipToNumber(b.first) <= ipToNumber(a.last)
-  );
+  return a.family === b.family && compareIps(a.first, b.last) <= 0 && compareIps(b.first, a.last) <= 0;
 }
 
 function getList(value: unknown, path: string): unknown[] {

@@ -14,7 +14,7 @@ import { type Backends, Kernel } from "./kernel.ts";
 import { readSettings } from "./node.ts";
 import { type MeshPlan, planMesh, type SyncOptions, type SyncReport, syncMesh } from "./sync.ts";
 
-export const backends: Backends = {
+const backends: Backends = {
   open: (linkKind) => (linkKind === "wireguard" ? getKernelWireGuard() : openUserspaceWireGuard()),
   hasKernel: () => {
     using kernel = openKernelWireGuard();
@@ -60,21 +60,18 @@ export class Session implements Disposable {
   }
 
   #options(): SyncOptions {
-    return syncOptions(this.store, this.bootId, this.nowMs);
+    const { store, bootId, nowMs } = this;
+    return {
+      bootId,
+      nowMs,
+      // Opened only when a device lacks its key.
+      privateKey: (slot) => privateKeyOf(store, slot),
+      saveSysctl: (path, before) => store.saveSysctl(path, before),
+      startUserspace: (dev) => {
+        startUserspace(dev, { path: process.env["PATH"] ?? systemPath });
+      },
+    };
   }
-}
-
-/** What the applier may ask for: keys are opened only when a device lacks one. */
-export function syncOptions(store: Store, bootId: string, nowMs: number): SyncOptions {
-  return {
-    bootId,
-    nowMs,
-    privateKey: (slot) => privateKeyOf(store, slot),
-    saveSysctl: (path, before) => store.saveSysctl(path, before),
-    startUserspace: (dev) => {
-      startUserspace(dev, { path: process.env["PATH"] ?? systemPath });
-    },
-  };
 }
 
 function privateKeyOf(store: Store, slot: Slot): string {

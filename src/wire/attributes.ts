@@ -67,28 +67,32 @@ export function message<const F extends Fields, const T extends Table>(
         value[field] = codec.read(bytes, from, from + codec.bytes);
         from += codec.bytes;
       }
-      readAttributes(value, name, types, bytes, at + size, end, unknown);
+      try {
+        readAttributes(value, types, bytes, at + size, end, unknown);
+      } catch (error) {
+        throw named(name, error);
+      }
       return value as Header<F> & Attributes<T>;
     },
   };
 }
 
 /** Codec of a nest: attributes in an attribute. */
-export function nested<const T extends Table>(name: string, table: T, flags = 0): Codec<Attributes<T>> {
+export function nested<const T extends Table>(table: T, flags = 0): Codec<Attributes<T>> {
   const types = byType(table);
   return {
     flags,
     write: (to, value) => writeAttributes(to, table, value),
     read(bytes, at, end) {
       const value = {};
-      readAttributes(value, name, types, bytes, at, end, "keep");
+      readAttributes(value, types, bytes, at, end, "keep");
       return value as Attributes<T>;
     },
   };
 }
 
 /** Codec of a nest that is a list: each attribute in it is one item, its type an index or 0. */
-export function list<Item>(name: string, item: Codec<Item>, flags = 0): Codec<readonly Item[]> {
+export function list<Item>(item: Codec<Item>, flags = 0): Codec<readonly Item[]> {
   return {
     flags,
     write(to, items) {
@@ -96,7 +100,7 @@ export function list<Item>(name: string, item: Codec<Item>, flags = 0): Codec<re
     },
     read(bytes, at, end) {
       const items: Item[] = [];
-      eachAttribute(name, bytes, at, end, (_type, from, to) => {
+      eachAttribute(bytes, at, end, (_type, from, to) => {
         items.push(item.read(bytes, from, to));
       });
       return items;
@@ -137,7 +141,6 @@ function writeAttribute<T>(to: Writer, type: number, codec: Codec<T>, payload: T
 
 function readAttributes(
   value: Record<string, unknown>,
-  name: string,
   types: ByType,
   bytes: Uint8Array,
   at: number,
@@ -145,10 +148,10 @@ function readAttributes(
   unknown: Unknown,
 ): void {
   let kept: UnknownAttribute[] | undefined;
-  eachAttribute(name, bytes, at, end, (type, from, to) => {
+  eachAttribute(bytes, at, end, (type, from, to) => {
     const row = types[type & NLA_TYPE_MASK];
     if (row !== undefined) {
-      value[row[0]] = readNamed(name, row, bytes, from, to);
+      value[row[0]] = readNamed(row, bytes, from, to);
     } else if (unknown === "keep") {
       kept ??= [];
       kept.push({ type, bytes: bytes.slice(from, to) });
@@ -158,7 +161,6 @@ function readAttributes(
 }
 
 function readNamed(
-  parent: string,
   [name, codec]: [string, Codec<unknown>],
   bytes: Uint8Array,
   from: number,
@@ -167,13 +169,16 @@ function readNamed(
   try {
     return codec.read(bytes, from, to);
   } catch (error) {
-    if (!(error instanceof DecodeError)) throw error;
-    throw new DecodeError(`${parent}.${name}: ${error.message}`);
+    throw named(name, error);
   }
 }
 
+/** The same error with the name of where it happened in front: "rtmsg: RTA_METRICS: RTAX_MTU: has 2 bytes, not 4". */
+function named(name: string, error: unknown): unknown {
+  return error instanceof DecodeError ? new DecodeError(`${name}: ${error.message}`) : error;
+}
+
 function eachAttribute(
-  name: string,
   bytes: Uint8Array,
   at: number,
   end: number,
@@ -183,7 +188,7 @@ function eachAttribute(
   for (let from = at; from + headerBytes <= end; ) {
     const length = readU16(bytes, from);
     if (length < headerBytes || from + length > end)
-      throw new DecodeError(`${name}: an attribute of ${length} bytes where ${end - from} are left`);
+      throw new DecodeError(`an attribute of ${length} bytes where ${end - from} are left`);
     visit(readU16(bytes, from + 2), from + headerBytes, from + length);
     from += alignUp(length);
   }

@@ -22,15 +22,15 @@ const ifinfomsg = {
   ifi_change: u32,
 } as const;
 
-const linkInfo = nested("IFLA_LINKINFO", {
+const linkInfo = nested({
   IFLA_INFO_KIND: [1, text],
   // Its layout depends on the kind: vethInfo for a veth.
   IFLA_INFO_DATA: [2, raw],
 });
 
-const inet6 = nested("IFLA_INET6", { IFLA_INET6_ADDR_GEN_MODE: [8, u8] });
+const inet6 = nested({ IFLA_INET6_ADDR_GEN_MODE: [8, u8] });
 
-const afSpec = nested("IFLA_AF_SPEC", { AF_INET6: [10, inet6] });
+const afSpec = nested({ AF_INET6: [10, inet6] });
 
 export const linkMessage = message("ifinfomsg", ifinfomsg, {
   IFLA_ADDRESS: [1, linkAddress],
@@ -45,4 +45,4 @@ export const linkMessage = message("ifinfomsg", ifinfomsg, {
 });
 
 /** IFLA_INFO_DATA of a veth to be made: the other end is a link message of its own. */
-export const vethInfo = nested("VETH_INFO", { VETH_INFO_PEER: [1, linkMessage] });
+export const vethInfo = nested({ VETH_INFO_PEER: [1, linkMessage] });

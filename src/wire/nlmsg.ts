@@ -39,7 +39,7 @@ export interface Ack {
   readonly extack?: string;
 }
 
-const ackAttributes = nested("nlmsgerr", { NLMSGERR_ATTR_MSG: [1, text], NLMSGERR_ATTR_OFFS: [2, u32] });
+const ackAttributes = nested({ NLMSGERR_ATTR_MSG: [1, text], NLMSGERR_ATTR_OFFS: [2, u32] });
 
 /** Begins a message; returns what `endMessage` needs. */
 export function beginMessage(to: Writer, type: number, flags: number, sequence: number): number {

@@ -23,7 +23,7 @@ const rtmsg = {
   rtm_flags: u32,
 } as const;
 
-const metrics = nested("RTA_METRICS", { RTAX_MTU: [2, u32], RTAX_ADVMSS: [8, u32] });
+const metrics = nested({ RTAX_MTU: [2, u32], RTAX_ADVMSS: [8, u32] });
 
 /** struct rtvia: a gateway of the other address family. */
 const via: Codec<string> = {

@@ -76,7 +76,6 @@ const timespec: Codec<number> = {
 };
 
 const allowedIp = nested(
-  "allowed IP",
   {
     WGALLOWEDIP_A_FAMILY: [1, u16],
     WGALLOWEDIP_A_IPADDR: [2, ipAddress],
@@ -94,11 +93,11 @@ const peerTable = {
   WGPEER_A_LAST_HANDSHAKE_TIME: [6, timespec],
   WGPEER_A_RX_BYTES: [7, u64],
   WGPEER_A_TX_BYTES: [8, u64],
-  WGPEER_A_ALLOWEDIPS: [9, list("WGPEER_A_ALLOWEDIPS", allowedIp, NLA_F_NESTED)],
+  WGPEER_A_ALLOWEDIPS: [9, list(allowedIp, NLA_F_NESTED)],
   WGPEER_A_PROTOCOL_VERSION: [10, u32],
 } as const;
 
-const peer = nested("peer", peerTable, NLA_F_NESTED);
+const peer = nested(peerTable, NLA_F_NESTED);
 
 export const deviceMessage = message("wireguard", genlmsghdr, {
   WGDEVICE_A_IFINDEX: [1, u32],
@@ -108,7 +107,7 @@ export const deviceMessage = message("wireguard", genlmsghdr, {
   WGDEVICE_A_FLAGS: [5, u32],
   WGDEVICE_A_LISTEN_PORT: [6, u16],
   WGDEVICE_A_FWMARK: [7, u32],
-  WGDEVICE_A_PEERS: [8, list("WGDEVICE_A_PEERS", peer, NLA_F_NESTED)],
+  WGDEVICE_A_PEERS: [8, list(peer, NLA_F_NESTED)],
 });
 
 export type PeerAttributes = Attributes<typeof peerTable>;
