@@ -99,5 +99,7 @@ export class Socket implements Disposable {
 }
 
 function intBytes(value: number): Uint8Array {
-  return new Uint8Array(Int32Array.of(value).buffer);
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setInt32(0, value, true);
+  return bytes;
 }

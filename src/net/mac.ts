@@ -10,10 +10,13 @@ export function parseMac(text: string): string {
 
 /** The 6 bytes of a MAC address. Throws ParseError. */
 export function macBytes(text: string): Uint8Array {
-  return Uint8Array.from(parseMac(text).split(":"), (part) => Number.parseInt(part, 16));
+  return Uint8Array.fromHex(parseMac(text).replaceAll(":", ""));
 }
 
 /** Text of a link-layer address of any length; "" for none. */
 export function formatMac(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+  const hex = bytes.toHex();
+  let text = hex.slice(0, 2);
+  for (let i = 2; i < hex.length; i += 2) text += `:${hex.slice(i, i + 2)}`;
+  return text;
 }

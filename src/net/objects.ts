@@ -106,27 +106,38 @@ export interface Neighbour {
   readonly permanent: boolean;
 }
 
-/** A link to make. The veth's other end is made at once in the namespace of `netnsFd`, with its final name. */
-export type LinkAdd =
-  | { readonly name: string; readonly kind: "wireguard"; readonly mtu?: number }
-  | ({
-      readonly kind: "veth";
-      readonly up?: boolean;
-      readonly peer: VethEnd & { readonly netnsFd?: number };
-    } & VethEnd);
+/** A WireGuard device to be made. */
+export interface WireGuardAdd {
+  readonly kind: "wireguard";
+  readonly name: string;
+  readonly mtu?: number;
+}
 
-export interface VethEnd {
+/** A veth pair to be made. */
+export interface VethAdd {
+  readonly kind: "veth";
   readonly name: string;
   readonly mtu?: number;
   readonly mac?: string;
-  /** IN6_ADDR_GEN_MODE_NONE: no link-local IPv6 address of its own. */
+  readonly up?: boolean;
+  /** No IPv6 link-local address of the kernel's choice; the peer's is changed from its own namespace. */
   readonly addrGenModeNone?: boolean;
+  readonly peer: {
+    readonly name: string;
+    readonly mtu?: number;
+    readonly mac?: string;
+    /** Makes the peer in this namespace instead of ours. */
+    readonly netnsFd?: number;
+  };
 }
 
-/** What to change of a link; absent means "leave". */
+export type LinkAdd = WireGuardAdd | VethAdd;
+
+/** A change to a link. */
 export interface LinkChange {
   readonly up?: boolean;
   readonly mtu?: number;
   readonly mac?: string;
+  /** No IPv6 link-local address of the kernel's choice, from the next time that the link goes up. */
   readonly addrGenModeNone?: boolean;
 }

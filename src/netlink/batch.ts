@@ -2,7 +2,7 @@
 // pass of the kernel for up to some hundred of them. Every request gets its own
 // outcome; what an outcome means (is "exists already" a success?) the caller knows.
 import { Errno } from "../linux/errno.ts";
-import type { Address, Neighbour, Route, Rule } from "../net/objects.ts";
+import type { Address, LinkAdd, LinkChange, Neighbour, Route, Rule } from "../net/objects.ts";
 import { addressMessage, RTM_DELADDR, RTM_NEWADDR } from "../wire/address.ts";
 import { linkMessage, RTM_DELLINK } from "../wire/link.ts";
 import { neighbourMessage, RTM_DELNEIGH, RTM_NEWNEIGH } from "../wire/neighbour.ts";
@@ -12,7 +12,7 @@ import { RTM_DELRULE, RTM_NEWRULE, ruleMessage } from "../wire/rule.ts";
 import type { Writer } from "../wire/writer.ts";
 import { describeAddress, describeNeighbour, describeRoute, describeRule } from "./describe.ts";
 import { NetlinkError } from "./error.ts";
-import { addLinkRequests, changeLinkRequests, type LinkAdd, type LinkChange } from "./link.ts";
+import { addLinkRequests, changeLinkRequests } from "./link.ts";
 import type { LinkNames } from "./names.ts";
 import { fromAddress, fromNeighbour, fromRoute, fromRouteToDelete, fromRule } from "./objects.ts";
 import type { Request } from "./socket.ts";
@@ -124,7 +124,8 @@ export class Batch {
       if (namesChange) this.names.forget();
       namesChange = false;
     };
-    for (const [i, item] of this.#items.entries()) {
+    for (let i = 0; i < this.#items.length; i++) {
+      const item = this.#items[i] as Item;
       if (item.dev !== undefined && namesChange) flush();
       const index = item.dev === undefined ? undefined : this.names.findIndex(item.dev);
       if (item.dev !== undefined && index === undefined) {
@@ -146,7 +147,8 @@ export class Batch {
   #transact(requests: Request[], owners: number[], outcomes: (NetlinkError | undefined)[]): void {
     if (requests.length === 0) return;
     const refusals = this.transact(requests);
-    for (const [i, refusal] of refusals.entries()) {
+    for (let i = 0; i < refusals.length; i++) {
+      const refusal = refusals[i];
       if (refusal === undefined) continue;
       outcomes[owners[i] as number] ??= refusal;
       // The index that we remembered may be that of an interface that has gone.

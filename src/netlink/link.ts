@@ -1,6 +1,7 @@
 // Making and changing links: which messages it takes, and in which order. The
 // values are command values: an absent property means "leave as it is".
 
+import type { LinkAdd, LinkChange, VethAdd } from "../net/objects.ts";
 import {
   IFF_UP,
   IN6_ADDR_GEN_MODE_NONE,
@@ -12,42 +13,6 @@ import {
 import { NLM_F_CREATE, NLM_F_EXCL } from "../wire/nlmsg.ts";
 import { Writer } from "../wire/writer.ts";
 import type { Request } from "./socket.ts";
-
-/** A WireGuard device to be made. */
-export interface WireGuardAdd {
-  readonly kind: "wireguard";
-  readonly name: string;
-  readonly mtu?: number;
-}
-
-/** A veth pair to be made. */
-export interface VethAdd {
-  readonly kind: "veth";
-  readonly name: string;
-  readonly mtu?: number;
-  readonly mac?: string;
-  readonly up?: boolean;
-  /** No IPv6 link-local address of the kernel's choice; the peer's is changed from its own namespace. */
-  readonly addrGenModeNone?: boolean;
-  readonly peer: {
-    readonly name: string;
-    readonly mtu?: number;
-    readonly mac?: string;
-    /** Makes the peer in this namespace instead of ours. */
-    readonly netnsFd?: number;
-  };
-}
-
-export type LinkAdd = WireGuardAdd | VethAdd;
-
-/** A change to a link. */
-export interface LinkChange {
-  readonly up?: boolean;
-  readonly mtu?: number;
-  readonly mac?: string;
-  /** No IPv6 link-local address of the kernel's choice, from the next time that the link goes up. */
-  readonly addrGenModeNone?: boolean;
-}
 
 export function addLinkRequests(link: LinkAdd, describe: () => string): Request[] {
   const make = {

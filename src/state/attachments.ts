@@ -9,7 +9,6 @@ interface AttachmentRow {
   ifname: string;
   netns: string;
   role: Attachment["role"];
-  phase: Attachment["phase"];
   host_dev: string | null;
   ips: string;
   restore: string;
@@ -42,13 +41,12 @@ export function readAttachments(db: Connection, network?: string): Attachment[] 
 export function writeAttachment(db: Connection, a: Attachment): void {
   db.join(() =>
     db.change(
-      "INSERT OR REPLACE INTO attachments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT OR REPLACE INTO attachments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       a.network,
       a.containerID,
       a.ifname,
       a.netns,
       a.role,
-      a.phase,
       a.hostDev ?? null,
       JSON.stringify(a.ips),
       JSON.stringify(a.restore),
@@ -56,11 +54,6 @@ export function writeAttachment(db: Connection, a: Attachment): void {
       a.createdAtMs,
     ),
   );
-}
-
-/** False where the attachment has been taken away meanwhile. */
-export function markAttachmentReady(db: Connection, owner: Owner): boolean {
-  return changeByOwner(db, `UPDATE attachments SET phase = 'ready' WHERE ${byOwner}`, owner);
 }
 
 /** False where there is none. */
@@ -80,7 +73,6 @@ function fromRow(db: Connection, row: AttachmentRow): Attachment {
     ifname: row.ifname,
     netns: row.netns,
     role: row.role,
-    phase: row.phase,
     ...(row.host_dev !== null && { hostDev: row.host_dev }),
     ips: db.parseJson(row.ips, what) as string[],
     restore: db.parseJson(row.restore, what) as JsonValue,

@@ -40,6 +40,15 @@ export function corruptError(path: string, reason: string, cause?: unknown): Sto
   });
 }
 
+/** A newer wg-cni has been here: what it meant is not guessed at. */
+export function newerVersionError(path: string, version: number, known: number): StoreError {
+  const reason = `its version is ${version} and this wg-cni knows only ${known}`;
+  return new StoreError(
+    "version",
+    `Cannot use the state in ${path}: ${reason}. Install the newer wg-cni again, which wrote it.`,
+  );
+}
+
 function kindOf(error: unknown): StoreErrorKind | undefined {
   if (error instanceof SysError) return kindOfErrno(error.code);
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
@@ -67,7 +76,7 @@ function explain(kind: StoreErrorKind, path: string, reason: string): string {
     case "readonly":
       return `it cannot be written (${reason}). Make the filesystem writable, or choose another stateDir.`;
     case "corrupt":
-      return `it is damaged (${reason}). Restore a backup, or let \`wg-cni doctor --repair\` rebuild what the kernel still knows.`;
+      return `it is damaged (${reason}). Restore a backup; or move it away, and the next call starts an empty one: then run \`wg-cni up\` and import the peers again.`;
     case "version":
     case "io":
       return `${reason}. Look at the folder, its filesystem and the kernel's log.`;

@@ -64,8 +64,6 @@ export interface Owner {
 export interface Attachment extends Owner {
   readonly netns: string;
   readonly role: "chained" | "standalone";
-  /** "adding" until the kernel has all of it: after a crash, what there is must be taken away. */
-  readonly phase: "adding" | "ready";
   /** The host's end of a veth pair that we made. */
   readonly hostDev?: string;
   /** Canonical addresses of the pod, without length. */

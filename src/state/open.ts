@@ -4,7 +4,7 @@
 import { closeFd, createFile, exists, isAbsent, mkdir, openFile, rename, unlink } from "../linux/file.ts";
 import { withFileLock } from "../linux/lock.ts";
 import { busyTimeoutMs, Connection } from "./connection.ts";
-import { corruptError, findStoreError, StoreError } from "./error.ts";
+import { corruptError, findStoreError, newerVersionError, StoreError } from "./error.ts";
 import { migrations as ourMigrations } from "./schema.ts";
 
 const O_RDWR = 2;
@@ -84,11 +84,7 @@ function withSchema(connection: Connection, stateDir: string, migrations: readon
 function bringUpToDate(connection: Connection, migrations: readonly string[]): void {
   const version = schemaVersion(connection);
   if (version === 0) throw corruptError(connection.path, "it is empty or not one of wg-cni's");
-  if (version > migrations.length)
-    throw new StoreError(
-      "version",
-      `Cannot use the state in ${connection.path}: its version is ${version} and this wg-cni knows only ${migrations.length}. Install the newer wg-cni again, which wrote it.`,
-    );
+  if (version > migrations.length) throw newerVersionError(connection.path, version, migrations.length);
   migrate(connection, version, migrations);
 }
 

@@ -37,7 +37,6 @@ export const migrations: readonly string[] = [
     ifname TEXT NOT NULL,
     netns TEXT NOT NULL,
     role TEXT NOT NULL,
-    phase TEXT NOT NULL,
     host_dev TEXT,
     ips TEXT NOT NULL,
     restore TEXT NOT NULL,

@@ -36,7 +36,7 @@ export function readSealKey(path: string): Uint8Array {
   } catch (error) {
     if (isAbsent(error))
       throw new SealError(
-        `Cannot open the node's private keys: the seal key ${path} is missing. Restore it, or make new keys with \`wg-cni rotate --all\`.`,
+        `Cannot open the node's private keys: the seal key ${path} is missing. Restore it, or make new keys with \`wg-cni up --new-keys\`.`,
         { cause: error },
       );
     throw asSealError(path, error);

@@ -129,11 +129,6 @@ export class Store implements Disposable {
     attachments.writeAttachment(this.#db, attachment);
   }
 
-  /** False where the attachment has been removed meanwhile. */
-  markReady(owner: Owner): boolean {
-    return attachments.markAttachmentReady(this.#db, owner);
-  }
-
   /** Removes the attachment and its leases; false where there is none. */
   removeAttachment(owner: Owner): boolean {
     return this.#db.join(() => {

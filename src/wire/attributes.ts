@@ -50,7 +50,9 @@ export function message<const F extends Fields, const T extends Table>(
 ): MessageCodec<F, T> {
   const rows = Object.entries(fields);
   const types = byType(table);
-  const size = alignUp(rows.reduce((sum, [, codec]) => sum + codec.bytes, 0));
+  let size = 0;
+  for (const [, codec] of rows) size += codec.bytes;
+  size = alignUp(size);
   return {
     write(to, value) {
       const values = value as Record<string, number | undefined>;
@@ -122,7 +124,7 @@ function byType(table: Table): ByType {
 /** Writes in the order of the object's properties: tests compare bytes, the kernel does not care. */
 function writeAttributes(to: Writer, table: Table, value: Record<string, unknown>): void {
   for (const name in value) {
-    const row = Object.hasOwn(table, name) ? table[name] : undefined;
+    const row = table[name];
     const payload = value[name];
     if (row !== undefined && payload !== undefined) writeAttribute(to, row[0], row[1], payload);
   }

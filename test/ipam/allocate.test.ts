@@ -91,6 +91,15 @@ test("a last address of another configuration starts from the beginning", () => 
   }
 });
 
+test("the highest address of all is the last one, not the way to the lowest", () => {
+  const pool = new Pool(rangeSet({ subnet: "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffc/126" }));
+  const given = Array.from({ length: 3 }, () => pool.takeIp());
+  const all = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fff";
+  expect(given).toEqual([`${all}e`, `${all}f`, "exhausted"]);
+  pool.taken.delete(`${all}e`);
+  expect(pool.takeIp()).toBe(`${all}e`);
+});
+
 test("exhaustion says which range and how many", () => {
   const pool = new Pool(rangeSet({ subnet: "10.1.0.0/30" }, { subnet: "10.1.1.0/30", gateway: "10.1.1.2" }));
   pool.take();

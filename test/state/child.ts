@@ -48,7 +48,6 @@ function add(containerID: string): string {
     point(() => undefined);
     return taken;
   });
-  point(() => store.markReady(of));
   point(() => undefined);
   return ips.join(" ");
 }

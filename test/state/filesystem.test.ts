@@ -1,9 +1,11 @@
 // The store on filesystems that refuse: read-only and full. They are mounted in
 // mount namespaces of the test's own, so this needs root.
-import { expect, test } from "bun:test";
+import { afterAll, expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
 import { resolve } from "node:path";
-import { newStateDir } from "./support.ts";
+import { newStateDir, removeStateDirs } from "./support.ts";
+
+afterAll(removeStateDirs);
 
 const isRoot = process.getuid?.() === 0;
 if (!isRoot && process.env.REQUIRE_KERNEL === "1") throw new Error("REQUIRE_KERNEL=1, but this is not root");

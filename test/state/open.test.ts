@@ -1,7 +1,7 @@
 // Making, migrating and refusing state files: many processes at once, other
 // versions, damaged files, filesystems that are full or read-only.
 import { Database } from "bun:sqlite";
-import { expect, test } from "bun:test";
+import { afterAll, expect, test } from "bun:test";
 import {
   chmodSync,
   existsSync,
@@ -17,7 +17,9 @@ import { openState } from "../../src/state/open.ts";
 import { migrations } from "../../src/state/schema.ts";
 import { Store } from "../../src/state/store.ts";
 import { attachment, owner, peer } from "./samples.ts";
-import { newStateDir, runChild, startChild } from "./support.ts";
+import { newStateDir, removeStateDirs, runChild, startChild } from "./support.ts";
+
+afterAll(removeStateDirs);
 
 function refusal(action: () => unknown): StoreError {
   try {
@@ -35,7 +37,7 @@ test("16 processes at once make one state and share its addresses", async () => 
   const lines = await Promise.all(names.map((name) => runChild("add", dir, "b1", name)));
   expect(new Set(lines).size).toBe(16);
   using store = Store.open(dir, "b1");
-  expect(store.attachments().map(({ phase }) => phase)).toEqual(names.map(() => "ready"));
+  expect(store.attachments()).toHaveLength(16);
   expect(store.leases()).toHaveLength(32);
   expect(readdirSync(dir).sort()).toEqual(["state.db", "state.db-shm", "state.db-wal", "state.lock"]);
 }, 30_000);
@@ -142,7 +144,7 @@ test.each([
     store.peers();
   });
   expect(error.kind).toBe("corrupt");
-  expect(error.message).toContain("doctor --repair");
+  expect(error.message).toContain("Restore a backup");
   expect(readFileSync(path).equals(before)).toBe(true);
 });
 

@@ -11,7 +11,6 @@ export function attachment(of: Owner, change: Partial<Attachment> = {}): Attachm
     ...of,
     netns: `/run/netns/${of.containerID}`,
     role: "chained",
-    phase: "adding",
     ips: ["10.1.0.5", "fd00::5"],
     restore: { mtu: 1500 },
     createdAtMs: 1_700_000_000_000,

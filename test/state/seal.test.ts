@@ -1,5 +1,5 @@
 // Sealed keys open only with their key, node and slot, and their file says nothing.
-import { expect, test } from "bun:test";
+import { afterAll, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, truncateSync } from "node:fs";
 import { formatKey, keyBytes } from "../../src/net/key.ts";
 import { generateKeyPair, publicKeyOf } from "../../src/state/keys.ts";
@@ -11,7 +11,9 @@ import {
   sealPrivateKey,
 } from "../../src/state/seal.ts";
 import { Store } from "../../src/state/store.ts";
-import { newStateDir } from "./support.ts";
+import { newStateDir, removeStateDirs } from "./support.ts";
+
+afterAll(removeStateDirs);
 
 const context = { node: "n1", slot: "a" } as const;
 

@@ -1,11 +1,13 @@
 // The store as its users see it: what is put is what is got, over processes,
 // boots and failed transactions.
-import { expect, test } from "bun:test";
+import { afterAll, expect, test } from "bun:test";
 import { readFileSync, statSync } from "node:fs";
 import type { Identity, Programmed } from "../../src/state/model.ts";
 import { Store } from "../../src/state/store.ts";
 import { attachment, owner, peer } from "./samples.ts";
-import { newStateDir } from "./support.ts";
+import { newStateDir, removeStateDirs } from "./support.ts";
+
+afterAll(removeStateDirs);
 
 const identity: Identity = {
   name: "n1",
@@ -173,16 +175,6 @@ test("leases belong to their owner and leave with its attachment", () => {
   expect(store.releaseLeases(owner("c2"))).toEqual(["10.1.0.3"]);
   expect(store.leases()).toEqual([]);
   expect(store.lastLease("pods", 0)).toBe("10.1.0.3");
-});
-
-test("an attachment is marked ready only while it is there", () => {
-  using store = Store.open(newStateDir(), "b1");
-  store.putAttachment(attachment(owner("c1")));
-  expect(store.markReady(owner("c1"))).toBe(true);
-  expect(store.findAttachment(owner("c1"))?.phase).toBe("ready");
-  store.removeAttachment(owner("c1"));
-  expect(store.markReady(owner("c1"))).toBe(false);
-  expect(store.attachments()).toEqual([]);
 });
 
 test("the first value saved of a sysctl is kept", () => {

@@ -1,16 +1,16 @@
 // What the state tests share: folders that go away with the tests, and child
 // processes that work on the same file.
 
-import { afterAll } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
 const folders: string[] = [];
 
-afterAll(() => {
+/** For `afterAll` of every file that makes some: this module is loaded once for all of them. */
+export function removeStateDirs(): void {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
-});
+}
 
 /** A state folder that does not exist yet, inside one that goes away with the tests. */
 export function newStateDir(): string {

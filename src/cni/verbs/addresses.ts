@@ -105,7 +105,6 @@ function describe(request: Request, hostDev: string, ips: readonly string[]): At
     ...ownerOf(request),
     netns: request.netns,
     role: "standalone",
-    phase: "ready",
     hostDev,
     ips,
     restore: null,

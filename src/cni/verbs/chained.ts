@@ -32,7 +32,6 @@ export function addChained(host: Host, request: Request): string {
       ...owner,
       netns: request.netns,
       role: "chained",
-      phase: "ready",
       ips,
       restore: mergeRestore(before?.restore, lowered),
       createdAtMs: before?.createdAtMs ?? Date.now(),

@@ -14,7 +14,7 @@ export function makeVerbs(host: Host): Verbs {
       request.conf.role === "chained" ? addChained(host, request) : addStandalone(host, request),
     del: (request) => del(host, request),
     check: (request) => check(host, request),
-    status: (request) => status(host, request),
+    status,
     gc: (request) => gc(host, request),
   };
 }
