@@ -3,7 +3,6 @@
 // WireGuard backend. Counts what was written, so that "a no-op writes nothing"
 // can be checked.
 import { writeFile } from "../linux/file.ts";
-import type { Device } from "../net/device.ts";
 import { Rtnl } from "../netlink/rtnl.ts";
 import type { WireGuard } from "../wireguard/backend.ts";
 
@@ -12,8 +11,6 @@ export interface Backends {
   /** For links of a kind: "wireguard" is the kernel's, a TUN link has a process behind it. */
   readonly open: (linkKind: string) => WireGuard;
   readonly hasKernel: () => boolean;
-  /** Userspace devices show only their private key. */
-  readonly publicKeyOf: (privateKey: string) => string;
 }
 
 export class Kernel implements Disposable {
@@ -50,11 +47,6 @@ export class Kernel implements Disposable {
 
   hasKernelWireGuard(): boolean {
     return this.backends?.hasKernel() ?? false;
-  }
-
-  /** The public key of a device as it was read, or undefined where it has no key. */
-  publicKeyOf({ publicKey, privateKey }: Device): string | undefined {
-    return publicKey ?? (privateKey === undefined ? undefined : this.backends?.publicKeyOf(privateKey));
   }
 
   /** Writes below /proc/sys in the node's namespace. Throws SysError. */

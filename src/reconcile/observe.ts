@@ -5,7 +5,7 @@
 import { readText } from "../linux/file.ts";
 import type { Device } from "../net/device.ts";
 import type { Family } from "../net/ip.ts";
-import type { Link, Route, Rule } from "../net/objects.ts";
+import type { Address, Link, Route, Rule } from "../net/objects.ts";
 import type { HostFacts } from "../plan/conflicts.ts";
 import {
   type Mesh,
@@ -30,7 +30,7 @@ export function observeMesh(settings: Settings, kernel: Kernel): Mesh {
     ),
     devices: new Map(links.flatMap((link) => observeDevice(link, kernel))),
     addresses: links.flatMap(({ name }) =>
-      kernel.host.addresses(name).filter(({ scope }) => scope === "global"),
+      kernel.host.addresses(name).filter((address) => !isKernelMade(address)),
     ),
     routes: observeRoutes(settings, kernel),
     rules: families.flatMap((family) => kernel.host.rules(family)).filter((rule) => isOurs(settings, rule)),
@@ -53,13 +53,18 @@ export function observeHost(settings: Settings, kernel: Kernel): HostFacts {
   };
 }
 
+/** A TUN device gets an IPv6 link-local address when it comes up. */
+function isKernelMade({ ip, scope }: Address): boolean {
+  return scope === "link" && ip.includes(":");
+}
+
 function observeDevice({ name, kind }: Link, kernel: Kernel): [string, MeshDevice][] {
   if (kind !== "wireguard" && kind !== "tun") return [];
   const device = kernel.wireguard(kind).read(name);
-  return device === undefined ? [] : [[name, toMeshDevice(device, kernel.publicKeyOf(device))]];
+  return device === undefined ? [] : [[name, toMeshDevice(device)]];
 }
 
-function toMeshDevice({ listenPort, fwmark, peers }: Device, publicKey: string | undefined): MeshDevice {
+function toMeshDevice({ publicKey, listenPort, fwmark, peers }: Device): MeshDevice {
   return {
     ...(publicKey === undefined ? {} : { publicKey }),
     listenPort,

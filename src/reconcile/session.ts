@@ -15,12 +15,12 @@ import { readSettings } from "./node.ts";
 import { type MeshPlan, planMesh, type SyncOptions, type SyncReport, syncMesh } from "./sync.ts";
 
 const backends: Backends = {
-  open: (linkKind) => (linkKind === "wireguard" ? getKernelWireGuard() : openUserspaceWireGuard()),
+  open: (linkKind) =>
+    linkKind === "wireguard" ? getKernelWireGuard() : openUserspaceWireGuard({ publicKeyOf }),
   hasKernel: () => {
     using kernel = openKernelWireGuard();
     return kernel !== undefined;
   },
-  publicKeyOf,
 };
 
 /** Where runtimes that pass no PATH have their programs. */
@@ -69,6 +69,9 @@ export class Session implements Disposable {
       saveSysctl: (path, before) => store.saveSysctl(path, before),
       startUserspace: (dev) => {
         startUserspace(dev, { path: process.env["PATH"] ?? systemPath });
+        // The daemon sets the device's MTU once more after its socket is there; it answers when that is done.
+        using wireguard = openUserspaceWireGuard();
+        wireguard.read(dev);
       },
     };
   }

@@ -1,7 +1,8 @@
 // Runs a file of Bun tests inside a virtual machine and reports each of them
 // here under its own name. Such files are written like any other Bun test, may
 // use all of src and test/lab, and live in test/vm/guest without ".test" in
-// their names, so that nothing runs them outside by mistake.
+// their names, so that nothing runs them outside by mistake. EMULATED=1 tells
+// them that limits of time mean nothing there.
 import { describe, expect, test } from "bun:test";
 import { type Case, parseJunit } from "../../scripts/junit.ts";
 import { Machine, type MachineOptions, unavailable } from "./machine.ts";
@@ -48,7 +49,7 @@ async function runInGuest(files: readonly string[], options: GuestOptions) {
   await using machine = await Machine.boot(options);
   const timeout = options.testTimeoutMs ?? 60_000;
   const { output, exitCode } = await machine.run(
-    `export NO_COLOR=1 REQUIRE_KERNEL=1
+    `export NO_COLOR=1 REQUIRE_KERNEL=1 EMULATED=1
      bun test --timeout ${timeout} --reporter=junit --reporter-outfile=/tmp/junit.xml ${files.map((file) => `./${file}`).join(" ")}`,
     options.timeoutMs,
   );

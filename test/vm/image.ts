@@ -28,7 +28,7 @@ const tools = [
 ];
 const cniPlugins = ["bridge", "host-local", "loopback", "portmap", "ptp", "tuning"];
 /** Needed before the root disk is mounted; all other modules are loaded from there on demand. */
-const bootModules = ["virtio_mmio", "virtio_blk", "virtio_console", "overlay"];
+const bootModules = ["virtio_pci", "virtio_blk", "virtio_console", "overlay"];
 const bunPackage = "node_modules/@oven/bun-linux-x64";
 
 export interface Image {
