@@ -3,6 +3,7 @@
 // the code for it is loaded only then.
 import { CniError } from "./error.ts";
 import { Host } from "./host.ts";
+import { withLog, withLoggedFailures } from "./log.ts";
 import { isMeshBehind } from "./mesh.ts";
 import type { Request } from "./request.ts";
 import { type Io, perform, readRequest } from "./skel.ts";
@@ -10,17 +11,17 @@ import { makeVerbs } from "./verbs/table.ts";
 
 /** Serves one call; returns the exit code. */
 export async function runCni(io: Io): Promise<number> {
-  const request = readRequest(io);
-  if (typeof request === "number") return request;
+  const read = readRequest(io);
+  if (typeof read === "number") return read;
+  const request = withLog(read);
   const host = new Host(request.conf.stateDir);
-  const verbs = makeVerbs(host);
+  const verbs = withLoggedFailures(makeVerbs(host));
   if (request.command !== "ADD") return perform(io, request, verbs);
   const obstacle = await repairMesh(host, request);
-  const add = (asked: Request) => {
-    if (obstacle !== undefined) throw obstacle;
-    return verbs.add(asked);
+  const refuse = () => {
+    throw obstacle;
   };
-  return perform(io, request, { ...verbs, add });
+  return perform(io, request, obstacle === undefined ? verbs : withLoggedFailures({ ...verbs, add: refuse }));
 }
 
 /** Programs the mesh where it is behind; returns what must fail the ADD, warns of what need not. */

@@ -3,17 +3,13 @@
 
 /** Error numbers that code here branches on. */
 export const Errno = {
-  EPERM: 1,
   ENOENT: 2,
   ESRCH: 3,
   EINTR: 4,
   EIO: 5,
   EAGAIN: 11,
-  EACCES: 13,
-  EBUSY: 16,
   EEXIST: 17,
   ENODEV: 19,
-  EINVAL: 22,
   EFBIG: 27,
   ENAMETOOLONG: 36,
   EPROTO: 71,
@@ -21,7 +17,6 @@ export const Errno = {
   ENOPROTOOPT: 92,
   EOPNOTSUPP: 95,
   EAFNOSUPPORT: 97,
-  EADDRNOTAVAIL: 99,
   ECONNREFUSED: 111,
 } as const;
 

@@ -7,11 +7,10 @@ import { cString, rawSyscall, SysError, syscall } from "./syscall.ts";
 const AT_FDCWD = -100;
 const O_WRONLY = 0o1;
 const O_CREAT = 0o100;
+const O_APPEND = 0o2000;
 const O_EXCL = 0o200;
 const O_TRUNC = 0o1000;
-const O_APPEND = 0o2000;
 const O_CLOEXEC = 0o2000000;
-const AT_REMOVEDIR = 0x200;
 const STATX_BASIC_STATS = 0x7ff;
 
 const chunkBytes = 16_384;
@@ -88,8 +87,8 @@ export function writeFile(path: string, content: string | Uint8Array): void {
   writeOpened(path, openFile(path, O_WRONLY | O_TRUNC), content);
 }
 
-/** Adds to the end of a file, creating it with `mode`. Throws SysError. */
-export function appendFile(path: string, content: string | Uint8Array, mode = 0o600): void {
+/** Adds to the end of a file in one write(2), creating it with `mode`. Throws SysError. */
+export function appendFile(path: string, content: string, mode = 0o600): void {
   writeOpened(path, openFile(path, O_WRONLY | O_CREAT | O_APPEND, mode), content);
 }
 
@@ -126,12 +125,10 @@ export function chmod(path: string, mode: number): void {
 
 /** Removes a file; false where there is none. Throws SysError. */
 export function unlink(path: string): boolean {
-  return removed(path, 0);
-}
-
-/** Removes an empty folder; false where there is none. Throws SysError. */
-export function rmdir(path: string): boolean {
-  return removed(path, AT_REMOVEDIR);
+  const result = rawSyscall("unlinkat", AT_FDCWD, cString(path), 0);
+  if (-result === Errno.ENOENT) return false;
+  if (result < 0) throw new SysError("unlinkat", -result, path);
+  return true;
 }
 
 /** Moves a file over whatever has the new name, in one step. Throws SysError. */
@@ -184,13 +181,6 @@ function writeOpened(path: string, fd: number, content: string | Uint8Array): vo
   } finally {
     closeFd(fd);
   }
-}
-
-function removed(path: string, flags: number): boolean {
-  const result = rawSyscall("unlinkat", AT_FDCWD, cString(path), flags);
-  if (-result === Errno.ENOENT) return false;
-  if (result < 0) throw new SysError("unlinkat", -result, path);
-  return true;
 }
 
 /** A new name is durable only once its folder is on disk too. */

@@ -1,0 +1,53 @@
+// The plugin's log: what went wrong or was odd, for whoever looks at a node at
+// 3 a.m. Runtimes keep a plugin's stderr only sometimes. One line an event:
+//
+//   2026-11-21T01:02:03.456Z ADD pods 3f2a91b04d5e eth0: warning: unknown key "mut"; did you mean "mtu"?
+//
+// Bounded: past its size the file becomes plugin.log.1. A log that cannot be
+// written never fails a call.
+import { appendFile, findStatus, rename } from "../linux/file.ts";
+import type { Request } from "./request.ts";
+import type { Verbs } from "./skel.ts";
+
+const maxLogBytes = 1024 * 1024;
+/** As `crictl` and `ctr` abbreviate. */
+const containerCharacters = 12;
+
+/** The request with warnings that also go into the log. */
+export function withLog(request: Request): Request {
+  const warn = (message: string) => {
+    request.warn(message);
+    append(request, `warning: ${message}`);
+  };
+  return { ...request, warn };
+}
+
+/** The verbs with failures that also go into the log. */
+export function withLoggedFailures(verbs: Verbs): Verbs {
+  const logged =
+    <Result>(verb: (request: Request) => Result) =>
+    (request: Request): Result => {
+      try {
+        return verb(request);
+      } catch (error) {
+        append(request, `error: ${error instanceof Error ? error.message : String(error)}`);
+        throw error;
+      }
+    };
+  const { add, del, check, status, gc } = verbs;
+  return { add: logged(add), del: logged(del), check: logged(check), status: logged(status), gc: logged(gc) };
+}
+
+function append(request: Request, event: string): void {
+  const { command, conf, containerID, ifname } = request;
+  const subject = [command, conf.name, containerID.slice(0, containerCharacters), ifname].filter(
+    (word) => word !== "",
+  );
+  const path = `${conf.stateDir}/plugin.log`;
+  try {
+    if ((findStatus(path)?.sizeBytes ?? 0) > maxLogBytes) rename(path, `${path}.1`);
+    appendFile(path, `${new Date().toISOString()} ${subject.join(" ")}: ${event.replaceAll("\n", " ")}\n`);
+  } catch {
+    // The disk may be what is wrong; the caller has the event on stdout or stderr.
+  }
+}
