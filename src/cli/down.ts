@@ -12,11 +12,15 @@ export function down(context: Context): Output {
   const { store } = session;
   const identity = store.identity();
   if (identity === undefined) throw new NotUpError("This node was never up: there is nothing to remove.");
-  store.putIdentity({ ...identity, up: false });
+  store.transaction(() => {
+    // An `up` that was killed has noted nothing, and may have left something.
+    if (identity.up && store.programmed() === undefined)
+      store.setProgrammed({ generation: 0, bootId: session.bootId });
+    store.putIdentity({ ...identity, up: false });
+  });
   const report = session.sync();
   if (report.failures.length > 0) return reportSync(report, `Node ${identity.name} is not wholly down`);
   restoreSysctls(session);
-  store.setProgrammed(undefined);
   return reportSync(report, `Node ${identity.name} is down`);
 }
 

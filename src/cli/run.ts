@@ -73,23 +73,19 @@ function findCommand(words: readonly string[]): { command: Command; rest: readon
     const command = commands.find((candidate) => candidate.name === name);
     if (command !== undefined) return { command, rest: words.slice(count) };
   }
-  const family = commands
-    .filter((candidate) => candidate.name.startsWith(`${words[0]} `))
-    .map(({ name }) => name);
-  if (family.length > 0)
-    throw new UsageError(`"wg-cni ${words[0]}" needs one more word: ${family.join(", ")}`);
-  const typed = words.slice(0, 2).join(" ");
-  const near =
-    suggest(
-      words[0] as string,
-      commands.map(({ name }) => name),
-    ) ??
-    suggest(
-      typed,
-      commands.map(({ name }) => name),
-    );
+  throw new UsageError(explainUnknown(words[0] as string, words[1]));
+}
+
+function explainUnknown(first: string, second: string | undefined): string {
+  const names = commands.map(({ name }) => name);
+  const family = names.filter((name) => name.startsWith(`${first} `));
+  if (family.length > 0 && (second === undefined || second.startsWith("-")))
+    return `"wg-cni ${first}" needs one more word: ${family.join(", ")}`;
+  const both = `${first} ${second ?? ""}`.trim();
+  const typed = family.length > 0 ? both : first;
+  const near = suggest(typed, names) ?? suggest(both, names);
   const hint = near === undefined ? 'see "wg-cni --help"' : `did you mean "${near}"?`;
-  throw new UsageError(`there is no command "${words[0]}"; ${hint}`);
+  return `there is no command "${typed}"; ${hint}`;
 }
 
 function absolute(path: string): string {

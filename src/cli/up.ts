@@ -49,7 +49,7 @@ export function up(context: Context): Output {
   const overrides = readOverrides(given, store.settings(), endpoints);
   const settings = parseSettings(overrides);
   if (before?.up) refuseFixed(parseSettings(store.settings()), settings);
-  else refuseConflicts(session, settings);
+  else refuseConflicts(session, settings, before);
   const identity = readIdentity(given, before, endpoints);
   const keys = before === undefined || given.switches.has("new-keys") ? undefined : before.slots;
   const own =
@@ -150,8 +150,9 @@ function refuseFixed(now: Settings, next: Settings): void {
   throw new UsageError(`${flags} cannot change while the node is up: run \`wg-cni down\` first`);
 }
 
-function refuseConflicts({ kernel }: Session, settings: Settings): void {
-  const conflicts = findConflicts(settings, observeHost(settings, kernel));
+function refuseConflicts({ kernel }: Session, settings: Settings, before: Identity | undefined): void {
+  const ownKeys = before?.slots.map(({ publicKey }) => publicKey) ?? [];
+  const conflicts = findConflicts(settings, observeHost(settings, kernel, ownKeys));
   if (conflicts.length > 0)
     throw new UsageError(
       `this host already has what we would use, so nothing was changed:\n  ${conflicts.join("\n  ")}`,

@@ -41,11 +41,5 @@ export function ownerOf({ conf, containerID, ifname }: Request): Owner {
 
 /** The attachment's addresses that no other attachment has: a stale one must not take a live pod's routes away. */
 export function addressesOnlyOf(store: Store, attachment: Owner & Pick<Attachment, "ips">): string[] {
-  const others = store.attachments().filter((other) => !sameOwner(other, attachment));
-  const held = new Set(others.flatMap((other) => other.ips));
-  return attachment.ips.filter((ip) => !held.has(ip));
-}
-
-export function sameOwner(a: Owner, b: Owner): boolean {
-  return a.network === b.network && a.containerID === b.containerID && a.ifname === b.ifname;
+  return attachment.ips.filter((ip) => !store.isHeldByAnother(attachment, ip));
 }

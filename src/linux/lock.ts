@@ -1,5 +1,5 @@
-// A lock among processes: flock(2) on a file that stays. The kernel lets go of
-// it when the holder ends, however it ends.
+// A lock among processes: flock(2) on a file or folder that stays. The kernel
+// lets go of it when the holder ends, however it ends.
 import { Errno } from "./errno.ts";
 import { closeFd, openFile } from "./file.ts";
 import { rawSyscall, SysError } from "./syscall.ts";
@@ -8,25 +8,38 @@ const O_RDWR = 0o2;
 const O_CREAT = 0o100;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
-const retryMs = 5;
+/** Short at first, so that a lock held for a moment costs little more; then so that many waiters cost little. */
+const firstPauseMs = 1;
+const longestPauseMs = 8;
 
 /**
  * Runs `inside` while no other process holds the lock at `path`, waiting for it
  * at most `timeoutMs`. Throws SysError, EAGAIN when the time is over.
  */
 export function withFileLock<T>(path: string, timeoutMs: number, inside: () => T): T {
-  const fd = openFile(path, O_RDWR | O_CREAT, 0o600);
+  const fd = lock(path, openFile(path, O_RDWR | O_CREAT, 0o600), timeoutMs);
   try {
-    const deadline = Bun.nanoseconds() + timeoutMs * 1e6;
-    for (;;) {
-      const result = rawSyscall("flock", fd, LOCK_EX | LOCK_NB);
-      if (result >= 0) break;
-      if (-result !== Errno.EAGAIN || Bun.nanoseconds() > deadline)
-        throw new SysError("flock", -result, path);
-      Bun.sleepSync(retryMs);
-    }
     return inside();
   } finally {
     closeFd(fd);
+  }
+}
+
+/** Locks a folder that exists; the descriptor that is returned holds the lock until it is closed. Throws SysError as above. */
+export function lockFolder(path: string, timeoutMs: number): number {
+  return lock(path, openFile(path), timeoutMs);
+}
+
+/** Returns the descriptor, locked; closes it where it cannot be. */
+function lock(path: string, fd: number, timeoutMs: number): number {
+  const deadline = Bun.nanoseconds() + timeoutMs * 1e6;
+  for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
+    const errno = -rawSyscall("flock", fd, LOCK_EX | LOCK_NB);
+    if (errno <= 0) return fd;
+    if (errno !== Errno.EAGAIN || Bun.nanoseconds() > deadline) {
+      closeFd(fd);
+      throw new SysError("flock", errno, path);
+    }
+    Bun.sleepSync(pauseMs);
   }
 }

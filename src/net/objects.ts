@@ -59,6 +59,8 @@ export interface Route {
   readonly type: RouteType;
   /** Canonical prefix; the default route is "0.0.0.0/0" or "::/0". */
   readonly dst: string;
+  /** IPv4 type of service that the route is for; absent is 0, any. */
+  readonly tos?: number;
   readonly dev?: string;
   readonly via?: string;
   /** RTA_PREFSRC: preferred source address. */
@@ -95,6 +97,8 @@ export interface Rule {
   readonly oif?: string;
   readonly src?: string;
   readonly dst?: string;
+  /** The kernel shows selectors that are not named here (ports, users, TOS, suppressors): such a rule is never ours. */
+  readonly hasOtherSelectors?: true;
   readonly protocol: number;
 }
 

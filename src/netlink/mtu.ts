@@ -21,8 +21,9 @@ const nexthopHeaderBytes = 8;
  * says where it refuses.
  */
 export function replaceRouteMtu(rtnl: Rtnl, route: Route, mtu: number | undefined): void {
-  const { family, table } = route;
-  const found = rtnl.routeReplies({ family, table }).find((candidate) => isSame(candidate.route, route));
+  const { family, table, dev } = route;
+  const filter = dev === undefined ? { family, table } : { family, table, dev };
+  const found = rtnl.routeReplies(filter).find((candidate) => isSame(candidate.route, route));
   if (found === undefined) throw new NetlinkError(`change the MTU of ${describeRoute(route)}`, Errno.ESRCH);
   const changed = rtnl.batch().replaceRouteMessage(route, withMtu(found.reply, mtu)).send()[0];
   if (changed !== undefined) throw changed;

@@ -55,6 +55,8 @@ const ruleActionNames = reversed(ruleActions);
 /** Table numbers below this fit in the header as well. */
 const firstLongTable = 256;
 const allBits = 0xffff_ffff;
+/** FRA_SUPPRESS_PREFIXLEN of every rule that suppresses nothing: -1. */
+const suppressesNothing = 0xffff_ffff;
 const scopeNowhere = scopes.nowhere;
 
 export function toLink(message: Read<typeof linkMessage>): Link {
@@ -111,6 +113,7 @@ export function toRoute(message: Read<typeof routeMessage>, family: Family, dev:
   };
   // IPv6 routes that lead nowhere show the loopback device, which nobody gave them.
   if (dev !== undefined && !leadsNowhere(type)) route.dev = dev;
+  if (message.rtm_tos !== 0) route.tos = message.rtm_tos;
   const via = message.RTA_GATEWAY ?? message.RTA_VIA;
   if (via !== undefined) route.via = via;
   if (message.RTA_PREFSRC !== undefined) route.src = message.RTA_PREFSRC;
@@ -135,6 +138,11 @@ export function fromRoute(route: Route, index: number | undefined): Written<type
     RTA_VIA: sameFamily ? undefined : route.via,
     RTA_OIF: index,
   };
+}
+
+/** rtm_type of a type of routes. */
+export function fromRouteType(type: RouteType): number {
+  return routeTypes[type];
 }
 
 /** What identifies a route to RTM_DELROUTE; what is absent there matches anything. */
@@ -164,7 +172,14 @@ export function toRule(message: Read<typeof ruleMessage>): Rule | undefined {
   if (message.FRA_OIFNAME !== undefined) rule.oif = message.FRA_OIFNAME;
   if (message.FRA_SRC !== undefined) rule.src = `${message.FRA_SRC}/${message.src_len}`;
   if (message.FRA_DST !== undefined) rule.dst = `${message.FRA_DST}/${message.dst_len}`;
+  if (hasOtherSelectors(message)) rule.hasOtherSelectors = true;
   return rule;
+}
+
+/** `message` has to have been read with its unknown attributes. */
+function hasOtherSelectors(message: Read<typeof ruleMessage>): boolean {
+  const { tos, FRA_SUPPRESS_PREFIXLEN: suppressed, unknown } = message;
+  return tos !== 0 || (suppressed !== undefined && suppressed !== suppressesNothing) || unknown !== undefined;
 }
 
 export function fromRule(rule: Rule): Written<typeof ruleMessage> {
@@ -211,6 +226,7 @@ function routeHeader(route: Route): Written<typeof routeMessage> {
   return {
     rtm_family: addressFamily(route.family),
     rtm_dst_len: prefixLength(route.dst),
+    rtm_tos: route.tos ?? 0,
     rtm_table: shortTable(route.table),
     rtm_protocol: route.protocol,
     rtm_scope: scopes[route.scope],

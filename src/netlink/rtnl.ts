@@ -3,7 +3,7 @@
 // should be there is decided elsewhere (rtnetlink(7)).
 import { Errno } from "../linux/errno.ts";
 import type { Family } from "../net/ip.ts";
-import type { Address, Link, Neighbour, Route, Rule } from "../net/objects.ts";
+import type { Address, Link, Neighbour, Route, RouteType, Rule } from "../net/objects.ts";
 import { addressMessage, RTM_GETADDR } from "../wire/address.ts";
 import type { Unknown } from "../wire/attributes.ts";
 import { addressFamily } from "../wire/codec.ts";
@@ -15,7 +15,7 @@ import type { Writer } from "../wire/writer.ts";
 import { Batch } from "./batch.ts";
 import { NetlinkError } from "./error.ts";
 import { LinkNames } from "./names.ts";
-import { toAddress, toLink, toNeighbour, toRoute, toRule } from "./objects.ts";
+import { fromRouteType, toAddress, toLink, toNeighbour, toRoute, toRule } from "./objects.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
 
 /** A route as the kernel's message has it, attributes that we do not know included. */
@@ -25,6 +25,10 @@ export interface RouteFilter {
   readonly family: Family;
   /** Default: all tables. */
   readonly table?: number;
+  /** Default: all types. */
+  readonly type?: RouteType;
+  /** Only routes out of this interface; default: all. */
+  readonly dev?: string;
 }
 
 /**
@@ -90,7 +94,7 @@ export class Rtnl implements Disposable {
     });
   }
 
-  /** Routes of one family, without the kernel's cached ones. The kernel selects the table. */
+  /** Routes of one family, without the kernel's cached ones. The kernel selects; of an interface that is not there it has none. */
   routes(filter: RouteFilter): Route[] {
     return defined(this.#routeReplies(filter, "skip"), (reply) => this.#route(reply, filter.family));
   }
@@ -108,7 +112,7 @@ export class Rtnl implements Disposable {
       RTM_GETRULE,
       `list IPv${family} rules`,
       (to) => ruleMessage.write(to, { family: addressFamily(family) }),
-      (bytes, at, end) => toRule(ruleMessage.read(bytes, at, end, "skip")),
+      (bytes, at, end) => toRule(ruleMessage.read(bytes, at, end)),
     );
     // A kernel without IPv6 answers with the rules it has.
     return defined(rules, (rule) => (rule?.family === family ? rule : undefined));
@@ -141,19 +145,26 @@ export class Rtnl implements Disposable {
     this.socket[Symbol.dispose]();
   }
 
-  #routeReplies({ family, table }: RouteFilter, unknown: Unknown): RouteReply[] {
+  #routeReplies({ family, table, type, dev }: RouteFilter, unknown: Unknown): RouteReply[] {
     this.#names.forget();
+    const index = dev === undefined ? undefined : this.#names.findIndex(dev);
+    if (dev !== undefined && index === undefined) return [];
+    const rtm_family = addressFamily(family);
+    const rtm_type = type === undefined ? 0 : fromRouteType(type);
     const replies = this.#list(
       RTM_GETROUTE,
       `list IPv${family} routes${table === undefined ? "" : ` of table ${table}`}`,
-      (to) => routeMessage.write(to, { rtm_family: addressFamily(family), RTA_TABLE: table }),
+      (to) => routeMessage.write(to, { rtm_family, rtm_type, RTA_TABLE: table, RTA_OIF: index }),
       (bytes, at, end) => routeMessage.read(bytes, at, end, unknown),
     );
+    // Without strict checking (before Linux 4.20) the kernel selects by family only.
     return replies.filter(
       (reply) =>
         (reply.rtm_flags & RTM_F_CLONED) === 0 &&
-        reply.rtm_family === addressFamily(family) &&
-        (table === undefined || (reply.RTA_TABLE ?? reply.rtm_table) === table),
+        reply.rtm_family === rtm_family &&
+        (table === undefined || (reply.RTA_TABLE ?? reply.rtm_table) === table) &&
+        (type === undefined || reply.rtm_type === rtm_type) &&
+        (index === undefined || reply.RTA_OIF === index),
     );
   }
 

@@ -75,7 +75,7 @@ export function resolveClaims(local: LocalClaims, peers: readonly ClaimingPeer[]
       reason: explain(claim, conflict),
     });
   }
-  const owns = (peer: string, value: string) => !refused.has(`${peer} ${value}`);
+  const owns = (peer: string, value: string) => refused.size === 0 || !refused.has(`${peer} ${value}`);
   const owned = others.map(({ record }) => ({
     name: record.name,
     slots: record.slots.filter((slot) => slot.publicKey !== zeroKey && owns(record.name, slot.publicKey)),
@@ -128,6 +128,11 @@ class KeyOwners {
   }
 }
 
+interface Holder {
+  readonly owner: string;
+  readonly prefix: string;
+}
+
 /**
  * Overlap in time proportional to the number of distinct prefix lengths: of two
  * overlapping prefixes one contains the other, so it is enough to look up a
@@ -135,48 +140,66 @@ class KeyOwners {
  * held for those that come later and are wider.
  */
 class PrefixOwners {
-  readonly #held = new Map<string, { owner: string; prefix: string }>();
+  readonly #held = new Map<PrefixKey, Holder>();
   /** Ancestors of held prefixes, with the owners below them. */
-  readonly #above = new Map<string, { owner: string; prefix: string }[]>();
-  readonly #lengths: Record<Family, number[]>;
+  readonly #above = new Map<PrefixKey, Holder[]>();
+  readonly #lengths: Record<Family, readonly number[]>;
 
   constructor(local: LocalClaims, claims: readonly Claim[]) {
     const own = [...local.podCIDRs, ...local.nodeIPs.map(hostPrefix)];
-    const all = [...own, ...claims.filter((claim) => claim.kind !== "key").map((claim) => claim.value)];
+    const all = [...own];
+    for (const claim of claims) if (claim.kind !== "key") all.push(claim.value);
     this.#lengths = { 4: lengthsOf(4, all), 6: lengthsOf(6, all) };
-    for (const prefix of own) this.#hold(local.name, prefix);
+    for (const prefix of own) this.#hold({ owner: local.name, prefix }, this.#lineage(prefix));
   }
 
   claim({ peer, value }: Claim): Conflict | undefined {
-    const conflict = this.#conflict(peer, value);
-    if (conflict === undefined) this.#hold(peer, value);
-    return conflict;
+    const lineage = this.#lineage(value);
+    const holder = this.#findOther(peer, lineage);
+    if (holder !== undefined) return { owner: holder.owner, held: holder.prefix };
+    this.#hold({ owner: peer, prefix: value }, lineage);
+    return undefined;
   }
 
-  #conflict(peer: string, value: string): Conflict | undefined {
-    for (const ancestor of [value, ...this.#ancestors(value)]) {
-      const holder = this.#held.get(ancestor);
-      if (holder !== undefined && holder.owner !== peer) return { owner: holder.owner, held: holder.prefix };
+  /** Whoever else holds a prefix of the lineage, or something below its first. */
+  #findOther(peer: string, lineage: readonly PrefixKey[]): Holder | undefined {
+    for (const key of lineage) {
+      const holder = this.#held.get(key);
+      if (holder !== undefined && holder.owner !== peer) return holder;
     }
-    const below = this.#above.get(value)?.find((holder) => holder.owner !== peer);
-    return below === undefined ? undefined : { owner: below.owner, held: below.prefix };
+    return this.#above.get(lineage[0] as PrefixKey)?.find((holder) => holder.owner !== peer);
   }
 
-  #hold(owner: string, prefix: string): void {
-    this.#held.set(prefix, { owner, prefix });
-    for (const ancestor of this.#ancestors(prefix)) {
+  #hold(holder: Holder, [own, ...ancestors]: readonly PrefixKey[]): void {
+    this.#held.set(own as PrefixKey, holder);
+    for (const ancestor of ancestors) {
       const below = this.#above.get(ancestor);
-      if (below === undefined) this.#above.set(ancestor, [{ owner, prefix }]);
-      else if (!below.some((holder) => holder.owner === owner)) below.push({ owner, prefix });
+      if (below === undefined) this.#above.set(ancestor, [holder]);
+      else if (!below.some((other) => other.owner === holder.owner)) below.push(holder);
     }
   }
 
-  /** The wider prefixes around `prefix`, at the lengths that occur at all. */
-  #ancestors(prefix: string): string[] {
+  /** Keys of a prefix and of the wider ones around it, at the lengths that occur at all. */
+  #lineage(prefix: string): PrefixKey[] {
     const { bytes, length } = prefixBytes(prefix);
-    const shorter = this.#lengths[familyOf(prefix)].filter((other) => other < length);
-    return shorter.map((other) => formatPrefix(bytes, other));
+    const keys = [prefixKey(bytes, length)];
+    for (const other of this.#lengths[familyOf(prefix)])
+      if (other < length) keys.push(prefixKey(bytes, other));
+    return keys;
   }
+}
+
+type PrefixKey = number | string;
+
+/** IPv4: network and length in one number, a tenth of the cost of text; IPv6: canonical text. */
+function prefixKey(bytes: Uint8Array, length: number): PrefixKey {
+  if (bytes.length !== 4) return formatPrefix(bytes, length);
+  const [a = 0, b = 0, c = 0, d = 0] = bytes;
+  const address = ((a << 24) | (b << 16) | (c << 8) | d) >>> 0;
+  const hostBits = 32 - length;
+  // Shifting by 32 is shifting by 0 (ECMAScript's <<).
+  const network = hostBits === 32 ? 0 : (address >>> hostBits) * 2 ** hostBits;
+  return network * 64 + length;
 }
 
 function lengthsOf(family: Family, prefixes: readonly string[]): number[] {

@@ -14,6 +14,8 @@ export interface HostFacts {
   readonly routes: readonly Route[];
   /** UDP ports in use on any address. */
   readonly udpPorts: ReadonlySet<number>;
+  /** Names of devices with a key of this node: left by a `down` that did not finish. */
+  readonly ownDevices: ReadonlySet<string>;
 }
 
 /** One sentence a conflict; empty where nothing stands in the way. */
@@ -34,22 +36,23 @@ function calico({ links }: HostFacts): string[] {
   ];
 }
 
-function devices(settings: Settings, { links }: HostFacts): string[] {
+function devices(settings: Settings, { links, ownDevices }: HostFacts): string[] {
   return slots.flatMap((slot) => {
     const name = slotDevice(settings, slot);
     const link = links.find((candidate) => candidate.name === name);
-    if (link === undefined || link.kind === "wireguard" || link.kind === "tun") return [];
+    if (link === undefined || ownDevices.has(name)) return [];
     const kind = link.kind === "" ? "hardware" : link.kind;
-    return [`device name ${name} is taken by a ${kind} interface: choose another with --device-${slot}`];
+    return [
+      `device name ${name} is taken by a ${kind} interface that is not ours: choose another with --device-${slot}`,
+    ];
   });
 }
 
-function ports(settings: Settings, { links, udpPorts }: HostFacts): string[] {
+function ports(settings: Settings, { udpPorts, ownDevices }: HostFacts): string[] {
   return slots.flatMap((slot) => {
     const port = slotPort(settings, slot);
     // With the device there already, the port is held by the device itself.
-    const ours = links.some((link) => link.name === slotDevice(settings, slot));
-    if (ours || !udpPorts.has(port)) return [];
+    if (ownDevices.has(slotDevice(settings, slot)) || !udpPorts.has(port)) return [];
     return [
       `UDP port ${port} is in use by another process or WireGuard device: choose another with --port-${slot}`,
     ];

@@ -19,6 +19,8 @@ const families: readonly Family[] = [4, 6];
 
 /** Bytes a tunnel packet adds: outer IP and UDP headers, WireGuard's header and tag. */
 export const overheadBytes: Record<Family, number> = { 4: 60, 6: 80 };
+/** Of strict mode's refusals: behind the tunnel's routes, which have 0 (IPv4) and 1024 (IPv6). */
+const behindPriority = 0x7fff_ffff;
 /** Below this IPv6 does not work at all (RFC 8200, 5). */
 export const ipv6MinimumMtu = 1280;
 
@@ -181,6 +183,14 @@ function desiredRoutes(facts: MeshFacts): Route[] {
   const strict = settings.mode === "strict";
   const routes = new Map<string, Route>();
   const put = (route: Route) => routes.set(`${route.table} ${route.dst}`, route);
+  // A device that goes takes its routes along; what is behind them then answers.
+  const putTunnel = (route: Route) => {
+    put(route);
+    if (!strict) return;
+    const { table, dst } = route;
+    const behind = refusal(settings, table, dst, "prohibit");
+    routes.set(`${table} ${dst} behind`, { ...behind, priority: behindPriority });
+  };
   if (strict)
     for (const cidr of settings.clusterCIDRs) put(refusal(settings, settings.podTable, cidr, "prohibit"));
   const sources = new Map(nodeAddresses(node).map((ip) => [familyOf(ip), ip]));
@@ -188,10 +198,10 @@ function desiredRoutes(facts: MeshFacts): Route[] {
     const slot = routeSlot(node, peer);
     for (const cidr of peer.podCIDRs) {
       if (slot === undefined) put(refusal(settings, settings.podTable, cidr, strict ? "prohibit" : "throw"));
-      else put(tunnelRoute(settings, settings.podTable, cidr, slot, sources.get(familyOf(cidr))));
+      else putTunnel(tunnelRoute(settings, settings.podTable, cidr, slot, sources.get(familyOf(cidr))));
     }
     for (const ip of peer.nodeIPs) {
-      if (slot !== undefined) put(tunnelRoute(settings, settings.hostTable, hostPrefix(ip), slot));
+      if (slot !== undefined) putTunnel(tunnelRoute(settings, settings.hostTable, hostPrefix(ip), slot));
       else if (strict) put(refusal(settings, settings.hostTable, hostPrefix(ip), "prohibit"));
     }
   }

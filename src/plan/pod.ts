@@ -40,15 +40,34 @@ export interface StandalonePod {
   readonly routes: readonly PodRoute[];
 }
 
+export interface PodNames {
+  readonly hostDev: string;
+  readonly hostMac: string;
+  readonly podMac: string;
+}
+
 /**
- * Names that follow from the attachment alone, so that a DEL after a crash
- * finds what an ADD made. `digest` is at least 12 bytes of a hash of the
- * container's ID and interface name.
+ * Names that follow from the attachment alone, so that a DEL without a record
+ * finds what an ADD made. They are 24 digits of xxHash32, which unlike a
+ * cryptographic hash costs a process nothing to set up; nobody gains by a
+ * collision, which ADD would find and report.
  */
-export function podNames(digest: Uint8Array): { hostDev: string; hostMac: string; podMac: string } {
-  const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0"));
-  const mac = (at: number) => ["02", ...hex.slice(at, at + 5)].join(":");
-  return { hostDev: `wgc${hex.slice(0, 6).join("")}`, hostMac: mac(1), podMac: mac(6) };
+export function podNames({ containerID, ifname }: { containerID: string; ifname: string }): PodNames {
+  const text = `${containerID} ${ifname}`;
+  const hex = hash32(text, 0) + hash32(text, 1) + hash32(text, 2);
+  return { hostDev: `wgc${hex.slice(0, 12)}`, hostMac: localMac(hex, 2), podMac: localMac(hex, 12) };
+}
+
+/** Eight hexadecimal digits. */
+function hash32(text: string, seed: number): string {
+  return Bun.hash.xxHash32(text, seed).toString(16).padStart(8, "0");
+}
+
+/** A locally administered MAC address (IEEE 802, 8.4) of the ten digits from `at`. */
+function localMac(hex: string, at: number): string {
+  let mac = "02";
+  for (let i = at; i < at + 10; i += 2) mac += `:${hex.slice(i, i + 2)}`;
+  return mac;
 }
 
 /** Makes the pair; the pod's end is born in the pod's namespace, open as `netnsFd`. */

@@ -141,12 +141,16 @@ export const settingNames = Object.keys(settingTable) as SettingName[];
  * that a value written by another version is explained and not half obeyed.
  */
 export function parseSettings(overrides: Readonly<Record<string, unknown>>): Settings {
-  for (const name of Object.keys(overrides)) parseSettingName(name);
-  const values = settingNames.map((name) => {
-    const raw = overrides[name];
-    return [name, raw === undefined ? settingTable[name].default : parseSetting(name, raw)];
-  });
-  const settings = Object.fromEntries(values) as Settings;
+  const values: { [K in SettingName]?: unknown } = {};
+  for (const name of settingNames) values[name] = settingTable[name].default;
+  const settings = values as Settings;
+  // Every ADD comes by here, mostly without overrides: the defaults do not clash.
+  const given = Object.keys(overrides);
+  if (given.length === 0) return settings;
+  for (const key of given) {
+    const name = parseSettingName(key);
+    if (overrides[name] !== undefined) values[name] = parseSetting(name, overrides[name]);
+  }
   refuseClashes(settings);
   return settings;
 }

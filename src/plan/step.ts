@@ -117,6 +117,7 @@ function renderAddress({ ip, length, dev, scope, noPrefixRoute, noDad }: Address
 /** A route in the words of `ip route`. */
 export function renderRoute(route: Route): string {
   const words = [route.type === "unicast" ? "" : `${route.type} `, route.dst];
+  if (route.tos !== undefined) words.push(` tos 0x${route.tos.toString(16)}`);
   if (route.via !== undefined) words.push(` via ${route.via}`);
   if (route.dev !== undefined) words.push(` dev ${route.dev}`);
   if (route.src !== undefined) words.push(` src ${route.src}`);
@@ -147,6 +148,7 @@ export function renderRule(rule: Rule): string {
         ? `goto ${rule.target}`
         : rule.action,
   );
+  if (rule.hasOtherSelectors) words.push("…");
   words.push(`protocol ${rule.protocol}`);
   return words.join(" ");
 }

@@ -44,12 +44,18 @@ export function meshLinks(settings: Settings, kernel: Kernel): Link[] {
 }
 
 /** What `up` looks at before it takes anything. */
-export function observeHost(settings: Settings, kernel: Kernel): HostFacts {
+export function observeHost(settings: Settings, kernel: Kernel, ownKeys: readonly string[]): HostFacts {
+  const devices = meshLinks(settings, kernel).flatMap((link) => observeDevice(link, kernel));
   return {
     links: kernel.host.links(),
     rules: families.flatMap((family) => kernel.host.rules(family)),
     routes: observeRoutes(settings, kernel),
     udpPorts: observeUdpPorts(),
+    ownDevices: new Set(
+      devices.flatMap(([name, { publicKey }]) =>
+        publicKey !== undefined && ownKeys.includes(publicKey) ? [name] : [],
+      ),
+    ),
   };
 }
 

@@ -70,7 +70,9 @@ export function planMesh(store: Store, kernel: Kernel, { bootId, nowMs }: SyncOp
   const desired = up ? desiredMesh(facts) : emptyMesh;
   const programmed = isProgrammed(state.programmed, generation, bootId);
   const slotOf = new Map(slots.map((slot) => [slotDevice(settings, slot), slot] as const));
-  const steps = diffMesh(desired, observed, { slotOf, nowMs, keepRoamedEndpoints: programmed });
+  // Once a `down` is complete, what has our names is somebody else's.
+  const gone = !up && state.programmed === undefined;
+  const steps = gone ? [] : diffMesh(desired, observed, { slotOf, nowMs, keepRoamedEndpoints: programmed });
   return { settings, node, up, generation, programmed, ownership, desired, observed, steps, mtu, linkKind };
 }
 
@@ -88,12 +90,13 @@ export function syncMesh(store: Store, kernel: Kernel, options: SyncOptions): Sy
 /** The store writes only where this says something new, so a sync with nothing to do writes nothing there either. */
 function noteProgrammed(store: Store, { settings, generation, mtu, up }: MeshPlan, bootId: string): void {
   const cookie = netnsCookie();
-  store.setProgrammed({
+  const programmed = {
     generation,
     bootId,
     ...(cookie === undefined ? {} : { netnsCookie: cookie }),
-    ...(up ? { mtu: { [settings.deviceA]: mtu.bytes, [settings.deviceB]: mtu.bytes } } : {}),
-  });
+    mtu: { [settings.deviceA]: mtu.bytes, [settings.deviceB]: mtu.bytes },
+  };
+  store.setProgrammed(up ? programmed : undefined);
 }
 
 function chooseLinkKind(settings: Settings, kernel: Kernel): "wireguard" | "tun" {

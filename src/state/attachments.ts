@@ -28,6 +28,12 @@ export function findAttachment(db: Connection, owner: Owner): Attachment | undef
   return row && fromRow(db, row);
 }
 
+/** True where an attachment of another owner has the address: canonical ones stand in the list as `ip` does. */
+export function isHeldByAnother(db: Connection, owner: Owner, ip: string): boolean {
+  const sql = `SELECT 1 FROM attachments WHERE instr(ips, ?) AND NOT (${byOwner}) LIMIT 1`;
+  return db.find(sql, JSON.stringify(ip), owner.network, owner.containerID, owner.ifname) !== undefined;
+}
+
 /** All attachments, or those of one network, by owner. */
 export function readAttachments(db: Connection, network?: string): Attachment[] {
   const rows =

@@ -7,6 +7,7 @@
 // log would grow for ever.
 import { Database, type SQLQueryBindings, type Statement } from "bun:sqlite";
 import { closeFd, openFile } from "../linux/file.ts";
+import { lockFolder } from "../linux/lock.ts";
 import { syscall } from "../linux/syscall.ts";
 import { corruptError, findStoreError } from "./error.ts";
 
@@ -84,8 +85,22 @@ export class Connection implements Disposable {
     this.#database.close();
   }
 
+  /**
+   * One process after the other, by a lock on the folder: a crowd that waits for
+   * SQLite's own sleeps up to 100 ms at a time, much longer than it is held.
+   */
   #outermost<T>(inside: () => T): T {
     this.#configureForWriting();
+    const folder = this.path.slice(0, this.path.lastIndexOf("/"));
+    const turn = this.#guard(() => lockFolder(folder, busyTimeoutMs));
+    try {
+      return this.#write(inside);
+    } finally {
+      closeFd(turn);
+    }
+  }
+
+  #write<T>(inside: () => T): T {
     this.#mustFlush = false;
     // IMMEDIATE: waits for the lock at the start. A read that turns into a write
     // later could not wait (SQLITE_BUSY_SNAPSHOT).

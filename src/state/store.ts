@@ -120,6 +120,11 @@ export class Store implements Disposable {
     return attachments.findAttachment(this.#db, owner);
   }
 
+  /** True where an attachment of another owner has the address too. */
+  isHeldByAnother(owner: Owner, ip: string): boolean {
+    return attachments.isHeldByAnother(this.#db, owner, ip);
+  }
+
   attachments(network?: string): Attachment[] {
     return attachments.readAttachments(this.#db, network);
   }

@@ -8,7 +8,6 @@ import { formatMac, macBytes } from "../net/mac.ts";
 import { DecodeError } from "./error.ts";
 import type { Writer } from "./writer.ts";
 
-export const AF_UNSPEC = 0;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 

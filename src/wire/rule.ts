@@ -27,6 +27,7 @@ export const ruleMessage = message("fib_rule_hdr", fibRuleHeader, {
   FRA_GOTO: [4, u32],
   FRA_PRIORITY: [6, u32],
   FRA_FWMARK: [10, u32],
+  FRA_SUPPRESS_PREFIXLEN: [14, u32],
   FRA_TABLE: [15, u32],
   FRA_FWMASK: [16, u32],
   FRA_OIFNAME: [17, text],

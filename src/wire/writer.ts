@@ -30,13 +30,13 @@ export class Writer {
 
   /** An unsigned number of 1, 2 or 4 bytes in host order. Throws RangeError where it does not fit. */
   unsigned(value: number, bytes: 1 | 2 | 4): void {
-    if (!(value >= 0 && value < 2 ** (8 * bytes)) || !Number.isInteger(value))
-      throw new RangeError(`${value} is not an unsigned number of ${bytes} bytes`);
+    const kept = bytes === 4 ? value >>> 0 : value & (bytes === 2 ? 0xffff : 0xff);
+    if (kept !== value) throw new RangeError(`${value} is not an unsigned number of ${bytes} bytes`);
     const at = this.#grow(bytes);
     for (let i = 0; i < bytes; i++) this.#bytes[at + i] = value >>> (8 * i);
   }
 
-  /** A 2-byte unsigned number in network order. */
+  /** A 2-byte unsigned number in network order. Throws RangeError where it does not fit. */
   unsigned16BigEndian(value: number): void {
     this.unsigned(value >>> 8, 1);
     this.unsigned(value & 0xff, 1);

@@ -151,8 +151,12 @@ describe("what a change costs", () => {
     } as const;
     const rule = base.rules[0] as NonNullable<(typeof base.rules)[0]>;
     const lines = commands({ ...base, routes: [...base.routes, stray], rules: [...base.rules, rule] });
+    const doubled = `priority ${rule.priority} fwmark 0x100000/0x100000 goto 100 protocol 118`;
+    // Which of two the kernel deletes is not for us to say: both go, ours is made anew.
     expect(lines).toEqual([
-      `ip rule delete priority ${rule.priority} fwmark 0x100000/0x100000 goto 100 protocol 118`,
+      `ip rule delete ${doubled}`,
+      `ip rule delete ${doubled}`,
+      `ip rule add ${doubled}`,
       "ip route delete 10.77.0.0/16 dev eth0 table 18099 proto 4 scope link",
     ]);
   });

@@ -2,6 +2,7 @@
 //   strace -e trace=sendmsg,recvmsg -e read=3 -e write=3 COMMAND
 // (iproute2 6.1, Linux 6.18). Each vector names its COMMAND; the netlink header is left out.
 import { describe, expect, test } from "bun:test";
+import type { Address, Route, Rule } from "../../src/net/objects.ts";
 import {
   fromAddress,
   fromNeighbour,
@@ -54,8 +55,15 @@ describe("links", () => {
   test("the other end of a veth pair", () => {
     expectBothWays(vethInfo, peerData, {
       VETH_INFO_PEER: {
-        ...{ ifi_family: 0, __ifi_pad: 0, ifi_type: 0, ifi_index: 0, ifi_flags: 0, ifi_change: 0 },
-        ...{ IFLA_MTU: 1380, IFLA_ADDRESS: "02:00:00:00:00:02", IFLA_IFNAME: "eth0" },
+        ifi_family: 0,
+        __ifi_pad: 0,
+        ifi_type: 0,
+        ifi_index: 0,
+        ifi_flags: 0,
+        ifi_change: 0,
+        IFLA_MTU: 1380,
+        IFLA_ADDRESS: "02:00:00:00:00:02",
+        IFLA_IFNAME: "eth0",
       },
     });
   });
@@ -89,22 +97,22 @@ describe("links", () => {
 });
 
 describe("addresses", () => {
-  const v4 = {
+  const v4: Address = {
     dev: "v0",
     ip: "10.0.0.1",
     length: 24,
     scope: "global",
     noPrefixRoute: true,
     noDad: false,
-  } as const;
-  const v6 = {
+  };
+  const v6: Address = {
     dev: "v0",
     ip: "fd00::1",
     length: 64,
     scope: "global",
     noPrefixRoute: false,
     noDad: true,
-  } as const;
+  };
 
   test("ip addr add 10.0.0.1/24 dev v0 noprefixroute", () => {
     const hex = "0218000003000000 080002000a000001 0800080000020000 080001000a000001";
@@ -148,10 +156,17 @@ describe("routes", () => {
       RTA_TABLE: 18099,
       RTA_METRICS: { RTAX_MTU: 1340, RTAX_ADVMSS: 1300 },
     });
-    const route = {
-      ...{ family: 4, table: 18099, type: "unicast", dst: "10.2.0.0/16", dev: "v0", scope: "link" },
-      ...{ protocol: 118, src: "10.0.0.1", metrics: { mtu: 1340, advmss: 1300 } },
-    } as const;
+    const route: Route = {
+      family: 4,
+      table: 18099,
+      type: "unicast",
+      dst: "10.2.0.0/16",
+      dev: "v0",
+      scope: "link",
+      protocol: 118,
+      src: "10.0.0.1",
+      metrics: { mtu: 1340, advmss: 1300 },
+    };
     expectSameMeaning(routeMessage, hex, fromRoute(route, 3));
     // ip route show table 18099
     const answer = `02100000fc76fd0100000000
@@ -170,10 +185,17 @@ describe("routes", () => {
       08000f00b3460000
       0800060032000000
       0800040003000000`;
-    const route = {
-      ...{ family: 6, table: 18099, type: "unicast", dst: "fd02::/48", dev: "v0", via: "fd00::2" },
-      ...{ scope: "global", protocol: 118, priority: 50 },
-    } as const;
+    const route: Route = {
+      family: 6,
+      table: 18099,
+      type: "unicast",
+      dst: "fd02::/48",
+      dev: "v0",
+      via: "fd00::2",
+      scope: "global",
+      protocol: 118,
+      priority: 50,
+    };
     expectBothWays(routeMessage, hex, { RTA_GATEWAY: "fd00::2", RTA_PRIORITY: 50 });
     expectSameMeaning(routeMessage, hex, fromRoute(route, 3));
     // ip -6 route show table 18099
@@ -190,9 +212,14 @@ describe("routes", () => {
 
   test("ip route add throw 10.3.0.0/16 table 18099 proto 118", () => {
     const hex = "021000000076000900000000 080001000a030000 08000f00b3460000";
-    const route = {
-      ...{ family: 4, table: 18099, type: "throw", dst: "10.3.0.0/16", scope: "global", protocol: 118 },
-    } as const;
+    const route: Route = {
+      family: 4,
+      table: 18099,
+      type: "throw",
+      dst: "10.3.0.0/16",
+      scope: "global",
+      protocol: 118,
+    };
     expectBothWays(routeMessage, hex, { rtm_type: 9, RTA_DST: "10.3.0.0" });
     expectSameMeaning(routeMessage, hex, fromRoute(route, undefined));
   });
@@ -207,9 +234,14 @@ describe("routes", () => {
       24000c000000000000000000000000000000000000000000000000000000000000000000
       0500140000000000`;
     expect(toRoute(decode(routeMessage, bytesOf(answer)), 6, "lo")).toEqual({
-      ...{ family: 6, table: 18099, type: "throw", dst: "fd03::/64", scope: "global" },
-      ...{ protocol: 118, priority: 1024 },
-    } as never);
+      family: 6,
+      table: 18099,
+      type: "throw",
+      dst: "fd03::/64",
+      scope: "global",
+      protocol: 118,
+      priority: 1024,
+    } satisfies Route);
   });
 
   test("ip route add 10.4.0.0/16 via inet6 fd00::2 dev v0", () => {
@@ -217,10 +249,16 @@ describe("routes", () => {
       080001000a040000
       160012000a00fd0000000000000000000000000000020000
       0800040003000000`;
-    const route = {
-      ...{ family: 4, table: 254, type: "unicast", dst: "10.4.0.0/16", dev: "v0", via: "fd00::2" },
-      ...{ scope: "global", protocol: 3 },
-    } as const;
+    const route: Route = {
+      family: 4,
+      table: 254,
+      type: "unicast",
+      dst: "10.4.0.0/16",
+      dev: "v0",
+      via: "fd00::2",
+      scope: "global",
+      protocol: 3,
+    };
     expectBothWays(routeMessage, hex, { RTA_VIA: "fd00::2" });
     const { RTA_TABLE, ...message } = fromRoute(route, 3);
     expect(RTA_TABLE).toBe(254);
@@ -242,9 +280,16 @@ describe("routes", () => {
     const hex = "02000000fe03000104000000 08000500a9fe0101 0800040003000000";
     expectBothWays(routeMessage, hex, { rtm_flags: 4, RTA_GATEWAY: "169.254.1.1" });
     expect(toRoute(decode(routeMessage, bytesOf(hex)), 4, "v0")).toEqual({
-      ...{ family: 4, table: 254, type: "unicast", dst: "0.0.0.0/0", dev: "v0", via: "169.254.1.1" },
-      ...{ scope: "global", protocol: 3, onlink: true },
-    } as never);
+      family: 4,
+      table: 254,
+      type: "unicast",
+      dst: "0.0.0.0/0",
+      dev: "v0",
+      via: "169.254.1.1",
+      scope: "global",
+      protocol: 3,
+      onlink: true,
+    } satisfies Route);
   });
 });
 
@@ -256,7 +301,7 @@ describe("rules", () => {
       08000f00b3460000
       0800060063000000
       0500150076000000`;
-    const rule = {
+    const rule: Rule = {
       ...{
         family: 4,
         priority: 99,
@@ -266,7 +311,7 @@ describe("rules", () => {
         fwmark: mark,
         protocol: 118,
       },
-    } as const;
+    };
     expectBothWays(ruleMessage, hex, { flags: 2, FRA_FWMARK: 0x100000, FRA_FWMASK: 0x100000 });
     expectSameMeaning(ruleMessage, hex, fromRule(rule));
     // ip rule show
@@ -287,9 +332,15 @@ describe("rules", () => {
       0800100000001000
       0800040064000000
       0500150076000000`;
-    const rule = {
-      ...{ family: 4, priority: 97, action: "goto", invert: false, target: 100, fwmark: mark, protocol: 118 },
-    } as const;
+    const rule: Rule = {
+      family: 4,
+      priority: 97,
+      action: "goto",
+      invert: false,
+      target: 100,
+      fwmark: mark,
+      protocol: 118,
+    };
     expectBothWays(ruleMessage, hex, { action: 2, FRA_GOTO: 100 });
     expectSameMeaning(ruleMessage, hex, fromRule(rule));
   });
@@ -301,7 +352,7 @@ describe("rules", () => {
       14000100fd020000000000000000000000000000
       08000f00b2460000
       0500150076000000`;
-    const rule = {
+    const rule: Rule = {
       ...{
         family: 6,
         priority: 98,
@@ -311,8 +362,8 @@ describe("rules", () => {
         iif: "lo",
         dst: "fd02::/48",
       },
-      ...{ protocol: 118 },
-    } as const;
+      protocol: 118,
+    };
     expectBothWays(ruleMessage, hex, { dst_len: 48, FRA_IIFNAME: "lo", FRA_DST: "fd02::" });
     expectSameMeaning(ruleMessage, hex, fromRule(rule));
     expect(toRule(decode(ruleMessage, bytesOf(hex)))).toEqual(rule);

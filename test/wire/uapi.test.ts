@@ -1,5 +1,5 @@
 // The userspace API's text, and how a change of a device is cut into messages.
-// The answer was captured from wireguard-go 0.0.20220316 with socat.
+// Made by hand from wireguard.com/xplatform; what wireguard-go really answers is in test/kernel.
 import { describe, expect, test } from "bun:test";
 import type { DeviceConfig, PeerConfig } from "../../src/net/device.ts";
 import { zeroKey } from "../../src/net/key.ts";

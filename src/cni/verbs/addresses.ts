@@ -30,6 +30,15 @@ export function releaseAddresses(request: Request): void {
   if (request.conf.ipam?.kind === "delegate") runDelegate("DEL", request);
 }
 
+/** The same after a failure, which is the one to report. */
+export function undoAddresses(request: Request): void {
+  try {
+    releaseAddresses(request);
+  } catch (error) {
+    request.warn(`while undoing: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
 function takeDelegated(host: Host, request: Request, hostDev: string): Addresses {
   const result = delegateAdd(request);
   const ips = result.ips.map(({ address }) => address.slice(0, address.indexOf("/")));
@@ -38,7 +47,7 @@ function takeDelegated(host: Host, request: Request, hostDev: string): Addresses
       throw new CniError("delegate", `The IPAM plugin gave no address for ${request.ifname}`);
     host.store.putAttachment(describe(request, hostDev, ips));
   } catch (error) {
-    releaseAddresses(request);
+    undoAddresses(request);
     throw error;
   }
   return { ips, routes: result.routes };

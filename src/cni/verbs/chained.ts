@@ -4,12 +4,15 @@
 
 import type { Route } from "../../net/objects.ts";
 import { hostPrefix } from "../../net/prefix.ts";
+import { NetlinkError } from "../../netlink/error.ts";
 import { replaceRouteMtu } from "../../netlink/mtu.ts";
 import { localRoute } from "../../plan/mesh.ts";
 import { type LoweredRoute, routesToLower, throwSteps } from "../../plan/pod.ts";
+import type { Step } from "../../plan/step.ts";
 import { applyAll } from "../../reconcile/apply.ts";
 import type { Kernel } from "../../reconcile/kernel.ts";
-import { type Host, ownerOf } from "../host.ts";
+import type { Attachment } from "../../state/model.ts";
+import { addressesOnlyOf, type Host, ownerOf } from "../host.ts";
 import type { Request } from "../request.ts";
 import { formatPrevResult, type PrevResult, podIps } from "../result.ts";
 import { enterPod, podMtu } from "./pod.ts";
@@ -26,20 +29,31 @@ export function addChained(host: Host, request: Request): string {
   const mtu = podMtu(host, request);
   const lowered = mtu === undefined ? [] : routesAboveMtu(kernel, request, mtu);
   const owner = ownerOf(request);
-  store.transaction(() => {
-    const before = store.findAttachment(owner);
-    store.putAttachment({
-      ...owner,
-      netns: request.netns,
-      role: "chained",
-      ips,
-      restore: mergeRestore(before?.restore, lowered),
-      createdAtMs: before?.createdAtMs ?? Date.now(),
-    });
+  const before = store.findAttachment(owner);
+  if (before !== undefined) forgetAddresses(host, { ...before, ips: without(before.ips, ips) });
+  store.putAttachment({
+    ...owner,
+    netns: request.netns,
+    role: "chained",
+    ips,
+    restore: mergeRestore(before?.restore, lowered),
+    createdAtMs: before?.createdAtMs ?? Date.now(),
   });
   applyAll(throwSteps(settings, ips), kernel);
   if (mtu !== undefined) for (const route of lowered) replaceRouteMtu(kernel.pod, route, mtu);
   return formatPrevResult(prevResult, request.conf.cniVersion);
+}
+
+/** A repeated ADD with other addresses: once the record has these, nobody would know of the old ones' routes. */
+function forgetAddresses({ store, kernel, settings }: Host, attachment: Attachment): void {
+  const steps = addressesOnlyOf(store, attachment).map((ip): Step => {
+    return { do: "deleteRoute", route: localRoute(settings, hostPrefix(ip)) };
+  });
+  applyAll(steps, kernel);
+}
+
+function without(ips: readonly string[], kept: readonly string[]): string[] {
+  return ips.filter((ip) => !kept.includes(ip));
 }
 
 /** CHECK: says in words what is missing; an empty list is good news. */
@@ -70,19 +84,23 @@ export function findMissingThrows(
   settings: Host["settings"],
   ips: readonly string[],
 ): string[] {
-  return ips.flatMap((ip) => {
-    const wanted = localRoute(settings, hostPrefix(ip));
-    const routes = kernel.host.routes({ family: wanted.family, table: wanted.table });
-    if (routes.some((route) => route.dst === wanted.dst && route.type === "throw")) return [];
-    return [
-      `the route "throw ${ip}" is missing from table ${wanted.table}: traffic to the pod from its own node could enter the tunnel`,
-    ];
-  });
+  const table = settings.podTable;
+  const faults: string[] = [];
+  for (const [family, ofFamily] of byFamily(ips, familyOf)) {
+    const present = new Set(kernel.host.routes({ family, table, type: "throw" }).map(({ dst }) => dst));
+    for (const ip of ofFamily)
+      if (!present.has(hostPrefix(ip)))
+        faults.push(
+          `the route "throw ${ip}" is missing from table ${table}: traffic to the pod from its own node could enter the tunnel`,
+        );
+  }
+  return faults;
 }
 
 function routesAboveMtu(kernel: Kernel, request: Request, mtu: number): Route[] {
   const pod = enterPod(kernel, request);
-  const routes = ([4, 6] as const).flatMap((family) => pod.routes({ family, table: 254 }));
+  const dev = request.ifname;
+  const routes = ([4, 6] as const).flatMap((family) => pod.routes({ family, table: 254, dev }));
   return routesToLower(routes, request.ifname, mtu);
 }
 
@@ -101,15 +119,28 @@ function mergeRestore(before: unknown, lowered: readonly Route[]): LoweredRoute[
   return [...kept, ...added];
 }
 
-/** Puts the MTUs back that ADD found; a pod or route that is gone needs nothing. */
-export function restoreRoutes(kernel: Kernel, netns: string, ifname: string, restore: unknown): void {
+/**
+ * Puts the MTUs back that ADD found; a route that is gone needs nothing, one
+ * that the kernel refuses is told to `warn`. Throws SysError without a namespace.
+ */
+export function restoreRoutes(
+  kernel: Kernel,
+  netns: string,
+  ifname: string,
+  restore: unknown,
+  warn: Request["warn"],
+): void {
   if (!Array.isArray(restore) || restore.length === 0) return;
   const pod = kernel.enterPod(netns);
   for (const { family, dst, priority, mtuBefore } of restore as LoweredRoute[]) {
-    const routes = pod.routes({ family, table: 254 });
-    const route = routes.find(
-      (r) => r.dst === dst && r.dev === ifname && (r.priority ?? 0) === (priority ?? 0),
-    );
-    if (route !== undefined) replaceRouteMtu(pod, route, mtuBefore ?? undefined);
+    const routes = pod.routes({ family, table: 254, dev: ifname });
+    const route = routes.find((r) => r.dst === dst && (r.priority ?? 0) === (priority ?? 0));
+    if (route === undefined) continue;
+    try {
+      replaceRouteMtu(pod, route, mtuBefore ?? undefined);
+    } catch (error) {
+      if (!(error instanceof NetlinkError)) throw error;
+      warn(error.message);
+    }
   }
 }

@@ -12,11 +12,13 @@ import type { Request } from "../request.ts";
 import { podIps } from "../result.ts";
 import { releaseAddresses } from "./addresses.ts";
 import { removePod } from "./remove.ts";
-import { podDigest } from "./standalone.ts";
 
 export function del(host: Host, request: Request): void {
   const attachment = host.store.findAttachment(ownerOf(request));
-  const failures = attachment === undefined ? removeUnknown(host, request) : removePod(host, attachment);
+  const failures =
+    attachment === undefined
+      ? removeUnknown(host, request)
+      : removePod(host, attachment, (message) => request.warn(message));
   // A chained plugin that fails here keeps the main plugin from releasing the pod's address.
   for (const { error } of failures) {
     if (attachment?.role === "standalone") throw error;
@@ -28,8 +30,7 @@ export function del(host: Host, request: Request): void {
 /** No record: never ours, or the store was lost. What ADD would have made can still be named. */
 function removeUnknown(host: Host, request: Request) {
   const steps: Step[] = [];
-  if (request.conf.role === "standalone")
-    steps.push({ do: "deleteLink", dev: podNames(podDigest(request)).hostDev });
+  if (request.conf.role === "standalone") steps.push({ do: "deleteLink", dev: podNames(request).hostDev });
   const { prevResult } = request.conf;
   const ips = prevResult === undefined ? [] : podIps(prevResult, request.ifname);
   for (const ip of addressesOnlyOf(host.store, { ...ownerOf(request), ips }))

@@ -10,11 +10,12 @@ import { removePod } from "./remove.ts";
 /** Removes all it can; what failed is one error at the end. */
 export function gc(host: Host, request: Request): void {
   const { validAttachments, name, ipam } = request.conf;
+  const warn = (message: string) => request.warn(message);
   const complaints: string[] = [];
   if (validAttachments !== undefined) {
     const valid = new Set(validAttachments.map(({ containerID, ifname }) => `${containerID} ${ifname}`));
     const stale = host.store.attachments(name).filter((a) => !valid.has(`${a.containerID} ${a.ifname}`));
-    for (const attachment of stale) complaints.push(...attempt(() => removePod(host, attachment)));
+    for (const attachment of stale) complaints.push(...attempt(() => removePod(host, attachment, warn)));
   }
   if (ipam?.kind === "delegate") complaints.push(...attempt(() => forward(request)));
   if (complaints.length > 0)

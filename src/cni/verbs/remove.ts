@@ -8,27 +8,36 @@ import type { Step } from "../../plan/step.ts";
 import { applySteps, type Failure } from "../../reconcile/apply.ts";
 import type { Attachment } from "../../state/model.ts";
 import { addressesOnlyOf, type Host } from "../host.ts";
+import type { Request } from "../request.ts";
 import { restoreRoutes } from "./chained.ts";
 
-/** Takes away all that was made for the attachment; what could not be is returned, and its record stays. */
-export function removePod(host: Host, attachment: Attachment): Failure[] {
+/**
+ * Takes away all that was made for the attachment; what could not be is
+ * returned, and its record stays. `warn` hears what the pod keeps: it is about
+ * to end, so that holds nothing up.
+ */
+export function removePod(host: Host, attachment: Attachment, warn: Request["warn"]): Failure[] {
   const { store, kernel, settings } = host;
   const steps: Step[] = [];
   if (attachment.hostDev !== undefined) steps.push({ do: "deleteLink", dev: attachment.hostDev });
   for (const ip of addressesOnlyOf(store, attachment))
     steps.push({ do: "deleteRoute", route: localRoute(settings, hostPrefix(ip)) });
   const failures = applySteps(steps, kernel);
-  if (attachment.role === "chained") restoreIfThere(host, attachment);
+  if (attachment.role === "chained") restoreIfThere(host, attachment, warn);
   if (failures.length === 0) store.removeAttachment(attachment);
   return failures;
 }
 
-/** Best effort: the pod is about to end, and its namespace is often gone already. */
-function restoreIfThere({ kernel }: Host, { netns, ifname, restore }: Attachment): void {
+/** Best effort: the pod's namespace is often gone already. */
+function restoreIfThere(
+  { kernel }: Host,
+  { netns, ifname, restore }: Attachment,
+  warn: Request["warn"],
+): void {
   try {
-    restoreRoutes(kernel, netns, ifname, restore);
+    restoreRoutes(kernel, netns, ifname, restore, warn);
   } catch (error) {
-    if (!isAbsent(error) && !isGone(error)) throw error;
+    if (!isAbsent(error) && !isGone(error)) warn(error instanceof Error ? error.message : String(error));
   }
 }
 

@@ -8,10 +8,12 @@ import { familyOf } from "../../net/ip.ts";
 import type { Neighbour } from "../../net/objects.ts";
 import { hostPrefix } from "../../net/prefix.ts";
 import type { Rtnl } from "../../netlink/rtnl.ts";
+import { ipv6MinimumMtu } from "../../plan/mesh.ts";
 import {
   hostNeighbours,
   hostRoutes,
   hostSideSteps,
+  type PodNames,
   podGateway,
   podNames,
   podNeighbours,
@@ -27,16 +29,17 @@ import { CniError } from "../error.ts";
 import { type Host, ownerOf } from "../host.ts";
 import type { Request } from "../request.ts";
 import { formatResult, podIps, type Result } from "../result.ts";
-import { type Addresses, releaseAddresses, takeAddresses } from "./addresses.ts";
+import { type Addresses, takeAddresses, undoAddresses } from "./addresses.ts";
 import { findMissingThrows } from "./chained.ts";
 import { enableForwarding } from "./forwarding.ts";
+import { enableIpv6 } from "./ipv6.ts";
 import { enterPod, podMtu } from "./pod.ts";
 import { removePod } from "./remove.ts";
 
 /** ADD: returns the result's JSON. */
 export function addStandalone(host: Host, request: Request): string {
-  enterPod(host.kernel, request);
-  const names = podNames(podDigest(request));
+  const names = podNames(request);
+  refuseExisting(host, request, names.hostDev);
   const addresses = takeAddresses(host, request, names.hostDev);
   try {
     const pod = describePod(host, request, names, addresses);
@@ -48,18 +51,19 @@ export function addStandalone(host: Host, request: Request): string {
   }
 }
 
-/** What a DEL without any record would have to look for: names follow from the container alone. */
-export function podDigest({ containerID, ifname }: Request): Uint8Array {
-  return new Bun.CryptoHasher("sha256").update(`${containerID} ${ifname}`).digest();
+/**
+ * Before anything is taken: undoing a second ADD of the same container would
+ * take away what the first one made and uses.
+ */
+function refuseExisting({ kernel }: Host, request: Request, hostDev: string): void {
+  if (enterPod(kernel, request).findLink(request.ifname) !== undefined)
+    throw alreadyThere(request, request.ifname);
+  if (kernel.host.findLink(hostDev) !== undefined) throw alreadyThere(request, hostDev);
 }
 
-function describePod(
-  host: Host,
-  request: Request,
-  names: ReturnType<typeof podNames>,
-  addresses: Addresses,
-): StandalonePod {
+function describePod(host: Host, request: Request, names: PodNames, addresses: Addresses): StandalonePod {
   const mtu = podMtu(host, request);
+  refuseSmallMtu(mtu, addresses.ips);
   return {
     ifname: request.ifname,
     hostDev: names.hostDev,
@@ -71,23 +75,43 @@ function describePod(
   };
 }
 
+/** The kernel has no IPv6 on such an interface, and says so in words about address families. */
+function refuseSmallMtu(mtu: number | undefined, ips: readonly string[]): void {
+  const ip6 = ips.find((ip) => familyOf(ip) === 6);
+  if (mtu === undefined || mtu >= ipv6MinimumMtu || ip6 === undefined) return;
+  throw new CniError(
+    "invalidConfig",
+    `mtu: ${mtu} is too small for ${ip6}: IPv6 needs at least ${ipv6MinimumMtu}`,
+  );
+}
+
 function makePod({ kernel, settings, store }: Host, request: Request, pod: StandalonePod): void {
+  makeLink(kernel, request, pod);
+  enableIpv6(request.netns, pod.ifname, pod.ips);
+  enableForwarding(kernel, store, pod.ips.map(familyOf));
+  applyAll([...podSideSteps(pod), ...hostSideSteps(pod), ...throwSteps(settings, pod.ips)], kernel);
+  // The node's end came up before the pod's; until the kernel's link watch has run, it drops what it should
+  // send. Asking for a link runs it (rtnl_getlink, linkwatch_sync_dev; from Linux 6.7 on).
+  kernel.host.findLink(pod.hostDev);
+}
+
+function makeLink(kernel: Host["kernel"], request: Request, pod: StandalonePod): void {
   const netnsFd = openNetns(request.netns);
   try {
-    try {
-      applyAll([vethStep(pod, netnsFd)], kernel);
-    } catch (error) {
-      throw (error as { code?: string }).code === "EEXIST" ? alreadyThere(request, error) : error;
-    }
+    applyAll([vethStep(pod, netnsFd)], kernel);
+  } catch (error) {
+    const { code } = error as { readonly code?: string };
+    if (code === "EEXIST") throw alreadyThere(request, request.ifname, error);
+    // The link is there: all that failed is telling it to make itself no IPv6 address, because it has no
+    // IPv6 at all (an MTU below 1280, or a kernel started without).
+    if (code !== "EAFNOSUPPORT") throw error;
   } finally {
     closeFd(netnsFd);
   }
-  enableForwarding(kernel, store, pod.ips.map(familyOf));
-  applyAll([...podSideSteps(pod), ...hostSideSteps(pod), ...throwSteps(settings, pod.ips)], kernel);
 }
 
-function alreadyThere({ ifname, containerID }: Request, cause: unknown): CniError {
-  const msg = `Cannot make ${ifname} for container ${containerID}: an interface of that name is there already. Call DEL first.`;
+function alreadyThere({ ifname, containerID }: Request, dev: string, cause?: unknown): CniError {
+  const msg = `Cannot make ${ifname} for container ${containerID}: an interface ${dev} is there already. Call DEL first.`;
   return new CniError("exists", msg, { cause });
 }
 
@@ -96,9 +120,9 @@ function undo(host: Host, request: Request, hostDev: string): void {
   const failures =
     attachment === undefined
       ? applySteps([{ do: "deleteLink", dev: hostDev }], host.kernel)
-      : removePod(host, attachment);
+      : removePod(host, attachment, (message) => request.warn(message));
   for (const { error } of failures) request.warn(`while undoing: ${error.message}`);
-  releaseAddresses(request);
+  undoAddresses(request);
 }
 
 function podResult({ ifname, netns, conf }: Request, pod: StandalonePod): Result {
@@ -128,7 +152,7 @@ export function findStandaloneFaults(host: Host, request: Request): string[] {
     attachment === undefined
       ? ["the store has no record of this container; ADD was never run or its state was lost"]
       : [];
-  const { hostDev, hostMac, podMac } = podNames(podDigest(request));
+  const { hostDev, hostMac, podMac } = podNames(request);
   const described = { ifname: request.ifname, hostDev, hostMac, podMac, ips, routes: [] };
   const pod = enterPod(kernel, request);
   const podLink = pod.findLink(request.ifname);

@@ -1,0 +1,19 @@
+// Some runtimes hand over a namespace with IPv6 switched off (Docker's do), and
+// the kernel then refuses every IPv6 address. As the reference plugins do, a
+// main plugin that gives one switches it on, for loopback and its interface.
+
+import { writeFile } from "../../linux/file.ts";
+import { withNetns } from "../../linux/netns.ts";
+import { familyOf } from "../../net/ip.ts";
+import { readSysctl } from "../../reconcile/apply.ts";
+
+/** Only where an address needs it; the interface has to be there. Throws SysError. */
+export function enableIpv6(netns: string, ifname: string, ips: readonly string[]): void {
+  if (!ips.some((ip) => familyOf(ip) === 6)) return;
+  withNetns(netns, () => {
+    for (const dev of ["lo", ifname]) {
+      const path = `net/ipv6/conf/${dev}/disable_ipv6`;
+      if (readSysctl(path) === "1") writeFile(`/proc/sys/${path}`, "0");
+    }
+  });
+}

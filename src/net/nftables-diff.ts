@@ -1,0 +1,91 @@
+// What to change in an observed table so that it becomes the wanted one: rules
+// of the chains that differ, and the elements that are too many or too few.
+// Elements that stay are not touched, so that they go on counting. Pure.
+import type { NftChain, NftCommand, NftRule, NftSet, NftTable } from "./nftables.ts";
+import { formatNftRule } from "./nftables-text.ts";
+
+/**
+ * The commands, for one transaction; none where the two say the same. Where sets
+ * or chains are declared otherwise than wanted, or others have been put beside
+ * them, the table is made anew, in the same transaction.
+ */
+export function diffNftTables(wanted: NftTable, observed: NftTable | undefined): NftCommand[] {
+  const { name } = wanted;
+  const add: NftCommand = { table: name, do: "addTable" };
+  const nothing: NftTable = { name, sets: [], chains: [], foreign: [] };
+  if (observed === undefined) return [add, ...changes(wanted, nothing)];
+  if (isForeign(wanted, observed))
+    return [{ table: name, do: "deleteTable" }, add, ...changes(wanted, nothing)];
+  return changes(wanted, observed);
+}
+
+/** True where something is in the table that cannot become part of what is wanted. */
+function isForeign(wanted: NftTable, observed: NftTable): boolean {
+  const sets = byName(wanted.sets);
+  const chains = byName(wanted.chains);
+  return (
+    observed.foreign.length > 0 ||
+    observed.sets.some((set) => !isSameSet(set, sets.get(set.name))) ||
+    observed.chains.some((chain) => !isSameChain(chain, chains.get(chain.name)))
+  );
+}
+
+/**
+ * In an order that the kernel takes: rules let go of what they refer to before,
+ * and refer to it after; elements leave before others come in their place.
+ */
+function changes(wanted: NftTable, observed: NftTable): NftCommand[] {
+  const table = wanted.name;
+  const sets = byName(observed.sets);
+  const chains = byName(observed.chains);
+  const different = wanted.chains.filter(({ name, rules }) => !isSameRules(rules, chains.get(name)?.rules));
+  const commands: NftCommand[] = [];
+  for (const { name } of different)
+    if ((chains.get(name)?.rules.length ?? 0) > 0) commands.push({ table, do: "flushChain", chain: name });
+  for (const { name, family, interval, counter } of wanted.sets)
+    if (!sets.has(name)) commands.push({ table, do: "addSet", set: { name, family, interval, counter } });
+  for (const set of wanted.sets) commands.push(...elementChanges(table, set, sets.get(set.name)?.elements));
+  for (const { name, base } of wanted.chains)
+    if (!chains.has(name))
+      commands.push({ table, do: "addChain", chain: base === undefined ? { name } : { name, base } });
+  for (const { name, rules } of different)
+    for (const rule of rules) commands.push({ table, do: "addRule", chain: name, rule });
+  return commands;
+}
+
+function elementChanges(
+  table: string,
+  { elements: wanted, ...set }: NftSet,
+  observed: ReadonlySet<string> = new Set(),
+): NftCommand[] {
+  const missing: string[] = [];
+  for (const element of wanted) if (!observed.has(element)) missing.push(element);
+  const surplus: string[] = [];
+  // Where as many are there as stay, there is none too many, and no need to look.
+  if (observed.size > wanted.size - missing.length)
+    for (const element of observed) if (!wanted.has(element)) surplus.push(element);
+  const commands: NftCommand[] = [];
+  if (surplus.length > 0) commands.push({ table, do: "deleteElements", set, elements: surplus });
+  if (missing.length > 0) commands.push({ table, do: "addElements", set, elements: missing });
+  return commands;
+}
+
+function isSameSet(a: NftSet, b: NftSet | undefined): boolean {
+  return b !== undefined && a.family === b.family && a.interval === b.interval && a.counter === b.counter;
+}
+
+function isSameChain({ base: a }: NftChain, chain: NftChain | undefined): boolean {
+  if (chain === undefined) return false;
+  const b = chain.base;
+  return a?.hook === b?.hook && a?.priority === b?.priority && a?.policy === b?.policy;
+}
+
+function isSameRules(a: readonly NftRule[], b: readonly NftRule[] = []): boolean {
+  return (
+    a.length === b.length && a.every((rule, i) => formatNftRule(rule) === formatNftRule(b[i] as NftRule))
+  );
+}
+
+function byName<T extends { readonly name: string }>(items: readonly T[]): Map<string, T> {
+  return new Map(items.map((item) => [item.name, item]));
+}

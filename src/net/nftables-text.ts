@@ -1,0 +1,123 @@
+// nftables values as nft(8) reads and lists them: a whole table for `nft -f`, a
+// command a line, a rule. The text of a rule also serves to compare two rules:
+// different rules have different texts.
+import { familyBits } from "./ip.ts";
+import type {
+  NftBase,
+  NftChain,
+  NftCommand,
+  NftRule,
+  NftSetDeclaration,
+  NftStatement,
+  NftTable,
+} from "./nftables.ts";
+import type { Mark } from "./objects.ts";
+
+const priorities: Readonly<Record<number, string>> = { [-300]: "raw", [-150]: "mangle", 0: "filter" };
+
+/** The table as a file for `nft -f`, and as `nft list` shows it but for blank lines and line breaks. */
+export function formatNftTable(table: NftTable): string {
+  const lines = [`table inet ${table.name} {`];
+  for (const set of table.sets) {
+    lines.push(`\tset ${set.name} {`, ...setLines(set).map((line) => `\t\t${line}`));
+    if (set.elements.size > 0) {
+      const elements = [...set.elements].map((element) => formatElement(set, element));
+      lines.push(`\t\telements = { ${elements.join(",\n\t\t\t     ")} }`);
+    }
+    lines.push("\t}");
+  }
+  for (const chain of table.chains) lines.push(...chainLines(chain).map((line) => `\t${line}`));
+  return `${lines.join("\n")}\n}\n`;
+}
+
+/** The command as a line of a file for `nft -f`. */
+export function formatNftCommand(command: NftCommand): string {
+  switch (command.do) {
+    case "addTable":
+    case "deleteTable":
+      return `${verb(command)} table inet ${command.table}`;
+    case "addSet":
+      return `add set inet ${command.table} ${command.set.name} { ${setLines(command.set).join("; ")}; }`;
+    case "addElements":
+    case "deleteElements": {
+      const elements = command.elements.map((element) => formatElement(command.set, element));
+      return `${verb(command)} element inet ${command.table} ${command.set.name} { ${elements.join(", ")} }`;
+    }
+    case "addChain": {
+      const { name, base } = command.chain;
+      return `add chain inet ${command.table} ${name}${base === undefined ? "" : ` { ${formatBase(base)} }`}`;
+    }
+    case "flushChain":
+      return `flush chain inet ${command.table} ${command.chain}`;
+    case "addRule":
+      return `add rule inet ${command.table} ${command.chain} ${formatNftRule(command.rule)}`;
+  }
+}
+
+export function formatNftRule(rule: NftRule): string {
+  return rule.map(formatStatement).join(" ");
+}
+
+function verb({ do: what }: NftCommand): string {
+  return what.startsWith("add") ? "add" : "delete";
+}
+
+function setLines(set: NftSetDeclaration): string[] {
+  const lines = [`type ipv${set.family}_addr`];
+  if (set.interval) lines.push("flags interval");
+  if (set.counter) lines.push("counter");
+  return lines;
+}
+
+function chainLines({ name, base, rules }: NftChain): string[] {
+  const lines = base === undefined ? [] : [formatBase(base)];
+  lines.push(...rules.map(formatNftRule));
+  return [`chain ${name} {`, ...lines.map((line) => `\t${line}`), "}"];
+}
+
+function formatBase({ hook, priority, policy }: NftBase): string {
+  return `type filter hook ${hook} priority ${priorities[priority] ?? priority}; policy ${policy};`;
+}
+
+/** nft leaves out the length of a prefix that is one address. */
+function formatElement({ family }: NftSetDeclaration, element: string): string {
+  const whole = `/${familyBits(family)}`;
+  return element.endsWith(whole) ? element.slice(0, -whole.length) : element;
+}
+
+function formatStatement(statement: NftStatement): string {
+  switch (statement.kind) {
+    case "loopback":
+      return `${statement.direction} "lo"`;
+    case "interface":
+      return `${statement.direction}name "${statement.name}"`;
+    case "inSet":
+      return `${statement.family === 4 ? "ip" : "ip6"} ${statement.field} @${statement.set}`;
+    case "notLocal":
+      return "fib daddr type != local";
+    case "hasMark":
+      return `meta mark & ${hex(statement.mark.mask)} == ${hex(statement.mark.mark)}`;
+    case "setMark":
+      return `meta mark set meta mark ${formatSetMark(statement.mark)}`;
+    case "tcpSyn":
+      return "tcp flags syn";
+    case "clampMss":
+      return "tcp option maxseg size set rt mtu";
+    case "verdict":
+      return statement.verdict;
+    case "goto":
+      return `goto ${statement.chain}`;
+    case "unknown":
+      return `(${statement.expression})`;
+  }
+}
+
+/** Bits to be set stand only in the second operand, as nft lists them. */
+function formatSetMark({ mark, mask }: Mark): string {
+  const kept = (~mask | mark) >>> 0;
+  return kept === 0xffffffff ? `| ${hex(mark)}` : `& ${hex(kept)} | ${hex(mark)}`;
+}
+
+function hex(mark: number): string {
+  return `0x${mark.toString(16).padStart(8, "0")}`;
+}

@@ -1,0 +1,97 @@
+// One nftables table of the inet family as a value: what is wanted, what is
+// observed, and the commands that lead from one to the other. Rules are made of
+// the few statements that we use, each as nft(8) writes it; whatever else the
+// kernel holds is kept by name only, so that it is noticed. No behaviour here.
+import type { Family } from "./ip.ts";
+import type { Mark } from "./objects.ts";
+
+export interface NftTable {
+  readonly name: string;
+  readonly sets: readonly NftSet[];
+  readonly chains: readonly NftChain[];
+  /** What is there and cannot be said in these types, in words: "map m", "flags dormant". */
+  readonly foreign: readonly string[];
+}
+
+export interface NftSetDeclaration {
+  readonly name: string;
+  /** Of the addresses in it. */
+  readonly family: Family;
+  /** Holds prefixes that do not overlap; else single addresses. */
+  readonly interval: boolean;
+  /** Each element counts the packets that it matches. */
+  readonly counter: boolean;
+}
+
+export interface NftSet extends NftSetDeclaration {
+  /**
+   * Canonical prefixes ("10.2.0.0/24", "10.9.0.7/32"), or addresses where the set
+   * has no intervals. Observed may also be a range that is no prefix
+   * ("10.2.0.1-10.2.0.9") and "*", which matches everything.
+   */
+  readonly elements: ReadonlySet<string>;
+}
+
+export type NftHook = "prerouting" | "input" | "forward" | "output" | "postrouting";
+
+/** Where packets enter a chain from; every such chain is of type filter. */
+export interface NftBase {
+  readonly hook: NftHook;
+  readonly priority: number;
+  readonly policy: "accept" | "drop";
+}
+
+export interface NftChainDeclaration {
+  readonly name: string;
+  /** Absent for a chain that is only jumped to. */
+  readonly base?: NftBase;
+}
+
+export interface NftChain extends NftChainDeclaration {
+  readonly rules: readonly NftRule[];
+}
+
+export type NftRule = readonly NftStatement[];
+
+export type NftStatement =
+  /** The loopback interface, whose index is 1 in every namespace. */
+  | { readonly kind: "loopback"; readonly direction: "iif" | "oif" }
+  | { readonly kind: "interface"; readonly direction: "iif" | "oif"; readonly name: string }
+  | {
+      readonly kind: "inSet";
+      readonly family: Family;
+      readonly field: "saddr" | "daddr";
+      readonly set: string;
+    }
+  /** The destination is none of this node's own addresses. */
+  | { readonly kind: "notLocal" }
+  | { readonly kind: "hasMark"; readonly mark: Mark }
+  /** Sets the bits of the mask, and leaves the others as they are. */
+  | { readonly kind: "setMark"; readonly mark: Mark }
+  | { readonly kind: "tcpSyn" }
+  /** Lowers the maximum segment size to what fits the route, in both directions; never raises it. */
+  | { readonly kind: "clampMss" }
+  | { readonly kind: "verdict"; readonly verdict: "accept" | "drop" }
+  | { readonly kind: "goto"; readonly chain: string }
+  /** An expression of the kernel's that is none of the above; only ever observed. */
+  | { readonly kind: "unknown"; readonly expression: string };
+
+export type NftCommand = { readonly table: string } & (
+  | { readonly do: "addTable" | "deleteTable" }
+  | { readonly do: "addSet"; readonly set: NftSetDeclaration }
+  | {
+      readonly do: "addElements" | "deleteElements";
+      readonly set: NftSetDeclaration;
+      readonly elements: readonly string[];
+    }
+  | { readonly do: "addChain"; readonly chain: NftChainDeclaration }
+  /** Removes the rules of a chain. */
+  | { readonly do: "flushChain"; readonly chain: string }
+  | { readonly do: "addRule"; readonly chain: string; readonly rule: NftRule }
+);
+
+/** What an element has counted since it was made. */
+export interface NftCounter {
+  readonly packets: number;
+  readonly bytes: number;
+}

@@ -1,0 +1,30 @@
+// Whether this machine can run the tests of the built plugin against a real
+// kernel. A skip says why; with REQUIRE_KERNEL=1 it is a failure.
+
+import { describe, setDefaultTimeout } from "bun:test";
+import { existsSync } from "node:fs";
+import { binary } from "../../lab/paths.ts";
+
+const common = ["unshare", "nsenter", "ip", "ping", "/usr/lib/cni/ptp", "/usr/lib/cni/host-local", binary];
+
+/** For a test or hook on a busy machine; Bun's own five seconds are too short for that. */
+const testTimeoutMs = 60_000;
+
+/** describe(), skipped where the kernel tests cannot run; `needs` are further programs. */
+export function describeKernel(title: string, body: () => void, needs: readonly string[] = []): void {
+  const missing = whatIsMissing([...common, ...needs]);
+  if (missing === undefined) {
+    setDefaultTimeout(testTimeoutMs);
+    describe(title, body);
+    return;
+  }
+  if (process.env["REQUIRE_KERNEL"] === "1") throw new Error(`"${title}" cannot run: ${missing}`);
+  console.log(`skipped: ${title}: ${missing}`);
+  describe.skip(`${title} (${missing})`, body);
+}
+
+function whatIsMissing(tools: readonly string[]): string | undefined {
+  if (process.getuid?.() !== 0) return "not root";
+  const absent = tools.filter((tool) => !existsSync(tool) && !Bun.which(tool));
+  return absent.length > 0 ? `${absent.join(", ")} missing` : undefined;
+}
