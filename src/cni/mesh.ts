@@ -9,5 +9,5 @@ import type { Host } from "./host.ts";
 export function isMeshBehind({ store, settings, kernel, bootId }: Host): boolean {
   if (!(store.identity()?.up ?? false)) return false;
   if (!isProgrammed(store.programmed(), store.generation, bootId)) return true;
-  return slots.some((slot) => kernel.host.findLink(slotDevice(settings, slot)) === undefined);
+  return !slots.every((slot) => kernel.host.hasLink(slotDevice(settings, slot)));
 }

@@ -6,6 +6,9 @@ import { type Family, familyBits, familyOf, parseIp } from "../net/ip.ts";
 import { parseInterfaceAddress, parsePrefix } from "../net/prefix.ts";
 import { compareIps, hostAddresses } from "./order.ts";
 
+/** All pairs of ranges are compared at every ADD. */
+const maxRanges = 256;
+
 /** Addresses `first` to `last` of a subnet, without its gateway. */
 export interface Range {
   readonly family: Family;
@@ -24,6 +27,8 @@ export type RangeSet = readonly Range[];
 export function parseRangeSets(value: unknown, path: string): RangeSet[] {
   if (value === undefined || value === null) return [];
   const sets = getList(value, path).map((set, i) => parseRangeSet(set, `${path}[${i}]`));
+  const count = sets.reduce((sum, set) => sum + set.length, 0);
+  if (count > maxRanges) throw new ParseError(`${path} has ${count} ranges, at most ${maxRanges} are taken`);
   refuseOverlap(sets.flatMap((set, i) => set.map((range, j) => ({ range, path: `${path}[${i}][${j}]` }))));
   return sets;
 }
@@ -111,7 +116,7 @@ interface NamedRange {
   readonly path: string;
 }
 
-/** All pairs are compared: there are few ranges. */
+/** All pairs are compared: there are few ranges (maxRanges). */
 function refuseOverlap(ranges: readonly NamedRange[]): void {
   for (const later of ranges)
     for (const earlier of ranges) {

@@ -13,6 +13,10 @@ const O_TRUNC = 0o1000;
 const O_CLOEXEC = 0o2000000;
 const STATX_BASIC_STATS = 0x7ff;
 
+/** Rights that access(2) asks for. */
+export const X_OK = 1;
+export const W_OK = 2;
+
 const chunkBytes = 16_384;
 /** No file that we read is larger; a larger one is not what we think it is. */
 const maxFileBytes = 64 * 1024 * 1024;
@@ -151,8 +155,13 @@ export function exists(path: string): boolean {
 
 /** True for a file that this process may execute. */
 export function isExecutable(path: string): boolean {
-  const X_OK = 1;
-  return rawSyscall("faccessat", AT_FDCWD, cString(path), X_OK) === 0 && findStatus(path)?.kind === "file";
+  return findAccessError(path, X_OK) === undefined && findStatus(path)?.kind === "file";
+}
+
+/** Why this process may not execute (X_OK) or write (W_OK) what is at `path`; undefined where it may. */
+export function findAccessError(path: string, right: typeof X_OK | typeof W_OK): SysError | undefined {
+  const result = rawSyscall("faccessat", AT_FDCWD, cString(path), right);
+  return result < 0 ? new SysError("faccessat", -result, path) : undefined;
 }
 
 /** True for the error of a path that leads nowhere. */

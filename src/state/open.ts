@@ -37,12 +37,16 @@ function diagnose(stateDir: string, error: StoreError | undefined): StoreError |
   }
 }
 
-/** The file's connection, or undefined where there is no file. */
+/**
+ * The file's connection, or undefined where there was none. SQLite says only
+ * "unable to open" of a file that is missing, and by now another process may
+ * have made it: whoever has the lock knows.
+ */
 function openExisting(path: string): Connection | undefined {
   try {
     return new Connection(path);
   } catch (error) {
-    if (error instanceof StoreError && error.kind === "io" && !exists(path)) return undefined;
+    if (error instanceof StoreError && error.kind === "io") return undefined;
     throw error;
   }
 }

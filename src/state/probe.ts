@@ -4,8 +4,8 @@
 //
 //   offset 0   "SQLite format 3\0"         (SQLite's "Database File Format", 1.3)
 //   offset 60  user_version, u32, big endian
-import { closeFd, isAbsent, openFile } from "../linux/file.ts";
-import { syscall } from "../linux/syscall.ts";
+import { closeFd, findAccessError, isAbsent, openFile, W_OK } from "../linux/file.ts";
+import { type SysError, syscall } from "../linux/syscall.ts";
 import { corruptError, findStoreError, newerVersionError, type StoreError } from "./error.ts";
 import { migrations } from "./schema.ts";
 
@@ -20,12 +20,20 @@ export function findStateFault(stateDir: string): StoreError | undefined {
   try {
     return findHeaderFault(path, readHeader(path));
   } catch (error) {
-    // No state yet: the first ADD makes it.
-    if (isAbsent(error)) return undefined;
-    const fault = findStoreError(path, error);
+    // No state yet: the first ADD makes it, where it may.
+    const reason = isAbsent(error) ? findReasonNotToWrite(stateDir) : error;
+    if (reason === undefined) return undefined;
+    const fault = findStoreError(path, reason);
     if (fault === undefined) throw error;
     return fault;
   }
+}
+
+/** Why nothing can be made in the folder, or in the nearest one above it that is there. */
+function findReasonNotToWrite(folder: string): SysError | undefined {
+  const refused = findAccessError(folder, W_OK);
+  if (refused?.code !== "ENOENT" || folder === "/") return refused;
+  return findReasonNotToWrite(folder.slice(0, folder.lastIndexOf("/")) || "/");
 }
 
 /** This process has no other descriptor of the file, so closing one drops no lock (fcntl(2)). */

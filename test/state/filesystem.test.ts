@@ -11,6 +11,7 @@ const isRoot = process.getuid?.() === 0;
 if (!isRoot && process.env.REQUIRE_KERNEL === "1") throw new Error("REQUIRE_KERNEL=1, but this is not root");
 
 const store = resolve(import.meta.dir, "../../src/state/store.ts");
+const probe = resolve(import.meta.dir, "../../src/state/probe.ts");
 const samples = resolve(import.meta.dir, "samples.ts");
 
 /** Runs `setup` (sh) and then `script` (TypeScript, with Store and `dir`) in a new mount namespace. */
@@ -43,11 +44,14 @@ test.skipIf(!isRoot)("a read-only filesystem is said to be one (needs root)", ()
      first[Symbol.dispose]();
      remount("ro");
      console.log(attempt(() => Store.open(dir, "b1").putSetting("x", 2)));
-     console.log(attempt(() => Store.open(dir + "/deeper", "b1")));`,
+     console.log(attempt(() => Store.open(dir + "/deeper", "b1")));
+     const { findStateFault } = await import("${probe}");
+     console.log(findStateFault(dir)?.kind, findStateFault(dir + "/deeper")?.kind);`,
   );
-  const [existing, absent] = output.split("\n");
+  const [existing, absent, probed] = output.split("\n");
   expect(existing).toStartWith("StoreError readonly: ");
   expect(absent).toStartWith("StoreError readonly: ");
+  expect(probed).toBe("readonly readonly");
 });
 
 test.skipIf(!isRoot)("a full filesystem is said to be full, and works again with space (needs root)", () => {

@@ -15,6 +15,7 @@ import type { Attachment } from "../../state/model.ts";
 import { addressesOnlyOf, type Host, ownerOf } from "../host.ts";
 import type { Request } from "../request.ts";
 import { formatPrevResult, type PrevResult, podIps } from "../result.ts";
+import { missingAddresses, missingThrows } from "./missing.ts";
 import { enterPod, podMtu } from "./pod.ts";
 
 /** ADD: records the pod first, then changes the kernel, so that a crash leaves nothing unknown. */
@@ -67,34 +68,13 @@ export function findChainedFaults(host: Host, request: Request): string[] {
   const pod = enterPod(kernel, request);
   if (pod.findLink(request.ifname) === undefined) faults.push(`the pod has no interface ${request.ifname}`);
   else {
-    const present = new Set(pod.addresses(request.ifname).map((address) => address.ip));
-    for (const ip of ips)
-      if (!present.has(ip)) faults.push(`${request.ifname} of the pod has lost its address ${ip}`);
+    faults.push(...missingAddresses(pod, request.ifname, ips));
     const mtu = podMtu(host, request);
     if (mtu !== undefined)
       for (const route of routesAboveMtu(kernel, request, mtu))
         faults.push(`the pod's route ${route.dst} has no MTU of ${mtu}: packets would not fit the tunnel`);
   }
-  return [...faults, ...findMissingThrows(kernel, settings, ips)];
-}
-
-/** Addresses whose route out of the tunnel is gone. */
-export function findMissingThrows(
-  kernel: Kernel,
-  settings: Host["settings"],
-  ips: readonly string[],
-): string[] {
-  const table = settings.podTable;
-  const faults: string[] = [];
-  for (const [family, ofFamily] of byFamily(ips, familyOf)) {
-    const present = new Set(kernel.host.routes({ family, table, type: "throw" }).map(({ dst }) => dst));
-    for (const ip of ofFamily)
-      if (!present.has(hostPrefix(ip)))
-        faults.push(
-          `the route "throw ${ip}" is missing from table ${table}: traffic to the pod from its own node could enter the tunnel`,
-        );
-  }
-  return faults;
+  return [...faults, ...missingThrows(kernel.host, settings, ips)];
 }
 
 function routesAboveMtu(kernel: Kernel, request: Request, mtu: number): Route[] {

@@ -5,7 +5,6 @@
 import { closeFd } from "../../linux/file.ts";
 import { openNetns } from "../../linux/netns.ts";
 import { familyOf } from "../../net/ip.ts";
-import type { Neighbour } from "../../net/objects.ts";
 import { hostPrefix } from "../../net/prefix.ts";
 import type { Rtnl } from "../../netlink/rtnl.ts";
 import { ipv6MinimumMtu } from "../../plan/mesh.ts";
@@ -23,16 +22,15 @@ import {
   throwSteps,
   vethStep,
 } from "../../plan/pod.ts";
-import { type RouteStep, renderRoute } from "../../plan/step.ts";
 import { applyAll, applySteps } from "../../reconcile/apply.ts";
 import { CniError } from "../error.ts";
 import { type Host, ownerOf } from "../host.ts";
 import type { Request } from "../request.ts";
 import { formatResult, podIps, type Result } from "../result.ts";
 import { type Addresses, takeAddresses, undoAddresses } from "./addresses.ts";
-import { findMissingThrows } from "./chained.ts";
 import { enableForwarding } from "./forwarding.ts";
 import { enableIpv6 } from "./ipv6.ts";
+import { missingAddresses, missingNeighbours, missingRoutes, missingThrows } from "./missing.ts";
 import { enterPod, podMtu } from "./pod.ts";
 import { removePod } from "./remove.ts";
 
@@ -56,9 +54,8 @@ export function addStandalone(host: Host, request: Request): string {
  * take away what the first one made and uses.
  */
 function refuseExisting({ kernel }: Host, request: Request, hostDev: string): void {
-  if (enterPod(kernel, request).findLink(request.ifname) !== undefined)
-    throw alreadyThere(request, request.ifname);
-  if (kernel.host.findLink(hostDev) !== undefined) throw alreadyThere(request, hostDev);
+  if (enterPod(kernel, request).hasLink(request.ifname)) throw alreadyThere(request, request.ifname);
+  if (kernel.host.hasLink(hostDev)) throw alreadyThere(request, hostDev);
 }
 
 function describePod(host: Host, request: Request, names: PodNames, addresses: Addresses): StandalonePod {
@@ -153,7 +150,8 @@ export function findStandaloneFaults(host: Host, request: Request): string[] {
       ? ["the store has no record of this container; ADD was never run or its state was lost"]
       : [];
   const { hostDev, hostMac, podMac } = podNames(request);
-  const described = { ifname: request.ifname, hostDev, hostMac, podMac, ips, routes: [] };
+  const routes = request.conf.prevResult?.routes ?? [];
+  const described = { ifname: request.ifname, hostDev, hostMac, podMac, ips, routes };
   const pod = enterPod(kernel, request);
   const podLink = pod.findLink(request.ifname);
   const hostLink = kernel.host.findLink(hostDev);
@@ -166,40 +164,17 @@ export function findStandaloneFaults(host: Host, request: Request): string[] {
   else {
     if (!hostLink.up) faults.push(`the node's end of the pod's link, ${hostDev}, is down`);
     const seen = { ...described, podMac: podLink?.mac ?? podMac };
-    faults.push(...missingNeighbours("the node", kernel.host, hostNeighbours(seen)));
-    faults.push(...missingRoutes("the node", kernel.host, hostRoutes(seen).map(asStep)));
+    faults.push(...missingNeighbours("the node", kernel.host, hostDev, hostNeighbours(seen)));
+    faults.push(...missingRoutes("the node", kernel.host, hostDev, hostRoutes(seen)));
   }
-  return [...faults, ...findMissingThrows(kernel, settings, ips)];
+  return [...faults, ...missingThrows(kernel.host, settings, ips)];
 }
 
 function findPodSideFaults(pod: Rtnl, described: StandalonePod): string[] {
-  const present = new Set(pod.addresses(described.ifname).map((address) => address.ip));
-  const lost = described.ips
-    .filter((ip) => !present.has(ip))
-    .map((ip) => `${described.ifname} of the pod has lost its address ${ip}`);
+  const { ifname, ips } = described;
   return [
-    ...lost,
-    ...missingNeighbours("the pod", pod, podNeighbours(described)),
-    ...missingRoutes("the pod", pod, podRoutes(described).map(asStep)),
+    ...missingAddresses(pod, ifname, ips),
+    ...missingNeighbours("the pod", pod, ifname, podNeighbours(described)),
+    ...missingRoutes("the pod", pod, ifname, podRoutes(described)),
   ];
-}
-
-function asStep(route: RouteStep["route"]): RouteStep {
-  return { do: "replaceRoute", route };
-}
-
-function missingRoutes(where: string, rtnl: Rtnl, steps: readonly RouteStep[]): string[] {
-  return steps.flatMap(({ route }) => {
-    const there = rtnl.routes({ family: route.family, table: route.table });
-    const found = there.some((r) => r.dst === route.dst && r.dev === route.dev && r.via === route.via);
-    return found ? [] : [`${where} has lost the route "${renderRoute(route)}"`];
-  });
-}
-
-function missingNeighbours(where: string, rtnl: Rtnl, wanted: readonly Neighbour[]): string[] {
-  return wanted.flatMap((neighbour) => {
-    const there = rtnl.neighbours(neighbour.dev).find((n) => n.ip === neighbour.ip);
-    if (there?.permanent && there.mac === neighbour.mac) return [];
-    return [`${where} has lost the permanent neighbour entry of ${neighbour.ip} on ${neighbour.dev}`];
-  });
 }
