@@ -9,7 +9,7 @@
 import type { Device } from "../net/device.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
 import type { Ownership } from "./claims.ts";
-import { handshakeFreshMs } from "./diff.ts";
+import { handshakeFreshMs } from "./diff-device.ts";
 import { routeSlot } from "./mesh.ts";
 import { type Settings, slotDevice } from "./settings.ts";
 

@@ -48,6 +48,12 @@ export interface SysctlStep {
 
 export type Step = RtnlStep | DeviceStep | StartStep | SysctlStep;
 
+/** What to make before traffic moves, and what to take away after it has. */
+export interface Halves {
+  readonly make: Step[];
+  readonly unmake: Step[];
+}
+
 /** The shell commands that do the same as a step, one a line; keys only as public keys. */
 export function renderStep(step: Step): string[] {
   switch (step.do) {

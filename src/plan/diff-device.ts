@@ -1,0 +1,132 @@
+// One WireGuard device: from what it should be and what it is to the changes
+// that lose no packet. Pure: time is an argument.
+import type { PeerConfig } from "../net/device.ts";
+import { zeroKey } from "../net/key.ts";
+import type { Slot } from "../net/record.ts";
+import type { MeshDevice, MeshPeer } from "./mesh.ts";
+import type { DeviceStep, Halves } from "./step.ts";
+
+export interface DiffOptions {
+  /** Which slot's private key a device has. */
+  readonly slotOf: ReadonlyMap<string, Slot>;
+  readonly nowMs: number;
+  /**
+   * Peers may have roamed since the kernel was last programmed: where nothing
+   * else was asked for since, an endpoint with a fresh handshake is kept.
+   */
+  readonly keepRoamedEndpoints: boolean;
+}
+
+/** WireGuard gives up on a session this long after its handshake (REJECT_AFTER_TIME, whitepaper 6.1). */
+export const handshakeFreshMs = 180_000;
+
+/**
+ * Allowed IPs that a peer is to lose are moved to this key, which is then
+ * removed: moving is atomic, replacing a peer's whole list drops packets for
+ * the ones it keeps, and the flag to remove one exists only from Linux 6.16.
+ * It is nobody's key: 32 bytes of 0x01 are never sent a handshake to.
+ */
+export const sinkKey = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+
+/** What a device lacks, and what it has too much. */
+export function diffDevice(
+  dev: string,
+  desired: MeshDevice,
+  seen: MeshDevice | undefined,
+  options: DiffOptions,
+): Halves {
+  const observed = seen ?? { listenPort: 0, fwmark: 0, peers: new Map<string, MeshPeer>() };
+  const own = {
+    ...(desired.listenPort === observed.listenPort ? {} : { listenPort: desired.listenPort }),
+    ...(desired.fwmark === observed.fwmark ? {} : { fwmark: desired.fwmark }),
+  };
+  const slot = desired.publicKey === observed.publicKey ? undefined : options.slotOf.get(dev);
+  const changed: PeerConfig[] = [];
+  for (const [key, peer] of desired.peers) {
+    const there = observed.peers.get(key);
+    if (there === undefined || !isSame(peer, there)) changed.push(...diffPeer(key, peer, there, options));
+  }
+  const make: DeviceStep = {
+    do: "configureDevice",
+    dev,
+    ...(slot === undefined ? {} : { privateKeyOf: slot }),
+    config: { ...own, ...(changed.length === 0 ? {} : { peers: changed }) },
+  };
+  const removed = [...removedAllowedIPs(desired, observed), ...removedPeers(desired, observed)];
+  return {
+    make: slot === undefined && Object.keys(make.config).length === 0 ? [] : [make],
+    unmake: removed.length === 0 ? [] : [{ do: "configureDevice", dev, config: { peers: removed } }],
+  };
+}
+
+/** The usual case of thousands of peers, without a set or an object made for it. */
+function isSame(desired: MeshPeer, seen: MeshPeer): boolean {
+  return (
+    desired.endpoint?.ip === seen.endpoint?.ip &&
+    desired.endpoint?.port === seen.endpoint?.port &&
+    desired.keepaliveSeconds === seen.keepaliveSeconds &&
+    desired.hasPresharedKey === seen.hasPresharedKey &&
+    desired.allowedIPs.length === seen.allowedIPs.length &&
+    without(desired.allowedIPs, seen.allowedIPs).length === 0
+  );
+}
+
+function diffPeer(
+  publicKey: string,
+  desired: MeshPeer,
+  seen: MeshPeer | undefined,
+  options: DiffOptions,
+): PeerConfig[] {
+  const added = without(desired.allowedIPs, seen?.allowedIPs ?? []);
+  const change = {
+    ...(endpointStands(desired, seen, options) || desired.endpoint === undefined
+      ? {}
+      : { endpoint: desired.endpoint }),
+    ...(desired.keepaliveSeconds === (seen?.keepaliveSeconds ?? 0)
+      ? {}
+      : { keepaliveSeconds: desired.keepaliveSeconds }),
+    ...(desired.hasPresharedKey || !seen?.hasPresharedKey ? {} : { presharedKey: zeroKey }),
+    ...(added.length === 0 ? {} : { allowedIPs: added }),
+  };
+  return seen !== undefined && Object.keys(change).length === 0 ? [] : [{ publicKey, ...change }];
+}
+
+/** True where the endpoint that is there needs no change. */
+function endpointStands(desired: MeshPeer, seen: MeshPeer | undefined, options: DiffOptions): boolean {
+  if (seen?.endpoint === undefined) return false;
+  if (seen.endpoint.ip === desired.endpoint?.ip && seen.endpoint.port === desired.endpoint.port) return true;
+  return options.keepRoamedEndpoints && options.nowMs - seen.lastHandshakeMs < handshakeFreshMs;
+}
+
+/** Allowed IPs that leave a peer which stays, and that no other peer takes over. */
+function removedAllowedIPs(desired: MeshDevice, observed: MeshDevice): PeerConfig[] {
+  const surplus: string[] = [];
+  for (const [key, peer] of observed.peers) {
+    const kept = desired.peers.get(key)?.allowedIPs;
+    if (kept !== undefined) surplus.push(...without(peer.allowedIPs, kept));
+  }
+  if (surplus.length === 0) return [];
+  const wanted = new Set([...desired.peers.values()].flatMap((peer) => peer.allowedIPs));
+  const leaving = surplus.filter((prefix) => !wanted.has(prefix));
+  if (leaving.length === 0) return [];
+  return [
+    { publicKey: sinkKey, allowedIPs: leaving },
+    { publicKey: sinkKey, remove: true },
+  ];
+}
+
+function removedPeers(desired: MeshDevice, observed: MeshDevice): PeerConfig[] {
+  return [...observed.peers.keys()]
+    .filter((publicKey) => !desired.peers.has(publicKey))
+    .map((publicKey) => ({ publicKey, remove: true }));
+}
+
+/** Most peers have a handful of allowed IPs, for which a set costs more than it saves. */
+const shortList = 8;
+
+/** The items that are not in `held`. */
+function without(items: readonly string[], held: readonly string[]): string[] {
+  if (held.length <= shortList) return items.filter((item) => !held.includes(item));
+  const set = new Set(held);
+  return items.filter((item) => !set.has(item));
+}
