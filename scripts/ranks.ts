@@ -36,7 +36,8 @@ const mayImport: Record<string, readonly string[]> = {
   doctor: effects,
   install: effects,
   cni: services,
-  cli: services,
+  // `wg-cni agent` is a subcommand.
+  cli: [...services, "agent"],
   agent: services,
   main: [...services, "cni", "cli", "agent"],
 };

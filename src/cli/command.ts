@@ -24,6 +24,8 @@ export interface Context {
   readonly stateDir: string;
   readonly nowMs: number;
   readonly version: string;
+  /** Prints to standard error; for what runs long. */
+  readonly stderr: (text: string) => void;
   /** All of standard input; throws UsageError where it is larger than `maxBytes`. */
   readonly readStdin: (maxBytes: number) => string;
 }
@@ -45,7 +47,7 @@ export interface Command {
   readonly details?: string;
   readonly flags: readonly Flag[];
   readonly maxOperands?: number;
-  readonly load: () => Promise<(context: Context) => Output>;
+  readonly load: () => Promise<(context: Context) => Output | Promise<Output>>;
 }
 
 /** Exit codes of the command line; `--help` prints this table. */

@@ -90,6 +90,17 @@ of "default" sets a setting back.`,
     load: async () => (await import("./node.ts")).keyShow,
   },
   {
+    name: "agent",
+    summary: "keep the mesh as the store says: run until stopped, repair what changes",
+    details: `SIGTERM stops it and leaves the mesh running; SIGUSR1 switches debug lines on
+and off. Under systemd it reports readiness and feeds the watchdog.`,
+    flags: [
+      { name: "log-level", value: "LEVEL", help: "debug, info, warn or error (default info)" },
+      { name: "log-format", value: "FORMAT", help: "text or json (default text)" },
+    ],
+    load: async () => (await import("./agent.ts")).agent,
+  },
+  {
     name: "version",
     summary: "print the version",
     flags: [],

@@ -56,10 +56,11 @@ async function dispatch(
     stateDir: absolute(findValue(given, "state-dir") ?? defaultStateDir),
     nowMs: Date.now(),
     version,
+    stderr: terminal.stderr,
     readStdin: (maxBytes) => readInput(terminal, maxBytes),
   };
   const run = await command.load();
-  const output = run(context);
+  const output = await run(context);
   terminal.stdout(
     given.switches.has("json") ? `${JSON.stringify(output.json, null, 2)}\n` : output.text(style),
   );

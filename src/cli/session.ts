@@ -7,8 +7,8 @@ import type { MeshPlan, SyncReport } from "../reconcile/sync.ts";
 import type { Context, Output } from "./command.ts";
 import { countOf, type Style } from "./style.ts";
 
-export function openSession({ stateDir, nowMs }: Context): Session {
-  return new Session(stateDir, nowMs);
+export function openSession({ stateDir }: Context): Session {
+  return new Session(stateDir, Date.now);
 }
 
 /** What a sync did, below a first line of the command's own. */

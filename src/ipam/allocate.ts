@@ -58,7 +58,7 @@ function nextFree(set: RangeSet, isTaken: (ip: string) => boolean, last: string 
   const goesOn = start >= 0 && last !== undefined;
   const turns = goesOn ? set.length + 1 : set.length;
   for (let turn = 0; turn < turns; turn++) {
-    const range = set[(Math.max(start, 0) + turn) % set.length];
+    const range = set[((start < 0 ? 0 : start) + turn) % set.length];
     if (range === undefined) break;
     const after = goesOn && turn === 0 ? last : undefined;
     const end = goesOn && turn === set.length ? last : range.last;

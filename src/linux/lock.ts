@@ -30,10 +30,20 @@ export function lockFolder(path: string, timeoutMs: number): number {
   return lock(path, openFile(path), timeoutMs);
 }
 
+/** Locks `path` until it is disposed of; undefined where another process has it. Throws SysError. */
+export function tryLock(path: string): Disposable | undefined {
+  const fd = openFile(path, O_RDWR | O_CREAT, 0o600);
+  const errno = -rawSyscall("flock", fd, LOCK_EX | LOCK_NB);
+  if (errno <= 0) return { [Symbol.dispose]: () => closeFd(fd) };
+  closeFd(fd);
+  if (errno === Errno.EAGAIN) return undefined;
+  throw new SysError("flock", errno, path);
+}
+
 /** Returns the descriptor, locked; closes it where it cannot be. */
 function lock(path: string, fd: number, timeoutMs: number): number {
   const deadline = Bun.nanoseconds() + timeoutMs * 1e6;
-  for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
+  for (let pauseMs = firstPauseMs; ; pauseMs = pauseMs < longestPauseMs ? 2 * pauseMs : longestPauseMs) {
     const errno = -rawSyscall("flock", fd, LOCK_EX | LOCK_NB);
     if (errno <= 0) return fd;
     if (errno !== Errno.EAGAIN || Bun.nanoseconds() > deadline) {

@@ -39,6 +39,11 @@ export class Socket implements Disposable {
     this.#call("bind", address, address.length);
   }
 
+  /** For who waits on it elsewhere; it stays this object's to close. */
+  get fd(): number {
+    return this.#fd;
+  }
+
   connect(address: Uint8Array): void {
     this.#call("connect", address, address.length);
   }
@@ -73,7 +78,7 @@ export class Socket implements Disposable {
   /** Limits every later wait. Throws SysError. */
   setTimeLimit(seconds: number): void {
     const timeval = new Uint8Array(16);
-    new DataView(timeval.buffer).setUint32(0, seconds, true);
+    timeval.set(intBytes(seconds));
     this.#call("setsockopt", SOL_SOCKET, SO_RCVTIMEO, timeval, timeval.length);
     this.#call("setsockopt", SOL_SOCKET, SO_SNDTIMEO, timeval, timeval.length);
   }
@@ -85,7 +90,7 @@ export class Socket implements Disposable {
     const result = rawSyscall("getsockopt", this.#fd, SOL_SOCKET, SO_NETNS_COOKIE, cookie, length);
     if (-result === Errno.ENOPROTOOPT) return undefined;
     if (result < 0) throw new SysError("getsockopt", -result, this.subject);
-    return new DataView(cookie.buffer).getBigUint64(0, true).toString();
+    return cookie.toHex();
   }
 
   [Symbol.dispose](): void {
@@ -98,8 +103,7 @@ export class Socket implements Disposable {
   }
 }
 
+/** An int in host (little-endian) order. */
 function intBytes(value: number): Uint8Array {
-  const bytes = new Uint8Array(4);
-  new DataView(bytes.buffer).setInt32(0, value, true);
-  return bytes;
+  return Uint8Array.of(value, value >> 8, value >> 16, value >> 24);
 }

@@ -78,8 +78,9 @@ export function comparePrefixes(a: string, b: string): number {
 function maskBytes(bytes: Uint8Array, length: number): Uint8Array {
   const masked = new Uint8Array(bytes.length);
   for (let i = 0; i < bytes.length; i++) {
-    const bits = Math.min(8, Math.max(0, length - 8 * i));
-    masked[i] = (bytes[i] as number) & (0xff << (8 - bits));
+    const bits = length - 8 * i;
+    if (bits >= 8) masked[i] = bytes[i] as number;
+    else if (bits > 0) masked[i] = (bytes[i] as number) & (0xff << (8 - bits));
   }
   return masked;
 }

@@ -6,7 +6,8 @@ import {
   RTEXT_FILTER_SKIP_STATS,
   RTM_GETLINK,
 } from "../wire/link.ts";
-import type { NetlinkSocket } from "./socket.ts";
+import type { Writer } from "../wire/writer.ts";
+import type { NetlinkSocket, Visit } from "./socket.ts";
 
 type LinkRequest = Parameters<typeof LinkMessage.write>[1];
 type LinkReply = ReturnType<typeof LinkMessage.read>;
@@ -25,19 +26,16 @@ export class LinkNames {
   /** The link of that name or index, as the kernel describes it. Throws NetlinkError, SysError. */
   find(request: LinkRequest): LinkReply | undefined {
     let found: LinkReply | undefined;
-    this.socket.get(
-      {
-        type: RTM_GETLINK,
-        flags: 0,
-        describe: () => `look for link ${request.IFLA_IFNAME ?? request.ifi_index}`,
-        write: (to) => linkMessage.write(to, { ...request, IFLA_EXT_MASK: RTEXT_FILTER_SKIP_STATS }),
-      },
-      (bytes, at, end) => {
-        found = linkMessage.read(bytes, at, end, "skip");
-      },
-    );
+    this.#get(request, (bytes, at, end) => {
+      found = linkMessage.read(bytes, at, end, "skip");
+    });
     if (found?.IFLA_IFNAME !== undefined) this.remember(found.IFLA_IFNAME, found.ifi_index);
     return found;
+  }
+
+  /** As find, without looking at the answer. Throws NetlinkError, SysError. */
+  has(name: string): boolean {
+    return this.#get({ IFLA_IFNAME: name }, () => {});
   }
 
   findIndex(name: string): number | undefined {
@@ -51,5 +49,12 @@ export class LinkNames {
   remember(name: string, index: number): void {
     this.#indexes.set(name, index);
     this.#names.set(index, name);
+  }
+
+  #get(request: LinkRequest, visit: Visit): boolean {
+    const describe = () => `look for link ${request.IFLA_IFNAME ?? request.ifi_index}`;
+    const write = (to: Writer) =>
+      linkMessage.write(to, { ...request, IFLA_EXT_MASK: RTEXT_FILTER_SKIP_STATS });
+    return this.socket.get({ type: RTM_GETLINK, flags: 0, describe, write }, visit);
   }
 }

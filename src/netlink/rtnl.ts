@@ -70,6 +70,11 @@ export class Rtnl implements Disposable {
     return found === undefined ? undefined : toLink(found);
   }
 
+  /** As findLink, where nothing but its presence matters: decoding a link is most of the work. */
+  hasLink(name: string): boolean {
+    return this.#names.has(name);
+  }
+
   /** The index of an interface, remembered since the last read. Throws NetlinkError ENODEV where there is none. */
   indexOf(name: string): number {
     const index = this.#names.findIndex(name);

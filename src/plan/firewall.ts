@@ -1,8 +1,8 @@
 // Our nftables table: it counts, and in strict mode drops, every packet between
 // pods of different nodes that travels outside the tunnel; in permissive mode it
-// marks those that arrive so, because strict reverse-path filtering would drop
-// them (DESIGN.md, "One-sided phases"); and it clamps TCP's segment size to what
-// fits the tunnel. Decides what the table is; knows nothing of the kernel.
+// marks those that arrive so: a node that encrypts already would else drop, by
+// strict reverse-path filtering, what a peer still sends in clear. And it clamps
+// TCP's segment size to what fits the tunnel. Decides what the table is; pure.
 import { type Family, familyOf } from "../net/ip.ts";
 import type { NftChain, NftCounter, NftRule, NftSet, NftStatement, NftTable } from "../net/nftables.ts";
 import type { Mark } from "../net/objects.ts";
@@ -110,10 +110,12 @@ function chainsOf(firewall: Firewall): NftChain[] {
         [{ kind: "loopback", direction: "oif" }, accept],
         ...devices.map((name): NftRule => [{ kind: "interface", direction: "oif", name }, toClamp]),
         [{ kind: "hasMark", mark: firewall.mark }, accept],
-        ...families.map((family): NftRule => [
-          { kind: "inSet", family, field: "daddr", set: podSet(family, "out") },
-          ...(firewall.strict ? [drop] : []),
-        ]),
+        ...families.map(
+          (family): NftRule => [
+            { kind: "inSet", family, field: "daddr", set: podSet(family, "out") },
+            ...(firewall.strict ? [drop] : []),
+          ],
+        ),
       ],
     },
   ];
@@ -122,17 +124,21 @@ function chainsOf(firewall: Firewall): NftChain[] {
 /** What did not come from our devices: each rule counts, by the element that it finds. */
 function arrivals({ strict, mark }: Firewall): NftRule[] {
   const setMark: NftStatement = { kind: "setMark", mark };
-  const fromPods = families.map((family): NftRule => [
-    { kind: "inSet", family, field: "saddr", set: podSet(family, "in") },
-    strict ? drop : setMark,
-  ]);
+  const fromPods = families.map(
+    (family): NftRule => [
+      { kind: "inSet", family, field: "saddr", set: podSet(family, "in") },
+      strict ? drop : setMark,
+    ],
+  );
   if (strict) return fromPods;
   // Nodes' packets to this node itself need no help: hosts talk outside the tunnel.
-  const fromNodes = families.map((family): NftRule => [
-    { kind: "inSet", family, field: "saddr", set: nodeSet(family) },
-    { kind: "notLocal" },
-    setMark,
-  ]);
+  const fromNodes = families.map(
+    (family): NftRule => [
+      { kind: "inSet", family, field: "saddr", set: nodeSet(family) },
+      { kind: "notLocal" },
+      setMark,
+    ],
+  );
   return [...fromPods, ...fromNodes];
 }
 

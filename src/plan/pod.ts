@@ -141,10 +141,10 @@ export function podRoutes(pod: StandalonePod): Route[] {
   return familiesOf(pod).flatMap((family) => {
     const via = podGateway[family];
     const asked = pod.routes.map((route) => route.dst).filter((dst) => familyOf(dst) === family);
-    const destinations = new Set([...asked, defaultPrefix(family)]);
+    const destinations = [...asked, defaultPrefix(family)].filter((dst, i, list) => list.indexOf(dst) === i);
     return [
       linkRoute(hostPrefix(via), pod.ifname),
-      ...[...destinations].map((dst) => ({ ...linkRoute(dst, pod.ifname), via, scope: "global" }) as const),
+      ...destinations.map((dst) => ({ ...linkRoute(dst, pod.ifname), via, scope: "global" }) as const),
     ];
   });
 }

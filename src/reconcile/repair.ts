@@ -4,6 +4,6 @@ import { Session } from "./session.ts";
 
 /** Syncs; returns the first failure's sentence, or undefined where the mesh is as it should be. Throws StoreError, ParseError. */
 export function repairMesh(stateDir: string, nowMs: number): string | undefined {
-  using session = new Session(stateDir, nowMs);
+  using session = new Session(stateDir, () => nowMs);
   return session.sync().failures[0]?.error.message;
 }

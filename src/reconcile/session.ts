@@ -32,9 +32,10 @@ export class Session implements Disposable {
   readonly store: Store;
   readonly kernel: Kernel;
 
+  /** `now`: Unix milliseconds. */
   constructor(
     stateDir: string,
-    readonly nowMs: number,
+    private readonly now: () => number,
   ) {
     this.store = Store.open(stateDir, this.bootId);
     this.kernel = new Kernel(backends);
@@ -60,10 +61,10 @@ export class Session implements Disposable {
   }
 
   #options(): SyncOptions {
-    const { store, bootId, nowMs } = this;
+    const { store, bootId } = this;
     return {
       bootId,
-      nowMs,
+      nowMs: this.now(),
       // Opened only when a device lacks its key.
       privateKey: (slot) => privateKeyOf(store, slot),
       saveSysctl: (path, before) => store.saveSysctl(path, before),

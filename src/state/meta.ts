@@ -1,5 +1,6 @@
 // The one row of `meta`: which boot the attachments are of, the generation of
-// the intent, the order of claims, and what the kernel was last programmed to.
+// the intent, the order of claims, what an operator has set, and what the
+// kernel was last programmed to.
 import type { Connection } from "./connection.ts";
 import type { Programmed } from "./model.ts";
 
@@ -44,9 +45,20 @@ export function writeProgrammed(db: Connection, programmed: Programmed | undefin
   db.join(() => db.change("UPDATE meta SET programmed = ? WHERE programmed IS NOT ?", text, text));
 }
 
+/** What an operator has set, as a JSON object's text. */
+export function readSettingsText(db: Connection): string {
+  return readMeta(db)?.settings ?? "{}";
+}
+
+/** True where it was another text. */
+export function writeSettingsText(db: Connection, text: string): boolean {
+  return db.change("UPDATE meta SET settings = ? WHERE settings IS NOT ?", text, text) > 0;
+}
+
 interface MetaRow {
   boot: string;
   generation: number;
+  settings: string;
   programmed: string | null;
 }
 
@@ -56,5 +68,5 @@ function readBoot(db: Connection): string | undefined {
 
 /** One statement for all readers: it is prepared once. */
 function readMeta(db: Connection): MetaRow | undefined {
-  return db.find<MetaRow>("SELECT boot, generation, programmed FROM meta");
+  return db.find<MetaRow>("SELECT boot, generation, settings, programmed FROM meta");
 }

@@ -5,25 +5,22 @@
 /** One script a version, applied in order. */
 export const migrations: readonly string[] = [
   `
-  -- One row. generation: of the intent; claim_seq: the last one given to a claim.
+  -- One row, for what every ADD reads: one statement, prepared once. generation:
+  -- of the intent; claim_seq: the last one given to a claim; settings: JSON object.
   CREATE TABLE meta (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     boot TEXT NOT NULL,
     generation INTEGER NOT NULL,
     claim_seq INTEGER NOT NULL,
+    settings TEXT NOT NULL,
     programmed TEXT
   ) STRICT;
-  INSERT INTO meta VALUES (1, '', 0, 0, NULL);
+  INSERT INTO meta VALUES (1, '', 0, 0, '{}', NULL);
 
   CREATE TABLE identity (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     data TEXT NOT NULL
   ) STRICT;
-
-  CREATE TABLE settings (
-    key TEXT PRIMARY KEY,
-    value TEXT NOT NULL
-  ) STRICT, WITHOUT ROWID;
 
   CREATE TABLE peers (
     name TEXT PRIMARY KEY,

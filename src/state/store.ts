@@ -3,7 +3,7 @@
 // command line share. One file a table holds the statements; this one names
 // them together. It decides nothing and touches no kernel object.
 //
-//   <stateDir>/         0700
+//   <stateDir>/         0700; locked by whoever writes, so that writers queue (connection.ts)
 //     state.db          0600, complete from its first moment (open.ts)
 //     state.db-wal,-shm SQLite's, left behind by processes that just exit
 //     state.lock        held only while state.db is made or migrated

@@ -70,7 +70,7 @@ export function message<const F extends Fields, const T extends Table>(
         from += codec.bytes;
       }
       try {
-        readAttributes(value, types, bytes, at + size, end, unknown);
+        readAttributes(value, types(), bytes, at + size, end, unknown);
       } catch (error) {
         throw named(name, error);
       }
@@ -87,7 +87,7 @@ export function nested<const T extends Table>(table: T, flags = 0): Codec<Attrib
     write: (to, value) => writeAttributes(to, table, value),
     read(bytes, at, end) {
       const value = {};
-      readAttributes(value, types, bytes, at, end, "keep");
+      readAttributes(value, types(), bytes, at, end, "keep");
       return value as Attributes<T>;
     },
   };
@@ -112,13 +112,18 @@ export function list<Item>(item: Codec<Item>, flags = 0): Codec<readonly Item[]>
 
 type ByType = readonly ([name: string, codec: Codec<unknown>] | undefined)[];
 
-function byType(table: Table): ByType {
-  const types: [string, Codec<unknown>][] = [];
-  for (const name in table) {
-    const [type, codec] = table[name] as Table[string];
-    types[type] = [name, codec];
-  }
-  return types;
+/** The table by number, made when first read: most processes read few of their tables. */
+function byType(table: Table): () => ByType {
+  let types: [string, Codec<unknown>][] | undefined;
+  return () => {
+    if (types !== undefined) return types;
+    types = [];
+    for (const name in table) {
+      const [type, codec] = table[name] as Table[string];
+      types[type] = [name, codec];
+    }
+    return types;
+  };
 }
 
 /** Writes in the order of the object's properties: tests compare bytes, the kernel does not care. */

@@ -84,7 +84,8 @@ export class Writer {
     const at = this.#length;
     const needed = at + count;
     if (needed > this.#bytes.length) {
-      const larger = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+      const doubled = this.#bytes.length * 2;
+      const larger = new Uint8Array(needed > doubled ? needed : doubled);
       larger.set(this.#bytes.subarray(0, at));
       this.#bytes = larger;
     }

@@ -4,7 +4,6 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { closeFd } from "../../src/linux/file.ts";
 import { findNetnsIdentity, netnsCookie, openNetns, ownNetns, withNetns } from "../../src/linux/netns.ts";
 import type { Address, Neighbour, Route, Rule } from "../../src/net/objects.ts";
-import { replaceRouteMtu } from "../../src/netlink/mtu.ts";
 import { Rtnl } from "../../src/netlink/rtnl.ts";
 import { describeKernel, Namespace, removeNamespaces } from "./namespaces.ts";
 
@@ -224,6 +223,14 @@ describeKernel("addresses, routes, rules, neighbours", () => {
     const all = rtnl.routes({ family: 4 });
     expect(new Set(all.map((route) => route.table))).toEqual(new Set([254, 255]));
     expect(rtnl.routes({ family: 4, table: 254 })).toEqual(all.filter((route) => route.table === 254));
+    for (const family of [4, 6] as const) {
+      const ofFamily = rtnl.routes({ family });
+      const locals = ofFamily.filter(({ type }) => type === "local");
+      expect(locals.length).toBeGreaterThan(0);
+      expect(rtnl.routes({ family, type: "local" })).toEqual(locals);
+      expect(rtnl.routes({ family, dev: "lo" })).toEqual(ofFamily.filter(({ dev }) => dev === "lo"));
+      expect(rtnl.routes({ family, dev: "nowhere" })).toEqual([]);
+    }
   });
 
   test("rules, both families: read as they were asked for", () => {
@@ -363,80 +370,6 @@ describeKernel("addresses, routes, rules, neighbours", () => {
     const found = read();
     expect((Bun.nanoseconds() - start) / 1e6).toBeLessThan(100);
     expect(found).toEqual(many.sort(byText));
-  });
-});
-
-describeKernel("the MTU of somebody else's route", () => {
-  const change = (
-    setUp: string[],
-    show: string,
-    mtu: number | undefined,
-  ): [before: string, after: string] => {
-    const namespace = new Namespace();
-    namespace.ip("link add eth0 type veth peer name far");
-    namespace.ip("link set eth0 addrgenmode none up");
-    namespace.ip("link set far addrgenmode none up");
-    namespace.ip("addr add 10.0.0.9/24 dev eth0");
-    namespace.ip("addr add fd00::9/64 dev eth0 nodad");
-    for (const command of setUp) namespace.ip(command);
-    const before = namespace.ip(show);
-    using rtnl = Rtnl.open(namespace.path);
-    const family = show.startsWith("-6") ? 6 : 4;
-    const dst = family === 6 ? "::/0" : "0.0.0.0/0";
-    const route = rtnl.routes({ family, table: 254 }).find((candidate) => candidate.dst === dst);
-    replaceRouteMtu(rtnl, route as Route, mtu);
-    return [before, namespace.ip(show)];
-  };
-  const tidy = (text: string) =>
-    text
-      .replace(/ expires \d+sec/, " expires Nsec")
-      .replace(/\s+/g, " ")
-      .trim();
-
-  test.each([
-    ["default via 10.0.0.1 dev eth0 proto bird src 10.0.0.9 metric 7 realm 5", "route show default"],
-    ["default via 10.0.0.1 dev eth0 initcwnd 20 hoplimit 9 quickack 1", "route show default"],
-    ["default dev eth0 scope link", "route show default"],
-    ["default via 169.254.1.1 dev eth0 onlink", "route show default"],
-    ["default nexthop via 10.0.0.1 dev eth0 weight 2 nexthop via 10.0.0.2 dev eth0", "route show default"],
-    ["default via fd00::1 dev eth0 pref high metric 99 proto ra expires 600", "-6 route show default"],
-    ["default nexthop via fd00::1 dev eth0 nexthop via fd00::2 dev eth0", "-6 route show default"],
-  ])("%s", (route, show) => {
-    const add = `${show.startsWith("-6") ? "-6 " : ""}route add ${route}`;
-    const [before, after] = change([add], show, 1340);
-    expect(tidy(before)).not.toContain("mtu");
-    expect(tidy(after)).toContain("mtu 1340");
-    expect(tidy(after).replace(/ mtu 1340/, "")).toBe(tidy(before));
-  });
-
-  test("through a nexthop object", () => {
-    const setUp = ["nexthop add id 7 via 10.0.0.1 dev eth0", "route add default nhid 7"];
-    const [before, after] = change(setUp, "route show default", 1340);
-    expect(tidy(after)).toBe(`${tidy(before)} mtu 1340`);
-  });
-
-  test("removed again", () => {
-    const [before, after] = change(
-      ["route add default via 10.0.0.1 dev eth0 mtu 1340 advmss 1200"],
-      "route show default",
-      undefined,
-    );
-    expect(tidy(after)).toBe(tidy(before).replace(" mtu 1340", ""));
-  });
-
-  test("a route that is not there is an error", () => {
-    using rtnl = Rtnl.open(new Namespace().path);
-    const route: Route = {
-      family: 4,
-      table: 254,
-      type: "unicast",
-      dst: "10.0.0.0/8",
-      scope: "link",
-      protocol: 3,
-    };
-    expect(() => replaceRouteMtu(rtnl, route, 1340)).toThrow(
-      "Cannot change the MTU of route 10.0.0.0/8: ESRCH",
-    );
   });
 });
 

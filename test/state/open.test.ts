@@ -84,16 +84,16 @@ test("a large transaction does not leave a long log either", () => {
 test("an older file is migrated, with what is in it, also while another has it open", () => {
   const dir = newStateDir();
   using older = openState(dir);
-  older.transaction(() => older.change("INSERT INTO settings VALUES ('kept', '1')"));
+  older.transaction(() => older.change("INSERT INTO sysctls VALUES ('kept', '1')"));
   const next = [
     ...migrations,
-    "ALTER TABLE settings ADD COLUMN note TEXT NOT NULL DEFAULT 'none'",
+    "ALTER TABLE sysctls ADD COLUMN note TEXT NOT NULL DEFAULT 'none'",
     "CREATE TABLE later (x INTEGER) STRICT; INSERT INTO later VALUES (7)",
   ];
   using newer = openState(dir, next);
-  expect(newer.all("SELECT * FROM settings")).toEqual([{ key: "kept", value: "1", note: "none" }]);
+  expect(newer.all("SELECT * FROM sysctls")).toEqual([{ path: "kept", before: "1", note: "none" }]);
   expect(newer.all("SELECT x FROM later")).toEqual([{ x: 7 }]);
-  expect(older.all("SELECT key FROM settings")).toEqual([{ key: "kept" }]);
+  expect(older.all("SELECT path FROM sysctls")).toEqual([{ path: "kept" }]);
   using again = openState(dir, next);
   expect(again.all("SELECT x FROM later")).toEqual([{ x: 7 }]);
 });

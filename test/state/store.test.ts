@@ -225,3 +225,20 @@ test("opening, reading and putting what is there already write nothing", () => {
   expect([second.generation, second.peers().length]).toEqual([2, 1]);
   expect(readFileSync(`${dir}/state.db-wal`).equals(before)).toBe(true);
 });
+
+test("an address is another's only where another attachment has exactly it", () => {
+  using store = Store.open(newStateDir(), "b1");
+  store.putAttachment(attachment(owner("c1"), { ips: ["10.1.0.5", "fd00::5"] }));
+  store.putAttachment(attachment(owner("c2"), { ips: ["10.1.0.55"] }));
+  const held = (of: string, ip: string) => store.isHeldByAnother(owner(of), ip);
+  expect([held("c1", "10.1.0.5"), held("c2", "10.1.0.5"), held("c3", "fd00::5")]).toEqual([
+    false,
+    true,
+    true,
+  ]);
+  expect([held("c3", "0.1.0.5"), held("c3", "fd00::"), held("c1", "10.1.0.55")]).toEqual([
+    false,
+    false,
+    true,
+  ]);
+});

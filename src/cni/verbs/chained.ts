@@ -87,9 +87,8 @@ function routesAboveMtu(kernel: Kernel, request: Request, mtu: number): Route[] 
 /** A repeated ADD finds routes that it lowered before: what they were first is what must come back. */
 function mergeRestore(before: unknown, lowered: readonly Route[]): LoweredRoute[] {
   const kept = Array.isArray(before) ? (before as LoweredRoute[]) : [];
-  const known = new Set(kept.map((route) => `${route.dst} ${route.priority ?? 0}`));
   const added = lowered
-    .filter((route) => !known.has(`${route.dst} ${route.priority ?? 0}`))
+    .filter((route) => !kept.some((known) => isSameRoute(known, route)))
     .map(({ family, dst, priority, metrics }) => ({
       family,
       dst,
@@ -114,7 +113,7 @@ export function restoreRoutes(
   const pod = kernel.enterPod(netns);
   for (const { family, dst, priority, mtuBefore } of restore as LoweredRoute[]) {
     const routes = pod.routes({ family, table: 254, dev: ifname });
-    const route = routes.find((r) => r.dst === dst && (r.priority ?? 0) === (priority ?? 0));
+    const route = routes.find((candidate) => isSameRoute(candidate, { dst, priority }));
     if (route === undefined) continue;
     try {
       replaceRouteMtu(pod, route, mtuBefore ?? undefined);
@@ -124,3 +123,10 @@ export function restoreRoutes(
     }
   }
 }
+
+/** Of one family and interface: destination and metric tell routes apart, and no metric is 0. */
+function isSameRoute(a: RouteKey, b: RouteKey): boolean {
+  return a.dst === b.dst && (a.priority ?? 0) === (b.priority ?? 0);
+}
+
+type RouteKey = { readonly dst: string; readonly priority?: number | undefined };

@@ -13,7 +13,7 @@ const forwardingSysctl: Record<Family, string> = {
 
 /** Writes only what is off. Throws SysError, StoreError. */
 export function enableForwarding(kernel: Kernel, store: Store, families: readonly Family[]): void {
-  for (const family of new Set(families)) {
+  for (const family of families) {
     const path = forwardingSysctl[family];
     const before = readSysctl(path);
     if (before === undefined || before === "1") continue;

@@ -1,0 +1,47 @@
+// Where the agent hears of changes: the kernel's event socket and the store's
+// file. Both only say "look again", so one that is lost costs time, not truth.
+import { read, watch } from "node:fs";
+import type { Socket } from "../linux/socket.ts";
+import { type KernelEvent, openEvents, readEvents } from "../netlink/events.ts";
+
+const receiveBytes = 65_536;
+
+export interface Watcher extends Disposable {}
+
+/**
+ * Shows every event to `onEvent`; `onLoss` when some were lost. A read waits in
+ * one of the runtime's pool threads, which is what makes this no polling.
+ */
+export function watchKernel(
+  onEvent: (event: KernelEvent) => void,
+  onLoss: (reason: string) => void,
+): Watcher {
+  const socket: Socket = openEvents();
+  const buffer = new Uint8Array(receiveBytes);
+  let ended = false;
+  const next = () => {
+    if (ended) return;
+    read(socket.fd, buffer, 0, buffer.length, null, (error, length) => {
+      if (ended) return;
+      // EAGAIN: nothing happened within the socket's time limit.
+      if (error !== null && error.code !== "EAGAIN") onLoss(error.message);
+      if (error === null) for (const event of readEvents(buffer, length)) onEvent(event);
+      next();
+    });
+  };
+  next();
+  return {
+    [Symbol.dispose]: () => {
+      ended = true;
+      socket[Symbol.dispose]();
+    },
+  };
+}
+
+/** Calls `onChange` when another process has written to the store. */
+export function watchStore(stateDir: string, onChange: () => void): Watcher {
+  const watcher = watch(stateDir, (_event, name) => {
+    if (name === "state.db-wal" || name === "state.db") onChange();
+  });
+  return { [Symbol.dispose]: () => watcher.close() };
+}

@@ -1,0 +1,67 @@
+// The agent's log: one line an event, as text for people or JSON for machines.
+// Levels are switched while running; writing is somebody else's.
+
+export type Level = "debug" | "info" | "warn" | "error";
+export type LogFormat = "text" | "json";
+export type Fields = Readonly<Record<string, string | number | boolean | undefined>>;
+
+const order: readonly Level[] = ["debug", "info", "warn", "error"];
+
+export interface LogOptions {
+  readonly format: LogFormat;
+  readonly level: Level;
+  readonly write: (line: string) => void;
+  /** Present time as ISO 8601. */
+  readonly now: () => string;
+}
+
+export class Log {
+  #level: Level;
+
+  constructor(private readonly options: LogOptions) {
+    this.#level = options.level;
+  }
+
+  get level(): Level {
+    return this.#level;
+  }
+
+  /** Between "debug" and the level it was started with. */
+  toggleDebug(): void {
+    this.#level = this.#level === "debug" ? this.options.level : "debug";
+    this.info("log level changed", { level: this.#level });
+  }
+
+  debug(message: string, fields?: Fields): void {
+    this.#line("debug", message, fields);
+  }
+
+  info(message: string, fields?: Fields): void {
+    this.#line("info", message, fields);
+  }
+
+  warn(message: string, fields?: Fields): void {
+    this.#line("warn", message, fields);
+  }
+
+  error(message: string, fields?: Fields): void {
+    this.#line("error", message, fields);
+  }
+
+  #line(level: Level, message: string, fields: Fields = {}): void {
+    if (order.indexOf(level) < order.indexOf(this.#level)) return;
+    this.options.write(`${this.#format(level, message, fields)}\n`);
+  }
+
+  #format(level: Level, message: string, fields: Fields): string {
+    const time = this.options.now();
+    if (this.options.format === "json") return JSON.stringify({ time, level, message, ...fields });
+    const given = Object.entries(fields).filter(([, value]) => value !== undefined);
+    const words = given.map(([name, value]) => ` ${name}=${quote(String(value))}`).join("");
+    return `${time} ${level.padEnd(5)} ${message}${words}`;
+  }
+}
+
+function quote(text: string): string {
+  return /^[^\s"=]+$/.test(text) ? text : JSON.stringify(text);
+}

@@ -1,0 +1,74 @@
+// What the kernel tells of changes to links, addresses, routes and rules
+// (rtnetlink(7), multicast groups), as the few facts needed to decide whether
+// to look again. Loss is normal: a reader that is too slow gets ENOBUFS, and
+// must look at everything.
+import { AF_NETLINK, SOCK_RAW, Socket } from "../linux/socket.ts";
+import { RTM_DELADDR, RTM_NEWADDR } from "../wire/address.ts";
+import { linkMessage, RTM_DELLINK, RTM_NEWLINK } from "../wire/link.ts";
+import { nextMessage, readHeader } from "../wire/nlmsg.ts";
+import { RTM_DELROUTE, RTM_NEWROUTE, routeMessage } from "../wire/route.ts";
+import { RTM_DELRULE, RTM_NEWRULE } from "../wire/rule.ts";
+import { NETLINK_ROUTE } from "./socket.ts";
+
+export type KernelEvent =
+  | { readonly about: "link"; readonly name: string }
+  | { readonly about: "address" | "rule" }
+  | { readonly about: "route"; readonly table: number };
+
+/** RTNLGRP_* (linux/rtnetlink.h): group n is bit n - 1. */
+const groups = {
+  link: 1,
+  ipv4Address: 5,
+  ipv4Route: 7,
+  ipv4Rule: 8,
+  ipv6Address: 9,
+  ipv6Route: 11,
+  ipv6Rule: 19,
+};
+
+/** A socket of this namespace on which events arrive. Throws SysError. */
+export function openEvents(): Socket {
+  const socket = Socket.open(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE, "the kernel's event socket");
+  let mask = 0;
+  for (const group of Object.values(groups)) mask |= 1 << (group - 1);
+  // struct sockaddr_nl: family, padding, port (0: the kernel chooses), groups.
+  const address = new Uint8Array(12);
+  const view = new DataView(address.buffer);
+  view.setUint16(0, AF_NETLINK, true);
+  view.setUint32(8, mask, true);
+  socket.bind(address);
+  return socket;
+}
+
+/** The events in what was received; other messages are passed over. Throws DecodeError. */
+export function readEvents(bytes: Uint8Array, length: number): KernelEvent[] {
+  const events: KernelEvent[] = [];
+  for (let at = 0; at < length; ) {
+    const header = readHeader(bytes, at, length);
+    const event = readEvent(header.type, bytes, header.at, header.end);
+    if (event !== undefined) events.push(event);
+    at = nextMessage(header);
+  }
+  return events;
+}
+
+function readEvent(type: number, bytes: Uint8Array, at: number, end: number): KernelEvent | undefined {
+  switch (type) {
+    case RTM_NEWLINK:
+    case RTM_DELLINK:
+      return { about: "link", name: linkMessage.read(bytes, at, end, "skip").IFLA_IFNAME ?? "" };
+    case RTM_NEWADDR:
+    case RTM_DELADDR:
+      return { about: "address" };
+    case RTM_NEWRULE:
+    case RTM_DELRULE:
+      return { about: "rule" };
+    case RTM_NEWROUTE:
+    case RTM_DELROUTE: {
+      const { RTA_TABLE, rtm_table } = routeMessage.read(bytes, at, end, "skip");
+      return { about: "route", table: RTA_TABLE ?? rtm_table };
+    }
+    default:
+      return undefined;
+  }
+}

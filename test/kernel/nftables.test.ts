@@ -1,0 +1,308 @@
+// Tables of nftables against the running kernel, with nft(8) as the witness of
+// what is there, and of what our text means.
+import { afterAll, describe, expect, test } from "bun:test";
+import type { NftTable } from "../../src/net/nftables.ts";
+import { formatNftCommand, formatNftTable } from "../../src/net/nftables-text.ts";
+import { Nft } from "../../src/netlink/nft.ts";
+import { commandRequests } from "../../src/netlink/nft-objects.ts";
+import { NftTransactions } from "../../src/netlink/nft-transaction.ts";
+import { type Firewall, firewallTable } from "../../src/plan/firewall.ts";
+import { random } from "../wire/bytes.ts";
+import { describeKernel, Namespace, removeNamespaces, run } from "./namespaces.ts";
+
+const noNft = Bun.which("nft") ? undefined : "nft(8) is missing";
+
+const firewall: Firewall = {
+  table: "wg-cni",
+  devices: ["wg-cni-a", "wg-cni-b"],
+  mark: { mark: 0x100000, mask: 0x100000 },
+  strict: false,
+  pods: [
+    { prefix: "10.2.0.0/24", peer: "n2" },
+    { prefix: "10.2.1.0/24", peer: "n3" },
+    { prefix: "10.9.0.7/32", peer: "n3" },
+    { prefix: "fd00:2::/64", peer: "n2" },
+    { prefix: "fd00:2:0:1::/64", peer: "n3" },
+  ],
+  nodes: ["192.0.2.2", "192.0.2.3", "2001:db8::2"],
+};
+
+const permissive = firewallTable(firewall);
+const strict = firewallTable({ ...firewall, strict: true });
+
+function nft(namespace: Namespace, ...words: string[]): string {
+  return run(["ip", "netns", "exec", namespace.name, "nft", ...words]);
+}
+
+/** Reads text as `nft -f` does. */
+function load(namespace: Namespace, text: string): void {
+  const command = ["ip", "netns", "exec", namespace.name, "nft", "-f", "-"];
+  const done = Bun.spawnSync(command, { stdin: Buffer.from(text), stderr: "pipe" });
+  if (!done.success) throw new Error(`nft -f: ${done.stderr}\n${text}`);
+}
+
+/** What nft lists, without what has been counted. */
+function list(namespace: Namespace): string {
+  return nft(namespace, "-s", "list", "ruleset");
+}
+
+/** What a fresh conversation reads; the other may remember. */
+function read(namespace: Namespace, name = "wg-cni"): NftTable | undefined {
+  using other = Nft.open(namespace.path);
+  return other.find(name);
+}
+
+afterAll(removeNamespaces);
+
+describeKernel(
+  "a table of nftables",
+  () => {
+    test.each([
+      ["permissive", permissive],
+      ["strict", strict],
+      [
+        "with a mark that is not all of its mask",
+        firewallTable({ ...firewall, mark: { mark: 0x100000, mask: 0x300000 } }),
+      ],
+      ["with nobody else yet", firewallTable({ ...firewall, pods: [], nodes: [] })],
+    ])("%s: nft lists what it makes of our text, and of our commands", (_name, wanted) => {
+      const [ours, byText, byCommands] = [new Namespace(), new Namespace(), new Namespace()];
+      using nftables = Nft.open(ours.path);
+      const commands = nftables.sync(wanted);
+      load(byText, formatNftTable(wanted));
+      load(byCommands, commands.map(formatNftCommand).join("\n"));
+      expect(list(ours)).toContain("chain postrouting");
+      expect(list(byText)).toBe(list(ours));
+      expect(list(byCommands)).toBe(list(ours));
+      expect(read(ours)).toEqual(wanted);
+      expect(read(byText)).toEqual(wanted);
+      expect(nftables.sync(wanted)).toEqual([]);
+    });
+
+    test("a second time writes nothing, and nft monitor stays silent", async () => {
+      const namespace = new Namespace();
+      using first = Nft.open(namespace.path);
+      expect(first.sync(permissive).length).toBeGreaterThan(20);
+      const monitor = Bun.spawn(["ip", "netns", "exec", namespace.name, "nft", "monitor"], {
+        stdout: "pipe",
+      });
+      await Bun.sleep(200);
+      using second = Nft.open(namespace.path);
+      expect([second.sync(permissive), second.writes]).toEqual([[], 0]);
+      const writes = first.writes;
+      expect([first.sync(permissive), first.writes]).toEqual([[], writes]);
+      // Something it does see, so that its silence before means something.
+      nft(namespace, "add", "table", "inet", "witness");
+      await Bun.sleep(200);
+      monitor.kill();
+      const heard = await new Response(monitor.stdout).text();
+      expect(heard.split("\n").filter((line) => !line.startsWith("#"))).toEqual([
+        "add table inet witness",
+        "",
+      ]);
+    });
+
+    test("changes are only what differs: elements, or the rules of a chain", () => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      nftables.sync(permissive);
+      const pods = [...firewall.pods.slice(1), { prefix: "10.4.0.0/16", peer: "n4" }];
+      const moved = nftables.sync(firewallTable({ ...firewall, pods, nodes: ["192.0.2.3"] }));
+      expect(moved.map(formatNftCommand)).toEqual([
+        "delete element inet wg-cni pods4_in { 10.2.0.0/24 }",
+        "add element inet wg-cni pods4_in { 10.4.0.0/16 }",
+        "delete element inet wg-cni pods4_out { 10.2.0.0/24 }",
+        "add element inet wg-cni pods4_out { 10.4.0.0/16 }",
+        "delete element inet wg-cni nodes4 { 192.0.2.2 }",
+        "delete element inet wg-cni nodes6 { 2001:db8::2 }",
+      ]);
+      nftables.sync(permissive);
+      const stricter = nftables.sync(strict);
+      expect(new Set(stricter.map((command) => command.do))).toEqual(new Set(["flushChain", "addRule"]));
+      expect(stricter.filter(({ do: what }) => what === "flushChain").map(formatNftCommand)).toEqual([
+        "flush chain inet wg-cni prerouting",
+        "flush chain inet wg-cni postrouting",
+      ]);
+      expect(read(namespace)).toEqual(strict);
+    });
+
+    test("is absent before it is made and after it is deleted", () => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      expect(nftables.find("wg-cni")).toBeUndefined();
+      expect(nftables.counters("wg-cni")).toEqual(new Map());
+      expect(nftables.delete("wg-cni")).toBe(false);
+      nftables.sync(permissive);
+      nft(namespace, "add", "table", "inet", "other");
+      expect(nftables.delete("wg-cni")).toBe(true);
+      expect(nftables.find("wg-cni")).toBeUndefined();
+      expect(list(namespace)).toBe("table inet other {\n}\n");
+    });
+
+    test("20,000 prefixes are made, read back equal, changed and deleted in a bounded time", () => {
+      const namespace = new Namespace();
+      const pods = Array.from({ length: 10_000 }, (_, i) => [
+        { prefix: `10.${i >> 8}.${i & 255}.0/24`, peer: `n${i}` },
+        { prefix: `fd00:${(i + 1).toString(16)}::/64`, peer: `n${i}` },
+      ]).flat();
+      const wanted = firewallTable({ ...firewall, pods });
+      using nftables = Nft.open(namespace.path);
+      const start = Bun.nanoseconds();
+      nftables.sync(wanted);
+      expect(read(namespace)).toEqual(wanted);
+      expect(nftables.sync(firewallTable({ ...firewall, pods: pods.slice(1) })).length).toBe(2);
+      expect(nftables.sync(wanted).length).toBe(2);
+      expect(nftables.counters("wg-cni").get("pods6_out")?.size).toBe(10_000);
+      nftables.delete("wg-cni");
+      expect((Bun.nanoseconds() - start) / 1e9).toBeLessThan(15);
+    }, 30_000);
+
+    test("any prefixes become any others", () => {
+      const namespace = new Namespace();
+      const below = random(6);
+      using nftables = Nft.open(namespace.path);
+      for (let round = 0; round < 40; round++) {
+        const pods: { prefix: string; peer: string }[] = [];
+        for (let block = 0; block < 12; block++) {
+          // Whole, in parts that touch each other and the next, or absent.
+          const parts = [
+            [`10.0.${block}.0/24`],
+            [`10.0.${block}.0/25`, `10.0.${block}.128/25`],
+            [`10.0.${block}.255/32`],
+            [],
+          ];
+          for (const prefix of parts[below(parts.length)] ?? []) pods.push({ prefix, peer: "n" });
+          if (below(2) === 0) pods.push({ prefix: `fd00:0:0:${block + 1}::/64`, peer: "n" });
+        }
+        const wanted = firewallTable({ ...firewall, pods, strict: below(2) === 0 });
+        nftables.sync(wanted);
+        expect(read(namespace)).toEqual(wanted);
+      }
+    }, 20_000);
+  },
+  noNft,
+);
+
+describeKernel(
+  "what somebody changes by hand",
+  () => {
+    test.each([
+      "flush ruleset",
+      "flush table inet wg-cni",
+      "flush chain inet wg-cni postrouting",
+      "insert rule inet wg-cni prerouting accept",
+      "add rule inet wg-cni forward limit rate 5/second drop",
+      "add rule inet wg-cni forward ip daddr { 10.0.0.1, 10.0.0.2 } drop",
+      "add rule inet wg-cni clamp tcp dport 80 counter accept",
+      "add element inet wg-cni pods4_in { 10.77.0.0/16 }",
+      "add element inet wg-cni pods4_in { 10.77.0.1-10.77.0.9 }",
+      "add element inet wg-cni pods6_out { * }",
+      "delete element inet wg-cni nodes4 { 192.0.2.2 }",
+      "flush set inet wg-cni pods4_in",
+      "add chain inet wg-cni stray",
+      "add chain inet wg-cni stray { type nat hook prerouting priority 0; }",
+      "add set inet wg-cni stray { type inet_service; }",
+      "add map inet wg-cni stray { type ipv4_addr : verdict; }",
+      "add counter inet wg-cni stray",
+      "add table inet wg-cni { flags dormant; }",
+      "add chain inet wg-cni forward { policy drop; }",
+      "delete rule inet wg-cni forward handle HANDLE",
+      "flush chain inet wg-cni prerouting; flush chain inet wg-cni postrouting; delete set inet wg-cni pods4_in",
+    ])("%s", (byHand) => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      nftables.sync(permissive);
+      const before = list(namespace);
+      const handle = /iifname "wg-cni-b" goto clamp # handle (\d+)/.exec(
+        nft(namespace, "-a", "list", "ruleset"),
+      );
+      nft(namespace, byHand.replace("HANDLE", handle?.[1] ?? ""));
+      expect(read(namespace)).not.toEqual(permissive);
+      expect(nftables.sync(permissive).length).toBeGreaterThan(0);
+      expect(list(namespace)).toBe(before);
+      expect(read(namespace)).toEqual(permissive);
+    });
+
+    test("is named", () => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      nftables.sync(permissive);
+      nft(namespace, "add counter inet wg-cni c; add map inet wg-cni m { type ipv4_addr : verdict; }");
+      nft(namespace, "add table inet wg-cni { flags dormant; }");
+      expect(nftables.find("wg-cni")?.foreign).toEqual(["set m", "1 object", "flags dormant"]);
+      nft(namespace, "insert rule inet wg-cni forward meta mark 7 limit rate 5/second accept");
+      const forward = nftables.find("wg-cni")?.chains.find(({ name }) => name === "forward");
+      expect(forward?.rules[0]).toEqual([
+        { kind: "unknown", expression: "meta" },
+        { kind: "unknown", expression: "cmp" },
+        { kind: "unknown", expression: "limit" },
+        { kind: "verdict", verdict: "accept" },
+      ]);
+    });
+  },
+  noNft,
+);
+
+describeKernel(
+  "transactions",
+  () => {
+    test("do nothing at all where one command is refused, and say which", () => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      const rule = [{ kind: "verdict", verdict: "accept" }] as const;
+      const refused = () =>
+        nftables.apply([
+          { table: "t", do: "addTable" },
+          { table: "t", do: "addRule", chain: "none", rule },
+        ]);
+      expect(refused).toThrow("Cannot add rule inet t none accept: ENOENT (No such file or directory)");
+      expect(list(namespace)).toBe("");
+    });
+
+    test("overlapping prefixes are refused with their set's name", () => {
+      using nftables = Nft.open(new Namespace().path);
+      const pods = ["10.0.0.0/8", "10.1.0.0/16"].map((prefix) => ({ prefix, peer: "n" }));
+      expect(() => nftables.sync(firewallTable({ ...firewall, pods }))).toThrow(
+        "Cannot add 2 elements of set inet wg-cni pods4_in: EEXIST",
+      );
+      expect(nftables.find("wg-cni")).toBeUndefined();
+    });
+
+    test("are refused where nftables has changed since they were decided", () => {
+      const namespace = new Namespace();
+      using transactions = NftTransactions.open(namespace.path);
+      const requests = commandRequests({ table: "t", do: "addTable" }, 1);
+      expect(transactions.transact(requests, 77)?.errno).toBe(85);
+      expect(list(namespace)).toBe("");
+      // The conversation goes on.
+      expect(transactions.transact(requests)).toBeUndefined();
+      expect(list(namespace)).toContain("table inet t");
+    });
+
+    test("succeed beside another program that changes its own table all the time", async () => {
+      const namespace = new Namespace();
+      const script = "while :; do nft add table ip busy; nft delete table ip busy; done";
+      const other = Bun.spawn(["ip", "netns", "exec", namespace.name, "sh", "-c", script]);
+      try {
+        using nftables = Nft.open(namespace.path);
+        for (let i = 0; i < 30; i++) {
+          const wanted = i % 2 === 0 ? permissive : strict;
+          nftables.sync(wanted);
+          await Bun.sleep(5);
+          expect(nftables.find("wg-cni")).toEqual(wanted);
+        }
+      } finally {
+        other.kill();
+        await other.exited;
+      }
+    });
+  },
+  noNft,
+);
+
+describe("without a table of ours", () => {
+  test("the text of a table that is only observed is still text", () => {
+    const chain = { name: "c", rules: [[{ kind: "unknown", expression: "limit" }]] } as const;
+    expect(formatNftTable({ name: "t", sets: [], chains: [chain], foreign: [] })).toContain("\t\t(limit)\n");
+  });
+});
