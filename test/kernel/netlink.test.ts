@@ -356,7 +356,7 @@ describeKernel("addresses, routes, rules, neighbours", () => {
     expect(namespace.picture()).toBe(before);
   });
 
-  test("5,000 routes are added in batches and read in well under 100 ms", () => {
+  test("5,000 routes are added in batches, and read in linear time", () => {
     const many = Array.from({ length: 5000 }, (_, i): Route => {
       const rest = { table, type: "unicast", dev: "v0", protocol: 118 } as const;
       return i % 2 === 0
@@ -368,7 +368,8 @@ describeKernel("addresses, routes, rules, neighbours", () => {
     expect(batch.send().filter((outcome) => outcome !== undefined)).toEqual([]);
     const start = Bun.nanoseconds();
     const found = read();
-    expect((Bun.nanoseconds() - start) / 1e6).toBeLessThan(100);
+    // 10 to 20 ms on an idle machine; quadratic work would take many seconds even there.
+    expect((Bun.nanoseconds() - start) / 1e6).toBeLessThan(2000);
     expect(found).toEqual(many.sort(byText));
   });
 });

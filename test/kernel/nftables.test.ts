@@ -1,56 +1,15 @@
 // Tables of nftables against the running kernel, with nft(8) as the witness of
 // what is there, and of what our text means.
 import { afterAll, describe, expect, test } from "bun:test";
-import type { NftTable } from "../../src/net/nftables.ts";
 import { formatNftCommand, formatNftTable } from "../../src/net/nftables-text.ts";
 import { Nft } from "../../src/netlink/nft.ts";
 import { commandRequests } from "../../src/netlink/nft-objects.ts";
 import { NftTransactions } from "../../src/netlink/nft-transaction.ts";
-import { type Firewall, firewallTable } from "../../src/plan/firewall.ts";
+import { firewallTable } from "../../src/plan/firewall.ts";
 import { random } from "../wire/bytes.ts";
-import { describeKernel, Namespace, removeNamespaces, run } from "./namespaces.ts";
+import { describeKernel, Namespace, removeNamespaces } from "./namespaces.ts";
 
-const noNft = Bun.which("nft") ? undefined : "nft(8) is missing";
-
-const firewall: Firewall = {
-  table: "wg-cni",
-  devices: ["wg-cni-a", "wg-cni-b"],
-  mark: { mark: 0x100000, mask: 0x100000 },
-  strict: false,
-  pods: [
-    { prefix: "10.2.0.0/24", peer: "n2" },
-    { prefix: "10.2.1.0/24", peer: "n3" },
-    { prefix: "10.9.0.7/32", peer: "n3" },
-    { prefix: "fd00:2::/64", peer: "n2" },
-    { prefix: "fd00:2:0:1::/64", peer: "n3" },
-  ],
-  nodes: ["192.0.2.2", "192.0.2.3", "2001:db8::2"],
-};
-
-const permissive = firewallTable(firewall);
-const strict = firewallTable({ ...firewall, strict: true });
-
-function nft(namespace: Namespace, ...words: string[]): string {
-  return run(["ip", "netns", "exec", namespace.name, "nft", ...words]);
-}
-
-/** Reads text as `nft -f` does. */
-function load(namespace: Namespace, text: string): void {
-  const command = ["ip", "netns", "exec", namespace.name, "nft", "-f", "-"];
-  const done = Bun.spawnSync(command, { stdin: Buffer.from(text), stderr: "pipe" });
-  if (!done.success) throw new Error(`nft -f: ${done.stderr}\n${text}`);
-}
-
-/** What nft lists, without what has been counted. */
-function list(namespace: Namespace): string {
-  return nft(namespace, "-s", "list", "ruleset");
-}
-
-/** What a fresh conversation reads; the other may remember. */
-function read(namespace: Namespace, name = "wg-cni"): NftTable | undefined {
-  using other = Nft.open(namespace.path);
-  return other.find(name);
-}
+import { firewall, list, load, nft, noNft, permissive, read, strict } from "./support/nft.ts";
 
 afterAll(removeNamespaces);
 
@@ -179,66 +138,6 @@ describeKernel(
         expect(read(namespace)).toEqual(wanted);
       }
     }, 20_000);
-  },
-  noNft,
-);
-
-describeKernel(
-  "what somebody changes by hand",
-  () => {
-    test.each([
-      "flush ruleset",
-      "flush table inet wg-cni",
-      "flush chain inet wg-cni postrouting",
-      "insert rule inet wg-cni prerouting accept",
-      "add rule inet wg-cni forward limit rate 5/second drop",
-      "add rule inet wg-cni forward ip daddr { 10.0.0.1, 10.0.0.2 } drop",
-      "add rule inet wg-cni clamp tcp dport 80 counter accept",
-      "add element inet wg-cni pods4_in { 10.77.0.0/16 }",
-      "add element inet wg-cni pods4_in { 10.77.0.1-10.77.0.9 }",
-      "add element inet wg-cni pods6_out { * }",
-      "delete element inet wg-cni nodes4 { 192.0.2.2 }",
-      "flush set inet wg-cni pods4_in",
-      "add chain inet wg-cni stray",
-      "add chain inet wg-cni stray { type nat hook prerouting priority 0; }",
-      "add set inet wg-cni stray { type inet_service; }",
-      "add map inet wg-cni stray { type ipv4_addr : verdict; }",
-      "add counter inet wg-cni stray",
-      "add table inet wg-cni { flags dormant; }",
-      "add chain inet wg-cni forward { policy drop; }",
-      "delete rule inet wg-cni forward handle HANDLE",
-      "flush chain inet wg-cni prerouting; flush chain inet wg-cni postrouting; delete set inet wg-cni pods4_in",
-    ])("%s", (byHand) => {
-      const namespace = new Namespace();
-      using nftables = Nft.open(namespace.path);
-      nftables.sync(permissive);
-      const before = list(namespace);
-      const handle = /iifname "wg-cni-b" goto clamp # handle (\d+)/.exec(
-        nft(namespace, "-a", "list", "ruleset"),
-      );
-      nft(namespace, byHand.replace("HANDLE", handle?.[1] ?? ""));
-      expect(read(namespace)).not.toEqual(permissive);
-      expect(nftables.sync(permissive).length).toBeGreaterThan(0);
-      expect(list(namespace)).toBe(before);
-      expect(read(namespace)).toEqual(permissive);
-    });
-
-    test("is named", () => {
-      const namespace = new Namespace();
-      using nftables = Nft.open(namespace.path);
-      nftables.sync(permissive);
-      nft(namespace, "add counter inet wg-cni c; add map inet wg-cni m { type ipv4_addr : verdict; }");
-      nft(namespace, "add table inet wg-cni { flags dormant; }");
-      expect(nftables.find("wg-cni")?.foreign).toEqual(["set m", "1 object", "flags dormant"]);
-      nft(namespace, "insert rule inet wg-cni forward meta mark 7 limit rate 5/second accept");
-      const forward = nftables.find("wg-cni")?.chains.find(({ name }) => name === "forward");
-      expect(forward?.rules[0]).toEqual([
-        { kind: "unknown", expression: "meta" },
-        { kind: "unknown", expression: "cmp" },
-        { kind: "unknown", expression: "limit" },
-        { kind: "verdict", verdict: "accept" },
-      ]);
-    });
   },
   noNft,
 );

@@ -18,6 +18,8 @@ import { noRows, picture, rows } from "./support/witness.ts";
 
 const seed = Number(process.env["WG_CNI_TEST_SEED"] ?? 4711);
 const wantedKills = 200;
+/** Of each verb in each role. */
+const leastOfAKind = 10;
 /** Of both roles at once, before everything is looked at. */
 const roundsPerBatch = 12;
 const maxBatches = 40;
@@ -27,8 +29,8 @@ interface Role {
   readonly pod: Pod;
   readonly conf: object;
   readonly random: () => number;
-  /** How long a call takes that nobody kills, in milliseconds. */
-  usualMs: number;
+  /** How long a call lives that nobody kills, in milliseconds: followed as the machine's load changes. */
+  usualMs: { ADD: number; DEL: number };
   kills: { ADD: number; DEL: number };
   rounds: number;
 }
@@ -56,14 +58,19 @@ describeKernel(`killed at random (seed ${seed})`, () => {
     a.script(["ip route add 10.50.0.0/16 via 10.9.0.1 mtu 1490"]);
     roles.push(role("chained", a, { ...plain, name: "pods", prevResult }, 1));
     roles.push(role("standalone", b, { ...plain, name: "own", ipam: {} }, 2));
-    for (const each of roles) each.usualMs = await measure(each);
+    for (const each of roles) {
+      const usual = await measure(each);
+      each.usualMs = { ADD: usual, DEL: usual };
+    }
   });
   afterAll(() => lab?.[Symbol.dispose]());
 
   test(`${wantedKills} kills leave nothing behind`, async () => {
     const baseline = look();
-    const kills = () => roles.flatMap((each) => Object.values(each.kills)).reduce((a, b) => a + b, 0);
-    for (let batch = 0; kills() < wantedKills && batch < maxBatches; batch++) {
+    const counts = () => roles.flatMap((each) => Object.values(each.kills));
+    const kills = () => counts().reduce((a, b) => a + b, 0);
+    const enough = () => kills() >= wantedKills && Math.min(...counts()) > leastOfAKind;
+    for (let batch = 0; !enough() && batch < maxBatches; batch++) {
       await Promise.all(roles.map(playBatch));
       expect(look()).toEqual(baseline);
     }
@@ -73,8 +80,7 @@ describeKernel(`killed at random (seed ${seed})`, () => {
         .join("; "),
     );
     expect(kills()).toBeGreaterThanOrEqual(wantedKills);
-    for (const each of roles)
-      for (const count of Object.values(each.kills)) expect(count).toBeGreaterThan(10);
+    expect(Math.min(...counts())).toBeGreaterThan(leastOfAKind);
   }, 120_000);
 
   test("the mesh needs nothing after it, and pods work as ever", async () => {
@@ -117,16 +123,18 @@ describeKernel(`killed at random (seed ${seed})`, () => {
   }
 
   async function callAndKill(each: Role, verb: "ADD" | "DEL", env: Record<string, string>): Promise<void> {
-    const { pod, conf, random, usualMs } = each;
+    const { pod, conf, random, usualMs, kills } = each;
     const running = node.start([binary], {
       stdin: JSON.stringify(conf),
       env: { ...pluginEnv(verb, pod), ...env },
     });
-    await Bun.sleep(usualMs * (0.3 + 0.8 * random()));
+    await Bun.sleep(usualMs[verb] * (0.3 + 0.8 * random()));
     running.signal("SIGKILL");
     const { stdout, exitCode } = await running.finished;
     const ended = exitCode === 0 || stdout !== "";
-    if (!ended) each.kills[verb]++;
+    if (!ended) kills[verb]++;
+    // A call that was faster than the signal says that calls are faster now, and the other way round.
+    usualMs[verb] *= ended ? 0.9 : 1.03;
   }
 
   function role(name: string, pod: Pod, conf: object, salt: number): Role {
@@ -135,7 +143,7 @@ describeKernel(`killed at random (seed ${seed})`, () => {
       pod,
       conf,
       random: makeRandom(seed + salt),
-      usualMs: 0,
+      usualMs: { ADD: 0, DEL: 0 },
       kills: { ADD: 0, DEL: 0 },
       rounds: 0,
     };

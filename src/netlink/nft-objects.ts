@@ -1,0 +1,214 @@
+// Tables, sets, chains and rules of nftables as values and as messages. What a
+// message says that a value cannot is put in words, so that it is noticed. No
+// conversation here (nft.ts).
+import type { NftChain, NftCommand, NftRule, NftSetDeclaration, NftTable } from "../net/nftables.ts";
+import { formatNftCommand } from "../net/nftables-text.ts";
+import {
+  chainMessage,
+  elementsMessage,
+  hooks,
+  NFPROTO_INET,
+  NFT_MSG_DELRULE,
+  NFT_MSG_DELSETELEM,
+  NFT_MSG_DELTABLE,
+  NFT_MSG_NEWCHAIN,
+  NFT_MSG_NEWRULE,
+  NFT_MSG_NEWSET,
+  NFT_MSG_NEWSETELEM,
+  NFT_MSG_NEWTABLE,
+  NFT_SET_ANONYMOUS,
+  NFT_SET_INTERVAL,
+  NFT_TABLE_F_DORMANT,
+  ruleMessage,
+  setMessage,
+  TYPE_IP6ADDR,
+  TYPE_IPADDR,
+  tableMessage,
+} from "../wire/nftables.ts";
+import { maxElementBytes } from "../wire/nftables-elements.ts";
+import { NF_ACCEPT, NF_DROP } from "../wire/nftables-expressions.ts";
+import { NLM_F_CREATE } from "../wire/nlmsg.ts";
+import { toSetElements } from "./nft-elements.ts";
+import { toExpressions, toNftRule } from "./nft-rules.ts";
+import type { Request } from "./socket.ts";
+
+const NLM_F_APPEND = 0x800;
+/** Elements of one message: an attribute has at most 65,535 bytes, and an interval is two elements. */
+const elementsPerMessage = Math.floor(65_000 / (2 * maxElementBytes));
+
+export const nfgenmsg = { nfgen_family: NFPROTO_INET };
+
+type Read<C extends { read(bytes: Uint8Array, at: number, end: number): unknown }> = ReturnType<C["read"]>;
+export type TableReply = Read<typeof tableMessage>;
+export type SetReply = Read<typeof setMessage>;
+export type ChainReply = Read<typeof chainMessage>;
+export type RuleReply = Read<typeof ruleMessage>;
+
+/** The requests of a command; elements may take several. `setId` is unique in the transaction. */
+export function commandRequests(command: NftCommand, setId: number): Request[] {
+  const { table } = command;
+  const request = (type: number, flags: number, write: Request["write"]): Request => ({
+    ...{ type, flags, describe: () => describe(command), write },
+  });
+  switch (command.do) {
+    case "addTable":
+    case "deleteTable": {
+      const [type, flags] =
+        command.do === "addTable" ? [NFT_MSG_NEWTABLE, NLM_F_CREATE] : [NFT_MSG_DELTABLE, 0];
+      return [request(type, flags, (to) => tableMessage.write(to, { ...nfgenmsg, NFTA_TABLE_NAME: table }))];
+    }
+    case "addSet":
+      return [
+        request(NFT_MSG_NEWSET, NLM_F_CREATE, (to) =>
+          setMessage.write(to, fromSet(table, command.set, setId)),
+        ),
+      ];
+    case "addElements":
+      return elementWrites(command).map((write) => request(NFT_MSG_NEWSETELEM, NLM_F_CREATE, write));
+    case "deleteElements":
+      return elementWrites(command).map((write) => request(NFT_MSG_DELSETELEM, 0, write));
+    case "addChain":
+      return [
+        request(NFT_MSG_NEWCHAIN, NLM_F_CREATE, (to) =>
+          chainMessage.write(to, fromChain(table, command.chain)),
+        ),
+      ];
+    case "flushChain":
+      // Without a handle it means all the rules.
+      return [request(NFT_MSG_DELRULE, 0, (to) => ruleMessage.write(to, ruleOf(table, command.chain)))];
+    case "addRule":
+      return [
+        request(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, (to) =>
+          ruleMessage.write(to, {
+            ...ruleOf(table, command.chain),
+            NFTA_RULE_EXPRESSIONS: toExpressions(command.rule),
+          }),
+        ),
+      ];
+  }
+}
+
+/** The table of what was read; the elements of sets are still to come. */
+export function toTable(
+  reply: TableReply,
+  sets: readonly SetReply[],
+  chains: readonly ChainReply[],
+  rules: readonly RuleReply[],
+): Omit<NftTable, "sets"> & { readonly sets: readonly NftSetDeclaration[] } {
+  const foreign: string[] = [];
+  const known: NftSetDeclaration[] = [];
+  for (const set of sets) {
+    // Sets without a name belong to rules, and go with them.
+    if (((set.NFTA_SET_FLAGS ?? 0) & NFT_SET_ANONYMOUS) !== 0) continue;
+    const declaration = findSet(set);
+    if (declaration !== undefined) known.push(declaration);
+    else foreign.push(`set ${set.NFTA_SET_NAME}`);
+  }
+  const knownChains: NftChain[] = [];
+  for (const chain of chains) {
+    const found = findChain(chain, rules);
+    if (found !== undefined) knownChains.push(found);
+    else foreign.push(`chain ${chain.NFTA_CHAIN_NAME}`);
+  }
+  const others = (reply.NFTA_TABLE_USE ?? 0) - sets.length - chains.length;
+  if (others > 0) foreign.push(`${others} ${others === 1 ? "object" : "objects"}`);
+  if (((reply.NFTA_TABLE_FLAGS ?? 0) & NFT_TABLE_F_DORMANT) !== 0) foreign.push("flags dormant");
+  return { name: reply.NFTA_TABLE_NAME ?? "", sets: known, chains: knownChains, foreign };
+}
+
+/** Undefined where it is more, or something else, than a set of addresses. */
+function findSet(reply: SetReply): NftSetDeclaration | undefined {
+  const { NFTA_SET_NAME: name, NFTA_SET_FLAGS: flags = 0, NFTA_SET_KEY_TYPE: type } = reply;
+  const { NFTA_SET_EXPR: expression, NFTA_SET_DESC: description } = reply;
+  const isPlain =
+    reply.NFTA_SET_DATA_TYPE === undefined &&
+    reply.NFTA_SET_TIMEOUT === undefined &&
+    reply.NFTA_SET_EXPRESSIONS === undefined &&
+    description?.NFTA_SET_DESC_SIZE === undefined &&
+    description?.NFTA_SET_DESC_CONCAT === undefined &&
+    (flags & ~NFT_SET_INTERVAL) === 0 &&
+    (expression === undefined || expression.name === "counter");
+  if (name === undefined || !isPlain || (type !== TYPE_IPADDR && type !== TYPE_IP6ADDR)) return undefined;
+  return {
+    name,
+    family: type === TYPE_IPADDR ? 4 : 6,
+    interval: flags === NFT_SET_INTERVAL,
+    counter: expression !== undefined,
+  };
+}
+
+function fromSet(table: string, { name, family, interval, counter }: NftSetDeclaration, setId: number) {
+  return {
+    ...nfgenmsg,
+    NFTA_SET_TABLE: table,
+    NFTA_SET_NAME: name,
+    NFTA_SET_FLAGS: interval ? NFT_SET_INTERVAL : 0,
+    NFTA_SET_KEY_TYPE: family === 4 ? TYPE_IPADDR : TYPE_IP6ADDR,
+    NFTA_SET_KEY_LEN: family === 4 ? 4 : 16,
+    NFTA_SET_ID: setId,
+    NFTA_SET_EXPR: counter ? ({ name: "counter", data: {} } as const) : undefined,
+  };
+}
+
+/** Undefined where it is of another type than filter, or bound to single devices. */
+function findChain(reply: ChainReply, rules: readonly RuleReply[]): NftChain | undefined {
+  const { NFTA_CHAIN_NAME: name = "", NFTA_CHAIN_HOOK: at, NFTA_CHAIN_POLICY: policy } = reply;
+  const inIt = rules.filter((rule) => rule.NFTA_RULE_CHAIN === name).map(toRule);
+  if (at === undefined) return { name, rules: inIt };
+  const hook = hooks[at.NFTA_HOOK_HOOKNUM ?? hooks.length];
+  const isPlain =
+    reply.NFTA_CHAIN_TYPE === "filter" && at.NFTA_HOOK_DEV === undefined && at.NFTA_HOOK_DEVS === undefined;
+  if (hook === undefined || !isPlain) return undefined;
+  const priority = at.NFTA_HOOK_PRIORITY ?? 0;
+  return { name, base: { hook, priority, policy: policy === NF_DROP ? "drop" : "accept" }, rules: inIt };
+}
+
+function fromChain(table: string, { name, base }: Omit<NftChain, "rules">) {
+  const message = { ...nfgenmsg, NFTA_CHAIN_TABLE: table, NFTA_CHAIN_NAME: name };
+  if (base === undefined) return message;
+  return {
+    ...message,
+    NFTA_CHAIN_TYPE: "filter",
+    NFTA_CHAIN_POLICY: base.policy === "drop" ? NF_DROP : NF_ACCEPT,
+    NFTA_CHAIN_HOOK: {
+      NFTA_HOOK_HOOKNUM: hooks.indexOf(base.hook),
+      NFTA_HOOK_PRIORITY: base.priority,
+    },
+  };
+}
+
+function toRule({ NFTA_RULE_EXPRESSIONS: expressions = [] }: RuleReply): NftRule {
+  return toNftRule(expressions);
+}
+
+function ruleOf(table: string, chain: string) {
+  return { ...nfgenmsg, NFTA_RULE_TABLE: table, NFTA_RULE_CHAIN: chain };
+}
+
+type ElementCommand = Extract<NftCommand, { readonly elements: readonly string[] }>;
+
+/** One a message. */
+function elementWrites({ table, set, elements }: ElementCommand): Request["write"][] {
+  const writes: Request["write"][] = [];
+  for (let at = 0; at < elements.length; at += elementsPerMessage)
+    writes.push((to) =>
+      elementsMessage.write(to, {
+        ...nfgenmsg,
+        NFTA_SET_ELEM_LIST_TABLE: table,
+        NFTA_SET_ELEM_LIST_SET: set.name,
+        NFTA_SET_ELEM_LIST_ELEMENTS: elements
+          .slice(at, at + elementsPerMessage)
+          .flatMap((element) => toSetElements(set, element)),
+      }),
+    );
+  return writes;
+}
+
+/** As nft(8) has it, but for the elements, of which there may be thousands. */
+function describe(command: NftCommand): string {
+  if (!("elements" in command)) return formatNftCommand(command);
+  const { table, set, elements } = command;
+  const verb = command.do === "addElements" ? "add" : "delete";
+  const what = elements.length === 1 ? `element ${elements[0]}` : `${elements.length} elements`;
+  return `${verb} ${what} of set inet ${table} ${set.name}`;
+}

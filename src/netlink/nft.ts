@@ -1,0 +1,268 @@
+// Tables of nftables in one network namespace, read as plain values
+// (net/nftables.ts) and changed in transactions. What should be in a table is
+// decided elsewhere. Only tables of the inet family.
+import { Errno } from "../linux/errno.ts";
+import type { NftCommand, NftCounter, NftSetDeclaration, NftTable } from "../net/nftables.ts";
+import { diffNftTables } from "../net/nftables-diff.ts";
+import {
+  chainMessage,
+  elementsMessage,
+  generationMessage,
+  NFT_MSG_GETCHAIN,
+  NFT_MSG_GETGEN,
+  NFT_MSG_GETRULE,
+  NFT_MSG_GETSET,
+  NFT_MSG_GETSETELEM,
+  NFT_MSG_GETTABLE,
+  ruleMessage,
+  setMessage,
+  tableMessage,
+} from "../wire/nftables.ts";
+import type { SetElement } from "../wire/nftables-elements.ts";
+import { NetlinkError } from "./error.ts";
+import { eachElement } from "./nft-elements.ts";
+import { commandRequests, nfgenmsg, type TableReply, toTable } from "./nft-objects.ts";
+import { NETLINK_NETFILTER, NftTransactions } from "./nft-transaction.ts";
+import { NetlinkSocket, type Request } from "./socket.ts";
+
+/** As the kernel says that nftables has changed since the generation that a transaction names. */
+const ERESTART = 85;
+/** Others may change their tables every second, and every change makes us read again. */
+const maxAttempts = 10;
+
+/** Something that was so while nftables, whosever tables, was at this generation. */
+interface Moment<Value> {
+  readonly name: string;
+  readonly value: Value;
+  readonly generation: number;
+}
+
+/**
+ * Owns two netlink sockets. Everything throws NetlinkError, SysError and
+ * DecodeError; after the last two the conversation is lost: open another.
+ */
+export class Nft implements Disposable {
+  #writes = 0;
+  /** What was seen or made last: the kernel takes seconds to list 100,000 elements, and mostly nothing has changed. */
+  #last: Moment<NftTable | undefined> | undefined;
+
+  private constructor(
+    private readonly socket: NetlinkSocket,
+    private readonly transactions: NftTransactions,
+  ) {}
+
+  /** Opens the sockets in the namespace at `netns` (default: this thread's), where they stay. Throws SysError. */
+  static open(netns?: string): Nft {
+    const socket = NetlinkSocket.open(NETLINK_NETFILTER, netns);
+    try {
+      return new Nft(socket, NftTransactions.open(netns));
+    } catch (error) {
+      socket[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Commands sent so far, refused ones included. */
+  get writes(): number {
+    return this.#writes;
+  }
+
+  /** The table as it is at one moment; undefined where there is none. */
+  find(name: string): NftTable | undefined {
+    return this.#observe(name).value;
+  }
+
+  /** What the elements of each set that counts have counted; nothing where there is no such table. */
+  counters(name: string): Map<string, Map<string, NftCounter>> {
+    return this.#atOneMoment(name, () => {
+      const counters = new Map<string, Map<string, NftCounter>>();
+      for (const set of this.#findDeclared(name)?.sets ?? [])
+        if (set.counter) counters.set(set.name, this.#counters(name, set));
+      return counters;
+    }).value;
+  }
+
+  /** Carries out the commands in one transaction: all of them, or none where one is refused. */
+  apply(commands: readonly NftCommand[]): void {
+    const refusal = this.#transact(commands);
+    if (refusal !== undefined) throw refusal;
+  }
+
+  /**
+   * Makes the table what is wanted with the fewest commands, which it returns:
+   * none where nothing was to be done. Where somebody changes nftables between
+   * its reading and its writing, it reads again.
+   */
+  sync(wanted: NftTable): readonly NftCommand[] {
+    for (let attempt = 0; attempt < maxAttempts; attempt++) {
+      const { value, generation } = this.#observe(wanted.name);
+      const commands = diffNftTables(wanted, value);
+      if (commands.length === 0) return commands;
+      const refusal = this.#transact(commands, generation);
+      if (refusal === undefined) {
+        this.#last = { name: wanted.name, value: wanted, generation: (generation + 1) >>> 0 };
+        return commands;
+      }
+      if (refusal.errno !== ERESTART) throw refusal;
+    }
+    throw busy(`change table inet ${wanted.name}`);
+  }
+
+  /** False where there is no such table. */
+  delete(name: string): boolean {
+    const refusal = this.#transact([{ table: name, do: "deleteTable" }]);
+    if (refusal === undefined) return true;
+    if (refusal.errno === Errno.ENOENT) return false;
+    throw refusal;
+  }
+
+  [Symbol.dispose](): void {
+    this.transactions[Symbol.dispose]();
+    this.socket[Symbol.dispose]();
+  }
+
+  #transact(commands: readonly NftCommand[], generation?: number): NetlinkError | undefined {
+    if (commands.length === 0) return undefined;
+    this.#writes += commands.length;
+    // Any number will do that no other set of the transaction has.
+    const requests = commands.flatMap((command, i) => commandRequests(command, i + 1));
+    return this.transactions.transact(requests, generation);
+  }
+
+  #observe(name: string): Moment<NftTable | undefined> {
+    const last = this.#last;
+    if (last?.name === name && last.generation === this.#generation()) return last;
+    const observed = this.#atOneMoment(name, () => this.#find(name));
+    this.#last = observed;
+    return observed;
+  }
+
+  #find(name: string): NftTable | undefined {
+    const declared = this.#findDeclared(name);
+    if (declared === undefined) return undefined;
+    const sets = declared.sets.map((set) => {
+      const elements = new Set<string>();
+      eachElement(set, this.#elements(name, set), (element) => elements.add(element));
+      return { ...set, elements };
+    });
+    return { ...declared, sets };
+  }
+
+  /** All but the elements. */
+  #findDeclared(name: string): ReturnType<typeof toTable> | undefined {
+    const table = this.#findTable(name);
+    if (table === undefined) return undefined;
+    const sets = this.#dump(
+      { type: NFT_MSG_GETSET, what: `list sets of table inet ${name}` },
+      (to) => setMessage.write(to, { ...nfgenmsg, NFTA_SET_TABLE: name }),
+      (bytes, at, end) => setMessage.read(bytes, at, end, "skip"),
+    );
+    // The kernel selects sets and rules by table, chains only by family.
+    const chains = this.#dump(
+      { type: NFT_MSG_GETCHAIN, what: "list chains" },
+      (to) => chainMessage.write(to, nfgenmsg),
+      (bytes, at, end) => chainMessage.read(bytes, at, end, "skip"),
+    );
+    const rules = this.#dump(
+      { type: NFT_MSG_GETRULE, what: `list rules of table inet ${name}` },
+      (to) => ruleMessage.write(to, { ...nfgenmsg, NFTA_RULE_TABLE: name }),
+      (bytes, at, end) => ruleMessage.read(bytes, at, end, "skip"),
+    );
+    const own = chains.filter((chain) => chain.NFTA_CHAIN_TABLE === name);
+    return toTable(table, sets, own, rules);
+  }
+
+  #findTable(name: string): TableReply | undefined {
+    let table: TableReply | undefined;
+    this.socket.get(
+      {
+        ...{ type: NFT_MSG_GETTABLE, flags: 0, describe: () => `look for table inet ${name}` },
+        write: (to) => tableMessage.write(to, { ...nfgenmsg, NFTA_TABLE_NAME: name }),
+      },
+      (bytes, at, end) => {
+        table = tableMessage.read(bytes, at, end, "skip");
+      },
+    );
+    return table;
+  }
+
+  #counters(table: string, set: NftSetDeclaration): Map<string, NftCounter> {
+    const counters = new Map<string, NftCounter>();
+    eachElement(set, this.#elements(table, set), (element, counter) => {
+      if (counter !== undefined) counters.set(element, counter);
+    });
+    return counters;
+  }
+
+  #elements(table: string, { name }: NftSetDeclaration): SetElement[] {
+    return this.#dump(
+      { type: NFT_MSG_GETSETELEM, what: `list elements of set inet ${table} ${name}` },
+      (to) =>
+        elementsMessage.write(to, {
+          ...{ ...nfgenmsg, NFTA_SET_ELEM_LIST_TABLE: table, NFTA_SET_ELEM_LIST_SET: name },
+        }),
+      (bytes, at, end) => elementsMessage.read(bytes, at, end, "skip").NFTA_SET_ELEM_LIST_ELEMENTS ?? [],
+    ).flat();
+  }
+
+  #dump<Item>(
+    { type, what }: { type: number; what: string },
+    write: Request["write"],
+    read: (bytes: Uint8Array, at: number, end: number) => Item,
+  ): Item[] {
+    const items: Item[] = [];
+    const restart = () => {
+      items.length = 0;
+    };
+    this.socket.dump({ type, flags: 0, describe: () => what, write }, restart, (bytes, at, end) => {
+      items.push(read(bytes, at, end));
+    });
+    return items;
+  }
+
+  /** What `read` returns if nftables did not change meanwhile; else it is asked again. */
+  #atOneMoment<Value>(name: string, read: () => Value): Moment<Value> {
+    let generation = this.#generation();
+    for (let attempt = 0; attempt < maxAttempts; attempt++) {
+      const before = generation;
+      const value = this.#tryRead(read);
+      // A list that was interrupted has been tried as often already.
+      if (value instanceof NetlinkError && value.errno === Errno.EAGAIN) throw value;
+      generation = this.#generation();
+      if (generation !== before) continue;
+      if (value instanceof NetlinkError) throw value;
+      return { name, value, generation };
+    }
+    throw busy(`read table inet ${name}`);
+  }
+
+  /** A refusal may come from the change: what was to be listed has gone. */
+  #tryRead<Value>(read: () => Value): Value | NetlinkError {
+    try {
+      return read();
+    } catch (error) {
+      if (error instanceof NetlinkError) return error;
+      throw error;
+    }
+  }
+
+  /** A number that every transaction in the namespace changes. */
+  #generation(): number {
+    let generation = 0;
+    this.socket.get(
+      {
+        ...{ type: NFT_MSG_GETGEN, flags: 0, describe: () => "read the generation of nftables" },
+        write: (to) => generationMessage.write(to, {}),
+      },
+      (bytes, at, end) => {
+        generation = generationMessage.read(bytes, at, end, "skip").NFTA_GEN_ID ?? 0;
+      },
+    );
+    return generation;
+  }
+}
+
+function busy(request: string): NetlinkError {
+  const why = `another program changed nftables during each of ${maxAttempts} attempts`;
+  return new NetlinkError(request, Errno.EAGAIN, why);
+}

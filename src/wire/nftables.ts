@@ -1,0 +1,101 @@
+// Messages of nftables: struct nfgenmsg with NFTA_TABLE_*, NFTA_CHAIN_*,
+// NFTA_RULE_*, NFTA_SET_* (linux/netfilter/nfnetlink.h, nf_tables.h). What is in
+// rules and sets has files of its own.
+import { type Fields, message, NLA_F_NESTED, nested } from "./attributes.ts";
+import { raw, text, u8 } from "./codec.ts";
+import { setElements } from "./nftables-elements.ts";
+import { expression, expressionList } from "./nftables-expressions.ts";
+import { s32Be, u16Be, u32Be } from "./nftables-numbers.ts";
+
+export const NFNL_SUBSYS_NFTABLES = 10;
+export const NFNL_MSG_BATCH_BEGIN = 16;
+export const NFNL_MSG_BATCH_END = 17;
+export const NFPROTO_INET = 1;
+
+const type = (number: number) => (NFNL_SUBSYS_NFTABLES << 8) | number;
+export const NFT_MSG_NEWTABLE = type(0);
+export const NFT_MSG_GETTABLE = type(1);
+export const NFT_MSG_DELTABLE = type(2);
+export const NFT_MSG_NEWCHAIN = type(3);
+export const NFT_MSG_GETCHAIN = type(4);
+export const NFT_MSG_NEWRULE = type(6);
+export const NFT_MSG_GETRULE = type(7);
+export const NFT_MSG_DELRULE = type(8);
+export const NFT_MSG_NEWSET = type(9);
+export const NFT_MSG_GETSET = type(10);
+export const NFT_MSG_NEWSETELEM = type(12);
+export const NFT_MSG_GETSETELEM = type(13);
+export const NFT_MSG_DELSETELEM = type(14);
+export const NFT_MSG_GETGEN = type(16);
+
+export const NFT_TABLE_F_DORMANT = 1;
+export const NFT_SET_ANONYMOUS = 1;
+export const NFT_SET_INTERVAL = 4;
+/** What nft(8) calls ipv4_addr and ipv6_addr; the kernel only keeps it. */
+export const TYPE_IPADDR = 7;
+export const TYPE_IP6ADDR = 8;
+
+/** NF_INET_PRE_ROUTING and so on, by number (linux/netfilter.h). */
+export const hooks = ["prerouting", "input", "forward", "output", "postrouting"] as const;
+
+/** In what the kernel sends, res_id is the end of the generation's number. */
+const nfgenmsg = { nfgen_family: u8, version: u8, res_id: u16Be } as const satisfies Fields;
+
+export const batchMessage = message("nfgenmsg", nfgenmsg, { NFNL_BATCH_GENID: [1, u32Be] });
+
+export const generationMessage = message("nfgenmsg", nfgenmsg, { NFTA_GEN_ID: [1, u32Be] });
+
+export const tableMessage = message("nfgenmsg", nfgenmsg, {
+  NFTA_TABLE_NAME: [1, text],
+  NFTA_TABLE_FLAGS: [2, u32Be],
+  /** How many chains, sets, objects and flow tables are in it. */
+  NFTA_TABLE_USE: [3, u32Be],
+});
+
+const hook = nested(
+  {
+    NFTA_HOOK_HOOKNUM: [1, u32Be],
+    NFTA_HOOK_PRIORITY: [2, s32Be],
+    NFTA_HOOK_DEV: [3, text],
+    NFTA_HOOK_DEVS: [4, raw],
+  },
+  NLA_F_NESTED,
+);
+
+export const chainMessage = message("nfgenmsg", nfgenmsg, {
+  NFTA_CHAIN_TABLE: [1, text],
+  NFTA_CHAIN_NAME: [3, text],
+  NFTA_CHAIN_HOOK: [4, hook],
+  NFTA_CHAIN_POLICY: [5, u32Be],
+  NFTA_CHAIN_TYPE: [7, text],
+});
+
+export const ruleMessage = message("nfgenmsg", nfgenmsg, {
+  NFTA_RULE_TABLE: [1, text],
+  NFTA_RULE_CHAIN: [2, text],
+  NFTA_RULE_EXPRESSIONS: [4, expressionList],
+});
+
+const description = nested({ NFTA_SET_DESC_SIZE: [1, u32Be], NFTA_SET_DESC_CONCAT: [2, raw] }, NLA_F_NESTED);
+
+export const setMessage = message("nfgenmsg", nfgenmsg, {
+  NFTA_SET_TABLE: [1, text],
+  NFTA_SET_NAME: [2, text],
+  NFTA_SET_FLAGS: [3, u32Be],
+  NFTA_SET_KEY_TYPE: [4, u32Be],
+  NFTA_SET_KEY_LEN: [5, u32Be],
+  NFTA_SET_DATA_TYPE: [6, u32Be],
+  NFTA_SET_DESC: [9, description],
+  /** Told apart by this within a transaction; the kernel insists on it. */
+  NFTA_SET_ID: [10, u32Be],
+  NFTA_SET_TIMEOUT: [11, raw],
+  /** The expression that each element gets. */
+  NFTA_SET_EXPR: [17, expression],
+  NFTA_SET_EXPRESSIONS: [18, expressionList],
+});
+
+export const elementsMessage = message("nfgenmsg", nfgenmsg, {
+  NFTA_SET_ELEM_LIST_TABLE: [1, text],
+  NFTA_SET_ELEM_LIST_SET: [2, text],
+  NFTA_SET_ELEM_LIST_ELEMENTS: [3, setElements],
+});

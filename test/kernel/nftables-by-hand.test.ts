@@ -1,0 +1,96 @@
+// What somebody changes by hand in our table, here by nft(8), is noticed and put
+// right, and nothing else is touched.
+import { afterAll, expect, test } from "bun:test";
+import { formatNftCommand } from "../../src/net/nftables-text.ts";
+import { Nft } from "../../src/netlink/nft.ts";
+import { describeKernel, Namespace, removeNamespaces } from "./namespaces.ts";
+import { list, nft, noNft, permissive, read } from "./support/nft.ts";
+
+afterAll(removeNamespaces);
+
+describeKernel(
+  "what somebody changes by hand",
+  () => {
+    test.each([
+      "flush ruleset",
+      "flush table inet wg-cni",
+      "flush chain inet wg-cni postrouting",
+      "insert rule inet wg-cni prerouting accept",
+      "add rule inet wg-cni forward limit rate 5/second drop",
+      "add rule inet wg-cni forward ip daddr { 10.0.0.1, 10.0.0.2 } drop",
+      "add rule inet wg-cni clamp tcp dport 80 counter accept",
+      "add element inet wg-cni pods4_in { 10.77.0.0/16 }",
+      "add element inet wg-cni pods4_in { 10.77.0.1-10.77.0.9 }",
+      "delete element inet wg-cni nodes4 { 192.0.2.2 }",
+      "flush set inet wg-cni pods4_in",
+      "add chain inet wg-cni stray",
+      "add chain inet wg-cni stray { type nat hook prerouting priority 0; }",
+      "add set inet wg-cni stray { type inet_service; }",
+      "add map inet wg-cni stray { type ipv4_addr : verdict; }",
+      "add counter inet wg-cni stray",
+      "add table inet wg-cni { flags dormant; }",
+      "add chain inet wg-cni forward { policy drop; }",
+      "delete rule inet wg-cni forward handle HANDLE",
+    ])("%s", (byHand) => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      nftables.sync(permissive);
+      const before = list(namespace);
+      const handle = /iifname "wg-cni-b" goto clamp # handle (\d+)/.exec(
+        nft(namespace, "-a", "list", "ruleset"),
+      );
+      nft(namespace, byHand.replace("HANDLE", handle?.[1] ?? ""));
+      expect(read(namespace)).not.toEqual(permissive);
+      expect(nftables.sync(permissive).length).toBeGreaterThan(0);
+      expect(list(namespace)).toBe(before);
+      expect(read(namespace)).toEqual(permissive);
+    });
+
+    test("a set deleted comes back, with its elements", () => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      nftables.sync(permissive);
+      const before = list(namespace);
+      nft(namespace, "flush chain inet wg-cni prerouting; delete set inet wg-cni pods4_in");
+      expect(nftables.sync(permissive).some(({ do: what }) => what === "deleteTable")).toBe(false);
+      // Now the last of the sets.
+      const lines = (text: string) => text.split("\n").sort();
+      expect(lines(list(namespace))).toEqual(lines(before));
+      using other = Nft.open(namespace.path);
+      expect(other.sync(permissive)).toEqual([]);
+    });
+
+    test("an element that matches whatever no other does is removed", () => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      nftables.sync(permissive);
+      const before = list(namespace);
+      const set = { name: "pods6_out", family: 6, interval: true, counter: true } as const;
+      // nft(8) 1.0.6 crashes on it where elements have counters.
+      nftables.apply([{ table: "wg-cni", do: "addElements", set, elements: ["*"] }]);
+      expect(list(namespace)).toContain("* counter");
+      expect(nftables.sync(permissive).map(formatNftCommand)).toEqual([
+        "delete element inet wg-cni pods6_out { * }",
+      ]);
+      expect(list(namespace)).toBe(before);
+    });
+
+    test("is named", () => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      nftables.sync(permissive);
+      nft(namespace, "add counter inet wg-cni c; add map inet wg-cni m { type ipv4_addr : verdict; }");
+      nft(namespace, "add table inet wg-cni { flags dormant; }");
+      expect(nftables.find("wg-cni")?.foreign).toEqual(["set m", "1 object", "flags dormant"]);
+      nft(namespace, "insert rule inet wg-cni forward meta mark 7 limit rate 5/second accept");
+      const forward = nftables.find("wg-cni")?.chains.find(({ name }) => name === "forward");
+      expect(forward?.rules[0]).toEqual([
+        { kind: "unknown", expression: "meta" },
+        { kind: "unknown", expression: "cmp" },
+        { kind: "unknown", expression: "limit" },
+        { kind: "verdict", verdict: "accept" },
+      ]);
+    });
+  },
+  noNft,
+);

@@ -1,0 +1,47 @@
+// What the tests of nftables share: a firewall, and nft(8) as the witness.
+import type { NftTable } from "../../../src/net/nftables.ts";
+import { Nft } from "../../../src/netlink/nft.ts";
+import { type Firewall, firewallTable } from "../../../src/plan/firewall.ts";
+import { type Namespace, run } from "../namespaces.ts";
+
+export const noNft = Bun.which("nft") ? undefined : "nft(8) is missing";
+
+export const firewall: Firewall = {
+  table: "wg-cni",
+  devices: ["wg-cni-a", "wg-cni-b"],
+  mark: { mark: 0x100000, mask: 0x100000 },
+  strict: false,
+  pods: [
+    { prefix: "10.2.0.0/24", peer: "n2" },
+    { prefix: "10.2.1.0/24", peer: "n3" },
+    { prefix: "10.9.0.7/32", peer: "n3" },
+    { prefix: "fd00:2::/64", peer: "n2" },
+    { prefix: "fd00:2:0:1::/64", peer: "n3" },
+  ],
+  nodes: ["192.0.2.2", "192.0.2.3", "2001:db8::2"],
+};
+
+export const permissive = firewallTable(firewall);
+export const strict = firewallTable({ ...firewall, strict: true });
+
+export function nft(namespace: Namespace, ...words: string[]): string {
+  return run(["ip", "netns", "exec", namespace.name, "nft", ...words]);
+}
+
+/** Reads text as `nft -f` does. */
+export function load(namespace: Namespace, text: string): void {
+  const command = ["ip", "netns", "exec", namespace.name, "nft", "-f", "-"];
+  const done = Bun.spawnSync(command, { stdin: Buffer.from(text), stderr: "pipe" });
+  if (!done.success) throw new Error(`nft -f: ${done.stderr}\n${text}`);
+}
+
+/** What nft lists, without what has been counted. */
+export function list(namespace: Namespace): string {
+  return nft(namespace, "-s", "list", "ruleset");
+}
+
+/** What a fresh conversation reads; the other may remember. */
+export function read(namespace: Namespace, name = "wg-cni"): NftTable | undefined {
+  using other = Nft.open(namespace.path);
+  return other.find(name);
+}
