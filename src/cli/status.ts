@@ -16,7 +16,8 @@ export function status(context: Context): Output {
   using session = openSession(context);
   if (readNode(session.store).record === undefined) return describeMissing();
   const plan = session.plan();
-  const peers = describePeers(plan, context.nowMs, (dev) => session.readDevice(dev));
+  const plaintext = session.readPlaintext(plan.ownership.peers);
+  const peers = describePeers(plan, context.nowMs, (dev) => session.readDevice(dev), plaintext);
   const overrides = session.store.settings();
   const pods = session.store.attachments().length;
   const pending = renderPlan(plan);
@@ -143,7 +144,9 @@ function renderPeers({ peers, nowMs }: Shown, style: Style): string {
     clear: style.yellow,
     refused: style.red,
   };
-  const head = ["PEER", "STATE", "SLOT", "ENDPOINT", "HANDSHAKE", "RECEIVED", "SENT", "PODS"].map(style.bold);
+  const head = ["PEER", "STATE", "SLOT", "ENDPOINT", "HANDSHAKE", "RECEIVED", "SENT", "IN CLEAR", "PODS"].map(
+    style.bold,
+  );
   const rows = peers.map((peer) => [
     peer.name,
     paint[peer.state](peer.state),
@@ -152,9 +155,18 @@ function renderPeers({ peers, nowMs }: Shown, style: Style): string {
     peer.slot === undefined ? "-" : formatAge(peer.lastHandshakeMs, nowMs),
     formatBytes(peer.rxBytes),
     formatBytes(peer.txBytes),
+    renderPlaintext(peer.plaintext, style),
     peer.podCIDRs.join(", ") || "-",
   ]);
   return alignColumns([head, ...rows]);
+}
+
+/** Packets that went outside the tunnel: none is the proof of the pudding. */
+function renderPlaintext(plaintext: PeerStatus["plaintext"], style: Style): string {
+  if (plaintext === undefined) return style.dim("not counted");
+  const { inPackets, outPackets } = plaintext;
+  if (inPackets + outPackets === 0) return style.green("none");
+  return style.red(`${inPackets} in, ${outPackets} out`);
 }
 
 function renderRemarks({ plan, pending }: Shown, style: Style): string {

@@ -2,11 +2,14 @@
 // ordered so that at no moment a packet has a route without a peer, or a peer
 // loses an allowed IP it keeps:
 //
-//   make    links, addresses, sysctls, keys, peers and their allowed IPs
+//   make    links, addresses, sysctls, keys, peers and their allowed IPs, the
+//           nftables table
 //   switch  routes, then rules
-//   unmake  rules, routes, allowed IPs, peers, addresses, links
+//   unmake  rules, routes, the nftables table, allowed IPs, peers, addresses, links
 //
 // Equal meshes give no steps. Pure: time is an argument.
+import type { NftTable } from "../net/nftables.ts";
+import { diffNftTables } from "../net/nftables-diff.ts";
 import { type DiffOptions, diffDevice } from "./diff-device.ts";
 import { diffAddresses, diffRoutes, diffRules } from "./diff-routing.ts";
 import { type Mesh, type MeshLink, validMarkSysctl } from "./mesh.ts";
@@ -20,14 +23,17 @@ export function diffMesh(desired: Mesh, observed: Mesh, options: DiffOptions): S
   const addresses = diffAddresses(desired.addresses, observed.addresses);
   const routes = diffRoutes(desired.routes, observed.routes, addresses.renewed);
   const rules = diffRules(desired.rules, observed.rules);
+  const firewall = diffFirewall(desired.firewall, observed.firewall);
   return [
     ...diffLinks(desired, observed, devices),
     ...addresses.make,
     ...diffSysctls(desired, observed),
+    ...firewall.make,
     ...routes.make,
     ...rules.make,
     ...rules.unmake,
     ...routes.unmake,
+    ...firewall.unmake,
     ...devices.flatMap((device) => device.unmake),
     ...addresses.unmake,
     ...[...observed.links.keys()]
@@ -74,4 +80,16 @@ function diffSysctls(desired: Mesh, observed: Mesh): Step[] {
       const saved = path === validMarkSysctl ? { saved: true as const } : {};
       return { do: "writeSysctl", path, value, ...saved };
     });
+}
+
+function diffFirewall(desired: NftTable | undefined, observed: NftTable | undefined): Halves {
+  if (desired === undefined) {
+    const gone: Step[] = observed === undefined ? [] : [{ do: "deleteFirewall", name: observed.name }];
+    return { make: [], unmake: gone };
+  }
+  const commands = diffNftTables(desired, observed);
+  return {
+    make: commands.length === 0 ? [] : [{ do: "applyFirewall", table: desired, commands }],
+    unmake: [],
+  };
 }

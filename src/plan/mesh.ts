@@ -8,10 +8,12 @@
 //   100  nop
 import type { Endpoint } from "../net/device.ts";
 import { type Family, familyOf } from "../net/ip.ts";
+import type { NftTable } from "../net/nftables.ts";
 import type { Address, Route, Rule } from "../net/objects.ts";
 import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord, Slot, SlotRecord } from "../net/record.ts";
 import type { OwnedPeer, Ownership } from "./claims.ts";
+import { firewallTable, type RemotePods } from "./firewall.ts";
 import { type Settings, slotDevice, slotPort } from "./settings.ts";
 
 export const slots: readonly Slot[] = ["a", "b"];
@@ -33,6 +35,8 @@ export interface Mesh {
   readonly rules: readonly Rule[];
   /** Path below /proc/sys and value; only those we care for. */
   readonly sysctls: ReadonlyMap<string, string>;
+  /** Our nftables table; absent where there is none, or the kernel has no nftables. */
+  readonly firewall?: NftTable;
 }
 
 export interface MeshLink {
@@ -70,6 +74,8 @@ export interface MeshFacts {
   readonly linkKind: "wireguard" | "tun";
   /** MTU of the WireGuard devices in bytes. */
   readonly mtu: number;
+  /** False where the kernel has no nftables: encryption works without, but nothing counts what is in clear. */
+  readonly hasFirewall: boolean;
 }
 
 /** The whole desired state of a node that is up. */
@@ -88,7 +94,27 @@ export function desiredMesh(facts: MeshFacts): Mesh {
       [validMarkSysctl, "1"],
       ...names.map((name) => [`net/ipv4/conf/${name}/rp_filter`, "2"] as const),
     ]),
+    ...(facts.hasFirewall ? { firewall: desiredFirewall(facts) } : {}),
   };
+}
+
+/** Name of our nftables table, of the inet family. */
+export const firewallName = "wg-cni";
+
+function desiredFirewall({ settings, ownership: { peers } }: MeshFacts): NftTable {
+  return firewallTable({
+    table: firewallName,
+    devices: slots.map((slot) => slotDevice(settings, slot)),
+    mark: settings.fwmark,
+    strict: settings.mode === "strict",
+    pods: remotePods(peers),
+    nodes: peers.flatMap((peer) => peer.nodeIPs),
+  });
+}
+
+/** All pod CIDRs of other nodes, with whose they are. */
+export function remotePods(peers: readonly OwnedPeer[]): RemotePods[] {
+  return peers.flatMap(({ name, podCIDRs }) => podCIDRs.map((prefix) => ({ prefix, peer: name })));
 }
 
 /** The one sysctl of the whole node that we change. */

@@ -25,8 +25,17 @@ export interface PeerStatus {
   readonly lastHandshakeMs: number;
   readonly rxBytes: number;
   readonly txBytes: number;
+  /** Packets between pods that went outside the tunnel since the table was made; absent without nftables. */
+  readonly plaintext?: Plaintext;
   readonly nodeIPs: readonly string[];
   readonly podCIDRs: readonly string[];
+}
+
+export interface Plaintext {
+  /** Arrived in clear. */
+  readonly inPackets: number;
+  /** Left in clear; in strict mode, was about to. */
+  readonly outPackets: number;
 }
 
 interface StatusFacts {
@@ -40,6 +49,7 @@ export function describePeers(
   { settings, node, ownership }: StatusFacts,
   nowMs: number,
   readDevice: (dev: string) => Device | undefined,
+  plaintext: ReadonlyMap<string, Plaintext>,
 ): PeerStatus[] {
   const devices = new Map(
     (["a", "b"] as const).map((slot) => {
@@ -51,7 +61,13 @@ export function describePeers(
     const slot = routeSlot(node, peer);
     const key = peer.slots.find((record) => record.slot === slot)?.publicKey;
     const seen = slot === undefined || key === undefined ? undefined : devices.get(slot)?.get(key);
-    const base = { name: peer.name, nodeIPs: peer.nodeIPs, podCIDRs: peer.podCIDRs };
+    const inClear = plaintext.get(peer.name);
+    const base = {
+      name: peer.name,
+      nodeIPs: peer.nodeIPs,
+      podCIDRs: peer.podCIDRs,
+      ...(inClear === undefined ? {} : { plaintext: inClear }),
+    };
     if (slot === undefined || seen === undefined)
       return {
         ...base,

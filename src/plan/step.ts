@@ -2,6 +2,8 @@
 // carries out, what tests compare. Steps never hold key material: a private key
 // is named by its slot and fetched by the applier.
 import type { DeviceConfig, PeerConfig } from "../net/device.ts";
+import type { NftCommand, NftTable } from "../net/nftables.ts";
+import { formatNftCommand } from "../net/nftables-text.ts";
 import type { Address, LinkAdd, LinkChange, Neighbour, Route, Rule } from "../net/objects.ts";
 import type { Slot } from "../net/record.ts";
 
@@ -46,7 +48,19 @@ export interface SysctlStep {
   readonly saved?: true;
 }
 
-export type Step = RtnlStep | DeviceStep | StartStep | SysctlStep;
+/** Brings our nftables table to a state; `commands` are what that took when it was planned. */
+export interface FirewallStep {
+  readonly do: "applyFirewall";
+  readonly table: NftTable;
+  readonly commands: readonly NftCommand[];
+}
+
+export interface DeleteFirewallStep {
+  readonly do: "deleteFirewall";
+  readonly name: string;
+}
+
+export type Step = RtnlStep | DeviceStep | StartStep | SysctlStep | FirewallStep | DeleteFirewallStep;
 
 /** What to make before traffic moves, and what to take away after it has. */
 export interface Halves {
@@ -63,6 +77,10 @@ export function renderStep(step: Step): string[] {
       return [`echo ${step.value} > /proc/sys/${step.path}`];
     case "configureDevice":
       return renderDevice(step);
+    case "applyFirewall":
+      return step.commands.map((command) => `nft '${formatNftCommand(command)}'`);
+    case "deleteFirewall":
+      return [`nft 'delete table inet ${step.name}'`];
     default:
       return [`ip ${"netns" in step && step.netns === "pod" ? "-n POD " : ""}${renderRtnl(step)}`];
   }

@@ -47,7 +47,7 @@ function runsOf(steps: readonly Step[]): Run[] {
   const runs: Run[] = [];
   let open: RtnlStep[] | undefined;
   for (const step of steps) {
-    if (step.do === "configureDevice" || step.do === "startUserspace" || step.do === "writeSysctl") {
+    if (!isRtnl(step)) {
       runs.push({ rtnl: false, step });
       open = undefined;
       continue;
@@ -60,6 +60,16 @@ function runsOf(steps: readonly Step[]): Run[] {
     if (step.do === "addLink") open = undefined;
   }
   return runs;
+}
+
+function isRtnl(step: Step): step is RtnlStep {
+  return (
+    step.do !== "configureDevice" &&
+    step.do !== "startUserspace" &&
+    step.do !== "writeSysctl" &&
+    step.do !== "applyFirewall" &&
+    step.do !== "deleteFirewall"
+  );
 }
 
 function applyBatch(steps: readonly RtnlStep[], kernel: Kernel): Failure[] {
@@ -130,6 +140,13 @@ function applyOne(step: Exclude<Step, RtnlStep>, kernel: Kernel, context: ApplyC
         break;
       case "writeSysctl":
         writeSysctl(step, kernel, context);
+        break;
+      case "applyFirewall":
+        // Reads again: somebody may have changed nftables since the plan was made.
+        kernel.firewall?.sync(step.table);
+        break;
+      case "deleteFirewall":
+        kernel.firewall?.delete(step.name);
         break;
     }
     return [];

@@ -3,6 +3,7 @@
 // WireGuard backend. Counts what was written, so that "a no-op writes nothing"
 // can be checked.
 import { writeFile } from "../linux/file.ts";
+import type { Nft } from "../netlink/nft.ts";
 import { Rtnl } from "../netlink/rtnl.ts";
 import type { WireGuard } from "../wireguard/backend.ts";
 
@@ -11,12 +12,15 @@ export interface Backends {
   /** For links of a kind: "wireguard" is the kernel's, a TUN link has a process behind it. */
   readonly open: (linkKind: string) => WireGuard;
   readonly hasKernel: () => boolean;
+  /** Undefined where the kernel has no nftables. */
+  readonly openFirewall: () => Nft | undefined;
 }
 
 export class Kernel implements Disposable {
   readonly host: Rtnl;
   #pod: Rtnl | undefined;
   #opened = new Map<string, WireGuard>();
+  #firewall: { readonly nft: Nft | undefined } | undefined;
   #sysctlWrites = 0;
 
   constructor(private readonly backends?: Backends) {
@@ -49,6 +53,12 @@ export class Kernel implements Disposable {
     return this.backends?.hasKernel() ?? false;
   }
 
+  /** nftables; undefined where the kernel has none. */
+  get firewall(): Nft | undefined {
+    this.#firewall ??= { nft: this.backends?.openFirewall() };
+    return this.#firewall.nft;
+  }
+
   /** Writes below /proc/sys in the node's namespace. Throws SysError. */
   writeSysctl(path: string, value: string): void {
     writeFile(`/proc/sys/${path}`, value);
@@ -58,12 +68,14 @@ export class Kernel implements Disposable {
   /** State-changing requests sent so far. */
   get writes(): number {
     const backends = [...this.#opened.values()].reduce((sum, backend) => sum + backend.writes, 0);
-    return this.host.writes + (this.#pod?.writes ?? 0) + backends + this.#sysctlWrites;
+    const firewall = this.#firewall?.nft?.writes ?? 0;
+    return this.host.writes + (this.#pod?.writes ?? 0) + backends + firewall + this.#sysctlWrites;
   }
 
   [Symbol.dispose](): void {
     this.host[Symbol.dispose]();
     this.#pod?.[Symbol.dispose]();
     for (const backend of this.#opened.values()) backend[Symbol.dispose]();
+    this.#firewall?.nft?.[Symbol.dispose]();
   }
 }

@@ -8,6 +8,7 @@ import type { Family } from "../net/ip.ts";
 import type { Address, Link, Route, Rule } from "../net/objects.ts";
 import type { HostFacts } from "../plan/conflicts.ts";
 import {
+  firewallName,
   type Mesh,
   type MeshDevice,
   type MeshLink,
@@ -35,7 +36,13 @@ export function observeMesh(settings: Settings, kernel: Kernel): Mesh {
     routes: observeRoutes(settings, kernel),
     rules: families.flatMap((family) => kernel.host.rules(family)).filter((rule) => isOurs(settings, rule)),
     sysctls: observeSysctls(links),
+    ...observeFirewall(kernel),
   };
+}
+
+function observeFirewall({ firewall }: Kernel): Pick<Mesh, "firewall"> {
+  const table = firewall?.find(firewallName);
+  return table === undefined ? {} : { firewall: table };
 }
 
 /** Our devices that exist. */

@@ -2,8 +2,15 @@
 // backends, the node's keys. Loaded only where a mesh is programmed: it brings
 // the cryptography along.
 import { readBootId } from "../linux/boot.ts";
+import { SysError } from "../linux/syscall.ts";
 import type { Device } from "../net/device.ts";
 import type { Slot } from "../net/record.ts";
+import { NetlinkError } from "../netlink/error.ts";
+import { Nft } from "../netlink/nft.ts";
+import type { OwnedPeer } from "../plan/claims.ts";
+import { podSets, sumByPeer } from "../plan/firewall.ts";
+import { firewallName, remotePods } from "../plan/mesh.ts";
+import type { Plaintext } from "../plan/status.ts";
 import { publicKeyOf } from "../state/keys.ts";
 import { openPrivateKey, readSealKey } from "../state/seal.ts";
 import { Store } from "../state/store.ts";
@@ -21,6 +28,7 @@ const backends: Backends = {
     using kernel = openKernelWireGuard();
     return kernel !== undefined;
   },
+  openFirewall,
 };
 
 /** Where runtimes that pass no PATH have their programs. */
@@ -49,6 +57,23 @@ export class Session implements Disposable {
   readDevice(dev: string): Device | undefined {
     const kind = this.kernel.host.findLink(dev)?.kind;
     return kind === "wireguard" || kind === "tun" ? this.kernel.wireguard(kind).read(dev) : undefined;
+  }
+
+  /** What went in clear, by peer; empty without nftables or where the table is not there. */
+  readPlaintext(peers: readonly OwnedPeer[]): Map<string, Plaintext> {
+    const counters = this.kernel.firewall?.counters(firewallName);
+    if (counters === undefined || counters.size === 0) return new Map();
+    const pods = remotePods(peers);
+    const sums = { in: new Map<string, number>(), out: new Map<string, number>() };
+    for (const { direction, name } of podSets)
+      for (const [peer, { packets }] of sumByPeer(pods, counters.get(name) ?? new Map()))
+        sums[direction].set(peer, (sums[direction].get(peer) ?? 0) + packets);
+    return new Map(
+      peers.map(({ name }) => [
+        name,
+        { inPackets: sums.in.get(name) ?? 0, outPackets: sums.out.get(name) ?? 0 },
+      ]),
+    );
   }
 
   sync(): SyncReport {
@@ -92,4 +117,23 @@ function getKernelWireGuard() {
   throw new Error(
     "The kernel has no WireGuard: load its module (modprobe wireguard), or set --backend userspace.",
   );
+}
+
+function openFirewall(): Nft | undefined {
+  let nft: Nft | undefined;
+  try {
+    nft = Nft.open();
+    nft.find(firewallName);
+    return nft;
+  } catch (error) {
+    nft?.[Symbol.dispose]();
+    if (isUnsupported(error)) return undefined;
+    throw error;
+  }
+}
+
+/** What a kernel without netfilter's netlink, or without nftables in it, answers. */
+function isUnsupported(error: unknown): boolean {
+  const code = error instanceof SysError || error instanceof NetlinkError ? error.code : "";
+  return code === "EPROTONOSUPPORT" || code === "EOPNOTSUPP" || code === "EINVAL";
 }

@@ -66,7 +66,8 @@ export function planMesh(store: Store, kernel: Kernel, { bootId, nowMs }: SyncOp
   const ownership = resolveClaims({ ...node, publicKeys }, state.peers);
   const mtu = observeMtu(settings, node, ownership.peers, kernel);
   const linkKind = chooseLinkKind(settings, kernel);
-  const facts = { settings, node, ownership, podIPs: state.podIPs, linkKind, mtu: mtu.bytes };
+  const hasFirewall = kernel.firewall !== undefined;
+  const facts = { settings, node, ownership, podIPs: state.podIPs, linkKind, mtu: mtu.bytes, hasFirewall };
   const desired = up ? desiredMesh(facts) : emptyMesh;
   const programmed = isProgrammed(state.programmed, generation, bootId);
   const slotOf = new Map(slots.map((slot) => [slotDevice(settings, slot), slot] as const));

@@ -4,6 +4,7 @@
 // is missing is nothing). Tests compare diffs against it; the real kernel is
 // asked in test/kernel.
 import type { PeerConfig } from "../../src/net/device.ts";
+import { formatNftTable } from "../../src/net/nftables-text.ts";
 import type { Route } from "../../src/net/objects.ts";
 import type { Slot } from "../../src/net/record.ts";
 import type { Mesh, MeshDevice, MeshLink, MeshPeer } from "../../src/plan/mesh.ts";
@@ -25,6 +26,7 @@ export function applyToModel(mesh: Mesh, steps: readonly Step[], publicKeys: Rec
   const routes = new Map(mesh.routes.map((route) => [routeKey(route), route]));
   const rules = mesh.rules.map((rule) => rule);
   const sysctls = new Map(mesh.sysctls);
+  let { firewall } = mesh;
   const makeLink = (dev: string, kind: string, mtu: number) => {
     if (links.has(dev)) throw new Error(`${dev} is there`);
     links.set(dev, { kind, mtu, up: false });
@@ -86,11 +88,20 @@ export function applyToModel(mesh: Mesh, steps: readonly Step[], publicKeys: Rec
         for (const peer of step.config.peers ?? []) configurePeer(device, peer);
         break;
       }
+      case "applyFirewall":
+        firewall = step.table;
+        break;
+      case "deleteFirewall":
+        firewall = undefined;
+        break;
       default:
         throw new Error(`the model does not know ${step.do}`);
     }
   }
-  return { links, devices, addresses: [...addresses.values()], routes: [...routes.values()], rules, sysctls };
+  return {
+    ...{ links, devices, addresses: [...addresses.values()], routes: [...routes.values()], rules, sysctls },
+    ...(firewall === undefined ? {} : { firewall }),
+  };
 }
 
 function configurePeer(device: MutableDevice, config: PeerConfig): void {
@@ -140,5 +151,6 @@ export function printMesh(mesh: Mesh): string[] {
   for (const route of mesh.routes) lines.push(`route ${renderRoute(route)}`);
   for (const rule of mesh.rules) lines.push(`rule ${rule.family} ${renderRule(rule)}`);
   for (const [path, value] of mesh.sysctls) lines.push(`sysctl ${path} ${value}`);
+  if (mesh.firewall !== undefined) lines.push(...formatNftTable(mesh.firewall).split("\n"));
   return lines.sort();
 }

@@ -89,5 +89,6 @@ export function randomMesh(random: Random): Mesh {
     podIPs,
     linkKind: "wireguard",
     mtu: pick(random, [1280, 1420]),
+    hasFirewall: random() < 0.8,
   });
 }
