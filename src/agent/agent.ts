@@ -5,7 +5,8 @@
 //   kernel event ─┐
 //   store write  ─┼─► look soon (settle, at most once a spacing) ─► sync
 //   resync timer ─┘
-import type { KernelEvent } from "../netlink/events.ts";
+import { firewallEvents, type KernelEvent, routeEvents } from "../netlink/events.ts";
+import { firewallName } from "../plan/mesh.ts";
 import { renderStep } from "../plan/step.ts";
 import { readSettings } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
@@ -42,13 +43,12 @@ export class Agent implements Disposable {
 
   /** Looks once, then at every change. */
   start(): void {
-    this.#watchers.push(
-      watchKernel(
-        (event) => this.#heard(event),
-        (reason) => this.#lookSoon(`events were lost (${reason})`),
-      ),
-      watchStore(this.options.stateDir, () => this.#storeChanged()),
-    );
+    const heard = (event: KernelEvent) => this.#heard(event);
+    const lost = (reason: string) => this.#lookSoon(`events were lost (${reason})`);
+    this.#watchers.push(watchKernel(routeEvents, heard, lost));
+    if (this.session.kernel.firewall !== undefined)
+      this.#watchers.push(watchKernel(firewallEvents, heard, lost));
+    this.#watchers.push(watchStore(this.options.stateDir, () => this.#storeChanged()));
     const resync = setInterval(() => this.#lookSoon("resync"), resyncMs);
     this.#watchers.push({ [Symbol.dispose]: () => clearInterval(resync) });
     this.#look("start");
@@ -61,6 +61,8 @@ export class Agent implements Disposable {
 
   #heard(event: KernelEvent): void {
     const { hostTable, podTable, deviceA, deviceB } = readSettings(this.session.store);
+    // Others change their tables all day.
+    if (event.about === "firewall" && event.table !== firewallName) return;
     if (event.about === "route" && event.table !== hostTable && event.table !== podTable) return;
     // Pods come and go all day; the uplink's MTU is the resync's.
     if (event.about === "link" && event.name !== deviceA && event.name !== deviceB) return;

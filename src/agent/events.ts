@@ -1,22 +1,24 @@
-// Where the agent hears of changes: the kernel's event socket and the store's
+// Where the agent hears of changes: the kernel's event sockets and the store's
 // file. Both only say "look again", so one that is lost costs time, not truth.
 import { read, watch } from "node:fs";
 import type { Socket } from "../linux/socket.ts";
-import { type KernelEvent, openEvents, readEvents } from "../netlink/events.ts";
+import type { EventSource, KernelEvent } from "../netlink/events.ts";
+import { DecodeError } from "../wire/error.ts";
 
 const receiveBytes = 65_536;
 
 export interface Watcher extends Disposable {}
 
 /**
- * Shows every event to `onEvent`; `onLoss` when some were lost. A read waits in
+ * Shows every event of a source to `onEvent`; `onLoss` when some were lost. A read waits in
  * one of the runtime's pool threads, which is what makes this no polling.
  */
 export function watchKernel(
+  source: EventSource,
   onEvent: (event: KernelEvent) => void,
   onLoss: (reason: string) => void,
 ): Watcher {
-  const socket: Socket = openEvents();
+  const socket: Socket = source.open();
   const buffer = new Uint8Array(receiveBytes);
   let ended = false;
   const next = () => {
@@ -25,7 +27,7 @@ export function watchKernel(
       if (ended) return;
       // EAGAIN: nothing happened within the socket's time limit.
       if (error !== null && error.code !== "EAGAIN") onLoss(error.message);
-      if (error === null) for (const event of readEvents(buffer, length)) onEvent(event);
+      if (error === null) showEvents(source, buffer.subarray(0, length), onEvent, onLoss);
       next();
     });
   };
@@ -36,6 +38,21 @@ export function watchKernel(
       socket[Symbol.dispose]();
     },
   };
+}
+
+/** What cannot be read says as much as what is lost: something has changed. */
+function showEvents(
+  source: EventSource,
+  received: Uint8Array,
+  onEvent: (event: KernelEvent) => void,
+  onLoss: (reason: string) => void,
+): void {
+  try {
+    for (const event of source.read(received, received.length)) onEvent(event);
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    onLoss(error.message);
+  }
 }
 
 /** Calls `onChange` when another process has written to the store. */

@@ -1,22 +1,34 @@
-// What the kernel tells of changes to links, addresses, routes and rules
-// (rtnetlink(7), multicast groups), as the few facts needed to decide whether
-// to look again. Loss is normal: a reader that is too slow gets ENOBUFS, and
-// must look at everything.
+// What the kernel tells of changes to links, addresses, routes, rules
+// (rtnetlink(7), multicast groups) and nftables, as the few facts needed to
+// decide whether to look again. Loss is normal: a reader that is too slow gets
+// ENOBUFS, and must look at everything.
 import { AF_NETLINK, SOCK_RAW, Socket } from "../linux/socket.ts";
 import { RTM_DELADDR, RTM_NEWADDR } from "../wire/address.ts";
 import { linkMessage, RTM_DELLINK, RTM_NEWLINK } from "../wire/link.ts";
+import { NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWGEN, tableMessage } from "../wire/nftables.ts";
 import { nextMessage, readHeader } from "../wire/nlmsg.ts";
 import { RTM_DELROUTE, RTM_NEWROUTE, routeMessage } from "../wire/route.ts";
 import { RTM_DELRULE, RTM_NEWRULE } from "../wire/rule.ts";
+import { NETLINK_NETFILTER } from "./nft-transaction.ts";
 import { NETLINK_ROUTE } from "./socket.ts";
 
 export type KernelEvent =
   | { readonly about: "link"; readonly name: string }
   | { readonly about: "address" | "rule" }
-  | { readonly about: "route"; readonly table: number };
+  | { readonly about: "route"; readonly table: number }
+  /** Something in an nftables table of that name. */
+  | { readonly about: "firewall"; readonly table: string };
 
-/** RTNLGRP_* (linux/rtnetlink.h): group n is bit n - 1. */
-const groups = {
+/** One family of events: a socket that they arrive on, and what they mean. */
+export interface EventSource {
+  /** Opens the socket in this namespace. Throws SysError. */
+  readonly open: () => Socket;
+  /** The events in what was received; other messages are passed over. Throws DecodeError. */
+  readonly read: (bytes: Uint8Array, length: number) => KernelEvent[];
+}
+
+/** RTNLGRP_* (linux/rtnetlink.h). */
+const routeGroups = {
   link: 1,
   ipv4Address: 5,
   ipv4Route: 7,
@@ -26,11 +38,24 @@ const groups = {
   ipv6Rule: 19,
 };
 
-/** A socket of this namespace on which events arrive. Throws SysError. */
-export function openEvents(): Socket {
-  const socket = Socket.open(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE, "the kernel's event socket");
+/** NFNLGRP_NFTABLES (linux/netfilter/nfnetlink.h). */
+const nftablesGroup = 7;
+
+export const routeEvents: EventSource = {
+  open: () => openSource(NETLINK_ROUTE, Object.values(routeGroups)),
+  read: (bytes, length) => readAll(bytes, length, readRouteEvent),
+};
+
+export const firewallEvents: EventSource = {
+  open: () => openSource(NETLINK_NETFILTER, [nftablesGroup]),
+  read: (bytes, length) => readAll(bytes, length, readFirewallEvent),
+};
+
+/** Group n is bit n - 1. */
+function openSource(protocol: number, groups: readonly number[]): Socket {
+  const socket = Socket.open(AF_NETLINK, SOCK_RAW, protocol, "the kernel's event socket");
   let mask = 0;
-  for (const group of Object.values(groups)) mask |= 1 << (group - 1);
+  for (const group of groups) mask |= 1 << (group - 1);
   // struct sockaddr_nl: family, padding, port (0: the kernel chooses), groups.
   const address = new Uint8Array(12);
   const view = new DataView(address.buffer);
@@ -40,19 +65,20 @@ export function openEvents(): Socket {
   return socket;
 }
 
-/** The events in what was received; other messages are passed over. Throws DecodeError. */
-export function readEvents(bytes: Uint8Array, length: number): KernelEvent[] {
+type Reader = (type: number, bytes: Uint8Array, at: number, end: number) => KernelEvent | undefined;
+
+function readAll(bytes: Uint8Array, length: number, read: Reader): KernelEvent[] {
   const events: KernelEvent[] = [];
   for (let at = 0; at < length; ) {
     const header = readHeader(bytes, at, length);
-    const event = readEvent(header.type, bytes, header.at, header.end);
+    const event = read(header.type, bytes, header.at, header.end);
     if (event !== undefined) events.push(event);
     at = nextMessage(header);
   }
   return events;
 }
 
-function readEvent(type: number, bytes: Uint8Array, at: number, end: number): KernelEvent | undefined {
+function readRouteEvent(type: number, bytes: Uint8Array, at: number, end: number): KernelEvent | undefined {
   switch (type) {
     case RTM_NEWLINK:
     case RTM_DELLINK:
@@ -71,4 +97,16 @@ function readEvent(type: number, bytes: Uint8Array, at: number, end: number): Ke
     default:
       return undefined;
   }
+}
+
+/** Every message about a table, chain, rule, set or element has the table's name as attribute 1; a new generation has none. */
+function readFirewallEvent(
+  type: number,
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+): KernelEvent | undefined {
+  if (type >> 8 !== NFNL_SUBSYS_NFTABLES || type === NFT_MSG_NEWGEN) return undefined;
+  const { NFTA_TABLE_NAME } = tableMessage.read(bytes, at, end, "skip");
+  return NFTA_TABLE_NAME === undefined ? undefined : { about: "firewall", table: NFTA_TABLE_NAME };
 }

@@ -68,10 +68,10 @@ export const settingTable: SettingTable = {
     parse: cidrList,
     show: (cidrs) => cidrs.join(","),
   },
-  deviceA: device("wg-cni-a"),
-  deviceB: device("wg-cni-b"),
-  portA: port(51820, "the port WireGuard users expect"),
-  portB: port(51821, "next to slot a's"),
+  deviceA: device("wg-cni-a", "a"),
+  deviceB: device("wg-cni-b", "b"),
+  portA: port(51820, "a", "the port WireGuard users expect"),
+  portB: port(51821, "b", "next to slot a's"),
   fwmark: {
     default: { mark: 0x100000, mask: 0x100000 },
     reason: "one bit that Kubernetes components and the common CNIs leave free",
@@ -98,7 +98,7 @@ export const settingTable: SettingTable = {
   },
   mtu: {
     default: 0,
-    reason: "0: the uplink's MTU less the tunnel's 60 bytes (IPv4) or 80 (IPv6)",
+    reason: "the uplink's MTU less the tunnel's 60 bytes (IPv4) or 80 (IPv6)",
     help: "MTU of the WireGuard devices",
     value: "BYTES",
     parse: (raw) => {
@@ -106,6 +106,7 @@ export const settingTable: SettingTable = {
       if (mtu !== 0 && mtu < 576) throw new ParseError("must be 0 (derived) or at least 576");
       return mtu;
     },
+    show: (mtu) => (mtu === 0 ? "derived" : String(mtu)),
   },
   persistentKeepalive: {
     default: 0,
@@ -205,11 +206,11 @@ function refuseClashes(settings: Settings): void {
       throw new ParseError(`${a} and ${b} must differ, both are ${settings[a]}`);
 }
 
-function device(name: string): Setting<string> {
+function device(name: string, slot: Slot): Setting<string> {
   return {
     default: name,
     reason: "names the owner and the slot",
-    help: "name of the WireGuard device of the slot",
+    help: `name of the WireGuard device of slot ${slot}`,
     value: "NAME",
     parse: (raw) => {
       if (typeof raw !== "string" || !/^[^\s/:.]{1,15}$/.test(raw))
@@ -221,8 +222,14 @@ function device(name: string): Setting<string> {
   };
 }
 
-function port(number: number, reason: string): Setting<number> {
-  return { default: number, reason, help: "UDP port of the slot", value: "PORT", parse: integer(1, 65535) };
+function port(number: number, slot: Slot, reason: string): Setting<number> {
+  return {
+    default: number,
+    reason,
+    help: `UDP port of slot ${slot}`,
+    value: "PORT",
+    parse: integer(1, 65535),
+  };
 }
 
 function table(number: number, help: string): Setting<number> {

@@ -26,6 +26,7 @@ export const NFT_MSG_GETSET = type(10);
 export const NFT_MSG_NEWSETELEM = type(12);
 export const NFT_MSG_GETSETELEM = type(13);
 export const NFT_MSG_DELSETELEM = type(14);
+export const NFT_MSG_NEWGEN = type(15);
 export const NFT_MSG_GETGEN = type(16);
 
 export const NFT_TABLE_F_DORMANT = 1;
