@@ -66,8 +66,8 @@ describeKernel("agent", () => {
       ["nft", "flush", "chain", "inet", "wg-cni", "prerouting"],
     ]) {
       n1.must(damage);
+      // From here on the agent may be faster than we look.
       const start = performance.now();
-      expect(facts()).not.toEqual(before);
       while (
         JSON.stringify(facts()) !== JSON.stringify(before) &&
         performance.now() - start < longestRepairMs
