@@ -1,8 +1,5 @@
 // `down`: everything that was made on this host goes, and nothing else. Keys,
 // peers and settings stay in the store, so that `up` brings the same node back.
-import { validMarkSysctl } from "../plan/mesh.ts";
-import { readSysctl } from "../reconcile/apply.ts";
-import type { Session } from "../reconcile/session.ts";
 import { NotUpError } from "../reconcile/sync.ts";
 import type { Context, Output } from "./command.ts";
 import { openSession, reportSync } from "./session.ts";
@@ -19,20 +16,6 @@ export function down(context: Context): Output {
     store.putIdentity({ ...identity, up: false });
   });
   const report = session.sync();
-  if (report.failures.length > 0) return reportSync(report, `Node ${identity.name} is not wholly down`);
-  restoreSysctls(session);
-  return reportSync(report, `Node ${identity.name} is down`);
-}
-
-/**
- * Puts back what is still as we set it; a value that somebody changed since is
- * theirs. Pods that we are the main plugin of need forwarding until they end.
- */
-function restoreSysctls({ store, kernel }: Session): void {
-  const servesPods = store.attachments().some(({ role }) => role === "standalone");
-  for (const { path, before } of store.savedSysctls()) {
-    if (servesPods && path !== validMarkSysctl) continue;
-    if (readSysctl(path) === "1") kernel.writeSysctl(path, before);
-    store.forgetSysctl(path);
-  }
+  const how = report.failures.length === 0 ? "down" : "not wholly down";
+  return reportSync(report, `Node ${identity.name} is ${how}`);
 }

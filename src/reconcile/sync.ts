@@ -18,6 +18,7 @@ import { type DerivedMtu, observeMtu } from "./mtu.ts";
 import { readNode, readSettings } from "./node.ts";
 import { meshLinks, observeMesh } from "./observe.ts";
 import { isProgrammed } from "./programmed.ts";
+import { restoreSysctls } from "./sysctls.ts";
 
 /** Longer than any sync: 5,000 peers under emulation take 10 s; a runtime gives an ADD two minutes. */
 const lockTimeoutMs = 60_000;
@@ -83,7 +84,11 @@ export function syncMesh(store: Store, kernel: Kernel, options: SyncOptions): Sy
     const plan = planMesh(store, kernel, options);
     const writesBefore = kernel.writes;
     const failures = applySteps(plan.steps, kernel, options);
-    if (failures.length === 0) noteProgrammed(store, plan, options.bootId);
+    if (failures.length === 0) {
+      // Before it is noted that nothing is left to do: a `down` that is killed here is finished by the next sync.
+      if (!plan.up) restoreSysctls(store, kernel);
+      noteProgrammed(store, plan, options.bootId);
+    }
     return { ...plan, failures, writes: kernel.writes - writesBefore };
   });
 }
