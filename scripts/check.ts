@@ -2,8 +2,9 @@
 // lengths. One line for each; details only of what fails. Changes nothing.
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { ok, seconds } from "./outcome.ts";
 import { checkRanks } from "./ranks.ts";
-import { ok, red, seconds } from "./terminal.ts";
+import { red } from "./stage/screen.ts";
 
 const root = resolve(import.meta.dir, "..");
 const maxFileLines = 400;

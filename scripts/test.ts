@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Subprocess } from "bun";
 import { type Case, parseJunit } from "./junit.ts";
-import { dim, ok, red, seconds } from "./terminal.ts";
+import { ok, seconds } from "./outcome.ts";
+import { dim, red } from "./stage/screen.ts";
 
 const root = resolve(import.meta.dir, "..");
 const bun = join(root, "scripts/bun");
