@@ -4,7 +4,7 @@
 //   encrypted  routed into the tunnel, handshake fresh
 //   idle       routed into the tunnel, handshake old: nothing was sent lately
 //   waiting    routed into the tunnel, no handshake ever on this slot
-//   clear      no usable key: reached as without us
+//   clear      no usable key, or the node is down: reached as without us
 //   refused    no usable key, strict mode: not reached at all
 import type { Device } from "../net/device.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
@@ -39,6 +39,7 @@ export interface Plaintext {
 }
 
 interface StatusFacts {
+  readonly up: boolean;
   readonly settings: Settings;
   readonly node: NodeRecord;
   readonly ownership: Ownership;
@@ -46,7 +47,7 @@ interface StatusFacts {
 
 /** One status a peer, by name. `readDevice` gives a device's counters. */
 export function describePeers(
-  { settings, node, ownership }: StatusFacts,
+  { up, settings, node, ownership }: StatusFacts,
   nowMs: number,
   readDevice: (dev: string) => Device | undefined,
   plaintext: ReadonlyMap<string, Plaintext>,
@@ -71,7 +72,7 @@ export function describePeers(
     if (slot === undefined || seen === undefined)
       return {
         ...base,
-        state: settings.mode === "strict" ? "refused" : "clear",
+        state: up && settings.mode === "strict" ? "refused" : "clear",
         lastHandshakeMs: 0,
         rxBytes: 0,
         txBytes: 0,

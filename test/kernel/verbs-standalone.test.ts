@@ -244,7 +244,10 @@ describeKernel("standalone", () => {
     const pod = n1.pod("two");
     await succeed(n1, "ADD", confOf(1), pod);
     const before = [picture(n1), picture(pod), rows(n1)];
-    await refuse(n1, "ADD", confOf(1), pod, { ifname: "net1" });
+    expect(await refuse(n1, "ADD", confOf(1), pod, { ifname: "net1" })).toMatchObject({
+      code: 103,
+      msg: expect.stringContaining("another interface of the pod has the same routes already"),
+    });
     expect([picture(n1), picture(pod), rows(n1)]).toEqual(before);
     await succeed(n1, "DEL", confOf(1), pod);
   });

@@ -86,7 +86,11 @@ function makePod({ kernel, settings, store }: Host, request: Request, pod: Stand
   makeLink(kernel, request, pod);
   enableIpv6(request.netns, pod.ifname, pod.ips);
   enableForwarding(kernel, store, pod.ips.map(familyOf));
-  applyAll([...podSideSteps(pod), ...hostSideSteps(pod), ...throwSteps(settings, pod.ips)], kernel);
+  try {
+    applyAll([...podSideSteps(pod), ...hostSideSteps(pod), ...throwSteps(settings, pod.ips)], kernel);
+  } catch (error) {
+    throw (error as { readonly code?: string }).code === "EEXIST" ? alreadyRouted(request, error) : error;
+  }
   // The node's end came up before the pod's; until the kernel's link watch has run, it drops what it should
   // send. Asking for a link runs it (rtnl_getlink, linkwatch_sync_dev; from Linux 6.7 on).
   kernel.host.findLink(pod.hostDev);
@@ -105,6 +109,12 @@ function makeLink(kernel: Host["kernel"], request: Request, pod: StandalonePod):
   } finally {
     closeFd(netnsFd);
   }
+}
+
+/** Every way out of a pod of ours is by one gateway, so it can have one interface of ours. */
+function alreadyRouted({ ifname, containerID }: Request, cause: unknown): CniError {
+  const msg = `Cannot make ${ifname} for container ${containerID}: another interface of the pod has the same routes already. As the main plugin wg-cni makes a pod's only interface; use another plugin for further ones.`;
+  return new CniError("exists", msg, { details: (cause as Error).message, cause });
 }
 
 function alreadyThere({ ifname, containerID }: Request, dev: string, cause?: unknown): CniError {
