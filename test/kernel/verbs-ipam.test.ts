@@ -201,7 +201,7 @@ describeKernel("embedded IPAM", () => {
     test.each([
       ["an interface of that name is there", () => ["ip link add eth0 type bridge"], {}, 103],
       ["the kernel refuses the link", () => [], { runtimeConfig: { mac: "01:00:00:00:00:01" } }, undefined],
-      ["the kernel refuses a route", () => [], { ipam: refusedRoute("10.9.3.0/24") }, 101],
+      ["a route is there already", () => [], { ipam: refusedRoute("10.9.3.0/24") }, 103],
     ])("where %s leaves no link and no lease", async (_, prepare, more, expected) => {
       const pod = newPod();
       pod.script(["true", ...prepare()]);

@@ -113,7 +113,7 @@ function makeLink(kernel: Host["kernel"], request: Request, pod: StandalonePod):
 
 /** Every way out of a pod of ours is by one gateway, so it can have one interface of ours. */
 function alreadyRouted({ ifname, containerID }: Request, cause: unknown): CniError {
-  const msg = `Cannot make ${ifname} for container ${containerID}: another interface of the pod has the same routes already. As the main plugin wg-cni makes a pod's only interface; use another plugin for further ones.`;
+  const msg = `Cannot make ${ifname} for container ${containerID}: the pod has one of its routes already, by another interface or because "ipam.routes" has the gateway's. As the main plugin wg-cni makes a pod's only interface; use another plugin for further ones.`;
   return new CniError("exists", msg, { details: (cause as Error).message, cause });
 }
 
