@@ -7,10 +7,12 @@
 //   clear      no usable key, or the node is down: reached as without us
 //   refused    no usable key, strict mode: not reached at all
 import type { Device } from "../net/device.ts";
+import type { NftCounter } from "../net/nftables.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
-import type { Ownership } from "./claims.ts";
+import type { OwnedPeer, Ownership } from "./claims.ts";
 import { handshakeFreshMs } from "./diff-device.ts";
-import { routeSlot } from "./mesh.ts";
+import { podSets, sumByPeer } from "./firewall.ts";
+import { remotePods, routeSlot } from "./mesh.ts";
 import { type Settings, slotDevice } from "./settings.ts";
 
 export type PeerState = "encrypted" | "idle" | "waiting" | "clear" | "refused";
@@ -95,4 +97,21 @@ export function describePeers(
       txBytes,
     };
   });
+}
+
+/** Plaintext packets of each peer, from what the sets of the nftables table have counted (set -> prefix -> counter). */
+export function sumPlaintext(
+  peers: readonly OwnedPeer[],
+  counters: ReadonlyMap<string, ReadonlyMap<string, NftCounter>>,
+): Map<string, Plaintext> {
+  const pods = remotePods(peers);
+  const sums = { in: new Map<string, number>(), out: new Map<string, number>() };
+  for (const { direction, name } of podSets)
+    for (const [peer, { packets }] of sumByPeer(pods, counters.get(name) ?? new Map()))
+      sums[direction].set(peer, (sums[direction].get(peer) ?? 0) + packets);
+  const count = ({ name }: OwnedPeer) => ({
+    inPackets: sums.in.get(name) ?? 0,
+    outPackets: sums.out.get(name) ?? 0,
+  });
+  return new Map(peers.map((peer) => [peer.name, count(peer)]));
 }

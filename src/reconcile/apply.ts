@@ -35,7 +35,7 @@ export function applySteps(steps: readonly Step[], kernel: Kernel, context: Appl
   return failures;
 }
 
-/** Applies the steps up to the first failure, which it throws. */
+/** As applySteps, but throws the first failure, once all steps were tried. */
 export function applyAll(steps: readonly Step[], kernel: Kernel, context: ApplyContext = {}): void {
   for (const { error } of applySteps(steps, kernel, context)) throw error;
 }

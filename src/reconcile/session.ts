@@ -8,9 +8,8 @@ import type { Slot } from "../net/record.ts";
 import { NetlinkError } from "../netlink/error.ts";
 import { Nft } from "../netlink/nft.ts";
 import type { OwnedPeer } from "../plan/claims.ts";
-import { podSets, sumByPeer } from "../plan/firewall.ts";
-import { firewallName, remotePods } from "../plan/mesh.ts";
-import type { Plaintext } from "../plan/status.ts";
+import { firewallName } from "../plan/mesh.ts";
+import { type Plaintext, sumPlaintext } from "../plan/status.ts";
 import { publicKeyOf } from "../state/keys.ts";
 import { openPrivateKey, readSealKey } from "../state/seal.ts";
 import { Store } from "../state/store.ts";
@@ -62,18 +61,7 @@ export class Session implements Disposable {
   /** What went in clear, by peer; empty without nftables or where the table is not there. */
   readPlaintext(peers: readonly OwnedPeer[]): Map<string, Plaintext> {
     const counters = this.kernel.firewall?.counters(firewallName);
-    if (counters === undefined || counters.size === 0) return new Map();
-    const pods = remotePods(peers);
-    const sums = { in: new Map<string, number>(), out: new Map<string, number>() };
-    for (const { direction, name } of podSets)
-      for (const [peer, { packets }] of sumByPeer(pods, counters.get(name) ?? new Map()))
-        sums[direction].set(peer, (sums[direction].get(peer) ?? 0) + packets);
-    return new Map(
-      peers.map(({ name }) => [
-        name,
-        { inPackets: sums.in.get(name) ?? 0, outPackets: sums.out.get(name) ?? 0 },
-      ]),
-    );
+    return counters === undefined || counters.size === 0 ? new Map() : sumPlaintext(peers, counters);
   }
 
   sync(): SyncReport {

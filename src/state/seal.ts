@@ -10,8 +10,6 @@ import { SysError } from "../linux/syscall.ts";
 import { parseKey } from "../net/key.ts";
 import type { Slot } from "../net/record.ts";
 
-export const defaultSealKeyPath = "/etc/wg-cni/seal.key";
-
 const sealKeyBytes = 32;
 const nonceBytes = 24;
 

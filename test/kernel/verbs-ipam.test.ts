@@ -122,6 +122,12 @@ describeKernel("embedded IPAM", () => {
       ["ips", { runtimeConfig: { ips: ["10.9.2.77", "fd00:9:2::77"] } }, {}, ["10.9.2.77", "fd00:9:2::77"]],
       ["ips with lengths", { runtimeConfig: { ips: ["10.9.2.78/24"] } }, {}, ["10.9.2.78"]],
       ["CNI_ARGS", {}, { args: "IP=10.9.2.79;IgnoreUnknown=1;K8S_POD_NAME=x" }, ["10.9.2.79"]],
+      [
+        "ips of the second of two sets of a family",
+        { ipam: ranges("10.9.2.0/24", "10.9.20.0/24"), runtimeConfig: { ips: ["10.9.20.5"] } },
+        {},
+        ["10.9.20.5"],
+      ],
       ["args.cni", { args: { cni: { ips: ["10.9.2.80"] } } }, { args: "IP=10.9.2.81" }, ["10.9.2.80"]],
     ];
     test.each(tests)("an address by %s", async (_, more, options, expected) => {

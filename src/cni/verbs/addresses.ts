@@ -1,7 +1,7 @@
 // A standalone pod's addresses: from the embedded IPAM, where lease and
 // attachment are one transaction, or from another IPAM plugin. Whatever fails
 // afterwards, DEL knows what to give back.
-import { allocate } from "../../ipam/allocate.ts";
+import { allocate, findRangeSet } from "../../ipam/allocate.ts";
 import { type RangeSet, rangeSetsOfPodCIDRs } from "../../ipam/range.ts";
 import { familyOf } from "../../net/ip.ts";
 import type { Attachment, Owner } from "../../state/model.ts";
@@ -59,7 +59,7 @@ function takeEmbedded({ store }: Host, request: Request, hostDev: string, ipam: 
   const ips = store.transaction(() => {
     // An ADD that was killed has left its leases: the same container gets the same addresses.
     const kept = store.leasesOf(owner).map((lease) => lease.ip);
-    const taken = kept.length > 0 ? kept : sets.map((set, i) => takeOne(store, owner, set, i, request));
+    const taken = kept.length > 0 ? kept : sets.map((_, i) => takeOne(store, owner, sets, i, request));
     refuseUnmet(request, taken);
     store.putAttachment(describe(request, hostDev, taken));
     return taken;
@@ -67,9 +67,16 @@ function takeEmbedded({ store }: Host, request: Request, hostDev: string, ipam: 
   return { ips, routes: ipam.routes };
 }
 
-function takeOne(store: Store, owner: Owner, set: RangeSet, index: number, request: Request): string {
+function takeOne(
+  store: Store,
+  owner: Owner,
+  sets: readonly RangeSet[],
+  index: number,
+  request: Request,
+): string {
+  const set = sets[index] as RangeSet;
   const last = store.lastLease(owner.network, index);
-  const requested = request.conf.requested.ips.find((ip) => isOfSet(set, ip));
+  const requested = request.conf.requested.ips.find((ip) => setFor(sets, ip) === index);
   const outcome = allocate(set, {
     isTaken: (ip) => store.isLeased(owner.network, ip),
     ...(last === undefined ? {} : { last }),
@@ -86,8 +93,9 @@ function takeOne(store: Store, owner: Owner, set: RangeSet, index: number, reque
   return outcome.ip;
 }
 
-function isOfSet(set: RangeSet, ip: string): boolean {
-  return set.some((range) => range.family === familyOf(ip));
+/** The set that has an address; one that none has is asked of the first of its family, which says why not. */
+function setFor(sets: readonly RangeSet[], ip: string): number {
+  return findRangeSet(sets, ip) ?? sets.findIndex((set) => set[0]?.family === familyOf(ip));
 }
 
 /** As host-local: an address that was asked for and not given fails the ADD. */
