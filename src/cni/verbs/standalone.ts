@@ -91,9 +91,10 @@ function makePod({ kernel, settings, store }: Host, request: Request, pod: Stand
   } catch (error) {
     throw (error as { readonly code?: string }).code === "EEXIST" ? alreadyRouted(request, error) : error;
   }
-  // The node's end came up before the pod's; until the kernel's link watch has run, it drops what it should
-  // send. Asking for a link runs it (rtnl_getlink, linkwatch_sync_dev; from Linux 6.7 on).
+  // Until the kernel's link watch has run for it, an end of the link drops what it should send. Asking for a
+  // link runs it (rtnl_getlink, linkwatch_sync_dev; from Linux 6.7 on), so both ends are asked for.
   kernel.host.findLink(pod.hostDev);
+  kernel.pod.findLink(pod.ifname);
 }
 
 function makeLink(kernel: Host["kernel"], request: Request, pod: StandalonePod): void {
