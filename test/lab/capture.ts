@@ -37,10 +37,11 @@ export class Capture {
   ) {}
 
   /** Resolves when tcpdump is listening. */
-  static async start(lab: Lab, path: string): Promise<Capture> {
+  static async start(lab: Lab, path: string, filter?: string): Promise<Capture> {
     // Without --immediate-mode the last half second would be missing.
     const options = ["-i", "br0", "-n", "--immediate-mode", "-U", "-Z", "root", "-B", "8192"];
-    const tcpdump = lab.wire.start(["tcpdump", ...options, "-w", path]);
+    const expression = filter === undefined ? [] : [`host ${markerGroup} or (${filter})`];
+    const tcpdump = lab.wire.start(["tcpdump", ...options, "-w", path, ...expression]);
     await tcpdump.saidOnStderr("listening on");
     return new Capture(lab, path, tcpdump);
   }

@@ -22,9 +22,16 @@ const after = ['echo "ready $pid $$"', "exec 3<&0", "cat <&3 >/dev/null & wait $
 
 const endTimeoutMs = 5_000;
 
-/** `wrapper` is the unshare or nsenter command line that the shell is started by. */
-export async function hold(wrapper: readonly string[], setup: readonly string[]): Promise<Holder> {
-  const script = [...before, ...setup, ...after].join("\n");
+/**
+ * `wrapper` is the unshare or nsenter command line that the shell is started by,
+ * `farewell` what it does when the test process is gone without having called end().
+ */
+export async function hold(
+  wrapper: readonly string[],
+  setup: readonly string[],
+  farewell: readonly string[] = [],
+): Promise<Holder> {
+  const script = [...before, ...setup, ...after, ...farewell].join("\n");
   const child = Bun.spawn([...wrapper, "sh", "-euc", script], {
     stdin: "pipe",
     stdout: "pipe",

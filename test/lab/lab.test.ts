@@ -2,7 +2,7 @@
 // nodes talk, across nodes in clear, and the capture says so.
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import type { Capture } from "./capture.ts";
 import { Lab } from "./lab.ts";
 import type { Node } from "./node.ts";
@@ -10,6 +10,7 @@ import { repository } from "./paths.ts";
 import type { Pod } from "./pod.ts";
 import { type ConfList, readConfList, withoutPlugin } from "./runtime.ts";
 import { http, ping } from "./traffic.ts";
+import { waitUntil } from "./wait.ts";
 
 const missing = whatIsMissing();
 if (missing && process.env["REQUIRE_KERNEL"] === "1") throw new Error(`The lab cannot run: ${missing}`);
@@ -96,6 +97,34 @@ describe.skipIf(missing !== undefined)("lab with reference plugins", () => {
     expect(n1.pods).toEqual([a]);
   });
 
+  test("with strict reverse paths a node drops what came the wrong way, and counts it", async () => {
+    // To node 1 this address is behind loopback, but node 2 sends from it.
+    n1.must(["ip", "route", "add", "198.51.100.1/32", "dev", "lo"]);
+    n2.must(["ip", "address", "add", "198.51.100.1/32", "dev", "lo"]);
+    const dropped = () => Number(/\d+/.exec(nstat("TcpExtIPReversePathFilter"))?.[0]);
+    const arrived = () => Number(/\d+/.exec(nstat("IcmpInEchos"))?.[0]);
+    const nstat = (name: string) => n1.must(["nstat", "-asz", name]).split(name)[1] ?? "";
+    const spoof = () => n2.run(["ping", "-c", "1", "-W", "1", "-I", "198.51.100.1", n1.options.ip4]);
+    const before = arrived();
+    await spoof();
+    expect([arrived() - before, dropped()]).toEqual([1, 0]);
+    n1.strictReversePath();
+    await spoof();
+    expect([arrived() - before, dropped()]).toEqual([1, 1]);
+    expect(await ping(n2, n1.options.ip4)).toMatchObject({ received: 3 });
+  });
+
+  test("what is in the shared folder is there for every node, and goes with the lab", async () => {
+    const other = await Lab.create("shared");
+    const nodes = [await other.node("n1", node(1)), await other.node("n2", node(2))];
+    const file = `${other.sharedFolder}/records/n1.json`;
+    nodes[0]?.script([`mkdir -p ${other.sharedFolder}/records`, `echo record >${file}`]);
+    expect(nodes[1]?.must(["cat", file])).toBe("record\n");
+    expect(readFileSync(file, "utf8")).toBe("record\n");
+    other[Symbol.dispose]();
+    expect(existsSync(other.sharedFolder)).toBe(false);
+  });
+
   test("a failing plugin is an error with its code", async () => {
     const broken = { ...(lists["n1"] as ConfList), plugins: [{ type: "ptp", ipam: { type: "host-local" } }] };
     await expect(n1.runtime.add(broken, n1.pod("broken"))).rejects.toMatchObject({
@@ -117,15 +146,15 @@ describe.skipIf(missing !== undefined)("lab with reference plugins", () => {
       const lab = await Lab.create("killed");
       const node = await lab.node("n1", { ip4: "192.0.2.1", podCidrs: [] });
       node.start(["sleep", "60"]);
-      console.log(node.pid);
+      console.log(node.pid, lab.sharedFolder);
       await Bun.sleep(60_000);`;
     const child = Bun.spawn([process.execPath, "-e", script], { stdout: "pipe" });
     const { value } = await child.stdout.getReader().read();
-    const pid = Number(new TextDecoder().decode(value));
-    expect(existsSync(`/proc/${pid}`)).toBe(true);
+    const [pid, folder] = new TextDecoder().decode(value).trim().split(" ");
+    const left = [`/proc/${pid}`, folder as string];
+    expect(left.map((path) => existsSync(path))).toEqual([true, true]);
     child.kill("SIGKILL");
-    for (let tries = 0; existsSync(`/proc/${pid}`) && tries < 100; tries++) await Bun.sleep(20);
-    expect(existsSync(`/proc/${pid}`)).toBe(false);
+    await waitUntil(() => !left.some((path) => existsSync(path)), { what: "the end of the lab" });
   });
 
   test("the end of a lab ends what runs in it", async () => {
@@ -152,6 +181,7 @@ function whatIsMissing(): string | undefined {
     "unshare",
     "nsenter",
     "ip",
+    "nstat",
     "tcpdump",
     "ping",
     "busybox",

@@ -8,6 +8,7 @@
 // Between nodes there is plain routing (`pod CIDR via node IP`), as kindnet does
 // it. Nothing on the machine itself changes, and nothing survives the lab.
 
+import { mkdtempSync, rmSync } from "node:fs";
 import { type Family, familyOf } from "../../src/net/ip.ts";
 import { Capture } from "./capture.ts";
 import { type Holder, hold } from "./holder.ts";
@@ -29,6 +30,8 @@ export class Lab {
   private constructor(
     readonly name: string,
     holder: Holder,
+    /** The same for all nodes and the test: of the machine's folders to write to, nodes do not hide /tmp. */
+    readonly sharedFolder: string,
   ) {
     this.#holder = holder;
     this.wire = new Space(`${name}/wire`, ["-t", `${holder.pid}`, "-m", "-p", "-n"]);
@@ -37,7 +40,8 @@ export class Lab {
   /** Needs root, unshare(1), nsenter(1) and ip(8). */
   static async create(name = "lab"): Promise<Lab> {
     const unshare = ["unshare", "--net", "--mount", "--pid", "--fork"];
-    const holder = await hold(unshare, [
+    const sharedFolder = mkdtempSync("/tmp/wg-cni-lab-");
+    const setup = [
       "mount -t tmpfs tmpfs /run",
       "mount -t sysfs sysfs /sys",
       "ip link set lo up",
@@ -46,13 +50,17 @@ export class Lab {
       `ip address add ${gateways[6]}/${underlayLengths[6]} dev br0 nodad`,
       "ip link set br0 up",
       "ip route add 224.0.0.0/4 dev br0",
-    ]);
-    return new Lab(name, holder);
+    ];
+    const holder = await hold(unshare, setup, [`rm -rf ${sharedFolder}`]).catch((error) => {
+      rmSync(sharedFolder, { recursive: true });
+      throw error;
+    });
+    return new Lab(name, holder, sharedFolder);
   }
 
   /** Adds a node and the routes between it and the ones before it. */
   async node(name: string, options: NodeOptions): Promise<Node> {
-    const node = await Node.create(name, options, this.#holder, gateways);
+    const node = await Node.create(name, options, this.#holder, gateways, this.sharedFolder);
     this.nodes.push(node);
     const port = `ip link add ${name} type veth peer name eth0 netns ${node.innerPid}`;
     const mtu = options.mtu ?? 1500;
@@ -66,9 +74,9 @@ export class Lab {
     return node;
   }
 
-  /** Starts to capture everything on the bridge. */
-  capture(): Promise<Capture> {
-    return Capture.start(this, `/run/capture-${++this.#captures}.pcap`);
+  /** Starts to capture everything on the bridge, or what a filter of pcap-filter(7) lets through. */
+  capture(filter?: string): Promise<Capture> {
+    return Capture.start(this, `/run/capture-${++this.#captures}.pcap`, filter);
   }
 
   /** A file of the wire's mount namespace, as the test process reaches it. */
@@ -79,6 +87,7 @@ export class Lab {
   /** Ends every process of the lab; the namespaces go with them. */
   [Symbol.dispose](): void {
     this.#holder.end();
+    rmSync(this.sharedFolder, { recursive: true, force: true });
   }
 }
 

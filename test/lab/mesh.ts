@@ -1,9 +1,13 @@
-// Makes nodes of a lab each other's peers the way an operator without Kubernetes
-// does: `up` on each, `node show` everywhere, `peer import` of the others.
+// Makes nodes of a lab each other's peers the two ways an operator without
+// Kubernetes does: `up` on each, then `node show` everywhere and `peer import` of
+// the others; or a folder of records that all nodes' agents share.
 
+import { mkdirSync } from "node:fs";
 import type { NodeRecord } from "../../src/net/record.ts";
+import type { Agent, AgentOptions } from "./agent.ts";
 import type { Node } from "./node.ts";
 import type { Completed } from "./space.ts";
+import { waitUntil } from "./wait.ts";
 
 /** Rejects with what the command said when any step fails. */
 export async function joinMesh(
@@ -21,6 +25,51 @@ export async function joinMesh(
   );
   await Promise.all(nodes.map((node) => must(node, ["sync"])));
   return records;
+}
+
+export interface RecordsOptions {
+  /** Further arguments of `up` on every node. */
+  readonly upOptions?: readonly string[];
+  readonly agent?: AgentOptions;
+}
+
+export interface RecordsMesh {
+  /** The same path for the nodes and the test; a node's record is NODE.json in it. */
+  readonly recordsDir: string;
+  /** In the order of the nodes. */
+  readonly agents: readonly Agent[];
+}
+
+/** Up on every node with one folder of records, an agent on each, until each knows all the others. */
+export async function joinByRecords(
+  nodes: readonly Node[],
+  { upOptions = [], agent }: RecordsOptions = {},
+): Promise<RecordsMesh> {
+  const dirs = await Promise.all(nodes.map((node) => upWithRecords(node, upOptions)));
+  const agents = await Promise.all(nodes.map((node) => node.agent(agent)));
+  await Promise.all(nodes.map((node) => knowsPeers(node, nodes)));
+  return { recordsDir: dirs[0] as string, agents };
+}
+
+/** The first step of it, for a node that joins later or whose agent starts later. Returns the folder. */
+export async function upWithRecords(node: Node, upOptions: readonly string[] = []): Promise<string> {
+  const recordsDir = `${node.sharedFolder}/records`;
+  mkdirSync(recordsDir, { recursive: true });
+  await must(node, ["up", ...node.upArguments, "--records-dir", recordsDir, ...upOptions]);
+  return recordsDir;
+}
+
+/** Resolves when all the other nodes are peers of this one. */
+export async function knowsPeers(node: Node, nodes: readonly Node[]): Promise<void> {
+  const others = nodes.filter((other) => other !== node).map(({ name }) => name);
+  let missing = others;
+  const look = async () => {
+    const { stdout } = await must(node, ["peer", "list", "--json"]);
+    const { peers } = JSON.parse(stdout) as { peers: readonly { name: string }[] };
+    missing = others.filter((name) => !peers.some((peer) => peer.name === name));
+    return missing.length === 0;
+  };
+  await waitUntil(look, { what: () => `${node.name} knows ${missing.join(", ")}`, everyMs: 100 });
 }
 
 /** Takes wg-cni off the nodes again. */

@@ -4,6 +4,7 @@
 
 import { existsSync } from "node:fs";
 import type { Family } from "../../src/net/ip.ts";
+import { Agent, type AgentOptions } from "./agent.ts";
 import { type Holder, hold } from "./holder.ts";
 import { binary, repository } from "./paths.ts";
 import { Pod } from "./pod.ts";
@@ -43,6 +44,8 @@ export class Node extends Space {
     readonly options: NodeOptions,
     holder: Holder,
     readonly gateways: Readonly<Record<Family, string>>,
+    /** A folder that all nodes of the lab and the test see under this path; it goes with the lab. */
+    readonly sharedFolder: string,
   ) {
     super(name, ["-t", `${holder.pid}`, "-m", "-u", "-p", "-n"]);
     this.pid = holder.pid;
@@ -58,12 +61,14 @@ export class Node extends Space {
     options: NodeOptions,
     lab: Holder,
     gateways: Readonly<Record<Family, string>>,
+    sharedFolder: string,
   ): Promise<Node> {
     const hidden = hiddenFolders.find((folder) => repository.startsWith(`${folder}/`));
     if (hidden)
       throw new Error(`A lab node hides ${hidden}, but the repository is in it: ${repository}. Move it.`);
     const wrapper = ["nsenter", "-t", `${lab.pid}`, "-p", "--", "unshare", "--net", "--mount", "--uts"];
-    return new Node(name, options, await hold(wrapper, setup(name, options.storage)), gateways);
+    const holder = await hold(wrapper, setup(name, options.storage));
+    return new Node(name, options, holder, gateways, sharedFolder);
   }
 
   /** Configures the uplink once the lab has made it. */
@@ -107,6 +112,22 @@ export class Node extends Space {
   /** The product's command line; --state-dir and the seal key are the node's private defaults. */
   wg(args: readonly string[], options: RunOptions = {}): Promise<Completed> {
     return this.run([binary, ...args], options);
+  }
+
+  /** Starts the product's agent here; resolves when it has looked at everything once. */
+  agent(options: AgentOptions = {}): Promise<Agent> {
+    return Agent.start(this, options);
+  }
+
+  /**
+   * Takes only packets whose source is reached where they came from (RFC 3704),
+   * as many distributions have it. The kernel obeys the larger of an interface's
+   * value and the one for all. Throws where it does not stand.
+   */
+  strictReversePath(): void {
+    const files = ["all", "eth0"].map((name) => `/proc/sys/net/ipv4/conf/${name}/rp_filter`);
+    const read = this.script([...files.map((file) => `echo 1 >${file}`), `cat ${files.join(" ")}`]);
+    if (read !== "1\n1\n") throw new Error(`${this.name} does not keep rp_filter=1: it says ${read}`);
   }
 
   /** Answers every GET on port 8080 of both families with `text`; resolves when it listens. */

@@ -1,8 +1,8 @@
-// The web server of a pod or node: one text on port 8080 of both families. Runs
+// The web server of a pod or node: one text on some ports of both families. Runs
 // as a process of its own inside the namespace; says when it listens.
 //
-//   bun test/lab/server.ts TEXT
+//   bun test/lab/server.ts TEXT PORT...
 
-const text = process.argv[2] ?? "";
-Bun.serve({ hostname: "::", port: 8080, fetch: () => new Response(text) });
+const [text = "", ...ports] = process.argv.slice(2);
+for (const port of ports) Bun.serve({ hostname: "::", port: Number(port), fetch: () => new Response(text) });
 console.error("listening");

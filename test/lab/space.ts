@@ -5,6 +5,8 @@
 export interface RunOptions {
   /** Text on standard input; nothing when absent. */
   readonly stdin?: string;
+  /** Standard input stays open instead, for Running.write(); only by start. */
+  readonly interactive?: boolean;
   /** The whole environment besides PATH and HOME. */
   readonly env?: Readonly<Record<string, string>>;
   /** The command is killed after this long; 30 s unless told. */
@@ -94,7 +96,7 @@ export class Space {
 /** A started command. Its process group is its own, so that Ctrl-C leaves the order of the end to us. */
 export class Running {
   readonly finished: Promise<Completed>;
-  readonly #child: Bun.Subprocess<Blob | "ignore", "pipe", "pipe">;
+  readonly #child: Bun.Subprocess<Blob | "ignore" | "pipe", "pipe", "pipe">;
   #stderr = "";
   #wake: () => void = () => {};
 
@@ -102,7 +104,11 @@ export class Running {
     const start = Bun.nanoseconds();
     const child = Bun.spawn([...prefix, ...command], {
       env: environment(options),
-      stdin: options.stdin === undefined ? "ignore" : new Blob([options.stdin]),
+      stdin: options.interactive
+        ? "pipe"
+        : options.stdin === undefined
+          ? "ignore"
+          : new Blob([options.stdin]),
       stdout: "pipe",
       stderr: "pipe",
       detached: true,
@@ -122,6 +128,11 @@ export class Running {
     });
   }
 
+  /** Of nsenter, whose only child is the command. */
+  get pid(): number {
+    return this.#child.pid;
+  }
+
   /** Resolves once standard error holds `text`; throws when the command ends without it. */
   async saidOnStderr(text: string): Promise<void> {
     const ended = this.finished.then(() => true);
@@ -131,6 +142,14 @@ export class Running {
       });
       if (await Promise.race([changed, ended])) throw new CommandError("the lab", await this.finished);
     }
+  }
+
+  /** A line on the standard input of a command that was started as interactive. */
+  write(line: string): void {
+    const { stdin } = this.#child;
+    if (stdin === undefined || typeof stdin === "number") throw new Error("The command is not interactive");
+    stdin.write(`${line}\n`);
+    stdin.flush();
   }
 
   /** Signals nsenter and the command inside: a process group reaches across PID namespaces. */

@@ -41,20 +41,32 @@ export async function ping(from: Space, ip: string, options: PingOptions = {}): 
 
 // bash speaks enough HTTP, and every Debian has it: busybox-static's wget crashes
 // on Debian 12, and curl is not part of a fresh system.
-const get = `exec 3<>"/dev/tcp/$0/8080" && printf 'GET / HTTP/1.1\\r\\nHost: pod\\r\\nConnection: close\\r\\n\\r\\n' >&3 && cat <&3`;
+const get = `exec 3<>"/dev/tcp/$0/$1" && printf 'GET / HTTP/1.1\\r\\nHost: pod\\r\\nConnection: close\\r\\n\\r\\n' >&3 && cat <&3`;
 
-/** GET / on port 8080 (Pod.serveHttp). The first try of a handshake may cost a second or more. */
-export async function http(from: Space, ip: string, timeoutSeconds = 5): Promise<HttpResult> {
-  const done = await from.run(["timeout", `${timeoutSeconds}`, "bash", "-c", get, ip]);
+const httpPort = 8080;
+
+/** GET / (Pod.serveHttp). The first try of a handshake may cost a second or more. */
+export async function http(
+  from: Space,
+  ip: string,
+  timeoutSeconds = 5,
+  port = httpPort,
+): Promise<HttpResult> {
+  const done = await from.run(["timeout", `${timeoutSeconds}`, "bash", "-c", get, ip, `${port}`]);
   const body = /^HTTP\/1\.[01] 200 .*?\r\n\r\n(.*)$/s.exec(done.stdout)?.[1];
   if (done.exitCode === 0 && body !== undefined) return { ok: true, text: body };
   if (done.exitCode === 124) return { ok: false, text: `no answer within ${timeoutSeconds} s` };
   return { ok: false, text: done.stderr.trim() || done.stdout.trim() };
 }
 
-/** Answers every GET on port 8080 of both families with `text`; resolves when it listens. */
-export async function serveHttp(space: Space, text: string): Promise<Running> {
-  const server = space.start([process.execPath, "--smol", `${import.meta.dir}/server.ts`, text]);
+/** Answers every GET on the ports, of both families, with `text`; resolves when it listens. */
+export async function serveHttp(
+  space: Space,
+  text: string,
+  ports: readonly number[] = [httpPort],
+): Promise<Running> {
+  const script = `${import.meta.dir}/server.ts`;
+  const server = space.start([process.execPath, "--smol", script, text, ...ports.map(String)]);
   await server.saidOnStderr("listening");
   return server;
 }
