@@ -1,21 +1,21 @@
 // What to change in an observed table so that it becomes the wanted one: rules
 // of the chains that differ, and the elements that are too many or too few.
 // Elements that stay are not touched, so that they go on counting. Pure.
-import type { NftChain, NftCommand, NftRule, NftSet, NftTable } from "./nftables.ts";
+import type { NftChain, NftCommand, NftRule, NftSet, NftTable, NftTableName } from "./nftables.ts";
 import { formatNftRule } from "./nftables-text.ts";
 
 /**
  * The commands, for one transaction; none where the two say the same. Where sets
- * or chains are declared otherwise than wanted, or others have been put beside
- * them, the table is made anew, in the same transaction.
+ * or chains are declared otherwise than wanted, or something else has been put
+ * beside them, the table is made anew, in the same transaction.
  */
 export function diffNftTables(wanted: NftTable, observed: NftTable | undefined): NftCommand[] {
-  const { name } = wanted;
-  const add: NftCommand = { table: name, do: "addTable" };
-  const nothing: NftTable = { name, sets: [], chains: [], foreign: [] };
+  const { family, name } = wanted;
+  const table = { family, name };
+  const add: NftCommand = { table, do: "addTable" };
+  const nothing: NftTable = { ...table, sets: [], chains: [], foreign: [] };
   if (observed === undefined) return [add, ...changes(wanted, nothing)];
-  if (isForeign(wanted, observed))
-    return [{ table: name, do: "deleteTable" }, add, ...changes(wanted, nothing)];
+  if (isForeign(wanted, observed)) return [{ table, do: "deleteTable" }, add, ...changes(wanted, nothing)];
   return changes(wanted, observed);
 }
 
@@ -25,8 +25,8 @@ function isForeign(wanted: NftTable, observed: NftTable): boolean {
   const chains = byName(wanted.chains);
   return (
     observed.foreign.length > 0 ||
-    observed.sets.some((set) => !isSameSet(set, sets.get(set.name))) ||
-    observed.chains.some((chain) => !isSameChain(chain, chains.get(chain.name)))
+    observed.sets.some((set) => !isSameSet(set, sets.get(set.name) ?? set)) ||
+    observed.chains.some((chain) => !isSameChain(chain, chains.get(chain.name) ?? chain))
   );
 }
 
@@ -35,13 +35,17 @@ function isForeign(wanted: NftTable, observed: NftTable): boolean {
  * and refer to it after; elements leave before others come in their place.
  */
 function changes(wanted: NftTable, observed: NftTable): NftCommand[] {
-  const table = wanted.name;
+  const table = { family: wanted.family, name: wanted.name };
   const sets = byName(observed.sets);
   const chains = byName(observed.chains);
   const different = wanted.chains.filter(({ name, rules }) => !isSameRules(rules, chains.get(name)?.rules));
+  const surplus = without(observed.chains, wanted.chains);
   const commands: NftCommand[] = [];
-  for (const { name } of different)
+  for (const { name } of [...different, ...surplus])
     if ((chains.get(name)?.rules.length ?? 0) > 0) commands.push({ table, do: "flushChain", chain: name });
+  for (const { name } of surplus) commands.push({ table, do: "deleteChain", chain: name });
+  for (const { name } of without(observed.sets, wanted.sets))
+    commands.push({ table, do: "deleteSet", set: name });
   for (const { name, family, interval, counter } of wanted.sets)
     if (!sets.has(name)) commands.push({ table, do: "addSet", set: { name, family, interval, counter } });
   for (const set of wanted.sets) commands.push(...elementChanges(table, set, sets.get(set.name)?.elements));
@@ -54,7 +58,7 @@ function changes(wanted: NftTable, observed: NftTable): NftCommand[] {
 }
 
 function elementChanges(
-  table: string,
+  table: NftTableName,
   { elements: wanted, ...set }: NftSet,
   observed: ReadonlySet<string> = new Set(),
 ): NftCommand[] {
@@ -70,20 +74,24 @@ function elementChanges(
   return commands;
 }
 
-function isSameSet(a: NftSet, b: NftSet | undefined): boolean {
-  return b !== undefined && a.family === b.family && a.interval === b.interval && a.counter === b.counter;
+function isSameSet(a: NftSet, b: NftSet): boolean {
+  return a.family === b.family && a.interval === b.interval && a.counter === b.counter;
 }
 
-function isSameChain({ base: a }: NftChain, chain: NftChain | undefined): boolean {
-  if (chain === undefined) return false;
-  const b = chain.base;
-  return a?.hook === b?.hook && a?.priority === b?.priority && a?.policy === b?.policy;
+function isSameChain({ base: a }: NftChain, { base: b }: NftChain): boolean {
+  return a?.type === b?.type && a?.hook === b?.hook && a?.priority === b?.priority && a?.policy === b?.policy;
 }
 
 function isSameRules(a: readonly NftRule[], b: readonly NftRule[] = []): boolean {
   return (
     a.length === b.length && a.every((rule, i) => formatNftRule(rule) === formatNftRule(b[i] as NftRule))
   );
+}
+
+/** Those of which the others have none of the same name. */
+function without<T extends { readonly name: string }>(items: readonly T[], others: readonly T[]): T[] {
+  const names = byName(others);
+  return items.filter(({ name }) => !names.has(name));
 }
 
 function byName<T extends { readonly name: string }>(items: readonly T[]): Map<string, T> {

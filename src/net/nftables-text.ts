@@ -1,7 +1,7 @@
 // nftables values as nft(8) reads and lists them: a whole table for `nft -f`, a
 // command a line, a rule. The text of a rule also serves to compare two rules:
 // different rules have different texts.
-import { familyBits } from "./ip.ts";
+import { type Family, familyBits, familyOf } from "./ip.ts";
 import type {
   NftBase,
   NftChain,
@@ -10,6 +10,7 @@ import type {
   NftSetDeclaration,
   NftStatement,
   NftTable,
+  NftTableName,
 } from "./nftables.ts";
 import type { Mark } from "./objects.ts";
 
@@ -17,7 +18,7 @@ const priorities: Readonly<Record<number, string>> = { [-300]: "raw", [-150]: "m
 
 /** The table as a file for `nft -f`, and as `nft list` shows it but for blank lines and line breaks. */
 export function formatNftTable(table: NftTable): string {
-  const lines = [`table inet ${table.name} {`];
+  const lines = [`table ${formatNftTableName(table)} {`];
   for (const set of table.sets) {
     lines.push(`\tset ${set.name} {`, ...setLines(set).map((line) => `\t\t${line}`));
     if (set.elements.size > 0) {
@@ -30,27 +31,35 @@ export function formatNftTable(table: NftTable): string {
   return `${lines.join("\n")}\n}\n`;
 }
 
+export function formatNftTableName({ family, name }: NftTableName): string {
+  return `${family} ${name}`;
+}
+
 /** The command as a line of a file for `nft -f`. */
 export function formatNftCommand(command: NftCommand): string {
   switch (command.do) {
     case "addTable":
     case "deleteTable":
-      return `${verb(command)} table inet ${command.table}`;
+      return `${verb(command)} table ${formatNftTableName(command.table)}`;
     case "addSet":
-      return `add set inet ${command.table} ${command.set.name} { ${setLines(command.set).join("; ")}; }`;
+      return `add set ${formatNftTableName(command.table)} ${command.set.name} { ${setLines(command.set).join("; ")}; }`;
+    case "deleteSet":
+      return `delete set ${formatNftTableName(command.table)} ${command.set}`;
     case "addElements":
     case "deleteElements": {
       const elements = command.elements.map((element) => formatElement(command.set, element));
-      return `${verb(command)} element inet ${command.table} ${command.set.name} { ${elements.join(", ")} }`;
+      return `${verb(command)} element ${formatNftTableName(command.table)} ${command.set.name} { ${elements.join(", ")} }`;
     }
     case "addChain": {
       const { name, base } = command.chain;
-      return `add chain inet ${command.table} ${name}${base === undefined ? "" : ` { ${formatBase(base)} }`}`;
+      return `add chain ${formatNftTableName(command.table)} ${name}${base === undefined ? "" : ` { ${formatBase(base)} }`}`;
     }
     case "flushChain":
-      return `flush chain inet ${command.table} ${command.chain}`;
+      return `flush chain ${formatNftTableName(command.table)} ${command.chain}`;
+    case "deleteChain":
+      return `delete chain ${formatNftTableName(command.table)} ${command.chain}`;
     case "addRule":
-      return `add rule inet ${command.table} ${command.chain} ${formatNftRule(command.rule)}`;
+      return `add rule ${formatNftTableName(command.table)} ${command.chain} ${formatNftRule(command.rule)}`;
   }
 }
 
@@ -75,8 +84,8 @@ function chainLines({ name, base, rules }: NftChain): string[] {
   return [`chain ${name} {`, ...lines.map((line) => `\t${line}`), "}"];
 }
 
-function formatBase({ hook, priority, policy }: NftBase): string {
-  return `type filter hook ${hook} priority ${priorities[priority] ?? priority}; policy ${policy};`;
+function formatBase({ type, hook, priority, policy }: NftBase): string {
+  return `type ${type} hook ${hook} priority ${priorities[priority] ?? priority}; policy ${policy};`;
 }
 
 /** nft leaves out the length of a prefix that is one address. */
@@ -92,9 +101,17 @@ function formatStatement(statement: NftStatement): string {
     case "interface":
       return `${statement.direction}name "${statement.name}"`;
     case "inSet":
-      return `${statement.family === 4 ? "ip" : "ip6"} ${statement.field} @${statement.set}`;
+      return `${formatFamily(statement.family)} ${statement.field} @${statement.set}`;
+    case "senderInSet":
+      return `arp saddr ip @${statement.set}`;
+    case "address":
+      return `${formatFamily(familyOf(statement.ip))} ${statement.field} ${statement.ip}`;
+    case "port":
+      return `${statement.protocol} ${statement.field} ${statement.port}`;
     case "notLocal":
       return "fib daddr type != local";
+    case "notUnicast":
+      return "fib daddr type != unicast";
     case "hasMark":
       return `meta mark & ${hex(statement.mark.mask)} == ${hex(statement.mark.mark)}`;
     case "setMark":
@@ -110,6 +127,10 @@ function formatStatement(statement: NftStatement): string {
     case "unknown":
       return `(${statement.expression})`;
   }
+}
+
+function formatFamily(family: Family): string {
+  return family === 4 ? "ip" : "ip6";
 }
 
 /** Bits to be set stand only in the second operand, as nft lists them. */

@@ -1,12 +1,19 @@
-// One nftables table of the inet family as a value: what is wanted, what is
+// One nftables table as a value: what is wanted, what is
 // observed, and the commands that lead from one to the other. Rules are made of
 // the few statements that we use, each as nft(8) writes it; whatever else the
 // kernel holds is kept by name only, so that it is noticed. No behaviour here.
 import type { Family } from "./ip.ts";
 import type { Mark } from "./objects.ts";
 
-export interface NftTable {
+/** "inet" sees IPv4 and IPv6, "arp" the questions after link-layer addresses and their answers. */
+export type NftFamily = "inet" | "arp";
+
+export interface NftTableName {
+  readonly family: NftFamily;
   readonly name: string;
+}
+
+export interface NftTable extends NftTableName {
   readonly sets: readonly NftSet[];
   readonly chains: readonly NftChain[];
   /** What is there and cannot be said in these types, in words: "map m", "flags dormant". */
@@ -32,10 +39,13 @@ export interface NftSet extends NftSetDeclaration {
   readonly elements: ReadonlySet<string>;
 }
 
+/** The arp family has only input and output. */
 export type NftHook = "prerouting" | "input" | "forward" | "output" | "postrouting";
 
-/** Where packets enter a chain from; every such chain is of type filter. */
+/** Where packets enter a chain from. */
 export interface NftBase {
+  /** "route", only of output: packets whose mark it changes are routed again. */
+  readonly type: "filter" | "route";
   readonly hook: NftHook;
   readonly priority: number;
   readonly policy: "accept" | "drop";
@@ -63,8 +73,19 @@ export type NftStatement =
       readonly field: "saddr" | "daddr";
       readonly set: string;
     }
+  /** Of the arp family: who asks, or answers. */
+  | { readonly kind: "senderInSet"; readonly set: string }
+  | { readonly kind: "address"; readonly field: "saddr" | "daddr"; readonly ip: string }
+  | {
+      readonly kind: "port";
+      readonly protocol: "tcp" | "udp";
+      readonly field: "sport" | "dport";
+      readonly port: number;
+    }
   /** The destination is none of this node's own addresses. */
   | { readonly kind: "notLocal" }
+  /** The destination is this node, or several: packets that are not forwarded. */
+  | { readonly kind: "notUnicast" }
   | { readonly kind: "hasMark"; readonly mark: Mark }
   /** Sets the bits of the mask, and leaves the others as they are. */
   | { readonly kind: "setMark"; readonly mark: Mark }
@@ -76,9 +97,10 @@ export type NftStatement =
   /** An expression of the kernel's that is none of the above; only ever observed. */
   | { readonly kind: "unknown"; readonly expression: string };
 
-export type NftCommand = { readonly table: string } & (
+export type NftCommand = { readonly table: NftTableName } & (
   | { readonly do: "addTable" | "deleteTable" }
   | { readonly do: "addSet"; readonly set: NftSetDeclaration }
+  | { readonly do: "deleteSet"; readonly set: string }
   | {
       readonly do: "addElements" | "deleteElements";
       readonly set: NftSetDeclaration;
@@ -87,6 +109,7 @@ export type NftCommand = { readonly table: string } & (
   | { readonly do: "addChain"; readonly chain: NftChainDeclaration }
   /** Removes the rules of a chain. */
   | { readonly do: "flushChain"; readonly chain: string }
+  | { readonly do: "deleteChain"; readonly chain: string }
   | { readonly do: "addRule"; readonly chain: string; readonly rule: NftRule }
 );
 

@@ -1,14 +1,27 @@
 // Tables, sets, chains and rules of nftables as values and as messages. What a
 // message says that a value cannot is put in words, so that it is noticed. No
 // conversation here (nft.ts).
-import type { NftChain, NftCommand, NftRule, NftSetDeclaration, NftTable } from "../net/nftables.ts";
-import { formatNftCommand } from "../net/nftables-text.ts";
+import type {
+  NftBase,
+  NftChain,
+  NftCommand,
+  NftFamily,
+  NftHook,
+  NftRule,
+  NftSetDeclaration,
+  NftTable,
+  NftTableName,
+} from "../net/nftables.ts";
+import { formatNftCommand, formatNftTableName } from "../net/nftables-text.ts";
 import {
   chainMessage,
   elementsMessage,
   hooks,
+  NFPROTO_ARP,
   NFPROTO_INET,
+  NFT_MSG_DELCHAIN,
   NFT_MSG_DELRULE,
+  NFT_MSG_DELSET,
   NFT_MSG_DELSETELEM,
   NFT_MSG_DELTABLE,
   NFT_MSG_NEWCHAIN,
@@ -36,7 +49,14 @@ const NLM_F_APPEND = 0x800;
 /** Elements of one message: an attribute has at most 65,535 bytes, and an interval is two elements. */
 const elementsPerMessage = Math.floor(65_000 / (2 * maxElementBytes));
 
-export const nfgenmsg = { nfgen_family: NFPROTO_INET };
+const chainTypes: readonly NftBase["type"][] = ["filter", "route"];
+
+const protocols: Readonly<Record<NftFamily, number>> = { inet: NFPROTO_INET, arp: NFPROTO_ARP };
+
+/** The beginning of every message about tables of a family. */
+export function familyHeader(family: NftFamily) {
+  return { nfgen_family: protocols[family] };
+}
 
 type Read<C extends { read(bytes: Uint8Array, at: number, end: number): unknown }> = ReturnType<C["read"]>;
 export type TableReply = Read<typeof tableMessage>;
@@ -47,6 +67,7 @@ export type RuleReply = Read<typeof ruleMessage>;
 /** The requests of a command; elements may take several. `setId` is unique in the transaction. */
 export function commandRequests(command: NftCommand, setId: number): Request[] {
   const { table } = command;
+  const header = familyHeader(table.family);
   const request = (type: number, flags: number, write: Request["write"]): Request => ({
     ...{ type, flags, describe: () => describe(command), write },
   });
@@ -55,12 +76,20 @@ export function commandRequests(command: NftCommand, setId: number): Request[] {
     case "deleteTable": {
       const [type, flags] =
         command.do === "addTable" ? [NFT_MSG_NEWTABLE, NLM_F_CREATE] : [NFT_MSG_DELTABLE, 0];
-      return [request(type, flags, (to) => tableMessage.write(to, { ...nfgenmsg, NFTA_TABLE_NAME: table }))];
+      return [
+        request(type, flags, (to) => tableMessage.write(to, { ...header, NFTA_TABLE_NAME: table.name })),
+      ];
     }
     case "addSet":
       return [
         request(NFT_MSG_NEWSET, NLM_F_CREATE, (to) =>
           setMessage.write(to, fromSet(table, command.set, setId)),
+        ),
+      ];
+    case "deleteSet":
+      return [
+        request(NFT_MSG_DELSET, 0, (to) =>
+          setMessage.write(to, { ...header, NFTA_SET_TABLE: table.name, NFTA_SET_NAME: command.set }),
         ),
       ];
     case "addElements":
@@ -76,6 +105,12 @@ export function commandRequests(command: NftCommand, setId: number): Request[] {
     case "flushChain":
       // Without a handle it means all the rules.
       return [request(NFT_MSG_DELRULE, 0, (to) => ruleMessage.write(to, ruleOf(table, command.chain)))];
+    case "deleteChain":
+      return [
+        request(NFT_MSG_DELCHAIN, 0, (to) =>
+          chainMessage.write(to, fromChain(table, { name: command.chain })),
+        ),
+      ];
     case "addRule":
       return [
         request(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, (to) =>
@@ -90,6 +125,7 @@ export function commandRequests(command: NftCommand, setId: number): Request[] {
 
 /** The table of what was read; the elements of sets are still to come. */
 export function toTable(
+  family: NftFamily,
   reply: TableReply,
   sets: readonly SetReply[],
   chains: readonly ChainReply[],
@@ -106,14 +142,14 @@ export function toTable(
   }
   const knownChains: NftChain[] = [];
   for (const chain of chains) {
-    const found = findChain(chain, rules);
+    const found = findChain(family, chain, rules);
     if (found !== undefined) knownChains.push(found);
     else foreign.push(`chain ${chain.NFTA_CHAIN_NAME}`);
   }
   const others = (reply.NFTA_TABLE_USE ?? 0) - sets.length - chains.length;
   if (others > 0) foreign.push(`${others} ${others === 1 ? "object" : "objects"}`);
   if (((reply.NFTA_TABLE_FLAGS ?? 0) & NFT_TABLE_F_DORMANT) !== 0) foreign.push("flags dormant");
-  return { name: reply.NFTA_TABLE_NAME ?? "", sets: known, chains: knownChains, foreign };
+  return { family, name: reply.NFTA_TABLE_NAME ?? "", sets: known, chains: knownChains, foreign };
 }
 
 /** Undefined where it is more, or something else, than a set of addresses. */
@@ -137,10 +173,10 @@ function findSet(reply: SetReply): NftSetDeclaration | undefined {
   };
 }
 
-function fromSet(table: string, { name, family, interval, counter }: NftSetDeclaration, setId: number) {
+function fromSet(table: NftTableName, { name, family, interval, counter }: NftSetDeclaration, setId: number) {
   return {
-    ...nfgenmsg,
-    NFTA_SET_TABLE: table,
+    ...familyHeader(table.family),
+    NFTA_SET_TABLE: table.name,
     NFTA_SET_NAME: name,
     NFTA_SET_FLAGS: interval ? NFT_SET_INTERVAL : 0,
     NFTA_SET_KEY_TYPE: family === 4 ? TYPE_IPADDR : TYPE_IP6ADDR,
@@ -150,39 +186,45 @@ function fromSet(table: string, { name, family, interval, counter }: NftSetDecla
   };
 }
 
-/** Undefined where it is of another type than filter, or bound to single devices. */
-function findChain(reply: ChainReply, rules: readonly RuleReply[]): NftChain | undefined {
+/** Undefined where it is of a type that we have none of, or bound to single devices. */
+function findChain(family: NftFamily, reply: ChainReply, rules: readonly RuleReply[]): NftChain | undefined {
   const { NFTA_CHAIN_NAME: name = "", NFTA_CHAIN_HOOK: at, NFTA_CHAIN_POLICY: policy } = reply;
   const inIt = rules.filter((rule) => rule.NFTA_RULE_CHAIN === name).map(toRule);
   if (at === undefined) return { name, rules: inIt };
-  const hook = hooks[at.NFTA_HOOK_HOOKNUM ?? hooks.length];
-  const isPlain =
-    reply.NFTA_CHAIN_TYPE === "filter" && at.NFTA_HOOK_DEV === undefined && at.NFTA_HOOK_DEVS === undefined;
-  if (hook === undefined || !isPlain) return undefined;
+  const hook = hooks[family][at.NFTA_HOOK_HOOKNUM ?? -1];
+  const type = chainTypes.find((known) => known === reply.NFTA_CHAIN_TYPE);
+  const isBound = at.NFTA_HOOK_DEV !== undefined || at.NFTA_HOOK_DEVS !== undefined;
+  if (hook === undefined || type === undefined || isBound) return undefined;
   const priority = at.NFTA_HOOK_PRIORITY ?? 0;
-  return { name, base: { hook, priority, policy: policy === NF_DROP ? "drop" : "accept" }, rules: inIt };
+  const base: NftBase = { type, hook, priority, policy: policy === NF_DROP ? "drop" : "accept" };
+  return { name, base, rules: inIt };
 }
 
-function fromChain(table: string, { name, base }: Omit<NftChain, "rules">) {
-  const message = { ...nfgenmsg, NFTA_CHAIN_TABLE: table, NFTA_CHAIN_NAME: name };
+function fromChain(table: NftTableName, { name, base }: Omit<NftChain, "rules">) {
+  const message = { ...familyHeader(table.family), NFTA_CHAIN_TABLE: table.name, NFTA_CHAIN_NAME: name };
   if (base === undefined) return message;
   return {
     ...message,
-    NFTA_CHAIN_TYPE: "filter",
+    NFTA_CHAIN_TYPE: base.type,
     NFTA_CHAIN_POLICY: base.policy === "drop" ? NF_DROP : NF_ACCEPT,
     NFTA_CHAIN_HOOK: {
-      NFTA_HOOK_HOOKNUM: hooks.indexOf(base.hook),
+      NFTA_HOOK_HOOKNUM: hookNumber(table.family, base.hook),
       NFTA_HOOK_PRIORITY: base.priority,
     },
   };
+}
+
+function hookNumber(family: NftFamily, hook: NftHook): number {
+  const known: readonly NftHook[] = hooks[family];
+  return known.indexOf(hook);
 }
 
 function toRule({ NFTA_RULE_EXPRESSIONS: expressions = [] }: RuleReply): NftRule {
   return toNftRule(expressions);
 }
 
-function ruleOf(table: string, chain: string) {
-  return { ...nfgenmsg, NFTA_RULE_TABLE: table, NFTA_RULE_CHAIN: chain };
+function ruleOf(table: NftTableName, chain: string) {
+  return { ...familyHeader(table.family), NFTA_RULE_TABLE: table.name, NFTA_RULE_CHAIN: chain };
 }
 
 type ElementCommand = Extract<NftCommand, { readonly elements: readonly string[] }>;
@@ -193,8 +235,8 @@ function elementWrites({ table, set, elements }: ElementCommand): Request["write
   for (let at = 0; at < elements.length; at += elementsPerMessage)
     writes.push((to) =>
       elementsMessage.write(to, {
-        ...nfgenmsg,
-        NFTA_SET_ELEM_LIST_TABLE: table,
+        ...familyHeader(table.family),
+        NFTA_SET_ELEM_LIST_TABLE: table.name,
         NFTA_SET_ELEM_LIST_SET: set.name,
         NFTA_SET_ELEM_LIST_ELEMENTS: elements
           .slice(at, at + elementsPerMessage)
@@ -210,5 +252,5 @@ function describe(command: NftCommand): string {
   const { table, set, elements } = command;
   const verb = command.do === "addElements" ? "add" : "delete";
   const what = elements.length === 1 ? `element ${elements[0]}` : `${elements.length} elements`;
-  return `${verb} ${what} of set inet ${table} ${set.name}`;
+  return `${verb} ${what} of set ${formatNftTableName(table)} ${set.name}`;
 }

@@ -1,17 +1,16 @@
 // Rules as statements and as the kernel's expressions. A statement is written as
 // nft(8) writes it, and read back by taking from the expressions what it might
 // be and writing that again: it is that statement only if all is the same.
+
+import { type Family, familyOf, formatIp, ipBytes } from "../net/ip.ts";
 import type { NftRule, NftStatement } from "../net/nftables.ts";
-import { AF_INET, AF_INET6, readU32 } from "../wire/codec.ts";
+import { AF_INET, AF_INET6, readU16BigEndian, readU32 } from "../wire/codec.ts";
 import {
   type Expression,
   NF_ACCEPT,
   NF_DROP,
-  NFT_BYTEORDER_HTON,
   NFT_CMP_EQ,
   NFT_CMP_NEQ,
-  NFT_EXTHDR_OP_TCPOPT,
-  NFT_FIB_RESULT_ADDRTYPE,
   NFT_GOTO,
   NFT_META_IIF,
   NFT_META_IIFNAME,
@@ -22,21 +21,33 @@ import {
   NFT_META_OIFNAME,
   NFT_PAYLOAD_NETWORK_HEADER,
   NFT_PAYLOAD_TRANSPORT_HEADER,
-  NFT_REG_1,
-  NFT_REG_VERDICT,
-  NFT_RT_TCPMSS,
-  NFTA_FIB_F_DADDR,
 } from "../wire/nftables-expressions.ts";
+import {
+  bitwise,
+  clampMss,
+  compare,
+  decide,
+  destinationType,
+  loadMeta,
+  loadPayload,
+  lookup,
+  storeMark,
+} from "./nft-expressions.ts";
 
 const loopbackIndex = 1;
 const interfaceNameBytes = 16;
-const ipprotoTcp = 6;
+const rtnUnicast = 1;
 const rtnLocal = 2;
+const portBytes = 2;
+/** Where Ethernet's ARP has the sender's IPv4 address (RFC 826). */
+const arpSenderIpOffset = 14;
+const arpIpBytes = 4;
 const tcpFlagsOffset = 13;
 const tcpSynFlag = 2;
-const tcpOptionMaxseg = 2;
-const maxsegOffset = 2;
-const maxsegBytes = 2;
+
+const ipprotocols = { tcp: 6, udp: 17 } as const;
+/** Where ports are in the headers of TCP and UDP. */
+const portAt = { sport: 0, dport: 2 } as const;
 
 /** Where addresses are in the headers of IPv4 and IPv6, and how long. */
 const addressAt = {
@@ -72,17 +83,27 @@ function statementExpressions(statement: NftStatement): Expression[] {
       const key = statement.direction === "iif" ? NFT_META_IIFNAME : NFT_META_OIFNAME;
       return [loadMeta(key), compare(NFT_CMP_EQ, nameBytes(statement.name))];
     }
-    case "inSet": {
-      const { family, bytes, [statement.field]: offset } = addressAt[statement.family];
+    case "inSet":
+      return [...loadAddress(statement.family, statement.field), lookup(statement.set)];
+    case "senderInSet":
+      return [loadPayload(NFT_PAYLOAD_NETWORK_HEADER, arpSenderIpOffset, arpIpBytes), lookup(statement.set)];
+    case "address":
       return [
-        loadMeta(NFT_META_NFPROTO),
-        compare(NFT_CMP_EQ, Uint8Array.of(family)),
-        loadPayload(NFT_PAYLOAD_NETWORK_HEADER, offset, bytes),
-        { name: "lookup", data: { NFTA_LOOKUP_SREG: NFT_REG_1, NFTA_LOOKUP_SET: statement.set } },
+        ...loadAddress(familyOf(statement.ip), statement.field),
+        compare(NFT_CMP_EQ, ipBytes(statement.ip)),
+      ];
+    case "port": {
+      const { protocol, field, port } = statement;
+      return [
+        ...isProtocol(protocol),
+        loadPayload(NFT_PAYLOAD_TRANSPORT_HEADER, portAt[field], portBytes),
+        compare(NFT_CMP_EQ, Uint8Array.of(port >>> 8, port)),
       ];
     }
     case "notLocal":
       return [destinationType, compare(NFT_CMP_NEQ, u32Bytes(rtnLocal))];
+    case "notUnicast":
+      return [destinationType, compare(NFT_CMP_NEQ, u32Bytes(rtnUnicast))];
     case "hasMark": {
       const { mark, mask } = statement.mark;
       return [
@@ -97,8 +118,7 @@ function statementExpressions(statement: NftStatement): Expression[] {
     }
     case "tcpSyn":
       return [
-        loadMeta(NFT_META_L4PROTO),
-        compare(NFT_CMP_EQ, Uint8Array.of(ipprotoTcp)),
+        ...isProtocol("tcp"),
         loadPayload(NFT_PAYLOAD_TRANSPORT_HEADER, tcpFlagsOffset, 1),
         bitwise(Uint8Array.of(tcpSynFlag), Uint8Array.of(0)),
         compare(NFT_CMP_NEQ, Uint8Array.of(0)),
@@ -116,23 +136,56 @@ function statementExpressions(statement: NftStatement): Expression[] {
 
 /** What the first expressions may be the beginning of; what is not asked here is compared afterwards. */
 function guessStatement([first, second, third, fourth]: readonly Expression[]): NftStatement | undefined {
-  if (first?.name === "fib") return { kind: "notLocal" };
   if (first?.name === "rt") return { kind: "clampMss" };
   if (first?.name === "immediate") return guessVerdict(first);
+  if (first?.name === "payload") return { kind: "senderInSet", set: setOf(second) };
+  const value = comparedWith(second);
+  if (first?.name === "fib") return { kind: u32From(value) === rtnLocal ? "notLocal" : "notUnicast" };
   if (first?.name !== "meta") return undefined;
-  const value = second?.name === "cmp" ? second.data.NFTA_CMP_DATA?.NFTA_DATA_VALUE : undefined;
   const key = first.data.NFTA_META_KEY;
   if (key === NFT_META_IIF) return { kind: "loopback", direction: "iif" };
   if (key === NFT_META_OIF) return { kind: "loopback", direction: "oif" };
   if (key === NFT_META_IIFNAME) return { kind: "interface", direction: "iif", name: nameFrom(value) };
   if (key === NFT_META_OIFNAME) return { kind: "interface", direction: "oif", name: nameFrom(value) };
-  if (key === NFT_META_L4PROTO) return { kind: "tcpSyn" };
+  if (key === NFT_META_L4PROTO) return guessTransport(value, third, fourth);
   if (key === NFT_META_MARK) return guessMark(second, third);
-  if (key !== NFT_META_NFPROTO || third?.name !== "payload" || fourth?.name !== "lookup") return undefined;
+  return key === NFT_META_NFPROTO ? guessAddress(value, third, fourth) : undefined;
+}
+
+function guessTransport(
+  value: Uint8Array | undefined,
+  third: Expression | undefined,
+  fourth: Expression | undefined,
+): NftStatement {
+  const port = comparedWith(fourth);
+  if (third?.name !== "payload" || port?.length !== portBytes) return { kind: "tcpSyn" };
+  return {
+    kind: "port",
+    protocol: value?.[0] === ipprotocols.tcp ? "tcp" : "udp",
+    field: third.data.NFTA_PAYLOAD_OFFSET === portAt.dport ? "dport" : "sport",
+    port: readU16BigEndian(port, 0),
+  };
+}
+
+function guessAddress(
+  value: Uint8Array | undefined,
+  third: Expression | undefined,
+  fourth: Expression | undefined,
+): NftStatement | undefined {
+  if (third?.name !== "payload") return undefined;
   const family = value?.[0] === AF_INET ? 4 : 6;
-  const isSource = third.data.NFTA_PAYLOAD_OFFSET === addressAt[family].saddr;
-  const set = fourth.data.NFTA_LOOKUP_SET ?? "";
-  return { kind: "inSet", family, field: isSource ? "saddr" : "daddr", set };
+  const field = third.data.NFTA_PAYLOAD_OFFSET === addressAt[family].saddr ? "saddr" : "daddr";
+  if (fourth?.name === "lookup") return { kind: "inSet", family, field, set: setOf(fourth) };
+  const ip = comparedWith(fourth);
+  return ip?.length === addressAt[family].bytes ? { kind: "address", field, ip: formatIp(ip) } : undefined;
+}
+
+function setOf(expression: Expression | undefined): string {
+  return expression?.name === "lookup" ? (expression.data.NFTA_LOOKUP_SET ?? "") : "";
+}
+
+function comparedWith(expression: Expression | undefined): Uint8Array | undefined {
+  return expression?.name === "cmp" ? expression.data.NFTA_CMP_DATA?.NFTA_DATA_VALUE : undefined;
 }
 
 function guessVerdict({ data }: Extract<Expression, { name: "immediate" }>): NftStatement | undefined {
@@ -173,92 +226,18 @@ function nameOf(expression: Expression): string {
   return expression.name === "unknown" ? expression.kernelName : expression.name;
 }
 
-function loadMeta(key: number): Expression {
-  return { name: "meta", data: { NFTA_META_KEY: key, NFTA_META_DREG: NFT_REG_1 } };
+function loadAddress(family: Family, field: "saddr" | "daddr"): Expression[] {
+  const { family: number, bytes, [field]: offset } = addressAt[family];
+  return [
+    loadMeta(NFT_META_NFPROTO),
+    compare(NFT_CMP_EQ, Uint8Array.of(number)),
+    loadPayload(NFT_PAYLOAD_NETWORK_HEADER, offset, bytes),
+  ];
 }
 
-function compare(operator: number, value: Uint8Array): Expression {
-  return {
-    name: "cmp",
-    data: {
-      NFTA_CMP_SREG: NFT_REG_1,
-      NFTA_CMP_OP: operator,
-      NFTA_CMP_DATA: { NFTA_DATA_VALUE: value },
-    },
-  };
+function isProtocol(protocol: keyof typeof ipprotocols): Expression[] {
+  return [loadMeta(NFT_META_L4PROTO), compare(NFT_CMP_EQ, Uint8Array.of(ipprotocols[protocol]))];
 }
-
-function loadPayload(base: number, offset: number, length: number): Expression {
-  return {
-    name: "payload",
-    data: {
-      NFTA_PAYLOAD_DREG: NFT_REG_1,
-      NFTA_PAYLOAD_BASE: base,
-      NFTA_PAYLOAD_OFFSET: offset,
-      NFTA_PAYLOAD_LEN: length,
-    },
-  };
-}
-
-/** register = (register & mask) ^ xor */
-function bitwise(mask: Uint8Array, xor: Uint8Array): Expression {
-  return {
-    name: "bitwise",
-    data: {
-      NFTA_BITWISE_SREG: NFT_REG_1,
-      NFTA_BITWISE_DREG: NFT_REG_1,
-      NFTA_BITWISE_OP: 0,
-      NFTA_BITWISE_LEN: mask.length,
-      NFTA_BITWISE_MASK: { NFTA_DATA_VALUE: mask },
-      NFTA_BITWISE_XOR: { NFTA_DATA_VALUE: xor },
-    },
-  };
-}
-
-function decide(verdict: { NFTA_VERDICT_CODE: number; NFTA_VERDICT_CHAIN?: string }): Expression {
-  return {
-    name: "immediate",
-    data: { NFTA_IMMEDIATE_DREG: NFT_REG_VERDICT, NFTA_IMMEDIATE_DATA: { NFTA_DATA_VERDICT: verdict } },
-  };
-}
-
-const storeMark: Expression = {
-  name: "meta",
-  data: { NFTA_META_KEY: NFT_META_MARK, NFTA_META_SREG: NFT_REG_1 },
-};
-
-const destinationType: Expression = {
-  name: "fib",
-  data: {
-    NFTA_FIB_FLAGS: NFTA_FIB_F_DADDR,
-    NFTA_FIB_RESULT: NFT_FIB_RESULT_ADDRTYPE,
-    NFTA_FIB_DREG: NFT_REG_1,
-  },
-};
-
-const clampMss: Expression[] = [
-  { name: "rt", data: { NFTA_RT_KEY: NFT_RT_TCPMSS, NFTA_RT_DREG: NFT_REG_1 } },
-  {
-    name: "byteorder",
-    data: {
-      NFTA_BYTEORDER_SREG: NFT_REG_1,
-      NFTA_BYTEORDER_DREG: NFT_REG_1,
-      NFTA_BYTEORDER_OP: NFT_BYTEORDER_HTON,
-      NFTA_BYTEORDER_LEN: maxsegBytes,
-      NFTA_BYTEORDER_SIZE: maxsegBytes,
-    },
-  },
-  {
-    name: "exthdr",
-    data: {
-      NFTA_EXTHDR_SREG: NFT_REG_1,
-      NFTA_EXTHDR_TYPE: tcpOptionMaxseg,
-      NFTA_EXTHDR_OFFSET: maxsegOffset,
-      NFTA_EXTHDR_LEN: maxsegBytes,
-      NFTA_EXTHDR_OP: NFT_EXTHDR_OP_TCPOPT,
-    },
-  },
-];
 
 /** As the kernel compares it: all 16 bytes, so that "wg" is not the beginning of a name. */
 function nameBytes(name: string): Uint8Array {

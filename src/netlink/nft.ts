@@ -1,9 +1,10 @@
 // Tables of nftables in one network namespace, read as plain values
 // (net/nftables.ts) and changed in transactions. What should be in a table is
-// decided elsewhere. Only tables of the inet family.
+// decided elsewhere.
 import { Errno } from "../linux/errno.ts";
-import type { NftCommand, NftCounter, NftSetDeclaration, NftTable } from "../net/nftables.ts";
+import type { NftCommand, NftCounter, NftSetDeclaration, NftTable, NftTableName } from "../net/nftables.ts";
 import { diffNftTables } from "../net/nftables-diff.ts";
+import { formatNftTableName } from "../net/nftables-text.ts";
 import {
   chainMessage,
   elementsMessage,
@@ -21,7 +22,7 @@ import {
 import type { SetElement } from "../wire/nftables-elements.ts";
 import { NetlinkError } from "./error.ts";
 import { eachElement } from "./nft-elements.ts";
-import { commandRequests, nfgenmsg, type TableReply, toTable } from "./nft-objects.ts";
+import { commandRequests, familyHeader, type TableReply, toTable } from "./nft-objects.ts";
 import { NETLINK_NETFILTER, NftTransactions } from "./nft-transaction.ts";
 import { NetlinkSocket, type Request } from "./socket.ts";
 
@@ -32,7 +33,6 @@ const maxAttempts = 10;
 
 /** Something that was so while nftables, whosever tables, was at this generation. */
 interface Moment<Value> {
-  readonly name: string;
   readonly value: Value;
   readonly generation: number;
 }
@@ -43,8 +43,8 @@ interface Moment<Value> {
  */
 export class Nft implements Disposable {
   #writes = 0;
-  /** What was seen or made last: the kernel takes seconds to list 100,000 elements, and mostly nothing has changed. */
-  #last: Moment<NftTable | undefined> | undefined;
+  /** What was seen or made last, by table: the kernel takes seconds to list 100,000 elements, and mostly nothing has changed. */
+  readonly #last = new Map<string, Moment<NftTable | undefined>>();
 
   private constructor(
     private readonly socket: NetlinkSocket,
@@ -68,16 +68,16 @@ export class Nft implements Disposable {
   }
 
   /** The table as it is at one moment; undefined where there is none. */
-  find(name: string): NftTable | undefined {
-    return this.#observe(name).value;
+  find(table: NftTableName): NftTable | undefined {
+    return this.#observe(table).value;
   }
 
   /** What the elements of each set that counts have counted; nothing where there is no such table. */
-  counters(name: string): Map<string, Map<string, NftCounter>> {
-    return this.#atOneMoment(name, () => {
+  counters(table: NftTableName): Map<string, Map<string, NftCounter>> {
+    return this.#atOneMoment(table, () => {
       const counters = new Map<string, Map<string, NftCounter>>();
-      for (const set of this.#findDeclared(name)?.sets ?? [])
-        if (set.counter) counters.set(set.name, this.#counters(name, set));
+      for (const set of this.#findDeclared(table)?.sets ?? [])
+        if (set.counter) counters.set(set.name, this.#counters(table, set));
       return counters;
     }).value;
   }
@@ -95,22 +95,23 @@ export class Nft implements Disposable {
    */
   sync(wanted: NftTable): readonly NftCommand[] {
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
-      const { value, generation } = this.#observe(wanted.name);
+      const { value, generation } = this.#observe(wanted);
       const commands = diffNftTables(wanted, value);
       if (commands.length === 0) return commands;
       const refusal = this.#transact(commands, generation);
       if (refusal === undefined) {
-        this.#last = { name: wanted.name, value: wanted, generation: (generation + 1) >>> 0 };
+        this.#advance(generation);
+        this.#last.set(formatNftTableName(wanted), { value: wanted, generation: next(generation) });
         return commands;
       }
       if (refusal.errno !== ERESTART) throw refusal;
     }
-    throw busy(`change table inet ${wanted.name}`);
+    throw busy(`change table ${formatNftTableName(wanted)}`);
   }
 
   /** False where there is no such table. */
-  delete(name: string): boolean {
-    const refusal = this.#transact([{ table: name, do: "deleteTable" }]);
+  delete({ family, name }: NftTableName): boolean {
+    const refusal = this.#transact([{ table: { family, name }, do: "deleteTable" }]);
     if (refusal === undefined) return true;
     if (refusal.errno === Errno.ENOENT) return false;
     throw refusal;
@@ -129,64 +130,77 @@ export class Nft implements Disposable {
     return this.transactions.transact(requests, generation);
   }
 
-  #observe(name: string): Moment<NftTable | undefined> {
-    const last = this.#last;
-    if (last?.name === name && last.generation === this.#generation()) return last;
-    const observed = this.#atOneMoment(name, () => this.#find(name));
-    this.#last = observed;
+  /** Nobody changed the other tables between that generation and our transaction. */
+  #advance(generation: number): void {
+    for (const [name, last] of this.#last)
+      if (last.generation === generation) this.#last.set(name, { ...last, generation: next(generation) });
+  }
+
+  #observe(table: NftTableName): Moment<NftTable | undefined> {
+    const name = formatNftTableName(table);
+    const last = this.#last.get(name);
+    if (last?.generation === this.#generation()) return last;
+    const observed = this.#atOneMoment(table, () => this.#find(table));
+    this.#last.set(name, observed);
     return observed;
   }
 
-  #find(name: string): NftTable | undefined {
-    const declared = this.#findDeclared(name);
+  #find(table: NftTableName): NftTable | undefined {
+    const declared = this.#findDeclared(table);
     if (declared === undefined) return undefined;
     const sets = declared.sets.map((set) => {
       const elements = new Set<string>();
-      eachElement(set, this.#elements(name, set), (element) => elements.add(element));
+      eachElement(set, this.#elements(table, set), (element) => elements.add(element));
       return { ...set, elements };
     });
     return { ...declared, sets };
   }
 
   /** All but the elements. */
-  #findDeclared(name: string): ReturnType<typeof toTable> | undefined {
-    const table = this.#findTable(name);
-    if (table === undefined) return undefined;
+  #findDeclared(table: NftTableName): ReturnType<typeof toTable> | undefined {
+    const reply = this.#findTable(table);
+    if (reply === undefined) return undefined;
+    const { family, name } = table;
+    const header = familyHeader(family);
     const sets = this.#dump(
-      { type: NFT_MSG_GETSET, what: `list sets of table inet ${name}` },
-      (to) => setMessage.write(to, { ...nfgenmsg, NFTA_SET_TABLE: name }),
+      { type: NFT_MSG_GETSET, what: `list sets of table ${formatNftTableName(table)}` },
+      (to) => setMessage.write(to, { ...header, NFTA_SET_TABLE: name }),
       (bytes, at, end) => setMessage.read(bytes, at, end, "skip"),
     );
     // The kernel selects sets and rules by table, chains only by family.
     const chains = this.#dump(
       { type: NFT_MSG_GETCHAIN, what: "list chains" },
-      (to) => chainMessage.write(to, nfgenmsg),
+      (to) => chainMessage.write(to, header),
       (bytes, at, end) => chainMessage.read(bytes, at, end, "skip"),
     );
     const rules = this.#dump(
-      { type: NFT_MSG_GETRULE, what: `list rules of table inet ${name}` },
-      (to) => ruleMessage.write(to, { ...nfgenmsg, NFTA_RULE_TABLE: name }),
+      { type: NFT_MSG_GETRULE, what: `list rules of table ${formatNftTableName(table)}` },
+      (to) => ruleMessage.write(to, { ...header, NFTA_RULE_TABLE: name }),
       (bytes, at, end) => ruleMessage.read(bytes, at, end, "skip"),
     );
     const own = chains.filter((chain) => chain.NFTA_CHAIN_TABLE === name);
-    return toTable(table, sets, own, rules);
+    return toTable(family, reply, sets, own, rules);
   }
 
-  #findTable(name: string): TableReply | undefined {
-    let table: TableReply | undefined;
+  #findTable(table: NftTableName): TableReply | undefined {
+    let reply: TableReply | undefined;
     this.socket.get(
       {
-        ...{ type: NFT_MSG_GETTABLE, flags: 0, describe: () => `look for table inet ${name}` },
-        write: (to) => tableMessage.write(to, { ...nfgenmsg, NFTA_TABLE_NAME: name }),
+        ...{
+          type: NFT_MSG_GETTABLE,
+          flags: 0,
+          describe: () => `look for table ${formatNftTableName(table)}`,
+        },
+        write: (to) => tableMessage.write(to, { ...familyHeader(table.family), NFTA_TABLE_NAME: table.name }),
       },
       (bytes, at, end) => {
-        table = tableMessage.read(bytes, at, end, "skip");
+        reply = tableMessage.read(bytes, at, end, "skip");
       },
     );
-    return table;
+    return reply;
   }
 
-  #counters(table: string, set: NftSetDeclaration): Map<string, NftCounter> {
+  #counters(table: NftTableName, set: NftSetDeclaration): Map<string, NftCounter> {
     const counters = new Map<string, NftCounter>();
     eachElement(set, this.#elements(table, set), (element, counter) => {
       if (counter !== undefined) counters.set(element, counter);
@@ -194,12 +208,13 @@ export class Nft implements Disposable {
     return counters;
   }
 
-  #elements(table: string, { name }: NftSetDeclaration): SetElement[] {
+  #elements(table: NftTableName, { name }: NftSetDeclaration): SetElement[] {
     return this.#dump(
-      { type: NFT_MSG_GETSETELEM, what: `list elements of set inet ${table} ${name}` },
+      { type: NFT_MSG_GETSETELEM, what: `list elements of set ${formatNftTableName(table)} ${name}` },
       (to) =>
         elementsMessage.write(to, {
-          ...{ ...nfgenmsg, NFTA_SET_ELEM_LIST_TABLE: table, NFTA_SET_ELEM_LIST_SET: name },
+          ...{ ...familyHeader(table.family), NFTA_SET_ELEM_LIST_TABLE: table.name },
+          NFTA_SET_ELEM_LIST_SET: name,
         }),
       (bytes, at, end) => elementsMessage.read(bytes, at, end, "skip").NFTA_SET_ELEM_LIST_ELEMENTS ?? [],
     ).flat();
@@ -221,7 +236,7 @@ export class Nft implements Disposable {
   }
 
   /** What `read` returns if nftables did not change meanwhile; else it is asked again. */
-  #atOneMoment<Value>(name: string, read: () => Value): Moment<Value> {
+  #atOneMoment<Value>(table: NftTableName, read: () => Value): Moment<Value> {
     let generation = this.#generation();
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
       const before = generation;
@@ -231,9 +246,9 @@ export class Nft implements Disposable {
       generation = this.#generation();
       if (generation !== before) continue;
       if (value instanceof NetlinkError) throw value;
-      return { name, value, generation };
+      return { value, generation };
     }
-    throw busy(`read table inet ${name}`);
+    throw busy(`read table ${formatNftTableName(table)}`);
   }
 
   /** A refusal may come from the change: what was to be listed has gone. */
@@ -260,6 +275,11 @@ export class Nft implements Disposable {
     );
     return generation;
   }
+}
+
+/** The generation that a transaction makes. */
+function next(generation: number): number {
+  return (generation + 1) >>> 0;
 }
 
 function busy(request: string): NetlinkError {

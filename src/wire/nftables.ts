@@ -11,6 +11,7 @@ export const NFNL_SUBSYS_NFTABLES = 10;
 export const NFNL_MSG_BATCH_BEGIN = 16;
 export const NFNL_MSG_BATCH_END = 17;
 export const NFPROTO_INET = 1;
+export const NFPROTO_ARP = 3;
 
 const type = (number: number) => (NFNL_SUBSYS_NFTABLES << 8) | number;
 export const NFT_MSG_NEWTABLE = type(0);
@@ -18,11 +19,13 @@ export const NFT_MSG_GETTABLE = type(1);
 export const NFT_MSG_DELTABLE = type(2);
 export const NFT_MSG_NEWCHAIN = type(3);
 export const NFT_MSG_GETCHAIN = type(4);
+export const NFT_MSG_DELCHAIN = type(5);
 export const NFT_MSG_NEWRULE = type(6);
 export const NFT_MSG_GETRULE = type(7);
 export const NFT_MSG_DELRULE = type(8);
 export const NFT_MSG_NEWSET = type(9);
 export const NFT_MSG_GETSET = type(10);
+export const NFT_MSG_DELSET = type(11);
 export const NFT_MSG_NEWSETELEM = type(12);
 export const NFT_MSG_GETSETELEM = type(13);
 export const NFT_MSG_DELSETELEM = type(14);
@@ -36,8 +39,11 @@ export const NFT_SET_INTERVAL = 4;
 export const TYPE_IPADDR = 7;
 export const TYPE_IP6ADDR = 8;
 
-/** NF_INET_PRE_ROUTING and so on, by number (linux/netfilter.h). */
-export const hooks = ["prerouting", "input", "forward", "output", "postrouting"] as const;
+/** By number: NF_INET_PRE_ROUTING and so on (linux/netfilter.h), NF_ARP_IN and NF_ARP_OUT (linux/netfilter_arp.h). */
+export const hooks = {
+  inet: ["prerouting", "input", "forward", "output", "postrouting"],
+  arp: ["input", "output"],
+} as const;
 
 /** In what the kernel sends, res_id is the end of the generation's number. */
 const nfgenmsg = { nfgen_family: u8, version: u8, res_id: u16Be } as const satisfies Fields;
@@ -52,6 +58,9 @@ export const tableMessage = message("nfgenmsg", nfgenmsg, {
   /** How many chains, sets, objects and flow tables are in it. */
   NFTA_TABLE_USE: [3, u32Be],
 });
+
+/** What all messages about a table and what is in it have in common; the numbers of their other attributes clash. */
+export const inTableMessage = message("nfgenmsg", nfgenmsg, { NFTA_TABLE_NAME: [1, text] });
 
 const hook = nested(
   {

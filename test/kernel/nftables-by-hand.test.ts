@@ -4,7 +4,7 @@ import { afterAll, expect, test } from "bun:test";
 import { formatNftCommand } from "../../src/net/nftables-text.ts";
 import { Nft } from "../../src/netlink/nft.ts";
 import { describeKernel, Namespace, removeNamespaces } from "./namespaces.ts";
-import { list, nft, noNft, permissive, read } from "./support/nft.ts";
+import { list, nft, noNft, ourTable, permissive, read } from "./support/nft.ts";
 
 afterAll(removeNamespaces);
 
@@ -25,6 +25,7 @@ describeKernel(
       "flush set inet wg-cni pods4_in",
       "add chain inet wg-cni stray",
       "add chain inet wg-cni stray { type nat hook prerouting priority 0; }",
+      "add chain inet wg-cni stray { type route hook output priority 0; }; add rule inet wg-cni stray drop",
       "add set inet wg-cni stray { type inet_service; }",
       "add map inet wg-cni stray { type ipv4_addr : verdict; }",
       "add counter inet wg-cni stray",
@@ -67,7 +68,7 @@ describeKernel(
       const before = list(namespace);
       const set = { name: "pods6_out", family: 6, interval: true, counter: true } as const;
       // nft(8) 1.0.6 crashes on it where elements have counters.
-      nftables.apply([{ table: "wg-cni", do: "addElements", set, elements: ["*"] }]);
+      nftables.apply([{ table: ourTable, do: "addElements", set, elements: ["*"] }]);
       expect(list(namespace)).toContain("* counter");
       expect(nftables.sync(permissive).map(formatNftCommand)).toEqual([
         "delete element inet wg-cni pods6_out { * }",
@@ -81,9 +82,9 @@ describeKernel(
       nftables.sync(permissive);
       nft(namespace, "add counter inet wg-cni c; add map inet wg-cni m { type ipv4_addr : verdict; }");
       nft(namespace, "add table inet wg-cni { flags dormant; }");
-      expect(nftables.find("wg-cni")?.foreign).toEqual(["set m", "1 object", "flags dormant"]);
+      expect(nftables.find(ourTable)?.foreign).toEqual(["set m", "1 object", "flags dormant"]);
       nft(namespace, "insert rule inet wg-cni forward meta mark 7 limit rate 5/second accept");
-      const forward = nftables.find("wg-cni")?.chains.find(({ name }) => name === "forward");
+      const forward = nftables.find(ourTable)?.chains.find(({ name }) => name === "forward");
       expect(forward?.rules[0]).toEqual([
         { kind: "unknown", expression: "meta" },
         { kind: "unknown", expression: "cmp" },

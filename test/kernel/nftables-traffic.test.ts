@@ -8,6 +8,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { Nft } from "../../src/netlink/nft.ts";
 import { type Firewall, firewallTable, sumByPeer } from "../../src/plan/firewall.ts";
 import { describeKernel, Namespace, removeNamespaces, run } from "./namespaces.ts";
+import { ourTable } from "./support/nft.ts";
 
 const missing = ["nft", "tcpdump", "ping"].filter((tool) => !Bun.which(tool));
 
@@ -22,6 +23,9 @@ const firewall: Firewall = {
     { prefix: "fd02::/64", peer: "n2" },
   ],
   nodes: ["10.0.0.2"],
+  hostEncryption: false,
+  exempt: [],
+  localPods: [],
 };
 
 let pod: Namespace;
@@ -44,7 +48,7 @@ function ping(from: Namespace, source: string, to: string): boolean {
 /** Packets that were counted, by set and prefix; those at 0 left out. */
 function counted(): Record<string, number> {
   const found: Record<string, number> = {};
-  for (const [set, counters] of nftables.counters("wg-cni"))
+  for (const [set, counters] of nftables.counters(ourTable))
     for (const [prefix, { packets }] of counters) if (packets > 0) found[`${set} ${prefix}`] = packets;
   return found;
 }
@@ -122,7 +126,7 @@ describeKernel(
     });
 
     beforeEach(() => {
-      nftables.delete("wg-cni");
+      nftables.delete(ourTable);
       nftables.sync(firewallTable(firewall));
       answer("clear");
       route("clear");
@@ -140,7 +144,7 @@ describeKernel(
         ...{ "pods4_out 10.2.1.0/24": 1, "pods4_in 10.2.1.0/24": 1 },
         ...{ "pods6_out fd02::/64": 1, "pods6_in fd02::/64": 1 },
       });
-      const out = nftables.counters("wg-cni").get("pods4_out") ?? new Map();
+      const out = nftables.counters(ourTable).get("pods4_out") ?? new Map();
       expect(sumByPeer(firewall.pods, out)).toEqual(
         new Map([
           ["n2", { packets: 2, bytes: 168 }],
@@ -211,7 +215,7 @@ describeKernel(
       set(1);
       try {
         expect(ping(pod, "10.1.0.5", "10.2.0.5")).toBe(true);
-        nftables.delete("wg-cni");
+        nftables.delete(ourTable);
         expect(ping(pod, "10.1.0.5", "10.2.0.5")).toBe(false);
       } finally {
         set(0);

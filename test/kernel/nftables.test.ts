@@ -1,17 +1,31 @@
 // Tables of nftables against the running kernel, with nft(8) as the witness of
 // what is there, and of what our text means.
 import { afterAll, describe, expect, test } from "bun:test";
-import { formatNftCommand, formatNftTable } from "../../src/net/nftables-text.ts";
+import type { NftTable } from "../../src/net/nftables.ts";
+import { formatNftCommand, formatNftTable, formatNftTableName } from "../../src/net/nftables-text.ts";
 import { Nft } from "../../src/netlink/nft.ts";
 import { commandRequests } from "../../src/netlink/nft-objects.ts";
 import { NftTransactions } from "../../src/netlink/nft-transaction.ts";
-import { firewallTable } from "../../src/plan/firewall.ts";
+import { firewallTable, firewallTables } from "../../src/plan/firewall.ts";
 import { random } from "../wire/bytes.ts";
 import { describeKernel, Namespace, removeNamespaces } from "./namespaces.ts";
 
-import { firewall, list, load, nft, noNft, permissive, read, strict } from "./support/nft.ts";
+import {
+  encrypting,
+  firewall,
+  list,
+  load,
+  nft,
+  noNft,
+  ourTable,
+  permissive,
+  read,
+  strict,
+} from "./support/nft.ts";
 
 afterAll(removeNamespaces);
+
+const t = { family: "inet", name: "t" } as const;
 
 describeKernel(
   "a table of nftables",
@@ -19,6 +33,9 @@ describeKernel(
     test.each([
       ["permissive", permissive],
       ["strict", strict],
+      ["with host encryption", firewallTable(encrypting)],
+      ["strict with host encryption", firewallTable({ ...encrypting, strict: true })],
+      ["of the arp family", firewallTables(encrypting)[1] as NftTable],
       [
         "with a mark that is not all of its mask",
         firewallTable({ ...firewall, mark: { mark: 0x100000, mask: 0x300000 } }),
@@ -30,11 +47,11 @@ describeKernel(
       const commands = nftables.sync(wanted);
       load(byText, formatNftTable(wanted));
       load(byCommands, commands.map(formatNftCommand).join("\n"));
-      expect(list(ours)).toContain("chain postrouting");
+      expect(list(ours)).toContain(`table ${formatNftTableName(wanted)} {`);
       expect(list(byText)).toBe(list(ours));
       expect(list(byCommands)).toBe(list(ours));
-      expect(read(ours)).toEqual(wanted);
-      expect(read(byText)).toEqual(wanted);
+      expect(read(ours, wanted)).toEqual(wanted);
+      expect(read(byText, wanted)).toEqual(wanted);
       expect(nftables.sync(wanted)).toEqual([]);
     });
 
@@ -85,16 +102,46 @@ describeKernel(
       expect(read(namespace)).toEqual(strict);
     });
 
+    test("sets and chains that come and go leave the others, with what they have counted", () => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      nftables.sync(permissive);
+      const before = nft(namespace, "-a", "list", "set inet wg-cni pods4_in");
+      nftables.sync(firewallTable(encrypting));
+      expect(read(namespace)).toEqual(firewallTable(encrypting));
+      expect(list(namespace)).toContain("type route hook output priority -50; policy accept;");
+      const back = nftables.sync(permissive).map(formatNftCommand);
+      expect(back).toContain("delete chain inet wg-cni output");
+      expect(read(namespace)).toEqual(permissive);
+      // The handle would be another if the set had been made anew.
+      expect(nft(namespace, "-a", "list", "set inet wg-cni pods4_in")).toBe(before);
+    });
+
+    test("two tables of one name are apart, and reading one again is spared where only the other was changed", () => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      const [inet, arp] = firewallTables(encrypting) as [NftTable, NftTable];
+      for (const table of [inet, arp]) nftables.sync(table);
+      // The same value, not an equal one: it was remembered.
+      expect(nftables.find(inet)).toBe(inet);
+      expect(nftables.find(arp)).toBe(arp);
+      for (const table of [inet, arp]) expect(nftables.sync(table)).toEqual([]);
+      expect(nftables.delete(arp)).toBe(true);
+      expect([nftables.find(arp), nftables.find(inet)]).toEqual([undefined, inet]);
+      nft(namespace, "flush table inet wg-cni");
+      expect(nftables.find(inet)).not.toEqual(inet);
+    });
+
     test("is absent before it is made and after it is deleted", () => {
       const namespace = new Namespace();
       using nftables = Nft.open(namespace.path);
-      expect(nftables.find("wg-cni")).toBeUndefined();
-      expect(nftables.counters("wg-cni")).toEqual(new Map());
-      expect(nftables.delete("wg-cni")).toBe(false);
+      expect(nftables.find(ourTable)).toBeUndefined();
+      expect(nftables.counters(ourTable)).toEqual(new Map());
+      expect(nftables.delete(ourTable)).toBe(false);
       nftables.sync(permissive);
       nft(namespace, "add", "table", "inet", "other");
-      expect(nftables.delete("wg-cni")).toBe(true);
-      expect(nftables.find("wg-cni")).toBeUndefined();
+      expect(nftables.delete(ourTable)).toBe(true);
+      expect(nftables.find(ourTable)).toBeUndefined();
       expect(list(namespace)).toBe("table inet other {\n}\n");
     });
 
@@ -111,8 +158,8 @@ describeKernel(
       expect(read(namespace)).toEqual(wanted);
       expect(nftables.sync(firewallTable({ ...firewall, pods: pods.slice(1) })).length).toBe(2);
       expect(nftables.sync(wanted).length).toBe(2);
-      expect(nftables.counters("wg-cni").get("pods6_out")?.size).toBe(10_000);
-      nftables.delete("wg-cni");
+      expect(nftables.counters(ourTable).get("pods6_out")?.size).toBe(10_000);
+      nftables.delete(ourTable);
       expect((Bun.nanoseconds() - start) / 1e9).toBeLessThan(15);
     }, 30_000);
 
@@ -151,8 +198,8 @@ describeKernel(
       const rule = [{ kind: "verdict", verdict: "accept" }] as const;
       const refused = () =>
         nftables.apply([
-          { table: "t", do: "addTable" },
-          { table: "t", do: "addRule", chain: "none", rule },
+          { table: t, do: "addTable" },
+          { table: t, do: "addRule", chain: "none", rule },
         ]);
       expect(refused).toThrow("Cannot add rule inet t none accept: ENOENT (No such file or directory)");
       expect(list(namespace)).toBe("");
@@ -164,13 +211,13 @@ describeKernel(
       expect(() => nftables.sync(firewallTable({ ...firewall, pods }))).toThrow(
         "Cannot add 2 elements of set inet wg-cni pods4_in: EEXIST",
       );
-      expect(nftables.find("wg-cni")).toBeUndefined();
+      expect(nftables.find(ourTable)).toBeUndefined();
     });
 
     test("are refused where nftables has changed since they were decided", () => {
       const namespace = new Namespace();
       using transactions = NftTransactions.open(namespace.path);
-      const requests = commandRequests({ table: "t", do: "addTable" }, 1);
+      const requests = commandRequests({ table: t, do: "addTable" }, 1);
       expect(transactions.transact(requests, 77)?.errno).toBe(85);
       expect(list(namespace)).toBe("");
       // The conversation goes on.
@@ -188,7 +235,7 @@ describeKernel(
           const wanted = i % 2 === 0 ? permissive : strict;
           nftables.sync(wanted);
           await Bun.sleep(5);
-          expect(nftables.find("wg-cni")).toEqual(wanted);
+          expect(nftables.find(ourTable)).toEqual(wanted);
         }
       } finally {
         other.kill();
@@ -202,6 +249,6 @@ describeKernel(
 describe("without a table of ours", () => {
   test("the text of a table that is only observed is still text", () => {
     const chain = { name: "c", rules: [[{ kind: "unknown", expression: "limit" }]] } as const;
-    expect(formatNftTable({ name: "t", sets: [], chains: [chain], foreign: [] })).toContain("\t\t(limit)\n");
+    expect(formatNftTable({ ...t, sets: [], chains: [chain], foreign: [] })).toContain("\t\t(limit)\n");
   });
 });

@@ -1,6 +1,7 @@
 // Messages of nftables as nft(8) sends them and the kernel answers, captured as
 // nftables-vectors.ts says. The netlink header is left out.
 import { describe, expect, test } from "bun:test";
+import type { NftCommand } from "../../src/net/nftables.ts";
 import { formatNftRule } from "../../src/net/nftables-text.ts";
 import { commandRequests } from "../../src/netlink/nft-objects.ts";
 import { toExpressions, toNftRule } from "../../src/netlink/nft-rules.ts";
@@ -17,9 +18,12 @@ import { expressionList } from "../../src/wire/nftables-expressions.ts";
 import { s32Be, u16Be, u32Be, u64Be } from "../../src/wire/nftables-numbers.ts";
 import { Writer } from "../../src/wire/writer.ts";
 import { bytesOf, decode, encode, expectBothWays, random } from "./bytes.ts";
+import { exemptVectors } from "./nftables-exempt-vectors.ts";
 import { ruleVectors } from "./nftables-vectors.ts";
 
 const table = "0b00010077672d636e690000";
+const name = { family: "inet", name: "wg-cni" } as const;
+const vectors = [...ruleVectors, ...exemptVectors];
 
 describe("messages", () => {
   test("table inet wg-cni { }", () => {
@@ -50,6 +54,42 @@ describe("messages", () => {
     });
   });
 
+  test("type route hook output priority -50; policy accept;", () => {
+    const hex = `
+      01000000 ${table}
+      0b0003006f75747075740000
+      0a000700726f757465000000
+      0800050000000001
+      14000480 0800010000000003 08000200ffffffce`;
+    expectBothWays(chainMessage, hex, { NFTA_CHAIN_TYPE: "route" });
+    const base = { type: "route", hook: "output", priority: -50, policy: "accept" } as const;
+    expect(sent({ table: name, do: "addChain", chain: { name: "output", base } })).toEqual(
+      decode(chainMessage, bytesOf(hex)),
+    );
+  });
+
+  test("table arp wg-cni: type filter hook input priority filter; policy accept;", () => {
+    const hex = `
+      03000000 ${table}
+      0a000300696e707574000000
+      0b00070066696c7465720000
+      0800050000000001
+      14000480 0800010000000000 0800020000000000`;
+    expectBothWays(chainMessage, hex, { nfgen_family: 3, NFTA_CHAIN_NAME: "input" });
+    const base = { type: "filter", hook: "input", priority: 0, policy: "accept" } as const;
+    const arp = { family: "arp", name: "wg-cni" } as const;
+    expect(sent({ table: arp, do: "addChain", chain: { name: "input", base } })).toEqual(
+      decode(chainMessage, bytesOf(hex)),
+    );
+  });
+
+  test("nft delete chain inet wg-cni output", () => {
+    const hex = `01000000 ${table} 0b0003006f75747075740000`;
+    expect(sent({ table: name, do: "deleteChain", chain: "output" })).toEqual(
+      decode(chainMessage, bytesOf(hex)),
+    );
+  });
+
   test("set pods4_in { type ipv4_addr; flags interval; counter; }", () => {
     const hex = `
       01000000 ${table}
@@ -66,7 +106,7 @@ describe("messages", () => {
       NFTA_SET_EXPR: { name: "counter", data: {} },
     });
     const set = { name: "pods4_in", family: 4, interval: true, counter: true } as const;
-    const [ours] = commandRequests({ table: "wg-cni", do: "addSet", set }, 1);
+    const [ours] = commandRequests({ table: name, do: "addSet", set }, 1);
     const writer = new Writer();
     ours?.write(writer);
     expect(decode(setMessage, writer.written)).toEqual(decode(setMessage, bytesOf(hex)));
@@ -83,14 +123,21 @@ describe("messages", () => {
   });
 
   test("nft flush chain inet wg-cni clamp", () => {
-    const [ours] = commandRequests({ table: "wg-cni", do: "flushChain", chain: "clamp" }, 1);
+    const [ours] = commandRequests({ table: name, do: "flushChain", chain: "clamp" }, 1);
     const writer = new Writer();
     ours?.write(writer);
     expect(writer.written.toHex()).toBe(bytesOf(`01000000 ${table} 0a000200636c616d70000000`).toHex());
   });
 });
 
-describe.each([...ruleVectors])("$nft", ({ nft, sent, answered }) => {
+/** What we send for a command about a chain. */
+function sent(command: NftCommand) {
+  const writer = new Writer();
+  for (const request of commandRequests(command, 1)) request.write(writer);
+  return decode(chainMessage, writer.written);
+}
+
+describe.each(vectors)("$nft", ({ nft, sent, answered }) => {
   test("is read and written as nft sends it", () => {
     expectBothWays(ruleMessage, sent, { NFTA_RULE_TABLE: "wg-cni" });
   });
@@ -173,7 +220,7 @@ describe("any bytes are a message that is written and read back the same, or a D
 
 /** A rule of the vectors with some bytes changed, so that most of it is still plausible. */
 function damaged(below: (n: number) => number): Uint8Array {
-  const bytes = bytesOf(ruleVectors[below(ruleVectors.length)]?.answered ?? "");
+  const bytes = bytesOf(vectors[below(vectors.length)]?.answered ?? "");
   for (let count = below(4); count > 0; count--) bytes[below(bytes.length)] = below(256);
   return bytes;
 }

@@ -1,8 +1,12 @@
 // What the tests of nftables share: a firewall, and nft(8) as the witness.
-import type { NftTable } from "../../../src/net/nftables.ts";
+import { parseExemption } from "../../../src/net/exemption.ts";
+import type { NftTable, NftTableName } from "../../../src/net/nftables.ts";
 import { Nft } from "../../../src/netlink/nft.ts";
 import { type Firewall, firewallTable } from "../../../src/plan/firewall.ts";
 import { type Namespace, run } from "../namespaces.ts";
+
+/** The table that sees packets. */
+export const ourTable = { family: "inet", name: "wg-cni" } as const;
 
 export const noNft = Bun.which("nft") ? undefined : "nft(8) is missing";
 
@@ -19,6 +23,18 @@ export const firewall: Firewall = {
     { prefix: "fd00:2:0:1::/64", peer: "n3" },
   ],
   nodes: ["192.0.2.2", "192.0.2.3", "2001:db8::2"],
+  hostEncryption: false,
+  exempt: [],
+  localPods: [],
+};
+
+export const encrypting: Firewall = {
+  ...firewall,
+  hostEncryption: true,
+  exempt: ["192.0.2.1", "2001:db8::2", "192.0.2.2:6443", "[2001:db8::1]:6443", "tcp/2379", "udp/4789"].map(
+    parseExemption,
+  ),
+  localPods: ["10.1.0.0/24", "fd00:1::/64"],
 };
 
 export const permissive = firewallTable(firewall);
@@ -41,7 +57,7 @@ export function list(namespace: Namespace): string {
 }
 
 /** What a fresh conversation reads; the other may remember. */
-export function read(namespace: Namespace, name = "wg-cni"): NftTable | undefined {
+export function read(namespace: Namespace, table: NftTableName = ourTable): NftTable | undefined {
   using other = Nft.open(namespace.path);
-  return other.find(name);
+  return other.find(table);
 }

@@ -1,0 +1,65 @@
+// Host encryption made by hand on the nodes of a lab: the other node's route
+// into the tunnel, and the firewall's table, written by our own nftables code.
+
+import { parseExemption } from "../../../src/net/exemption.ts";
+import { familyOf } from "../../../src/net/ip.ts";
+import { Nft } from "../../../src/netlink/nft.ts";
+import { firewallTables } from "../../../src/plan/firewall.ts";
+import type { Node } from "../../lab/node.ts";
+import type { Space } from "../../lab/space.ts";
+import { tables } from "../mesh-witness.ts";
+import { ourTable } from "./nft.ts";
+
+export interface HostEncryption {
+  /** The other node's addresses are routed into the tunnel. */
+  readonly routed: boolean;
+  /** The firewall knows of it; as `routed` unless told. */
+  readonly known?: boolean;
+  readonly strict?: boolean;
+  readonly exempt?: readonly string[];
+}
+
+/** Makes a node send what is for the other into the tunnel, or no longer. */
+export function encryptHost(node: Node, other: Node, how: HostEncryption): void {
+  const { routed, known = routed, strict = false, exempt = [] } = how;
+  node.script(
+    other.nodeIps.map((ip) => {
+      const family = familyOf(ip);
+      const table = `table ${tables.pods}`;
+      return routed
+        ? `ip -${family} route replace ${ip} dev wg-cni-a src ${node.ip(family)} ${table}`
+        : `ip -${family} route delete ${ip} dev wg-cni-a ${table} 2>/dev/null || true`;
+    }),
+  );
+  using nftables = Nft.open(node.netns);
+  const wanted = firewallTables({
+    ...{ table: "wg-cni", devices: ["wg-cni-a", "wg-cni-b"], mark: { mark: 0x100000, mask: 0x100000 } },
+    pods: other.podCidrs.map((prefix) => ({ prefix, peer: other.name })),
+    nodes: other.nodeIps,
+    ...{ strict, hostEncryption: known, exempt: exempt.map(parseExemption), localPods: node.podCidrs },
+  });
+  for (const table of wanted) nftables.sync(table);
+  if (!known) nftables.delete({ family: "arp", name: "wg-cni" });
+}
+
+/** What a node's table has counted on its way out to remote pods. */
+export function countedOut(node: Node): number {
+  using nftables = Nft.open(node.netns);
+  const counters = nftables.counters(ourTable);
+  const sum = (set: string) =>
+    [...(counters.get(set)?.values() ?? [])].reduce((all, { packets }) => all + packets, 0);
+  return sum("pods4_out") + sum("pods6_out");
+}
+
+/** Sends UDP to a port back to where it came from; resolves when it listens. */
+export async function echoUdp(space: Space, port: number): Promise<void> {
+  const data = "data: (socket, bytes, port, address) => { socket.send(bytes, port, address); }";
+  const script = `await Bun.udpSocket({ hostname: "::", port: ${port}, socket: { ${data} } }); console.error("listening");`;
+  await space.start([process.execPath, "--smol", "-e", script]).saidOnStderr("listening");
+}
+
+/** True where the echo of one datagram comes back. */
+export async function sendUdp(from: Space, ip: string, port: number): Promise<boolean> {
+  const exchange = 'exec 3<>"/dev/udp/$0/$1" && echo hello >&3 && [ "$(head -n 1 <&3)" = hello ]';
+  return (await from.run(["timeout", "5", "bash", "-c", exchange, ip, `${port}`])).exitCode === 0;
+}
