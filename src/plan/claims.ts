@@ -75,15 +75,27 @@ export function resolveClaims(local: LocalClaims, peers: readonly ClaimingPeer[]
       reason: explain(claim, conflict),
     });
   }
+  for (const { record } of others) refusals.push(...refuseOwnEndpoints(record, local));
   const owns = (peer: string, value: string) => refused.size === 0 || !refused.has(`${peer} ${value}`);
   const owned = others.map(({ record }) => ({
     name: record.name,
     slots: record.slots.filter((slot) => slot.publicKey !== zeroKey && owns(record.name, slot.publicKey)),
-    endpoints: record.endpoints,
+    endpoints: record.endpoints.filter((ip) => !local.nodeIPs.includes(ip)),
     nodeIPs: record.nodeIPs.filter((ip) => owns(record.name, hostPrefix(ip))),
     podCIDRs: record.podCIDRs.filter((cidr) => owns(record.name, cidr)),
   }));
   return { peers: owned.sort((a, b) => compareText(a.name, b.name)), refusals };
+}
+
+/** Endpoints may be shared, as nodes behind one address translation do; but not with the node that is to send there. */
+function refuseOwnEndpoints({ name, endpoints }: NodeRecord, local: LocalClaims): Refusal[] {
+  const own = endpoints.filter((ip) => local.nodeIPs.includes(ip));
+  return own.map((ip) => ({
+    peer: name,
+    claim: ip,
+    owner: local.name,
+    reason: `endpoint ${ip} of ${name} is already ${local.name}'s`,
+  }));
 }
 
 function claimsOf({ record, claimedAt }: ClaimingPeer): Claim[] {

@@ -5,13 +5,21 @@ import IPCIDR from "ip-cidr";
 import { ParseError } from "../net/error.ts";
 import { familyOf, parseIp } from "../net/ip.ts";
 import { parseKey, zeroKey } from "../net/key.ts";
-import { comparePrefixes, parseInterfaceAddress, parsePrefix, prefixContains } from "../net/prefix.ts";
+import {
+  comparePrefixes,
+  parseInterfaceAddress,
+  parsePrefix,
+  prefixBytes,
+  prefixContains,
+} from "../net/prefix.ts";
 import type { NodeRecord, Slot, SlotRecord, SlotState } from "../net/record.ts";
 import { suggest } from "../net/suggest.ts";
 
 /** Bounds of one record; a node with 110 pod IPs of two families is far below. */
 const maxCidrs = 4096;
 const maxAddresses = 64;
+/** 10.0.0.0/8 and fd00::/8 are the widest networks that are anybody's own. */
+const widestPodCidr = 8;
 
 const recordKeys = ["name", "slots", "endpoints", "nodeIPs", "podCIDRs"];
 const slotKeys = ["slot", "publicKey", "port", "state"];
@@ -70,19 +78,43 @@ export function parseNodeAddress(value: unknown, path: string): string {
 /** A pod CIDR as a person types it; host bits are refused with the network that was probably meant. Throws ParseError. */
 export function parsePodCidr(value: unknown, path: string): string {
   const text = asText(value);
+  // Records have it canonical, and thousands of them; only what a person typed needs explaining.
+  const cidr = isCanonicalPrefix(text) ? text : parseTypedCidr(text, path);
+  const { length } = prefixBytes(cidr);
+  if (length === 0) throw new ParseError(`${path}: ${cidr} is everything, not the pods of one node`);
+  const special = specialAddress(cidr.slice(0, cidr.indexOf("/")));
+  if (special !== undefined) throw new ParseError(`${path}: ${cidr} is ${special}, not a network of pods`);
+  if (length < widestPodCidr)
+    throw new ParseError(
+      `${path}: ${cidr} is too wide for the pods of one node; a /${widestPodCidr} is the widest that is taken`,
+    );
+  const inside = length < 16 ? innerSpecialNetworks.find((inner) => prefixContains(cidr, inner)) : undefined;
+  if (inside !== undefined)
+    throw new ParseError(`${path}: ${cidr} has ${inside} in it, which is no network of pods`);
+  return cidr;
+}
+
+function isCanonicalPrefix(text: string): boolean {
+  try {
+    return parsePrefix(text) === text;
+  } catch (error) {
+    if (error instanceof ParseError) return false;
+    throw error;
+  }
+}
+
+function parseTypedCidr(text: string, path: string): string {
   if (!IPCIDR.isValidCIDR(text))
-    throw new ParseError(`${path}: ${show(value)} is not a CIDR (expected ADDRESS/LENGTH)`);
+    throw new ParseError(`${path}: ${show(text)} is not a CIDR (expected ADDRESS/LENGTH)`);
   const cidr = attempt(path, () => parsePrefix(text));
   const network = parseIp(new IPCIDR(text).start<string>());
   if (network !== attempt(path, () => parseInterfaceAddress(text)).ip)
     throw new ParseError(`${path}: ${text} has host bits set; did you mean ${cidr}?`);
-  if (cidr.endsWith("/0")) throw new ParseError(`${path}: ${cidr} is everything, not the pods of one node`);
-  const special = specialAddress(network);
-  if (special !== undefined) throw new ParseError(`${path}: ${cidr} is ${special}, not a network of pods`);
   return cidr;
 }
 
-function specialAddress(ip: string): string | undefined {
+/** What an address is, in words, that no other node can reach; undefined for one that may be a node's. */
+export function specialAddress(ip: string): string | undefined {
   if (familyOf(ip) === 4) {
     const first = Number(ip.slice(0, ip.indexOf(".")));
     if (first === 0) return "the unspecified network";
@@ -93,10 +125,14 @@ function specialAddress(ip: string): string | undefined {
   }
   if (ip === "::") return "the unspecified address";
   if (ip === "::1") return "a loopback address";
+  if (ip.startsWith("::ffff:")) return "an IPv4 address written as IPv6";
   if (/^fe[89ab]/.test(ip)) return "a link-local address";
   if (ip.startsWith("ff")) return "a multicast address";
   return undefined;
 }
+
+/** Special networks that a CIDR of the widest kind can have in it without beginning in them. */
+const innerSpecialNetworks = ["169.254.0.0/16", "fe80::/10"];
 
 function parseSlots(value: unknown, path: string): SlotRecord[] {
   const slots = list(value, path, 2, (item, itemPath): SlotRecord => {
@@ -111,6 +147,9 @@ function parseSlots(value: unknown, path: string): SlotRecord[] {
   });
   if (slots.length === 2 && slots[0]?.slot === slots[1]?.slot)
     throw new ParseError(`${path}: slot "${slots[0]?.slot}" is there twice`);
+  const [first, second] = slots;
+  if (first !== undefined && first.publicKey === second?.publicKey && first.publicKey !== zeroKey)
+    throw new ParseError(`${path}: both slots have the public key ${first.publicKey}`);
   return slots;
 }
 
@@ -141,7 +180,7 @@ function asObject(value: unknown, path: string, known: readonly string[]): Recor
     if (known.includes(key)) continue;
     const near = suggest(key, known);
     throw new ParseError(
-      `${path}: unknown key "${key}"${near === undefined ? "" : `; did you mean "${near}"?`}`,
+      `${path}: unknown key ${show(key)}${near === undefined ? "" : `; did you mean "${near}"?`}`,
     );
   }
   return value as Record<string, unknown>;
@@ -178,8 +217,9 @@ function refuseOverlap(cidrs: readonly string[], path: string): void {
   }
 }
 
-/** A value as it may stand in a message: short, whatever came in. */
+/** A value as it may stand in a message: short, whatever came in; lists and objects may be nested too deeply to print. */
 function show(value: unknown): string {
+  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "a list" : "an object";
   const text = JSON.stringify(value) ?? "nothing";
   return text.length > 60 ? `${text.slice(0, 57)}…` : text;
 }

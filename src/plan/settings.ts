@@ -2,10 +2,32 @@
 // store keeps only what was set (key and JSON value); everything else is
 // derived here, so that `status` can say where a value comes from. Pure.
 import { ParseError } from "../net/error.ts";
+import type { Exemption } from "../net/exemption.ts";
+import type { IpPort } from "../net/ip-port.ts";
 import type { Mark } from "../net/objects.ts";
-import { comparePrefixes, parsePrefix } from "../net/prefix.ts";
 import type { Slot } from "../net/record.ts";
 import { suggest } from "../net/suggest.ts";
+import {
+  absolutePath,
+  cidrList,
+  device,
+  duration,
+  exemptionList,
+  integer,
+  interfaceName,
+  ipPortList,
+  listenAddress,
+  oneOf,
+  onOff,
+  parseMark,
+  port,
+  type Setting,
+  showDuration,
+  showExemptions,
+  showIpPorts,
+  showOnOff,
+  table,
+} from "./setting.ts";
 
 export type Mode = "permissive" | "strict";
 export type BackendChoice = "auto" | "kernel" | "userspace";
@@ -35,19 +57,28 @@ export interface Settings {
   readonly backend: BackendChoice;
   /** Path of the key that seals private keys at rest. */
   readonly sealKeyFile: string;
-}
-
-interface Setting<T> {
-  readonly default: T;
-  /** Why the default is what it is; shown by `--help` and `status --json`. */
-  readonly reason: string;
-  readonly help: string;
-  /** Placeholder for the value in `--help`. */
-  readonly value: string;
-  /** From JSON or a flag's text to the value; throws ParseError with "must be …". */
-  readonly parse: (raw: unknown) => T;
-  /** The value as a person writes it on the command line. */
-  readonly show?: (value: T) => string;
+  /** Interface whose addresses are this node's endpoints where none was typed; "" for the default route's. */
+  readonly transportInterface: string;
+  /** Of several addresses, those in these prefixes are endpoints; empty takes all. */
+  readonly transportCIDRs: readonly string[];
+  /** Folder of node records that the agent watches, and writes this node's own to; "" for none. */
+  readonly recordsDir: string;
+  /** Traffic between the nodes themselves goes through the tunnel too. */
+  readonly hostEncryption: boolean;
+  /** What stays outside the tunnel in spite of hostEncryption, beside the control plane. */
+  readonly hostEncryptionExempt: readonly Exemption[];
+  /** Addresses of the control plane: exempt, and asked whether host encryption cut the node off. */
+  readonly controlPlane: readonly IpPort[];
+  /** Seconds without an answer of the control plane after which host encryption is taken back. */
+  readonly deadManTimeout: number;
+  /** Seconds between rotations of this node's keys; 0 for never. */
+  readonly keyRotation: number;
+  /** Seconds that a rotation waits for peers to leave a slot. */
+  readonly drainTimeout: number;
+  /** Packets of a kernel device are handled in threads of their own. */
+  readonly napiThreading: boolean;
+  /** ADDRESS:PORT of metrics and health, or "off". */
+  readonly metricsAddress: string;
 }
 
 type SettingTable = { readonly [K in keyof Settings]: Setting<Settings[K]> };
@@ -127,10 +158,92 @@ export const settingTable: SettingTable = {
     reason: "apart from the store, so that a copy of the store reveals no private key",
     help: "file of the key that seals private keys in the store; made once",
     value: "FILE",
-    parse: (raw) => {
-      if (typeof raw !== "string" || !raw.startsWith("/")) throw new ParseError("must be an absolute path");
-      return raw;
-    },
+    parse: absolutePath,
+  },
+  transportInterface: {
+    default: "",
+    reason: "the interface of the default route is the one that reaches other nodes",
+    help: "interface whose addresses are this node's endpoints, where --endpoint is not given",
+    value: "NAME",
+    parse: interfaceName,
+  },
+  transportCIDRs: {
+    default: [],
+    reason: "most nodes have one underlay address a family",
+    help: "of several addresses, those in here are endpoints",
+    value: "CIDR",
+    parse: cidrList,
+    show: (cidrs) => cidrs.join(","),
+  },
+  recordsDir: {
+    default: "",
+    reason: "records come by `peer import`",
+    help: "folder of node records: the agent takes the others' from it and writes this node's own to it",
+    value: "FOLDER",
+    parse: (raw) => (raw === "" ? "" : absolutePath(raw)),
+  },
+  hostEncryption: {
+    default: false,
+    reason: "host to host stays outside, so losing the tunnel never cuts a node from its control plane",
+    help: "encrypt what the nodes themselves send to each other too",
+    value: "on|off",
+    parse: onOff,
+    show: showOnOff,
+  },
+  hostEncryptionExempt: {
+    default: [],
+    reason: "the control plane is exempt anyway",
+    help: "what stays outside in spite of --host-encryption: IP, IP:PORT, tcp/PORT or udp/PORT",
+    value: "WHAT",
+    parse: exemptionList,
+    show: showExemptions,
+  },
+  controlPlane: {
+    default: [],
+    reason: "a node does not know it without being told",
+    help: "IP:PORT of the control plane: never encrypted, and asked whether --host-encryption cut the node off",
+    value: "IP:PORT",
+    parse: ipPortList,
+    show: showIpPorts,
+  },
+  deadManTimeout: {
+    default: 60,
+    reason: "longer than a control plane takes to restart, shorter than a node is declared lost",
+    help: "time without the control plane after which --host-encryption is taken back",
+    value: "TIME",
+    parse: duration(1, false),
+    show: showDuration,
+  },
+  keyRotation: {
+    default: 86_400,
+    reason: "a key that leaks is of use for a day",
+    help: "time between rotations of this node's keys by the agent, or off",
+    value: "TIME",
+    parse: duration(60, true),
+    show: showDuration,
+  },
+  drainTimeout: {
+    default: 300,
+    reason: "a peer that is there leaves a slot within seconds",
+    help: "how long a rotation waits for a peer to leave the slot",
+    value: "TIME",
+    parse: duration(1, false),
+    show: showDuration,
+  },
+  napiThreading: {
+    default: false,
+    reason: "one core does for most nodes; some kernels stall with it",
+    help: "handle packets of the kernel's devices in threads of their own",
+    value: "on|off",
+    parse: onOff,
+    show: showOnOff,
+  },
+  metricsAddress: {
+    default: "127.0.0.1:9586",
+    reason: "9586 is what exporters for WireGuard listen on; only the node itself sees it",
+    help: "where the agent serves metrics and health, or off",
+    value: "IP:PORT",
+    parse: listenAddress,
   },
 };
 
@@ -204,84 +317,4 @@ function refuseClashes(settings: Settings): void {
   for (const [a, b] of pairs)
     if (settings[a] === settings[b])
       throw new ParseError(`${a} and ${b} must differ, both are ${settings[a]}`);
-}
-
-function device(name: string, slot: Slot): Setting<string> {
-  return {
-    default: name,
-    reason: "names the owner and the slot",
-    help: `name of the WireGuard device of slot ${slot}`,
-    value: "NAME",
-    parse: (raw) => {
-      if (typeof raw !== "string" || !/^[^\s/:.]{1,15}$/.test(raw))
-        throw new ParseError(
-          "must be an interface name of 1 to 15 characters, without space, dot, slash or colon",
-        );
-      return raw;
-    },
-  };
-}
-
-function port(number: number, slot: Slot, reason: string): Setting<number> {
-  return {
-    default: number,
-    reason,
-    help: `UDP port of slot ${slot}`,
-    value: "PORT",
-    parse: integer(1, 65535),
-  };
-}
-
-function table(number: number, help: string): Setting<number> {
-  const parse = (raw: unknown) => {
-    const id = integer(1, 0xffffffff)(raw);
-    if (id >= 253 && id <= 255) throw new ParseError("must not be 253, 254 or 255: the kernel's own tables");
-    return id;
-  };
-  return {
-    default: number,
-    reason: "far from the ranges CNIs and distributions use",
-    help,
-    value: "N",
-    parse,
-  };
-}
-
-function oneOf<T extends string>(...choices: readonly T[]): (raw: unknown) => T {
-  return (raw) => {
-    if (choices.includes(raw as T)) return raw as T;
-    throw new ParseError(`must be ${choices.join(" or ")}`);
-  };
-}
-
-function integer(min: number, max: number): (raw: unknown) => number {
-  return (raw) => {
-    const value = typeof raw === "string" && /^(0x[0-9a-fA-F]+|[0-9]+)$/.test(raw) ? Number(raw) : raw;
-    if (typeof value !== "number" || !Number.isInteger(value) || value < min || value > max)
-      throw new ParseError(`must be a whole number from ${min} to ${max}`);
-    return value;
-  };
-}
-
-function parseMark(raw: unknown): Mark {
-  if (typeof raw === "object" && raw !== null && "mark" in raw && "mask" in raw)
-    return parseMark(`${raw.mark}/${raw.mask}`);
-  const [markText, maskText, extra] = String(raw).split("/");
-  const bits = integer(1, 0xffffffff);
-  try {
-    const mark = bits(markText);
-    const mask = maskText === undefined ? mark : bits(maskText);
-    if (extra === undefined && (mark & ~mask) === 0) return { mark, mask };
-  } catch (error) {
-    if (!(error instanceof ParseError)) throw error;
-  }
-  throw new ParseError(
-    "must be MARK/MASK, for example 0x100000/0x100000, the mark within the mask and not 0",
-  );
-}
-
-function cidrList(raw: unknown): readonly string[] {
-  const items = typeof raw === "string" ? raw.split(",").filter((item) => item !== "") : raw;
-  if (!Array.isArray(items)) throw new ParseError("must be a list of CIDRs");
-  return items.map((item) => parsePrefix(String(item))).sort(comparePrefixes);
 }

@@ -1,25 +1,32 @@
 // What a peer's state is called, from what the devices show. Pure: time is an
 // argument.
 //
-//   encrypted  routed into the tunnel, handshake fresh
-//   idle       routed into the tunnel, handshake old: nothing was sent lately
-//   waiting    routed into the tunnel, no handshake ever on this slot
-//   clear      no usable key, or the node is down: reached as without us
-//   refused    no usable key, strict mode: not reached at all
+//   encrypted   routed into the tunnel, handshake fresh
+//   idle        routed into the tunnel, handshake old: nothing was sent lately
+//   unanswered  routed into the tunnel, no handshake ever on this slot
+//   silent      routed into the tunnel, sent to, not heard of: the agent tries to repair it
+//   waiting     has a key, but no handshake has opened the gate yet
+//   keyless     has no key that we could use
 import type { Device } from "../net/device.ts";
 import type { NftCounter } from "../net/nftables.ts";
+import type { PeerPath } from "../net/path.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
 import type { OwnedPeer, Ownership } from "./claims.ts";
 import { handshakeFreshMs } from "./diff-device.ts";
 import { podSets, sumByPeer } from "./firewall.ts";
-import { remotePods, routeSlot } from "./mesh.ts";
+import { remotePods } from "./mesh.ts";
+import { resolvePath, routeSlot } from "./path.ts";
 import { type Settings, slotDevice } from "./settings.ts";
 
-export type PeerState = "encrypted" | "idle" | "waiting" | "clear" | "refused";
+export type PeerState = "encrypted" | "idle" | "unanswered" | "silent" | "waiting" | "keyless";
+
+/** Where a packet for the peer's pods goes now. */
+export type Reach = "tunnel" | "clear" | "refused";
 
 export interface PeerStatus {
   readonly name: string;
   readonly state: PeerState;
+  readonly reach: Reach;
   /** Absent where the peer is not encrypted. */
   readonly slot?: Slot;
   readonly endpoint?: string;
@@ -45,11 +52,12 @@ interface StatusFacts {
   readonly settings: Settings;
   readonly node: NodeRecord;
   readonly ownership: Ownership;
+  readonly paths?: ReadonlyMap<string, PeerPath>;
 }
 
 /** One status a peer, by name. `readDevice` gives a device's counters. */
 export function describePeers(
-  { up, settings, node, ownership }: StatusFacts,
+  { up, settings, node, ownership, paths }: StatusFacts,
   nowMs: number,
   readDevice: (dev: string) => Device | undefined,
   plaintext: ReadonlyMap<string, Plaintext>,
@@ -61,7 +69,7 @@ export function describePeers(
     }),
   );
   return ownership.peers.map((peer) => {
-    const slot = routeSlot(node, peer);
+    const { slot, pinned } = resolvePath(node, peer, paths);
     const key = peer.slots.find((record) => record.slot === slot)?.publicKey;
     const seen = slot === undefined || key === undefined ? undefined : devices.get(slot)?.get(key);
     const inClear = plaintext.get(peer.name);
@@ -74,7 +82,8 @@ export function describePeers(
     if (slot === undefined || seen === undefined)
       return {
         ...base,
-        state: up && settings.mode === "strict" ? "refused" : "clear",
+        state: routeSlot(node, peer) === undefined ? "keyless" : "waiting",
+        reach: up && settings.mode === "strict" ? "refused" : "clear",
         lastHandshakeMs: 0,
         rxBytes: 0,
         txBytes: 0,
@@ -83,8 +92,8 @@ export function describePeers(
     return {
       ...base,
       slot,
-      state:
-        lastHandshakeMs === 0 ? "waiting" : nowMs - lastHandshakeMs < handshakeFreshMs ? "encrypted" : "idle",
+      reach: "tunnel",
+      state: pinned ? "silent" : stateOf(lastHandshakeMs, nowMs),
       ...(endpoint === undefined
         ? {}
         : {
@@ -97,6 +106,11 @@ export function describePeers(
       txBytes,
     };
   });
+}
+
+function stateOf(lastHandshakeMs: number, nowMs: number): PeerState {
+  if (lastHandshakeMs === 0) return "unanswered";
+  return nowMs - lastHandshakeMs < handshakeFreshMs ? "encrypted" : "idle";
 }
 
 /** Plaintext packets of each peer, from what the sets of the nftables table have counted (set -> prefix -> counter). */

@@ -36,14 +36,18 @@ function readRow(db: Connection): { data: string } | undefined {
 }
 
 /** Property by property: equal identities must have equal text, whoever made them. */
-function encode({ name, endpoints, nodeIPs, podCIDRs, slots, up }: Identity): string {
+function encode(identity: Identity): string {
+  const { name, endpoints, endpointsFound, nodeIPs, nodeIPsFollow, podCIDRs, slots, up } = identity;
   const stored: StoredIdentity = {
     name,
     endpoints,
+    endpointsFound,
     nodeIPs,
+    nodeIPsFollow,
     podCIDRs,
-    slots: slots.map(({ slot, publicKey, sealedPrivateKey, state }) => ({
+    slots: slots.map(({ slot, createdAtMs, publicKey, sealedPrivateKey, state }) => ({
       slot,
+      createdAtMs,
       publicKey,
       sealedPrivateKey: sealedPrivateKey.toBase64(),
       state,

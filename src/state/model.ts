@@ -15,7 +15,11 @@ export interface Identity {
   readonly name: string;
   /** Underlay addresses, best first. */
   readonly endpoints: readonly string[];
+  /** True where the endpoints were not typed but found, and follow the interface. */
+  readonly endpointsFound: boolean;
   readonly nodeIPs: readonly string[];
+  /** True where the node IPs were not typed: they are the endpoints, and follow them. */
+  readonly nodeIPsFollow: boolean;
   readonly podCIDRs: readonly string[];
   readonly slots: readonly IdentitySlot[];
   /** True where the mesh is wanted: `up` was run, and not `down` since. */
@@ -24,6 +28,8 @@ export interface Identity {
 
 export interface IdentitySlot {
   readonly slot: Slot;
+  /** Unix milliseconds at which the key was made. */
+  readonly createdAtMs: number;
   readonly publicKey: string;
   /** Opened by seal.ts only. */
   readonly sealedPrivateKey: Uint8Array;
@@ -41,6 +47,36 @@ export interface StoredPeer {
   readonly cidrClaims: readonly { readonly cidr: string; readonly seq: number }[];
   /** Node IPs are allowed IPs too, so they can be contested like CIDRs. */
   readonly nodeIPClaims: readonly { readonly ip: string; readonly seq: number }[];
+  readonly source: PeerSource;
+  /** Generation at which the record last changed. */
+  readonly changedAt: number;
+}
+
+/** Who brought a record; one that came from the watched folder leaves with its file. */
+export type PeerSource = "import" | "folder";
+
+/** A rotation of this node's keys that is going on. */
+export interface Rotation {
+  /** Slots that still have their old key, in the order in which they get a new one. */
+  readonly remaining: readonly Slot[];
+  readonly why: "schedule" | "command";
+  /** Unix milliseconds. */
+  readonly startedAtMs: number;
+}
+
+/** Host encryption was taken back because the control plane could not be reached. */
+export interface HostRevert {
+  /** Unix milliseconds. */
+  readonly atMs: number;
+  readonly reason: string;
+  /** True where that did no good: it was not the cause, and returns once the control plane answers. */
+  readonly untilAnswer?: true;
+}
+
+/** A file of the watched folder that was not taken. */
+export interface RefusedRecord {
+  readonly file: string;
+  readonly reason: string;
 }
 
 /** What the kernel was last programmed to, and which kernel and namespace that was. */
@@ -68,7 +104,7 @@ export interface Attachment extends Owner {
   readonly hostDev?: string;
   /** Canonical addresses of the pod, without length. */
   readonly ips: readonly string[];
-  /** What was changed in the pod and its value before, for the verb that puts it back. */
+  /** What was changed in the pod and its value before, for the verb that puts it back (plan/pod-mtu.ts). */
   readonly restore: JsonValue;
   /** Type of the IPAM plugin that was delegated to. */
   readonly ipam?: string;

@@ -2,30 +2,36 @@
 // contested key or CIDR is decided in plan/, from that order.
 import type { NodeRecord } from "../net/record.ts";
 import type { Connection } from "./connection.ts";
-import { bumpGeneration, takeClaimSeqs } from "./meta.ts";
-import type { StoredPeer } from "./model.ts";
+import { bumpGeneration, readGeneration, takeClaimSeqs } from "./meta.ts";
+import type { PeerSource, StoredPeer } from "./model.ts";
 
 interface PeerRow {
   name: string;
   record: string;
   claims: string;
+  source: PeerSource;
+  changed_at: number;
 }
 
-type Claims = Omit<StoredPeer, "record">;
+type Claims = Pick<StoredPeer, "keyClaims" | "cidrClaims" | "nodeIPClaims">;
+
+const columns = "name, record, claims, source, changed_at";
 
 /** All peers by name. */
 export function readPeers(db: Connection): StoredPeer[] {
-  const rows = db.all<PeerRow>("SELECT name, record, claims FROM peers ORDER BY name");
+  const rows = db.all<PeerRow>(`SELECT ${columns} FROM peers ORDER BY name`);
   return rows.map((row) => ({
     record: db.parseJson(row.record, `the record of peer "${row.name}"`) as NodeRecord,
     ...parseClaims(db, row),
+    source: row.source,
+    changedAt: row.changed_at,
   }));
 }
 
 /** Adds or replaces records, all or none of them; a record that is there already changes nothing. */
-export function writePeers(db: Connection, records: readonly NodeRecord[]): void {
+export function writePeers(db: Connection, records: readonly NodeRecord[], source: PeerSource): void {
   db.transaction(() => {
-    const changed = records.filter((record) => writePeer(db, record)).length;
+    const changed = records.filter((record) => writePeer(db, record, source)).length;
     if (changed > 0) bumpGeneration(db);
   });
 }
@@ -40,16 +46,19 @@ export function deletePeer(db: Connection, name: string): boolean {
 }
 
 /** False where it is as it was. */
-function writePeer(db: Connection, record: NodeRecord): boolean {
-  const row = db.find<PeerRow>("SELECT name, record, claims FROM peers WHERE name = ?", record.name);
+function writePeer(db: Connection, record: NodeRecord, source: PeerSource): boolean {
+  const row = db.find<PeerRow>(`SELECT ${columns} FROM peers WHERE name = ?`, record.name);
   const text = encode(record);
-  if (row?.record === text) return false;
+  if (row?.record === text && row.source === source) return false;
   const before = row === undefined ? undefined : parseClaims(db, row);
   db.change(
-    "INSERT OR REPLACE INTO peers (name, record, claims) VALUES (?, ?, ?)",
+    `INSERT OR REPLACE INTO peers (${columns}) VALUES (?, ?, ?, ?, ?)`,
     record.name,
     text,
     JSON.stringify(claimsOf(db, record, before)),
+    source,
+    // The generation that the transaction ends with.
+    row?.record === text ? row.changed_at : readGeneration(db) + 1,
   );
   return true;
 }

@@ -25,8 +25,30 @@ export const migrations: readonly string[] = [
   CREATE TABLE peers (
     name TEXT PRIMARY KEY,
     record TEXT NOT NULL,
-    claims TEXT NOT NULL
+    claims TEXT NOT NULL,
+    source TEXT NOT NULL,
+    changed_at INTEGER NOT NULL
   ) STRICT;
+
+  -- What the agent has decided, so that every process programs the same: JSON.
+  CREATE TABLE agent (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    gated INTEGER NOT NULL,
+    rotation TEXT,
+    host_revert TEXT
+  ) STRICT;
+  INSERT INTO agent VALUES (1, 0, NULL, NULL);
+
+  CREATE TABLE paths (
+    peer TEXT PRIMARY KEY,
+    path TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  -- Records of the watched folder that were not taken, by file.
+  CREATE TABLE refused_records (
+    file TEXT PRIMARY KEY,
+    reason TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
 
   CREATE TABLE attachments (
     network TEXT NOT NULL,

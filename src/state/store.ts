@@ -7,7 +7,9 @@
 //     state.db          0600, complete from its first moment (open.ts)
 //     state.db-wal,-shm SQLite's, left behind by processes that just exit
 //     state.lock        held only while state.db is made or migrated
+import type { PeerPath } from "../net/path.ts";
 import type { NodeRecord } from "../net/record.ts";
+import * as agent from "./agent.ts";
 import * as attachments from "./attachments.ts";
 import type { Connection } from "./connection.ts";
 import * as identity from "./identity.ts";
@@ -15,11 +17,15 @@ import * as leases from "./leases.ts";
 import * as meta from "./meta.ts";
 import type {
   Attachment,
+  HostRevert,
   Identity,
   JsonValue,
   Lease,
   Owner,
+  PeerSource,
   Programmed,
+  RefusedRecord,
+  Rotation,
   SavedSysctl,
   StoredPeer,
 } from "./model.ts";
@@ -107,13 +113,64 @@ export class Store implements Disposable {
   }
 
   /** Adds or replaces by name, all or none; other peers stay. */
-  putPeers(records: readonly NodeRecord[]): void {
-    peers.writePeers(this.#db, records);
+  putPeers(records: readonly NodeRecord[], source: PeerSource = "import"): void {
+    peers.writePeers(this.#db, records, source);
   }
 
   /** False where there is no such peer. */
   removePeer(name: string): boolean {
     return peers.deletePeer(this.#db, name);
+  }
+
+  /** True once an agent decides how peers are reached. */
+  get gated(): boolean {
+    return agent.readGated(this.#db);
+  }
+
+  /** False also forgets all paths: routes are installed at once again. */
+  setGated(gated: boolean): void {
+    agent.writeGated(this.#db, gated);
+  }
+
+  /** By peer; one that is not in it has a closed gate. */
+  paths(): Map<string, PeerPath> {
+    return agent.readPaths(this.#db);
+  }
+
+  /** Undefined forgets a peer's path. */
+  putPaths(changed: ReadonlyMap<string, PeerPath | undefined>, durable: boolean): void {
+    agent.writePaths(this.#db, changed, durable);
+  }
+
+  /** Undoes the ratchet for one peer, by an operator's word; false where there was nothing to undo. */
+  closeGate(peer: string): boolean {
+    return agent.closeGate(this.#db, peer);
+  }
+
+  rotation(): Rotation | undefined {
+    return agent.readRotation(this.#db);
+  }
+
+  putRotation(rotation: Rotation | undefined): void {
+    agent.writeRotation(this.#db, rotation);
+  }
+
+  hostRevert(): HostRevert | undefined {
+    return agent.readHostRevert(this.#db);
+  }
+
+  putHostRevert(revert: HostRevert | undefined): void {
+    agent.writeHostRevert(this.#db, revert);
+  }
+
+  /** Files of the watched folder that were not taken, by name. */
+  refusedRecords(): RefusedRecord[] {
+    return agent.readRefusedRecords(this.#db);
+  }
+
+  /** Exchanges the whole list. */
+  putRefusedRecords(refused: readonly RefusedRecord[]): void {
+    agent.writeRefusedRecords(this.#db, refused);
   }
 
   findAttachment(owner: Owner): Attachment | undefined {

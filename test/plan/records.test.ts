@@ -30,6 +30,14 @@ describe("records from outside", () => {
     ["CIDR", { podCIDRs: ["10.1/16"] }, "peers[0].podCIDRs[0]"],
     ["host bits", { podCIDRs: ["10.1.0.7/24"] }, "did you mean 10.1.0.0/24?"],
     ["everything", { podCIDRs: ["0.0.0.0/0"] }, "is everything"],
+    ["half of everything", { podCIDRs: ["8000::/1"] }, "8000::/1 is too wide for the pods of one node"],
+    ["link-local inside", { podCIDRs: ["169.0.0.0/8"] }, "169.0.0.0/8 has 169.254.0.0/16 in it"],
+    ["IPv4 as IPv6", { nodeIPs: ["::ffff:192.0.2.1"] }, "is an IPv4 address written as IPv6"],
+    [
+      "deep nonsense",
+      { name: JSON.parse(`${"[".repeat(1e5)}${"]".repeat(1e5)}`) },
+      "a list is not a node name",
+    ],
     ["loopback", { podCIDRs: ["127.0.0.0/8"] }, "loopback"],
     ["link-local", { endpoints: ["fe80::1"] }, "link-local"],
     ["multicast", { nodeIPs: ["224.0.0.1"] }, "multicast"],
@@ -48,6 +56,11 @@ describe("records from outside", () => {
       "slot twice",
       { slots: [good.slots[0], { ...good.slots[0], publicKey: key(2) }] },
       'slot "a" is there twice',
+    ],
+    [
+      "one key for both slots",
+      { slots: [good.slots[0], { ...good.slots[0], slot: "b" }] },
+      "peers[0].slots: both slots have the public key",
     ],
     ["state", { slots: [{ ...good.slots[0], state: "up" }] }, "peers[0].slots[0].state"],
     ["too many", { podCIDRs: Array.from({ length: 5000 }, () => "10.1.0.0/24") }, "at most 4096"],
@@ -134,12 +147,16 @@ describe("who owns what", () => {
   test("what is this node's own no peer gets, nor a record with this node's name", () => {
     const { peers, refusals } = resolveClaims(local, [
       peer("node-0", 1, { podCIDRs: ["10.50.0.0/24"] }),
-      peer("node-1", 1, { slots: [slot(100)], podCIDRs: ["10.0.0.0/16"], nodeIPs: ["192.0.2.100"] }),
+      peer("node-1", 1, {
+        ...{ slots: [slot(100)], podCIDRs: ["10.0.0.0/16"], nodeIPs: ["192.0.2.100"] },
+        endpoints: ["192.0.2.100", "192.0.2.9"],
+      }),
     ]);
     expect(peers).toEqual([
       { name: "node-1", slots: [], endpoints: ["192.0.2.9"], nodeIPs: [], podCIDRs: [] },
     ]);
-    expect(refusals.map((r) => r.owner)).toEqual(["node-0", "node-0", "node-0"]);
+    expect(refusals.map((r) => r.owner)).toEqual(["node-0", "node-0", "node-0", "node-0"]);
+    expect(refusals.at(-1)?.reason).toBe("endpoint 192.0.2.100 of node-1 is already node-0's");
   });
 
   test("a zero key is nobody's", () => {

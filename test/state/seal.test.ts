@@ -82,9 +82,17 @@ test("no file of the state holds a private key, as text or as bytes", () => {
     nodeIPs: [],
     podCIDRs: [],
     slots: [
-      { slot: "a", publicKey, sealedPrivateKey: sealPrivateKey(key, context, privateKey), state: "active" },
+      {
+        slot: "a",
+        createdAtMs: 1,
+        publicKey,
+        sealedPrivateKey: sealPrivateKey(key, context, privateKey),
+        state: "active",
+      },
     ],
     up: true,
+    endpointsFound: false,
+    nodeIPsFollow: false,
   });
   const files = readdirSync(dir).map((name) => readFileSync(`${dir}/${name}`));
   const holds = (needle: string | Uint8Array) => files.some((bytes) => bytes.includes(needle as never));

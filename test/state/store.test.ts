@@ -15,10 +15,18 @@ const identity: Identity = {
   nodeIPs: ["192.0.2.1", "2001:db8::1"],
   podCIDRs: ["10.1.0.0/24"],
   slots: [
-    { slot: "a", publicKey: "A", sealedPrivateKey: new Uint8Array([1, 2, 255]), state: "active" },
-    { slot: "b", publicKey: "B", sealedPrivateKey: new Uint8Array([3]), state: "draining" },
+    {
+      slot: "a",
+      createdAtMs: 1,
+      publicKey: "A",
+      sealedPrivateKey: new Uint8Array([1, 2, 255]),
+      state: "active",
+    },
+    { slot: "b", createdAtMs: 1, publicKey: "B", sealedPrivateKey: new Uint8Array([3]), state: "draining" },
   ],
   up: true,
+  endpointsFound: false,
+  nodeIPsFollow: false,
 };
 const programmed: Programmed = { generation: 3, bootId: "b1", netnsCookie: "17", mtu: { "wg-cni-a": 1440 } };
 

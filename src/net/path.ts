@@ -1,0 +1,21 @@
+// How a node reaches one peer, decided by the agent and kept in the store, so
+// that every process computes the same routes from it.
+import type { Slot } from "./record.ts";
+
+/**
+ * Without a slot the gate is closed: no handshake has shown yet that the peer
+ * has our key. With one, traffic goes there, and never in clear again until the
+ * peer's own record or an operator says so (the ratchet).
+ */
+export interface PeerPath {
+  readonly slot?: Slot;
+  /** Which of the peer's endpoints is programmed: an index, modulo their number. */
+  readonly candidate: number;
+  /** Slots on which a short keepalive provokes a handshake. */
+  readonly provoke: readonly Slot[];
+  /** True where the endpoint is set although the peer has roamed from it: what it roamed to is silent. */
+  readonly pinned: boolean;
+}
+
+/** Nothing is known of the peer yet. */
+export const closedPath: PeerPath = { candidate: 0, provoke: [], pinned: false };

@@ -1,0 +1,33 @@
+// Numbers as people read them: ages, spans, sizes, counts. No I/O.
+
+/** "just now", "12 s ago", "3 min ago", "5 h ago", "2 d ago"; "never" for 0. */
+export function formatAge(whenMs: number, nowMs: number): string {
+  if (whenMs === 0) return "never";
+  return nowMs - whenMs < 1500 ? "just now" : `${formatSpan(nowMs - whenMs)} ago`;
+}
+
+/** "12 s", "3 min", "5 h", "2 d". */
+export function formatSpan(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} d`;
+}
+
+/** "512 B", "1.4 KiB", "23 MiB". */
+export function formatBytes(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit > 0 && value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+}
+
+/** "1 peer", "3 peers". */
+export function countOf(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,110 @@
+// What the agent has decided: the tables `agent`, `paths` and `refused_records`.
+// Every process programs the kernel from them, so they are written before it.
+import type { PeerPath } from "../net/path.ts";
+import type { Connection } from "./connection.ts";
+import { bumpGeneration } from "./meta.ts";
+import type { HostRevert, RefusedRecord, Rotation } from "./model.ts";
+
+interface AgentRow {
+  gated: number;
+  rotation: string | null;
+  host_revert: string | null;
+}
+
+export function readGated(db: Connection): boolean {
+  return readRow(db).gated !== 0;
+}
+
+export function writeGated(db: Connection, gated: boolean): void {
+  db.transaction(() => {
+    if (readGated(db) === gated) return;
+    db.change("UPDATE agent SET gated = ?", gated ? 1 : 0);
+    if (!gated) db.change("DELETE FROM paths");
+    bumpGeneration(db);
+  });
+}
+
+/** By peer. */
+export function readPaths(db: Connection): Map<string, PeerPath> {
+  const rows = db.all<{ peer: string; path: string }>("SELECT peer, path FROM paths");
+  return new Map(
+    rows.map(({ peer, path }) => [peer, db.parseJson(path, `the path to peer "${peer}"`) as PeerPath]),
+  );
+}
+
+/**
+ * `durable` where a slot changed: a gate that was opened must not be found closed
+ * after a power failure. The generation stays: no other process has to act.
+ */
+export function writePaths(
+  db: Connection,
+  changed: ReadonlyMap<string, PeerPath | undefined>,
+  durable: boolean,
+): void {
+  if (changed.size === 0) return;
+  db.transaction(() => {
+    for (const [peer, path] of changed) {
+      if (path === undefined) db.change("DELETE FROM paths WHERE peer = ?", peer);
+      else db.change("INSERT OR REPLACE INTO paths (peer, path) VALUES (?, ?)", peer, JSON.stringify(path));
+    }
+    if (durable) db.flushAtCommit();
+  });
+}
+
+/** An operator lets the peer be reached in clear again; false where its gate was closed. */
+export function closeGate(db: Connection, peer: string): boolean {
+  return db.transaction(() => {
+    if (db.change("DELETE FROM paths WHERE peer = ?", peer) === 0) return false;
+    bumpGeneration(db);
+    return true;
+  });
+}
+
+export function readRotation(db: Connection): Rotation | undefined {
+  return parse<Rotation>(db, readRow(db).rotation, "the rotation that is going on");
+}
+
+/** An agent that is running hears of it by the generation. */
+export function writeRotation(db: Connection, rotation: Rotation | undefined): void {
+  writeNote(db, "rotation", rotation);
+}
+
+export function readHostRevert(db: Connection): HostRevert | undefined {
+  return parse<HostRevert>(db, readRow(db).host_revert, "why host encryption was taken back");
+}
+
+export function writeHostRevert(db: Connection, revert: HostRevert | undefined): void {
+  writeNote(db, "host_revert", revert);
+}
+
+export function readRefusedRecords(db: Connection): RefusedRecord[] {
+  return db.all<RefusedRecord>("SELECT file, reason FROM refused_records ORDER BY file");
+}
+
+export function writeRefusedRecords(db: Connection, refused: readonly RefusedRecord[]): void {
+  const text = (list: readonly RefusedRecord[]) =>
+    list.map(({ file, reason }) => `${file}\n${reason}`).sort();
+  if (text(readRefusedRecords(db)).join() === text(refused).join()) return;
+  db.transaction(() => {
+    db.change("DELETE FROM refused_records");
+    for (const { file, reason } of refused)
+      db.change("INSERT INTO refused_records (file, reason) VALUES (?, ?)", file, reason);
+  });
+}
+
+function writeNote(db: Connection, column: "rotation" | "host_revert", note: object | undefined): void {
+  const text = note === undefined ? null : JSON.stringify(note);
+  db.transaction(() => {
+    if (db.change(`UPDATE agent SET ${column} = ? WHERE ${column} IS NOT ?`, text, text) > 0)
+      bumpGeneration(db);
+  });
+}
+
+function readRow(db: Connection): AgentRow {
+  const row = db.find<AgentRow>("SELECT gated, rotation, host_revert FROM agent");
+  return row ?? { gated: 0, rotation: null, host_revert: null };
+}
+
+function parse<T>(db: Connection, text: string | null, what: string): T | undefined {
+  return text === null ? undefined : (db.parseJson(text, what) as T);
+}
