@@ -31,7 +31,12 @@ export interface Address {
   readonly noPrefixRoute: boolean;
   /** IFA_F_NODAD: usable at once, without duplicate address detection (RFC 4862, 5.4). */
   readonly noDad: boolean;
+  /** Why the address is not the one to be known by; absent where nothing speaks against it. */
+  readonly caveat?: AddressCaveat;
 }
+
+/** "secondary": IPv4's further ones of a network; "temporary": IPv6's for privacy (RFC 8981). */
+export type AddressCaveat = "secondary" | "temporary" | "deprecated" | "tentative" | "duplicate";
 
 export type Scope = "global" | "site" | "link" | "host" | "nowhere";
 
@@ -73,6 +78,19 @@ export interface Route {
   readonly metrics?: RouteMetrics;
   /** RTNH_F_ONLINK: the gateway is taken as reachable without a route to it. */
   readonly onlink?: boolean;
+}
+
+/** How packets to one address would leave, or why they cannot (`ip route get fibmatch`). */
+export interface RouteLookup {
+  readonly dst: string;
+  /** "local" where the address is the node's own; absent where there is no way. */
+  readonly type?: RouteType;
+  /** Interfaces of the route: several where it has several next hops. */
+  readonly devs: readonly string[];
+  /** The route's own MTU, where it has one; one that was learned from ICMP is not meant. */
+  readonly mtu?: number;
+  /** Where there is no way: "ENETUNREACH", "EHOSTUNREACH", "EACCES" (prohibit), "EINVAL" (blackhole). */
+  readonly error?: string;
 }
 
 /** Masked firewall mark, as `fwmark MARK/MASK`. */

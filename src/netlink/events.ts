@@ -4,18 +4,22 @@
 // ENOBUFS, and must look at everything.
 import { AF_NETLINK, SOCK_RAW, Socket } from "../linux/socket.ts";
 import { RTM_DELADDR, RTM_NEWADDR } from "../wire/address.ts";
+import { findFamily } from "../wire/codec.ts";
 import { linkMessage, RTM_DELLINK, RTM_NEWLINK } from "../wire/link.ts";
-import { NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWGEN, tableMessage } from "../wire/nftables.ts";
+import { inTableMessage, NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWGEN } from "../wire/nftables.ts";
 import { nextMessage, readHeader } from "../wire/nlmsg.ts";
 import { RTM_DELROUTE, RTM_NEWROUTE, routeMessage } from "../wire/route.ts";
 import { RTM_DELRULE, RTM_NEWRULE } from "../wire/rule.ts";
 import { NETLINK_NETFILTER } from "./nft-transaction.ts";
+import { toLink, toRoute } from "./objects.ts";
 import { NETLINK_ROUTE } from "./socket.ts";
 
 export type KernelEvent =
-  | { readonly about: "link"; readonly name: string }
+  /** `up`: administratively; false too for one that is gone. */
+  | { readonly about: "link"; readonly name: string; readonly mtu: number; readonly up: boolean }
   | { readonly about: "address" | "rule" }
-  | { readonly about: "route"; readonly table: number }
+  /** `dst` is a canonical prefix. */
+  | { readonly about: "route"; readonly table: number; readonly dst: string }
   /** Something in an nftables table of that name. */
   | { readonly about: "firewall"; readonly table: string };
 
@@ -81,8 +85,10 @@ function readAll(bytes: Uint8Array, length: number, read: Reader): KernelEvent[]
 function readRouteEvent(type: number, bytes: Uint8Array, at: number, end: number): KernelEvent | undefined {
   switch (type) {
     case RTM_NEWLINK:
-    case RTM_DELLINK:
-      return { about: "link", name: linkMessage.read(bytes, at, end, "skip").IFLA_IFNAME ?? "" };
+    case RTM_DELLINK: {
+      const { name, mtu, up } = toLink(linkMessage.read(bytes, at, end, "skip"));
+      return { about: "link", name, mtu, up: up && type === RTM_NEWLINK };
+    }
     case RTM_NEWADDR:
     case RTM_DELADDR:
       return { about: "address" };
@@ -91,8 +97,11 @@ function readRouteEvent(type: number, bytes: Uint8Array, at: number, end: number
       return { about: "rule" };
     case RTM_NEWROUTE:
     case RTM_DELROUTE: {
-      const { RTA_TABLE, rtm_table } = routeMessage.read(bytes, at, end, "skip");
-      return { about: "route", table: RTA_TABLE ?? rtm_table };
+      const message = routeMessage.read(bytes, at, end, "skip");
+      const family = findFamily(message.rtm_family);
+      if (family === undefined) return undefined;
+      const { table, dst } = toRoute(message, family, undefined);
+      return { about: "route", table, dst };
     }
     default:
       return undefined;
@@ -107,6 +116,6 @@ function readFirewallEvent(
   end: number,
 ): KernelEvent | undefined {
   if (type >> 8 !== NFNL_SUBSYS_NFTABLES || type === NFT_MSG_NEWGEN) return undefined;
-  const { NFTA_TABLE_NAME } = tableMessage.read(bytes, at, end, "skip");
+  const { NFTA_TABLE_NAME } = inTableMessage.read(bytes, at, end, "skip");
   return NFTA_TABLE_NAME === undefined ? undefined : { about: "firewall", table: NFTA_TABLE_NAME };
 }

@@ -4,16 +4,21 @@
 import { Errno } from "../linux/errno.ts";
 import type { Route } from "../net/objects.ts";
 import { readU16, readU32 } from "../wire/codec.ts";
-import { RTNH_F_ONLINK } from "../wire/route.ts";
+import { nexthopHeaderBytes, RTNH_F_ONLINK } from "../wire/route.ts";
 import { describeRoute } from "./describe.ts";
 import { NetlinkError } from "./error.ts";
 import type { RouteReply, Rtnl } from "./rtnl.ts";
 
+const mainTable = 254;
 /** RTA_CACHEINFO counts in clock ticks to user space (USER_HZ). */
 const ticksPerSecond = 100;
 /** Before its ticks, struct rta_cacheinfo has two numbers that do not matter here. */
 const expiresOffset = 8;
-const nexthopHeaderBytes = 8;
+
+/** The routes of the main table out of `dev`, of both families. Throws NetlinkError, SysError. */
+export function readMainRoutes(rtnl: Rtnl, dev: string): Route[] {
+  return ([4, 6] as const).flatMap((family) => rtnl.routes({ family, table: mainTable, dev }));
+}
 
 /**
  * Sets (or with undefined removes) the mtu metric of a route as `routes` shows
@@ -76,7 +81,6 @@ function expiresSeconds({ RTA_CACHEINFO }: RouteReply): number {
   return Math.ceil((readU32(RTA_CACHEINFO, expiresOffset) | 0) / ticksPerSecond);
 }
 
-/** struct rtnexthop: u16 length, u8 flags, u8 hops, s32 interface, attributes. */
 function withoutStates(nexthops: Uint8Array): Uint8Array {
   const copy = nexthops.slice();
   for (let at = 0; at + nexthopHeaderBytes <= copy.length; ) {

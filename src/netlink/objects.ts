@@ -4,6 +4,7 @@
 import type { Family } from "../net/ip.ts";
 import type {
   Address,
+  AddressCaveat,
   Link,
   Neighbour,
   Route,
@@ -13,7 +14,15 @@ import type {
   Scope,
 } from "../net/objects.ts";
 import { defaultPrefix } from "../net/prefix.ts";
-import { type addressMessage, IFA_F_NODAD, IFA_F_NOPREFIXROUTE } from "../wire/address.ts";
+import {
+  type addressMessage,
+  IFA_F_DADFAILED,
+  IFA_F_DEPRECATED,
+  IFA_F_NODAD,
+  IFA_F_NOPREFIXROUTE,
+  IFA_F_SECONDARY,
+  IFA_F_TENTATIVE,
+} from "../wire/address.ts";
 import { addressFamily, findFamily } from "../wire/codec.ts";
 import { IFF_UP, type linkMessage } from "../wire/link.ts";
 import { NUD_PERMANENT, NUD_REACHABLE, type neighbourMessage } from "../wire/neighbour.ts";
@@ -77,6 +86,7 @@ export function toAddress(message: Read<typeof addressMessage>, dev: string): Ad
   const ip = message.IFA_LOCAL ?? message.IFA_ADDRESS;
   if (findFamily(message.ifa_family) === undefined || ip === undefined) return undefined;
   const flags = message.IFA_FLAGS ?? message.ifa_flags;
+  const caveat = findCaveat(flags, ip.includes(":"));
   return {
     dev,
     ip,
@@ -84,7 +94,17 @@ export function toAddress(message: Read<typeof addressMessage>, dev: string): Ad
     scope: scopeNames[message.ifa_scope] ?? "global",
     noPrefixRoute: (flags & IFA_F_NOPREFIXROUTE) !== 0,
     noDad: (flags & IFA_F_NODAD) !== 0,
+    ...(caveat === undefined ? {} : { caveat }),
   };
+}
+
+/** The worst first: a duplicate is tentative too. */
+function findCaveat(flags: number, isIpv6: boolean): AddressCaveat | undefined {
+  if ((flags & IFA_F_DADFAILED) !== 0) return "duplicate";
+  if ((flags & IFA_F_TENTATIVE) !== 0) return "tentative";
+  if ((flags & IFA_F_DEPRECATED) !== 0) return "deprecated";
+  if ((flags & IFA_F_SECONDARY) !== 0) return isIpv6 ? "temporary" : "secondary";
+  return undefined;
 }
 
 export function fromAddress(address: Address, index: number): Written<typeof addressMessage> {
@@ -102,7 +122,7 @@ export function fromAddress(address: Address, index: number): Written<typeof add
 
 /** `dev` is the name of RTA_OIF. */
 export function toRoute(message: Read<typeof routeMessage>, family: Family, dev: string | undefined): Route {
-  const type = routeTypeNames[message.rtm_type] ?? "unicast";
+  const type = toRouteType(message.rtm_type);
   const route: { -readonly [K in keyof Route]: Route[K] } = {
     family,
     table: message.RTA_TABLE ?? message.rtm_table,
@@ -143,6 +163,11 @@ export function fromRoute(route: Route, index: number | undefined): Written<type
 /** rtm_type of a type of routes. */
 export function fromRouteType(type: RouteType): number {
   return routeTypes[type];
+}
+
+/** The type that an rtm_type is. */
+export function toRouteType(type: number): RouteType {
+  return routeTypeNames[type] ?? "unicast";
 }
 
 /** What identifies a route to RTM_DELROUTE; what is absent there matches anything. */

@@ -3,7 +3,7 @@
 // should be there is decided elsewhere (rtnetlink(7)).
 import { Errno } from "../linux/errno.ts";
 import type { Family } from "../net/ip.ts";
-import type { Address, Link, Neighbour, Route, RouteType, Rule } from "../net/objects.ts";
+import type { Address, Link, Neighbour, Route, RouteLookup, RouteType, Rule } from "../net/objects.ts";
 import { addressMessage, RTM_GETADDR } from "../wire/address.ts";
 import type { Unknown } from "../wire/attributes.ts";
 import { addressFamily } from "../wire/codec.ts";
@@ -14,6 +14,7 @@ import { RTM_GETRULE, ruleMessage } from "../wire/rule.ts";
 import type { Writer } from "../wire/writer.ts";
 import { Batch } from "./batch.ts";
 import { NetlinkError } from "./error.ts";
+import { lookUpRoutes } from "./lookup.ts";
 import { LinkNames } from "./names.ts";
 import { fromRouteType, toAddress, toLink, toNeighbour, toRoute, toRule } from "./objects.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
@@ -102,6 +103,12 @@ export class Rtnl implements Disposable {
   /** Routes of one family, without the kernel's cached ones. The kernel selects; of an interface that is not there it has none. */
   routes(filter: RouteFilter): Route[] {
     return defined(this.#routeReplies(filter, "skip"), (reply) => this.#route(reply, filter.family));
+  }
+
+  /** The kernel's way to each address for packets with the mark `mark`, in order. */
+  lookUpRoutes(dsts: readonly string[], mark: number): RouteLookup[] {
+    this.#names.forget();
+    return lookUpRoutes(this.socket, this.#names, dsts, mark);
   }
 
   /** As routes, each with the kernel's message: for changing one without losing what we do not know. */

@@ -109,13 +109,39 @@ export class NetlinkSocket implements Disposable {
   }
 
   /**
+   * Asks for one entry each, many at a time; `visit` sees what came for which
+   * request. One errno a request, 0 where it was answered. Throws SysError, DecodeError.
+   */
+  query(requests: readonly Request[], visit: (index: number, ...entry: Parameters<Visit>) => void): number[] {
+    const errnos: number[] = [];
+    while (errnos.length < requests.length) {
+      const done = errnos.length;
+      // Without an acknowledgement each has one answer: the entry, or why there is none.
+      const flight = this.#flight(requests.slice(done, done + maxFlightRequests), 0, (index, header) => {
+        if (header.type === NLMSG_ERROR) return readAck(this.#received, header).errno;
+        visit(done + index, this.#received, header.at, header.end);
+        return 0;
+      });
+      errnos.push(...flight);
+    }
+    return errnos;
+  }
+
+  /**
    * Sends requests, many at a time; one entry a request: undefined where it was
    * done, else why not. Later ones are tried even so. Throws SysError.
    */
   transact(requests: readonly Request[]): (NetlinkError | undefined)[] {
     const outcomes: (NetlinkError | undefined)[] = [];
-    while (outcomes.length < requests.length)
-      outcomes.push(...this.#flight(requests.slice(outcomes.length, outcomes.length + maxFlightRequests)));
+    while (outcomes.length < requests.length) {
+      const some = requests.slice(outcomes.length, outcomes.length + maxFlightRequests);
+      const flight = this.#flight(some, NLM_F_ACK, (index, header) => {
+        if (header.type !== NLMSG_ERROR) return undefined;
+        const { errno, extack } = readAck(this.#received, header);
+        return errno === 0 ? 0 : new NetlinkError((some[index] as Request).describe(), errno, extack);
+      });
+      for (const outcome of flight) outcomes.push(outcome === 0 ? undefined : outcome);
+    }
     return outcomes;
   }
 
@@ -142,18 +168,26 @@ export class NetlinkSocket implements Disposable {
     return consistent;
   }
 
-  /** Sends as many of the requests as one message to the kernel holds, and collects their outcomes. */
-  #flight(requests: readonly Request[]): (NetlinkError | undefined)[] {
-    const first = this.#start(requests, NLM_F_ACK);
+  /**
+   * Sends as many of the requests as one message to the kernel holds, and
+   * collects an outcome of each: `read` makes it, or returns undefined for a
+   * message that is not the last about its request.
+   */
+  #flight<Outcome extends object | number>(
+    requests: readonly Request[],
+    flags: number,
+    read: (index: number, header: MessageHeader) => Outcome | undefined,
+  ): Outcome[] {
+    const first = this.#start(requests, flags);
     const sent = this.#sequence - first + 1;
-    const outcomes = new Array<NetlinkError | undefined>(sent).fill(undefined);
+    const outcomes = new Array<Outcome>(sent);
     let missing = sent;
     this.#receive((header) => {
       const index = header.sequence - first;
-      const request = requests[index];
-      if (header.type !== NLMSG_ERROR || request === undefined || index >= sent) return true;
-      const { errno, extack } = readAck(this.#received, header);
-      if (errno !== 0) outcomes[index] = new NetlinkError(request.describe(), errno, extack);
+      if (index < 0 || index >= sent) return true;
+      const outcome = read(index, header);
+      if (outcome === undefined) return true;
+      outcomes[index] = outcome;
       return --missing > 0;
     });
     return outcomes;

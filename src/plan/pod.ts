@@ -162,27 +162,3 @@ function linkRoute(dst: string, dev: string): Route {
 function familiesOf({ ips }: StandalonePod): Family[] {
   return ([4, 6] as const).filter((family) => ips.some((ip) => familyOf(ip) === family));
 }
-
-/** A route of a chained pod whose MTU was lowered, and what it was before; null where none was set. */
-export type LoweredRoute = {
-  readonly family: Family;
-  readonly dst: string;
-  readonly priority?: number;
-  readonly mtuBefore: number | null;
-};
-
-/**
- * Which of a chained pod's routes get the tunnel's MTU: those that lead off the
- * node, which is what has a gateway or is a default route. Routes with a lower
- * MTU already keep it.
- */
-export function routesToLower(routes: readonly Route[], ifname: string, mtu: number): Route[] {
-  return routes.filter(
-    (route) =>
-      route.type === "unicast" &&
-      route.table === mainTable &&
-      route.dev === ifname &&
-      (route.via !== undefined || route.dst === defaultPrefix(route.family)) &&
-      (route.metrics?.mtu ?? Number.POSITIVE_INFINITY) > mtu,
-  );
-}

@@ -21,7 +21,9 @@ export class Kernel implements Disposable {
   #pod: Rtnl | undefined;
   #opened = new Map<string, WireGuard>();
   #firewall: { readonly nft: Nft | undefined } | undefined;
-  #sysctlWrites = 0;
+  #fileWrites = 0;
+  /** Those in pods that were left. */
+  #podWrites = 0;
 
   constructor(private readonly backends?: Backends) {
     this.host = Rtnl.open();
@@ -29,9 +31,16 @@ export class Kernel implements Disposable {
 
   /** Opens the pod's side; later steps marked "pod" go there. Throws SysError where there is no such namespace. */
   enterPod(netns: string): Rtnl {
-    this.#pod?.[Symbol.dispose]();
+    this.leavePod();
     this.#pod = Rtnl.open(netns);
     return this.#pod;
+  }
+
+  /** An open socket would keep the pod's namespace after the pod. */
+  leavePod(): void {
+    this.#podWrites += this.#pod?.writes ?? 0;
+    this.#pod?.[Symbol.dispose]();
+    this.#pod = undefined;
   }
 
   get pod(): Rtnl {
@@ -62,14 +71,21 @@ export class Kernel implements Disposable {
   /** Writes below /proc/sys in the node's namespace. Throws SysError. */
   writeSysctl(path: string, value: string): void {
     writeFile(`/proc/sys/${path}`, value);
-    this.#sysctlWrites++;
+    this.#fileWrites++;
+  }
+
+  /** Writes below /sys, which is the namespace's that it was mounted in. Throws SysError. */
+  writeSysfs(path: string, value: string): void {
+    writeFile(`/sys/${path}`, value);
+    this.#fileWrites++;
   }
 
   /** State-changing requests sent so far. */
   get writes(): number {
     const backends = [...this.#opened.values()].reduce((sum, backend) => sum + backend.writes, 0);
     const firewall = this.#firewall?.nft?.writes ?? 0;
-    return this.host.writes + (this.#pod?.writes ?? 0) + backends + firewall + this.#sysctlWrites;
+    const pods = this.#podWrites + (this.#pod?.writes ?? 0);
+    return this.host.writes + pods + backends + firewall + this.#fileWrites;
   }
 
   [Symbol.dispose](): void {

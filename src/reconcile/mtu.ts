@@ -1,41 +1,53 @@
-// Where the tunnel's MTU comes from: the interface that carries this node's
-// endpoint. Reads the kernel; the arithmetic is plan/mesh.ts.
+// Where the tunnel's MTU comes from: asks the kernel for the way to every
+// peer's endpoint, as the encrypted packets will take it. What follows from it
+// is plan/mtu.ts.
+import type { RouteLookup } from "../net/objects.ts";
 import type { NodeRecord } from "../net/record.ts";
 import type { OwnedPeer } from "../plan/claims.ts";
-import { deriveMtu, slots } from "../plan/mesh.ts";
+import { type DerivedMtu, deriveMtu, peerEndpoints, type Uplink } from "../plan/mtu.ts";
+import { slots } from "../plan/path.ts";
 import { type Settings, slotDevice } from "../plan/settings.ts";
 import type { Kernel } from "./kernel.ts";
-
-/** Ethernet's, where no interface has the endpoint: a node behind NAT. */
-const assumedUplinkMtu = 1500;
-
-export interface DerivedMtu {
-  readonly bytes: number;
-  /** "eth0 has 1500, less 80 for the tunnel", for status. */
-  readonly reason: string;
-}
 
 export function observeMtu(
   settings: Settings,
   node: NodeRecord,
   peers: readonly OwnedPeer[],
+  podIPs: readonly string[],
   kernel: Kernel,
 ): DerivedMtu {
-  if (settings.mtu !== 0) return { bytes: settings.mtu, reason: "set by hand" };
-  const uplink = findUplink(settings, node, kernel);
-  const uplinkMtu = uplink?.mtu ?? assumedUplinkMtu;
-  const bytes = deriveMtu(settings, node, peers, uplinkMtu);
-  const from =
-    uplink === undefined
-      ? `no interface has ${node.endpoints[0] ?? "an endpoint"}: ${uplinkMtu} is assumed`
-      : `${uplink.name} has ${uplinkMtu}`;
-  return { bytes, reason: `${from}, less ${uplinkMtu - bytes} for the tunnel` };
+  const facts = { settings, node, peers, podIPs };
+  if (settings.mtu !== 0) return deriveMtu({ ...facts, routes: [], linkMtus: new Map() });
+  const endpoints = [...peerEndpoints(node, peers).keys()];
+  // With our mark, so that our own tables are skipped.
+  const routes = kernel.host.lookUpRoutes(endpoints, settings.fwmark.mark);
+  const linkMtus = readLinkMtus(settings, routes, kernel);
+  const own = linkMtus.size === 0 ? findOwnUplink(settings, node, kernel) : undefined;
+  return deriveMtu({ ...facts, routes, linkMtus, ...(own === undefined ? {} : { own }) });
 }
 
-function findUplink(settings: Settings, node: NodeRecord, kernel: Kernel) {
+/** Our own devices are left out: a way through them would take their overhead off once more at every look. */
+function readLinkMtus(
+  settings: Settings,
+  routes: readonly RouteLookup[],
+  kernel: Kernel,
+): Map<string, number> {
+  const names = new Set<string>();
+  for (const { type, devs } of routes) if (type === "unicast") for (const dev of devs) names.add(dev);
+  for (const slot of slots) names.delete(slotDevice(settings, slot));
+  const mtus = new Map<string, number>();
+  for (const name of names) {
+    const link = kernel.host.findLink(name);
+    if (link !== undefined) mtus.set(name, link.mtu);
+  }
+  return mtus;
+}
+
+function findOwnUplink(settings: Settings, node: NodeRecord, kernel: Kernel): Uplink | undefined {
   const devices = slots.map((slot) => slotDevice(settings, slot));
   const address = kernel.host
     .addresses()
     .find(({ ip, dev }) => node.endpoints.includes(ip) && !devices.includes(dev));
-  return address === undefined ? undefined : kernel.host.findLink(address.dev);
+  const link = address === undefined ? undefined : kernel.host.findLink(address.dev);
+  return link === undefined ? undefined : { dev: link.name, mtu: link.mtu };
 }

@@ -1,6 +1,6 @@
 // Routes: struct rtmsg, RTA_* and RTAX_* (linux/rtnetlink.h).
 import { message, nested } from "./attributes.ts";
-import { AF_INET, AF_INET6, type Codec, ipAddress, raw, readU16, u8, u32 } from "./codec.ts";
+import { AF_INET, AF_INET6, type Codec, ipAddress, raw, readU16, readU32, u8, u32 } from "./codec.ts";
 import { DecodeError } from "./error.ts";
 
 export const RTM_NEWROUTE = 24;
@@ -10,6 +10,8 @@ export const RTM_GETROUTE = 26;
 export const RTNH_F_ONLINK = 4;
 /** An entry of the routing cache, not a route. */
 export const RTM_F_CLONED = 0x200;
+/** Asks for the route itself, not for what the cache makes of it. */
+export const RTM_F_FIB_MATCH = 0x2000;
 
 const rtmsg = {
   rtm_family: u8,
@@ -24,6 +26,23 @@ const rtmsg = {
 } as const;
 
 const metrics = nested({ RTAX_MTU: [2, u32], RTAX_ADVMSS: [8, u32] });
+
+/** struct rtnexthop of each hop: u16 length, u8 flags, u8 hops, s32 interface; then its attributes, padded to 4. */
+export const nexthopHeaderBytes = 8;
+
+/** Interface indexes of the next hops of an RTA_MULTIPATH. Throws DecodeError. */
+export function nexthopInterfaces(nexthops: Uint8Array): number[] {
+  const interfaces: number[] = [];
+  for (let at = 0; at < nexthops.length; ) {
+    const left = nexthops.length - at;
+    const length = left < nexthopHeaderBytes ? 0 : readU16(nexthops, at);
+    if (length < nexthopHeaderBytes || length > left)
+      throw new DecodeError(`RTA_MULTIPATH: a next hop of ${length} bytes where ${left} are left`);
+    interfaces.push(readU32(nexthops, at + 4));
+    at += (length + 3) & ~3;
+  }
+  return interfaces;
+}
 
 /** struct rtvia: a gateway of the other address family. */
 const via: Codec<string> = {
@@ -49,6 +68,7 @@ export const routeMessage = message("rtmsg", rtmsg, {
   RTA_MULTIPATH: [9, raw],
   RTA_CACHEINFO: [12, raw],
   RTA_TABLE: [15, u32],
+  RTA_MARK: [16, u32],
   RTA_VIA: [18, via],
   RTA_ENCAP_TYPE: [21, raw],
   RTA_ENCAP: [22, raw],

@@ -4,6 +4,7 @@
 import { allocate, findRangeSet } from "../../ipam/allocate.ts";
 import { type RangeSet, rangeSetsOfPodCIDRs } from "../../ipam/range.ts";
 import { familyOf } from "../../net/ip.ts";
+import { configuredMtu } from "../../plan/pod-mtu.ts";
 import type { Attachment, Owner } from "../../state/model.ts";
 import type { Store } from "../../state/store.ts";
 import { delegateAdd, runDelegate } from "../delegate.ts";
@@ -124,7 +125,7 @@ function describe(request: Request, hostDev: string, ips: readonly string[]): At
     role: "standalone",
     hostDev,
     ips,
-    restore: null,
+    restore: configuredMtu(request.conf.mtu),
     ...(ipam?.kind === "delegate" ? { ipam: ipam.type } : {}),
     createdAtMs: Date.now(),
   };

@@ -29,13 +29,9 @@ export function removePod(host: Host, attachment: Attachment, warn: Request["war
 }
 
 /** Best effort: the pod's namespace is often gone already. */
-function restoreIfThere(
-  { kernel }: Host,
-  { netns, ifname, restore }: Attachment,
-  warn: Request["warn"],
-): void {
+function restoreIfThere({ kernel }: Host, attachment: Attachment, warn: Request["warn"]): void {
   try {
-    restoreRoutes(kernel, netns, ifname, restore, warn);
+    restoreRoutes(kernel, attachment, warn);
   } catch (error) {
     if (!isAbsent(error) && !isGone(error)) warn(error instanceof Error ? error.message : String(error));
   }

@@ -7,7 +7,7 @@ import { openNetns } from "../../linux/netns.ts";
 import { familyOf } from "../../net/ip.ts";
 import { hostPrefix } from "../../net/prefix.ts";
 import type { Rtnl } from "../../netlink/rtnl.ts";
-import { ipv6MinimumMtu } from "../../plan/mesh.ts";
+import { ipv6MinimumMtu } from "../../plan/mtu.ts";
 import {
   hostNeighbours,
   hostRoutes,

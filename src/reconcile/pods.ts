@@ -1,0 +1,99 @@
+// Live pods follow the tunnel's MTU: what ADD gave a pod is brought to what the
+// devices have now. Reads each pod, and writes only where something differs;
+// what it should be is plan/pod-mtu.ts.
+import { isAbsent } from "../linux/file.ts";
+import { SysError } from "../linux/syscall.ts";
+import { readMainRoutes } from "../netlink/mtu.ts";
+import type { Rtnl } from "../netlink/rtnl.ts";
+import { mergeChanged, planLinkMtus, planRouteMtus, readPodMtu } from "../plan/pod-mtu.ts";
+import type { Step } from "../plan/step.ts";
+import type { Attachment } from "../state/model.ts";
+import type { Store } from "../state/store.ts";
+import { applySteps } from "./apply.ts";
+import type { Kernel } from "./kernel.ts";
+
+export interface PodReport {
+  /** Pods that were there and follow the tunnel's MTU. */
+  readonly pods: number;
+  /** What was to be done in and for them. */
+  readonly steps: readonly Step[];
+  /** State-changing requests sent to the kernel. */
+  readonly writes: number;
+  /** A sentence each. */
+  readonly failures: readonly string[];
+}
+
+/**
+ * Gives every live pod the MTU `mtu`, but those whose network configuration has
+ * one. A pod that cannot be changed keeps none of the others from being.
+ */
+export function syncPods(store: Store, kernel: Kernel, mtu: number): PodReport {
+  const writesBefore = kernel.writes;
+  const steps: Step[] = [];
+  const failures: string[] = [];
+  let pods = 0;
+  for (const attachment of store.attachments()) {
+    const fail = (error: Error) => failures.push(explain(attachment, mtu, error));
+    try {
+      const planned = planPod(store, kernel, attachment, mtu);
+      if (planned === undefined) continue;
+      pods++;
+      steps.push(...planned);
+      for (const { error } of applySteps(planned, kernel)) fail(error);
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      fail(error);
+    } finally {
+      kernel.leavePod();
+    }
+  }
+  return { pods, steps, writes: kernel.writes - writesBefore, failures };
+}
+
+function explain({ ifname, containerID }: Attachment, mtu: number, { message }: Error): string {
+  return `Cannot give ${ifname} of container ${containerID} the tunnel's MTU of ${mtu}: ${message}`;
+}
+
+/** What a pod lacks, its namespace entered; undefined where it is gone or decides for itself. */
+function planPod(store: Store, kernel: Kernel, attachment: Attachment, mtu: number): Step[] | undefined {
+  const { configured, routes: known = [] } = readPodMtu(attachment.restore);
+  if (configured !== undefined) return undefined;
+  const pod = enterIfThere(kernel, attachment.netns);
+  const link = pod?.findLink(attachment.ifname);
+  if (pod === undefined || link === undefined || !isPodOf(attachment, pod)) return undefined;
+  if (attachment.role === "chained") {
+    const { steps, changed } = planRouteMtus(readMainRoutes(pod, link.name), link, known, mtu);
+    // What was there before is on record before it changes; a DEL since then leaves nothing to record.
+    if (changed.length > known.length && !record(store, attachment, changed)) return undefined;
+    return [...steps];
+  }
+  const host = attachment.hostDev === undefined ? undefined : kernel.host.findLink(attachment.hostDev);
+  return host === undefined ? undefined : planLinkMtus({ pod: link, host }, attachment.ips, mtu);
+}
+
+/** The namespace at a recorded path may have become another's since: a process ID is soon used again. */
+function isPodOf({ ifname, ips }: Attachment, pod: Rtnl): boolean {
+  return pod.addresses(ifname).some(({ ip }) => ips.includes(ip));
+}
+
+/** False where the attachment is gone. */
+function record(store: Store, attachment: Attachment, changed: Parameters<typeof mergeChanged>[1]): boolean {
+  return store.transaction(() => {
+    const now = store.findAttachment(attachment);
+    if (now === undefined) return false;
+    const before = readPodMtu(now.restore);
+    const routes = mergeChanged(before.routes ?? [], changed);
+    store.putAttachment({ ...now, restore: { ...before, routes } });
+    return true;
+  });
+}
+
+/** Undefined where the pod has ended: no such path, or one that is no namespace any more. */
+function enterIfThere(kernel: Kernel, netns: string): Rtnl | undefined {
+  try {
+    return kernel.enterPod(netns);
+  } catch (error) {
+    if (isAbsent(error) || (error instanceof SysError && error.code === "EINVAL")) return undefined;
+    throw error;
+  }
+}

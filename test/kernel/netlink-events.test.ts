@@ -1,0 +1,59 @@
+// What the kernel tells of links and routes, in the few facts that the agent
+// decides by. ip(8) makes the changes.
+import { afterAll, expect, test } from "bun:test";
+import { withNetns } from "../../src/linux/netns.ts";
+import { type KernelEvent, routeEvents } from "../../src/netlink/events.ts";
+import { describeKernel, Namespace, removeNamespaces } from "./namespaces.ts";
+
+afterAll(removeNamespaces);
+
+const waitSeconds = 10;
+
+describeKernel("the kernel's events", () => {
+  /** The events of a new namespace with a link `eth0` while the commands run, until `last` is there. */
+  const hear = (commands: readonly string[], last: KernelEvent): KernelEvent[] => {
+    const namespace = new Namespace();
+    for (const command of ["link add eth0 type veth peer name far", "link set far up", "link set eth0 up"])
+      namespace.ip(command);
+    namespace.ip("addr add 192.0.2.1/24 dev eth0");
+    namespace.ip("addr add 2001:db8::1/64 dev eth0 nodad");
+    using socket = withNetns(namespace.path, () => routeEvents.open());
+    socket.setTimeLimit(waitSeconds);
+    for (const command of commands) namespace.ip(command);
+    const events: KernelEvent[] = [];
+    const buffer = new Uint8Array(65_536);
+    while (!events.some((event) => Bun.deepEquals(event, last)))
+      events.push(...routeEvents.read(buffer, socket.receive(buffer)));
+    return events;
+  };
+
+  test("a link with another MTU, down, gone", () => {
+    const link = { about: "link", name: "eth0", mtu: 1400 } as const;
+    expect(hear(["link set eth0 mtu 1400"], { ...link, up: true })).not.toContainEqual({
+      ...link,
+      up: false,
+    });
+    hear(["link set eth0 mtu 1400", "link set eth0 down"], { ...link, up: false });
+    const events = hear(["link set eth0 mtu 1400", "link delete eth0"], { ...link, up: false });
+    expect(events).toContainEqual({ ...link, up: true });
+  });
+
+  test("routes with their table and destination, of both families", () => {
+    const events = hear(
+      [
+        "route add default via 192.0.2.254",
+        "route add 198.51.100.0/24 via 192.0.2.254 table 18099",
+        "-6 route add default via 2001:db8::fe",
+        "-6 route add 2001:db8:7::/48 dev eth0 table 1000",
+        "route delete default",
+      ],
+      { about: "route", table: 1000, dst: "2001:db8:7::/48" },
+    );
+    for (const [table, dst] of [
+      [254, "0.0.0.0/0"],
+      [18099, "198.51.100.0/24"],
+      [254, "::/0"],
+    ] as const)
+      expect(events).toContainEqual({ about: "route", table, dst });
+  });
+});
