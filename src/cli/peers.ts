@@ -1,66 +1,100 @@
 // `peer list` and `peer remove`: who this node knows, and what each of them owns.
 
+import type { Slot } from "../net/record.ts";
 import { suggest } from "../net/suggest.ts";
-import { resolveClaims } from "../plan/claims.ts";
-import { routeSlot } from "../plan/mesh.ts";
+import { countOf } from "../net/words.ts";
+import { type OwnedPeer, resolveClaims } from "../plan/claims.ts";
+import { recordFile } from "../plan/folder.ts";
+import { resolvePath } from "../plan/path.ts";
 import { readNode } from "../reconcile/node.ts";
+import type { Session } from "../reconcile/session.ts";
+import type { PeerSource, RefusedRecord } from "../state/model.ts";
 import { type Context, type Output, UsageError } from "./command.ts";
-import { openSession, reportSync } from "./session.ts";
-import { alignColumns, countOf } from "./style.ts";
+import { openSession, reportSync, syncAll } from "./session.ts";
+import { alignColumns, type Style } from "./style.ts";
 
 export function peerList(context: Context): Output {
   using session = openSession(context);
-  const { record, peers } = readNode(session.store);
+  const { record, peers, paths } = readNode(session.store);
   const local = record ?? { name: "", nodeIPs: [], podCIDRs: [], slots: [], endpoints: [] };
   const { peers: owned, refusals } = resolveClaims(
     { ...local, publicKeys: local.slots.map((slot) => slot.publicKey) },
     peers,
   );
+  const sources = new Map(session.store.peers().map(({ record, source }) => [record.name, source]));
+  const refusedRecords = session.store.refusedRecords();
   const rows = owned.map((peer) => {
-    const slot = routeSlot(local, peer);
+    const { slot } = resolvePath(local, peer, paths);
     return {
       ...peer,
+      source: sources.get(peer.name) ?? "import",
       slot,
       refused: refusals.filter((refusal) => refusal.peer === peer.name).map(({ reason }) => reason),
     };
   });
   return {
-    json: rows,
-    text: (style) => {
-      if (rows.length === 0) return "no peers; `wg-cni peer import FILE` takes the records of other nodes\n";
-      const head = ["PEER", "SLOT", "ENDPOINT", "NODE IPS", "POD CIDRS"].map(style.bold);
-      const table = rows.map((row) => [
-        row.name,
-        row.slot ?? style.yellow("no key"),
-        row.endpoints[0] ?? style.yellow("none"),
-        row.nodeIPs.join(", ") || "none",
-        row.podCIDRs.join(", ") || "none",
-      ]);
-      const complaints = rows
-        .flatMap((row) => row.refused)
-        .map((reason) => `${style.yellow("!")} refused: ${reason}\n`);
-      return `${alignColumns([head, ...table])}\n${complaints.join("")}`;
-    },
+    json: { peers: rows, refusedRecords },
+    text: (style) => `${renderPeers(rows, style)}\n${renderRefused(refusedRecords, style)}`,
   };
+}
+
+interface ListedPeer extends OwnedPeer {
+  readonly source: PeerSource;
+  readonly slot: Slot | undefined;
+  /** Why some of what it claims is not its own. */
+  readonly refused: readonly string[];
+}
+
+function renderPeers(rows: readonly ListedPeer[], style: Style): string {
+  if (rows.length === 0) return "no peers; `wg-cni peer import FILE` takes the records of other nodes";
+  const head = ["PEER", "FROM", "SLOT", "ENDPOINT", "NODE IPS", "POD CIDRS"].map(style.bold);
+  const table = rows.map((row) => [
+    row.name,
+    row.source,
+    row.slot ?? style.yellow("no key"),
+    row.endpoints[0] ?? style.yellow("none"),
+    row.nodeIPs.join(", ") || "none",
+    row.podCIDRs.join(", ") || "none",
+  ]);
+  const complaints = rows
+    .flatMap((row) => row.refused)
+    .map((reason) => `${style.yellow("!")} refused: ${reason}`);
+  return [alignColumns([head, ...table]), ...complaints].join("\n");
+}
+
+/** What lies in the folder of records and was not taken; nothing where all was. */
+function renderRefused(refused: readonly RefusedRecord[], style: Style): string {
+  if (refused.length === 0) return "";
+  const head = ["REFUSED FILE", "REASON"].map(style.bold);
+  const table = refused.map(({ file, reason }) => [style.yellow(file), reason]);
+  return `\n${alignColumns([head, ...table])}\n`;
 }
 
 export function peerRemove(context: Context): Output {
   const [name] = context.given.positional;
   if (name === undefined) throw new UsageError("peer remove needs the peer's name");
   using session = openSession(context);
-  const names = session.store.peers().map(({ record }) => record.name);
-  if (!session.store.removePeer(name)) {
-    const near = suggest(name, names);
-    const hint =
-      near === undefined
-        ? `there ${names.length === 1 ? "is" : "are"} ${countOf(names.length, "peer")}`
-        : `did you mean "${near}"?`;
-    throw new UsageError(`there is no peer "${name}"; ${hint}`);
-  }
+  const peer = session.store.peers().find(({ record }) => record.name === name);
+  if (!session.store.removePeer(name)) throw noSuchPeer(session, name);
+  const again =
+    peer?.source === "folder"
+      ? `; an agent takes it again for as long as ${recordFile(name)} is in the folder of records`
+      : "";
   if (!(session.store.identity()?.up ?? false))
     return {
       json: { removed: name },
-      text: () => `Removed ${name}; the node is not up, so nothing else changes\n`,
+      text: () => `Removed ${name}${again}; the node is not up, so nothing else changes\n`,
     };
-  return reportSync(session.sync(), `Removed ${name}`);
+  return reportSync(syncAll(session), `Removed ${name}${again}`);
+}
+
+/** What to say of a name that no peer has. */
+export function noSuchPeer({ store }: Session, name: string): UsageError {
+  const names = store.peers().map(({ record }) => record.name);
+  const near = suggest(name, names);
+  const hint =
+    near === undefined
+      ? `there ${names.length === 1 ? "is" : "are"} ${countOf(names.length, "peer")}`
+      : `did you mean "${near}"?`;
+  return new UsageError(`there is no peer "${name}"; ${hint}`);
 }
