@@ -1,0 +1,135 @@
+// `key rotate`: asks the agent for new keys without a lost packet, or, where a
+// key is in wrong hands, exchanges both at once in this process.
+
+import { publishRecord, RecordsError } from "../agent/record-files.ts";
+import { tryLock } from "../linux/lock.ts";
+import { countOf } from "../net/words.ts";
+import { slots } from "../plan/path.ts";
+import { ownRecord, readSettings } from "../reconcile/node.ts";
+import type { Session } from "../reconcile/session.ts";
+import { NotUpError } from "../reconcile/sync.ts";
+import type { Identity } from "../state/model.ts";
+import { readOrCreateSealKey } from "../state/seal.ts";
+import { makeSlotKeys } from "../state/slot-key.ts";
+import type { Store } from "../state/store.ts";
+import type { Context, Output } from "./command.ts";
+import { describeOrigin } from "./rotation.ts";
+import { openSession, reportSync, syncAll } from "./session.ts";
+import type { Style } from "./style.ts";
+
+export function keyRotate(context: Context): Output {
+  using session = openSession(context);
+  const identity = session.store.identity();
+  if (identity === undefined) throw new NotUpError("This node has no keys yet: `wg-cni up` makes them.");
+  if (context.given.switches.has("compromised")) return replaceKeys(session, identity, context);
+  if (!identity.up)
+    throw new NotUpError("This node is down, and keys are rotated while it is up: run `wg-cni up` first.");
+  return askAgent(session.store, context);
+}
+
+function askAgent(store: Store, { stateDir, nowMs }: Context): Output {
+  if (readSettings(store).recordsDir === "")
+    throw new Error(
+      "The other nodes would not hear of new keys: give the folder in which records are exchanged with `wg-cni up --records-dir FOLDER`. `wg-cni key rotate --compromised` does without, and loses packets until the others have the new record.",
+    );
+  if (!isAgentThere(stateDir))
+    throw new Error(
+      `No agent runs on the store ${stateDir}, and it is the agent that rotates keys: start \`wg-cni agent\`.`,
+    );
+  const rotation = { remaining: slots, why: "command", startedAtMs: nowMs } as const;
+  const going = store.transaction(() => {
+    const before = store.rotation();
+    if (before === undefined) store.putRotation(rotation);
+    return before;
+  });
+  if (going !== undefined)
+    throw new Error(
+      `The keys are being rotated already (${describeOrigin(going, nowMs)}; still to come: slot ${going.remaining.join(", then ")}). \`wg-cni status\` shows how far it is.`,
+    );
+  const { drainTimeout } = readSettings(store);
+  return {
+    json: { rotation },
+    text: (style) =>
+      `${style.green("✓")} the agent rotates this node's keys now, without losing a packet: slot a, then slot b
+  Each is left by all traffic (10 s at least, ${drainTimeout} s at most), then gets its new key.
+  \`wg-cni status\` shows how far it is, the agent's log each step, \`wg-cni key show\` the new keys.\n`,
+  };
+}
+
+/** The agent holds its lock for as long as it runs. */
+function isAgentThere(stateDir: string): boolean {
+  using lock = tryLock(`${stateDir}/agent.lock`);
+  return lock === undefined;
+}
+
+/** How the others hear of the new keys: from a folder, or by hand, for a reason. */
+type Publication =
+  | { readonly by: "folder"; readonly folder: string }
+  | { readonly by: "hand"; readonly reason: string; readonly failed: boolean };
+
+function replaceKeys(session: Session, { name }: Identity, { nowMs }: Context): Output {
+  const { store } = session;
+  const sealKey = readOrCreateSealKey(readSettings(store).sealKeyFile);
+  const made = makeSlotKeys(sealKey, name, slots, nowMs);
+  const identity = store.transaction(() => {
+    const now = { ...(store.identity() as Identity), slots: made };
+    store.putIdentity(now);
+    store.putRotation(undefined);
+    return now;
+  });
+  const headline = `Node ${name} has new keys in both slots`;
+  const synced: Output = identity.up
+    ? reportSync(syncAll(session), headline)
+    : { json: { node: name }, text: () => `${headline}; it is down, so nothing is programmed\n` };
+  const publication = publish(store, identity);
+  const peers = store.peers().length;
+  const isProgrammed = identity.up && synced.exitCode === 0;
+  const failed = publication.by === "hand" && publication.failed;
+  return {
+    json: { ...(synced.json as object), peers, publication },
+    text: (style) =>
+      `${synced.text(style)}${describeCost({ isUp: identity.up, isProgrammed, peers, publication }, style)}`,
+    exitCode: synced.exitCode || (failed ? 1 : 0),
+  };
+}
+
+/** The keys are exchanged by now: what fails here is said, and does not undo it. */
+function publish(store: Store, identity: Identity): Publication {
+  const settings = readSettings(store);
+  const folder = settings.recordsDir;
+  if (!identity.up) return { by: "hand", reason: "a node that is down is not announced", failed: false };
+  if (folder === "") return { by: "hand", reason: "recordsDir is not set", failed: false };
+  try {
+    publishRecord(folder, ownRecord(identity, settings));
+    return { by: "folder", folder };
+  } catch (error) {
+    if (!(error instanceof RecordsError)) throw error;
+    return { by: "hand", reason: error.message, failed: true };
+  }
+}
+
+interface Exchange {
+  readonly isUp: boolean;
+  /** True where the kernel has the new keys. */
+  readonly isProgrammed: boolean;
+  readonly peers: number;
+  readonly publication: Publication;
+}
+
+/** What that costs, and what is left to do. */
+function describeCost({ isUp, isProgrammed, peers, publication }: Exchange, style: Style): string {
+  const { green, yellow, red } = style;
+  if (peers === 0) return `  ${green("✓")} there are no peers that would have to hear of it\n`;
+  const here = isProgrammed
+    ? "this node refuses the old keys from now on, a peer"
+    : "a peer refuses the old keys";
+  const loss = `packets to and from ${countOf(peers, "peer")} are lost until each has taken this node's new record`;
+  const lines = [
+    ...(isUp ? [`${yellow("!")} ${loss}`] : []),
+    `${yellow("!")} ${here} as soon as it has the new record`,
+    publication.by === "folder"
+      ? `${green("✓")} the record is in ${publication.folder}; peers with an agent take it from there`
+      : `${publication.failed ? red("✗") : yellow("!")} the record was not published (${publication.reason}): hand it to the others now, by \`wg-cni node show --json\` here and \`wg-cni peer import\` there`,
+  ];
+  return lines.map((line) => `  ${line}\n`).join("");
+}
