@@ -1,18 +1,24 @@
-// The node agent: keeps the mesh as the store says. It looks when the kernel or
-// the store changes, and every so often anyway; what it does then is `sync`.
-// Stopping it leaves the data plane running.
+// The node agent: keeps the mesh as the store says, and decides what only time
+// shows. Here is when it looks; what a look does is look.ts. Stopping the agent
+// leaves the data plane running; so does killing it, since what it has decided
+// is in the store.
 //
-//   kernel event ─┐
-//   store write  ─┼─► look soon (settle, at most once a spacing) ─► sync
-//   resync timer ─┘
+//   kernel event ────┐
+//   store, records ──┼─► settle, at most once a spacing ─► look
+//   poll, resync ────┘
 import { firewallEvents, type KernelEvent, routeEvents } from "../netlink/events.ts";
 import { firewallName } from "../plan/mesh.ts";
-import { renderStep } from "../plan/step.ts";
 import { readSettings } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
-import { NotUpError, type SyncReport } from "../reconcile/sync.ts";
+import { NotUpError } from "../reconcile/sync.ts";
+import { collectFacts } from "./collect.ts";
 import { type Watcher, watchKernel, watchStore } from "./events.ts";
+import { HttpServer } from "./http.ts";
 import type { Log } from "./log.ts";
+import { Look } from "./look.ts";
+import { Metrics } from "./metrics.ts";
+import { agentPages } from "./pages.ts";
+import { Underlay } from "./underlay.ts";
 
 /** Changes come in bursts; the first look waits for the rest of one. */
 const settleMs = 50;
@@ -20,89 +26,137 @@ const settleMs = 50;
 const spacingMs = 250;
 /** Calico resyncs every 90 s; events make it a safety net. */
 const resyncMs = 60_000;
+/** After a look that was broken off, and for a node that is not up. */
+const retryMs = 5000;
+/** A look at thousands of peers takes its time; looking takes at most this part of ours. */
+const maxLoad = 1 / 20;
+/** Between two tries to have the address of the metrics. */
+const listenRetryMs = 30_000;
 
 export interface AgentOptions {
   readonly stateDir: string;
+  readonly version: string;
   readonly log: Log;
+  /** Unix milliseconds. */
+  readonly wallClock: () => number;
   /** Called after every look, with the failure that is standing, if any. */
   readonly onLook: (problem: string | undefined) => void;
 }
 
 export class Agent implements Disposable {
-  readonly #watchers: Watcher[] = [];
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #watchers: Disposable[] = [];
+  readonly #underlay = new Underlay();
+  readonly #metrics: Metrics;
+  readonly #http: HttpServer;
+  readonly #look: Look;
+  #soon: ReturnType<typeof setTimeout> | undefined;
+  #poll: ReturnType<typeof setTimeout> | undefined;
   #lastLookMs = Number.NEGATIVE_INFINITY;
-  #reasons = new Set<string>();
+  readonly #reasons = new Set<string>();
   #problem: string | undefined;
-  #generation = -1;
 
   constructor(
     private readonly session: Session,
     private readonly options: AgentOptions,
-  ) {}
+  ) {
+    const { log, wallClock, stateDir, version } = options;
+    this.#metrics = new Metrics(
+      {
+        ...{ version, stateDir, resyncMs, nowMs: wallClock, monotonicMs: () => performance.now() },
+        collect: () => collectFacts(session, this.#look.report, wallClock()),
+      },
+      log,
+    );
+    this.#http = new HttpServer({ pages: agentPages(this.#metrics), log, retryMs: listenRetryMs });
+    const lookSoon = (reason: string) => this.#lookSoon(reason);
+    this.#look = new Look(session, {
+      ...{ log, wallClock, lookSoon },
+      ...{ metrics: this.#metrics, underlay: this.#underlay },
+    });
+  }
 
   /** Looks once, then at every change. */
   start(): void {
     const heard = (event: KernelEvent) => this.#heard(event);
-    const lost = (reason: string) => this.#lookSoon(`events were lost (${reason})`);
+    const lost = (reason: string) => {
+      this.#metrics.eventsLost();
+      this.#lookSoon(`events were lost (${reason})`);
+    };
     this.#watchers.push(watchKernel(routeEvents, heard, lost));
     if (this.session.kernel.firewall !== undefined)
       this.#watchers.push(watchKernel(firewallEvents, heard, lost));
     this.#watchers.push(watchStore(this.options.stateDir, () => this.#storeChanged()));
     const resync = setInterval(() => this.#lookSoon("resync"), resyncMs);
-    this.#watchers.push({ [Symbol.dispose]: () => clearInterval(resync) });
-    this.#look("start");
+    this.#watchers.push({ [Symbol.dispose]: () => clearInterval(resync) } satisfies Watcher);
+    this.#reasons.add("start");
+    this.#lookNow();
   }
 
   [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
-    for (const watcher of this.#watchers) watcher[Symbol.dispose]();
+    clearTimeout(this.#soon);
+    clearTimeout(this.#poll);
+    for (const part of [this.#http, this.#metrics, this.#look, ...this.#watchers]) part[Symbol.dispose]();
   }
 
   #heard(event: KernelEvent): void {
+    if (this.#underlay.isConcernedBy(event)) {
+      this.#lookSoon("underlay");
+      return;
+    }
     const { hostTable, podTable, deviceA, deviceB } = readSettings(this.session.store);
     // Others change their tables all day.
     if (event.about === "firewall" && event.table !== firewallName) return;
     if (event.about === "route" && event.table !== hostTable && event.table !== podTable) return;
-    // Pods come and go all day; the uplink's MTU is the resync's.
+    // Pods come and go all day.
     if (event.about === "link" && event.name !== deviceA && event.name !== deviceB) return;
     this.#lookSoon(event.about);
   }
 
   /** Attachments change with every pod and need nothing of us; settings, identity and peers have a generation. */
   #storeChanged(): void {
-    if (this.session.store.generation !== this.#generation) this.#lookSoon("store");
+    if (this.session.store.generation !== this.#look.generation) this.#lookSoon("store");
   }
 
   #lookSoon(reason: string): void {
     this.#reasons.add(reason);
-    if (this.#timer !== undefined) return;
+    if (this.#soon !== undefined) return;
     const rested = performance.now() - this.#lastLookMs;
-    this.#timer = setTimeout(
-      () => this.#look([...this.#reasons].join(", ")),
-      Math.max(settleMs, spacingMs - rested),
-    );
+    this.#soon = setTimeout(() => this.#lookNow(), Math.max(settleMs, spacingMs - rested));
   }
 
-  #look(reason: string): void {
-    this.#timer = undefined;
+  #lookNow(): void {
+    clearTimeout(this.#soon);
+    this.#soon = undefined;
+    const reasons = new Set(this.#reasons);
     this.#reasons.clear();
-    this.#lastLookMs = performance.now();
-    this.#generation = this.session.store.generation;
+    // What could not be done is tried again.
+    if (this.#problem !== undefined) reasons.add("retry");
+    const startMs = performance.now();
+    this.#lastLookMs = startMs;
+    const wakeInMs = this.#run(reasons);
+    this.#metrics.looked(this.#problem);
+    this.options.onLook(this.#problem);
+    this.#pollIn(Math.max(wakeInMs, (performance.now() - startMs) / maxLoad));
+  }
+
+  #run(reasons: ReadonlySet<string>): number {
     try {
-      this.#report(this.session.sync(), reason);
+      this.#http.listen(readSettings(this.session.store).metricsAddress);
+      const { problem, wakeInMs } = this.#look.run(reasons);
+      this.#stand(problem, false);
+      return wakeInMs;
     } catch (error) {
       this.#stand(error instanceof Error ? error.message : String(error), error instanceof NotUpError);
+      return retryMs;
     }
-    this.options.onLook(this.#problem);
   }
 
-  #report(report: SyncReport, reason: string): void {
-    const { log } = this.options;
-    log.debug("looked", { reason, writes: report.writes });
-    if (report.writes > 0)
-      log.info("the mesh was changed", { reason, writes: report.writes, first: firstCommand(report) });
-    this.#stand(report.failures[0]?.error.message, false);
+  #pollIn(delayMs: number): void {
+    clearTimeout(this.#poll);
+    this.#poll = setTimeout(() => {
+      this.#reasons.add("poll");
+      this.#lookNow();
+    }, delayMs);
   }
 
   /** One line when a problem appears, changes or passes; none while it stands. */
@@ -114,8 +168,4 @@ export class Agent implements Disposable {
     else log.error(problem);
     this.#problem = problem;
   }
-}
-
-function firstCommand({ steps }: SyncReport): string | undefined {
-  return steps.flatMap(renderStep)[0];
 }

@@ -11,7 +11,7 @@ const levels: readonly Level[] = ["debug", "info", "warn", "error"];
 const formats: readonly LogFormat[] = ["text", "json"];
 
 export async function agent(context: Context): Promise<Output> {
-  const { given, stateDir, stderr } = context;
+  const { given, stateDir, stderr, version } = context;
   const log = new Log({
     level: choose(findValue(given, "log-level") ?? "info", levels, "--log-level"),
     format: choose(findValue(given, "log-format") ?? "text", formats, "--log-format"),
@@ -23,7 +23,7 @@ export async function agent(context: Context): Promise<Output> {
   const notifier = new Notifier(process.env["NOTIFY_SOCKET"]);
   const onLook = (problem: string | undefined) =>
     notifier.send("READY=1", `STATUS=${problem ?? "the mesh is as the store says"}`);
-  using running = new Agent(session, { stateDir, log, onLook });
+  using running = new Agent(session, { stateDir, version, log, onLook, wallClock: Date.now });
   running.start();
   const signal = await stopSignal(log, notifier);
   notifier.send("STOPPING=1");

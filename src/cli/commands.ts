@@ -15,7 +15,7 @@ const identityFlags: readonly Flag[] = [
     name: "endpoint",
     value: "IP[:PORT]",
     repeated: true,
-    help: "underlay address that other nodes send to, best first",
+    help: "underlay address that other nodes send to, best first (default: found, see --transport-interface)",
   },
   { name: "node-ip", value: "IP", repeated: true, help: "the node's own addresses (default: the endpoints)" },
   { name: "pod-cidr", value: "CIDR", repeated: true, help: "network of this node's pods" },
@@ -27,7 +27,11 @@ export const commands: readonly Command[] = [
     name: "up",
     summary: "give this node an identity and build its side of the mesh",
     details: `What is not given stays as it was; run it again to change something. A value
-of "default" sets a setting back.`,
+of "default" sets a setting back. Without --endpoint the node goes by the
+addresses of the interface that has the default route, or of the one that
+--transport-interface and --transport-cidrs choose, and follows them when they
+change; an --endpoint that is given stays. Node IPs that are not given are the
+endpoints.`,
     flags: [...identityFlags, ...settingFlags],
     load: async () => (await import("./up.ts")).up,
   },
@@ -40,6 +44,7 @@ of "default" sets a setting back.`,
   {
     name: "sync",
     summary: "bring the kernel to what the store says",
+    details: `Endpoints that were found and not given become what the interface has now.`,
     flags: [],
     load: async () => (await import("./sync.ts")).sync,
   },
@@ -54,6 +59,14 @@ of "default" sets a setting back.`,
     summary: "show the node, its devices and every peer",
     flags: [],
     load: async () => (await import("./status.ts")).status,
+  },
+  {
+    name: "doctor",
+    summary: "check this node and its surroundings, and say what is wrong and what to do",
+    details: `Changes nothing. The exit code is 0 where nothing is wrong, also where there are
+warnings; 3 where something is not as it should be.`,
+    flags: [],
+    load: async () => (await import("./doctor.ts")).doctor,
   },
   {
     name: "node show",
@@ -84,10 +97,31 @@ of "default" sets a setting back.`,
     load: async () => (await import("./peers.ts")).peerRemove,
   },
   {
+    name: "peer release",
+    operands: "NAME",
+    summary: "let a peer that was encrypted be reached as without us, until it shakes hands again",
+    details: `Once encrypted, a peer is never reached in clear because handshakes fail. This is
+the way out for a node that lost its WireGuard and must be reached all the same;
+in strict mode it is refused instead.`,
+    maxOperands: 1,
+    flags: [],
+    load: async () => (await import("./peer-release.ts")).peerRelease,
+  },
+  {
     name: "key show",
-    summary: "print this node's public keys",
+    summary: "print this node's public keys, their states and ages",
     flags: [],
     load: async () => (await import("./node.ts")).keyShow,
+  },
+  {
+    name: "key rotate",
+    summary: "new keys for this node: by the agent and without losing a packet, or at once",
+    details: `The agent empties one slot of traffic, gives it a new key, then does the other; the
+same happens by itself every --key-rotation. With --compromised both keys are
+exchanged at once, by this command, and packets are lost until the other nodes
+have this node's new record.`,
+    flags: [{ name: "compromised", help: "a key is in wrong hands: exchange both now, whatever it costs" }],
+    load: async () => (await import("./key-rotate.ts")).keyRotate,
   },
   {
     name: "agent",

@@ -13,7 +13,9 @@ export function down(context: Context): Output {
     // An `up` that was killed has noted nothing, and may have left something.
     if (identity.up && store.programmed() === undefined)
       store.setProgrammed({ generation: 0, bootId: session.bootId });
-    store.putIdentity({ ...identity, up: false });
+    store.setGated(false);
+    // Read again: the agent may have exchanged a key since.
+    store.putIdentity({ ...(store.identity() ?? identity), up: false });
   });
   const report = session.sync();
   const how = report.failures.length === 0 ? "down" : "not wholly down";

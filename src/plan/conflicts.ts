@@ -3,7 +3,7 @@
 // sentence with a remedy. Only asked before the first programming: afterwards
 // our tables are ours, and what strays into them is removed. Pure.
 import type { Link, Route, Rule } from "../net/objects.ts";
-import { slots } from "./mesh.ts";
+import { slots } from "./path.ts";
 import { formatMark, type Settings, slotDevice, slotPort } from "./settings.ts";
 import { renderRoute, renderRule } from "./step.ts";
 

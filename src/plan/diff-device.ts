@@ -10,11 +10,6 @@ export interface DiffOptions {
   /** Which slot's private key a device has. */
   readonly slotOf: ReadonlyMap<string, Slot>;
   readonly nowMs: number;
-  /**
-   * Peers may have roamed since the kernel was last programmed: where nothing
-   * else was asked for since, an endpoint with a fresh handshake is kept.
-   */
-  readonly keepRoamedEndpoints: boolean;
 }
 
 /** WireGuard gives up on a session this long after its handshake (REJECT_AFTER_TIME, whitepaper 6.1). */
@@ -95,7 +90,8 @@ function diffPeer(
 function endpointStands(desired: MeshPeer, seen: MeshPeer | undefined, options: DiffOptions): boolean {
   if (seen?.endpoint === undefined) return false;
   if (seen.endpoint.ip === desired.endpoint?.ip && seen.endpoint.port === desired.endpoint.port) return true;
-  return options.keepRoamedEndpoints && options.nowMs - seen.lastHandshakeMs < handshakeFreshMs;
+  // A handshake ahead of the clock: the clock was set back, and says nothing of its age.
+  return desired.mayRoam === true && options.nowMs - seen.lastHandshakeMs < handshakeFreshMs;
 }
 
 /** Allowed IPs that leave a peer which stays, and that no other peer takes over. */

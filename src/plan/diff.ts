@@ -3,12 +3,16 @@
 // loses an allowed IP it keeps:
 //
 //   make    links, addresses, sysctls, keys, peers and their allowed IPs, the
-//           nftables table
+//           nftables tables
 //   switch  routes, then rules
-//   unmake  rules, routes, the nftables table, allowed IPs, peers, addresses, links
+//   unmake  rules, routes, the nftables tables, allowed IPs, peers, addresses, links
+//
+// The nftables tables mark what arrives outside of tunnels that routes lead into.
+// They change before the first such route is there, and where they only become
+// fewer, after the last is gone: else strict reverse-path filtering drops packets.
 //
 // Equal meshes give no steps. Pure: time is an argument.
-import type { NftTable } from "../net/nftables.ts";
+import type { NftTable, NftTableName } from "../net/nftables.ts";
 import { diffNftTables } from "../net/nftables-diff.ts";
 import { type DiffOptions, diffDevice } from "./diff-device.ts";
 import { diffAddresses, diffRoutes, diffRules } from "./diff-routing.ts";
@@ -23,7 +27,7 @@ export function diffMesh(desired: Mesh, observed: Mesh, options: DiffOptions): S
   const addresses = diffAddresses(desired.addresses, observed.addresses);
   const routes = diffRoutes(desired.routes, observed.routes, addresses.renewed);
   const rules = diffRules(desired.rules, observed.rules);
-  const firewall = diffFirewall(desired.firewall, observed.firewall);
+  const firewall = diffFirewall(desired.firewall, observed.firewall, isRetreat(routes));
   return [
     ...diffLinks(desired, observed, devices),
     ...addresses.make,
@@ -61,6 +65,7 @@ function diffLinks(desired: Mesh, observed: Mesh, devices: readonly Halves[]): S
     const configure = devices[i]?.make ?? [];
     const bringUp = changeLink(dev, link, seen);
     steps.push(...(link.kind === "wireguard" ? [...configure, ...bringUp] : [...bringUp, ...configure]));
+    steps.push(...changeThreading(dev, link, seen));
   });
   return steps;
 }
@@ -73,6 +78,12 @@ function changeLink(dev: string, link: MeshLink, seen: MeshLink | undefined): St
   return Object.keys(change).length === 0 ? [] : [{ do: "changeLink", dev, change }];
 }
 
+/** After the peers, whose threads they are. A device that is made now has none, or its kernel's default, which the next look sees. */
+function changeThreading(dev: string, link: MeshLink, seen: MeshLink | undefined): Step[] {
+  if (link.threaded === undefined || link.threaded === (seen?.threaded ?? false)) return [];
+  return [{ do: "setThreading", dev, on: link.threaded }];
+}
+
 function diffSysctls(desired: Mesh, observed: Mesh): Step[] {
   return [...desired.sysctls]
     .filter(([path, value]) => observed.sysctls.get(path) !== value)
@@ -82,14 +93,31 @@ function diffSysctls(desired: Mesh, observed: Mesh): Step[] {
     });
 }
 
-function diffFirewall(desired: NftTable | undefined, observed: NftTable | undefined): Halves {
-  if (desired === undefined) {
-    const gone: Step[] = observed === undefined ? [] : [{ do: "deleteFirewall", name: observed.name }];
-    return { make: [], unmake: gone };
+/** Fewer routes into the tunnel, and no other. */
+function isRetreat({ make, unmake }: Halves): boolean {
+  const leadsIn = (step: Step) => "route" in step && step.route.type === "unicast";
+  return unmake.some(leadsIn) && !make.some(leadsIn);
+}
+
+function diffFirewall(
+  desired: readonly NftTable[],
+  observed: readonly NftTable[],
+  retreats: boolean,
+): Halves {
+  const halves: Halves = { make: [], unmake: [] };
+  for (const table of desired) {
+    const commands = diffNftTables(table, findTable(observed, table));
+    if (commands.length > 0)
+      (retreats ? halves.unmake : halves.make).push({ do: "applyFirewall", table, commands });
   }
-  const commands = diffNftTables(desired, observed);
-  return {
-    make: commands.length === 0 ? [] : [{ do: "applyFirewall", table: desired, commands }],
-    unmake: [],
-  };
+  for (const table of observed) {
+    const { family, name } = table;
+    if (findTable(desired, table) === undefined)
+      halves.unmake.push({ do: "deleteFirewall", table: { family, name } });
+  }
+  return halves;
+}
+
+function findTable(tables: readonly NftTable[], { family, name }: NftTableName): NftTable | undefined {
+  return tables.find((table) => table.family === family && table.name === name);
 }

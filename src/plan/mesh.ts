@@ -10,22 +10,19 @@ import type { Endpoint } from "../net/device.ts";
 import { type Family, familyOf } from "../net/ip.ts";
 import type { NftTable } from "../net/nftables.ts";
 import type { Address, Route, Rule } from "../net/objects.ts";
+import type { PeerPath } from "../net/path.ts";
 import { hostPrefix } from "../net/prefix.ts";
-import type { NodeRecord, Slot, SlotRecord } from "../net/record.ts";
+import type { NodeRecord, Slot } from "../net/record.ts";
 import type { OwnedPeer, Ownership } from "./claims.ts";
-import { firewallTable, type RemotePods } from "./firewall.ts";
+import { firewallTables, type RemotePods } from "./firewall.ts";
+import { exemptionsOf } from "./host-encryption.ts";
+import { endpointCandidates, resolvePath, slots, usableSlot } from "./path.ts";
 import { type Settings, slotDevice, slotPort } from "./settings.ts";
 
-export const slots: readonly Slot[] = ["a", "b"];
 const families: readonly Family[] = [4, 6];
 
-/** Bytes a tunnel packet adds: outer IP and UDP headers, WireGuard's header and tag. */
-export const overheadBytes: Record<Family, number> = { 4: 60, 6: 80 };
 /** Of strict mode's refusals: behind the tunnel's routes, which have 0 (IPv4) and 1024 (IPv6). */
 const behindPriority = 0x7fff_ffff;
-/** Below this IPv6 does not work at all (RFC 8200, 5). */
-export const ipv6MinimumMtu = 1280;
-
 /** What the kernel should be, or is: desired and observed have one shape, so that they can be compared. */
 export interface Mesh {
   readonly links: ReadonlyMap<string, MeshLink>;
@@ -35,14 +32,19 @@ export interface Mesh {
   readonly rules: readonly Rule[];
   /** Path below /proc/sys and value; only those we care for. */
   readonly sysctls: ReadonlyMap<string, string>;
-  /** Our nftables table; absent where there is none, or the kernel has no nftables. */
-  readonly firewall?: NftTable;
+  /** Our nftables tables; none where the kernel has no nftables. */
+  readonly firewall: readonly NftTable[];
 }
 
 export interface MeshLink {
   readonly kind: string;
   readonly mtu: number;
   readonly up: boolean;
+  /**
+   * NAPI threading. Desired: absent on a device that cannot have it, a TUN device or one without
+   * peers. Observed: absent where /sys does not show it.
+   */
+  readonly threaded?: boolean;
 }
 
 export interface MeshDevice {
@@ -61,6 +63,8 @@ export interface MeshPeer {
   readonly allowedIPs: readonly string[];
   /** Unix milliseconds; 0 is never. Observed only. */
   readonly lastHandshakeMs: number;
+  /** True where an endpoint that the peer has roamed to is kept while its handshake is fresh. Desired only. */
+  readonly mayRoam?: boolean;
 }
 
 export interface MeshFacts {
@@ -68,6 +72,12 @@ export interface MeshFacts {
   /** This node's own record; its keys are those of the two devices. */
   readonly node: NodeRecord;
   readonly ownership: Ownership;
+  /** How each peer is reached; absent where no agent decides, and routes are installed at once. */
+  readonly paths?: ReadonlyMap<string, PeerPath>;
+  /** Peers whose record the kernel has not seen yet: their endpoints are set, wherever they had roamed to. */
+  readonly changedPeers: ReadonlySet<string>;
+  /** True where traffic between the nodes themselves takes the tunnel too. */
+  readonly hostEncryption: boolean;
   /** Addresses of pods on this node. */
   readonly podIPs: readonly string[];
   /** "wireguard", or "tun" where a userspace implementation holds the device. */
@@ -81,11 +91,11 @@ export interface MeshFacts {
 /** The whole desired state of a node that is up. */
 export function desiredMesh(facts: MeshFacts): Mesh {
   const { settings, node } = facts;
-  const link = { kind: facts.linkKind, mtu: facts.mtu, up: true };
   const names = slots.map((slot) => slotDevice(settings, slot));
+  const devices = new Map(slots.map((slot) => [slotDevice(settings, slot), desiredDevice(facts, slot)]));
   return {
-    links: new Map(names.map((name) => [name, link])),
-    devices: new Map(slots.map((slot) => [slotDevice(settings, slot), desiredDevice(facts, slot)])),
+    links: new Map([...devices].map(([name, device]) => [name, desiredLink(facts, device)])),
+    devices,
     addresses: names.flatMap((dev) => nodeAddresses(node).map((ip) => deviceAddress(dev, ip))),
     routes: desiredRoutes(facts),
     rules: families.flatMap((family) => desiredRules(settings, family)),
@@ -94,21 +104,24 @@ export function desiredMesh(facts: MeshFacts): Mesh {
       [validMarkSysctl, "1"],
       ...names.map((name) => [`net/ipv4/conf/${name}/rp_filter`, "2"] as const),
     ]),
-    ...(facts.hasFirewall ? { firewall: desiredFirewall(facts) } : {}),
+    firewall: facts.hasFirewall ? desiredFirewall(facts) : [],
   };
 }
 
-/** Name of our nftables table, of the inet family. */
+/** Name of our nftables tables. */
 export const firewallName = "wg-cni";
 
-function desiredFirewall({ settings, ownership: { peers } }: MeshFacts): NftTable {
-  return firewallTable({
+function desiredFirewall({ settings, node, ownership: { peers }, hostEncryption }: MeshFacts): NftTable[] {
+  return firewallTables({
     table: firewallName,
     devices: slots.map((slot) => slotDevice(settings, slot)),
     mark: settings.fwmark,
     strict: settings.mode === "strict",
     pods: remotePods(peers),
     nodes: peers.flatMap((peer) => peer.nodeIPs),
+    hostEncryption,
+    exempt: exemptionsOf(settings),
+    localPods: node.podCIDRs,
   });
 }
 
@@ -128,6 +141,7 @@ export const emptyMesh: Mesh = {
   routes: [],
   rules: [],
   sysctls: new Map(),
+  firewall: [],
 };
 
 /** The node's own address in each family: the source of what it sends to remote pods. */
@@ -158,18 +172,27 @@ export function desiredRules(settings: Settings, family: Family): Rule[] {
   ];
 }
 
+/** NAPI threads are the peers': the kernel refuses them to a device without any (EOPNOTSUPP). */
+function desiredLink({ settings, linkKind, mtu }: MeshFacts, { peers }: MeshDevice): MeshLink {
+  const mayThread = linkKind === "wireguard" && peers.size > 0;
+  return { kind: linkKind, mtu, up: true, ...(mayThread ? { threaded: settings.napiThreading } : {}) };
+}
+
 function desiredDevice(facts: MeshFacts, slot: Slot): MeshDevice {
   const { settings, node } = facts;
   const peers = new Map<string, MeshPeer>();
   for (const peer of facts.ownership.peers) {
     const record = usableSlot(peer, slot);
     if (record === undefined) continue;
+    const path = resolvePath(node, peer, facts.paths);
+    const candidates = endpointCandidates(node, peer);
     peers.set(record.publicKey, {
-      endpoint: { ip: peerEndpoint(node, peer) as string, port: record.port },
-      keepaliveSeconds: settings.persistentKeepalive,
+      endpoint: { ip: candidates[path.candidate % candidates.length] as string, port: record.port },
+      keepaliveSeconds: path.provoke.includes(slot) ? provokeSeconds : settings.persistentKeepalive,
       hasPresharedKey: false,
       allowedIPs: [...new Set([...peer.podCIDRs, ...peer.nodeIPs.map(hostPrefix)])],
       lastHandshakeMs: 0,
+      mayRoam: !path.pinned && !facts.changedPeers.has(peer.name),
     });
   }
   const own = node.slots.find((record) => record.slot === slot);
@@ -181,28 +204,8 @@ function desiredDevice(facts: MeshFacts, slot: Slot): MeshDevice {
   };
 }
 
-/** A peer's endpoint that this node can reach: its first of a family that this node has, else its first. */
-function peerEndpoint(node: NodeRecord, peer: OwnedPeer): string | undefined {
-  const reachable = new Set(node.endpoints.map(familyOf));
-  return peer.endpoints.find((ip) => reachable.has(familyOf(ip))) ?? peer.endpoints[0];
-}
-
-/** The slot's record where the peer can be programmed on it: it has a key and an endpoint and is not withdrawn. */
-function usableSlot(peer: OwnedPeer, slot: Slot): SlotRecord | undefined {
-  if (peer.endpoints.length === 0) return undefined;
-  return peer.slots.find((record) => record.slot === slot && record.state !== "withdrawn");
-}
-
-/**
- * The slot that traffic to a peer takes: the first that is active on both
- * sides, else the first that works at all; undefined for a keyless peer.
- */
-export function routeSlot(node: NodeRecord, peer: OwnedPeer): Slot | undefined {
-  const working = slots.filter((slot) => usableSlot(peer, slot) !== undefined);
-  const draining = (records: readonly SlotRecord[], slot: Slot) =>
-    records.some((record) => record.slot === slot && record.state === "draining");
-  return working.find((slot) => !draining(peer.slots, slot) && !draining(node.slots, slot)) ?? working[0];
-}
+/** WireGuard itself tries again after five seconds (REKEY_TIMEOUT), and sends at once when a keepalive is set. */
+const provokeSeconds = 5;
 
 function desiredRoutes(facts: MeshFacts): Route[] {
   const { settings, node, ownership } = facts;
@@ -221,7 +224,7 @@ function desiredRoutes(facts: MeshFacts): Route[] {
     for (const cidr of settings.clusterCIDRs) put(refusal(settings, settings.podTable, cidr, "prohibit"));
   const sources = new Map(nodeAddresses(node).map((ip) => [familyOf(ip), ip]));
   for (const peer of ownership.peers) {
-    const slot = routeSlot(node, peer);
+    const { slot } = resolvePath(node, peer, facts.paths);
     for (const cidr of peer.podCIDRs) {
       if (slot === undefined) put(refusal(settings, settings.podTable, cidr, strict ? "prohibit" : "throw"));
       else putTunnel(tunnelRoute(settings, settings.podTable, cidr, slot, sources.get(familyOf(cidr))));
@@ -229,10 +232,21 @@ function desiredRoutes(facts: MeshFacts): Route[] {
     for (const ip of peer.nodeIPs) {
       if (slot !== undefined) putTunnel(tunnelRoute(settings, settings.hostTable, hostPrefix(ip), slot));
       else if (strict) put(refusal(settings, settings.hostTable, hostPrefix(ip), "prohibit"));
+      // Nothing refuses behind this one, in strict mode neither: where a device is lost, refusing
+      // would come ahead of what keeps the control plane outside, and cut the node off from it.
+      if (slot !== undefined && facts.hostEncryption)
+        put(tunnelRoute(settings, settings.podTable, hostPrefix(ip), slot, sources.get(familyOf(ip))));
     }
   }
   for (const dst of [...node.podCIDRs, ...facts.podIPs.map(hostPrefix)]) put(localRoute(settings, dst));
   return [...routes.values()];
+}
+
+/** Addresses of other nodes that this node itself reaches through the tunnel. */
+export function tunneledHosts({ node, ownership, paths, hostEncryption }: MeshFacts): Set<string> {
+  if (!hostEncryption) return new Set();
+  const open = ownership.peers.filter((peer) => resolvePath(node, peer, paths).slot !== undefined);
+  return new Set(open.flatMap(({ nodeIPs }) => nodeIPs));
 }
 
 /** What a pod of this node gets: its address is looked up in the main table, wherever a wider prefix points. */
@@ -264,22 +278,4 @@ function routeBase(settings: Settings, table: number, dst: string) {
     protocol: settings.routeProtocol,
     ...(family === 6 ? { priority: 1024 } : {}),
   };
-}
-
-/**
- * MTU of the WireGuard devices: what is left of the uplink's after the tunnel's
- * headers, and never less than IPv6 needs where it is in use.
- */
-export function deriveMtu(
-  settings: Settings,
-  node: NodeRecord,
-  peers: readonly OwnedPeer[],
-  uplinkMtu: number,
-): number {
-  if (settings.mtu !== 0) return settings.mtu;
-  const endpoints = [...node.endpoints, ...peers.flatMap((peer) => peer.endpoints)];
-  const outer: Family = endpoints.some((ip) => familyOf(ip) === 6) ? 6 : 4;
-  const usesIpv6 = outer === 6 || [...node.nodeIPs, ...node.podCIDRs].some((text) => familyOf(text) === 6);
-  const mtu = uplinkMtu - overheadBytes[outer];
-  return usesIpv6 ? Math.max(mtu, ipv6MinimumMtu) : mtu;
 }

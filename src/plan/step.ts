@@ -2,8 +2,8 @@
 // carries out, what tests compare. Steps never hold key material: a private key
 // is named by its slot and fetched by the applier.
 import type { DeviceConfig, PeerConfig } from "../net/device.ts";
-import type { NftCommand, NftTable } from "../net/nftables.ts";
-import { formatNftCommand } from "../net/nftables-text.ts";
+import type { NftCommand, NftTable, NftTableName } from "../net/nftables.ts";
+import { formatNftCommand, formatNftTableName } from "../net/nftables-text.ts";
 import type { Address, LinkAdd, LinkChange, Neighbour, Route, Rule } from "../net/objects.ts";
 import type { Slot } from "../net/record.ts";
 
@@ -24,6 +24,13 @@ export type NeighbourStep = { readonly do: "replaceNeighbour"; readonly neighbou
 
 /** Steps that are one rtnetlink request each. */
 export type RtnlStep = (LinkStep | AddressStep | RouteStep | RuleStep | NeighbourStep) & InNetns;
+
+/** Changes the mtu metric of a route that somebody else made, and nothing else of it; without `mtu` it loses it. */
+export interface RouteMtuStep extends InNetns {
+  readonly do: "changeRouteMtu";
+  readonly route: Route;
+  readonly mtu?: number;
+}
 
 export interface DeviceStep {
   readonly do: "configureDevice";
@@ -48,7 +55,14 @@ export interface SysctlStep {
   readonly saved?: true;
 }
 
-/** Brings our nftables table to a state; `commands` are what that took when it was planned. */
+/** NAPI threading of a device of the kernel's WireGuard. */
+export interface ThreadingStep {
+  readonly do: "setThreading";
+  readonly dev: string;
+  readonly on: boolean;
+}
+
+/** Brings one of our nftables tables to a state; `commands` are what that took when it was planned. */
 export interface FirewallStep {
   readonly do: "applyFirewall";
   readonly table: NftTable;
@@ -57,10 +71,18 @@ export interface FirewallStep {
 
 export interface DeleteFirewallStep {
   readonly do: "deleteFirewall";
-  readonly name: string;
+  readonly table: NftTableName;
 }
 
-export type Step = RtnlStep | DeviceStep | StartStep | SysctlStep | FirewallStep | DeleteFirewallStep;
+export type Step =
+  | RtnlStep
+  | RouteMtuStep
+  | DeviceStep
+  | StartStep
+  | SysctlStep
+  | ThreadingStep
+  | FirewallStep
+  | DeleteFirewallStep;
 
 /** What to make before traffic moves, and what to take away after it has. */
 export interface Halves {
@@ -75,15 +97,29 @@ export function renderStep(step: Step): string[] {
       return [`wireguard-go ${step.dev}`];
     case "writeSysctl":
       return [`echo ${step.value} > /proc/sys/${step.path}`];
+    case "setThreading":
+      return [`echo ${step.on ? 1 : 0} > /sys/class/net/${step.dev}/threaded`];
     case "configureDevice":
       return renderDevice(step);
     case "applyFirewall":
       return step.commands.map((command) => `nft '${formatNftCommand(command)}'`);
     case "deleteFirewall":
-      return [`nft 'delete table inet ${step.name}'`];
+      return [`nft 'delete table ${formatNftTableName(step.table)}'`];
+    case "changeRouteMtu":
+      return [`ip ${whereFlag(step)}${renderRouteMtu(step)}`];
     default:
-      return [`ip ${"netns" in step && step.netns === "pod" ? "-n POD " : ""}${renderRtnl(step)}`];
+      return [`ip ${whereFlag(step)}${renderRtnl(step)}`];
   }
+}
+
+function whereFlag({ netns }: InNetns): string {
+  return netns === "pod" ? "-n POD " : "";
+}
+
+function renderRouteMtu({ route, mtu }: RouteMtuStep): string {
+  const { mtu: _, ...others } = route.metrics ?? {};
+  const metrics = mtu === undefined ? others : { ...others, mtu };
+  return `${familyFlag(route)}route change ${renderRoute({ ...route, metrics })}`;
 }
 
 function renderRtnl(step: RtnlStep): string {

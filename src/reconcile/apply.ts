@@ -1,13 +1,16 @@
 // Carries out steps. Repeatable and interruptible: a step whose effect is there
 // already counts as done, and only this file knows which error says so.
 // Neighbouring rtnetlink steps travel to the kernel together.
+import { Errno } from "../linux/errno.ts";
 import { isAbsent, readText } from "../linux/file.ts";
 import type { Slot } from "../net/record.ts";
 import type { Batch } from "../netlink/batch.ts";
-import type { NetlinkError } from "../netlink/error.ts";
+import { NetlinkError } from "../netlink/error.ts";
+import { replaceRouteMtu } from "../netlink/mtu.ts";
 import type { Rtnl } from "../netlink/rtnl.ts";
-import type { DeviceStep, RtnlStep, Step, SysctlStep } from "../plan/step.ts";
+import type { DeviceStep, RouteMtuStep, RtnlStep, Step, SysctlStep } from "../plan/step.ts";
 import type { Kernel } from "./kernel.ts";
+import { writeThreading } from "./threading.ts";
 
 /** What steps may need beyond the kernel; each is asked for only when a step needs it. */
 export interface ApplyContext {
@@ -64,9 +67,11 @@ function runsOf(steps: readonly Step[]): Run[] {
 
 function isRtnl(step: Step): step is RtnlStep {
   return (
+    step.do !== "changeRouteMtu" &&
     step.do !== "configureDevice" &&
     step.do !== "startUserspace" &&
     step.do !== "writeSysctl" &&
+    step.do !== "setThreading" &&
     step.do !== "applyFirewall" &&
     step.do !== "deleteFirewall"
   );
@@ -132,6 +137,9 @@ function isAlreadySo(step: RtnlStep, { code }: NetlinkError): boolean {
 function applyOne(step: Exclude<Step, RtnlStep>, kernel: Kernel, context: ApplyContext): Failure[] {
   try {
     switch (step.do) {
+      case "changeRouteMtu":
+        changeRouteMtu(step, kernel);
+        break;
       case "configureDevice":
         configureDevice(step, kernel, context);
         break;
@@ -141,18 +149,30 @@ function applyOne(step: Exclude<Step, RtnlStep>, kernel: Kernel, context: ApplyC
       case "writeSysctl":
         writeSysctl(step, kernel, context);
         break;
+      case "setThreading":
+        writeThreading(step.dev, step.on, kernel);
+        break;
       case "applyFirewall":
         // Reads again: somebody may have changed nftables since the plan was made.
         kernel.firewall?.sync(step.table);
         break;
       case "deleteFirewall":
-        kernel.firewall?.delete(step.name);
+        kernel.firewall?.delete(step.table);
         break;
     }
     return [];
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     return [{ step, error }];
+  }
+}
+
+function changeRouteMtu({ route, mtu, netns }: RouteMtuStep, kernel: Kernel): void {
+  try {
+    replaceRouteMtu(netns === "pod" ? kernel.pod : kernel.host, route, mtu);
+  } catch (error) {
+    // Whoever took the route away needs no MTU for it.
+    if (!(error instanceof NetlinkError && error.errno === Errno.ESRCH)) throw error;
   }
 }
 

@@ -1,9 +1,11 @@
 // What the store says about this node, in the values that plan/ works with.
+
+import type { PeerPath } from "../net/path.ts";
 import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord } from "../net/record.ts";
 import type { ClaimingPeer } from "../plan/claims.ts";
 import { parseSettings, type Settings, slotPort } from "../plan/settings.ts";
-import type { Identity, Programmed, StoredPeer } from "../state/model.ts";
+import type { HostRevert, Identity, Programmed, StoredPeer } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 
 export interface NodeState {
@@ -15,6 +17,12 @@ export interface NodeState {
   /** True where the mesh is wanted: `up` was run, and not `down` since. */
   readonly up: boolean;
   readonly peers: readonly ClaimingPeer[];
+  /** By peer, the generation at which its record last changed. */
+  readonly changedAt: ReadonlyMap<string, number>;
+  /** Absent where no agent decides. */
+  readonly paths?: ReadonlyMap<string, PeerPath>;
+  /** Present where host encryption was taken back. */
+  readonly hostRevert?: HostRevert;
   readonly podIPs: readonly string[];
   readonly generation: number;
   readonly programmed?: Programmed;
@@ -27,11 +35,16 @@ export function readNode(store: Store): NodeState {
   const settings = readSettings(store);
   const identity = store.identity();
   const programmed = store.programmed();
+  const peers = store.peers();
+  const hostRevert = store.hostRevert();
   return {
     settings,
     ...(identity === undefined ? {} : { identity, record: ownRecord(identity, settings) }),
     up: identity?.up ?? false,
-    peers: store.peers().map(toClaimingPeer),
+    peers: peers.map(toClaimingPeer),
+    changedAt: new Map(peers.map(({ record, changedAt }) => [record.name, changedAt])),
+    ...(store.gated ? { paths: store.paths() } : {}),
+    ...(hostRevert === undefined ? {} : { hostRevert }),
     podIPs: store.attachments().flatMap((attachment) => attachment.ips),
     generation,
     ...(programmed === undefined ? {} : { programmed }),

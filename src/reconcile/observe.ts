@@ -5,6 +5,7 @@
 import { readText } from "../linux/file.ts";
 import type { Device } from "../net/device.ts";
 import type { Family } from "../net/ip.ts";
+import type { NftFamily, NftTable } from "../net/nftables.ts";
 import type { Address, Link, Route, Rule } from "../net/objects.ts";
 import type { HostFacts } from "../plan/conflicts.ts";
 import {
@@ -13,22 +14,22 @@ import {
   type MeshDevice,
   type MeshLink,
   type MeshPeer,
-  slots,
   validMarkSysctl,
 } from "../plan/mesh.ts";
+import { slots } from "../plan/path.ts";
 import { type Settings, slotDevice } from "../plan/settings.ts";
 import { readSysctl } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
+import { readThreading } from "./threading.ts";
 
 const families: readonly Family[] = [4, 6];
+const nftFamilies: readonly NftFamily[] = ["inet", "arp"];
 
 /** The mesh as the kernel has it now. */
 export function observeMesh(settings: Settings, kernel: Kernel): Mesh {
   const links = meshLinks(settings, kernel);
   return {
-    links: new Map(
-      links.map((link) => [link.name, { kind: link.kind, mtu: link.mtu, up: link.up }] as [string, MeshLink]),
-    ),
+    links: new Map(links.map((link) => [link.name, toMeshLink(link)])),
     devices: new Map(links.flatMap((link) => observeDevice(link, kernel))),
     addresses: links.flatMap(({ name }) =>
       kernel.host.addresses(name).filter((address) => !isKernelMade(address)),
@@ -36,13 +37,12 @@ export function observeMesh(settings: Settings, kernel: Kernel): Mesh {
     routes: observeRoutes(settings, kernel),
     rules: families.flatMap((family) => kernel.host.rules(family)).filter((rule) => isOurs(settings, rule)),
     sysctls: observeSysctls(links),
-    ...observeFirewall(kernel),
+    firewall: observeFirewall(kernel),
   };
 }
 
-function observeFirewall({ firewall }: Kernel): Pick<Mesh, "firewall"> {
-  const table = firewall?.find(firewallName);
-  return table === undefined ? {} : { firewall: table };
+function observeFirewall({ firewall }: Kernel): NftTable[] {
+  return nftFamilies.flatMap((family) => firewall?.find({ family, name: firewallName }) ?? []);
 }
 
 /** Our devices that exist. */
@@ -75,6 +75,11 @@ function observeDevice({ name, kind }: Link, kernel: Kernel): [string, MeshDevic
   if (kind !== "wireguard" && kind !== "tun") return [];
   const device = kernel.wireguard(kind).read(name);
   return device === undefined ? [] : [[name, toMeshDevice(device)]];
+}
+
+function toMeshLink(link: Link): MeshLink {
+  const threaded = readThreading(link);
+  return { kind: link.kind, mtu: link.mtu, up: link.up, ...(threaded === undefined ? {} : { threaded }) };
 }
 
 function toMeshDevice({ publicKey, listenPort, fwmark, peers }: Device): MeshDevice {

@@ -9,10 +9,10 @@ export function isProgrammed(
   generation: number,
   bootId: string,
 ): boolean {
-  return (
-    programmed !== undefined &&
-    programmed.generation === generation &&
-    programmed.bootId === bootId &&
-    programmed.netnsCookie === netnsCookie()
-  );
+  return isHere(programmed, bootId) && programmed.generation === generation;
+}
+
+/** True where what was programmed, at whatever generation, is in this kernel. */
+export function isHere(programmed: Programmed | undefined, bootId: string): programmed is Programmed {
+  return programmed?.bootId === bootId && programmed.netnsCookie === netnsCookie();
 }

@@ -18,6 +18,7 @@ import { startUserspace } from "../wireguard/start.ts";
 import { openUserspaceWireGuard } from "../wireguard/uapi.ts";
 import { type Backends, Kernel } from "./kernel.ts";
 import { readSettings } from "./node.ts";
+import { type PodReport, syncPods } from "./pods.ts";
 import { type MeshPlan, planMesh, type SyncOptions, type SyncReport, syncMesh } from "./sync.ts";
 
 const backends: Backends = {
@@ -31,7 +32,7 @@ const backends: Backends = {
 };
 
 /** Where runtimes that pass no PATH have their programs. */
-const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+export const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** One run's view of one node. */
 export class Session implements Disposable {
@@ -60,12 +61,17 @@ export class Session implements Disposable {
 
   /** What went in clear, by peer; empty without nftables or where the table is not there. */
   readPlaintext(peers: readonly OwnedPeer[]): Map<string, Plaintext> {
-    const counters = this.kernel.firewall?.counters(firewallName);
+    const counters = this.kernel.firewall?.counters({ family: "inet", name: firewallName });
     return counters === undefined || counters.size === 0 ? new Map() : sumPlaintext(peers, counters);
   }
 
   sync(): SyncReport {
     return syncMesh(this.store, this.kernel, this.#options());
+  }
+
+  /** After a sync that the node is up by: live pods get the MTU that the devices have. */
+  syncPods(mtu: number): PodReport {
+    return syncPods(this.store, this.kernel, mtu);
   }
 
   [Symbol.dispose](): void {
@@ -111,7 +117,7 @@ function openFirewall(): Nft | undefined {
   let nft: Nft | undefined;
   try {
     nft = Nft.open();
-    nft.find(firewallName);
+    nft.find({ family: "inet", name: firewallName });
     return nft;
   } catch (error) {
     nft?.[Symbol.dispose]();

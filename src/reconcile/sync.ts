@@ -5,19 +5,23 @@
 
 import { withFileLock } from "../linux/lock.ts";
 import { netnsCookie } from "../linux/netns.ts";
+import type { PeerPath } from "../net/path.ts";
 import type { NodeRecord } from "../net/record.ts";
 import { type Ownership, resolveClaims } from "../plan/claims.ts";
 import { diffMesh } from "../plan/diff.ts";
-import { desiredMesh, emptyMesh, type Mesh, slots } from "../plan/mesh.ts";
+import { describeHostEncryption, type HostEncryptionReport } from "../plan/host-encryption.ts";
+import { desiredMesh, emptyMesh, type Mesh, type MeshFacts, tunneledHosts } from "../plan/mesh.ts";
+import type { DerivedMtu } from "../plan/mtu.ts";
+import { slots } from "../plan/path.ts";
 import { type Settings, slotDevice } from "../plan/settings.ts";
 import type { Step } from "../plan/step.ts";
 import type { Store } from "../state/store.ts";
 import { type ApplyContext, applySteps, type Failure } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
-import { type DerivedMtu, observeMtu } from "./mtu.ts";
+import { observeMtu } from "./mtu.ts";
 import { readNode, readSettings } from "./node.ts";
 import { meshLinks, observeMesh } from "./observe.ts";
-import { isProgrammed } from "./programmed.ts";
+import { isHere, isProgrammed } from "./programmed.ts";
 import { restoreSysctls } from "./sysctls.ts";
 
 /** Longer than any sync: 5,000 peers under emulation take 10 s; a runtime gives an ADD two minutes. */
@@ -36,11 +40,16 @@ export interface MeshPlan {
   /** True where the kernel was already programmed to this generation. */
   readonly programmed: boolean;
   readonly ownership: Ownership;
+  /** Absent where no agent decides. */
+  readonly paths?: ReadonlyMap<string, PeerPath>;
   readonly desired: Mesh;
   readonly observed: Mesh;
   readonly steps: readonly Step[];
   readonly mtu: DerivedMtu;
   readonly linkKind: "wireguard" | "tun";
+  readonly hostEncryption: HostEncryptionReport;
+  /** Addresses of other nodes that this node itself is to reach through the tunnel. */
+  readonly tunneledHosts: ReadonlySet<string>;
 }
 
 export interface SyncReport extends MeshPlan {
@@ -65,17 +74,32 @@ export function planMesh(store: Store, kernel: Kernel, { bootId, nowMs }: SyncOp
     );
   const publicKeys = node.slots.map((slot) => slot.publicKey);
   const ownership = resolveClaims({ ...node, publicKeys }, state.peers);
-  const mtu = observeMtu(settings, node, ownership.peers, kernel);
+  const mtu = observeMtu(settings, node, ownership.peers, state.podIPs, kernel);
   const linkKind = chooseLinkKind(settings, kernel);
   const hasFirewall = kernel.firewall !== undefined;
-  const facts = { settings, node, ownership, podIPs: state.podIPs, linkKind, mtu: mtu.bytes, hasFirewall };
-  const desired = up ? desiredMesh(facts) : emptyMesh;
   const programmed = isProgrammed(state.programmed, generation, bootId);
+  const known = isHere(state.programmed, bootId) ? state.programmed.generation : -1;
+  const { hostRevert: revert } = state;
+  const hostEncryption = describeHostEncryption({
+    ...{ settings, hasFirewall, gated: state.paths !== undefined },
+    ...(revert === undefined ? {} : { revert }),
+  });
+  const facts: MeshFacts = {
+    ...{ settings, node, ownership, podIPs: state.podIPs, linkKind, mtu: mtu.bytes, hasFirewall },
+    ...(state.paths === undefined ? {} : { paths: state.paths }),
+    changedPeers: new Set([...state.changedAt].flatMap(([name, at]) => (at > known ? [name] : []))),
+    hostEncryption: hostEncryption.state === "on",
+  };
+  const desired = up ? desiredMesh(facts) : emptyMesh;
   const slotOf = new Map(slots.map((slot) => [slotDevice(settings, slot), slot] as const));
   // Once a `down` is complete, what has our names is somebody else's.
   const gone = !up && state.programmed === undefined;
-  const steps = gone ? [] : diffMesh(desired, observed, { slotOf, nowMs, keepRoamedEndpoints: programmed });
-  return { settings, node, up, generation, programmed, ownership, desired, observed, steps, mtu, linkKind };
+  const steps = gone ? [] : diffMesh(desired, observed, { slotOf, nowMs });
+  return {
+    ...{ settings, node, up, generation, programmed, ownership, desired, observed, steps, mtu, linkKind },
+    ...{ hostEncryption, tunneledHosts: up ? tunneledHosts(facts) : new Set<string>() },
+    ...(state.paths === undefined ? {} : { paths: state.paths }),
+  };
 }
 
 /** Makes the kernel as the store says, and notes it. Failures of single steps are returned, not thrown. */

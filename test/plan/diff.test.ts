@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Slot } from "../../src/net/record.ts";
 import { diffMesh } from "../../src/plan/diff.ts";
-import { emptyMesh, type Mesh } from "../../src/plan/mesh.ts";
+import { emptyMesh, type Mesh, type MeshLink } from "../../src/plan/mesh.ts";
 import { renderStep } from "../../src/plan/step.ts";
 import { applyToModel, printMesh } from "./model.ts";
 import { key, localRecord, makeRandom, pick, randomMesh } from "./random.ts";
@@ -11,7 +11,7 @@ const slotOf = new Map<string, Slot>([
   ["wg-cni-a", "a"],
   ["wg-cni-b", "b"],
 ]);
-const options = { slotOf, nowMs: 1_000_000_000, keepRoamedEndpoints: false };
+const options = { slotOf, nowMs: 1_000_000_000 };
 const seeds = Array.from({ length: 400 }, (_, i) => i + 1);
 
 describe("properties of the diff", () => {
@@ -68,11 +68,17 @@ describe("properties of the diff", () => {
   });
 });
 
-/** Sysctls of the node outlive the devices; everything else must match. */
+/**
+ * Sysctls of the node outlive the devices, and a device without peers keeps the NAPI threading that
+ * it had; everything else must match.
+ */
 function wanted(reached: Mesh, to: Mesh): string[] {
-  const links = new Set(to.links.keys());
-  const kept = [...reached.sysctls].filter(([path]) => to.sysctls.has(path) && links.size > 0);
-  return printMesh({ ...reached, sysctls: new Map(kept) });
+  const kept = [...reached.sysctls].filter(([path]) => to.sysctls.has(path) && to.links.size > 0);
+  const links = [...reached.links].map(([dev, { threaded, ...link }]): [string, MeshLink] => {
+    const matters = to.links.get(dev)?.threaded !== undefined;
+    return [dev, matters ? { ...link, threaded: threaded ?? false } : link];
+  });
+  return printMesh({ ...reached, links: new Map(links), sysctls: new Map(kept) });
 }
 
 function blackHoles(mesh: Mesh): string[] {
@@ -96,8 +102,8 @@ describe("what a change costs", () => {
     const peers = new Map(device.peers).set(publicKey, { ...peer, ...change });
     return { ...base, devices: new Map(base.devices).set("wg-cni-a", { ...device, peers }) };
   }
-  const commands = (observed: Mesh, extra = {}) =>
-    diffMesh(base, observed, { ...options, ...extra }).flatMap(renderStep);
+  const commands = (observed: Mesh, desired = base) =>
+    diffMesh(desired, observed, options).flatMap(renderStep);
 
   test("a changed keepalive reaches the peer that is there, and only it", () => {
     const before = peer.keepaliveSeconds === 0 ? 25 : 0;
@@ -118,17 +124,48 @@ describe("what a change costs", () => {
     ]);
   });
 
-  test("a roamed endpoint is kept while its handshake is fresh, pinned again when stale or when something else was asked for", () => {
+  test("a roamed endpoint is kept while its handshake is fresh, pinned again when stale or when its record changed", () => {
     const roamed = { endpoint: { ip: "198.51.100.9", port: 4000 } };
     const fresh = observedWith({ ...roamed, lastHandshakeMs: options.nowMs - 60_000 });
     const stale = observedWith({ ...roamed, lastHandshakeMs: options.nowMs - 181_000 });
-    expect(commands(fresh, { keepRoamedEndpoints: true })).toEqual([]);
+    const mayRoam = (may: boolean): Mesh => {
+      const peers = new Map(device.peers).set(publicKey, { ...peer, mayRoam: may });
+      return { ...base, devices: new Map(base.devices).set("wg-cni-a", { ...device, peers }) };
+    };
+    expect(commands(fresh, mayRoam(true))).toEqual([]);
     const { ip, port } = peer.endpoint as NonNullable<typeof peer.endpoint>;
     const pinned = [
       `wg set wg-cni-a peer ${publicKey} endpoint ${ip.includes(":") ? `[${ip}]` : ip}:${port}`,
     ];
-    expect(commands(stale, { keepRoamedEndpoints: true })).toEqual(pinned);
-    expect(commands(fresh)).toEqual(pinned);
+    expect(commands(stale, mayRoam(true))).toEqual(pinned);
+    expect(commands(fresh, mayRoam(false))).toEqual(pinned);
+  });
+
+  test("NAPI threading is switched after the peers are there, only where it differs", () => {
+    const threads = (threaded: boolean | undefined): Mesh => {
+      const { threaded: _, ...link } = base.links.get("wg-cni-a") as MeshLink;
+      const changed = threaded === undefined ? link : { ...link, threaded };
+      return { ...base, links: new Map(base.links).set("wg-cni-a", changed) };
+    };
+    const on = "echo 1 > /sys/class/net/wg-cni-a/threaded";
+    expect(commands(threads(false), threads(true))).toEqual([on]);
+    expect(commands(threads(true), threads(false))).toEqual(["echo 0 > /sys/class/net/wg-cni-a/threaded"]);
+    expect(commands(threads(true), threads(true))).toEqual([]);
+    // Not to be read, which is as off: on is tried and says why it fails, off costs nothing.
+    expect(commands(threads(undefined), threads(true))).toEqual([on]);
+    expect(commands(threads(undefined), threads(false))).toEqual([]);
+    // Without peers the kernel refuses it: what there is stays.
+    expect(commands(threads(true), threads(undefined))).toEqual([]);
+    const all = commands(emptyMesh, threads(true));
+    expect(all.indexOf(on)).toBeGreaterThan(all.findIndex((line) => line.startsWith("wg set wg-cni-a peer")));
+  });
+
+  test("a device without peers is asked for no threads", () => {
+    for (const seed of seeds) {
+      const mesh = randomMesh(makeRandom(seed));
+      for (const [dev, { threaded }] of mesh.links)
+        expect(threaded !== undefined, `seed ${seed}`).toBe((mesh.devices.get(dev)?.peers.size ?? 0) > 0);
+    }
   });
 
   test("an allowed IP too many leaves by the sink, without touching the others", () => {

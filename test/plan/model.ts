@@ -4,7 +4,7 @@
 // is missing is nothing). Tests compare diffs against it; the real kernel is
 // asked in test/kernel.
 import type { PeerConfig } from "../../src/net/device.ts";
-import { formatNftTable } from "../../src/net/nftables-text.ts";
+import { formatNftTable, formatNftTableName } from "../../src/net/nftables-text.ts";
 import type { Route } from "../../src/net/objects.ts";
 import type { Slot } from "../../src/net/record.ts";
 import type { Mesh, MeshDevice, MeshLink, MeshPeer } from "../../src/plan/mesh.ts";
@@ -26,10 +26,10 @@ export function applyToModel(mesh: Mesh, steps: readonly Step[], publicKeys: Rec
   const routes = new Map(mesh.routes.map((route) => [routeKey(route), route]));
   const rules = mesh.rules.map((rule) => rule);
   const sysctls = new Map(mesh.sysctls);
-  let { firewall } = mesh;
+  const firewall = new Map(mesh.firewall.map((table) => [formatNftTableName(table), table]));
   const makeLink = (dev: string, kind: string, mtu: number) => {
     if (links.has(dev)) throw new Error(`${dev} is there`);
-    links.set(dev, { kind, mtu, up: false });
+    links.set(dev, { kind, mtu, up: false, ...(kind === "wireguard" ? { threaded: false } : {}) });
     devices.set(dev, { listenPort: 0, fwmark: 0, peers: new Map() });
   };
   for (const step of steps) {
@@ -88,11 +88,18 @@ export function applyToModel(mesh: Mesh, steps: readonly Step[], publicKeys: Rec
         for (const peer of step.config.peers ?? []) configurePeer(device, peer);
         break;
       }
+      case "setThreading": {
+        const link = links.get(step.dev);
+        if (link?.kind !== "wireguard" || (devices.get(step.dev)?.peers.size ?? 0) === 0)
+          throw new Error(`${step.dev} cannot have NAPI threads`);
+        links.set(step.dev, { ...link, threaded: step.on });
+        break;
+      }
       case "applyFirewall":
-        firewall = step.table;
+        firewall.set(formatNftTableName(step.table), step.table);
         break;
       case "deleteFirewall":
-        firewall = undefined;
+        firewall.delete(formatNftTableName(step.table));
         break;
       default:
         throw new Error(`the model does not know ${step.do}`);
@@ -100,7 +107,7 @@ export function applyToModel(mesh: Mesh, steps: readonly Step[], publicKeys: Rec
   }
   return {
     ...{ links, devices, addresses: [...addresses.values()], routes: [...routes.values()], rules, sysctls },
-    ...(firewall === undefined ? {} : { firewall }),
+    firewall: [...firewall.values()],
   };
 }
 
@@ -132,11 +139,15 @@ function routeKey(route: Route): string {
   return `${route.table} ${route.dst} ${route.priority ?? 0}`;
 }
 
+function printThreading({ threaded }: MeshLink): string {
+  return threaded === undefined ? "" : ` threaded ${threaded}`;
+}
+
 /** The mesh as sorted lines, one a fact: what two meshes differ in is what these differ in. */
 export function printMesh(mesh: Mesh): string[] {
   const lines: string[] = [];
   for (const [dev, link] of mesh.links)
-    lines.push(`link ${dev} ${link.kind} mtu ${link.mtu} ${link.up ? "up" : "down"}`);
+    lines.push(`link ${dev} ${link.kind} mtu ${link.mtu} ${link.up ? "up" : "down"}${printThreading(link)}`);
   for (const [dev, device] of mesh.devices) {
     lines.push(`device ${dev} key ${device.publicKey} port ${device.listenPort} fwmark ${device.fwmark}`);
     for (const [key, peer] of device.peers) {
@@ -151,6 +162,9 @@ export function printMesh(mesh: Mesh): string[] {
   for (const route of mesh.routes) lines.push(`route ${renderRoute(route)}`);
   for (const rule of mesh.rules) lines.push(`rule ${rule.family} ${renderRule(rule)}`);
   for (const [path, value] of mesh.sysctls) lines.push(`sysctl ${path} ${value}`);
-  if (mesh.firewall !== undefined) lines.push(...formatNftTable(mesh.firewall).split("\n"));
+  for (const table of mesh.firewall) {
+    const sets = table.sets.map((set) => ({ ...set, elements: new Set([...set.elements].sort()) }));
+    lines.push(...formatNftTable({ ...table, sets }).split("\n"));
+  }
   return lines.sort();
 }

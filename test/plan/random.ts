@@ -1,6 +1,7 @@
 // Random meshes from a seed: the same seed gives the same mesh, so that a
 // failing case can be run again by its number.
 
+import type { PeerPath } from "../../src/net/path.ts";
 import { hostPrefix } from "../../src/net/prefix.ts";
 import type { NodeRecord, Slot, SlotState } from "../../src/net/record.ts";
 import { type ClaimingPeer, resolveClaims } from "../../src/plan/claims.ts";
@@ -70,12 +71,23 @@ export function randomPeers(random: Random): ClaimingPeer[] {
   });
 }
 
+function randomPaths(random: Random): Map<string, PeerPath> {
+  const paths = ["node-1", "node-2", "node-3", "node-4", "node-5"].map((name): [string, PeerPath] => {
+    const slot = pick<Slot | undefined>(random, ["a", "b", undefined]);
+    const provoke = (["a", "b"] as Slot[]).filter(() => random() < 0.3);
+    const path = { candidate: Math.floor(random() * 3), provoke, pinned: random() < 0.2 };
+    return [name, slot === undefined ? path : { ...path, slot }];
+  });
+  return new Map(paths.filter(() => random() < 0.8));
+}
+
 /** A desired mesh over random peers, settings and pods. */
 export function randomMesh(random: Random): Mesh {
   const settings = parseSettings({
     mode: pick(random, ["permissive", "strict"]),
     clusterCIDRs: random() < 0.5 ? ["10.0.0.0/8"] : [],
     persistentKeepalive: pick(random, [0, 25]),
+    napiThreading: random() < 0.3,
   });
   const ownership = resolveClaims(
     { ...localRecord, publicKeys: localRecord.slots.map((slot) => slot.publicKey) },
@@ -90,5 +102,8 @@ export function randomMesh(random: Random): Mesh {
     linkKind: "wireguard",
     mtu: pick(random, [1280, 1420]),
     hasFirewall: random() < 0.8,
+    changedPeers: new Set(),
+    hostEncryption: random() < 0.5,
+    ...(random() < 0.5 ? {} : { paths: randomPaths(random) }),
   });
 }

@@ -1,0 +1,172 @@
+// The gate at work: reads the devices, lets plan/gate.ts decide for every peer,
+// keeps what it decided in the store, and takes a peer off a device and on again
+// where the ladder says so. The routes follow with the next sync.
+import type { Device } from "../net/device.ts";
+import { closedPath, type PeerPath } from "../net/path.ts";
+import { hostPrefix } from "../net/prefix.ts";
+import type { NodeRecord, Slot } from "../net/record.ts";
+import type { OwnedPeer, Ownership } from "../plan/claims.ts";
+import { type GateDecision, type GateMemory, type GateNews, stepGate } from "../plan/gate.ts";
+import { slots, usableSlot } from "../plan/path.ts";
+import { type Settings, slotDevice } from "../plan/settings.ts";
+import { type Clocks, type Sights, updateSights } from "../plan/sight.ts";
+import { applySteps, type Failure } from "../reconcile/apply.ts";
+import type { Session } from "../reconcile/session.ts";
+
+/** What the gate needs to know of the node, as resolved for the present generation. */
+export interface GateView {
+  readonly settings: Settings;
+  readonly node: NodeRecord;
+  readonly ownership: Ownership;
+  /** Unix milliseconds at which each own key was made. */
+  readonly ownSinceMs: Readonly<Partial<Record<Slot, number>>>;
+}
+
+export interface PeerNews {
+  readonly peer: string;
+  readonly news: GateNews;
+}
+
+export interface GateReport {
+  readonly news: readonly PeerNews[];
+  /** True where paths were changed, so that the mesh must follow. */
+  readonly changed: boolean;
+  /** True where something is being waited for. */
+  readonly hurry: boolean;
+  readonly failures: readonly Failure[];
+}
+
+export class Gate {
+  #sights: Sights = new Map();
+  readonly #memories = new Map<string, GateMemory>();
+  #paths: Map<string, PeerPath> | undefined;
+
+  constructor(private readonly session: Session) {}
+
+  /** What the devices have shown of every peer. */
+  get sights(): Sights {
+    return this.#sights;
+  }
+
+  /** By peer, as stored. */
+  get paths(): ReadonlyMap<string, PeerPath> {
+    this.#paths ??= this.session.store.paths();
+    return this.#paths;
+  }
+
+  /** Another process may have changed the paths. */
+  forgetPaths(): void {
+    this.#paths = undefined;
+  }
+
+  /**
+   * Takes over from a node without an agent: a peer whose traffic is in the
+   * tunnel already stays there, or it would be in clear until a handshake.
+   */
+  adopt({ settings, ownership }: GateView): void {
+    const { store, kernel } = this.session;
+    if (store.gated) return;
+    const slotOf = new Map(slots.map((slot) => [slotDevice(settings, slot), slot]));
+    const inTunnel = new Map<string, Slot>();
+    for (const table of [settings.podTable, settings.hostTable])
+      for (const family of [4, 6] as const)
+        for (const { dst, dev } of kernel.host.routes({ family, table })) {
+          const slot = slotOf.get(dev ?? "");
+          if (slot !== undefined) inTunnel.set(dst, slot);
+        }
+    const adopted = new Map<string, PeerPath>();
+    for (const peer of ownership.peers) {
+      const prefixes = [...peer.podCIDRs, ...peer.nodeIPs.map(hostPrefix)];
+      const slot = prefixes.flatMap((prefix) => inTunnel.get(prefix) ?? [])[0];
+      if (slot !== undefined) adopted.set(peer.name, { ...closedPath, slot });
+    }
+    store.transaction(() => {
+      store.setGated(true);
+      store.putPaths(adopted, true);
+    });
+    this.forgetPaths();
+  }
+
+  /** One look at every peer. Throws what reading the kernel or writing the store throws. */
+  step(view: GateView, clocks: Clocks): GateReport {
+    const { peers } = view.ownership;
+    this.#sights = updateSights(
+      this.#sights,
+      peers,
+      this.#readDevices(view.settings),
+      view.ownSinceMs,
+      clocks,
+    );
+    const changed = new Map<string, PeerPath | undefined>();
+    const decisions = new Map<OwnedPeer, GateDecision>();
+    for (const peer of peers) {
+      const decision = this.#decide(view, peer, clocks.nowMs);
+      decisions.set(peer, decision);
+      if (!isSamePath(this.paths.get(peer.name), decision.path)) changed.set(peer.name, decision.path);
+    }
+    for (const name of this.paths.keys())
+      if (!this.#sights.has(name)) {
+        changed.set(name, undefined);
+        this.#memories.delete(name);
+      }
+    this.#keep(changed);
+    return {
+      news: [...decisions].flatMap(([peer, { news }]) => news.map((one) => ({ peer: peer.name, news: one }))),
+      changed: changed.size > 0,
+      hurry: [...decisions.values()].some(({ hurry }) => hurry),
+      failures: this.#readd(view.settings, decisions),
+    };
+  }
+
+  #decide({ node }: GateView, peer: OwnedPeer, nowMs: number): GateDecision {
+    const memory = this.#memories.get(peer.name);
+    const decision = stepGate(
+      {
+        ...{ node, peer, path: this.paths.get(peer.name) ?? closedPath },
+        ...(memory === undefined ? {} : { memory }),
+        sight: this.#sights.get(peer.name) ?? {},
+      },
+      nowMs,
+    );
+    this.#memories.set(peer.name, decision.memory);
+    return decision;
+  }
+
+  /** Before the kernel changes: a gate that is open in the kernel is open in the store. */
+  #keep(changed: ReadonlyMap<string, PeerPath | undefined>): void {
+    if (changed.size === 0) return;
+    const slotChanged = [...changed].some(([name, path]) => this.paths.get(name)?.slot !== path?.slot);
+    this.session.store.putPaths(changed, slotChanged);
+    this.forgetPaths();
+  }
+
+  /** Off and on again; what it is to be on again is the sync's, which finds it missing. */
+  #readd(settings: Settings, decisions: ReadonlyMap<OwnedPeer, GateDecision>): Failure[] {
+    const steps = [...decisions].flatMap(([peer, { readd }]) => {
+      const key = readd === undefined ? undefined : usableSlot(peer, readd)?.publicKey;
+      if (readd === undefined || key === undefined) return [];
+      const config = { peers: [{ publicKey: key, remove: true }] };
+      return [{ do: "configureDevice" as const, dev: slotDevice(settings, readd), config }];
+    });
+    return applySteps(steps, this.session.kernel);
+  }
+
+  #readDevices(settings: Settings): Partial<Record<Slot, Device>> {
+    const devices: Partial<Record<Slot, Device>> = {};
+    for (const slot of slots) {
+      const device = this.session.readDevice(slotDevice(settings, slot));
+      if (device !== undefined) devices[slot] = device;
+    }
+    return devices;
+  }
+}
+
+function isSamePath(a: PeerPath | undefined, b: PeerPath): boolean {
+  return (
+    a !== undefined &&
+    a.slot === b.slot &&
+    a.candidate === b.candidate &&
+    a.pinned === b.pinned &&
+    a.provoke.join() === b.provoke.join()
+  );
+}

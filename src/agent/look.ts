@@ -1,0 +1,201 @@
+// One look of the agent: its parts, in the order in which one builds on another.
+//
+//   records, transport   what came from outside is in the store
+//   gate, rotation       what is decided is in the store
+//   sync, pods           the kernel follows
+//   dead-man switch      what could cut the node off is on trial
+//   publish              the others can read what has changed
+//
+// Whatever breaks off a look, the next one begins anew from store and kernel.
+import { ownRecord, readSettings } from "../reconcile/node.ts";
+import type { Session } from "../reconcile/session.ts";
+import type { SyncReport } from "../reconcile/sync.ts";
+import { AgentClock } from "./clock.ts";
+import { DeadMan } from "./dead-man.ts";
+import { describeSync } from "./facts.ts";
+import { Gate } from "./gate.ts";
+import type { Log } from "./log.ts";
+import type { Metrics } from "./metrics.ts";
+import { firstCommand, logNews } from "./news.ts";
+import { RecordsFolder } from "./records.ts";
+import { KeyRotation } from "./rotation.ts";
+import { followTransport } from "./transport.ts";
+import type { Underlay } from "./underlay.ts";
+import { readView, type View } from "./view.ts";
+
+/** Handshakes make no event: while one is waited for, the devices are read this often, */
+const hurryMs = 1000;
+/** and else this often. */
+const pollMs = 5000;
+
+export interface LookOptions {
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly underlay: Underlay;
+  /** Unix milliseconds. */
+  readonly wallClock: () => number;
+  /** Something that is watched beside kernel and store has changed. */
+  readonly lookSoon: (reason: string) => void;
+}
+
+export interface Looked {
+  /** What could not be programmed. */
+  readonly problem?: string;
+  /** When to look again at the latest. */
+  readonly wakeInMs: number;
+}
+
+/** Why there is a look. A "poll" only reads the devices, and goes on where that shows something. */
+export type Reasons = ReadonlySet<string>;
+
+export class Look implements Disposable {
+  readonly #gate: Gate;
+  readonly #deadMan: DeadMan;
+  readonly #rotation: KeyRotation;
+  readonly #records: RecordsFolder;
+  readonly #clock: AgentClock;
+  #view: View | undefined;
+  #report: SyncReport | undefined;
+  #transportProblem: string | undefined;
+  /** This node's record as the others can read it. */
+  #published: string | undefined;
+
+  constructor(
+    private readonly session: Session,
+    private readonly options: LookOptions,
+  ) {
+    const { log, lookSoon, wallClock } = options;
+    this.#gate = new Gate(session);
+    this.#deadMan = new DeadMan(session.store, log, () => lookSoon("control plane"));
+    this.#rotation = new KeyRotation(session.store, log);
+    this.#clock = new AgentClock(log, wallClock);
+    const onChange = () => lookSoon("records");
+    this.#records = new RecordsFolder(session.store, { log, onChange, now: () => performance.now() });
+  }
+
+  /** What the last sync has made of the mesh. */
+  get report(): SyncReport | undefined {
+    return this.#report;
+  }
+
+  /** Generation of the store that was looked at last. */
+  get generation(): number {
+    return this.#view?.generation ?? -1;
+  }
+
+  [Symbol.dispose](): void {
+    this.#deadMan[Symbol.dispose]();
+    this.#records[Symbol.dispose]();
+  }
+
+  /** Throws what reading the kernel or the store throws, NotUpError where the node is not up. */
+  run(reasons: Reasons): Looked {
+    const isPoll = reasons.size === 1 && reasons.has("poll");
+    if (!isPoll) this.#takeIn();
+    const decided = this.#decide();
+    const { problem } = isPoll && !decided.changed ? {} : this.#sync(reasons, decided.changed);
+    const trialMs = this.#tryHosts(reasons);
+    this.#publish(isPoll && !decided.changed);
+    const waits = [decided.hurry ? hurryMs : pollMs, decided.wakeInMs, trialMs];
+    return {
+      ...(problem === undefined ? {} : { problem }),
+      wakeInMs: Math.min(...waits.filter((wait) => wait !== undefined)),
+    };
+  }
+
+  /** What others have written, and where this node is reached, comes into the store. */
+  #takeIn(): void {
+    const { store } = this.session;
+    const identity = store.identity();
+    this.#records.refresh(readSettings(store).recordsDir, identity?.name);
+    let problem: string | undefined;
+    followTransport(this.session, (sentence) => {
+      problem = sentence;
+    });
+    if (problem !== undefined && problem !== this.#transportProblem) this.options.log.warn(problem);
+    this.#transportProblem = problem;
+  }
+
+  /** Who is reached how, and what becomes of our keys. */
+  #decide(): { changed: boolean; hurry: boolean; wakeInMs?: number } {
+    const view = this.#readView();
+    if (view === undefined) return { changed: false, hurry: false };
+    this.#gate.adopt(view);
+    const clocks = this.#clock.read();
+    const gate = this.#gate.step(view, clocks);
+    const news = gate.news.map((one) => one.news);
+    logNews(this.options.log, gate.news);
+    this.options.metrics.gateChanged(news);
+    for (const { error } of gate.failures) this.options.log.error(error.message);
+    const { ownership, node } = view;
+    const rotation = this.#rotation.look(
+      {
+        ...{ peers: ownership.peers, paths: this.#gate.paths, sights: this.#gate.sights },
+        isPublished: this.#published === JSON.stringify(node),
+      },
+      clocks,
+    );
+    return {
+      changed: gate.changed || news.length > 0 || rotation.changed,
+      hurry: gate.hurry,
+      ...(rotation.wakeInMs === undefined ? {} : { wakeInMs: rotation.wakeInMs }),
+    };
+  }
+
+  /** Resolved once a generation of the store. */
+  #readView(): View | undefined {
+    const { store } = this.session;
+    if (this.#view === undefined || this.#view.generation !== store.generation) {
+      this.#view = readView(store);
+      this.#gate.forgetPaths();
+    }
+    return this.#view;
+  }
+
+  #sync(reasons: Reasons, decided: boolean): { problem?: string } {
+    const { log, metrics, underlay } = this.options;
+    const reason = [...reasons].join(", ");
+    const startMs = performance.now();
+    const before = this.#report;
+    const report = this.session.sync();
+    this.#report = report;
+    underlay.learn(report);
+    const wasDecided = decided || before?.generation !== report.generation;
+    metrics.synced(describeSync(report, performance.now() - startMs, wasDecided));
+    log.debug("looked", { reason, writes: report.writes });
+    if (report.writes > 0)
+      log.info("the mesh was changed", { reason, writes: report.writes, first: firstCommand(report) });
+    // At a resync too: an ADD may have read the MTU just before the devices changed.
+    const isLater = before?.mtu.bytes === report.mtu.bytes && !reasons.has("resync");
+    if (report.up && !isLater) this.#syncPods(report);
+    const failure = report.failures[0]?.error.message;
+    return failure === undefined ? {} : { problem: failure };
+  }
+
+  /** Pods that are there follow the tunnel's MTU. */
+  #syncPods({ mtu }: SyncReport): void {
+    const { log } = this.options;
+    const { pods, writes, failures } = this.session.syncPods(mtu.bytes);
+    if (writes > 0) log.info("pods follow the tunnel's MTU", { mtu: mtu.bytes, pods, writes });
+    for (const failure of failures) log.warn(failure);
+  }
+
+  /** What host encryption has put into the tunnel stays there only if the control plane answers. */
+  #tryHosts(reasons: Reasons): number | undefined {
+    if (this.#report === undefined) return undefined;
+    const look = this.#deadMan.look(this.#report, this.#clock.read());
+    if (!look.changed) return look.wakeInMs;
+    this.#sync(new Set([...reasons, "dead-man switch"]), true);
+    return this.#deadMan.look(this.#report, this.#clock.read()).wakeInMs;
+  }
+
+  /** A folder that could not be written is tried again at every look but polls. */
+  #publish(isIdle: boolean): void {
+    const { store } = this.session;
+    const identity = store.identity();
+    if (isIdle || identity === undefined) return;
+    const record = ownRecord(identity, readSettings(store));
+    const { problem } = this.#records.publish(record);
+    this.#published = problem === undefined ? JSON.stringify(record) : undefined;
+  }
+}

@@ -1,0 +1,75 @@
+// What the gate decided, as log lines: one a change. Many at once (a restart,
+// a partition) become one line, so that the log stays readable.
+import type { GateNews } from "../plan/gate.ts";
+import { renderStep } from "../plan/step.ts";
+import type { SyncReport } from "../reconcile/sync.ts";
+import type { PeerNews } from "./gate.ts";
+import type { Level, Log } from "./log.ts";
+
+/** More than this of one kind at one look are counted instead of listed. */
+const maxLines = 10;
+
+export function logNews(log: Log, all: readonly PeerNews[]): void {
+  for (const [kind, group] of Map.groupBy(all, ({ news }) => news.kind)) {
+    if (group.length > maxLines) log.info(`${describeMany(kind)} (${group.length} peers)`);
+    else for (const { peer, news } of group) logOne(log, peer, news);
+  }
+}
+
+function logOne(log: Log, peer: string, news: GateNews): void {
+  const { level, text } = describe(news);
+  const { kind: _, ...fields } = news;
+  log[level](text, { peer, ...fields });
+}
+
+function describe(news: GateNews): { level: Level; text: string } {
+  switch (news.kind) {
+    case "opened":
+      return { level: "info", text: "a handshake succeeded: traffic to the peer is encrypted from now on" };
+    case "moved":
+      return {
+        level: news.why === "drained" ? "info" : "warn",
+        text: "traffic to the peer moved to another slot",
+      };
+    case "closed":
+      return { level: "warn", text: "the peer's record has no key any more: it is not encrypted" };
+    case "candidate":
+      return { level: "debug", text: "no handshake yet: the peer's next endpoint is tried" };
+    case "silent":
+      // A peer that is down for days is said once, not every minute.
+      return {
+        level: news.round === 1 ? "warn" : "debug",
+        text: `nothing comes back from the peer: ${remedies[news.rung]}`,
+      };
+    case "answers":
+      return { level: "info", text: "the peer answers again" };
+  }
+}
+
+const remedies = {
+  "re-pin": "its endpoint is set as its record says",
+  "re-add": "it is taken off the device and put on again",
+  "other-slot": "the other slot is tried",
+};
+
+function describeMany(kind: GateNews["kind"]): string {
+  switch (kind) {
+    case "opened":
+      return "handshakes succeeded: traffic is encrypted from now on";
+    case "moved":
+      return "traffic moved to another slot";
+    case "closed":
+      return "records have no key any more: their nodes are not encrypted";
+    case "candidate":
+      return "no handshake yet: the next endpoints are tried";
+    case "silent":
+      return "nothing comes back: what can be repaired is tried";
+    case "answers":
+      return "peers answer again";
+  }
+}
+
+/** What a sync began with, as a command: enough to recognise by, in a line. */
+export function firstCommand({ steps }: SyncReport): string | undefined {
+  return steps.flatMap(renderStep)[0];
+}

@@ -1,0 +1,258 @@
+// The state machine of one peer: when traffic may enter the tunnel, which slot
+// it takes, and what is tried when the peer falls silent. Pure: time and what
+// the devices have shown are arguments; the path that comes out is kept in the
+// store and becomes routes (mesh.ts).
+//
+//             its record has a key          handshake on a slot
+//   ┌─────────┐ ───────────► ┌─────────┐ ─────────────────────► ┌──────┐ ◄─┐
+//   │ keyless │              │ waiting │                        │ open │   │ its slot drains: moved
+//   └─────────┘ ◄─────────── └─────────┘                        └──────┘ ──┘ once the other has a
+//        ▲       withdrawn    provokes on both slots;            │    ▲      fresh handshake
+//        │                    the next endpoint every    nothing │    │
+//        │                    10 s, later 60 s       heard for   │    │ heard again,
+//        │ its record has no key any more            30 s of     ▼    │ or moved
+//        └────────────────────────────────────────── sending   ┌────────┐
+//                                                              │ silent │ one rung each 15 s:
+//                                                              └────────┘ re-pin, re-add, other slot
+//
+// There is no way from open or silent to waiting: once encrypted, a peer is
+// never reached in clear because handshakes fail (the ratchet). An operator may
+// take its path out of the store; then only a newer handshake opens it again.
+import { closedPath, type PeerPath } from "../net/path.ts";
+import type { NodeRecord, Slot } from "../net/record.ts";
+import type { OwnedPeer } from "./claims.ts";
+import { endpointCandidates, isDraining, otherSlot, routeSlot, slots, usableSlot } from "./path.ts";
+import type { PeerSight } from "./sight.ts";
+
+/** WireGuard gives up on a session 180 s after its handshake (REJECT_AFTER_TIME); nothing moves onto one about to end. */
+const sessionFreshMs = 150_000;
+/** Two tries of a handshake, which come five seconds apart (REKEY_TIMEOUT). */
+const candidateMs = 10_000;
+/** Once all endpoints had their turn there is no hurry. */
+const laterCandidateMs = 60_000;
+/** A peer that has not answered for so long is looked at as seldom as the others. */
+const hurryMs = 60_000;
+/** What was sent "lately": a poll's distance and some. */
+const sendingMs = 15_000;
+/** WireGuard answers data within ten seconds (KEEPALIVE_TIMEOUT) and tries a handshake after fifteen. */
+const silentMs = 30_000;
+/** A peer that had traffic and is not heard for so long is asked, */
+const askMs = 60_000;
+/** and has so long to answer: three tries of a handshake. */
+const answerMs = 20_000;
+/** One without traffic is left alone: silence is what WireGuard does then. */
+const trafficMs = 600_000;
+const rungMs = 15_000;
+/** The last rung is waited on longer before the ladder is climbed again. */
+const laterRungMs = 60_000;
+
+/** The rungs of the ladder, in their order. */
+export const rungs = ["re-pin", "re-add", "other-slot"] as const;
+export type Rung = (typeof rungs)[number];
+
+/** What is remembered of a peer between two looks; nothing of it must survive a restart. */
+export interface GateMemory {
+  /** When this process first saw the peer in this state: silence is measured from here at the earliest. */
+  readonly sinceMs: number;
+  /** When the endpoint was last exchanged, and how often. */
+  readonly triedAtMs: number;
+  readonly tries: number;
+  /** True where the path was open at the last look. */
+  readonly isOpen: boolean;
+  /** An operator closed the gate then: older handshakes do not open it again. */
+  readonly releasedAtMs?: number;
+  /** When it was asked for a sign of life. */
+  readonly askedAtMs?: number;
+  /** The rung that was climbed last, while silent. */
+  readonly rung?: Rung;
+  readonly rungAtMs?: number;
+  /** How often the ladder was begun, while silent. */
+  readonly round?: number;
+  readonly silentSinceMs?: number;
+}
+
+export interface GateFacts {
+  readonly node: NodeRecord;
+  readonly peer: OwnedPeer;
+  /** As stored; closedPath where nothing is. */
+  readonly path: PeerPath;
+  /** Absent at the first look at a peer. */
+  readonly memory?: GateMemory;
+  readonly sight: PeerSight;
+}
+
+/** What has happened, for the log and the counters. */
+export type GateNews =
+  | { readonly kind: "opened"; readonly slot: Slot }
+  | { readonly kind: "moved"; readonly slot: Slot; readonly why: "drained" | "silent" | "withdrawn" }
+  | { readonly kind: "closed" }
+  | { readonly kind: "candidate"; readonly endpoint: string }
+  | { readonly kind: "silent"; readonly slot: Slot; readonly rung: Rung; readonly round: number }
+  | { readonly kind: "answers" };
+
+export interface GateDecision {
+  readonly path: PeerPath;
+  readonly memory: GateMemory;
+  readonly news: readonly GateNews[];
+  /** The peer is to be taken off this slot's device and put on again. */
+  readonly readd?: Slot;
+  /** True where the next look should come soon. */
+  readonly hurry: boolean;
+}
+
+/** One look at one peer. */
+export function stepGate(facts: GateFacts, nowMs: number): GateDecision {
+  const { node, peer, path } = facts;
+  const memory = facts.memory ?? begin(path.slot !== undefined, nowMs);
+  const wanted = routeSlot(node, peer);
+  if (wanted === undefined) return close(path, nowMs);
+  if (path.slot === undefined) {
+    const released = memory.isOpen ? { ...begin(false, nowMs), releasedAtMs: nowMs } : memory;
+    return stepWaiting({ ...facts, memory: released }, wanted, nowMs);
+  }
+  if (usableSlot(peer, path.slot) === undefined)
+    return move({ ...facts, memory }, wanted, "withdrawn", nowMs);
+  return stepOpen({ ...facts, memory }, path.slot, wanted, nowMs);
+}
+
+function begin(isOpen: boolean, nowMs: number): GateMemory {
+  return { sinceMs: nowMs, triedAtMs: nowMs, tries: 0, isOpen };
+}
+
+type Remembered = GateFacts & { readonly memory: GateMemory };
+
+/** Its own record opens the way back: it has withdrawn its keys. */
+function close(path: PeerPath, nowMs: number): GateDecision {
+  const news: GateNews[] = path.slot === undefined ? [] : [{ kind: "closed" }];
+  return { path: closedPath, memory: begin(false, nowMs), news, hurry: false };
+}
+
+function stepWaiting(facts: Remembered, wanted: Slot, nowMs: number): GateDecision {
+  const { node, peer, path, memory, sight } = facts;
+  const order = [wanted, otherSlot(wanted)];
+  const { releasedAtMs = Number.NEGATIVE_INFINITY } = memory;
+  const opened = order.find(
+    (slot) => isFresh(sight, slot, nowMs) && (sight[slot]?.handshakeAtMs ?? 0) > releasedAtMs,
+  );
+  if (opened !== undefined) return open(facts, opened, nowMs);
+  const provoke = slots.filter((slot) => usableSlot(peer, slot) !== undefined);
+  const candidates = endpointCandidates(node, peer);
+  const patienceMs = memory.tries < candidates.length ? candidateMs : laterCandidateMs;
+  if (candidates.length < 2 || nowMs - memory.triedAtMs < patienceMs)
+    return {
+      path: { ...path, provoke, pinned: false },
+      ...{ memory, news: [], hurry: nowMs - memory.sinceMs < hurryMs },
+    };
+  const candidate = (path.candidate + 1) % candidates.length;
+  return {
+    path: { ...path, candidate, provoke, pinned: false },
+    memory: { ...memory, triedAtMs: nowMs, tries: memory.tries + 1 },
+    news: [{ kind: "candidate", endpoint: candidates[candidate] as string }],
+    hurry: nowMs - memory.sinceMs < hurryMs,
+  };
+}
+
+function open({ path }: Remembered, slot: Slot, nowMs: number): GateDecision {
+  return {
+    path: { slot, candidate: path.candidate, provoke: [], pinned: false },
+    memory: begin(true, nowMs),
+    news: [{ kind: "opened", slot }],
+    hurry: false,
+  };
+}
+
+function move(
+  { path }: Remembered,
+  slot: Slot,
+  why: "drained" | "silent" | "withdrawn",
+  nowMs: number,
+): GateDecision {
+  return {
+    path: { slot, candidate: path.candidate, provoke: [], pinned: false },
+    memory: begin(true, nowMs),
+    news: [{ kind: "moved", slot, why }],
+    hurry: false,
+  };
+}
+
+function stepOpen(facts: Remembered, slot: Slot, wanted: Slot, nowMs: number): GateDecision {
+  const { node, peer, path, memory, sight } = facts;
+  if (isSilent(sight, slot, memory, nowMs)) return stepSilent(facts, slot, nowMs);
+  const answers: GateNews[] = memory.rung === undefined ? [] : [{ kind: "answers" }];
+  const calm = { ...begin(true, memory.sinceMs), triedAtMs: memory.triedAtMs };
+  // Either slot will do while neither drains: a path is not moved without need.
+  if (wanted === slot || !isDraining(node, peer, slot)) {
+    const asked = isOverdue(sight, slot, memory, nowMs) ? { askedAtMs: memory.askedAtMs ?? nowMs } : {};
+    const provoke = "askedAtMs" in asked ? [slot] : [];
+    return {
+      path: { ...path, provoke, pinned: false },
+      ...{ memory: { ...calm, ...asked }, news: answers, hurry: false },
+    };
+  }
+  if (isFresh(sight, wanted, nowMs)) return move(facts, wanted, "drained", nowMs);
+  return { path: { ...path, provoke: [wanted] }, memory: calm, news: answers, hurry: true };
+}
+
+function stepSilent(facts: Remembered, slot: Slot, nowMs: number): GateDecision {
+  const { node, peer, path, memory, sight } = facts;
+  const other = otherSlot(slot);
+  const hasOther = usableSlot(peer, other) !== undefined;
+  if (memory.rung !== undefined && hasOther && isFresh(sight, other, nowMs))
+    return move(facts, other, "silent", nowMs);
+  const last = memory.rung === rungs.at(-1);
+  if (nowMs - (memory.rungAtMs ?? Number.NEGATIVE_INFINITY) < (last ? laterRungMs : rungMs))
+    return { path, memory, news: [], hurry: memory.round === 1 };
+  const rung = rungs[(rungs.indexOf(memory.rung as Rung) + 1) % rungs.length] as Rung;
+  const round = (memory.round ?? 0) + (rung === rungs[0] ? 1 : 0);
+  const climbed = { ...memory, rung, round, rungAtMs: nowMs, silentSinceMs: memory.silentSinceMs ?? nowMs };
+  const news: GateNews[] = [{ kind: "silent", slot, rung, round }];
+  switch (rung) {
+    case "re-pin": {
+      // The first time it is the endpoint that the record names, should the peer have roamed; then the next.
+      const step = memory.rung === undefined ? 0 : 1;
+      const candidate = (path.candidate + step) % endpointCandidates(node, peer).length;
+      return {
+        path: { ...path, candidate, provoke: [slot], pinned: true },
+        ...{ memory: climbed, news, hurry: true },
+      };
+    }
+    case "re-add":
+      return { path: { ...path, provoke: [slot] }, memory: climbed, news, readd: slot, hurry: true };
+    case "other-slot":
+      return {
+        path: { ...path, provoke: hasOther ? [slot, other] : [slot] },
+        ...{ memory: climbed, news, hurry: true },
+      };
+  }
+}
+
+function isFresh(sight: PeerSight, slot: Slot, nowMs: number): boolean {
+  const atMs = sight[slot]?.handshakeAtMs;
+  return atMs !== undefined && nowMs - atMs < sessionFreshMs;
+}
+
+/**
+ * It is being sent to, and has not been heard for longer than WireGuard takes to
+ * answer. Or it was asked, and did not answer: where this node's own kernel
+ * refuses to send (no route, a firewall) nothing counts as sent.
+ */
+function isSilent(sight: PeerSight, slot: Slot, memory: GateMemory, nowMs: number): boolean {
+  const heardAtMs = lastHeardMs(sight, slot, memory);
+  const { sentAtMs = Number.NEGATIVE_INFINITY } = sight[slot] ?? {};
+  const { askedAtMs = Number.POSITIVE_INFINITY } = memory;
+  if (memory.silentSinceMs !== undefined) return heardAtMs <= memory.silentSinceMs;
+  if (heardAtMs < askedAtMs && nowMs - askedAtMs > answerMs) return true;
+  return nowMs - sentAtMs <= sendingMs && nowMs - heardAtMs > silentMs;
+}
+
+/** There was traffic lately, but the last sign of life is old. */
+function isOverdue(sight: PeerSight, slot: Slot, memory: GateMemory, nowMs: number): boolean {
+  const { dataAtMs = Number.NEGATIVE_INFINITY, sentDataAtMs = Number.NEGATIVE_INFINITY } = sight[slot] ?? {};
+  if (nowMs - Math.max(dataAtMs, sentDataAtMs) > trafficMs) return false;
+  return nowMs - lastHeardMs(sight, slot, memory) > askMs;
+}
+
+function lastHeardMs(sight: PeerSight, slot: Slot, { sinceMs }: GateMemory): number {
+  const { heardAtMs = sinceMs, handshakeAtMs = sinceMs } = sight[slot] ?? {};
+  return Math.max(heardAtMs, handshakeAtMs, sinceMs);
+}

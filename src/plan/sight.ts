@@ -1,0 +1,125 @@
+// What the devices have shown of every peer, as times on the agent's own clock:
+// when its last handshake was, when it last sent something. Counters and the
+// kernel's wall-clock times become times here, so that a clock that is stepped
+// changes no decision. Pure: both clocks are arguments.
+import type { Device, Peer } from "../net/device.ts";
+import type { Slot } from "../net/record.ts";
+import type { OwnedPeer } from "./claims.ts";
+import { slots, usableSlot } from "./path.ts";
+
+/** One peer on one slot; all times in milliseconds on a clock that only goes forward. */
+export interface SlotSight {
+  readonly publicKey: string;
+  /** Of this node's own slot: a handshake with another key says nothing of this one. */
+  readonly ownKey: string;
+  /** Absent before the first handshake with these two keys. */
+  readonly handshakeAtMs?: number;
+  /** Anything at all came in: also keepalives and handshakes. */
+  readonly heardAtMs?: number;
+  /** Packets of pods or hosts came in. */
+  readonly dataAtMs?: number;
+  /** Anything went out: also the tries of a handshake. What the node's own kernel refuses to send does not count. */
+  readonly sentAtMs?: number;
+  /** Packets of pods or hosts went out. */
+  readonly sentDataAtMs?: number;
+  /** As read last. */
+  readonly lastHandshakeMs: number;
+  readonly rxBytes: number;
+  readonly txBytes: number;
+}
+
+export type PeerSight = Readonly<Partial<Record<Slot, SlotSight>>>;
+/** By the peer's name. */
+export type Sights = ReadonlyMap<string, PeerSight>;
+
+export interface Clocks {
+  /** Only goes forward. */
+  readonly nowMs: number;
+  /** Unix milliseconds, as the kernel's handshake times are. */
+  readonly wallMs: number;
+}
+
+/**
+ * What one more reading of the devices adds. `ownSinceMs`: Unix milliseconds at
+ * which this node's own keys were made. A slot whose device was not read is not in the result. */
+export function updateSights(
+  before: Sights,
+  peers: readonly OwnedPeer[],
+  devices: Readonly<Partial<Record<Slot, Device>>>,
+  ownSinceMs: Readonly<Partial<Record<Slot, number>>>,
+  clocks: Clocks,
+): Sights {
+  const byKey = new Map<Slot, Map<string, Peer>>();
+  for (const slot of slots)
+    byKey.set(slot, new Map(devices[slot]?.peers.map((peer) => [peer.publicKey, peer])));
+  return new Map(
+    peers.map(({ name, ...peer }) => {
+      const sight: { -readonly [S in Slot]?: SlotSight } = {};
+      for (const slot of slots) {
+        const publicKey = usableSlot({ name, ...peer }, slot)?.publicKey ?? "";
+        const read = byKey.get(slot)?.get(publicKey);
+        const ownKey = devices[slot]?.publicKey;
+        if (read !== undefined && ownKey !== undefined)
+          sight[slot] = seeSlot(before.get(name)?.[slot], read, ownKey, ownSinceMs[slot] ?? 0, clocks);
+      }
+      return [name, sight];
+    }),
+  );
+}
+
+function seeSlot(
+  before: SlotSight | undefined,
+  read: Peer,
+  ownKey: string,
+  ownSinceMs: number,
+  clocks: Clocks,
+): SlotSight {
+  const { publicKey, lastHandshakeMs, rxBytes, txBytes } = read;
+  const counters = { publicKey, ownKey, lastHandshakeMs, rxBytes, txBytes };
+  if (before === undefined || before.publicKey !== publicKey || before.ownKey !== ownKey) {
+    // The kernel keeps a peer's handshake time when our own key changes; of the new key it says nothing.
+    const isKept = before?.publicKey === publicKey && before.lastHandshakeMs === lastHandshakeMs;
+    const isOld = isKept || lastHandshakeMs < ownSinceMs;
+    if (lastHandshakeMs === 0 || isOld) return counters;
+    return { ...counters, handshakeAtMs: clocks.nowMs - ageOf(lastHandshakeMs, clocks.wallMs) };
+  }
+  const { nowMs } = clocks;
+  // A peer that was removed and added again counts from zero, and has no session.
+  const received = rxBytes >= before.rxBytes ? rxBytes - before.rxBytes : rxBytes;
+  const sent = txBytes >= before.txBytes ? txBytes - before.txBytes : txBytes;
+  const { handshakeAtMs, heardAtMs, dataAtMs, sentAtMs, sentDataAtMs } = before;
+  return {
+    ...counters,
+    ...timed("handshakeAtMs", lastHandshakeMs === 0 ? undefined : handshakeAtMs, {
+      happened: lastHandshakeMs !== before.lastHandshakeMs && lastHandshakeMs !== 0,
+      nowMs,
+    }),
+    ...timed("heardAtMs", heardAtMs, { happened: received > 0, nowMs }),
+    ...timed("dataAtMs", dataAtMs, { happened: isData(received), nowMs }),
+    ...timed("sentAtMs", sentAtMs, { happened: sent > 0, nowMs }),
+    ...timed("sentDataAtMs", sentDataAtMs, { happened: isData(sent), nowMs }),
+  };
+}
+
+/** The time of the last of something: now where it happened, else as it was, if ever. */
+function timed<K extends string>(
+  name: K,
+  beforeMs: number | undefined,
+  { happened, nowMs }: { readonly happened: boolean; readonly nowMs: number },
+): { readonly [key in K]?: number } {
+  const atMs = happened ? nowMs : beforeMs;
+  return (atMs === undefined ? {} : { [name]: atMs }) as { readonly [key in K]?: number };
+}
+
+/** A handshake that seems to come from the future was made before the clock was set back. */
+function ageOf(lastHandshakeMs: number, wallMs: number): number {
+  return Math.max(0, wallMs - lastHandshakeMs);
+}
+
+/** Sums of a keepalive (32 bytes), a handshake's initiation (148) and its response (92). */
+const bareSums: ReadonlySet<number> = new Set([0, 32, 92, 124, 148, 180]);
+
+/** What goes between peers that have nothing to say is no data. */
+function isData(bytes: number): boolean {
+  return !bareSums.has(bytes);
+}

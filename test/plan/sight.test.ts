@@ -1,0 +1,99 @@
+// From counters and wall-clock times to times on the agent's own clock.
+import { expect, test } from "bun:test";
+import type { Device, Peer } from "../../src/net/device.ts";
+import type { OwnedPeer } from "../../src/plan/claims.ts";
+import { type Sights, type SlotSight, updateSights } from "../../src/plan/sight.ts";
+
+const peers: OwnedPeer[] = [
+  {
+    name: "n2",
+    slots: [{ slot: "a", publicKey: "key-a", port: 51820, state: "active" }],
+    endpoints: ["192.0.2.2"],
+    nodeIPs: [],
+    podCIDRs: [],
+  },
+];
+const day = 86_400_000;
+const wall = 1_800_000_000_000;
+
+/** Reads the device once more, `nowMs` after the start; the wall clock is ahead by `offsetMs`. */
+function read(before: Sights, nowMs: number, seen: Partial<Peer>, offsetMs = 0, publicKey = "own"): Sights {
+  const peer: Peer = {
+    ...{ publicKey: "key-a", hasPresharedKey: false, keepaliveSeconds: 0, allowedIPs: [] },
+    ...{ lastHandshakeMs: 0, rxBytes: 0, txBytes: 0 },
+    ...seen,
+  };
+  const rest = { name: "wg-cni-a", backend: "kernel", listenPort: 51820, fwmark: 0 } as const;
+  const device: Device = { ...rest, publicKey, peers: [peer] };
+  return updateSights(
+    before,
+    peers,
+    { a: device },
+    { a: wall - 10_000 },
+    { nowMs, wallMs: wall + nowMs + offsetMs },
+  );
+}
+const slotA = (sights: Sights): SlotSight => sights.get("n2")?.a as SlotSight;
+
+test("at the first reading a handshake is as old as the wall clock says", () => {
+  expect(slotA(read(new Map(), 5000, { lastHandshakeMs: wall + 2000 })).handshakeAtMs).toBe(2000);
+});
+
+test("one that was made before this node's key says nothing of it", () => {
+  expect(slotA(read(new Map(), 5000, { lastHandshakeMs: wall - 10_001 })).handshakeAtMs).toBeUndefined();
+});
+
+test("one from the future was made just now: the clock was set back", () => {
+  expect(slotA(read(new Map(), 5000, { lastHandshakeMs: wall + day })).handshakeAtMs).toBe(5000);
+});
+
+test.each([day, -day])("a clock that is stepped by %d ms changes no age", (offsetMs) => {
+  const first = read(new Map(), 1000, { lastHandshakeMs: wall });
+  expect(slotA(read(first, 2000, { lastHandshakeMs: wall }, offsetMs)).handshakeAtMs).toBe(0);
+  const again = read(first, 3000, { lastHandshakeMs: wall + offsetMs + 2900 }, offsetMs);
+  expect(slotA(again).handshakeAtMs).toBe(3000);
+});
+
+test("another key of our own needs another handshake", () => {
+  const first = read(new Map(), 1000, { lastHandshakeMs: wall });
+  const rekeyed = read(first, 2000, { lastHandshakeMs: wall }, 0, "own-2");
+  expect(slotA(rekeyed).handshakeAtMs).toBeUndefined();
+  expect(slotA(read(rekeyed, 3000, { lastHandshakeMs: wall }, 0, "own-2")).handshakeAtMs).toBeUndefined();
+  expect(slotA(read(rekeyed, 4000, { lastHandshakeMs: wall + 3500 }, 0, "own-2")).handshakeAtMs).toBe(4000);
+});
+
+test("a handshake with the new key may come before the next reading", () => {
+  const first = read(new Map(), 1000, { lastHandshakeMs: wall });
+  expect(slotA(read(first, 2000, { lastHandshakeMs: wall + 1500 }, 0, "own-2")).handshakeAtMs).toBe(1500);
+  expect(
+    slotA(read(first, 2000, { lastHandshakeMs: wall - 10_001 }, 0, "own-2")).handshakeAtMs,
+  ).toBeUndefined();
+});
+
+test("a peer that was taken off and put on again has had no handshake", () => {
+  const first = read(new Map(), 1000, { lastHandshakeMs: wall, rxBytes: 1000 });
+  const again = slotA(read(first, 2000, { lastHandshakeMs: 0, rxBytes: 148 }));
+  expect(again.handshakeAtMs).toBeUndefined();
+  expect(again.heardAtMs).toBe(2000);
+});
+
+test.each([
+  ["a keepalive", 32, false],
+  ["a handshake's first message", 148, false],
+  ["its answer", 92, false],
+  ["the first message with a keepalive", 180, false],
+  ["the smallest packet", 64, true],
+  ["a ping", 128, true],
+])("%s of %d bytes: data %p", (_name, bytes, data) => {
+  const first = read(new Map(), 1000, { rxBytes: 5000 });
+  const next = slotA(read(first, 2000, { rxBytes: 5000 + bytes }));
+  expect(next.heardAtMs).toBe(2000);
+  expect(next.dataAtMs).toBe(data ? 2000 : undefined);
+});
+
+test("times stay when nothing happens, and sending is not hearing", () => {
+  const first = read(new Map(), 1000, {});
+  const second = read(first, 2000, { txBytes: 148 });
+  const third = slotA(read(second, 3000, { txBytes: 148 }));
+  expect([third.sentAtMs, third.heardAtMs, third.dataAtMs]).toEqual([2000, undefined, undefined]);
+});
