@@ -3,10 +3,10 @@
 // the code for it is loaded only then.
 import { CniError } from "./error.ts";
 import { Host } from "./host.ts";
-import { withLog, withLoggedFailures } from "./log.ts";
+import { logVerb, withLog, withLoggedFailures } from "./log.ts";
 import { isMeshBehind } from "./mesh.ts";
 import type { Request } from "./request.ts";
-import { type Io, perform, readRequest } from "./skel.ts";
+import { type Answer, type Io, perform, readRequest } from "./skel.ts";
 import { makeVerbs } from "./verbs/table.ts";
 
 /** Serves one call; returns the exit code. */
@@ -14,6 +14,13 @@ export async function runCni(io: Io): Promise<number> {
   const read = readRequest(io);
   if (typeof read === "number") return read;
   const request = withLog(read);
+  const { exitCode, errorCode } = await serve(io, request);
+  // Nanoseconds since the process began.
+  logVerb(request, errorCode, Bun.nanoseconds() / 1e6);
+  return exitCode;
+}
+
+async function serve(io: Io, request: Request): Promise<Answer> {
   const host = new Host(request.conf.stateDir);
   const verbs = withLoggedFailures(makeVerbs(host));
   if (request.command !== "ADD") return perform(io, request, verbs);

@@ -1,6 +1,6 @@
 // Does an ADD have to program the mesh first? A few reads answer; an ADD on a
 // node whose agent or last sync did its work goes on at once.
-import { slots } from "../plan/mesh.ts";
+import { slots } from "../plan/path.ts";
 import { slotDevice } from "../plan/settings.ts";
 import { isProgrammed } from "../reconcile/programmed.ts";
 import type { Host } from "./host.ts";

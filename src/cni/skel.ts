@@ -29,10 +29,17 @@ export interface Verbs {
   gc(request: Request): void;
 }
 
+/** How a call was answered. */
+export interface Answer {
+  readonly exitCode: number;
+  /** Of the error that was printed. */
+  readonly errorCode?: number;
+}
+
 /** Serves one call and returns the exit code. */
 export function run(io: Io, verbs: Verbs): number {
   const request = readRequest(io);
-  return typeof request === "number" ? request : perform(io, request, verbs);
+  return typeof request === "number" ? request : perform(io, request, verbs).exitCode;
 }
 
 /** The first half: everything that needs no verb. A number is the exit code of a call already answered. */
@@ -45,17 +52,17 @@ export function readRequest(io: Io): Request | number {
     version = head.cniVersion;
     return buildRequest(io, env, head);
   } catch (error) {
-    return fail(io, error, version);
+    return fail(io, error, version).exitCode;
   }
 }
 
 /** The second half: runs the verb and answers. */
-export function perform(io: Io, request: Request, verbs: Verbs): number {
+export function perform(io: Io, request: Request, verbs: Verbs): Answer {
   try {
     for (const warning of request.conf.warnings) request.warn(warning);
     const result = dispatch(io, request, verbs);
     if (result !== undefined) io.stdout(`${result}\n`);
-    return 0;
+    return { exitCode: 0 };
   } catch (error) {
     return fail(io, error, request.conf.cniVersion);
   }
@@ -160,12 +167,13 @@ function answerVersion(io: Io): number {
 }
 
 /** Errors go to stdout, where libcni looks for them; to stderr only when that is gone. */
-function fail(io: Io, thrown: unknown, version: string): number {
-  const text = formatError(toCniError(thrown), isSupported(version) ? version : newestVersion);
+function fail(io: Io, thrown: unknown, version: string): Answer {
+  const error = toCniError(thrown);
+  const text = formatError(error, isSupported(version) ? version : newestVersion);
   try {
     io.stdout(`${text}\n`);
   } catch {
     io.stderr(`${text}\n`);
   }
-  return 1;
+  return { exitCode: 1, errorCode: error.code };
 }

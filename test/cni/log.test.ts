@@ -2,7 +2,7 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { withLog, withLoggedFailures } from "../../src/cni/log.ts";
+import { logVerb, withLog, withLoggedFailures } from "../../src/cni/log.ts";
 import type { Request } from "../../src/cni/request.ts";
 import type { Verbs } from "../../src/cni/skel.ts";
 
@@ -61,4 +61,22 @@ test("a log that cannot be written does not fail the call", () => {
   const { stateDir, request } = setUp();
   const elsewhere = { ...request, conf: { ...request.conf, stateDir: `${stateDir}/absent` } };
   expect(() => withLog(elsewhere).warn("lost")).not.toThrow();
+});
+
+test("how a call ended is one line of the verb log; a STATUS, or a folder that is not there, leaves none", () => {
+  const { stateDir, request } = setUp();
+  const path = join(stateDir, "verbs.log");
+  logVerb({ ...request, command: "STATUS" }, undefined, 1);
+  expect(() => readFileSync(path)).toThrow("ENOENT");
+  logVerb(request, undefined, 7.8125);
+  logVerb({ ...request, command: "DEL" }, 11, 3);
+  expect(readFileSync(path, "utf8")).toMatch(
+    /^\d{4}-\d\d-\d\dT[\d:.]+Z ADD ok 7\.81\n\d{4}-\d\d-\d\dT[\d:.]+Z DEL 11 3\.00\n$/,
+  );
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+  const elsewhere = { ...request, conf: { ...request.conf, stateDir: `${stateDir}/absent` } };
+  expect(() => logVerb(elsewhere, undefined, 1)).not.toThrow();
+  writeFileSync(path, "x".repeat(1024 * 1024 + 1));
+  logVerb(request, undefined, 1);
+  expect(statSync(`${path}.1`).size).toBe(1024 * 1024 + 1);
 });

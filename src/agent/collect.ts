@@ -1,0 +1,52 @@
+// Reads what a scrape shows of the node: the devices' and the nftables table's
+// counters, and what the store says of keys and rotation. Peers are those of the
+// last sync: resolving thousands of claims once more would cost more than the rest.
+import { describeRotation } from "../plan/rotation.ts";
+import { describePeers } from "../plan/status.ts";
+import type { Session } from "../reconcile/session.ts";
+import type { SyncReport } from "../reconcile/sync.ts";
+import type { Identity } from "../state/model.ts";
+import type { RotationFacts, ScrapeFacts } from "./facts.ts";
+
+/** `last`: undefined before the first sync. Throws what reading the kernel or the store throws. */
+export function collectFacts(
+  session: Session,
+  last: SyncReport | undefined,
+  nowMs: number,
+): ScrapeFacts | undefined {
+  const { store } = session;
+  const identity = store.identity();
+  if (identity === undefined || last === undefined) return undefined;
+  const programmed = store.programmed();
+  const plaintext = session.readPlaintext(last.ownership.peers);
+  return {
+    node: identity.name,
+    mode: last.settings.mode,
+    backend: last.linkKind === "wireguard" ? "kernel" : "userspace",
+    peers: describePeers(last, nowMs, (dev) => session.readDevice(dev), plaintext),
+    slots: identity.slots,
+    generation: {
+      desired: store.generation,
+      ...(programmed === undefined ? {} : { programmed: programmed.generation }),
+    },
+    keyRotationSeconds: last.settings.keyRotation,
+    rotation: readRotation(session, last, identity, nowMs),
+    hostEncryption: last.hostEncryption.state,
+    refusedRecords: store.refusedRecords().length,
+  };
+}
+
+function readRotation(
+  { store }: Session,
+  { settings }: SyncReport,
+  { name, up, slots: keys }: Identity,
+  nowMs: number,
+): RotationFacts {
+  const rotation = store.rotation();
+  const facts = { name, up, keys, settings, ...(rotation === undefined ? {} : { rotation }) };
+  const state = describeRotation(facts, nowMs);
+  return {
+    phase: "slot" in state ? `${state.phase} ${state.slot}` : state.phase,
+    ...(rotation === undefined ? {} : { startedAtMs: rotation.startedAtMs }),
+  };
+}

@@ -1,0 +1,40 @@
+// Whether what the kernel tells may be about what is ours. Pods come and go all
+// day, and other plugins keep their own rules, tables and addresses: none of that
+// is worth a look. What lies between the nodes is underlay.ts. Pure.
+import { familyOf } from "../net/ip.ts";
+import { hostPrefix, prefixContains } from "../net/prefix.ts";
+import type { KernelEvent } from "../netlink/events.ts";
+import { firewallName } from "../plan/mesh.ts";
+import type { Settings } from "../plan/settings.ts";
+
+/** How many rule priorities are ours, from settings.rulePriority on. */
+const ownPriorities = 4;
+
+/** `podCIDRs`: of this node, whose gateways some plugins give to every pod's link. */
+export function concernsMesh(event: KernelEvent, settings: Settings, podCIDRs: readonly string[]): boolean {
+  const { hostTable, podTable, deviceA, deviceB, rulePriority: first, routeProtocol } = settings;
+  switch (event.about) {
+    case "firewall":
+      return event.table === firewallName;
+    case "route":
+      return event.table === hostTable || event.table === podTable;
+    case "link":
+      return event.name === deviceA || event.name === deviceB;
+    case "rule": {
+      const { priority, table, protocol } = event;
+      const isOurs = protocol === routeProtocol || table === hostTable || table === podTable;
+      return isOurs || (priority >= first && priority < first + ownPriorities);
+    }
+    case "address":
+      return !isLinkLocal(event.ip) && !podCIDRs.some((cidr) => holds(cidr, event.ip));
+  }
+}
+
+/** Every link that comes up brings one. */
+function isLinkLocal(ip: string): boolean {
+  return /^fe[89ab]/.test(ip);
+}
+
+function holds(cidr: string, ip: string): boolean {
+  return familyOf(cidr) === familyOf(ip) && prefixContains(cidr, hostPrefix(ip));
+}
