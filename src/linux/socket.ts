@@ -1,5 +1,5 @@
 // Sockets by system calls: open, bind or connect, send, receive, options.
-// Blocking, but every wait has a limit. Addresses are sockaddr bytes that the
+// Blocking unless opened otherwise, but every wait has a limit. Addresses are sockaddr bytes that the
 // caller lays out; what travels is the caller's business.
 import { Errno } from "./errno.ts";
 import { closeFd } from "./file.ts";
@@ -11,6 +11,8 @@ export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
 export const SOL_SOCKET = 1;
+/** Added to the type: no call waits. */
+export const SOCK_NONBLOCK = 0o4000;
 
 const SOCK_CLOEXEC = 0o2000000;
 const SO_RCVTIMEO = 20;
@@ -46,6 +48,14 @@ export class Socket implements Disposable {
 
   connect(address: Uint8Array): void {
     this.#call("connect", address, address.length);
+  }
+
+  /**
+   * Begins to connect a socket that does not block, and tells at every further call how that goes:
+   * 0 or EISCONN once it is done, EINPROGRESS or EALREADY while it is not, else why it failed.
+   */
+  tryConnect(address: Uint8Array): number {
+    return -rawSyscall("connect", this.#fd, address, address.length);
   }
 
   /** Sends all the bytes. Throws SysError. */

@@ -1,0 +1,155 @@
+// The dead-man switch at work: has the control plane asked while plan/dead-man.ts
+// wants to know, keeps in the store what that decides, and logs one line for it.
+// Programming what was decided is the agent's, right after.
+import { formatExemption } from "../net/exemption.ts";
+import { formatIpPort } from "../net/ip-port.ts";
+import {
+  type DeadManDecision,
+  type DeadManEvent,
+  type DeadManMemory,
+  type Extent,
+  stepDeadMan,
+} from "../plan/dead-man.ts";
+import { exemptionsOf } from "../plan/host-encryption.ts";
+import { showDuration } from "../plan/setting.ts";
+import type { Settings } from "../plan/settings.ts";
+import type { Clocks } from "../plan/sight.ts";
+import type { HostRevert } from "../state/model.ts";
+import type { Store } from "../state/store.ts";
+import { ControlPlane } from "./control-plane.ts";
+import type { Level, Log } from "./log.ts";
+
+/** What the last sync has programmed. */
+export interface Programmed {
+  readonly settings: Settings;
+  readonly tunneledHosts: ReadonlySet<string>;
+}
+
+export interface DeadManLook {
+  /** True where the store was changed: program it. */
+  readonly changed: boolean;
+  readonly wakeInMs?: number;
+}
+
+export class DeadMan implements Disposable {
+  readonly #controlPlane: ControlPlane;
+  #memory: DeadManMemory | undefined;
+  /** As it was programmed, with what was made of it: thousands of addresses are compared only when they were written anew. */
+  #programmed: Programmed | undefined;
+  #extent: Extent | undefined;
+  /** Of the lines about the trial that goes on: a peer more under host encryption is no news. */
+  #level: Level = "info";
+
+  /** `onAnswer`: the control plane has answered, so a look is due. */
+  constructor(
+    private readonly store: Store,
+    private readonly log: Log,
+    onAnswer: () => void,
+  ) {
+    this.#controlPlane = new ControlPlane(onAnswer);
+  }
+
+  /** After a sync, and whenever time has passed. Throws what the store throws; the next look tries again. */
+  look(programmed: Programmed, { nowMs, wallMs }: Clocks): DeadManLook {
+    const { settings } = programmed;
+    const revert = this.store.hostRevert();
+    const { answeredAtMs } = this.#controlPlane;
+    const facts = {
+      extent: this.#extentOf(programmed),
+      timeoutMs: settings.deadManTimeout * 1000,
+      revert: revert === undefined ? "none" : revert.untilAnswer ? "until-answer" : "final",
+      ...(answeredAtMs === undefined ? {} : { answeredAtMs }),
+    } as const;
+    const decision = stepDeadMan(facts, this.#memory, nowMs);
+    const { event } = decision;
+    if (event === "began") this.#level = isPeerMore(this.#memory?.extent, facts.extent) ? "debug" : "info";
+    const changed = event !== undefined && this.#keep(event, settings, revert, wallMs);
+    this.#memory = decision.memory;
+    this.#ask(settings, decision);
+    if (event !== undefined) this.#report(event, settings);
+    return { changed, ...(decision.dueMs === undefined ? {} : { wakeInMs: decision.dueMs - nowMs }) };
+  }
+
+  [Symbol.dispose](): void {
+    this.#controlPlane[Symbol.dispose]();
+  }
+
+  #extentOf(programmed: Programmed): Extent {
+    if (this.#extent !== undefined && this.#programmed === programmed) return this.#extent;
+    const { settings, tunneledHosts } = programmed;
+    this.#programmed = programmed;
+    this.#extent = {
+      hosts: tunneledHosts,
+      outside: exemptionsOf(settings).map(formatExemption),
+      controlPlane: settings.controlPlane.map(formatIpPort),
+    };
+    return this.#extent;
+  }
+
+  #ask({ controlPlane }: Settings, { askEveryMs }: DeadManDecision): void {
+    const question = askEveryMs === undefined ? undefined : { addresses: controlPlane, everyMs: askEveryMs };
+    this.#controlPlane.ask(question);
+  }
+
+  #keep(event: DeadManEvent, settings: Settings, revert: HostRevert | undefined, wallMs: number): boolean {
+    switch (event) {
+      case "reverted":
+        this.store.putHostRevert({ atMs: wallMs, reason: this.#reason(settings) });
+        return true;
+      case "waiting":
+        if (revert !== undefined) this.store.putHostRevert({ ...revert, untilAnswer: true });
+        return true;
+      case "retried":
+        this.store.putHostRevert(undefined);
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  #reason({ deadManTimeout, controlPlane }: Settings): string {
+    const tries = controlPlane.map(
+      (address) => `${formatIpPort(address)} (${this.#controlPlane.failureOf(address) ?? "no answer"})`,
+    );
+    return `no address of the control plane answered within ${showDuration(deadManTimeout)} of its beginning: ${tries.join(", ")}`;
+  }
+
+  #report(event: DeadManEvent, settings: Settings): void {
+    const { log } = this;
+    const within = showDuration(settings.deadManTimeout);
+    switch (event) {
+      case "began":
+        log[this.#level]("host encryption is on trial: it stays if the control plane answers", { within });
+        return;
+      case "answered":
+        log[this.#level]("the control plane answers: host encryption stays");
+        return;
+      case "ended":
+        log.info("host encryption has ended: nodes reach each other in clear");
+        return;
+      case "reverted":
+        log.error("host encryption was taken back: nodes reach each other in clear again", {
+          reason: this.#reason(settings),
+        });
+        return;
+      case "caused":
+        log.warn(
+          "the control plane answers without host encryption: it stays off until `wg-cni up --host-encryption on`",
+        );
+        return;
+      case "waiting":
+        log.warn(
+          "the control plane does not answer without host encryption either: it returns when that does",
+        );
+        return;
+      case "retried":
+        log.info("the control plane answers: host encryption is tried once more");
+        return;
+    }
+  }
+}
+
+function isPeerMore(before: Extent | undefined, now: Extent): boolean {
+  if (before === undefined || before.hosts.size === 0) return false;
+  return before.controlPlane.join() === now.controlPlane.join();
+}
