@@ -55,7 +55,7 @@ export const exitCodes = [
   [0, "done"],
   [1, "failed; standard error says what, where and what to do"],
   [2, "the command line or the input is wrong; nothing was changed"],
-  [3, "status: the node is not up, or not as it should be"],
+  [3, "status, doctor: the node is not up, or not as it should be"],
 ] as const;
 
 /** Wrong words on the command line, or wrong input to a command. */

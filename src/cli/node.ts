@@ -2,8 +2,11 @@
 // version. Reads the store; asks nothing of the kernel.
 
 import type { NodeRecord } from "../net/record.ts";
+import { formatAge } from "../net/words.ts";
+import type { Settings } from "../plan/settings.ts";
 import { ownRecord, readSettings } from "../reconcile/node.ts";
 import { NotUpError } from "../reconcile/sync.ts";
+import type { Identity } from "../state/model.ts";
 import type { Context, Output } from "./command.ts";
 import { openSession } from "./session.ts";
 import { alignColumns } from "./style.ts";
@@ -28,10 +31,22 @@ export function nodeShow(context: Context): Output {
 }
 
 export function keyShow(context: Context): Output {
-  const { slots } = readRecord(context);
+  const { slots } = readIdentity(context).identity;
+  const shown = slots.map(({ slot, publicKey, state, createdAtMs }) => ({
+    slot,
+    ...{ publicKey, state, createdAtMs },
+  }));
   return {
-    json: Object.fromEntries(slots.map(({ slot, publicKey }) => [slot, publicKey])),
-    text: () => slots.map(({ slot, publicKey }) => `${slot}  ${publicKey}\n`).join(""),
+    json: Object.fromEntries(shown.map(({ slot, ...key }) => [slot, key])),
+    text: () =>
+      `${alignColumns(
+        shown.map(({ slot, publicKey, state, createdAtMs }) => [
+          slot,
+          publicKey,
+          state,
+          `made ${formatAge(createdAtMs, context.nowMs)}`,
+        ]),
+      )}\n`,
   };
 }
 
@@ -40,11 +55,16 @@ export function version({ version }: Context): Output {
 }
 
 function readRecord(context: Context): NodeRecord {
+  const { identity, settings } = readIdentity(context);
+  return ownRecord(identity, settings);
+}
+
+function readIdentity(context: Context): { readonly identity: Identity; readonly settings: Settings } {
   using session = openSession(context);
   const identity = session.store.identity();
   if (identity === undefined)
     throw new NotUpError(
       "This node has no identity yet: run `wg-cni up --node NAME --endpoint IP --pod-cidr CIDR` first.",
     );
-  return ownRecord(identity, readSettings(session.store));
+  return { identity, settings: readSettings(session.store) };
 }

@@ -1,10 +1,11 @@
 // `peer import`: records from a file or stdin, checked as a whole before the
 // store changes, then programmed.
+
 import { findText } from "../linux/file.ts";
+import { countOf } from "../net/words.ts";
 import { parseRecords } from "../plan/record.ts";
 import { type Context, type Output, UsageError } from "./command.ts";
-import { openSession, reportSync } from "./session.ts";
-import { countOf } from "./style.ts";
+import { openSession, reportSync, syncAll } from "./session.ts";
 
 /** 5,000 records of 110 pod IPs each are 15 MB. */
 const maxInputBytes = 64 * 1024 * 1024;
@@ -26,7 +27,7 @@ export function peerImport(context: Context): Output {
       json: { imported: others.map(({ name }) => name) },
       text: () => `${headline}; the node is not up, so nothing is programmed yet\n`,
     };
-  return reportSync(session.sync(), headline);
+  return reportSync(syncAll(session), headline);
 }
 
 function readSource(context: Context, file: string): string {

@@ -1,40 +1,61 @@
 // What commands share: a session on the node's state, and what a sync did, for
 // people and as JSON.
+import { countOf } from "../net/words.ts";
 import { renderStep } from "../plan/step.ts";
 import type { Failure } from "../reconcile/apply.ts";
+import type { PodReport } from "../reconcile/pods.ts";
 import { Session } from "../reconcile/session.ts";
 import type { MeshPlan, SyncReport } from "../reconcile/sync.ts";
 import type { Context, Output } from "./command.ts";
-import { countOf, type Style } from "./style.ts";
+import type { Style } from "./style.ts";
 
 export function openSession({ stateDir }: Context): Session {
   return new Session(stateDir, Date.now);
 }
 
-/** What a sync did, below a first line of the command's own. */
-export function reportSync(report: SyncReport, headline: string): Output {
-  const failed = report.failures.map(({ step, error }) => ({ step: renderStep(step), error: error.message }));
+/** A sync of the mesh and, where the node is up, of the pods on it. */
+export interface FullReport extends SyncReport {
+  readonly pods?: PodReport;
+}
+
+/** Brings the mesh, and live pods with it, to what the store says. */
+export function syncAll(session: Session): FullReport {
+  const report = session.sync();
+  return report.up ? { ...report, pods: session.syncPods(report.mtu.bytes) } : report;
+}
+
+/** What a sync did, below a first line of the command's own. `remarks`: what else whoever called it should know. */
+export function reportSync(report: FullReport, headline: string, remarks: readonly string[] = []): Output {
+  const { pods } = report;
+  const failed = [
+    ...report.failures.map(({ step, error }) => ({ step: renderStep(step), error: error.message })),
+    ...(pods?.failures ?? []).map((error) => ({ step: [], error })),
+  ];
   return {
     json: {
       node: report.node.name,
-      steps: report.steps.flatMap(renderStep),
-      writes: report.writes,
+      steps: [...report.steps, ...(pods?.steps ?? [])].flatMap(renderStep),
+      writes: report.writes + (pods?.writes ?? 0),
       failures: failed,
       refusals: report.ownership.refusals,
       mtu: report.mtu,
+      remarks,
     },
-    text: (style) => `${headline}\n${describeSync(report, style)}`,
+    text: (style) => `${headline}\n${describeSync(report, remarks, style)}`,
     exitCode: failed.length === 0 ? 0 : 1,
   };
 }
 
-function describeSync(report: SyncReport, style: Style): string {
+function describeSync(report: FullReport, remarks: readonly string[], style: Style): string {
+  const writes = report.writes + (report.pods?.writes ?? 0);
+  const failures = [...report.failures.map(describeFailure), ...(report.pods?.failures ?? [])];
   const lines = [
-    report.writes === 0
+    writes === 0
       ? `${style.green("✓")} the kernel was as it should be, nothing written`
-      : `${report.failures.length === 0 ? style.green("✓") : style.yellow("!")} ${countOf(report.writes, "change")} made to the kernel`,
-    ...report.failures.map((failure) => `${style.red("✗")} ${describeFailure(failure)}`),
+      : `${failures.length === 0 ? style.green("✓") : style.yellow("!")} ${countOf(writes, "change")} made to the kernel`,
+    ...failures.map((failure) => `${style.red("✗")} ${failure}`),
     ...report.ownership.refusals.map(({ reason }) => `${style.yellow("!")} refused: ${reason}`),
+    ...remarks.map((remark) => `${style.yellow("!")} ${remark}`),
   ];
   return `${lines.map((line) => `  ${line}`).join("\n")}\n`;
 }

@@ -1,41 +1,68 @@
 // `status`: what there is, beside what there should be. Exit code 3 where the
 // two differ, so that a probe can ask.
 
-import { slots } from "../plan/mesh.ts";
+import { countOf, formatAge, formatBytes } from "../net/words.ts";
+import { slots } from "../plan/path.ts";
 import { type SettingName, settingNames, settingTable, showSetting, slotDevice } from "../plan/settings.ts";
 import { describePeers, type PeerStatus } from "../plan/status.ts";
+import { describeEndpoints } from "../plan/transport.ts";
 import { readNode } from "../reconcile/node.ts";
 import type { MeshPlan } from "../reconcile/sync.ts";
+import { observeTransport } from "../reconcile/transport.ts";
+import type { RefusedRecord } from "../state/model.ts";
 import type { Context, Output } from "./command.ts";
+import { type RotationStatus, readRotation, renderRotation } from "./rotation.ts";
 import { openSession, renderPlan } from "./session.ts";
-import { alignColumns, countOf, formatAge, formatBytes, type Style } from "./style.ts";
+import { alignColumns, type Style } from "./style.ts";
 
 const notAsItShouldBe = 3;
 
 export function status(context: Context): Output {
   using session = openSession(context);
-  if (readNode(session.store).record === undefined) return describeMissing();
+  const { identity } = readNode(session.store);
+  if (identity === undefined) return describeMissing();
   const plan = session.plan();
   const plaintext = session.readPlaintext(plan.ownership.peers);
   const peers = describePeers(plan, context.nowMs, (dev) => session.readDevice(dev), plaintext);
   const overrides = session.store.settings();
   const pods = session.store.attachments().length;
   const pending = renderPlan(plan);
+  const refusedRecords = session.store.refusedRecords();
+  const rotation = readRotation(session.store, identity, context.nowMs);
+  const endpointsFrom = describeEndpoints(identity, observeTransport(plan.settings, session.kernel));
   const good = plan.up && pending.length === 0;
   return {
     json: {
       node: plan.node,
       up: plan.up,
       backend: plan.linkKind === "wireguard" ? "kernel" : "userspace",
+      endpointsFrom,
       mtu: plan.mtu,
       generation: plan.generation,
+      rotation,
+      hostEncryption: plan.hostEncryption,
       pending,
       pods,
       peers,
       refusals: plan.ownership.refusals,
+      refusedRecords,
       settings: settingNames.map((name) => describeSetting(plan, name, overrides)),
     },
-    text: (style) => renderStatus({ plan, peers, pods, pending, overrides, nowMs: context.nowMs }, style),
+    text: (style) =>
+      renderStatus(
+        {
+          plan,
+          peers,
+          pods,
+          pending,
+          refusedRecords,
+          rotation,
+          endpointsFrom,
+          overrides,
+          nowMs: context.nowMs,
+        },
+        style,
+      ),
     exitCode: good ? 0 : notAsItShouldBe,
   };
 }
@@ -65,6 +92,10 @@ interface Shown {
   readonly peers: readonly PeerStatus[];
   readonly pods: number;
   readonly pending: readonly string[];
+  readonly refusedRecords: readonly RefusedRecord[];
+  readonly rotation: RotationStatus;
+  /** Where the endpoints come from, in words. */
+  readonly endpointsFrom: string;
   readonly overrides: Record<string, unknown>;
   readonly nowMs: number;
 }
@@ -81,7 +112,8 @@ function renderStatus(shown: Shown, style: Style): string {
     .concat("\n");
 }
 
-function renderHead({ plan, peers, pods, pending, overrides }: Shown, style: Style): string {
+function renderHead(shown: Shown, style: Style): string {
+  const { plan, peers, pods, pending, rotation, endpointsFrom, overrides, nowMs } = shown;
   const { node, settings, up, linkKind, mtu } = plan;
   const state = !up
     ? style.yellow("down")
@@ -99,7 +131,10 @@ function renderHead({ plan, peers, pods, pending, overrides }: Shown, style: Sty
         : "permissive: peers without a key are reached in clear",
     ],
     [style.bold("wireguard"), linkKind === "wireguard" ? "the kernel's" : "a userspace implementation"],
+    [style.bold("endpoints"), `${node.endpoints.join(", ")}  ${style.dim(`(${endpointsFrom})`)}`],
     [style.bold("mtu"), `${mtu.bytes}  ${style.dim(`(${mtu.reason})`)}`],
+    [style.bold("keys"), renderRotation(rotation, nowMs)],
+    [style.bold("hosts"), renderHostEncryption(plan, style)],
     [style.bold("pods"), `${pods} here; ${node.podCIDRs.join(", ") || "no CIDR of the node's own"}`],
     [style.bold("peers"), `${encrypted} of ${peers.length} encrypted`],
     ...(set.length === 0
@@ -111,6 +146,12 @@ function renderHead({ plan, peers, pods, pending, overrides }: Shown, style: Sty
           ],
         ]),
   ]);
+}
+
+/** Traffic between the nodes themselves. */
+function renderHostEncryption({ hostEncryption: { state, text } }: MeshPlan, style: Style): string {
+  if (state === "off" || state === "on") return `encryption ${text}`;
+  return `encryption ${state === "reverted" ? style.red(text) : style.yellow(text)}`;
 }
 
 function renderDevices({ settings, node, observed }: MeshPlan, style: Style): string {
@@ -137,19 +178,12 @@ function renderDevices({ settings, node, observed }: MeshPlan, style: Style): st
 function renderPeers({ peers, nowMs }: Shown, style: Style): string {
   if (peers.length === 0)
     return style.dim("no peers yet: `wg-cni peer import FILE` takes the records of other nodes");
-  const paint = {
-    encrypted: style.green,
-    idle: style.green,
-    waiting: style.yellow,
-    clear: style.yellow,
-    refused: style.red,
-  };
   const head = ["PEER", "STATE", "SLOT", "ENDPOINT", "HANDSHAKE", "RECEIVED", "SENT", "IN CLEAR", "PODS"].map(
     style.bold,
   );
   const rows = peers.map((peer) => [
     peer.name,
-    paint[peer.state](peer.state),
+    renderState(peer, style),
     peer.slot ?? "-",
     peer.endpoint ?? "-",
     peer.slot === undefined ? "-" : formatAge(peer.lastHandshakeMs, nowMs),
@@ -161,6 +195,13 @@ function renderPeers({ peers, nowMs }: Shown, style: Style): string {
   return alignColumns([head, ...rows]);
 }
 
+/** What it is, and where that leaves its packets. */
+function renderState({ state, reach }: PeerStatus, style: Style): string {
+  if (reach === "clear") return style.yellow(`${state}, in clear`);
+  if (reach === "refused") return style.red(`${state}, refused`);
+  return state === "unanswered" || state === "silent" ? style.yellow(state) : style.green(state);
+}
+
 /** Packets that went outside the tunnel: none is the proof of the pudding. */
 function renderPlaintext(plaintext: PeerStatus["plaintext"], style: Style): string {
   if (plaintext === undefined) return style.dim("not counted");
@@ -169,7 +210,7 @@ function renderPlaintext(plaintext: PeerStatus["plaintext"], style: Style): stri
   return style.red(`${inPackets} in, ${outPackets} out`);
 }
 
-function renderRemarks({ plan, pending }: Shown, style: Style): string {
+function renderRemarks({ plan, pending, refusedRecords }: Shown, style: Style): string {
   const refused = plan.ownership.refusals.map(({ reason }) => `${style.yellow("!")} refused: ${reason}`);
   const behind =
     pending.length === 0
@@ -177,5 +218,17 @@ function renderRemarks({ plan, pending }: Shown, style: Style): string {
       : [
           `${style.red("✗")} ${countOf(pending.length, "change")} pending: \`wg-cni plan\` lists them, \`wg-cni sync\` makes them`,
         ];
-  return [...refused, ...behind].join("\n");
+  const { remark } = plan.hostEncryption;
+  const hosts = remark === undefined ? [] : [`${style.yellow("!")} ${remark}`];
+  return [...refused, ...describeRecords(refusedRecords, style), ...hosts, ...behind].join("\n");
+}
+
+/** What is wrong with the folder of records, and how many files of it were not taken. */
+function describeRecords(refused: readonly RefusedRecord[], style: Style): string[] {
+  const isFolder = ({ file }: RefusedRecord) => file.startsWith("/");
+  const files = refused.filter((one) => !isFolder(one)).length;
+  const remarks = refused.filter(isFolder).map(({ reason }) => reason);
+  if (files > 0)
+    remarks.push(`${countOf(files, "file")} in the folder of records refused: \`wg-cni peer list\` says why`);
+  return remarks.map((remark) => `${style.yellow("!")} ${remark}`);
 }

@@ -1,5 +1,5 @@
 // How text looks: colours only where they were asked for, columns aligned by
-// what is seen, numbers for people. No I/O.
+// what is seen. No I/O.
 
 export interface Style {
   readonly bold: (text: string) => string;
@@ -26,35 +26,18 @@ export function alignColumns(rows: readonly (readonly string[])[], indent = ""):
   return rows.map((row) => `${indent}${line(row)}`.trimEnd()).join("\n");
 }
 
+/** Prose in lines of at most `columns`, broken at spaces, but not within `a command`. */
+export function wrapText(text: string, columns: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.match(/(?:`[^`]*`|\S)+/g) ?? []) {
+    const line = lines.at(-1);
+    if (line === undefined || line.length + 1 + word.length > columns) lines.push(word);
+    else lines[lines.length - 1] = `${line} ${word}`;
+  }
+  return lines;
+}
+
 function visibleLength(text: string): number {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the escape sequences of makeStyle
   return text.replace(/\x1b\[[0-9]+m/g, "").length;
-}
-
-/** "just now", "12 s ago", "3 min ago", "5 h ago", "2 d ago"; "never" for 0. */
-export function formatAge(whenMs: number, nowMs: number): string {
-  if (whenMs === 0) return "never";
-  const seconds = Math.max(0, Math.round((nowMs - whenMs) / 1000));
-  if (seconds < 2) return "just now";
-  if (seconds < 120) return `${seconds} s ago`;
-  if (seconds < 7200) return `${Math.floor(seconds / 60)} min ago`;
-  if (seconds < 172_800) return `${Math.floor(seconds / 3600)} h ago`;
-  return `${Math.floor(seconds / 86_400)} d ago`;
-}
-
-/** "512 B", "1.4 KiB", "23 MiB". */
-export function formatBytes(bytes: number): string {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit > 0 && value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
-}
-
-/** "1 peer", "3 peers". */
-export function countOf(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }

@@ -1,23 +1,48 @@
 // `sync` and `plan`: the same pipeline, one of them stops before applying.
+
+import { followTransport } from "../agent/transport.ts";
+import { countOf } from "../net/words.ts";
+import { nextEndpoints } from "../plan/transport.ts";
+import type { Session } from "../reconcile/session.ts";
+import type { MeshPlan } from "../reconcile/sync.ts";
+import { observeTransport } from "../reconcile/transport.ts";
 import type { Context, Output } from "./command.ts";
-import { openSession, renderPlan, reportSync } from "./session.ts";
-import { countOf } from "./style.ts";
+import { openSession, renderPlan, reportSync, syncAll } from "./session.ts";
 
 export function sync(context: Context): Output {
   using session = openSession(context);
-  const report = session.sync();
-  return reportSync(report, `Node ${report.node.name}`);
+  const remarks: string[] = [];
+  // Without an agent nobody else would notice that a lease brought another address.
+  if (followTransport(session, (problem) => remarks.push(problem)))
+    remarks.push(
+      `the node's endpoints have changed, to ${session.store.identity()?.endpoints.join(", ")}: give its record (\`wg-cni node show --json\`) to the other nodes`,
+    );
+  const report = syncAll(session);
+  return reportSync(report, `Node ${report.node.name}`, remarks);
 }
 
 export function plan(context: Context): Output {
   using session = openSession(context);
   const plan = session.plan();
   const lines = renderPlan(plan);
+  const endpoints = findNextEndpoints(session, plan);
   return {
-    json: { node: plan.node.name, steps: lines },
-    text: (style) =>
-      lines.length === 0
-        ? `${style.green("✓")} nothing to do: the kernel is as the store says\n`
-        : `${style.dim(`# ${countOf(plan.steps.length, "step")}; \`wg-cni sync\` does them`)}\n${lines.join("\n")}\n`,
+    json: { node: plan.node.name, steps: lines, ...(endpoints === undefined ? {} : { endpoints }) },
+    text: (style) => {
+      const notes = [
+        ...(endpoints === undefined ? [] : [`sync makes ${endpoints.join(", ")} the node's endpoints first`]),
+        ...(lines.length === 0 ? [] : [`${countOf(plan.steps.length, "step")}; \`wg-cni sync\` does them`]),
+      ];
+      if (notes.length === 0) return `${style.green("✓")} nothing to do: the kernel is as the store says\n`;
+      return [...notes.map((note) => style.dim(`# ${note}`)), ...lines].join("\n").concat("\n");
+    },
   };
+}
+
+function findNextEndpoints(
+  { store, kernel }: Session,
+  { settings }: MeshPlan,
+): readonly string[] | undefined {
+  const identity = store.identity();
+  return identity?.endpointsFound ? nextEndpoints(identity, observeTransport(settings, kernel)) : undefined;
 }

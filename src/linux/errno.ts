@@ -17,7 +17,10 @@ export const Errno = {
   ENOPROTOOPT: 92,
   EOPNOTSUPP: 95,
   EAFNOSUPPORT: 97,
+  EISCONN: 106,
   ECONNREFUSED: 111,
+  EALREADY: 114,
+  EINPROGRESS: 115,
 } as const;
 
 const texts: Record<number, string> = {
@@ -74,6 +77,8 @@ const texts: Record<number, string> = {
   111: "ECONNREFUSED Connection refused",
   112: "EHOSTDOWN Host is down",
   113: "EHOSTUNREACH No route to host",
+  114: "EALREADY Operation already in progress",
+  115: "EINPROGRESS Operation now in progress",
   122: "EDQUOT Disk quota exceeded",
   126: "ENOKEY Required key not available",
 };

@@ -31,6 +31,14 @@ export interface FileStatus {
   readonly sizeBytes: number;
 }
 
+/** What is left of a filesystem. */
+export interface Space {
+  /** For processes without special rights. */
+  readonly freeBytes: number;
+  /** Files that can still be made. */
+  readonly freeFiles: number;
+}
+
 /** A file descriptor, to be closed by `closeFd`. */
 export function openFile(path: string, flags = 0, mode = 0): number {
   return syscall("openat", path, AT_FDCWD, cString(path), flags | O_CLOEXEC, mode);
@@ -147,6 +155,20 @@ export function findStatus(path: string): FileStatus | undefined {
   if (-result === Errno.ENOENT) return undefined;
   if (result < 0) throw new SysError("statx", -result, path);
   return decodeStatx(statx);
+}
+
+/** Of the filesystem that `path` is on; Infinity for what has no limit (some are not made of blocks). Throws SysError. */
+export function readSpace(path: string): Space {
+  // struct statfs (asm-generic/statfs.h): words of 64 bits on both architectures.
+  const statfs = new Uint8Array(120);
+  syscall("statfs", path, cString(path), statfs);
+  const view = new DataView(statfs.buffer);
+  const word = (index: number) => Number(view.getBigUint64(8 * index, true));
+  const [blockBytes, blocks, freeBlocks, files, freeFiles] = [word(1), word(2), word(4), word(5), word(6)];
+  return {
+    freeBytes: blocks === 0 ? Number.POSITIVE_INFINITY : freeBlocks * blockBytes,
+    freeFiles: files === 0 ? Number.POSITIVE_INFINITY : freeFiles,
+  };
 }
 
 export function exists(path: string): boolean {

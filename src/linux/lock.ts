@@ -1,11 +1,12 @@
 // A lock among processes: flock(2) on a file or folder that stays. The kernel
 // lets go of it when the holder ends, however it ends.
 import { Errno } from "./errno.ts";
-import { closeFd, openFile } from "./file.ts";
+import { closeFd, isAbsent, openFile } from "./file.ts";
 import { rawSyscall, SysError } from "./syscall.ts";
 
 const O_RDWR = 0o2;
 const O_CREAT = 0o100;
+const LOCK_SH = 1;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 /** Short at first, so that a lock held for a moment costs little more; then so that many waiters cost little. */
@@ -38,6 +39,24 @@ export function tryLock(path: string): Disposable | undefined {
   closeFd(fd);
   if (errno === Errno.EAGAIN) return undefined;
   throw new SysError("flock", errno, path);
+}
+
+/** True while a process holds the lock at `path`. Two that ask do not disturb each other; a `tryLock` in that instant fails. */
+export function isLocked(path: string): boolean {
+  let fd: number;
+  try {
+    fd = openFile(path);
+  } catch (error) {
+    if (isAbsent(error)) return false;
+    throw error;
+  }
+  try {
+    const errno = -rawSyscall("flock", fd, LOCK_SH | LOCK_NB);
+    if (errno > 0 && errno !== Errno.EAGAIN) throw new SysError("flock", errno, path);
+    return errno > 0;
+  } finally {
+    closeFd(fd);
+  }
 }
 
 /** Returns the descriptor, locked; closes it where it cannot be. */

@@ -3,13 +3,13 @@
 // decide whether to look again. Loss is normal: a reader that is too slow gets
 // ENOBUFS, and must look at everything.
 import { AF_NETLINK, SOCK_RAW, Socket } from "../linux/socket.ts";
-import { RTM_DELADDR, RTM_NEWADDR } from "../wire/address.ts";
+import { addressMessage, RTM_DELADDR, RTM_NEWADDR } from "../wire/address.ts";
 import { findFamily } from "../wire/codec.ts";
 import { linkMessage, RTM_DELLINK, RTM_NEWLINK } from "../wire/link.ts";
 import { inTableMessage, NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWGEN } from "../wire/nftables.ts";
 import { nextMessage, readHeader } from "../wire/nlmsg.ts";
 import { RTM_DELROUTE, RTM_NEWROUTE, routeMessage } from "../wire/route.ts";
-import { RTM_DELRULE, RTM_NEWRULE } from "../wire/rule.ts";
+import { RTM_DELRULE, RTM_NEWRULE, ruleMessage } from "../wire/rule.ts";
 import { NETLINK_NETFILTER } from "./nft-transaction.ts";
 import { toLink, toRoute } from "./objects.ts";
 import { NETLINK_ROUTE } from "./socket.ts";
@@ -17,7 +17,8 @@ import { NETLINK_ROUTE } from "./socket.ts";
 export type KernelEvent =
   /** `up`: administratively; false too for one that is gone. */
   | { readonly about: "link"; readonly name: string; readonly mtu: number; readonly up: boolean }
-  | { readonly about: "address" | "rule" }
+  | { readonly about: "address"; readonly ip: string }
+  | { readonly about: "rule"; readonly priority: number; readonly table: number; readonly protocol: number }
   /** `dst` is a canonical prefix. */
   | { readonly about: "route"; readonly table: number; readonly dst: string }
   /** Something in an nftables table of that name. */
@@ -91,10 +92,13 @@ function readRouteEvent(type: number, bytes: Uint8Array, at: number, end: number
     }
     case RTM_NEWADDR:
     case RTM_DELADDR:
-      return { about: "address" };
+      return readAddressEvent(bytes, at, end);
     case RTM_NEWRULE:
-    case RTM_DELRULE:
-      return { about: "rule" };
+    case RTM_DELRULE: {
+      const { table, ...message } = ruleMessage.read(bytes, at, end, "skip");
+      const { FRA_PRIORITY: priority = 0, FRA_TABLE = table, FRA_PROTOCOL: protocol = 0 } = message;
+      return { about: "rule", priority, table: FRA_TABLE, protocol };
+    }
     case RTM_NEWROUTE:
     case RTM_DELROUTE: {
       const message = routeMessage.read(bytes, at, end, "skip");
@@ -106,6 +110,12 @@ function readRouteEvent(type: number, bytes: Uint8Array, at: number, end: number
     default:
       return undefined;
   }
+}
+
+function readAddressEvent(bytes: Uint8Array, at: number, end: number): KernelEvent | undefined {
+  const { IFA_LOCAL, IFA_ADDRESS } = addressMessage.read(bytes, at, end, "skip");
+  const ip = IFA_LOCAL ?? IFA_ADDRESS;
+  return ip === undefined ? undefined : { about: "address", ip };
 }
 
 /** Every message about a table, chain, rule, set or element has the table's name as attribute 1; a new generation has none. */

@@ -14,7 +14,7 @@ export interface HostFacts {
   readonly routes: readonly Route[];
   /** UDP ports in use on any address. */
   readonly udpPorts: ReadonlySet<number>;
-  /** Names of devices with a key of this node: left by a `down` that did not finish. */
+  /** Names of devices with a key of this node, or none yet: left by what was killed before it finished. */
   readonly ownDevices: ReadonlySet<string>;
 }
 

@@ -60,7 +60,8 @@ export function observeHost(settings: Settings, kernel: Kernel, ownKeys: readonl
     udpPorts: observeUdpPorts(),
     ownDevices: new Set(
       devices.flatMap(([name, { publicKey }]) =>
-        publicKey !== undefined && ownKeys.includes(publicKey) ? [name] : [],
+        // Without a key: made by a sync that was killed before it configured it.
+        publicKey === undefined || ownKeys.includes(publicKey) ? [name] : [],
       ),
     ),
   };

@@ -8,6 +8,7 @@ import { netnsCookie } from "../linux/netns.ts";
 import type { PeerPath } from "../net/path.ts";
 import type { NodeRecord } from "../net/record.ts";
 import { type Ownership, resolveClaims } from "../plan/claims.ts";
+import { findConflicts } from "../plan/conflicts.ts";
 import { diffMesh } from "../plan/diff.ts";
 import { describeHostEncryption, type HostEncryptionReport } from "../plan/host-encryption.ts";
 import { desiredMesh, emptyMesh, type Mesh, type MeshFacts, tunneledHosts } from "../plan/mesh.ts";
@@ -20,12 +21,17 @@ import { type ApplyContext, applySteps, type Failure } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
 import { observeMtu } from "./mtu.ts";
 import { readNode, readSettings } from "./node.ts";
-import { meshLinks, observeMesh } from "./observe.ts";
+import { meshLinks, observeHost, observeMesh } from "./observe.ts";
 import { isHere, isProgrammed } from "./programmed.ts";
 import { restoreSysctls } from "./sysctls.ts";
 
 /** Longer than any sync: 5,000 peers under emulation take 10 s; a runtime gives an ADD two minutes. */
 const lockTimeoutMs = 60_000;
+
+/** Somebody else holds what we would use, and nothing of ours is in this kernel yet. */
+export class ConflictError extends Error {
+  override readonly name = "ConflictError";
+}
 
 /** A node that was never brought up has no mesh. */
 export class NotUpError extends Error {
@@ -37,6 +43,8 @@ export interface MeshPlan {
   readonly node: NodeRecord;
   readonly up: boolean;
   readonly generation: number;
+  /** True where this kernel was programmed by us, to whatever generation. */
+  readonly here: boolean;
   /** True where the kernel was already programmed to this generation. */
   readonly programmed: boolean;
   readonly ownership: Ownership;
@@ -78,7 +86,8 @@ export function planMesh(store: Store, kernel: Kernel, { bootId, nowMs }: SyncOp
   const linkKind = chooseLinkKind(settings, kernel);
   const hasFirewall = kernel.firewall !== undefined;
   const programmed = isProgrammed(state.programmed, generation, bootId);
-  const known = isHere(state.programmed, bootId) ? state.programmed.generation : -1;
+  const here = isHere(state.programmed, bootId);
+  const known = here ? (state.programmed?.generation ?? -1) : -1;
   const { hostRevert: revert } = state;
   const hostEncryption = describeHostEncryption({
     ...{ settings, hasFirewall, gated: state.paths !== undefined },
@@ -97,7 +106,7 @@ export function planMesh(store: Store, kernel: Kernel, { bootId, nowMs }: SyncOp
   const steps = gone ? [] : diffMesh(desired, observed, { slotOf, nowMs });
   return {
     ...{ settings, node, up, generation, programmed, ownership, desired, observed, steps, mtu, linkKind },
-    ...{ hostEncryption, tunneledHosts: up ? tunneledHosts(facts) : new Set<string>() },
+    ...{ here, hostEncryption, tunneledHosts: up ? tunneledHosts(facts) : new Set<string>() },
     ...(state.paths === undefined ? {} : { paths: state.paths }),
   };
 }
@@ -106,6 +115,7 @@ export function planMesh(store: Store, kernel: Kernel, { bootId, nowMs }: SyncOp
 export function syncMesh(store: Store, kernel: Kernel, options: SyncOptions): SyncReport {
   return withFileLock(`${store.folder}/sync.lock`, lockTimeoutMs, () => {
     const plan = planMesh(store, kernel, options);
+    if (plan.up && !plan.here) refuseForeign(plan, kernel);
     const writesBefore = kernel.writes;
     const failures = applySteps(plan.steps, kernel, options);
     if (failures.length === 0) {
@@ -115,6 +125,19 @@ export function syncMesh(store: Store, kernel: Kernel, options: SyncOptions): Sy
     }
     return { ...plan, failures, writes: kernel.writes - writesBefore };
   });
+}
+
+/**
+ * After a boot others may have come first. Once our tables are programmed they
+ * are ours, and what strays into them is removed. Throws ConflictError.
+ */
+function refuseForeign({ settings, node }: MeshPlan, kernel: Kernel): void {
+  const ownKeys = node.slots.map(({ publicKey }) => publicKey);
+  const conflicts = findConflicts(settings, observeHost(settings, kernel, ownKeys));
+  if (conflicts.length === 0) return;
+  throw new ConflictError(
+    `This host has what the mesh would use, so nothing is programmed: ${conflicts.join("; ")} (after \`wg-cni down\`, with \`wg-cni up\`).`,
+  );
 }
 
 /** The store writes only where this says something new, so a sync with nothing to do writes nothing there either. */

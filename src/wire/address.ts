@@ -6,7 +6,12 @@ export const RTM_NEWADDR = 20;
 export const RTM_DELADDR = 21;
 export const RTM_GETADDR = 22;
 
+/** Of an IPv4 address: there is another of its network. Of an IPv6 address: it is temporary. */
+export const IFA_F_SECONDARY = 0x01;
 export const IFA_F_NODAD = 0x02;
+export const IFA_F_DADFAILED = 0x08;
+export const IFA_F_DEPRECATED = 0x20;
+export const IFA_F_TENTATIVE = 0x40;
 export const IFA_F_NOPREFIXROUTE = 0x200;
 
 const ifaddrmsg = {

@@ -54,7 +54,7 @@ describe("words that are not known", () => {
   const complaints: readonly [words: string, says: string][] = [
     ["staus", `there is no command "staus"; did you mean "status"?`],
     ["peer improt x", `there is no command "peer improt"; did you mean "peer import"?`],
-    ["peer", `"wg-cni peer" needs one more word: peer import, peer list, peer remove`],
+    ["peer", `"wg-cni peer" needs one more word: peer import, peer list, peer remove, peer release`],
     ["frobnicate", `there is no command "frobnicate"; see "wg-cni --help"`],
     ["up --endpont 192.0.2.1", `there is no flag "--endpont"; did you mean --endpoint?`],
     ["up --pod-tabel 4", `there is no flag "--pod-tabel"; did you mean --pod-table?`],

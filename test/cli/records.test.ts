@@ -41,24 +41,40 @@ afterEach(() => folder[Symbol.dispose]());
 function makeIdentity(): void {
   using store = Store.open(folder.path, "boot");
   store.putSetting("backend", "userspace");
+  store.putSetting("mtu", 1420);
   store.putIdentity({
     name: "node-0",
     endpoints: ["192.0.2.1"],
     nodeIPs: ["192.0.2.1", "2001:db8::1"],
     podCIDRs: ["10.200.0.0/24"],
     up: false,
+    endpointsFound: false,
+    nodeIPsFollow: false,
     slots: [
-      { slot: "a", publicKey: key(1), sealedPrivateKey: new Uint8Array(72), state: "active" },
-      { slot: "b", publicKey: key(2), sealedPrivateKey: new Uint8Array(72), state: "draining" },
+      { slot: "a", createdAtMs: 1, publicKey: key(1), sealedPrivateKey: new Uint8Array(72), state: "active" },
+      {
+        slot: "b",
+        createdAtMs: 1,
+        publicKey: key(2),
+        sealedPrivateKey: new Uint8Array(72),
+        state: "draining",
+      },
     ],
   });
 }
 
+/** What an agent has found in the folder of records. */
+function fromFolder(records: readonly NodeRecord[], refused: Readonly<Record<string, string>>): void {
+  using store = Store.open(folder.path, "boot");
+  store.putPeers(records, "folder");
+  store.putRefusedRecords(Object.entries(refused).map(([file, reason]) => ({ file, reason })));
+}
+
 const imported = (json: unknown) => run(["peer", "import", "-", ...folder.flag], JSON.stringify(json));
 const names = async () =>
-  (JSON.parse((await run(["peer", "list", "--json", ...folder.flag])).stdout) as NodeRecord[]).map(
-    ({ name }) => name,
-  );
+  (
+    JSON.parse((await run(["peer", "list", "--json", ...folder.flag])).stdout) as { peers: NodeRecord[] }
+  ).peers.map(({ name }) => name);
 
 describe("peer import", () => {
   test("takes one record, a list, a file, standard input; the node's own is left out", async () => {
@@ -168,13 +184,18 @@ describe("what is shown", () => {
   test("node, keys, peers and their refusals, status: texts and JSON", async () => {
     makeIdentity();
     await imported([record(1), record(2, { podCIDRs: ["10.9.0.0/16", "fd00:2::/64"] })]);
-    await imported([record(3, { podCIDRs: ["10.9.1.0/24"] }), record(4, { slots: [], endpoints: [] })]);
+    await imported([record(3, { podCIDRs: ["10.9.1.0/24"] })]);
+    fromFolder([record(4, { slots: [], endpoints: [] })], {
+      "node-2-old.json": "it holds the record of node-2: call it node-2.json",
+      "node-4.json": "it is not JSON (Unexpected EOF); the record taken before stays",
+    });
     const commands = ["node show", "key show", "peer list", "plan", "status"];
     for (const command of commands) {
       const words = [...command.split(" "), ...folder.flag];
       const [text, json] = [await run(words), await run([...words, "--json"])];
       expect([text.exitCode, json.exitCode]).toEqual(command === "status" ? [3, 3] : [0, 0]);
-      expectGolden(`${command.replace(" ", "-")}.output`, text.stdout);
+      // The age of a key grows with the calendar.
+      expectGolden(`${command.replace(" ", "-")}.output`, text.stdout.replace(/\d+ d ago/g, "N d ago"));
       expectGolden(`${command.replace(" ", "-")}.json`, json.stdout);
       expect(JSON.parse(json.stdout)).toBeObject();
     }
@@ -192,5 +213,18 @@ describe("what is shown", () => {
     );
     expect(await remove("node-2")).toMatchObject({ exitCode: 0 });
     expect(await names()).toEqual(["node-1"]);
+    fromFolder([record(1)], {});
+    expect((await remove("node-1")).stdout).toContain("takes it again for as long as node-1.json is in");
+  });
+
+  test("a folder of records that cannot be used is said to be one, by peer list and status", async () => {
+    makeIdentity();
+    const sentence = "Cannot read the folder of records /srv/records: ENOENT (No such file or directory).";
+    fromFolder([], { "/srv/records": sentence });
+    const list = (await run(["peer", "list", ...folder.flag])).stdout;
+    expect(list).toBe(
+      `no peers; \`wg-cni peer import FILE\` takes the records of other nodes\n\nREFUSED FILE  REASON\n/srv/records  ${sentence}\n`,
+    );
+    expect((await run(["status", ...folder.flag])).stdout).toContain(`\n! ${sentence}\n`);
   });
 });

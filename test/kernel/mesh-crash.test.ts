@@ -112,7 +112,7 @@ describe.skipIf(missing !== undefined)("crash", () => {
         await wgMust(n1, ["up"]);
       }
       // An import that was killed has taken all of the records or none.
-      const listed = await wgJson<NodeRecord[]>(n1, ["peer", "list"]);
+      const { peers: listed } = await wgJson<{ peers: NodeRecord[] }>(n1, ["peer", "list"]);
       if (args[0] === "peer" && code === 0)
         expect(listed.map(({ podCIDRs }) => podCIDRs)).toEqual(sorted(peers).map(({ podCIDRs }) => podCIDRs));
       await expectAsToldBy(listed);

@@ -46,7 +46,7 @@ describe.skipIf(missing !== undefined)("peers", () => {
     expect(routeLines(n1, 4, tables.hosts)).toEqual([]);
   });
 
-  const listPeers = () => wgJson<Listed[]>(n1, ["peer", "list"]);
+  const listPeers = async () => (await wgJson<{ peers: Listed[] }>(n1, ["peer", "list"])).peers;
   const peersOn = (dev: string) => wgDump(n1)[dev]!.peers;
   const podRoutes = () => routeLines(n1, 4, tables.pods).filter((line) => !line.includes("10.244.1.0/24"));
   const noKeys = { slots: [] };
@@ -199,6 +199,52 @@ describe.skipIf(missing !== undefined)("peers", () => {
     expect(peersOn("wg-cni-b")[keyOf(91)]).toMatchObject({ keepalive: "25" });
     await wgMust(n1, ["up", "--persistent-keepalive", "default"]);
     expect(peersOn("wg-cni-b")[keyOf(91)]).toMatchObject({ keepalive: "off" });
+  });
+
+  test("a keepalive that changes reaches the peers that are there, on both devices, and nothing else does", async () => {
+    await importPeers(n1, [paperRecord(1), paperRecord(2)]);
+    const keys = [1, 2].flatMap((index) => [keyOf(2 * index), keyOf(2 * index + 1)]).sort();
+    const shown = () =>
+      n1
+        .must(["wg", "show", "all", "persistent-keepalive"])
+        .trim()
+        .split("\n")
+        .map((line) => line.split("\t") as [string, string, string]);
+    const keepalives = () => shown().map(([, , keepalive]) => keepalive);
+    expect(keepalives()).toEqual(["off", "off", "off", "off"]);
+    for (const [value, seen, word] of [
+      ["25", "25", "25"],
+      ["0", "off", "off"],
+    ] as const) {
+      const before = wgDump(n1);
+      const { steps, writes } = await wgJson(n1, ["up", "--persistent-keepalive", value]);
+      expect(keepalives()).toEqual([seen, seen, seen, seen]);
+      expect(
+        shown()
+          .map(([, key]) => key)
+          .sort(),
+      ).toEqual(keys);
+      expect(steps).toHaveLength(4);
+      for (const step of steps) expect(step).toEndWith(` persistent-keepalive ${word}`);
+      expect(writes).toBe(2);
+      for (const [dev, { peers }] of Object.entries(wgDump(n1)))
+        for (const [key, { keepalive: _, ...rest }] of Object.entries(peers))
+          expect(before[dev]!.peers[key]!).toMatchObject(rest);
+      expect(await wgJson(n1, ["sync"])).toMatchObject({ writes: 0, steps: [] });
+    }
+    await wgMust(n1, ["up", "--persistent-keepalive", "default"]);
+  });
+
+  test("NAPI threading is asked of no device that cannot have it: a process's TUN device", async () => {
+    await wgMust(n1, ["down"]);
+    await wgMust(n1, ["up", "--backend", "userspace"]);
+    await importPeers(n1, [paperRecord(1)]);
+    for (const value of ["on", "default"])
+      expect(await wgJson(n1, ["up", "--napi-threading", value])).toMatchObject({
+        ...{ steps: [], failures: [], writes: 0 },
+      });
+    await wgMust(n1, ["down"]);
+    await wgMust(n1, ["up", "--backend", "default"]);
   });
 
   test("IPv6-only and dual-stack peers; the endpoint is of a family that this node has", async () => {

@@ -99,6 +99,57 @@ describe.skipIf(reason !== undefined)(`wg-cni on kernel WireGuard${reason ? ` ($
     expect((await json("wgcni 2 sync --json")).writes).toBe(0);
   }, 60_000);
 
+  test("NAPI threading is switched on and off on devices with peers, once; other devices are let be", async () => {
+    const threaded = (node: number) => run(`node ${node} sh -c 'cat /sys/class/net/wg-cni-[ab]/threaded'`);
+    const switched = (value: number) =>
+      ["a", "b"].map((slot) => `echo ${value} > /sys/class/net/wg-cni-${slot}/threaded`);
+    expect(await threaded(1)).toBe("0\n0\n");
+    expect(await json("wgcni 1 up --napi-threading on --json")).toMatchObject({
+      ...{ steps: switched(1), writes: 2, failures: [] },
+    });
+    expect(await threaded(1)).toBe("1\n1\n");
+    expect(await threaded(2)).toBe("0\n0\n");
+    expect(await run("cat /proc/[0-9]*/comm | grep ^napi/wg-cni-a | wc -l")).toBe("1\n");
+    expect((await json("wgcni 1 sync --json")).writes).toBe(0);
+    expect(await json("wgcni 1 up --napi-threading off --json")).toMatchObject({
+      ...{ steps: switched(0), writes: 2, failures: [] },
+    });
+    expect(await threaded(1)).toBe("0\n0\n");
+    expect((await json("wgcni 1 sync --json")).writes).toBe(0);
+
+    // A device without peers cannot have it, and is not asked.
+    await run("ip netns add node3");
+    const alone = await json(
+      "wgcni 3 up --node node3 --endpoint 192.0.2.3 --pod-cidr 10.3.0.0/24 --napi-threading on --json",
+    );
+    expect(alone.failures).toEqual([]);
+    expect(alone.steps.join("\n")).not.toContain("threaded");
+    expect((await json("wgcni 3 peer import /tmp/record2 --json")).steps).toEqual(
+      expect.arrayContaining(switched(1)),
+    );
+    expect(await threaded(3)).toBe("1\n1\n");
+    expect((await json("wgcni 3 sync --json")).writes).toBe(0);
+    expect((await json("wgcni 3 peer remove node2 --json")).failures).toEqual([]);
+    await run("wgcni 3 down > /dev/null; ip netns delete node3");
+  }, 120_000);
+
+  test("NAPI threading without the namespace's own sysfs fails in a sentence, and nothing else does", async () => {
+    // Below the sysfs that `ip netns exec` mounts is the machine's, of another namespace.
+    const failed = await machine.run(
+      `${prelude} node 1 sh -c 'umount /sys && wg-cni up --napi-threading on --state-dir /tmp/state1'`,
+    );
+    expect(failed.exitCode).toBe(1);
+    expect(failed.output).toContain(
+      "Cannot switch NAPI threading of wg-cni-a on: /sys/class/net/wg-cni-a is not there",
+    );
+    expect(failed.output).toContain("Mount this network namespace's own sysfs at /sys");
+    expect(await run("node 1 cat /sys/class/net/wg-cni-a/threaded")).toBe("0\n");
+    await run(
+      "node 1 sh -c 'umount /sys && wg-cni up --napi-threading off --state-dir /tmp/state1' > /dev/null",
+    );
+    expect((await json("wgcni 1 sync --json")).writes).toBe(0);
+  }, 60_000);
+
   test("pods of both roles are added, and talk through the tunnel in both families", async () => {
     await run(`
       ip netns add pod1; ip netns add pod2

@@ -1,0 +1,70 @@
+// `doctor`: everything that may be wrong with a node, what is, and what to do
+// about it. Changes nothing. Exit code 3 where something is not as it should be,
+// as `status` has it.
+import { type Examined, examine } from "../doctor/examine.ts";
+import type { Level } from "../doctor/finding.ts";
+import { gatherFacts } from "../doctor/gather.ts";
+import { countOf } from "../net/words.ts";
+import type { Context, Output } from "./command.ts";
+import { type Style, wrapText } from "./style.ts";
+
+const notAsItShouldBe = 3;
+/** Of the second column: what fits beside the first in a terminal of a hundred. */
+const proseColumns = 80;
+
+export function doctor({ stateDir, nowMs }: Context): Output {
+  const facts = gatherFacts(stateDir, nowMs);
+  const findings = examine(facts);
+  const node = facts.node?.identity?.name;
+  const faults = findings.filter(({ level }) => level === "fail");
+  return {
+    json: {
+      ...(node === undefined ? {} : { node }),
+      healthy: faults.length === 0,
+      findings: findings.map(({ name, level, what, details = [], remedy, why }) => ({
+        ...{ check: name, level, what, details },
+        ...(remedy === undefined ? {} : { remedy }),
+        why,
+      })),
+    },
+    text: (style) => render(node ?? "this node", findings, style),
+    exitCode: faults.length === 0 ? 0 : notAsItShouldBe,
+  };
+}
+
+function render(node: string, findings: readonly Examined[], style: Style): string {
+  const width = Math.max(...findings.map(({ name }) => name.length));
+  const of = (level: Level) => findings.filter((finding) => finding.level === level);
+  const [faults, warnings, passed] = [of("fail"), of("warn"), of("ok")];
+  const wrong = [...faults, ...warnings].map((finding) => renderWrong(finding, width, style));
+  const right = passed.map(
+    ({ name, what }) => `${sign("ok", style)} ${name.padEnd(width)}  ${style.dim(what)}`,
+  );
+  const summary = [
+    ...(faults.length === 0 ? [] : [style.red(countOf(faults.length, "fault"))]),
+    ...(warnings.length === 0 ? [] : [style.yellow(countOf(warnings.length, "warning"))]),
+    `${countOf(passed.length, "check")} passed`,
+  ];
+  const parts = [`${style.bold(node)}: ${summary.join(", ")}`, ...wrong, right.join("\n")];
+  return parts
+    .filter((part) => part !== "")
+    .join("\n\n")
+    .concat("\n");
+}
+
+/** The name in the first column, everything about it in the second. */
+function renderWrong(finding: Examined, width: number, style: Style): string {
+  const { name, level, what, details = [], remedy, why } = finding;
+  const lines = [
+    ...wrapText(what, proseColumns).map(style.bold),
+    ...details.map((line) => `  ${line}`),
+    ...wrapText(why, proseColumns).map(style.dim),
+    ...(remedy === undefined ? [] : wrapText(`→ ${remedy}`, proseColumns)),
+  ];
+  return `${sign(level, style)} ${name.padEnd(width)}  ${lines.join(`\n${" ".repeat(width + 4)}`)}`;
+}
+
+function sign(level: Level, style: Style): string {
+  if (level === "ok") return style.green("✓");
+  return level === "warn" ? style.yellow("!") : style.red("✗");
+}

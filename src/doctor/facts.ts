@@ -1,0 +1,84 @@
+// All that the checks judge by, looked at once: plain values, no way back to
+// the kernel or the store.
+import type { FileStatus, Space } from "../linux/file.ts";
+import type { Address } from "../net/objects.ts";
+import type { HostFacts } from "../plan/conflicts.ts";
+import type { DerivedMtu } from "../plan/mtu.ts";
+import type { RotationState } from "../plan/rotation.ts";
+import type { Settings } from "../plan/settings.ts";
+import type { PeerStatus } from "../plan/status.ts";
+import type { NoTransport, Transport } from "../plan/transport.ts";
+import type { MeshPlan } from "../reconcile/sync.ts";
+import type { Identity, RefusedRecord, Rotation } from "../state/model.ts";
+
+export interface Facts {
+  /** Unix milliseconds. */
+  readonly nowMs: number;
+  readonly files: FileFacts;
+  /** Absent where there is no store, or it cannot be read. */
+  readonly node?: NodeFacts;
+  /** Absent where the node has no identity, or the kernel did not answer. */
+  readonly kernel?: KernelFacts;
+  /** Why something is absent: a sentence each. */
+  readonly failures: readonly string[];
+}
+
+/** The store from outside. */
+export interface FileFacts {
+  readonly stateDir: string;
+  readonly folder?: FileStatus;
+  readonly database?: FileStatus;
+  /** Why it could not be used, as far as its header tells. */
+  readonly fault?: string;
+  /** Of the filesystem that the folder is on, or would be. */
+  readonly space: Space;
+}
+
+/** The store from inside. */
+export interface NodeFacts {
+  readonly settings: Settings;
+  /** What was set, not defaults. */
+  readonly overrides: Readonly<Record<string, unknown>>;
+  readonly identity?: Identity;
+  /** Why this node's private keys cannot be opened. */
+  readonly sealFault?: string;
+  /** True where an agent has decided how peers are reached. */
+  readonly gated: boolean;
+  readonly agentRuns: boolean;
+  readonly rotation?: RotationState & Partial<Rotation>;
+  readonly refusedRecords: readonly RefusedRecord[];
+}
+
+/** The kernel, beside what it should be. */
+export interface KernelFacts {
+  readonly plan: MeshPlan;
+  readonly peers: readonly PeerStatus[];
+  readonly hasKernelWireGuard: boolean;
+  /** Path of a userspace WireGuard that is installed. */
+  readonly userspaceProgram?: string;
+  readonly hasFirewall: boolean;
+  readonly host: HostFacts;
+  /** What the MTU would be if it were not set by hand. */
+  readonly derivedMtu: DerivedMtu;
+  readonly pods: readonly PodMtu[];
+  readonly addresses: readonly Address[];
+  readonly transport: Transport | NoTransport;
+  readonly uplinks: readonly UplinkFilter[];
+  /** `net.ipv4.conf.all.src_valid_mark`. */
+  readonly validMark: boolean;
+}
+
+/** The largest packet that a pod on this node sends to others. */
+export interface PodMtu {
+  /** "eth0 of container 0123456789ab". */
+  readonly pod: string;
+  readonly bytes: number;
+  /** True where the network configuration says so. */
+  readonly byConfiguration: boolean;
+}
+
+/** An interface towards other nodes, and its reverse-path filter: 0 off, 1 strict, 2 loose. */
+export interface UplinkFilter {
+  readonly dev: string;
+  readonly mode: number;
+}

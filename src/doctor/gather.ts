@@ -1,0 +1,127 @@
+// Looks at everything that the checks judge by, once. Changes nothing: where
+// there is no store, none is made. What cannot be looked at is a sentence, and
+// the rest is looked at all the same.
+import { findStatus, readSpace } from "../linux/file.ts";
+import { isLocked } from "../linux/lock.ts";
+import { findUplinks } from "../netlink/uplinks.ts";
+import { validMarkSysctl } from "../plan/mesh.ts";
+import { describeRotation } from "../plan/rotation.ts";
+import { describePeers } from "../plan/status.ts";
+import { readSysctl } from "../reconcile/apply.ts";
+import { observeMtu } from "../reconcile/mtu.ts";
+import { readSettings } from "../reconcile/node.ts";
+import { observeHost } from "../reconcile/observe.ts";
+import { Session, systemPath } from "../reconcile/session.ts";
+import { observeTransport } from "../reconcile/transport.ts";
+import type { Identity } from "../state/model.ts";
+import { findStateFault } from "../state/probe.ts";
+import { openPrivateKey, readSealKey, SealError } from "../state/seal.ts";
+import { findProgram, implementations } from "../wireguard/start.ts";
+import type { Facts, FileFacts, KernelFacts, NodeFacts, UplinkFilter } from "./facts.ts";
+import { readPodMtus } from "./pods.ts";
+
+/** `nowMs`: Unix milliseconds. Throws only where not even the state folder's filesystem can be looked at. */
+export function gatherFacts(stateDir: string, nowMs: number): Facts {
+  const files = lookAtFiles(stateDir);
+  const failures: string[] = [];
+  const attempt = <T>(look: () => T): T | undefined => {
+    try {
+      return look();
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      failures.push(error.message);
+      return undefined;
+    }
+  };
+  if (files.database === undefined || files.fault !== undefined) return { nowMs, files, failures };
+  using session = attempt(() => new Session(stateDir, () => nowMs));
+  if (session === undefined) return { nowMs, files, failures };
+  const node = attempt(() => lookAtStore(session, stateDir, nowMs));
+  const { identity } = node ?? {};
+  const kernel = identity === undefined ? undefined : attempt(() => lookAtKernel(session, identity, nowMs));
+  return {
+    ...{ nowMs, files, failures },
+    ...(node === undefined ? {} : { node }),
+    ...(kernel === undefined ? {} : { kernel }),
+  };
+}
+
+function lookAtFiles(stateDir: string): FileFacts {
+  const folder = findStatus(stateDir);
+  const database = findStatus(`${stateDir}/state.db`);
+  const fault = database === undefined ? undefined : findStateFault(stateDir)?.message;
+  return {
+    ...{ stateDir, space: readSpace(nearestFolder(stateDir)) },
+    ...(folder === undefined ? {} : { folder }),
+    ...(database === undefined ? {} : { database }),
+    ...(fault === undefined ? {} : { fault }),
+  };
+}
+
+/** The folder, or the first one above it that is there. */
+function nearestFolder(path: string): string {
+  if (path === "" || findStatus(path) !== undefined) return path || "/";
+  return nearestFolder(path.slice(0, path.lastIndexOf("/")));
+}
+
+function lookAtStore({ store }: Session, stateDir: string, nowMs: number): NodeFacts {
+  const settings = readSettings(store);
+  const identity = store.identity();
+  const rotation = store.rotation();
+  const known = {
+    ...{ settings, overrides: store.settings(), gated: store.gated },
+    agentRuns: isLocked(`${stateDir}/agent.lock`),
+    refusedRecords: store.refusedRecords(),
+  };
+  if (identity === undefined) return known;
+  const sealFault = findSealFault(settings.sealKeyFile, identity);
+  const { name, up, slots: keys } = identity;
+  const keyFacts = { name, up, keys, settings, ...(rotation === undefined ? {} : { rotation }) };
+  return {
+    ...{ ...known, identity, rotation: { ...describeRotation(keyFacts, nowMs), ...rotation } },
+    ...(sealFault === undefined ? {} : { sealFault }),
+  };
+}
+
+function findSealFault(path: string, { name, slots }: Identity): string | undefined {
+  try {
+    const key = readSealKey(path);
+    for (const { slot, sealedPrivateKey } of slots)
+      openPrivateKey(key, { node: name, slot }, sealedPrivateKey);
+    return undefined;
+  } catch (error) {
+    if (error instanceof SealError) return error.message;
+    throw error;
+  }
+}
+
+function lookAtKernel(session: Session, identity: Identity, nowMs: number): KernelFacts {
+  const { store, kernel } = session;
+  const plan = session.plan();
+  const { settings, node, ownership } = plan;
+  const plaintext = session.readPlaintext(ownership.peers);
+  const podIPs = store.attachments().flatMap(({ ips }) => ips);
+  const derivedMtu = observeMtu({ ...settings, mtu: 0 }, node, ownership.peers, podIPs, kernel);
+  const program = findProgram(implementations, process.env["PATH"] ?? systemPath);
+  const ownKeys = identity.slots.map(({ publicKey }) => publicKey);
+  const uplinks = new Set([...derivedMtu.uplinks.map(({ dev }) => dev), ...findUplinks(kernel.host)]);
+  return {
+    ...{ plan, derivedMtu },
+    peers: describePeers(plan, nowMs, (dev) => session.readDevice(dev), plaintext),
+    hasKernelWireGuard: kernel.hasKernelWireGuard(),
+    ...(program === undefined ? {} : { userspaceProgram: program }),
+    hasFirewall: kernel.firewall !== undefined,
+    host: observeHost(settings, kernel, ownKeys),
+    pods: readPodMtus(store, kernel),
+    addresses: kernel.host.addresses(),
+    transport: observeTransport(settings, kernel),
+    uplinks: [...uplinks].map(readFilter),
+    validMark: readSysctl(validMarkSysctl) === "1",
+  };
+}
+
+/** The kernel obeys the larger of an interface's value and the one for all (ip-sysctl: rp_filter). */
+function readFilter(dev: string): UplinkFilter {
+  const modes = ["all", dev].map((name) => Number(readSysctl(`net/ipv4/conf/${name}/rp_filter`) ?? 0));
+  return { dev, mode: Math.max(...modes) };
+}

@@ -1,0 +1,106 @@
+// Checks of this node's kernel: that it can encrypt and count, that it is as the
+// store says, and that nobody else holds what is ours.
+import { countOf } from "../net/words.ts";
+import { findConflicts } from "../plan/conflicts.ts";
+import { renderStep } from "../plan/step.ts";
+import { implementations } from "../wireguard/start.ts";
+import type { KernelFacts } from "./facts.ts";
+import { type Check, type Finding, fail, ok, shorten, warn } from "./finding.ts";
+
+export const kernelChecks: readonly Check[] = [
+  {
+    name: "wireguard",
+    why: "the kernel's encrypts several times faster than a process does",
+    run: ({ kernel }) => (kernel?.plan.up ? checkBackend(kernel) : undefined),
+  },
+  {
+    name: "nftables",
+    why: "it counts what goes in clear, drops it in strict mode, and fits TCP to the tunnel",
+    run: ({ kernel }) => {
+      if (kernel === undefined || !kernel.plan.up) return undefined;
+      if (kernel.hasFirewall) return ok("there: what goes in clear is counted");
+      const remedy = "load its module: `modprobe nf_tables`, or use a kernel that has it";
+      return kernel.plan.settings.mode === "strict"
+        ? fail("the kernel has none: what arrives in clear is not dropped, nor counted", remedy)
+        : warn("the kernel has none: what goes in clear is not counted", remedy);
+    },
+  },
+  {
+    name: "mesh",
+    why: "what differs from the store is not encrypted as it should be",
+    run: ({ kernel, node }) => {
+      if (kernel === undefined) return undefined;
+      const commands = kernel.plan.steps.flatMap(renderStep);
+      if (commands.length === 0) return kernel.plan.up ? ok("the kernel is as the store says") : undefined;
+      const remedy = node?.agentRuns
+        ? "the agent mends this within a second: where it stays, its log says why"
+        : "run `wg-cni sync`";
+      return fail(
+        `${countOf(kernel.plan.steps.length, "change")} to the kernel ${kernel.plan.steps.length === 1 ? "is" : "are"} pending`,
+        remedy,
+        shorten(commands),
+      );
+    },
+  },
+  {
+    name: "others",
+    why: "a rule, route, mark or port that somebody else uses too sends packets the wrong way",
+    run: ({ kernel }) => {
+      if (kernel === undefined || !kernel.plan.up) return undefined;
+      const conflicts = findConflicts(kernel.plan.settings, kernel.host);
+      if (conflicts.length === 0)
+        return ok("nobody else uses our tables, mark, priorities, ports and device names");
+      return fail(
+        "somebody else uses what is ours",
+        "remove theirs, or `wg-cni down`, and `wg-cni up` with what each line names",
+        shorten(conflicts),
+      );
+    },
+  },
+  {
+    name: "reverse path",
+    why: "while one node encrypts and another does not yet, a strict filter drops what the other sends",
+    run: ({ kernel }) => (kernel?.plan.up ? checkReversePath(kernel) : undefined),
+  },
+];
+
+function checkBackend({ plan, hasKernelWireGuard, userspaceProgram }: KernelFacts): Finding {
+  if (plan.linkKind === "wireguard") {
+    if (hasKernelWireGuard) return ok("the kernel's");
+    return fail(
+      "the kernel has none",
+      "load its module (`modprobe wireguard`), or `wg-cni up --backend userspace`",
+    );
+  }
+  const missing = [...plan.desired.links.keys()].filter((dev) => !plan.observed.links.has(dev));
+  if (userspaceProgram === undefined && missing.length > 0)
+    return fail(
+      `neither the kernel has it, nor is one of ${implementations.join(", ")} installed`,
+      "load the kernel's module (`modprobe wireguard`), or install one of them",
+    );
+  const program = userspaceProgram ?? "a process";
+  if (plan.settings.backend === "userspace") return ok(`${program}, as set`);
+  return hasKernelWireGuard
+    ? warn(`${program} encrypts, though the kernel could`, "`wg-cni down`, then `wg-cni up`")
+    : warn(
+        `${program} encrypts: the kernel has none`,
+        "load the kernel's module (`modprobe wireguard`), then `wg-cni down` and `wg-cni up`",
+      );
+}
+
+const strict = 1;
+
+function checkReversePath({ uplinks, validMark, hasFirewall }: KernelFacts): Finding {
+  const strictOnes = uplinks.filter(({ mode }) => mode === strict).map(({ dev }) => dev);
+  if (!validMark)
+    return (strictOnes.length > 0 ? fail : warn)(
+      `src_valid_mark is 0${strictOnes.length > 0 ? `, and ${strictOnes.join(", ")} is strict (rp_filter 1)` : ""}`,
+      "`wg-cni sync` sets it; whoever sets it back (a sysctl.d file, another CNI) must not",
+    );
+  if (strictOnes.length === 0) return ok("no uplink is strict");
+  if (hasFirewall) return ok(`${strictOnes.join(", ")} is strict, and lets marked packets in`);
+  return warn(
+    `${strictOnes.join(", ")} is strict (rp_filter 1), and without nftables nothing marks what comes in clear`,
+    `sysctl net.ipv4.conf.${strictOnes[0]}.rp_filter=2`,
+  );
+}

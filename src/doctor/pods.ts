@@ -1,0 +1,47 @@
+// The largest packets that the pods on this node send to others, as their
+// namespaces have it. A pod that has ended meanwhile is none.
+import { isAbsent } from "../linux/file.ts";
+import { SysError } from "../linux/syscall.ts";
+import { readMainRoutes } from "../netlink/mtu.ts";
+import type { Rtnl } from "../netlink/rtnl.ts";
+import { readPodMtu, routesAbove } from "../plan/pod-mtu.ts";
+import type { Kernel } from "../reconcile/kernel.ts";
+import type { Attachment } from "../state/model.ts";
+import type { Store } from "../state/store.ts";
+import type { PodMtu } from "./facts.ts";
+
+/** As runtimes shorten it. */
+const shownIdLength = 12;
+
+/** Throws NetlinkError, SysError. */
+export function readPodMtus(store: Store, kernel: Kernel): PodMtu[] {
+  return store.attachments().flatMap((attachment) => {
+    try {
+      const bytes = readLargest(kernel.enterPod(attachment.netns), attachment);
+      if (bytes === undefined) return [];
+      const { configured } = readPodMtu(attachment.restore);
+      return [{ pod: describe(attachment), bytes, byConfiguration: configured !== undefined }];
+    } catch (error) {
+      if (isAbsent(error) || (error instanceof SysError && error.code === "EINVAL")) return [];
+      throw error;
+    } finally {
+      kernel.leavePod();
+    }
+  });
+}
+
+/** Undefined where it has no interface of that name, or no way off the node. */
+function readLargest(pod: Rtnl, { ifname, role, ips }: Attachment): number | undefined {
+  const link = pod.findLink(ifname);
+  // The namespace at a recorded path may have become another's since.
+  if (link === undefined || !pod.addresses(ifname).some(({ ip }) => ips.includes(ip))) return undefined;
+  if (role === "standalone") return link.mtu;
+  const leaving = routesAbove(readMainRoutes(pod, ifname), link, 0);
+  return leaving.length === 0
+    ? undefined
+    : Math.max(...leaving.map(({ metrics }) => metrics?.mtu ?? link.mtu));
+}
+
+function describe({ ifname, containerID }: Attachment): string {
+  return `${ifname} of container ${containerID.slice(0, shownIdLength)}`;
+}

@@ -1,0 +1,116 @@
+// Checks of the way to the other nodes: the addresses that this one goes by, and
+// how large a packet may be.
+import { hostPrefix, prefixContains } from "../net/prefix.ts";
+import { overheadBytes } from "../plan/mtu.ts";
+import { slots } from "../plan/path.ts";
+import { specialAddress } from "../plan/record.ts";
+import { slotDevice } from "../plan/settings.ts";
+import { describeEndpoints, nextEndpoints } from "../plan/transport.ts";
+import type { KernelFacts, NodeFacts } from "./facts.ts";
+import { type Check, type Finding, fail, ok, shorten, warn } from "./finding.ts";
+
+export const underlayChecks: readonly Check[] = [
+  {
+    name: "endpoint",
+    why: "other nodes send to it: an address that is not this node's is a tunnel that nobody answers",
+    run: ({ node, kernel }) =>
+      node === undefined || !kernel?.plan.up ? undefined : checkEndpoint(node, kernel),
+  },
+  {
+    name: "node IPs",
+    why: "peers take from the tunnel only what comes from a node IP: answers from another address are lost",
+    run: ({ kernel }) => (kernel?.plan.up ? checkNodeIPs(kernel) : undefined),
+  },
+  {
+    name: "mtu",
+    why: "what is too large is fragmented, or lost where that is not allowed",
+    run: ({ kernel }) => (kernel?.plan.up ? checkMtu(kernel) : undefined),
+  },
+  {
+    name: "pod mtu",
+    why: "a pod that sends larger packets than the tunnel takes depends on ICMP to be told",
+    run: ({ kernel }) => (kernel?.plan.up ? checkPodMtu(kernel) : undefined),
+  },
+];
+
+function checkEndpoint(
+  { identity }: NodeFacts,
+  { plan, addresses, transport }: KernelFacts,
+): Finding | undefined {
+  if (identity === undefined) return undefined;
+  const { endpoints } = identity;
+  const from = describeEndpoints(identity, transport);
+  if (identity.endpointsFound && "problem" in transport)
+    return warn(
+      `${endpoints.join(", ")}, ${from}`,
+      "give the interface its address back, or choose with --endpoint, --transport-interface or --transport-cidrs",
+    );
+  if (nextEndpoints(identity, transport) !== undefined)
+    return warn(
+      `${endpoints.join(", ")}, ${from}`,
+      "`wg-cni sync`, and give the new record to the other nodes",
+    );
+  // Our own devices have the node IPs, wherever these are.
+  const own = slots.map((slot) => slotDevice(plan.settings, slot));
+  const others = addresses.filter(({ dev }) => !own.includes(dev)).map(({ ip }) => ip);
+  const foreign = endpoints.filter((ip) => !others.includes(ip));
+  if (foreign.length === 0) return ok(`${endpoints.join(", ")}, ${from}`);
+  return warn(
+    `no interface of this node has ${foreign.join(", ")}`,
+    "right only where NAT brings it here; else `wg-cni up --endpoint default`, which finds the node's own",
+  );
+}
+
+/** Of what leads to other nodes: a bridge of pods has an address in their network, and none of the others sends to docker0. */
+function checkNodeIPs({ plan, addresses, uplinks }: KernelFacts): Finding {
+  const { nodeIPs, podCIDRs } = plan.node;
+  const devs = uplinks.map(({ dev }) => dev);
+  const missing = addresses.filter(
+    ({ ip, dev, scope, caveat }) =>
+      devs.includes(dev) &&
+      scope === "global" &&
+      (caveat === undefined || caveat === "secondary") &&
+      specialAddress(ip) === undefined &&
+      !nodeIPs.includes(ip) &&
+      !podCIDRs.some((cidr) => prefixContains(cidr, hostPrefix(ip))),
+  );
+  if (missing.length === 0) return ok(nodeIPs.join(", "));
+  const flags = [...nodeIPs, ...missing.map(({ ip }) => ip)].map((ip) => `--node-ip ${ip}`).join(" ");
+  return warn(
+    `${missing.map(({ ip, dev }) => `${ip} (${dev})`).join(", ")} is not among ${nodeIPs.join(", ")}`,
+    `where pods of other nodes talk to it: \`wg-cni up ${flags}\``,
+  );
+}
+
+function checkMtu({ plan, derivedMtu }: KernelFacts): Finding {
+  const { mtu, observed, settings } = plan;
+  const larger = [...observed.links].filter(([, link]) => link.mtu > mtu.bytes);
+  if (larger.length > 0)
+    return fail(
+      `${larger.map(([dev, link]) => `${dev} has ${link.mtu}`).join(", ")}, where ${mtu.bytes} is right: ${mtu.reason}`,
+      "`wg-cni sync`",
+    );
+  if (settings.mtu > derivedMtu.bytes)
+    return warn(
+      `${mtu.bytes}, set by hand, and only ${derivedMtu.bytes} fit: ${derivedMtu.reason}`,
+      "`wg-cni up --mtu default`",
+    );
+  const narrowest = Math.min(...mtu.uplinks.map((uplink) => uplink.mtu));
+  if (mtu.bytes + overheadBytes[4] > narrowest)
+    return warn(
+      `${mtu.bytes}: ${mtu.reason}`,
+      `give the uplink an MTU of at least ${mtu.bytes + overheadBytes[6]}`,
+    );
+  return ok(`${mtu.bytes}: ${mtu.reason}`);
+}
+
+function checkPodMtu({ plan: { mtu }, pods }: KernelFacts): Finding | undefined {
+  if (pods.length === 0) return undefined;
+  const larger = pods.filter(({ bytes }) => bytes > mtu.bytes);
+  if (larger.length === 0) return ok(`no pod here sends more than ${mtu.bytes}`);
+  const remedy = larger.every(({ byConfiguration }) => byConfiguration)
+    ? '`"mtu"` in the network configuration decides for them: lower it, or leave it out'
+    : "`wg-cni sync`";
+  const lines = larger.map(({ pod, bytes }) => `${pod}: ${bytes}`);
+  return warn(`${larger.length} of ${pods.length} send more than ${mtu.bytes}`, remedy, shorten(lines));
+}

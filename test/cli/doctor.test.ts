@@ -1,0 +1,57 @@
+// How `doctor` looks: the summary first, what is wrong before what is right,
+// colours only on a terminal, and the same as JSON. What it finds is test/doctor
+// and test/kernel/doctor.test.ts.
+import { describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { wrapText } from "../../src/cli/style.ts";
+import { Store } from "../../src/state/store.ts";
+import { expectGolden } from "./golden.ts";
+import { run, StateFolder } from "./terminal.ts";
+
+/** Without what differs from machine to machine. */
+function stable(text: string, folder: StateFolder): string {
+  return text.replaceAll(folder.path, "/var/lib/wg-cni").replace(/\d+(\.\d)? [KMGT]iB left/, "9 GiB left");
+}
+
+describe("doctor", () => {
+  test("of a node that was never up: texts", async () => {
+    using folder = new StateFolder();
+    const absent = await run(["doctor", ...folder.flag]);
+    expect(absent).toMatchObject({ exitCode: 3, stderr: "" });
+    expectGolden("doctor-no-store", stable(absent.stdout, folder));
+    expect(existsSync(`${folder.path}/state.db`)).toBe(false);
+    Store.open(folder.path, "boot")[Symbol.dispose]();
+    expectGolden("doctor-never-up", stable((await run(["doctor", ...folder.flag])).stdout, folder));
+  });
+
+  test("colours on a terminal, none elsewhere; JSON says the same", async () => {
+    using folder = new StateFolder();
+    const [plain, coloured, json] = [
+      await run(["doctor", ...folder.flag]),
+      await run(["doctor", ...folder.flag], "", true),
+      await run(["doctor", "--json", ...folder.flag]),
+    ];
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: the escape sequences of colours
+    const escapes = /\x1b\[\d+m/g;
+    expect(plain.stdout).not.toMatch(escapes);
+    expect(coloured.stdout).toMatch(escapes);
+    expect(stable(coloured.stdout.replace(escapes, ""), folder)).toBe(stable(plain.stdout, folder));
+    const report = JSON.parse(json.stdout);
+    expect(report).toMatchObject({ healthy: false });
+    expect(report.findings[0]).toEqual({
+      ...{ check: "store", level: "fail", what: `there is no state.db in ${folder.path}`, details: [] },
+      ...{ remedy: "run `wg-cni up`, or give --state-dir", why: expect.any(String) },
+    });
+    expect(json.exitCode).toBe(3);
+  });
+});
+
+test("prose is broken at spaces, commands are not", () => {
+  expect(wrapText("one two three four", 9)).toEqual(["one two", "three", "four"]);
+  expect(wrapText("run `wg-cni up --endpoint IP`, then look", 12)).toEqual([
+    "run",
+    "`wg-cni up --endpoint IP`,",
+    "then look",
+  ]);
+  expect(wrapText("", 10)).toEqual([]);
+});

@@ -1,0 +1,52 @@
+// Every check alone, as a table (node-rows.ts, mesh-rows.ts) of what is changed
+// about a node that is well, and what is said of it.
+import { describe, expect, test } from "bun:test";
+import { checks, examine } from "../../src/doctor/examine.ts";
+import { healthy, identity, node, peer, withKernel, withPlan } from "./facts.ts";
+import { meshRows } from "./mesh-rows.ts";
+import { nodeRows } from "./node-rows.ts";
+
+const rows = [...nodeRows, ...meshRows];
+
+describe("checks", () => {
+  test("a node that is well: every check passes, but the one of a folder that nobody watches", () => {
+    const found = examine(healthy);
+    expect(found.filter(({ level }) => level !== "ok")).toEqual([]);
+    expect(checks.map(({ name }) => name).filter((name) => !found.some((one) => one.name === name))).toEqual([
+      "watched folder",
+    ]);
+  });
+
+  test.each(rows.map(([change, facts, ...seen]) => ({ change, facts, seen })))(
+    "$change",
+    ({ facts, seen }) => {
+      const [check, level, what, remedy] = seen;
+      const found = examine(facts).find(({ name }) => name === check);
+      expect(found).toMatchObject({ level, what: expect.stringMatching(what) });
+      if (remedy !== undefined) expect(found?.remedy).toMatch(remedy);
+      if (level === "ok") expect(found?.remedy).toBeUndefined();
+    },
+  );
+
+  test("every check is seen to fail or warn somewhere above", () => {
+    const seen = new Set(rows.filter((row) => row[3] !== "ok").map((row) => row[2]));
+    expect(checks.map(({ name }) => name).filter((name) => !seen.has(name))).toEqual([]);
+  });
+
+  test("a node that is down is asked only about itself", () => {
+    const down = { ...withPlan({ up: false }), node: { ...node, identity: { ...identity, up: false } } };
+    expect(examine(down).map(({ name }) => name)).toEqual(["store", "disk", "seal key", "node", "looking"]);
+  });
+
+  test("a thousand faults of one kind are counted, and some of them named", () => {
+    const peers = Array.from({ length: 1000 }, (_, i) => ({
+      ...peer,
+      name: `n${i}`,
+      state: "silent" as const,
+    }));
+    const found = examine(withKernel({ peers })).find(({ name }) => name === "silence");
+    expect(found?.what).toBe("1000 peers no longer answer");
+    expect(found?.details).toHaveLength(11);
+    expect(found?.details?.at(-1)).toBe("and 990 more");
+  });
+});

@@ -1,0 +1,137 @@
+// A node that is well, as facts; tests change one thing of it.
+import type { Facts, FileFacts, KernelFacts, NodeFacts } from "../../src/doctor/facts.ts";
+import type { Level } from "../../src/doctor/finding.ts";
+import type { FileStatus } from "../../src/linux/file.ts";
+import { emptyMesh, type Mesh } from "../../src/plan/mesh.ts";
+import { parseSettings } from "../../src/plan/settings.ts";
+import type { PeerStatus } from "../../src/plan/status.ts";
+import type { MeshPlan } from "../../src/reconcile/sync.ts";
+import type { Identity } from "../../src/state/model.ts";
+
+export const nowMs = Date.UTC(2030, 0, 2);
+export const minuteMs = 60_000;
+export const hourMs = 60 * minuteMs;
+
+const key = (n: number) => Buffer.alloc(32, n).toString("base64");
+
+export const identity: Identity = {
+  name: "n1",
+  endpoints: ["192.0.2.1"],
+  endpointsFound: true,
+  nodeIPs: ["192.0.2.1"],
+  nodeIPsFollow: true,
+  podCIDRs: ["10.1.0.0/24"],
+  slots: (["a", "b"] as const).map((slot, i) => ({
+    ...{ slot, createdAtMs: nowMs - hourMs, publicKey: key(i + 1), state: "active" as const },
+    sealedPrivateKey: new Uint8Array(),
+  })),
+  up: true,
+};
+
+export const settings = parseSettings({});
+
+const link = { kind: "wireguard", mtu: 1440, up: true };
+const mesh: Mesh = {
+  ...emptyMesh,
+  links: new Map([
+    ["wg-cni-a", link],
+    ["wg-cni-b", link],
+  ]),
+};
+const mtu = {
+  bytes: 1440,
+  reason: "eth0 towards 192.0.2.2 (node n2) has 1500, less 60 for the tunnel",
+  uplinks: [{ dev: "eth0", mtu: 1500 }],
+};
+
+export const plan: MeshPlan = {
+  settings,
+  node: {
+    name: "n1",
+    slots: identity.slots.map(({ slot, publicKey, state }) => ({ slot, publicKey, state, port: 51820 })),
+    endpoints: identity.endpoints,
+    nodeIPs: identity.nodeIPs,
+    podCIDRs: identity.podCIDRs,
+  },
+  ...{ up: true, here: true, generation: 7, programmed: true, desired: mesh, observed: mesh, steps: [], mtu },
+  ownership: {
+    peers: [
+      {
+        ...{ name: "n2", slots: [], endpoints: ["192.0.2.2"], nodeIPs: ["192.0.2.2"] },
+        podCIDRs: ["10.2.0.0/24"],
+      },
+    ],
+    refusals: [],
+  },
+  linkKind: "wireguard",
+  hostEncryption: { state: "off", text: "off: the nodes themselves reach each other in clear" },
+  tunneledHosts: new Set(),
+};
+
+export const peer: PeerStatus = {
+  ...{ name: "n2", state: "encrypted", reach: "tunnel", slot: "a", endpoint: "192.0.2.2:51820" },
+  ...{ lastHandshakeMs: nowMs - minuteMs, rxBytes: 1000, txBytes: 1000, nodeIPs: ["192.0.2.2"] },
+  ...{ podCIDRs: ["10.2.0.0/24"], plaintext: { inPackets: 0, outPackets: 0 } },
+};
+
+const file: FileStatus = { identity: "1:2:3", kind: "file", mode: 0o600, uid: 0, sizeBytes: 4096 };
+
+export const files: FileFacts = {
+  stateDir: "/var/lib/wg-cni",
+  folder: { ...file, kind: "folder", mode: 0o700 },
+  database: file,
+  space: { freeBytes: 2 ** 30, freeFiles: 100_000 },
+};
+
+export const node: NodeFacts = {
+  ...{ settings, overrides: {}, identity, gated: true, agentRuns: true, refusedRecords: [] },
+  rotation: { phase: "scheduled", nextAtMs: nowMs + 20 * hourMs },
+};
+
+export const address = { scope: "global", noPrefixRoute: false, noDad: false } as const;
+
+export const kernel: KernelFacts = {
+  ...{ plan, peers: [peer], hasKernelWireGuard: true, hasFirewall: true, derivedMtu: mtu, validMark: true },
+  host: {
+    links: [],
+    rules: [],
+    routes: [],
+    udpPorts: new Set([51820]),
+    ownDevices: new Set(["wg-cni-a", "wg-cni-b"]),
+  },
+  pods: [{ pod: "eth0 of container c0ffee", bytes: 1440, byConfiguration: false }],
+  addresses: [{ ...address, dev: "eth0", ip: "192.0.2.1", length: 24 }],
+  transport: { endpoints: ["192.0.2.1"], from: "eth0, which has the default route" },
+  uplinks: [{ dev: "eth0", mode: 1 }],
+};
+
+export const healthy: Facts = { nowMs, files, node, kernel, failures: [] };
+
+/** What is changed about a node that is well, which check sees it, how bad it is, what it says, what is to be done. */
+export type Row = readonly [
+  change: string,
+  facts: Facts,
+  check: string,
+  level: Level,
+  what: RegExp,
+  remedy?: RegExp,
+];
+
+export const withFiles = (change: Partial<FileFacts>): Facts => ({
+  ...healthy,
+  files: { ...files, ...change },
+});
+export const withNode = (change: Partial<NodeFacts>): Facts => ({ ...healthy, node: { ...node, ...change } });
+export const withIdentity = (change: Partial<Identity>) => withNode({ identity: { ...identity, ...change } });
+export const withKernel = (change: Partial<KernelFacts>): Facts => ({
+  ...healthy,
+  kernel: { ...kernel, ...change },
+});
+export const withPlan = (change: Partial<MeshPlan>) => withKernel({ plan: { ...plan, ...change } });
+export const withPeer = (change: Partial<PeerStatus>, settings = plan.settings) =>
+  withKernel({ plan: { ...plan, settings }, peers: [{ ...peer, ...change }] });
+const { rotation: _, ...unrotated } = node;
+export const agentless: Facts = { ...healthy, node: { ...unrotated, gated: false, agentRuns: false } };
+export const strict = parseSettings({ mode: "strict" });
+export const tun = { ...plan, linkKind: "tun" as const };
+export const rule = { family: 4, action: "lookup", table: 254, invert: false, protocol: 4 } as const;
