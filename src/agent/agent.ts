@@ -7,11 +7,12 @@
 //   store, records ──┼─► settle, at most once a spacing ─► look
 //   poll, resync ────┘
 import { firewallEvents, type KernelEvent, routeEvents } from "../netlink/events.ts";
-import { firewallName } from "../plan/mesh.ts";
 import { readSettings } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
 import { NotUpError } from "../reconcile/sync.ts";
+import { StoreError } from "../state/error.ts";
 import { collectFacts } from "./collect.ts";
+import { concernsMesh } from "./concerns.ts";
 import { type Watcher, watchKernel, watchStore } from "./events.ts";
 import { HttpServer } from "./http.ts";
 import type { Log } from "./log.ts";
@@ -52,6 +53,7 @@ export class Agent implements Disposable {
   #soon: ReturnType<typeof setTimeout> | undefined;
   #poll: ReturnType<typeof setTimeout> | undefined;
   #lastLookMs = Number.NEGATIVE_INFINITY;
+  #lossSaidMs = Number.NEGATIVE_INFINITY;
   readonly #reasons = new Set<string>();
   #problem: string | undefined;
 
@@ -78,10 +80,7 @@ export class Agent implements Disposable {
   /** Looks once, then at every change. */
   start(): void {
     const heard = (event: KernelEvent) => this.#heard(event);
-    const lost = (reason: string) => {
-      this.#metrics.eventsLost();
-      this.#lookSoon(`events were lost (${reason})`);
-    };
+    const lost = (reason: string) => this.#lost(reason);
     this.#watchers.push(watchKernel(routeEvents, heard, lost));
     if (this.session.kernel.firewall !== undefined)
       this.#watchers.push(watchKernel(firewallEvents, heard, lost));
@@ -92,6 +91,11 @@ export class Agent implements Disposable {
     this.#lookNow();
   }
 
+  /** True while looks follow one another: what the service manager's watchdog is to be told. */
+  get isAlive(): boolean {
+    return this.#metrics.liveness().ok;
+  }
+
   [Symbol.dispose](): void {
     clearTimeout(this.#soon);
     clearTimeout(this.#poll);
@@ -99,22 +103,38 @@ export class Agent implements Disposable {
   }
 
   #heard(event: KernelEvent): void {
-    if (this.#underlay.isConcernedBy(event)) {
-      this.#lookSoon("underlay");
-      return;
-    }
-    const { hostTable, podTable, deviceA, deviceB } = readSettings(this.session.store);
-    // Others change their tables all day.
-    if (event.about === "firewall" && event.table !== firewallName) return;
-    if (event.about === "route" && event.table !== hostTable && event.table !== podTable) return;
-    // Pods come and go all day.
-    if (event.about === "link" && event.name !== deviceA && event.name !== deviceB) return;
-    this.#lookSoon(event.about);
+    const { settings, node } = this.#look.report ?? {};
+    if (this.#underlay.isConcernedBy(event)) this.#lookSoon("underlay");
+    // Before the first sync nothing is known, and nothing is there that an event could be about.
+    else if (settings !== undefined && concernsMesh(event, settings, node?.podCIDRs ?? []))
+      this.#lookSoon(event.about);
+  }
+
+  /** One line a resync at most: where events come faster than they are read, they mostly go on so. */
+  #lost(reason: string): void {
+    this.#metrics.eventsLost();
+    this.#lookSoon(`events were lost (${reason})`);
+    const nowMs = performance.now();
+    if (nowMs - this.#lossSaidMs < resyncMs) return;
+    this.#lossSaidMs = nowMs;
+    this.options.log.warn("the kernel's events came faster than they were read: all is looked at again", {
+      reason,
+    });
   }
 
   /** Attachments change with every pod and need nothing of us; settings, identity and peers have a generation. */
   #storeChanged(): void {
-    if (this.session.store.generation !== this.#look.generation) this.#lookSoon("store");
+    if (this.#isStoreNew()) this.#lookSoon("store");
+  }
+
+  #isStoreNew(): boolean {
+    try {
+      return this.session.store.generation !== this.#look.generation;
+    } catch (error) {
+      // What cannot be read is the look's to say.
+      if (error instanceof StoreError) return true;
+      throw error;
+    }
   }
 
   #lookSoon(reason: string): void {
@@ -131,12 +151,14 @@ export class Agent implements Disposable {
     this.#reasons.clear();
     // What could not be done is tried again.
     if (this.#problem !== undefined) reasons.add("retry");
-    const startMs = performance.now();
-    this.#lastLookMs = startMs;
+    const spent = process.cpuUsage();
+    this.#lastLookMs = performance.now();
     const wakeInMs = this.#run(reasons);
     this.#metrics.looked(this.#problem);
     this.options.onLook(this.#problem);
-    this.#pollIn(Math.max(wakeInMs, (performance.now() - startMs) / maxLoad));
+    // Work counts, not waiting for somebody's lock: that is to be noticed soon when it is over.
+    const { user, system } = process.cpuUsage(spent);
+    this.#pollIn(Math.max(wakeInMs, (user + system) / 1000 / maxLoad));
   }
 
   #run(reasons: ReadonlySet<string>): number {

@@ -6,10 +6,13 @@
 //   dead-man switch      what could cut the node off is on trial
 //   publish              the others can read what has changed
 //
-// Whatever breaks off a look, the next one begins anew from store and kernel.
-import { ownRecord, readSettings } from "../reconcile/node.ts";
+// Whatever breaks off a look, the next one begins anew from store and kernel. A
+// store that takes nothing (locked, disk full) breaks off only the part that
+// wanted to write: the kernel is kept to what was committed before.
+import { ownRecord, readSettings, withdrawnRecord } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
-import type { SyncReport } from "../reconcile/sync.ts";
+import { NotUpError, type SyncReport } from "../reconcile/sync.ts";
+import { StoreError } from "../state/error.ts";
 import { AgentClock } from "./clock.ts";
 import { DeadMan } from "./dead-man.ts";
 import { describeSync } from "./facts.ts";
@@ -44,6 +47,14 @@ export interface Looked {
   /** When to look again at the latest. */
   readonly wakeInMs: number;
 }
+
+interface Decided {
+  readonly changed: boolean;
+  readonly hurry: boolean;
+  readonly wakeInMs?: number;
+}
+
+const undecided: Decided = { changed: false, hurry: false };
 
 /** Why there is a look. A "poll" only reads the devices, and goes on where that shows something. */
 export type Reasons = ReadonlySet<string>;
@@ -91,11 +102,14 @@ export class Look implements Disposable {
   /** Throws what reading the kernel or the store throws, NotUpError where the node is not up. */
   run(reasons: Reasons): Looked {
     const isPoll = reasons.size === 1 && reasons.has("poll");
-    if (!isPoll) this.#takeIn();
-    const decided = this.#decide();
-    const { problem } = isPoll && !decided.changed ? {} : this.#sync(reasons, decided.changed);
-    const trialMs = this.#tryHosts(reasons);
-    this.#publish(isPoll && !decided.changed);
+    const refusals: string[] = [];
+    if (!isPoll) attempt(() => this.#takeIn(), refusals);
+    const decided = attempt(() => this.#decide(), refusals) ?? undecided;
+    const isIdle = isPoll && !decided.changed;
+    const synced = isIdle ? {} : this.#sync(reasons, decided.changed);
+    const trialMs = attempt(() => this.#tryHosts(reasons), refusals);
+    attempt(() => this.#publish(isIdle), refusals);
+    const problem = refusals[0] ?? synced.problem;
     const waits = [decided.hurry ? hurryMs : pollMs, decided.wakeInMs, trialMs];
     return {
       ...(problem === undefined ? {} : { problem }),
@@ -117,9 +131,9 @@ export class Look implements Disposable {
   }
 
   /** Who is reached how, and what becomes of our keys. */
-  #decide(): { changed: boolean; hurry: boolean; wakeInMs?: number } {
+  #decide(): Decided {
     const view = this.#readView();
-    if (view === undefined) return { changed: false, hurry: false };
+    if (view === undefined) return undecided;
     this.#gate.adopt(view);
     const clocks = this.#clock.read();
     const gate = this.#gate.step(view, clocks);
@@ -157,7 +171,7 @@ export class Look implements Disposable {
     const reason = [...reasons].join(", ");
     const startMs = performance.now();
     const before = this.#report;
-    const report = this.session.sync();
+    const report = this.#syncMesh(startMs);
     this.#report = report;
     underlay.learn(report);
     const wasDecided = decided || before?.generation !== report.generation;
@@ -170,6 +184,15 @@ export class Look implements Disposable {
     if (report.up && !isLater) this.#syncPods(report);
     const failure = report.failures[0]?.error.message;
     return failure === undefined ? {} : { problem: failure };
+  }
+
+  #syncMesh(startMs: number): SyncReport {
+    try {
+      return this.session.sync();
+    } catch (error) {
+      if (!(error instanceof NotUpError)) this.options.metrics.syncBroke(performance.now() - startMs);
+      throw error;
+    }
   }
 
   /** Pods that are there follow the tunnel's MTU. */
@@ -194,8 +217,21 @@ export class Look implements Disposable {
     const { store } = this.session;
     const identity = store.identity();
     if (isIdle || identity === undefined) return;
-    const record = ownRecord(identity, readSettings(store));
+    const settings = readSettings(store);
+    const isThere = identity.up && identity.leaving === undefined;
+    const record = isThere ? ownRecord(identity, settings) : withdrawnRecord(identity, settings);
     const { problem } = this.#records.publish(record);
     this.#published = problem === undefined ? JSON.stringify(record) : undefined;
+  }
+}
+
+/** Undefined where the store refused, which is put with the other refusals. */
+function attempt<T>(part: () => T, refusals: string[]): T | undefined {
+  try {
+    return part();
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    refusals.push(error.message);
+    return undefined;
   }
 }

@@ -9,10 +9,10 @@ export interface View extends GateView {
   readonly generation: number;
 }
 
-/** Undefined while the node is not up. Throws StoreError, ParseError. */
+/** Undefined while the node is not up, or about to leave. Throws StoreError, ParseError. */
 export function readView(store: Store): View | undefined {
   const { settings, identity, record: node, up, peers, generation } = readNode(store);
-  if (identity === undefined || node === undefined || !up) return undefined;
+  if (identity === undefined || node === undefined || !up || identity.leaving) return undefined;
   const publicKeys = node.slots.map(({ publicKey }) => publicKey);
   const ownSinceMs = Object.fromEntries(identity.slots.map(({ slot, createdAtMs }) => [slot, createdAtMs]));
   return { settings, node, ownSinceMs, generation, ownership: resolveClaims({ ...node, publicKeys }, peers) };

@@ -1,23 +1,53 @@
 // `down`: everything that was made on this host goes, and nothing else. Keys,
 // peers and settings stay in the store, so that `up` brings the same node back.
+// Where records are published, this node stops to encrypt first, then the others
+// hear that it has no key any more, and only then what is encrypted is refused.
+import { publishRecord, RecordsError } from "../agent/record-files.ts";
+import { readSettings, withdrawnRecord } from "../reconcile/node.ts";
+import type { Session } from "../reconcile/session.ts";
 import { NotUpError } from "../reconcile/sync.ts";
+import type { Identity } from "../state/model.ts";
 import type { Context, Output } from "./command.ts";
 import { openSession, reportSync } from "./session.ts";
 
-export function down(context: Context): Output {
+/** An agent takes a changed record within a second, and moves its routes with it. */
+const withdrawalMs = 3000;
+
+export async function down(context: Context): Promise<Output> {
   using session = openSession(context);
   const { store } = session;
   const identity = store.identity();
   if (identity === undefined) throw new NotUpError("This node was never up: there is nothing to remove.");
+  const remarks = identity.up ? await withdraw(session, identity, context) : [];
   store.transaction(() => {
     // An `up` that was killed has noted nothing, and may have left something.
     if (identity.up && store.programmed() === undefined)
       store.setProgrammed({ generation: 0, bootId: session.bootId });
     store.setGated(false);
     // Read again: the agent may have exchanged a key since.
-    store.putIdentity({ ...(store.identity() ?? identity), up: false });
+    const { leaving: _, ...own } = store.identity() ?? identity;
+    store.putIdentity({ ...own, up: false });
   });
   const report = session.sync();
   const how = report.failures.length === 0 ? "down" : "not wholly down";
-  return reportSync(report, `Node ${identity.name} is ${how}`);
+  return reportSync(report, `Node ${identity.name} is ${how}`, remarks);
+}
+
+/** Until the others send to this node as without us, it still takes what they encrypt. */
+async function withdraw(session: Session, identity: Identity, { stderr }: Context): Promise<string[]> {
+  const { store } = session;
+  const settings = readSettings(store);
+  if (settings.recordsDir === "") return [];
+  // An agent of this node does and publishes the same.
+  store.putIdentity({ ...identity, leaving: true });
+  session.sync();
+  try {
+    publishRecord(settings.recordsDir, withdrawnRecord(identity, settings));
+  } catch (error) {
+    if (!(error instanceof RecordsError)) throw error;
+    return [`the others could not be told: ${error.message}`];
+  }
+  stderr(`Telling the others that this node has no key any more; ${withdrawalMs / 1000} s\n`);
+  await Bun.sleep(withdrawalMs);
+  return [];
 }

@@ -43,12 +43,18 @@ export function readNode(store: Store): NodeState {
     up: identity?.up ?? false,
     peers: peers.map(toClaimingPeer),
     changedAt: new Map(peers.map(({ record, changedAt }) => [record.name, changedAt])),
-    ...(store.gated ? { paths: store.paths() } : {}),
+    ...pathsOf(store, identity),
     ...(hostRevert === undefined ? {} : { hostRevert }),
     podIPs: store.attachments().flatMap((attachment) => attachment.ips),
     generation,
     ...(programmed === undefined ? {} : { programmed }),
   };
+}
+
+/** A node that leaves reaches nobody through the tunnel any more, and still takes what comes through it. */
+function pathsOf(store: Store, identity: Identity | undefined): Pick<NodeState, "paths"> {
+  if (identity?.leaving) return { paths: new Map() };
+  return store.gated ? { paths: store.paths() } : {};
 }
 
 export function readSettings(store: Store): Settings {
@@ -65,6 +71,11 @@ export function ownRecord(identity: Identity, settings: Settings): NodeRecord {
     state,
   }));
   return { name, slots, endpoints, nodeIPs, podCIDRs };
+}
+
+/** The record of a node that must not be encrypted to: it keeps its name, addresses and CIDRs. */
+export function withdrawnRecord(identity: Identity, settings: Settings): NodeRecord {
+  return { ...ownRecord(identity, settings), slots: [] };
 }
 
 export function toClaimingPeer({ record, keyClaims, cidrClaims, nodeIPClaims }: StoredPeer): ClaimingPeer {

@@ -37,7 +37,7 @@ function readRow(db: Connection): { data: string } | undefined {
 
 /** Property by property: equal identities must have equal text, whoever made them. */
 function encode(identity: Identity): string {
-  const { name, endpoints, endpointsFound, nodeIPs, nodeIPsFollow, podCIDRs, slots, up } = identity;
+  const { name, endpoints, endpointsFound, nodeIPs, nodeIPsFollow, podCIDRs, slots, up, leaving } = identity;
   const stored: StoredIdentity = {
     name,
     endpoints,
@@ -53,6 +53,7 @@ function encode(identity: Identity): string {
       state,
     })),
     up,
+    ...(leaving === undefined ? {} : { leaving }),
   };
   return JSON.stringify(stored);
 }

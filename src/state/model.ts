@@ -22,6 +22,8 @@ export interface Identity {
   readonly nodeIPsFollow: boolean;
   readonly podCIDRs: readonly string[];
   readonly slots: readonly IdentitySlot[];
+  /** While the node leaves the mesh: the others are told that it has no key. */
+  readonly leaving?: true;
   /** True where the mesh is wanted: `up` was run, and not `down` since. */
   readonly up: boolean;
 }

@@ -46,7 +46,7 @@ describe("what concerns the underlay", () => {
     ["a pod's IPv6 route", route("fd00::7/128"), false],
     ["a link-local one, which comes with every link", route("fe80::/64"), false],
     ["our own tables", route("0.0.0.0/0", 18099), false],
-    ["an address", { about: "address" }, false],
+    ["an address", { about: "address", ip: "192.0.2.1" }, false],
     ["nftables", { about: "firewall", table: "wg-cni" }, false],
   ])("%s", (_, event, expected) => {
     expect(underlay.isConcernedBy(event)).toBe(expected);

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import type { NodeRecord } from "../../src/net/record.ts";
 import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
+import { binary } from "../lab/paths.ts";
 import {
   addNode,
   hostFacts,
@@ -121,6 +122,23 @@ describe.skipIf(missing !== undefined)("up and down", () => {
       expect(hostFacts(n1)).toEqual(theirs);
     }
     n1.script(["ip link delete wg-cni-a", "ip route flush table 18099", "ip rule delete priority 700"]);
+    expect(hostFacts(n1)).toEqual(untouched);
+  });
+
+  test("where nothing of ours is yet, as after a boot, sync refuses what others have taken meanwhile", async () => {
+    await wgMust(n1, ["up", ...n1.upArguments]);
+    // Another network namespace is to the store what another boot is: nothing was programmed there.
+    const said = await n1.run([
+      "unshare",
+      "--net",
+      "sh",
+      "-c",
+      `ip link set lo up; ip rule add priority 98 from 198.51.100.0/24 lookup main; ${binary} sync; echo $?; ip -br link; ip rule`,
+    ]);
+    expect(said.stderr).toMatch(/nothing is programmed.*priority.*--rule-priority/);
+    expect(said.stdout).toStartWith("1\n");
+    expect(said.stdout).not.toMatch(/wg-cni|18099/);
+    await wgMust(n1, ["down"]);
     expect(hostFacts(n1)).toEqual(untouched);
   });
 

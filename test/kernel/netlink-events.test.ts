@@ -38,6 +38,20 @@ describeKernel("the kernel's events", () => {
     expect(events).toContainEqual({ ...link, up: true });
   });
 
+  test("addresses, and rules with what tells whose they are", () => {
+    const last = { about: "rule", priority: 99, table: 18099, protocol: 118 } as const;
+    const events = hear(
+      [
+        "addr add 192.0.2.7/32 dev eth0",
+        "-6 addr add 2001:db8::7/128 dev eth0 nodad",
+        "rule add priority 99 table 18099 protocol 118",
+      ],
+      last,
+    );
+    expect(events).toContainEqual({ about: "address", ip: "192.0.2.7" });
+    expect(events).toContainEqual({ about: "address", ip: "2001:db8::7" });
+  });
+
   test("routes with their table and destination, of both families", () => {
     const events = hear(
       [

@@ -1,0 +1,31 @@
+// Which of the kernel's events are worth a look: a node with a hundred pods and
+// another CNI plugin has events all day.
+import { expect, test } from "bun:test";
+import { concernsMesh } from "../../src/agent/concerns.ts";
+import type { KernelEvent } from "../../src/netlink/events.ts";
+import { parseSettings } from "../../src/plan/settings.ts";
+
+const rule = (priority: number, table: number, protocol = 3): KernelEvent => ({
+  ...{ about: "rule", priority, table, protocol },
+});
+
+test.each<[string, KernelEvent, boolean]>([
+  ["our device", { about: "link", name: "wg-cni-b", mtu: 1420, up: true }, true],
+  ["a pod's link", { about: "link", name: "veth1", mtu: 1500, up: true }, false],
+  ["our table of hosts", { about: "route", table: 18098, dst: "192.0.2.2/32" }, true],
+  ["our table of pods", { about: "route", table: 18099, dst: "10.2.0.0/24" }, true],
+  ["a pod's route", { about: "route", table: 254, dst: "10.1.0.7/32" }, false],
+  ["our nftables table", { about: "firewall", table: "wg-cni" }, true],
+  ["kube-proxy's", { about: "firewall", table: "kube-proxy" }, false],
+  ["a rule of ours", rule(5000, 254, 118), true],
+  ["a rule that points at our table", rule(5000, 18099), true],
+  ["a rule at a priority of ours", rule(99, 254), true],
+  ["a rule behind ours", rule(101, 254), false],
+  ["a rule of a cloud's plugin for a pod", rule(512, 254), false],
+  ["a node's address", { about: "address", ip: "192.0.2.1" }, true],
+  ["a link-local one", { about: "address", ip: "fe80::1" }, false],
+  ["a pod's gateway", { about: "address", ip: "10.1.0.1" }, false],
+  ["a pod's gateway, IPv6", { about: "address", ip: "fd00:1::1" }, false],
+])("%s", (_, event, expected) => {
+  expect(concernsMesh(event, parseSettings({}), ["10.1.0.0/24", "fd00:1::/64"])).toBe(expected);
+});

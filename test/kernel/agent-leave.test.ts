@@ -1,0 +1,76 @@
+// A node that leaves a mesh of published records: `down` tells the others first,
+// so that nothing is sent encrypted to a node that cannot read it any more.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { Lab } from "../lab/lab.ts";
+import { joinByRecords } from "../lab/mesh.ts";
+import type { Node } from "../lab/node.ts";
+import { repository } from "../lab/paths.ts";
+import type { Pod } from "../lab/pod.ts";
+import { readConfList } from "../lab/runtime.ts";
+import { answering, paths, probeSeven, sevenStreams } from "../lab/seven.ts";
+import { losses } from "../lab/stream.ts";
+import { waitUntil } from "../lab/wait.ts";
+import { addNode, wgMust } from "./mesh-witness.ts";
+import { describeKernel } from "./support/gate.ts";
+
+const testMs = 120_000;
+/** Enough requests before and after for a gap to show. */
+const aroundMs = 2000;
+
+describeKernel("leaving", () => {
+  let lab: Lab;
+  let n1: Node;
+  let n2: Node;
+  const pods: Pod[] = [];
+
+  beforeAll(async () => {
+    lab = await Lab.create("leave");
+    n1 = await addNode(lab, 1);
+    n2 = await addNode(lab, 2);
+    for (const node of [n1, n2]) node.strictReversePath();
+    await joinByRecords([n1, n2]);
+    // Chained pods: their plugin keeps them reachable without us.
+    for (const [node, list] of [
+      [n1, "10-ptp"],
+      [n2, "10-bridge"],
+    ] as const) {
+      const pod = node.pod(`p${node.name}`);
+      await node.runtime.add(readConfList(`${repository}/conf/${list}.conflist`), pod);
+      pods.push(pod);
+    }
+  }, testMs);
+  afterAll(() => lab?.[Symbol.dispose]());
+
+  const route = (node: Node, cidr: string) =>
+    node.must(["ip", "route", "show", "table", "18099", "exact", cidr]).trim();
+
+  test(
+    "down on one node and up again under traffic on seven paths loses nothing",
+    async () => {
+      const [p1, p2] = pods as [Pod, Pod];
+      await waitUntil(async () => answering(await probeSeven(p1, p2, 4)).length === paths.length, {
+        what: "all seven paths",
+        timeoutMs: 60_000,
+      });
+      await waitUntil(() => route(n1, "10.244.2.0/24").includes("dev wg-cni-"), { what: "node 1 encrypts" });
+      const streams = await sevenStreams(p1, p2, 4);
+      await Bun.sleep(aroundMs);
+      await wgMust(n2, ["down"]);
+      expect(route(n1, "10.244.2.0/24")).toStartWith("throw");
+      expect(n2.must(["ip", "-br", "link"])).not.toContain("wg-cni");
+      await Bun.sleep(aroundMs);
+      await wgMust(n2, ["up"]);
+      for (const [node, cidr] of [
+        [n1, "10.244.2.0/24"],
+        [n2, "10.244.1.0/24"],
+      ] as const)
+        await waitUntil(() => route(node, cidr).includes("dev wg-cni-"), {
+          what: `${node.name} encrypts again`,
+          timeoutMs: 60_000,
+        });
+      await Bun.sleep(aroundMs);
+      expect(losses(await streams.stop())).toEqual({});
+    },
+    testMs,
+  );
+});
