@@ -87,7 +87,7 @@ export const settingTable: SettingTable = {
   mode: {
     default: "permissive",
     reason: "encryption can be rolled out node by node without losing a packet",
-    help: "what happens to pods of a peer that has no key: clear text (permissive) or refusal (strict)",
+    help: "what happens to pods of a peer that cannot be encrypted to: clear text (permissive) or refusal (strict)",
     value: "permissive|strict",
     parse: oneOf("permissive", "strict"),
   },
@@ -129,7 +129,7 @@ export const settingTable: SettingTable = {
   },
   mtu: {
     default: 0,
-    reason: "the uplink's MTU less the tunnel's 60 bytes (IPv4) or 80 (IPv6)",
+    reason: "the narrowest way to a peer, less the tunnel's 60 bytes (IPv4) or 80 (IPv6)",
     help: "MTU of the WireGuard devices",
     value: "BYTES",
     parse: (raw) => {
