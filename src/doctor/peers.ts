@@ -138,12 +138,12 @@ function checkPlaintext({ plan, peers }: KernelFacts): Finding | undefined {
   if (plan.settings.mode === "strict")
     return warn(
       `packets of pods outside the tunnel were dropped, of ${countOf(some.length, "peer")}`,
-      "what comes in clear: run `wg-cni doctor` on the node that sends it",
+      "what comes in clear: run `wg-cni doctor` on the node that sends it; for or from an address that is no node IP, see `node IPs`",
       shorten(some),
     );
   return warn(
     `packets of pods went in clear, of ${countOf(some.length, "peer")}`,
-    "right while a gate was closed; where the numbers grow although it is open, see what reroutes them (NAT, policy rules of others)",
+    "right while a gate was closed; where the numbers grow although it is open, see whether they are for an address that is no node IP (`node IPs`, on both nodes), and what else reroutes them (NAT, policy rules of others)",
     shorten(some),
   );
 }

@@ -18,7 +18,7 @@ export const underlayChecks: readonly Check[] = [
   },
   {
     name: "node IPs",
-    why: "peers take from the tunnel only what comes from a node IP: answers from another address are lost",
+    why: "peers take from the tunnel only what comes from a node IP or a pod: what another address sends to pods is not encrypted",
     run: ({ kernel }) => (kernel?.plan.up ? checkNodeIPs(kernel) : undefined),
   },
   {
@@ -62,7 +62,8 @@ function checkEndpoint(
 }
 
 /** Of what leads to other nodes: a bridge of pods has an address in their network, and none of the others sends to docker0. */
-function checkNodeIPs({ plan, addresses, uplinks }: KernelFacts): Finding {
+function checkNodeIPs(kernel: KernelFacts): Finding {
+  const { plan, addresses, uplinks } = kernel;
   const { nodeIPs, podCIDRs } = plan.node;
   const devs = uplinks.map(({ dev }) => dev);
   const missing = addresses.filter(
@@ -77,9 +78,16 @@ function checkNodeIPs({ plan, addresses, uplinks }: KernelFacts): Finding {
   if (missing.length === 0) return ok(nodeIPs.join(", "));
   const flags = [...nodeIPs, ...missing.map(({ ip }) => ip)].map((ip) => `--node-ip ${ip}`).join(" ");
   return warn(
-    `${missing.map(({ ip, dev }) => `${ip} (${dev})`).join(", ")} is not among ${nodeIPs.join(", ")}`,
-    `where pods of other nodes talk to it: \`wg-cni up ${flags}\``,
+    `${missing.map(({ ip, dev }) => `${ip} (${dev})`).join(", ")} is not among ${nodeIPs.join(", ")}: ${sayUnknown(kernel)}`,
+    `where pods of other nodes talk to it: \`wg-cni up ${flags}\`, and give the new record to the other nodes`,
   );
+}
+
+/** What becomes of pods of other nodes that talk to an address that is no node IP. */
+function sayUnknown({ plan, hasFirewall }: KernelFacts): string {
+  if (!hasFirewall) return "without nftables pods of other nodes get no answer from it";
+  if (plan.settings.mode === "strict") return "strict mode drops what pods of other nodes send to it";
+  return "pods of other nodes talk to it in clear, and its NodePorts may not answer them";
 }
 
 function checkMtu({ plan, derivedMtu }: KernelFacts): Finding {

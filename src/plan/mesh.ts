@@ -14,7 +14,8 @@ import type { PeerPath } from "../net/path.ts";
 import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
 import type { OwnedPeer, Ownership } from "./claims.ts";
-import { firewallTables, type RemotePods } from "./firewall.ts";
+import { firewallTables } from "./firewall.ts";
+import type { RemotePods } from "./firewall-sets.ts";
 import { exemptionsOf } from "./host-encryption.ts";
 import { endpointCandidates, resolvePath, slots, usableSlot } from "./path.ts";
 import { type Settings, slotDevice, slotPort } from "./settings.ts";
@@ -119,9 +120,10 @@ function desiredFirewall({ settings, node, ownership: { peers }, hostEncryption 
     strict: settings.mode === "strict",
     pods: remotePods(peers),
     nodes: peers.flatMap((peer) => peer.nodeIPs),
+    own: node.nodeIPs,
+    localPods: node.podCIDRs,
     hostEncryption,
     exempt: exemptionsOf(settings),
-    localPods: node.podCIDRs,
   });
 }
 

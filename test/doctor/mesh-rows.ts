@@ -154,8 +154,30 @@ export const meshRows: readonly Row[] = [
     }),
     "node IPs",
     "warn",
-    /2001:db8::1 \(eth0\) is not among 192\.0\.2\.1/,
+    /2001:db8::1 \(eth0\) is not among 192\.0\.2\.1: .* in clear/,
     /--node-ip 192\.0\.2\.1 --node-ip 2001:db8::1/,
+  ],
+  [
+    "an address that is no node IP, in strict mode",
+    withKernel({
+      plan: { ...plan, settings: strict },
+      addresses: [...kernel.addresses, { ...address, dev: "eth0", ip: "192.0.2.9", length: 32 }],
+    }),
+    "node IPs",
+    "warn",
+    /192\.0\.2\.9 \(eth0\) is not among .*strict mode drops/,
+    /--node-ip 192\.0\.2\.9/,
+  ],
+  [
+    "an address that is no node IP, without nftables",
+    withKernel({
+      hasFirewall: false,
+      addresses: [...kernel.addresses, { ...address, dev: "eth0", ip: "192.0.2.9", length: 24 }],
+    }),
+    "node IPs",
+    "warn",
+    /192\.0\.2\.9 \(eth0\) is not among .*no answer/,
+    /new record/,
   ],
   [
     "another interface's address, one of pods, a temporary one",

@@ -68,7 +68,9 @@ describeKernel("following", () => {
         timeoutMs: followMs,
       });
       const status = await wgJson<{ mtu: { reason: string } }>(n1, ["status"]);
-      expect(status.mtu.reason).toMatch(new RegExp(`eth0 towards 192\\.0\\.2\\.\\d+ \\(node n2\\) has ${uplink},`));
+      expect(status.mtu.reason).toMatch(
+        new RegExp(`eth0 towards 192\\.0\\.2\\.\\d+ \\(node n2\\) has ${uplink},`),
+      );
     }
     // The largest packet passes whole: 1440 less the headers of IPv4 and ICMP.
     n2.script([

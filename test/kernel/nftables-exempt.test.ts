@@ -27,6 +27,8 @@ const otherPort = 8080;
 const pods = { 4: "10.244.2.9", 6: "fd00:10:244:2::9" } as const;
 /** Nobody has these; n1 translates them as it would a service's. */
 const services = { 4: "198.18.0.1", 6: "2001:db8:18::1" } as const;
+/** Of the server too, but the client does not know it as such. */
+const further = { 4: "192.0.2.22", 6: "2001:db8::22" } as const;
 const text = "a sentence that can be read on the wire";
 
 describe.skipIf(missing !== undefined)("host encryption", () => {
@@ -45,6 +47,7 @@ describe.skipIf(missing !== undefined)("host encryption", () => {
       "ip link add pod0 type bridge",
       ...families.map((family) => `ip address add ${pods[family]} dev pod0${family === 6 ? " nodad" : ""}`),
       "ip link set pod0 up",
+      ...[`${further[4]}/24`, `${further[6]}/64 nodad`].map((it) => `ip address add ${it} dev eth0`),
     ]);
     await serveHttp(n2, text, [apiPort, otherPort, 2379]);
     for (const port of [4789, 4790]) await echoUdp(n2, port);
@@ -135,6 +138,24 @@ describe.skipIf(missing !== undefined)("host encryption", () => {
       both({ exempt: [api(family), "tcp/444"] });
       expect(await ask(services[family], 443)).toEqual([client(), server(family)].sort());
       expect(await ask(server(family), 444)).toEqual(nobody);
+    });
+
+    test("an address that is no node IP is reached in clear, which the tunnel would not take from it", async () => {
+      const ours = ({ source = "", destination = "" }: Packet) =>
+        [source, destination].includes(further[family]);
+      for (const strict of [false, true]) {
+        both({ strict });
+        const before = (await capture.packets()).length;
+        expect(await ping(n1, further[family])).toMatchObject({ received: 3 });
+        expect(await http(n1, further[family], 10)).toEqual({ ok: true, text });
+        const from = ["ping", "-q", "-c", "3", "-i", "0.05", "-I", further[family], client()];
+        expect((await n2.run(from)).stdout).toContain("3 received");
+        const packets = (await capture.packets()).slice(before);
+        expect(senders(packets.filter(ours))).toEqual([client(), further[family]].sort());
+        expect(await ask(server(family), otherPort)).toEqual(nobody);
+      }
+      n2.script(["nft flush chain inet wg-cni foreign"]);
+      expect(await ping(n1, further[family])).toMatchObject({ received: 0 });
     });
 
     test("an exempt service is reached while the tunnel is broken, and nothing else is", async () => {

@@ -6,7 +6,8 @@
 // "wg-cni-a" is a plain pair here: to the firewall only its name counts.
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { Nft } from "../../src/netlink/nft.ts";
-import { type Firewall, firewallTable, sumByPeer } from "../../src/plan/firewall.ts";
+import { firewallTable, sumByPeer } from "../../src/plan/firewall.ts";
+import type { Firewall } from "../../src/plan/firewall-sets.ts";
 import { describeKernel, Namespace, removeNamespaces, run } from "./namespaces.ts";
 import { ourTable } from "./support/nft.ts";
 
@@ -23,9 +24,10 @@ const firewall: Firewall = {
     { prefix: "fd02::/64", peer: "n2" },
   ],
   nodes: ["10.0.0.2"],
+  own: ["10.0.0.1"],
+  localPods: ["10.1.0.0/24", "fd01::/64"],
   hostEncryption: false,
   exempt: [],
-  localPods: [],
 };
 
 let pod: Namespace;

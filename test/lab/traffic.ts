@@ -41,7 +41,7 @@ export async function ping(from: Space, ip: string, options: PingOptions = {}): 
 
 // bash speaks enough HTTP, and every Debian has it: busybox-static's wget crashes
 // on Debian 12, and curl is not part of a fresh system.
-const get = `exec 3<>"/dev/tcp/$0/$1" && printf 'GET / HTTP/1.1\\r\\nHost: pod\\r\\nConnection: close\\r\\n\\r\\n' >&3 && cat <&3`;
+const get = `exec 3<>"/dev/tcp/$0/$1" && printf 'GET %s HTTP/1.1\\r\\nHost: pod\\r\\nConnection: close\\r\\n\\r\\n' "$2" >&3 && cat <&3`;
 
 const httpPort = 8080;
 
@@ -51,8 +51,9 @@ export async function http(
   ip: string,
   timeoutSeconds = 5,
   port = httpPort,
+  path = "/",
 ): Promise<HttpResult> {
-  const done = await from.run(["timeout", `${timeoutSeconds}`, "bash", "-c", get, ip, `${port}`]);
+  const done = await from.run(["timeout", `${timeoutSeconds}`, "bash", "-c", get, ip, `${port}`, path]);
   const body = /^HTTP\/1\.[01] 200 .*?\r\n\r\n(.*)$/s.exec(done.stdout)?.[1];
   if (done.exitCode === 0 && body !== undefined) return { ok: true, text: body };
   if (done.exitCode === 124) return { ok: false, text: `no answer within ${timeoutSeconds} s` };

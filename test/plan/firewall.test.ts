@@ -1,38 +1,11 @@
-// The table that a firewall becomes, as nft(8) would list it, and the commands
-// that lead from one to another. That nft understands both the same is tested
-// with nft itself (test/kernel/nftables.test.ts).
+// The table that a firewall becomes, as nft(8) would list it. That nft understands
+// the same is tested with nft itself (test/kernel/nftables.test.ts).
 import { describe, expect, test } from "bun:test";
-import { parseExemption } from "../../src/net/exemption.ts";
-import type { NftCommand, NftTable } from "../../src/net/nftables.ts";
-import { diffNftTables } from "../../src/net/nftables-diff.ts";
-import { formatNftCommand, formatNftRule, formatNftTable } from "../../src/net/nftables-text.ts";
-import { type Firewall, firewallTable, firewallTables, podSets, sumByPeer } from "../../src/plan/firewall.ts";
-import { random } from "../wire/bytes.ts";
-
-const firewall: Firewall = {
-  table: "wg-cni",
-  devices: ["wg-cni-a", "wg-cni-b"],
-  mark: { mark: 0x100000, mask: 0x100000 },
-  strict: false,
-  pods: [
-    { prefix: "10.2.0.0/24", peer: "n2" },
-    { prefix: "fd00:2::/64", peer: "n2" },
-    { prefix: "10.9.0.7/32", peer: "n3" },
-  ],
-  nodes: ["192.0.2.2", "2001:db8::2"],
-  hostEncryption: false,
-  exempt: [],
-  localPods: [],
-};
-
-const encrypting: Firewall = {
-  ...firewall,
-  hostEncryption: true,
-  exempt: ["192.0.2.2", "2001:db8::3", "192.0.2.1:6443", "[2001:db8::2]:6443", "udp/4789"].map(
-    parseExemption,
-  ),
-  localPods: ["10.1.0.128/25", "10.1.0.0/24", "10.1.1.0/24", "fd00:1::/64"],
-};
+import type { NftTable } from "../../src/net/nftables.ts";
+import { formatNftRule, formatNftTable } from "../../src/net/nftables-text.ts";
+import { firewallTable, firewallTables, sumByPeer } from "../../src/plan/firewall.ts";
+import { type Firewall, podSets } from "../../src/plan/firewall-sets.ts";
+import { encrypting, firewall } from "./firewalls.ts";
 
 /** The chains of a table as text, one rule a line. */
 function chains(table: NftTable): string[] {
@@ -52,7 +25,7 @@ const forward = `
 		iifname "wg-cni-b" goto clamp
 	}`;
 
-test("permissive: count, and mark what arrives in clear", () => {
+test("permissive: count, and mark what arrives in clear and what the tunnel cannot take", () => {
   const wanted = `${clamping}
 	chain prerouting {
 		type filter hook prerouting priority raw; policy accept;
@@ -72,11 +45,20 @@ test("permissive: count, and mark what arrives in clear", () => {
 		meta mark & 0x00100000 == 0x00100000 accept
 		ip daddr @pods4_out
 		ip6 daddr @pods6_out
+	}
+	chain foreign {
+		type route hook output priority mangle; policy accept;
+		ip saddr @own4 accept
+		ip saddr @local4 accept
+		ip daddr @pods4_out meta mark set meta mark | 0x00100000
+		ip6 saddr @own6 accept
+		ip6 saddr @local6 accept
+		ip6 daddr @pods6_out meta mark set meta mark | 0x00100000
 	}`;
   expect(chains(firewallTable(firewall))).toEqual(wanted.split("\n").slice(1));
 });
 
-test("strict: drop what is counted", () => {
+test("strict: drop what is counted, and what the tunnel cannot take", () => {
   const wanted = `${clamping}
 	chain prerouting {
 		type filter hook prerouting priority raw; policy accept;
@@ -94,6 +76,19 @@ test("strict: drop what is counted", () => {
 		meta mark & 0x00100000 == 0x00100000 accept
 		ip daddr @pods4_out drop
 		ip6 daddr @pods6_out drop
+	}
+	chain known {
+		ip saddr @local4 accept
+		ip saddr @own4 accept
+		ip daddr @pods4_out drop
+		ip6 saddr @local6 accept
+		ip6 saddr @own6 accept
+		ip6 daddr @pods6_out drop
+	}
+	chain tunneled {
+		type filter hook postrouting priority 200; policy accept;
+		oifname "wg-cni-a" goto known
+		oifname "wg-cni-b" goto known
 	}`;
   expect(chains(firewallTable({ ...firewall, strict: true }))).toEqual(wanted.split("\n").slice(1));
 });
@@ -156,13 +151,6 @@ describe("with host encryption", () => {
 `);
   });
 
-  test("the node's own pods are known once, wherever they were said twice", () => {
-    const elements = (name: string) =>
-      firewallTable(encrypting).sets.find((set) => set.name === name)?.elements;
-    expect([...(elements("local4") ?? [])]).toEqual(["10.1.0.0/24", "10.1.1.0/24"]);
-    expect([...(elements("local6") ?? [])]).toEqual(["fd00:1::/64"]);
-  });
-
   test("what comes from other nodes is marked wherever it goes; in strict mode not what is forwarded", () => {
     expect(changed("prerouting", { strict: false })).toEqual({
       added: [`ip saddr @nodes4 ${marked}`, `ip6 saddr @nodes6 ${marked}`],
@@ -178,6 +166,31 @@ describe("with host encryption", () => {
       ],
       gone: [],
     });
+  });
+
+  test("what this node sends to others from an address that they do not know is marked, in strict mode too", () => {
+    const marks = (set: string) => [
+      `ip daddr @${set.replace("*", "4")} ${marked}`,
+      `ip6 daddr @${set.replace("*", "6")} ${marked}`,
+    ];
+    expect(changed("foreign", { strict: false })).toEqual({ added: marks("nodes*"), gone: [] });
+    const { chains: all, ...table } = firewallTable({ ...encrypting, strict: true });
+    expect(chains({ ...table, chains: all.filter(({ name }) => name === "foreign") })).toEqual(
+      `
+	chain foreign {
+		type route hook output priority mangle; policy accept;
+		ip saddr @own4 accept
+		ip saddr @local4 accept
+		ip daddr @nodes4 ${marked}
+		ip6 saddr @own6 accept
+		ip6 saddr @local6 accept
+		ip6 daddr @nodes6 ${marked}
+	}`
+        .split("\n")
+        .slice(1),
+    );
+    expect(changed("known", { strict: true })).toEqual({ added: [], gone: [] });
+    expect(changed("tunneled", { strict: true })).toEqual({ added: [], gone: [] });
   });
 
   test("what came marked and goes on to remote pods is counted, and dropped in strict mode", () => {
@@ -199,8 +212,7 @@ describe("with host encryption", () => {
       expect(changed("postrouting", { strict })).toEqual({ added: [], gone: [] });
       expect(changed("clamp", { strict })).toEqual({ added: [], gone: [] });
     }
-    const { sets } = firewallTable(encrypting);
-    expect(sets.slice(0, -2)).toEqual([...firewallTable(firewall).sets]);
+    expect(firewallTable(encrypting).sets).toEqual(firewallTable(firewall).sets);
     const names = (firewall: Firewall) => firewallTable(firewall).chains.map(({ name }) => name);
     expect(names({ ...encrypting, exempt: [] })).toEqual(names(firewall));
     // Without host encryption all of this node's packets to others are outside already.
@@ -208,15 +220,19 @@ describe("with host encryption", () => {
   });
 });
 
-test("the sets hold each family's prefixes twice, once for each direction", () => {
+test("the sets hold each family's prefixes twice, once for each direction, and this node's own pods once", () => {
   const { sets } = firewallTable(firewall);
   expect(sets.map(({ name, elements }) => [name, ...elements])).toEqual([
     ["pods4_in", "10.2.0.0/24", "10.9.0.7/32"],
     ["pods4_out", "10.2.0.0/24", "10.9.0.7/32"],
     ["nodes4", "192.0.2.2"],
+    ["own4", "192.0.2.1"],
+    ["local4", "10.1.0.0/24", "10.1.1.0/24"],
     ["pods6_in", "fd00:2::/64"],
     ["pods6_out", "fd00:2::/64"],
     ["nodes6", "2001:db8::2"],
+    ["own6", "2001:db8::1"],
+    ["local6", "fd00:1::/64"],
   ]);
   expect(podSets.map(({ name }) => name).sort()).toEqual(
     sets.flatMap(({ name, counter }) => (counter ? [name] : [])).sort(),
@@ -235,129 +251,3 @@ test("counters of a peer's prefixes add up; a peer without any has 0", () => {
     ]),
   );
 });
-
-describe("the difference of two tables", () => {
-  test("is nothing where they say the same, in whatever order sets and chains stand", () => {
-    const table = firewallTable(firewall);
-    expect(diffNftTables(table, table)).toEqual([]);
-    const turned = { ...table, sets: [...table.sets].reverse(), chains: [...table.chains].reverse() };
-    expect(diffNftTables(table, turned)).toEqual([]);
-  });
-
-  test("is the whole table where something is in it that cannot become part of it", () => {
-    const table = firewallTable(firewall);
-    const whole = diffNftTables(table, undefined).map(formatNftCommand);
-    expect(whole[0]).toBe("add table inet wg-cni");
-    const anew = ["delete table inet wg-cni", ...whole];
-    const [first, ...others] = table.sets;
-    const uncounted = { ...first, counter: false } as NftTable["sets"][number];
-    for (const observed of [
-      { ...table, foreign: ["flags dormant"] },
-      { ...table, sets: [uncounted, ...others] },
-    ])
-      expect(diffNftTables(table, observed).map(formatNftCommand)).toEqual(anew);
-    const exempting = firewallTable(encrypting);
-    for (const change of [
-      { type: "filter" },
-      { hook: "input" },
-      { priority: 0 },
-      { policy: "drop" },
-    ] as const) {
-      const chains = exempting.chains.map((chain) =>
-        chain.name === "output" && chain.base ? { ...chain, base: { ...chain.base, ...change } } : chain,
-      );
-      expect(diffNftTables(exempting, { ...exempting, chains })[0]?.do).toBe("deleteTable");
-    }
-  });
-
-  test("is the sets and chains that come and go, where the rest is right and goes on counting", () => {
-    const [without, exempting] = [firewallTable(firewall), firewallTable(encrypting)];
-    const commands = diffNftTables(without, exempting).map(formatNftCommand);
-    const declarations = commands.filter((command) => !command.startsWith("add rule"));
-    expect(declarations).toEqual([
-      "flush chain inet wg-cni prerouting",
-      "flush chain inet wg-cni forward",
-      "flush chain inet wg-cni exempt",
-      "flush chain inet wg-cni output",
-      "delete chain inet wg-cni exempt",
-      "delete chain inet wg-cni output",
-      "delete set inet wg-cni local4",
-      "delete set inet wg-cni local6",
-    ]);
-    expect(diffNftTables(exempting, without).map(formatNftCommand)).toContain(
-      "add chain inet wg-cni output { type route hook output priority -50; policy accept; }",
-    );
-    const stray = { name: "stray", rules: [] };
-    const observed = { ...without, chains: [...without.chains, stray] };
-    expect(diffNftTables(without, observed).map(formatNftCommand)).toEqual([
-      "delete chain inet wg-cni stray",
-    ]);
-  });
-
-  test("leads from any table to any other", () => {
-    const below = random(7);
-    let observed: NftTable | undefined;
-    for (let round = 0; round < 200; round++) {
-      const pods = ["10.1.0.0/24", "10.2.0.0/24", "fd00:1::/64", "fd00:2::/64"].filter(() => below(2) === 0);
-      const wanted = firewallTable({
-        ...{ ...firewall, strict: below(2) === 0, devices: firewall.devices.slice(below(3)) },
-        ...{ pods: pods.map((prefix) => ({ prefix, peer: "n" })), nodes: firewall.nodes.slice(below(3)) },
-        ...{ hostEncryption: below(2) === 0, exempt: encrypting.exempt.slice(below(5)) },
-      });
-      observed = below(8) === 0 ? undefined : observed;
-      observed = diffNftTables(wanted, observed).reduce(carryOut, observed);
-      expect(diffNftTables(wanted, observed)).toEqual([]);
-      if (observed !== undefined) expect(plain(observed)).toEqual(plain(wanted));
-    }
-  });
-});
-
-function plain(table: NftTable): string[] {
-  return formatNftTable({
-    ...table,
-    sets: table.sets.map((set) => ({ ...set, elements: new Set([...set.elements].sort()) })),
-  }).split("\n");
-}
-
-/** What the kernel makes of a command. */
-function carryOut(table: NftTable | undefined, command: NftCommand): NftTable | undefined {
-  if (command.do === "addTable") return { ...command.table, sets: [], chains: [], foreign: [] };
-  if (command.do === "deleteTable" || table === undefined) return undefined;
-  switch (command.do) {
-    case "addSet":
-      return { ...table, sets: [...table.sets, { ...command.set, elements: new Set() }] };
-    case "addElements":
-    case "deleteElements": {
-      const sets = table.sets.map((set) => {
-        if (set.name !== command.set.name) return set;
-        const elements = new Set(set.elements);
-        for (const element of command.elements)
-          if (command.do === "addElements") elements.add(element);
-          else expect(elements.delete(element)).toBe(true);
-        return { ...set, elements };
-      });
-      return { ...table, sets };
-    }
-    case "addChain":
-      return { ...table, chains: [...table.chains, { ...command.chain, rules: [] }] };
-    case "deleteSet":
-      expect(JSON.stringify(table.chains)).not.toContain(`"set":"${command.set}"`);
-      return { ...table, sets: table.sets.filter(({ name }) => name !== command.set) };
-    case "deleteChain": {
-      const isEmpty = table.chains.some(({ name, rules }) => name === command.chain && rules.length === 0);
-      const isUsed = table.chains.some(({ rules }) =>
-        rules.some((rule) => rule.some((part) => part.kind === "goto" && part.chain === command.chain)),
-      );
-      expect([isEmpty, isUsed]).toEqual([true, false]);
-      return { ...table, chains: table.chains.filter(({ name }) => name !== command.chain) };
-    }
-    case "flushChain":
-    case "addRule": {
-      const chains = table.chains.map((chain) => {
-        if (chain.name !== command.chain) return chain;
-        return { ...chain, rules: command.do === "addRule" ? [...chain.rules, command.rule] : [] };
-      });
-      return { ...table, chains };
-    }
-  }
-}

@@ -36,7 +36,8 @@ export function encryptHost(node: Node, other: Node, how: HostEncryption): void 
     ...{ table: "wg-cni", devices: ["wg-cni-a", "wg-cni-b"], mark: { mark: 0x100000, mask: 0x100000 } },
     pods: other.podCidrs.map((prefix) => ({ prefix, peer: other.name })),
     nodes: other.nodeIps,
-    ...{ strict, hostEncryption: known, exempt: exempt.map(parseExemption), localPods: node.podCidrs },
+    ...{ own: node.nodeIps, localPods: node.podCidrs },
+    ...{ strict, hostEncryption: known, exempt: exempt.map(parseExemption) },
   });
   for (const table of wanted) nftables.sync(table);
   if (!known) nftables.delete({ family: "arp", name: "wg-cni" });

@@ -2,7 +2,8 @@
 import { parseExemption } from "../../../src/net/exemption.ts";
 import type { NftTable, NftTableName } from "../../../src/net/nftables.ts";
 import { Nft } from "../../../src/netlink/nft.ts";
-import { type Firewall, firewallTable } from "../../../src/plan/firewall.ts";
+import { firewallTable } from "../../../src/plan/firewall.ts";
+import type { Firewall } from "../../../src/plan/firewall-sets.ts";
 import { type Namespace, run } from "../namespaces.ts";
 
 /** The table that sees packets. */
@@ -23,9 +24,10 @@ export const firewall: Firewall = {
     { prefix: "fd00:2:0:1::/64", peer: "n3" },
   ],
   nodes: ["192.0.2.2", "192.0.2.3", "2001:db8::2"],
+  own: ["192.0.2.1", "2001:db8::1"],
+  localPods: ["10.1.0.0/24", "fd00:1::/64"],
   hostEncryption: false,
   exempt: [],
-  localPods: [],
 };
 
 export const encrypting: Firewall = {
@@ -34,7 +36,6 @@ export const encrypting: Firewall = {
   exempt: ["192.0.2.1", "2001:db8::2", "192.0.2.2:6443", "[2001:db8::1]:6443", "tcp/2379", "udp/4789"].map(
     parseExemption,
   ),
-  localPods: ["10.1.0.0/24", "fd00:1::/64"],
 };
 
 export const permissive = firewallTable(firewall);
