@@ -13,12 +13,14 @@ const root = resolve(import.meta.dir, "..");
 const bun = join(root, "scripts/bun");
 const jobsAtOnce = 2;
 const stepLimitMs = 300_000;
+/** Building Kubernetes beside the other tests. */
+const kubeLimitMs = 1_500_000;
 /** Folders whose tests use the kernel: a process for each file, and the time it may take. The others share one. */
 const separateFolders: Record<string, number> = {
   kernel: 300_000,
   lab: 300_000,
-  cluster: 600_000,
   vm: 600_000,
+  cluster: 600_000,
 };
 const sharedLimitMs = 300_000;
 
@@ -34,6 +36,8 @@ interface Ended {
   readonly reason: string;
 }
 
+/** On a machine that is there for testing, what cannot run has failed. */
+const isRequired = Boolean(process.env["CI"]) && process.getuid?.() === 0;
 const running = new Set<Subprocess>();
 const total = { passed: 0, failed: 0, skipped: 0 };
 const failures: string[] = [];
@@ -61,13 +65,17 @@ async function main(filters: string[]): Promise<void> {
   }
   if (filters.length === 0) await step("check", ["scripts/check.ts"]);
   const queue = [...jobs];
+  const kube = queue.some(needsKube) ? provideKube() : undefined;
   const worker = async () => {
-    for (let job = queue.shift(); job !== undefined; job = queue.shift()) await runJob(job);
+    for (let job = queue.shift(); job !== undefined; job = queue.shift()) {
+      if (needsKube(job)) await kube;
+      await runJob(job);
+    }
   };
   await Promise.all(Array.from({ length: jobsAtOnce }, worker));
 }
 
-/** Pure tests first: they are quick, and what they find explains the rest. Virtual machines last. */
+/** Pure tests first: they are quick, and what they find explains the rest. Last, what may still be built meanwhile. */
 function planJobs(filters: string[]): Job[] {
   const files = [...new Bun.Glob("test/**/*.test.ts").scanSync(root)].sort();
   const chosen = files.filter(
@@ -100,6 +108,20 @@ async function step(name: string, argv: string[]): Promise<boolean> {
   return reason === "";
 }
 
+function needsKube({ name }: Job): boolean {
+  return name.startsWith("test/cluster/");
+}
+
+/** Where that fails, the tests that need it are skipped, unless they are required. */
+async function provideKube(): Promise<void> {
+  const start = performance.now();
+  const { text, reason } = await execute([join(root, "scripts/kube-assets")], kubeLimitMs);
+  if (reason === "") printLine(ok, "kube-assets", "", start);
+  else if (isRequired || process.env["REQUIRE_KUBE"] === "1")
+    fail("kube-assets", `${text}\n${reason}`, start);
+  else printLine(dim("-"), "kube-assets", reason, start);
+}
+
 async function runJob(job: Job): Promise<void> {
   const start = performance.now();
   const report = join(reports, `${Bun.hash(job.name)}.xml`);
@@ -128,10 +150,10 @@ async function runJob(job: Job): Promise<void> {
 
 /** Runs a program in a process group of its own, so that all it started can be ended with it. */
 async function execute(argv: string[], limitMs: number): Promise<Ended> {
-  const kernelRequired = process.env["CI"] && process.getuid?.() === 0 ? { REQUIRE_KERNEL: "1" } : {};
+  const required = isRequired ? { REQUIRE_KERNEL: "1", REQUIRE_KUBE: "1" } : {};
   const child = Bun.spawn(argv, {
     cwd: root,
-    env: { ...kernelRequired, ...process.env, NO_COLOR: "1" },
+    env: { ...required, ...process.env, NO_COLOR: "1" },
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",

@@ -1,0 +1,151 @@
+// A real API server with its etcd, for the tests of a file. It runs in a lab's
+// namespace of the wire, where the lab's nodes reach it; the test process does so
+// through a relay. Controllers run where a test starts them: the one that collects
+// what has lost its owner, and the one that checks policies' types. No others:
+// nothing evicts pods or taints nodes.
+//
+//   test process ── 127.0.0.1 ── relay ─┐
+//                        n1, n2 ── br0 ─┴─ kube-apiserver ── etcd (in memory)
+
+import { writeFileSync } from "node:fs";
+import { findKubeAssets } from "../../../scripts/kube-assets.ts";
+import { gateways, Lab } from "../../lab/lab.ts";
+import { Space } from "../../lab/space.ts";
+import { waitUntil } from "../../lab/wait.ts";
+import { KubeClient } from "./kube-client.ts";
+import { makePki, type Pki } from "./pki.ts";
+import { Service } from "./service.ts";
+
+const port = 6443;
+const etcdUrl = "http://127.0.0.1:2379";
+
+export class ApiServer {
+  private constructor(
+    readonly lab: Lab,
+    readonly etcd: Service,
+    /** kube-apiserver itself. */
+    readonly server: Service,
+    /** kube-controller-manager. It knows the resources that were there when it started. */
+    readonly controllers: Service,
+    /** May do everything. */
+    readonly admin: KubeClient,
+    readonly isLabOurs: boolean,
+  ) {}
+
+  /** In a lab of its own, which ends with it, or in one that is given and has none yet. */
+  static async start(given?: Lab): Promise<ApiServer> {
+    const lab = given ?? (await Lab.create("kube"));
+    const isLabOurs = given === undefined;
+    try {
+      const pki = makePki(`${lab.sharedFolder}/kube`, serverNames);
+      const admin = new KubeClient(`https://127.0.0.1:${await openRelay(lab)}`, { ca: pki.ca, ...pki.admin });
+      const services = makeServices(lab, pki, admin);
+      await services.etcd.start();
+      await services.server.start();
+      return new ApiServer(lab, services.etcd, services.server, services.controllers, admin, isLabOurs);
+    } catch (error) {
+      if (isLabOurs) lab[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** As the lab's nodes reach it; `admin.url` is for the test process. */
+  get nodeUrl(): string {
+    return `https://${gateways[4]}:${port}`;
+  }
+
+  /** Somebody with a token and no certificate. */
+  client(token: string): KubeClient {
+    return new KubeClient(this.admin.url, { ca: this.admin.credentials.ca, token });
+  }
+
+  /** Ends everything; a lab that was given stays. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const service of [this.controllers, this.server, this.etcd]) await service.kill();
+    if (this.isLabOurs) this.lab[Symbol.dispose]();
+  }
+}
+
+const serverNames = [
+  ...["127.0.0.1", gateways[4], gateways[6]].map((ip) => `IP:${ip}`),
+  "DNS:kubernetes.default.svc",
+];
+
+/** Returns its port. It has the lab's processes, to end with them, and not its network. */
+async function openRelay(lab: Lab): Promise<number> {
+  const door = new Space(
+    `${lab.name}/relay`,
+    lab.wire.enter.filter((option) => option !== "-n"),
+  );
+  let ours: string | undefined;
+  const note = (line: string) => {
+    ours ??= /listening on (\d+)\./.exec(line)?.[1];
+  };
+  // The lab's first process is in the namespace of the wire.
+  const command = [process.execPath, "--smol", `${import.meta.dir}/relay.ts`, "/proc/1/ns/net", `${port}`];
+  door.start(command, { onStderrLine: note });
+  return Number(await waitUntil(() => ours, { what: "the relay into the lab" }));
+}
+
+function makeServices(lab: Lab, pki: Pki, admin: KubeClient) {
+  const assets = findKubeAssets();
+  if (assets === undefined) throw new Error("there is no kube-apiserver: run scripts/kube-assets");
+  const said = (text: string) => (log: readonly string[]) => log.some((line) => line.includes(text));
+  const isServing = () =>
+    admin.send("GET", "/readyz").then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  const control = [assets["kube-controller-manager"], ...controllerFlags(pki)];
+  return {
+    etcd: new Service(lab.wire, [assets.etcd, ...etcdFlags], said("ready to serve client requests")),
+    server: new Service(lab.wire, [assets["kube-apiserver"], ...serverFlags(pki)], isServing),
+    controllers: new Service(lab.wire, control, said("all resource monitors have synced")),
+  };
+}
+
+const etcdFlags = [
+  "--data-dir=/run/etcd",
+  `--listen-client-urls=${etcdUrl}`,
+  `--advertise-client-urls=${etcdUrl}`,
+  "--listen-peer-urls=http://127.0.0.1:2380",
+  // It is in memory: there is no disk to wait for.
+  "--unsafe-no-fsync",
+];
+
+function serverFlags({ folder }: Pki): string[] {
+  return [
+    `--etcd-servers=${etcdUrl}`,
+    `--secure-port=${port}`,
+    `--advertise-address=${gateways[4]}`,
+    "--endpoint-reconciler-type=none",
+    `--tls-cert-file=${folder}/server.crt`,
+    `--tls-private-key-file=${folder}/server.key`,
+    `--client-ca-file=${folder}/ca.crt`,
+    "--service-account-issuer=https://kubernetes.default.svc",
+    `--service-account-key-file=${folder}/tokens.pub`,
+    `--service-account-signing-key-file=${folder}/tokens.key`,
+    "--service-cluster-ip-range=10.96.0.0/16",
+    "--authorization-mode=Node,RBAC",
+    "--enable-admission-plugins=NodeRestriction",
+    "--allow-privileged=true",
+  ];
+}
+
+function controllerFlags({ folder }: Pki): string[] {
+  const name = "lab";
+  const cluster = { server: `https://127.0.0.1:${port}`, "certificate-authority": `${folder}/ca.crt` };
+  const user = { "client-certificate": `${folder}/admin.crt`, "client-key": `${folder}/admin.key` };
+  const config = {
+    apiVersion: "v1",
+    kind: "Config",
+    clusters: [{ name, cluster }],
+    users: [{ name, user }],
+    contexts: [{ name, context: { cluster: name, user: name } }],
+    "current-context": name,
+  };
+  const file = `${folder}/controllers.json`;
+  writeFileSync(file, JSON.stringify(config));
+  const controllers = ["garbage-collector-controller", "validatingadmissionpolicy-status-controller"];
+  return [`--kubeconfig=${file}`, `--controllers=${controllers}`, "--leader-elect=false"];
+}

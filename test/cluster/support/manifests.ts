@@ -1,0 +1,65 @@
+// The manifests of conf/kubernetes, applied to a test's API server as a person
+// would with kubectl: in their order, by server-side apply.
+
+import { readFileSync } from "node:fs";
+import { repository } from "../../lab/paths.ts";
+import { waitUntil } from "../../lab/wait.ts";
+import type { KubeClient, KubeObject } from "./kube-client.ts";
+import { recordObject, recordPath, recordsPath } from "./nodes.ts";
+import { refused } from "./refused.ts";
+
+/** Kind -> where its objects are. */
+const collections: Record<string, string> = {
+  ServiceAccount: "serviceaccounts",
+  Role: "roles",
+  RoleBinding: "rolebindings",
+  ClusterRole: "clusterroles",
+  ClusterRoleBinding: "clusterrolebindings",
+  CustomResourceDefinition: "customresourcedefinitions",
+  ValidatingAdmissionPolicy: "validatingadmissionpolicies",
+  ValidatingAdmissionPolicyBinding: "validatingadmissionpolicybindings",
+};
+
+export type Manifest = "crd" | "rbac" | "policy";
+
+export function readManifest(name: Manifest): KubeObject[] {
+  const parsed = Bun.YAML.parse(readFileSync(`${repository}/conf/kubernetes/${name}.yaml`, "utf8"));
+  return (Array.isArray(parsed) ? parsed : [parsed]) as KubeObject[];
+}
+
+/** The path of an object of one of the kinds that manifests have. */
+export function pathOf({ apiVersion, kind, metadata }: KubeObject): string {
+  const collection = collections[kind];
+  if (collection === undefined)
+    throw new Error(`${kind} ${metadata.name}: say in manifests.ts where it belongs`);
+  const group = apiVersion.includes("/") ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
+  const namespace = metadata.namespace === undefined ? "" : `/namespaces/${metadata.namespace}`;
+  return `${group}${namespace}/${collection}/${metadata.name}`;
+}
+
+/** Applies them and waits until records can be written. Policies are obeyed later: see policiesObeyed(). */
+export async function applyManifests(admin: KubeClient, names: readonly Manifest[]): Promise<void> {
+  const objects = names.flatMap(readManifest);
+  for (const object of objects)
+    await admin.apply(pathOf(object), object, { manager: "kubectl", fieldValidation: "Strict" });
+  if (names.includes("crd"))
+    await waitUntil(async () => (await admin.send("GET", recordsPath)).ok, {
+      what: `the API server serving ${recordsPath}`,
+    });
+}
+
+/** A server takes a second or two to obey a new policy. `agent` is that of `node`. Writes nothing. */
+export async function policiesObeyed(agent: KubeClient, node: KubeObject): Promise<void> {
+  const { name } = node.metadata;
+  const other = { ...node, metadata: { ...node.metadata, name: `not-${name}` } };
+  const tries = [
+    ["wg-cni-own-record", recordObject(other, {})],
+    ["wg-cni-own-network", recordObject(node, { nodeIPs: ["192.88.99.1"] })],
+  ] as const;
+  for (const [policy, record] of tries) {
+    const options = { dryRun: true };
+    const look = () =>
+      refused(agent.apply(recordPath(record.metadata.name), record, options), policy).catch(() => false);
+    await waitUntil(look, { what: `the API server obeying ${policy}` });
+  }
+}

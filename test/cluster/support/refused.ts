@@ -1,0 +1,12 @@
+// A request that must be refused, and with which words.
+
+import { KubeRefusal } from "./kube-client.ts";
+
+/** Throws where it was accepted, or refused with other words. */
+export async function refused(request: Promise<unknown>, says = ""): Promise<KubeRefusal> {
+  const answer = await request.catch((error: unknown) => error);
+  if (answer instanceof KubeRefusal && answer.message.includes(says)) return answer;
+  if (answer instanceof KubeRefusal) throw new Error(`not for "${says}", but: ${answer.message}`);
+  if (answer instanceof Error) throw answer;
+  throw new Error(`accepted: ${JSON.stringify(answer)}`);
+}
