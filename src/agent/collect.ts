@@ -4,14 +4,14 @@
 import { describeRotation } from "../plan/rotation.ts";
 import { describePeers } from "../plan/status.ts";
 import type { Session } from "../reconcile/session.ts";
-import type { SyncReport } from "../reconcile/sync.ts";
+import type { MeshState } from "../reconcile/sync.ts";
 import type { Identity } from "../state/model.ts";
 import type { RotationFacts, ScrapeFacts } from "./facts.ts";
 
 /** `last`: undefined before the first sync. Throws what reading the kernel or the store throws. */
 export function collectFacts(
   session: Session,
-  last: SyncReport | undefined,
+  last: MeshState | undefined,
   nowMs: number,
 ): ScrapeFacts | undefined {
   const { store } = session;
@@ -38,7 +38,7 @@ export function collectFacts(
 
 function readRotation(
   { store }: Session,
-  { settings }: SyncReport,
+  { settings }: MeshState,
   { name, up, slots: keys }: Identity,
   nowMs: number,
 ): RotationFacts {

@@ -31,14 +31,22 @@ export interface GateReport {
   readonly news: readonly PeerNews[];
   /** True where paths were changed, so that the mesh must follow. */
   readonly changed: boolean;
+  /** True where a peer is not on a device that it should be on: the kernel tells nobody of that. */
+  readonly drifted: boolean;
   /** True where something is being waited for. */
   readonly hurry: boolean;
   readonly failures: readonly Failure[];
 }
 
+/** A peer that the ladder takes off a slot's device and puts on again. */
+interface Readd {
+  readonly peer: OwnedPeer;
+  readonly slot: Slot;
+}
+
 export class Gate {
   #sights: Sights = new Map();
-  readonly #memories = new Map<string, GateMemory>();
+  #memories: ReadonlyMap<string, GateMemory> = new Map();
   #paths: Map<string, PeerPath> | undefined;
 
   constructor(private readonly session: Session) {}
@@ -90,37 +98,41 @@ export class Gate {
   /** One look at every peer. Throws what reading the kernel or writing the store throws. */
   step(view: GateView, clocks: Clocks): GateReport {
     const { peers } = view.ownership;
-    this.#sights = updateSights(
-      this.#sights,
-      peers,
-      this.#readDevices(view.settings),
-      view.ownSinceMs,
-      clocks,
-    );
+    const devices = this.#readDevices(view.settings);
+    this.#sights = updateSights(this.#sights, peers, devices, view.ownSinceMs, clocks);
     const changed = new Map<string, PeerPath | undefined>();
-    const decisions = new Map<OwnedPeer, GateDecision>();
+    const memories = new Map<string, GateMemory>();
+    const news: PeerNews[] = [];
+    const toReadd: Readd[] = [];
+    let hurry = false;
+    let drifted = false;
     for (const peer of peers) {
+      const { name } = peer;
       const decision = this.#decide(view, peer, clocks.nowMs);
-      decisions.set(peer, decision);
-      if (!isSamePath(this.paths.get(peer.name), decision.path)) changed.set(peer.name, decision.path);
+      memories.set(name, decision.memory);
+      if (!isSamePath(this.paths.get(name), decision.path)) changed.set(name, decision.path);
+      for (const one of decision.news) news.push({ peer: name, news: one });
+      if (decision.readd !== undefined) toReadd.push({ peer, slot: decision.readd });
+      hurry ||= decision.hurry;
+      drifted ||= this.#isMissing(peer, devices);
     }
-    for (const name of this.paths.keys())
-      if (!this.#sights.has(name)) {
-        changed.set(name, undefined);
-        this.#memories.delete(name);
-      }
+    for (const name of this.paths.keys()) if (!this.#sights.has(name)) changed.set(name, undefined);
     this.#keep(changed);
-    return {
-      news: [...decisions].flatMap(([peer, { news }]) => news.map((one) => ({ peer: peer.name, news: one }))),
-      changed: changed.size > 0,
-      hurry: [...decisions.values()].some(({ hurry }) => hurry),
-      failures: this.#readd(view.settings, decisions),
-    };
+    // Not before: what the store refused is decided anew, from what was remembered until now.
+    this.#memories = memories;
+    const failures = this.#readd(view.settings, toReadd);
+    return { news, changed: changed.size > 0, drifted, hurry, failures };
+  }
+
+  #isMissing(peer: OwnedPeer, devices: Readonly<Partial<Record<Slot, Device>>>): boolean {
+    const sight = this.#sights.get(peer.name);
+    const isOn = (slot: Slot) => devices[slot] === undefined || sight?.[slot] !== undefined;
+    return slots.some((slot) => !isOn(slot) && usableSlot(peer, slot) !== undefined);
   }
 
   #decide({ node }: GateView, peer: OwnedPeer, nowMs: number): GateDecision {
     const memory = this.#memories.get(peer.name);
-    const decision = stepGate(
+    return stepGate(
       {
         ...{ node, peer, path: this.paths.get(peer.name) ?? closedPath },
         ...(memory === undefined ? {} : { memory }),
@@ -128,8 +140,6 @@ export class Gate {
       },
       nowMs,
     );
-    this.#memories.set(peer.name, decision.memory);
-    return decision;
   }
 
   /** Before the kernel changes: a gate that is open in the kernel is open in the store. */
@@ -141,12 +151,12 @@ export class Gate {
   }
 
   /** Off and on again; what it is to be on again is the sync's, which finds it missing. */
-  #readd(settings: Settings, decisions: ReadonlyMap<OwnedPeer, GateDecision>): Failure[] {
-    const steps = [...decisions].flatMap(([peer, { readd }]) => {
-      const key = readd === undefined ? undefined : usableSlot(peer, readd)?.publicKey;
-      if (readd === undefined || key === undefined) return [];
+  #readd(settings: Settings, peers: readonly Readd[]): Failure[] {
+    const steps = peers.flatMap(({ peer, slot }) => {
+      const key = usableSlot(peer, slot)?.publicKey;
+      if (key === undefined) return [];
       const config = { peers: [{ publicKey: key, remove: true }] };
-      return [{ do: "configureDevice" as const, dev: slotDevice(settings, readd), config }];
+      return [{ do: "configureDevice" as const, dev: slotDevice(settings, slot), config }];
     });
     return applySteps(steps, this.session.kernel);
   }
@@ -167,6 +177,7 @@ function isSamePath(a: PeerPath | undefined, b: PeerPath): boolean {
     a.slot === b.slot &&
     a.candidate === b.candidate &&
     a.pinned === b.pinned &&
-    a.provoke.join() === b.provoke.join()
+    a.provoke.length === b.provoke.length &&
+    a.provoke.every((slot, i) => slot === b.provoke[i])
   );
 }

@@ -5,10 +5,10 @@ import { familyBits, familyOf, ipBytes } from "../net/ip.ts";
 import { formatPrefix } from "../net/prefix.ts";
 import type { KernelEvent } from "../netlink/events.ts";
 import { peerEndpoints } from "../plan/mtu.ts";
-import type { MeshPlan } from "../reconcile/sync.ts";
+import type { MeshState } from "../reconcile/sync.ts";
 
 /** What a plan says of the underlay. */
-export type UnderlayFacts = Pick<MeshPlan, "settings" | "node" | "ownership" | "mtu">;
+export type UnderlayFacts = Pick<MeshState, "settings" | "node" | "ownership" | "mtu">;
 
 export class Underlay {
   /** MTU by the name of the interface. */

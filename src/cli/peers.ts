@@ -3,10 +3,10 @@
 import type { Slot } from "../net/record.ts";
 import { suggest } from "../net/suggest.ts";
 import { countOf } from "../net/words.ts";
-import { type OwnedPeer, resolveClaims } from "../plan/claims.ts";
+import type { OwnedPeer } from "../plan/claims.ts";
 import { recordFile } from "../plan/folder.ts";
 import { resolvePath } from "../plan/path.ts";
-import { readNode } from "../reconcile/node.ts";
+import { nobody } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
 import type { PeerSource, RefusedRecord } from "../state/model.ts";
 import { type Context, type Output, UsageError } from "./command.ts";
@@ -15,16 +15,12 @@ import { alignColumns, type Style } from "./style.ts";
 
 export function peerList(context: Context): Output {
   using session = openSession(context);
-  const { record, peers, paths } = readNode(session.store);
-  const local = record ?? { name: "", nodeIPs: [], podCIDRs: [], slots: [], endpoints: [] };
-  const { peers: owned, refusals } = resolveClaims(
-    { ...local, publicKeys: local.slots.map((slot) => slot.publicKey) },
-    peers,
-  );
-  const sources = new Map(session.store.peers().map(({ record, source }) => [record.name, source]));
+  const { record = nobody, ownership, paths } = session.nodes.read();
+  const { peers, refusals } = ownership;
+  const sources = session.store.peerSources();
   const refusedRecords = session.store.refusedRecords();
-  const rows = owned.map((peer) => {
-    const { slot } = resolvePath(local, peer, paths);
+  const rows = peers.map((peer) => {
+    const { slot } = resolvePath(record, peer, paths);
     return {
       ...peer,
       source: sources.get(peer.name) ?? "import",
@@ -76,16 +72,24 @@ export function peerRemove(context: Context): Output {
   using session = openSession(context);
   const peer = session.store.peers().find(({ record }) => record.name === name);
   if (!session.store.removePeer(name)) throw noSuchPeer(session, name);
-  const again =
-    peer?.source === "folder"
-      ? `; an agent takes it again for as long as ${recordFile(name)} is in the folder of records`
-      : "";
+  const again = explainReturn(name, peer?.source);
   if (!(session.store.identity()?.up ?? false))
     return {
       json: { removed: name },
       text: () => `Removed ${name}${again}; the node is not up, so nothing else changes\n`,
     };
   return reportSync(syncAll(session), `Removed ${name}${again}`);
+}
+
+function explainReturn(name: string, source: PeerSource | undefined): string {
+  switch (source) {
+    case "folder":
+      return `; an agent takes it again for as long as ${recordFile(name)} is in the folder of records`;
+    case "kube":
+      return `; an agent takes it again for as long as the Kubernetes API has WireGuardNode ${name}`;
+    default:
+      return "";
+  }
 }
 
 /** What to say of a name that no peer has. */

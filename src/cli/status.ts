@@ -6,7 +6,6 @@ import { slots } from "../plan/path.ts";
 import { type SettingName, settingNames, settingTable, showSetting, slotDevice } from "../plan/settings.ts";
 import { describePeers, type PeerStatus } from "../plan/status.ts";
 import { describeEndpoints } from "../plan/transport.ts";
-import { readNode } from "../reconcile/node.ts";
 import type { MeshPlan } from "../reconcile/sync.ts";
 import { observeTransport } from "../reconcile/transport.ts";
 import type { RefusedRecord } from "../state/model.ts";
@@ -19,7 +18,7 @@ const notAsItShouldBe = 3;
 
 export function status(context: Context): Output {
   using session = openSession(context);
-  const { identity } = readNode(session.store);
+  const identity = session.store.identity();
   if (identity === undefined) return describeMissing();
   const plan = session.plan();
   const plaintext = session.readPlaintext(plan.ownership.peers);

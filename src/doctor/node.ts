@@ -1,7 +1,7 @@
 // Checks of the node itself: that it is up, that somebody decides and repairs,
 // that what was asked for is on, and how old its keys are.
 import { countOf, formatAge, formatSpan } from "../net/words.ts";
-import { showSetting } from "../plan/settings.ts";
+import { isAnnounced, showSetting } from "../plan/settings.ts";
 import type { NodeFacts } from "./facts.ts";
 import { type Check, type Finding, fail, ok, shorten, warn } from "./finding.ts";
 
@@ -68,12 +68,17 @@ export const nodeChecks: readonly Check[] = [
     name: "watched folder",
     why: "a node whose record is refused is not encrypted, or by what it said before",
     run: ({ node }) => {
-      if (node === undefined || (node.settings.recordsDir === "" && node.refusedRecords.length === 0))
+      if (node === undefined || (!isAnnounced(node.settings) && node.refusedRecords.length === 0))
         return undefined;
-      const { recordsDir } = node.settings;
-      if (node.refusedRecords.length === 0) return ok(`all records in ${recordsDir} were taken`);
+      const { recordsDir, kubeconfig } = node.settings;
+      const places = [recordsDir, kubeconfig === "" ? "" : "the Kubernetes API"].filter(
+        (place) => place !== "",
+      );
+      const where = places.join(" and ");
+      if (node.refusedRecords.length === 0) return ok(`all records in ${where} were taken`);
+      const noun = kubeconfig === "" ? "file" : "record";
       return warn(
-        `${countOf(node.refusedRecords.length, "file")} in ${recordsDir} ${node.refusedRecords.length === 1 ? "was" : "were"} not taken`,
+        `${countOf(node.refusedRecords.length, noun)} in ${where} ${node.refusedRecords.length === 1 ? "was" : "were"} not taken`,
         "correct them where they are written: on their nodes",
         shorten(node.refusedRecords.map(({ file, reason }) => `${file}: ${reason}`)),
       );
@@ -92,6 +97,7 @@ function checkAgent({ agentRuns, gated, settings, overrides }: NodeFacts): Findi
   const wanting = [
     ...(settings.hostEncryption ? ["hostEncryption"] : []),
     ...(settings.recordsDir === "" ? [] : ["recordsDir"]),
+    ...(settings.kubeconfig === "" ? [] : ["kubeconfig"]),
     ...(overrides["keyRotation"] === undefined || settings.keyRotation === 0 ? [] : ["keyRotation"]),
   ];
   if (wanting.length > 0)

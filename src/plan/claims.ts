@@ -4,7 +4,7 @@
 // between nodes in any order of events. What this node holds itself, no peer
 // gets. Pure; the same claims give the same answer on every node.
 
-import { type Family, familyBits, familyOf } from "../net/ip.ts";
+import { type Family, familyOf } from "../net/ip.ts";
 import { zeroKey } from "../net/key.ts";
 import { formatPrefix, hostPrefix, prefixBytes } from "../net/prefix.ts";
 import type { NodeRecord, SlotRecord } from "../net/record.ts";
@@ -12,8 +12,8 @@ import type { NodeRecord, SlotRecord } from "../net/record.ts";
 /** A peer's record with the order in which it claimed each key, CIDR and node IP (as /32 or /128). */
 export interface ClaimingPeer {
   readonly record: NodeRecord;
-  /** Sequence number a claim; lower is earlier. */
-  readonly claimedAt: ReadonlyMap<string, number>;
+  /** Sequence number a claim; lower is earlier. Asked for only where two claim the same. */
+  readonly claimedAt: () => ReadonlyMap<string, number>;
 }
 
 /** What this node holds; no peer may claim any of it. */
@@ -53,38 +53,73 @@ interface Claim {
   readonly kind: "key" | "pod CIDR" | "node IP";
   /** The key, or a canonical prefix. */
   readonly value: string;
-  readonly seq: number;
 }
 
 /** Weighs all claims; a peer that carries this node's own name is left out. */
 export function resolveClaims(local: LocalClaims, peers: readonly ClaimingPeer[]): Ownership {
   const others = peers.filter(({ record }) => record.name !== local.name);
-  const claims = others.flatMap(claimsOf).sort((a, b) => a.seq - b.seq || compareText(a.peer, b.peer));
+  const claims = others.flatMap(({ record }) => claimsOf(record));
+  const contested = areApart(local, claims) ? [] : weigh(local, inOrder(claims, others));
+  const refused = new Set(contested.map(({ peer, claim }) => `${peer} ${claim}`));
+  const owns = (peer: string, value: string) => refused.size === 0 || !refused.has(`${peer} ${value}`);
+  const owned = others.map(({ record: { name, slots, endpoints, nodeIPs, podCIDRs } }) => ({
+    name,
+    slots: slots.filter((slot) => slot.publicKey !== zeroKey && owns(name, slot.publicKey)),
+    endpoints: endpoints.filter((ip) => !local.nodeIPs.includes(ip)),
+    nodeIPs: refused.size === 0 ? nodeIPs : nodeIPs.filter((ip) => owns(name, hostPrefix(ip))),
+    podCIDRs: refused.size === 0 ? podCIDRs : podCIDRs.filter((cidr) => owns(name, cidr)),
+  }));
+  return {
+    peers: owned.sort((a, b) => compareText(a.name, b.name)),
+    refusals: [...contested, ...others.flatMap(({ record }) => refuseOwnEndpoints(record, local))],
+  };
+}
+
+/** What the claims have in common is given to who claimed it first; the others are refused. */
+function weigh(local: LocalClaims, claims: readonly Claim[]): Refusal[] {
   const keys = new KeyOwners(local);
   const prefixes = new PrefixOwners(local, claims);
   const refusals: Refusal[] = [];
-  const refused = new Set<string>();
   for (const claim of claims) {
     const conflict = claim.kind === "key" ? keys.claim(claim) : prefixes.claim(claim);
     if (conflict === undefined) continue;
-    refused.add(`${claim.peer} ${claim.value}`);
-    refusals.push({
-      peer: claim.peer,
-      claim: claim.value,
-      owner: conflict.owner,
-      reason: explain(claim, conflict),
-    });
+    const { peer, value } = claim;
+    refusals.push({ peer, claim: value, owner: conflict.owner, reason: explain(claim, conflict) });
   }
-  for (const { record } of others) refusals.push(...refuseOwnEndpoints(record, local));
-  const owns = (peer: string, value: string) => refused.size === 0 || !refused.has(`${peer} ${value}`);
-  const owned = others.map(({ record }) => ({
-    name: record.name,
-    slots: record.slots.filter((slot) => slot.publicKey !== zeroKey && owns(record.name, slot.publicKey)),
-    endpoints: record.endpoints.filter((ip) => !local.nodeIPs.includes(ip)),
-    nodeIPs: record.nodeIPs.filter((ip) => owns(record.name, hostPrefix(ip))),
-    podCIDRs: record.podCIDRs.filter((cidr) => owns(record.name, cidr)),
+  return refusals;
+}
+
+/**
+ * True where no two owners want the same, which is nearly always: then nobody
+ * has to know who was first. Of two prefixes that overlap one is an ancestor of
+ * the other, or the same.
+ */
+function areApart(local: LocalClaims, claims: readonly Claim[]): boolean {
+  const owners = new Map<PrefixKey, string>();
+  const isAnothers = (key: PrefixKey, peer: string) => (owners.get(key) ?? peer) !== peer;
+  const lineages = new Lineages(local, claims);
+  const held = ownPrefixes(local).map((prefix) => ({ peer: local.name, lineage: lineages.of(prefix) }));
+  for (const { lineage } of held) owners.set(lineage[0] as PrefixKey, local.name);
+  for (const key of local.publicKeys) owners.set(key, local.name);
+  for (const { peer, kind, value } of claims) {
+    const lineage = kind === "key" ? [value] : lineages.of(value);
+    const [own] = lineage as [PrefixKey];
+    if (isAnothers(own, peer)) return false;
+    owners.set(own, peer);
+    if (lineage.length > 1) held.push({ peer, lineage });
+  }
+  return held.every(({ peer, lineage }) => !lineage.some((key) => isAnothers(key, peer)));
+}
+
+/** The earliest first. */
+function inOrder(claims: readonly Claim[], peers: readonly ClaimingPeer[]): Claim[] {
+  const claimedAt = new Map(peers.map((peer) => [peer.record.name, peer.claimedAt()]));
+  const numbered = claims.map((claim) => ({
+    claim,
+    seq: claimedAt.get(claim.peer)?.get(claim.value) ?? Number.MAX_SAFE_INTEGER,
   }));
-  return { peers: owned.sort((a, b) => compareText(a.name, b.name)), refusals };
+  numbered.sort((a, b) => a.seq - b.seq || compareText(a.claim.peer, b.claim.peer));
+  return numbered.map(({ claim }) => claim);
 }
 
 /** Endpoints may be shared, as nodes behind one address translation do; but not with the node that is to send there. */
@@ -98,21 +133,16 @@ function refuseOwnEndpoints({ name, endpoints }: NodeRecord, local: LocalClaims)
   }));
 }
 
-function claimsOf({ record, claimedAt }: ClaimingPeer): Claim[] {
-  const claim = (kind: Claim["kind"]) => (value: string) => ({
-    peer: record.name,
-    kind,
-    value,
-    seq: claimedAt.get(value) ?? Number.MAX_SAFE_INTEGER,
-  });
-  return [
-    ...record.slots
-      .map((slot) => slot.publicKey)
-      .filter((key) => key !== zeroKey)
-      .map(claim("key")),
-    ...record.podCIDRs.map(claim("pod CIDR")),
-    ...record.nodeIPs.map(hostPrefix).map(claim("node IP")),
-  ];
+function claimsOf({ name: peer, slots, podCIDRs, nodeIPs }: NodeRecord): Claim[] {
+  const claims: Claim[] = [];
+  for (const { publicKey: value } of slots) if (value !== zeroKey) claims.push({ peer, kind: "key", value });
+  for (const value of podCIDRs) claims.push({ peer, kind: "pod CIDR", value });
+  for (const ip of nodeIPs) claims.push({ peer, kind: "node IP", value: hostPrefix(ip) });
+  return claims;
+}
+
+function ownPrefixes({ podCIDRs, nodeIPs }: LocalClaims): string[] {
+  return [...podCIDRs, ...nodeIPs.map(hostPrefix)];
 }
 
 interface Conflict {
@@ -155,18 +185,16 @@ class PrefixOwners {
   readonly #held = new Map<PrefixKey, Holder>();
   /** Ancestors of held prefixes, with the owners below them. */
   readonly #above = new Map<PrefixKey, Holder[]>();
-  readonly #lengths: Record<Family, readonly number[]>;
+  readonly #lineages: Lineages;
 
   constructor(local: LocalClaims, claims: readonly Claim[]) {
-    const own = [...local.podCIDRs, ...local.nodeIPs.map(hostPrefix)];
-    const all = [...own];
-    for (const claim of claims) if (claim.kind !== "key") all.push(claim.value);
-    this.#lengths = { 4: lengthsOf(4, all), 6: lengthsOf(6, all) };
-    for (const prefix of own) this.#hold({ owner: local.name, prefix }, this.#lineage(prefix));
+    this.#lineages = new Lineages(local, claims);
+    for (const prefix of ownPrefixes(local))
+      this.#hold({ owner: local.name, prefix }, this.#lineages.of(prefix));
   }
 
   claim({ peer, value }: Claim): Conflict | undefined {
-    const lineage = this.#lineage(value);
+    const lineage = this.#lineages.of(value);
     const holder = this.#findOther(peer, lineage);
     if (holder !== undefined) return { owner: holder.owner, held: holder.prefix };
     this.#hold({ owner: peer, prefix: value }, lineage);
@@ -190,35 +218,67 @@ class PrefixOwners {
       else if (!below.some((other) => other.owner === holder.owner)) below.push(holder);
     }
   }
+}
 
-  /** Keys of a prefix and of the wider ones around it, at the lengths that occur at all. */
-  #lineage(prefix: string): PrefixKey[] {
-    const { bytes, length } = prefixBytes(prefix);
-    const keys = [prefixKey(bytes, length)];
-    for (const other of this.#lengths[familyOf(prefix)])
-      if (other < length) keys.push(prefixKey(bytes, other));
+/** Prefixes with the wider ones around them, at the lengths that occur at all. */
+class Lineages {
+  readonly #lengths: Record<Family, readonly number[]>;
+
+  constructor(local: LocalClaims, claims: readonly Claim[]) {
+    const seen = { 4: new Set<number>(), 6: new Set<number>() };
+    const see = (prefix: string) => seen[familyOf(prefix)].add(lengthOf(prefix));
+    for (const prefix of ownPrefixes(local)) see(prefix);
+    for (const { kind, value } of claims) if (kind !== "key") see(value);
+    const widestFirst = (lengths: Set<number>) => [...lengths].sort((a, b) => a - b);
+    this.#lengths = { 4: widestFirst(seen[4]), 6: widestFirst(seen[6]) };
+  }
+
+  /** The prefix's own key comes first. */
+  of(prefix: string): PrefixKey[] {
+    const family = familyOf(prefix);
+    const length = lengthOf(prefix);
+    const keyAt = family === 4 ? ipv4Keys(prefix) : ipv6Keys(prefix);
+    const keys = [keyAt(length)];
+    for (const other of this.#lengths[family]) if (other < length) keys.push(keyAt(other));
     return keys;
   }
 }
 
 type PrefixKey = number | string;
 
-/** IPv4: network and length in one number, a tenth of the cost of text; IPv6: canonical text. */
-function prefixKey(bytes: Uint8Array, length: number): PrefixKey {
-  if (bytes.length !== 4) return formatPrefix(bytes, length);
-  const [a = 0, b = 0, c = 0, d = 0] = bytes;
-  const address = ((a << 24) | (b << 16) | (c << 8) | d) >>> 0;
-  const hostBits = 32 - length;
-  // Shifting by 32 is shifting by 0 (ECMAScript's <<).
-  const network = hostBits === 32 ? 0 : (address >>> hostBits) * 2 ** hostBits;
-  return network * 64 + length;
+/** Network and length in one number: a tenth of the cost of text. */
+function ipv4Keys(prefix: string): (length: number) => number {
+  const address = ipv4Number(prefix);
+  return (length) => {
+    const hostBits = 32 - length;
+    // Shifting by 32 is shifting by 0 (ECMAScript's <<).
+    const network = hostBits === 32 ? 0 : (address >>> hostBits) * 2 ** hostBits;
+    return network * 64 + length;
+  };
 }
 
-function lengthsOf(family: Family, prefixes: readonly string[]): number[] {
-  const seen = new Uint8Array(familyBits(family) + 1);
-  for (const prefix of prefixes)
-    if (familyOf(prefix) === family) seen[Number(prefix.slice(prefix.indexOf("/") + 1))] = 1;
-  return [...seen.keys()].filter((length) => seen[length] === 1);
+function ipv6Keys(prefix: string): (length: number) => string {
+  const { bytes } = prefixBytes(prefix);
+  return (length) => formatPrefix(bytes, length);
+}
+
+/** The address of a canonical prefix: what is canonical needs no second look. */
+function ipv4Number(prefix: string): number {
+  let address = 0;
+  let part = 0;
+  for (let i = 0; ; i++) {
+    const c = prefix.charCodeAt(i);
+    if (c >= 0x30 && c <= 0x39) part = part * 10 + c - 0x30;
+    else {
+      address = address * 256 + part;
+      part = 0;
+      if (c !== 0x2e) return address;
+    }
+  }
+}
+
+function lengthOf(prefix: string): number {
+  return Number(prefix.slice(prefix.indexOf("/") + 1));
 }
 
 function compareText(a: string, b: string): number {

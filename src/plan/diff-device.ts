@@ -37,9 +37,14 @@ export function diffDevice(
   };
   const slot = desired.publicKey === observed.publicKey ? undefined : options.slotOf.get(dev);
   const changed: PeerConfig[] = [];
+  const surplus: string[] = [];
+  let found = 0;
   for (const [key, peer] of desired.peers) {
     const there = observed.peers.get(key);
-    if (there === undefined || !isSame(peer, there)) changed.push(...diffPeer(key, peer, there, options));
+    if (there !== undefined) found++;
+    if (there !== undefined && isSame(peer, there)) continue;
+    changed.push(...diffPeer(key, peer, there, options));
+    surplus.push(...without(there?.allowedIPs ?? [], peer.allowedIPs));
   }
   const make: DeviceStep = {
     do: "configureDevice",
@@ -47,7 +52,11 @@ export function diffDevice(
     ...(slot === undefined ? {} : { privateKeyOf: slot }),
     config: { ...own, ...(changed.length === 0 ? {} : { peers: changed }) },
   };
-  const removed = [...removedAllowedIPs(desired, observed), ...removedPeers(desired, observed)];
+  const removed = [
+    ...removeAllowedIPs(surplus, desired),
+    // Where as many are there as were found, there is none too many, and no need to look.
+    ...(observed.peers.size === found ? [] : removedPeers(desired, observed)),
+  ];
   return {
     make: slot === undefined && Object.keys(make.config).length === 0 ? [] : [make],
     unmake: removed.length === 0 ? [] : [{ do: "configureDevice", dev, config: { peers: removed } }],
@@ -61,9 +70,14 @@ function isSame(desired: MeshPeer, seen: MeshPeer): boolean {
     desired.endpoint?.port === seen.endpoint?.port &&
     desired.keepaliveSeconds === seen.keepaliveSeconds &&
     desired.hasPresharedKey === seen.hasPresharedKey &&
-    desired.allowedIPs.length === seen.allowedIPs.length &&
-    without(desired.allowedIPs, seen.allowedIPs).length === 0
+    isSameList(desired.allowedIPs, seen.allowedIPs)
   );
+}
+
+/** Mostly in the same order too: only where not, it is worth a list of what is missing. */
+function isSameList(desired: readonly string[], seen: readonly string[]): boolean {
+  if (desired.length !== seen.length) return false;
+  return desired.every((ip, i) => ip === seen[i]) || without(desired, seen).length === 0;
 }
 
 function diffPeer(
@@ -83,7 +97,31 @@ function diffPeer(
     ...(desired.hasPresharedKey || !seen?.hasPresharedKey ? {} : { presharedKey: zeroKey }),
     ...(added.length === 0 ? {} : { allowedIPs: added }),
   };
-  return seen !== undefined && Object.keys(change).length === 0 ? [] : [{ publicKey, ...change }];
+  if (seen !== undefined && Object.keys(change).length === 0) return [];
+  // A shorter one would begin only when the longer one is over.
+  const isShorter = desired.keepaliveSeconds > 0 && desired.keepaliveSeconds < (seen?.keepaliveSeconds ?? 0);
+  return [...(isShorter ? [{ publicKey, keepaliveSeconds: 0 }] : []), { publicKey, ...change }];
+}
+
+/**
+ * A device that is set up anew has lost its sessions, and so has a peer that was
+ * taken off (`seen` does not have it). What the other side still sends into its
+ * own is lost until it finds out, which takes it 15 s (KEEPALIVE_TIMEOUT and
+ * REKEY_TIMEOUT). A handshake from here ends that at once; switching a keepalive
+ * on makes one. Where the gate is closed, provoking is the gate's.
+ */
+export function greetPeers(
+  dev: string,
+  { peers: desired }: MeshDevice,
+  seen: MeshDevice | undefined,
+): DeviceStep[] {
+  const peers: PeerConfig[] = [];
+  for (const [publicKey, { isOpen, keepaliveSeconds }] of desired) {
+    if (!isOpen || keepaliveSeconds > 0 || seen?.peers.has(publicKey)) continue;
+    const greeted = { publicKey, updateOnly: true };
+    peers.push({ ...greeted, keepaliveSeconds: 1 }, { ...greeted, keepaliveSeconds: 0 });
+  }
+  return peers.length === 0 ? [] : [{ do: "configureDevice", dev, config: { peers } }];
 }
 
 /** True where the endpoint that is there needs no change. */
@@ -94,13 +132,8 @@ function endpointStands(desired: MeshPeer, seen: MeshPeer | undefined, options: 
   return desired.mayRoam === true && options.nowMs - seen.lastHandshakeMs < handshakeFreshMs;
 }
 
-/** Allowed IPs that leave a peer which stays, and that no other peer takes over. */
-function removedAllowedIPs(desired: MeshDevice, observed: MeshDevice): PeerConfig[] {
-  const surplus: string[] = [];
-  for (const [key, peer] of observed.peers) {
-    const kept = desired.peers.get(key)?.allowedIPs;
-    if (kept !== undefined) surplus.push(...without(peer.allowedIPs, kept));
-  }
+/** `surplus`: allowed IPs that leave a peer which stays; some of them other peers take over. */
+function removeAllowedIPs(surplus: readonly string[], desired: MeshDevice): PeerConfig[] {
   if (surplus.length === 0) return [];
   const wanted = new Set([...desired.peers.values()].flatMap((peer) => peer.allowedIPs));
   const leaving = surplus.filter((prefix) => !wanted.has(prefix));

@@ -2,6 +2,7 @@
 // kernel identifies a deletion by less than all of a rule or route, so what it
 // might confuse with ours is cleared together with it. Pure.
 import type { Address, Route, Rule } from "../net/objects.ts";
+import { RouteIndex } from "./route-index.ts";
 import { type Halves, renderRule, type Step } from "./step.ts";
 
 /** `renewed`: addresses ("dev ip") that are taken away for a moment, and out of IPv6 routes that name them as source. */
@@ -10,33 +11,28 @@ export function diffRoutes(
   observed: readonly Route[],
   renewed: ReadonlySet<string>,
 ): Halves {
-  const wanted = new Map(desired.map((route) => [routeKey(route), route]));
-  const seen = new Map<string, Route>();
-  const doubled = new Set<string>();
+  const wanted = new RouteIndex();
+  for (const route of desired) wanted.put(route);
+  const seen = new RouteIndex();
+  const doubled = new RouteIndex();
   const surplus: Step[] = [];
   for (const route of observed) {
-    const key = routeKey(route);
-    if (seen.has(key)) {
-      doubled.add(key);
+    if (seen.find(route) === undefined) seen.put(route);
+    else {
+      doubled.put(route);
       surplus.push({ do: "deleteRoute", route });
-    } else seen.set(key, route);
+    }
   }
   const make: Step[] = [];
-  for (const [key, route] of wanted) {
-    const there = seen.get(key);
+  for (const route of wanted.list()) {
+    const there = seen.find(route);
     // A deletion may hit either of two routes with one key: which is left is exchanged for ours.
-    const stands = there !== undefined && sameRoute(route, there) && !doubled.has(key);
+    const stands = there !== undefined && sameRoute(route, there) && doubled.find(route) === undefined;
     if (!stands || renewed.has(`${route.dev} ${route.src}`)) make.push({ do: "replaceRoute", route });
   }
-  const unmake = [...seen]
-    .filter(([key]) => !wanted.has(key))
-    .map(([, route]): Step => ({ do: "deleteRoute", route }));
+  const strange = seen.list().filter((route) => wanted.find(route) === undefined);
+  const unmake = strange.map((route): Step => ({ do: "deleteRoute", route }));
   return { make: [...surplus, ...make], unmake };
-}
-
-/** What the kernel tells routes of a table apart by: NLM_F_REPLACE exchanges the route of the same key. */
-function routeKey(route: Route): string {
-  return `${route.table} ${route.dst} ${route.tos ?? 0} ${route.priority ?? 0}`;
 }
 
 function sameRoute(a: Route, b: Route): boolean {

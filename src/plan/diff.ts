@@ -14,7 +14,7 @@
 // Equal meshes give no steps. Pure: time is an argument.
 import type { NftTable, NftTableName } from "../net/nftables.ts";
 import { diffNftTables } from "../net/nftables-diff.ts";
-import { type DiffOptions, diffDevice } from "./diff-device.ts";
+import { type DiffOptions, diffDevice, greetPeers } from "./diff-device.ts";
 import { diffAddresses, diffRoutes, diffRules } from "./diff-routing.ts";
 import { type Mesh, type MeshLink, validMarkSysctl } from "./mesh.ts";
 import type { Halves, Step } from "./step.ts";
@@ -65,6 +65,9 @@ function diffLinks(desired: Mesh, observed: Mesh, devices: readonly Halves[]): S
     const configure = devices[i]?.make ?? [];
     const bringUp = changeLink(dev, link, seen);
     steps.push(...(link.kind === "wireguard" ? [...configure, ...bringUp] : [...bringUp, ...configure]));
+    const device = desired.devices.get(dev);
+    if (device !== undefined && (!seen?.up || configure.length > 0))
+      steps.push(...greetPeers(dev, device, seen?.up ? observed.devices.get(dev) : undefined));
     steps.push(...changeThreading(dev, link, seen));
   });
   return steps;

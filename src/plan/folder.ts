@@ -31,7 +31,7 @@ export interface FolderView {
 /** A peer as the store has it. */
 export interface KnownPeer {
   readonly record: NodeRecord;
-  readonly source: "import" | "folder";
+  readonly source: "import" | "folder" | "kube";
 }
 
 export interface RefusedFile {
@@ -125,7 +125,9 @@ function explainRefusals(
   return refused.sort((a, b) => (a.file < b.file ? -1 : 1));
 }
 
+/** What the Kubernetes API says of a node goes before what a file says. */
 function isAsBefore(record: NodeRecord, peer: KnownPeer | undefined): boolean {
+  if (peer?.source === "kube") return true;
   return peer?.source === "folder" && JSON.stringify(peer.record) === JSON.stringify(record);
 }
 

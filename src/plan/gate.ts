@@ -234,7 +234,7 @@ function isFresh(sight: PeerSight, slot: Slot, nowMs: number): boolean {
 /**
  * It is being sent to, and has not been heard for longer than WireGuard takes to
  * answer. Or it was asked, and did not answer: where this node's own kernel
- * refuses to send (no route, a firewall) nothing counts as sent.
+ * refuses to send (no route, perhaps a firewall) nothing counts as sent.
  */
 function isSilent(sight: PeerSight, slot: Slot, memory: GateMemory, nowMs: number): boolean {
   const heardAtMs = lastHeardMs(sight, slot, memory);

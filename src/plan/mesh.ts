@@ -18,6 +18,7 @@ import { firewallTables } from "./firewall.ts";
 import type { RemotePods } from "./firewall-sets.ts";
 import { exemptionsOf } from "./host-encryption.ts";
 import { endpointCandidates, resolvePath, slots, usableSlot } from "./path.ts";
+import { RouteIndex } from "./route-index.ts";
 import { type Settings, slotDevice, slotPort } from "./settings.ts";
 
 const families: readonly Family[] = [4, 6];
@@ -66,6 +67,8 @@ export interface MeshPeer {
   readonly lastHandshakeMs: number;
   /** True where an endpoint that the peer has roamed to is kept while its handshake is fresh. Desired only. */
   readonly mayRoam?: boolean;
+  /** True where an agent has opened the gate onto this device: its traffic is here. Desired only. */
+  readonly isOpen?: boolean;
 }
 
 export interface MeshFacts {
@@ -91,14 +94,17 @@ export interface MeshFacts {
 
 /** The whole desired state of a node that is up. */
 export function desiredMesh(facts: MeshFacts): Mesh {
-  const { settings, node } = facts;
+  const { settings, node, ownership } = facts;
   const names = slots.map((slot) => slotDevice(settings, slot));
-  const devices = new Map(slots.map((slot) => [slotDevice(settings, slot), desiredDevice(facts, slot)]));
+  const ways = ownership.peers.map((peer) => findWay(facts, peer));
+  const devices = new Map(
+    slots.map((slot) => [slotDevice(settings, slot), desiredDevice(facts, ways, slot)]),
+  );
   return {
     links: new Map([...devices].map(([name, device]) => [name, desiredLink(facts, device)])),
     devices,
     addresses: names.flatMap((dev) => nodeAddresses(node).map((ip) => deviceAddress(dev, ip))),
-    routes: desiredRoutes(facts),
+    routes: desiredRoutes(facts, ways),
     rules: families.flatMap((family) => desiredRules(settings, family)),
     sysctls: new Map([
       // The reverse-path check of a marked packet must use the mark, or one-sided phases drop packets.
@@ -180,21 +186,40 @@ function desiredLink({ settings, linkKind, mtu }: MeshFacts, { peers }: MeshDevi
   return { kind: linkKind, mtu, up: true, ...(mayThread ? { threaded: settings.napiThreading } : {}) };
 }
 
-function desiredDevice(facts: MeshFacts, slot: Slot): MeshDevice {
-  const { settings, node } = facts;
+/** How a peer is reached: what its two devices and its routes have in common. */
+interface Way {
+  readonly peer: OwnedPeer;
+  readonly path: PeerPath;
+  /** Absent where it has no endpoint. */
+  readonly endpointIP: string | undefined;
+  readonly allowedIPs: readonly string[];
+}
+
+function findWay({ node, paths }: MeshFacts, peer: OwnedPeer): Way {
+  const path = resolvePath(node, peer, paths);
+  const candidates = endpointCandidates(node, peer);
+  return {
+    peer,
+    path,
+    endpointIP: candidates[path.candidate % candidates.length],
+    allowedIPs: [...new Set([...peer.podCIDRs, ...peer.nodeIPs.map(hostPrefix)])],
+  };
+}
+
+function desiredDevice(facts: MeshFacts, ways: readonly Way[], slot: Slot): MeshDevice {
+  const { settings, node, changedPeers, paths } = facts;
   const peers = new Map<string, MeshPeer>();
-  for (const peer of facts.ownership.peers) {
+  for (const { peer, path, endpointIP, allowedIPs } of ways) {
     const record = usableSlot(peer, slot);
-    if (record === undefined) continue;
-    const path = resolvePath(node, peer, facts.paths);
-    const candidates = endpointCandidates(node, peer);
+    if (record === undefined || endpointIP === undefined) continue;
     peers.set(record.publicKey, {
-      endpoint: { ip: candidates[path.candidate % candidates.length] as string, port: record.port },
+      endpoint: { ip: endpointIP, port: record.port },
       keepaliveSeconds: path.provoke.includes(slot) ? provokeSeconds : settings.persistentKeepalive,
       hasPresharedKey: false,
-      allowedIPs: [...new Set([...peer.podCIDRs, ...peer.nodeIPs.map(hostPrefix)])],
+      allowedIPs,
       lastHandshakeMs: 0,
-      mayRoam: !path.pinned && !facts.changedPeers.has(peer.name),
+      mayRoam: !path.pinned && !changedPeers.has(peer.name),
+      isOpen: paths !== undefined && path.slot === slot,
     });
   }
   const own = node.slots.find((record) => record.slot === slot);
@@ -209,39 +234,37 @@ function desiredDevice(facts: MeshFacts, slot: Slot): MeshDevice {
 /** WireGuard itself tries again after five seconds (REKEY_TIMEOUT), and sends at once when a keepalive is set. */
 const provokeSeconds = 5;
 
-function desiredRoutes(facts: MeshFacts): Route[] {
-  const { settings, node, ownership } = facts;
+function desiredRoutes({ settings, node, podIPs, hostEncryption }: MeshFacts, ways: readonly Way[]): Route[] {
+  const { podTable, hostTable } = settings;
   const strict = settings.mode === "strict";
-  const routes = new Map<string, Route>();
-  const put = (route: Route) => routes.set(`${route.table} ${route.dst}`, route);
+  const routes = new RouteIndex();
   // A device that goes takes its routes along; what is behind them then answers.
   const putTunnel = (route: Route) => {
-    put(route);
-    if (!strict) return;
-    const { table, dst } = route;
-    const behind = refusal(settings, table, dst, "prohibit");
-    routes.set(`${table} ${dst} behind`, { ...behind, priority: behindPriority });
+    routes.put(route);
+    if (strict)
+      routes.put({ ...refusal(settings, route.table, route.dst, "prohibit"), priority: behindPriority });
   };
   if (strict)
-    for (const cidr of settings.clusterCIDRs) put(refusal(settings, settings.podTable, cidr, "prohibit"));
+    for (const cidr of settings.clusterCIDRs) routes.put(refusal(settings, podTable, cidr, "prohibit"));
   const sources = new Map(nodeAddresses(node).map((ip) => [familyOf(ip), ip]));
-  for (const peer of ownership.peers) {
-    const { slot } = resolvePath(node, peer, facts.paths);
+  for (const { peer, path } of ways) {
+    const { slot } = path;
     for (const cidr of peer.podCIDRs) {
-      if (slot === undefined) put(refusal(settings, settings.podTable, cidr, strict ? "prohibit" : "throw"));
-      else putTunnel(tunnelRoute(settings, settings.podTable, cidr, slot, sources.get(familyOf(cidr))));
+      if (slot === undefined) routes.put(refusal(settings, podTable, cidr, strict ? "prohibit" : "throw"));
+      else putTunnel(tunnelRoute(settings, podTable, cidr, slot, sources.get(familyOf(cidr))));
     }
     for (const ip of peer.nodeIPs) {
-      if (slot !== undefined) putTunnel(tunnelRoute(settings, settings.hostTable, hostPrefix(ip), slot));
-      else if (strict) put(refusal(settings, settings.hostTable, hostPrefix(ip), "prohibit"));
+      const dst = hostPrefix(ip);
+      if (slot !== undefined) putTunnel(tunnelRoute(settings, hostTable, dst, slot));
+      else if (strict) routes.put(refusal(settings, hostTable, dst, "prohibit"));
       // Nothing refuses behind this one, in strict mode neither: where a device is lost, refusing
       // would come ahead of what keeps the control plane outside, and cut the node off from it.
-      if (slot !== undefined && facts.hostEncryption)
-        put(tunnelRoute(settings, settings.podTable, hostPrefix(ip), slot, sources.get(familyOf(ip))));
+      if (slot !== undefined && hostEncryption)
+        routes.put(tunnelRoute(settings, podTable, dst, slot, sources.get(familyOf(ip))));
     }
   }
-  for (const dst of [...node.podCIDRs, ...facts.podIPs.map(hostPrefix)]) put(localRoute(settings, dst));
-  return [...routes.values()];
+  for (const dst of [...node.podCIDRs, ...podIPs.map(hostPrefix)]) routes.put(localRoute(settings, dst));
+  return routes.list();
 }
 
 /** Addresses of other nodes that this node itself reaches through the tunnel. */

@@ -9,6 +9,12 @@ import type { OwnedPeer } from "./claims.ts";
 
 export const slots: readonly Slot[] = ["a", "b"];
 
+/** Traffic takes the slot, and nothing else is known of the peer. */
+const openPaths: Readonly<Record<Slot, PeerPath>> = {
+  a: { ...closedPath, slot: "a" },
+  b: { ...closedPath, slot: "b" },
+};
+
 export function otherSlot(slot: Slot): Slot {
   return slot === "a" ? "b" : "a";
 }
@@ -21,8 +27,9 @@ export function usableSlot(peer: OwnedPeer, slot: Slot): SlotRecord | undefined 
 
 /** The peer's endpoints that this node can reach, best first: of families that this node has, else all. */
 export function endpointCandidates(node: NodeRecord, peer: OwnedPeer): readonly string[] {
-  const reachable = new Set(node.endpoints.map(familyOf));
-  const candidates = peer.endpoints.filter((ip) => reachable.has(familyOf(ip)));
+  const isReachable = (ip: string) => node.endpoints.some((own) => familyOf(own) === familyOf(ip));
+  if (peer.endpoints.every(isReachable)) return peer.endpoints;
+  const candidates = peer.endpoints.filter(isReachable);
   return candidates.length === 0 ? peer.endpoints : candidates;
 }
 
@@ -38,8 +45,13 @@ export function isDraining(node: NodeRecord, peer: OwnedPeer, slot: Slot): boole
  * that meet wait for each other in one order. Undefined for a keyless peer.
  */
 export function routeSlot(node: NodeRecord, peer: OwnedPeer): Slot | undefined {
-  const working = slots.filter((slot) => usableSlot(peer, slot) !== undefined);
-  return working.find((slot) => !isDraining(node, peer, slot)) ?? working.at(-1);
+  let last: Slot | undefined;
+  for (const slot of slots) {
+    if (usableSlot(peer, slot) === undefined) continue;
+    if (!isDraining(node, peer, slot)) return slot;
+    last = slot;
+  }
+  return last;
 }
 
 /** The path that holds; `paths` is absent where no agent decides. */
@@ -50,7 +62,7 @@ export function resolvePath(
 ): PeerPath {
   const wanted = routeSlot(node, peer);
   if (wanted === undefined) return closedPath;
-  if (paths === undefined) return { ...closedPath, slot: wanted };
+  if (paths === undefined) return openPaths[wanted];
   const path = paths.get(peer.name) ?? closedPath;
   if (path.slot === undefined || usableSlot(peer, path.slot) !== undefined) return path;
   // The slot was withdrawn since: the ratchet holds, so the other one must do.

@@ -27,7 +27,7 @@ import type { OwnedPeer } from "./claims.ts";
 import { handshakeFreshMs } from "./diff-device.ts";
 import { otherSlot, resolvePath, routeSlot, slots, usableSlot } from "./path.ts";
 import { chooseDue } from "./rotation-time.ts";
-import type { Settings } from "./settings.ts";
+import { isAnnounced, type Settings } from "./settings.ts";
 import type { Clocks, PeerSight, Sights } from "./sight.ts";
 
 /** Nothing came for so long: what was on its way has arrived, and a stream's pauses are shorter. */
@@ -50,7 +50,7 @@ export interface RotationFacts {
   readonly keys: readonly { readonly slot: Slot; readonly state: SlotState; readonly createdAtMs: number }[];
   /** The one that is going on, as stored. */
   readonly rotation?: { readonly remaining: readonly Slot[] };
-  readonly settings: Pick<Settings, "keyRotation" | "drainTimeout" | "recordsDir">;
+  readonly settings: Pick<Settings, "keyRotation" | "drainTimeout" | "recordsDir" | "kubeconfig">;
 }
 
 /** What of the others decides. */
@@ -118,7 +118,8 @@ export function describeRotation(facts: RotationFacts, wallMs: number): Rotation
 /** Why peers would not hear of new keys. */
 function explainObstacle({ up, settings }: RotationFacts): string | undefined {
   if (!up) return "the node is down";
-  if (settings.recordsDir === "") return "peers would not hear of new keys, since recordsDir is not set";
+  if (!isAnnounced(settings))
+    return "peers would not hear of new keys, since neither recordsDir nor kubeconfig is set";
   return undefined;
 }
 

@@ -174,6 +174,13 @@ export function absolutePath(raw: unknown): string {
   return raw;
 }
 
+/** The Kubernetes API as seen from a pod, or by a kubeconfig file; "" for none. */
+export function kubeconfigPlace(raw: unknown): string {
+  if (raw === "" || raw === "in-cluster") return raw;
+  if (typeof raw === "string" && raw.startsWith("/")) return raw;
+  throw new ParseError("must be in-cluster or the absolute path of a kubeconfig file");
+}
+
 /** "ADDRESS:PORT" to listen on, canonical; "off" for nowhere. */
 export function listenAddress(raw: unknown): string {
   if (raw === "off") return "off";

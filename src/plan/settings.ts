@@ -7,6 +7,7 @@ import type { IpPort } from "../net/ip-port.ts";
 import type { Mark } from "../net/objects.ts";
 import type { Slot } from "../net/record.ts";
 import { suggest } from "../net/suggest.ts";
+import { formatEntry, parseEntry } from "./entry.ts";
 import {
   absolutePath,
   cidrList,
@@ -16,6 +17,7 @@ import {
   integer,
   interfaceName,
   ipPortList,
+  kubeconfigPlace,
   listenAddress,
   oneOf,
   onOff,
@@ -31,6 +33,7 @@ import {
 
 export type Mode = "permissive" | "strict";
 export type BackendChoice = "auto" | "kernel" | "userspace";
+export type PodAddresses = "node" | "pods";
 
 export interface Settings {
   /** What happens to traffic for a peer that cannot be encrypted: as without us, or refused. */
@@ -63,6 +66,10 @@ export interface Settings {
   readonly transportCIDRs: readonly string[];
   /** Folder of node records that the agent watches, and writes this node's own to; "" for none. */
   readonly recordsDir: string;
+  /** Where the Kubernetes API is that records are kept in: "in-cluster", a kubeconfig file's path, or "" for none. */
+  readonly kubeconfig: string;
+  /** Where this node's pods have their addresses from: the Node's pod CIDRs, or the network, so that each is announced. */
+  readonly podAddresses: PodAddresses;
   /** Traffic between the nodes themselves goes through the tunnel too. */
   readonly hostEncryption: boolean;
   /** What stays outside the tunnel in spite of hostEncryption, beside the control plane. */
@@ -79,6 +86,12 @@ export interface Settings {
   readonly napiThreading: boolean;
   /** ADDRESS:PORT of metrics and health, or "off". */
   readonly metricsAddress: string;
+  /** Folder of network configurations that the agent keeps wg-cni in; "" for none. */
+  readonly installConfDir: string;
+  /** Folder of plugins that it keeps the executable in. */
+  readonly installBinDir: string;
+  /** wg-cni's entry in the network as JSON (plan/entry.ts); "" for whatever is there. */
+  readonly installEntry: string;
 }
 
 type SettingTable = { readonly [K in keyof Settings]: Setting<Settings[K]> };
@@ -182,6 +195,20 @@ export const settingTable: SettingTable = {
     value: "FOLDER",
     parse: (raw) => (raw === "" ? "" : absolutePath(raw)),
   },
+  kubeconfig: {
+    default: "",
+    reason: "records come by `peer import` or from a folder",
+    help: "Kubernetes API that node records are kept in: in-cluster for a pod's service account, or a kubeconfig file",
+    value: "in-cluster|FILE",
+    parse: kubeconfigPlace,
+  },
+  podAddresses: {
+    default: "node",
+    reason: "most clusters give each node CIDRs for its pods",
+    help: "what this node announces for its pods: its CIDRs (node) or each one's address (pods), as AKS and EKS need it",
+    value: "node|pods",
+    parse: oneOf("node", "pods"),
+  },
   hostEncryption: {
     default: false,
     reason: "host to host stays outside, so losing the tunnel never cuts a node from its control plane",
@@ -245,6 +272,27 @@ export const settingTable: SettingTable = {
     value: "IP:PORT",
     parse: listenAddress,
   },
+  installConfDir: {
+    default: "",
+    reason: "nobody writes to a runtime's configuration without being told",
+    help: "folder of networks that the agent keeps wg-cni in, as `install --keep` says",
+    value: "FOLDER",
+    parse: (raw) => (raw === "" ? "" : absolutePath(raw)),
+  },
+  installBinDir: {
+    default: "/opt/cni/bin",
+    reason: "where runtimes take plugins from unless they are told otherwise",
+    help: "folder of plugins that the agent keeps the executable in",
+    value: "FOLDER",
+    parse: absolutePath,
+  },
+  installEntry: {
+    default: "",
+    reason: "an entry that is there stays as it is",
+    help: "wg-cni's own keys in the network, as JSON",
+    value: "JSON",
+    parse: (raw) => (raw === "" ? "" : formatEntry(parseEntry(raw))),
+  },
 };
 
 export type SettingName = keyof Settings;
@@ -292,6 +340,14 @@ export function parseSettingName(name: string): SettingName {
 export function showSetting<K extends SettingName>(name: K, value: Settings[K]): string {
   const { show } = settingTable[name] as Setting<Settings[K]>;
   return show === undefined ? String(value) : show(value);
+}
+
+/** True where other nodes hear by themselves of what changes here. */
+export function isAnnounced({
+  recordsDir,
+  kubeconfig,
+}: Pick<Settings, "recordsDir" | "kubeconfig">): boolean {
+  return recordsDir !== "" || kubeconfig !== "";
 }
 
 /** The device that a slot lives on. */

@@ -18,7 +18,10 @@ export interface SlotSight {
   readonly heardAtMs?: number;
   /** Packets of pods or hosts came in. */
   readonly dataAtMs?: number;
-  /** Anything went out: also the tries of a handshake. What the node's own kernel refuses to send does not count. */
+  /**
+   * Anything went out: also the tries of a handshake. What has no route does not count. What a firewall
+   * drops on its way out counts with the kernel's WireGuard, and does not with a userspace one.
+   */
   readonly sentAtMs?: number;
   /** Packets of pods or hosts went out. */
   readonly sentDataAtMs?: number;
@@ -49,22 +52,27 @@ export function updateSights(
   ownSinceMs: Readonly<Partial<Record<Slot, number>>>,
   clocks: Clocks,
 ): Sights {
-  const byKey = new Map<Slot, Map<string, Peer>>();
-  for (const slot of slots)
-    byKey.set(slot, new Map(devices[slot]?.peers.map((peer) => [peer.publicKey, peer])));
-  return new Map(
-    peers.map(({ name, ...peer }) => {
-      const sight: { -readonly [S in Slot]?: SlotSight } = {};
-      for (const slot of slots) {
-        const publicKey = usableSlot({ name, ...peer }, slot)?.publicKey ?? "";
-        const read = byKey.get(slot)?.get(publicKey);
-        const ownKey = devices[slot]?.publicKey;
-        if (read !== undefined && ownKey !== undefined)
-          sight[slot] = seeSlot(before.get(name)?.[slot], read, ownKey, ownSinceMs[slot] ?? 0, clocks);
-      }
-      return [name, sight];
-    }),
-  );
+  const byKey = { a: indexByKey(devices.a), b: indexByKey(devices.b) };
+  const sights = new Map<string, PeerSight>();
+  for (const peer of peers) {
+    const seenBefore = before.get(peer.name);
+    const sight: { -readonly [S in Slot]?: SlotSight } = {};
+    for (const slot of slots) {
+      const publicKey = usableSlot(peer, slot)?.publicKey;
+      const read = publicKey === undefined ? undefined : byKey[slot].get(publicKey);
+      const ownKey = devices[slot]?.publicKey;
+      if (read !== undefined && ownKey !== undefined)
+        sight[slot] = seeSlot(seenBefore?.[slot], read, ownKey, ownSinceMs[slot] ?? 0, clocks);
+    }
+    sights.set(peer.name, sight);
+  }
+  return sights;
+}
+
+function indexByKey(device: Device | undefined): Map<string, Peer> {
+  const peers = new Map<string, Peer>();
+  for (const peer of device?.peers ?? []) peers.set(peer.publicKey, peer);
+  return peers;
 }
 
 function seeSlot(
@@ -79,10 +87,14 @@ function seeSlot(
   if (before === undefined || before.publicKey !== publicKey || before.ownKey !== ownKey) {
     // The kernel keeps a peer's handshake time when our own key changes; of the new key it says nothing.
     const isKept = before?.publicKey === publicKey && before.lastHandshakeMs === lastHandshakeMs;
-    const isOld = isKept || lastHandshakeMs < ownSinceMs;
+    // A wall clock from before the key was made has been set back: by it, all handshakes would be older.
+    const isOld = isKept || (lastHandshakeMs < ownSinceMs && ownSinceMs <= clocks.wallMs);
     if (lastHandshakeMs === 0 || isOld) return counters;
     return { ...counters, handshakeAtMs: clocks.nowMs - ageOf(lastHandshakeMs, clocks.wallMs) };
   }
+  // Most of thousands of peers.
+  const isQuiet = rxBytes === before.rxBytes && txBytes === before.txBytes;
+  if (isQuiet && lastHandshakeMs === before.lastHandshakeMs) return before;
   const { nowMs } = clocks;
   // A peer that was removed and added again counts from zero, and has no session.
   const received = rxBytes >= before.rxBytes ? rxBytes - before.rxBytes : rxBytes;

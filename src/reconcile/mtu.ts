@@ -9,18 +9,44 @@ import { slots } from "../plan/path.ts";
 import { type Settings, slotDevice } from "../plan/settings.ts";
 import type { Kernel } from "./kernel.ts";
 
+/**
+ * The kernel's ways to addresses, as they were last asked for: thousands of them
+ * cost the kernel 10 ms. For who hears of it when they change.
+ */
+export class KnownWays {
+  #ways = new Map<string, RouteLookup>();
+  #mark = 0;
+
+  forget(): void {
+    this.#ways.clear();
+  }
+
+  /** One entry an address, in order; asks only for what is not known. */
+  lookUp(ips: readonly string[], mark: number, kernel: Kernel): RouteLookup[] {
+    if (mark !== this.#mark) this.forget();
+    this.#mark = mark;
+    const unknown = ips.filter((ip) => !this.#ways.has(ip));
+    for (const way of kernel.host.lookUpRoutes(unknown, mark)) this.#ways.set(way.dst, way);
+    const ways = ips.map((ip) => this.#ways.get(ip) as RouteLookup);
+    // Addresses that nobody has any more are not kept.
+    if (this.#ways.size > ways.length) this.#ways = new Map(ways.map((way) => [way.dst, way]));
+    return ways;
+  }
+}
+
 export function observeMtu(
   settings: Settings,
   node: NodeRecord,
   peers: readonly OwnedPeer[],
   podIPs: readonly string[],
   kernel: Kernel,
+  known = new KnownWays(),
 ): DerivedMtu {
   const facts = { settings, node, peers, podIPs };
   if (settings.mtu !== 0) return deriveMtu({ ...facts, routes: [], linkMtus: new Map() });
   const endpoints = [...peerEndpoints(node, peers).keys()];
   // With our mark, so that our own tables are skipped.
-  const routes = kernel.host.lookUpRoutes(endpoints, settings.fwmark.mark);
+  const routes = known.lookUp(endpoints, settings.fwmark.mark, kernel);
   const linkMtus = readLinkMtus(settings, routes, kernel);
   const own = linkMtus.size === 0 ? findOwnUplink(settings, node, kernel) : undefined;
   return deriveMtu({ ...facts, routes, linkMtus, ...(own === undefined ? {} : { own }) });

@@ -3,12 +3,14 @@
 import type { PeerPath } from "../net/path.ts";
 import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord } from "../net/record.ts";
-import type { ClaimingPeer } from "../plan/claims.ts";
+import { type ClaimingPeer, type Ownership, resolveClaims } from "../plan/claims.ts";
 import { parseSettings, type Settings, slotPort } from "../plan/settings.ts";
-import type { HostRevert, Identity, Programmed, StoredPeer } from "../state/model.ts";
+import type { HostRevert, Identity, PeerClaims, Programmed, StoredPeer } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 
-export interface NodeState {
+/** What stands for as long as the store's generation does. */
+export interface Intent {
+  readonly generation: number;
   readonly settings: Settings;
   /** Absent where `wg-cni up` was never run here. */
   readonly identity?: Identity;
@@ -16,38 +18,66 @@ export interface NodeState {
   readonly record?: NodeRecord;
   /** True where the mesh is wanted: `up` was run, and not `down` since. */
   readonly up: boolean;
-  readonly peers: readonly ClaimingPeer[];
+  /** The peers, with what is theirs. */
+  readonly ownership: Ownership;
   /** By peer, the generation at which its record last changed. */
   readonly changedAt: ReadonlyMap<string, number>;
-  /** Absent where no agent decides. */
-  readonly paths?: ReadonlyMap<string, PeerPath>;
   /** Present where host encryption was taken back. */
   readonly hostRevert?: HostRevert;
+}
+
+export interface NodeState extends Intent {
+  /** Absent where no agent decides. */
+  readonly paths?: ReadonlyMap<string, PeerPath>;
   readonly podIPs: readonly string[];
-  readonly generation: number;
   readonly programmed?: Programmed;
 }
 
-/** Reads everything a sync needs. Throws StoreError, ParseError for a setting of another version. */
-export function readNode(store: Store): NodeState {
-  // First: what is committed after this makes the generation we note too old, and the next sync looks again.
-  const generation = store.generation;
+/**
+ * Reads everything a sync needs. What stands with the generation is kept: to
+ * parse thousands of records and to weigh what they claim costs as much as to
+ * look at the kernel. All of it throws StoreError, ParseError for a setting of
+ * another version.
+ */
+export class NodeReader {
+  #intent: Intent | undefined;
+
+  constructor(private readonly store: Store) {}
+
+  intent(): Intent {
+    // First: what is committed after this makes the generation we note too old, and the next sync looks again.
+    const { generation } = this.store;
+    if (this.#intent?.generation !== generation) this.#intent = readIntent(this.store, generation);
+    return this.#intent;
+  }
+
+  read(): NodeState {
+    const { store } = this;
+    const intent = this.intent();
+    const programmed = store.programmed();
+    return {
+      ...intent,
+      ...pathsOf(store, intent.identity),
+      podIPs: store.attachments().flatMap((attachment) => attachment.ips),
+      ...(programmed === undefined ? {} : { programmed }),
+    };
+  }
+}
+
+function readIntent(store: Store, generation: number): Intent {
   const settings = readSettings(store);
   const identity = store.identity();
-  const programmed = store.programmed();
+  const record = identity === undefined ? nobody : ownRecord(identity, settings);
   const peers = store.peers();
   const hostRevert = store.hostRevert();
+  const publicKeys = record.slots.map(({ publicKey }) => publicKey);
   return {
-    settings,
-    ...(identity === undefined ? {} : { identity, record: ownRecord(identity, settings) }),
+    ...{ generation, settings },
+    ...(identity === undefined ? {} : { identity, record }),
     up: identity?.up ?? false,
-    peers: peers.map(toClaimingPeer),
-    changedAt: new Map(peers.map(({ record, changedAt }) => [record.name, changedAt])),
-    ...pathsOf(store, identity),
+    ownership: resolveClaims({ ...record, publicKeys }, peers.map(toClaimingPeer)),
+    changedAt: new Map(peers.map((peer) => [peer.record.name, peer.changedAt])),
     ...(hostRevert === undefined ? {} : { hostRevert }),
-    podIPs: store.attachments().flatMap((attachment) => attachment.ips),
-    generation,
-    ...(programmed === undefined ? {} : { programmed }),
   };
 }
 
@@ -56,6 +86,9 @@ function pathsOf(store: Store, identity: Identity | undefined): Pick<NodeState, 
   if (identity?.leaving) return { paths: new Map() };
   return store.gated ? { paths: store.paths() } : {};
 }
+
+/** A node without an identity holds nothing that a peer might claim. */
+export const nobody: NodeRecord = { name: "", slots: [], endpoints: [], nodeIPs: [], podCIDRs: [] };
 
 export function readSettings(store: Store): Settings {
   return parseSettings(store.settings());
@@ -78,13 +111,14 @@ export function withdrawnRecord(identity: Identity, settings: Settings): NodeRec
   return { ...ownRecord(identity, settings), slots: [] };
 }
 
-export function toClaimingPeer({ record, keyClaims, cidrClaims, nodeIPClaims }: StoredPeer): ClaimingPeer {
-  return {
-    record,
-    claimedAt: new Map([
-      ...keyClaims.map(({ publicKey, seq }) => [publicKey, seq] as const),
-      ...cidrClaims.map(({ cidr, seq }) => [cidr, seq] as const),
-      ...nodeIPClaims.map(({ ip, seq }) => [hostPrefix(ip), seq] as const),
-    ]),
-  };
+export function toClaimingPeer({ record, claims }: StoredPeer): ClaimingPeer {
+  return { record, claimedAt: () => toSeqs(claims()) };
+}
+
+function toSeqs({ keyClaims, cidrClaims, nodeIPClaims }: PeerClaims): Map<string, number> {
+  return new Map([
+    ...keyClaims.map(({ publicKey, seq }) => [publicKey, seq] as const),
+    ...cidrClaims.map(({ cidr, seq }) => [cidr, seq] as const),
+    ...nodeIPClaims.map(({ ip, seq }) => [hostPrefix(ip), seq] as const),
+  ]);
 }

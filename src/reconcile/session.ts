@@ -17,7 +17,8 @@ import { openKernelWireGuard } from "../wireguard/kernel.ts";
 import { startUserspace } from "../wireguard/start.ts";
 import { openUserspaceWireGuard } from "../wireguard/uapi.ts";
 import { type Backends, Kernel } from "./kernel.ts";
-import { readSettings } from "./node.ts";
+import { KnownWays } from "./mtu.ts";
+import { NodeReader, readSettings } from "./node.ts";
 import { type PodReport, syncPods } from "./pods.ts";
 import { type MeshPlan, planMesh, type SyncOptions, type SyncReport, syncMesh } from "./sync.ts";
 
@@ -38,19 +39,26 @@ export const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 export class Session implements Disposable {
   readonly bootId = readBootId();
   readonly store: Store;
+  readonly nodes: NodeReader;
   readonly kernel: Kernel;
+  /** Known for as long as the session lasts, or until they are forgotten. */
+  readonly ways = new KnownWays();
 
   /** `now`: Unix milliseconds. */
   constructor(
     stateDir: string,
     private readonly now: () => number,
   ) {
+    // The executable starts with a compiler that hardly ever compiles (scripts/build.ts). That is right for
+    // the milliseconds of an ADD; what looks at thousands of peers takes twice as long without.
+    Bun.unsafe.setJITPolicy(1);
     this.store = Store.open(stateDir, this.bootId);
+    this.nodes = new NodeReader(this.store);
     this.kernel = new Kernel(backends);
   }
 
   plan(): MeshPlan {
-    return planMesh(this.store, this.kernel, this.#options());
+    return planMesh(this, this.#options());
   }
 
   /** A WireGuard device with its counters, or undefined where there is none. */
@@ -66,7 +74,7 @@ export class Session implements Disposable {
   }
 
   sync(): SyncReport {
-    return syncMesh(this.store, this.kernel, this.#options());
+    return syncMesh(this, this.#options());
   }
 
   /** After a sync that the node is up by: live pods get the MTU that the devices have. */

@@ -7,7 +7,7 @@ import { withFileLock } from "../linux/lock.ts";
 import { netnsCookie } from "../linux/netns.ts";
 import type { PeerPath } from "../net/path.ts";
 import type { NodeRecord } from "../net/record.ts";
-import { type Ownership, resolveClaims } from "../plan/claims.ts";
+import type { Ownership } from "../plan/claims.ts";
 import { findConflicts } from "../plan/conflicts.ts";
 import { diffMesh } from "../plan/diff.ts";
 import { describeHostEncryption, type HostEncryptionReport } from "../plan/host-encryption.ts";
@@ -19,8 +19,8 @@ import type { Step } from "../plan/step.ts";
 import type { Store } from "../state/store.ts";
 import { type ApplyContext, applySteps, type Failure } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
-import { observeMtu } from "./mtu.ts";
-import { readNode, readSettings } from "./node.ts";
+import { type KnownWays, observeMtu } from "./mtu.ts";
+import { type NodeReader, readSettings } from "./node.ts";
 import { meshLinks, observeHost, observeMesh } from "./observe.ts";
 import { isHere, isProgrammed } from "./programmed.ts";
 import { restoreSysctls } from "./sysctls.ts";
@@ -38,7 +38,8 @@ export class NotUpError extends Error {
   override readonly name = "NotUpError";
 }
 
-export interface MeshPlan {
+/** What a plan goes by, and what follows from it for others than the kernel. */
+export interface MeshState {
   readonly settings: Settings;
   readonly node: NodeRecord;
   readonly up: boolean;
@@ -50,14 +51,17 @@ export interface MeshPlan {
   readonly ownership: Ownership;
   /** Absent where no agent decides. */
   readonly paths?: ReadonlyMap<string, PeerPath>;
-  readonly desired: Mesh;
-  readonly observed: Mesh;
-  readonly steps: readonly Step[];
   readonly mtu: DerivedMtu;
   readonly linkKind: "wireguard" | "tun";
   readonly hostEncryption: HostEncryptionReport;
   /** Addresses of other nodes that this node itself is to reach through the tunnel. */
   readonly tunneledHosts: ReadonlySet<string>;
+}
+
+export interface MeshPlan extends MeshState {
+  readonly desired: Mesh;
+  readonly observed: Mesh;
+  readonly steps: readonly Step[];
 }
 
 export interface SyncReport extends MeshPlan {
@@ -71,18 +75,27 @@ export interface SyncOptions extends ApplyContext {
   readonly nowMs: number;
 }
 
+/** What a sync looks at. */
+export interface SyncScene {
+  readonly store: Store;
+  readonly nodes: NodeReader;
+  readonly kernel: Kernel;
+  readonly ways: KnownWays;
+}
+
 /** What a sync would do now; writes nothing. Throws NotUpError where there is no identity. */
-export function planMesh(store: Store, kernel: Kernel, { bootId, nowMs }: SyncOptions): MeshPlan {
+export function planMesh(
+  { store, nodes, kernel, ways }: SyncScene,
+  { bootId, nowMs }: SyncOptions,
+): MeshPlan {
   const observed = observeMesh(readSettings(store), kernel);
-  const state = readNode(store);
-  const { settings, record: node, up, generation } = state;
+  const state = nodes.read();
+  const { settings, record: node, up, generation, ownership } = state;
   if (node === undefined)
     throw new NotUpError(
       "This node has no identity yet: run `wg-cni up --node NAME --endpoint IP --pod-cidr CIDR` first.",
     );
-  const publicKeys = node.slots.map((slot) => slot.publicKey);
-  const ownership = resolveClaims({ ...node, publicKeys }, state.peers);
-  const mtu = observeMtu(settings, node, ownership.peers, state.podIPs, kernel);
+  const mtu = observeMtu(settings, node, ownership.peers, state.podIPs, kernel, ways);
   const linkKind = chooseLinkKind(settings, kernel);
   const hasFirewall = kernel.firewall !== undefined;
   const programmed = isProgrammed(state.programmed, generation, bootId);
@@ -112,9 +125,10 @@ export function planMesh(store: Store, kernel: Kernel, { bootId, nowMs }: SyncOp
 }
 
 /** Makes the kernel as the store says, and notes it. Failures of single steps are returned, not thrown. */
-export function syncMesh(store: Store, kernel: Kernel, options: SyncOptions): SyncReport {
+export function syncMesh(scene: SyncScene, options: SyncOptions): SyncReport {
+  const { store, kernel } = scene;
   return withFileLock(`${store.folder}/sync.lock`, lockTimeoutMs, () => {
-    const plan = planMesh(store, kernel, options);
+    const plan = planMesh(scene, options);
     if (plan.up && !plan.here) refuseForeign(plan, kernel);
     const writesBefore = kernel.writes;
     const failures = applySteps(plan.steps, kernel, options);

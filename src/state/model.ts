@@ -38,24 +38,29 @@ export interface IdentitySlot {
   readonly state: SlotState;
 }
 
-/**
- * A peer with the order in which what it claims was first claimed. Where two
- * peers claim the same, the one with the lower `seq` is the established owner;
- * a claim that is dropped and made again has a new `seq`.
- */
 export interface StoredPeer {
   readonly record: NodeRecord;
-  readonly keyClaims: readonly { readonly publicKey: string; readonly seq: number }[];
-  readonly cidrClaims: readonly { readonly cidr: string; readonly seq: number }[];
-  /** Node IPs are allowed IPs too, so they can be contested like CIDRs. */
-  readonly nodeIPClaims: readonly { readonly ip: string; readonly seq: number }[];
+  /** Thousands of them are read, and hardly ever does it matter who was first: parsed when asked for. */
+  readonly claims: () => PeerClaims;
   readonly source: PeerSource;
   /** Generation at which the record last changed. */
   readonly changedAt: number;
 }
 
-/** Who brought a record; one that came from the watched folder leaves with its file. */
-export type PeerSource = "import" | "folder";
+/**
+ * The order in which what a peer claims was first claimed. Where two peers claim
+ * the same, the one with the lower `seq` is the established owner; a claim that
+ * is dropped and made again has a new `seq`.
+ */
+export interface PeerClaims {
+  readonly keyClaims: readonly { readonly publicKey: string; readonly seq: number }[];
+  readonly cidrClaims: readonly { readonly cidr: string; readonly seq: number }[];
+  /** Node IPs are allowed IPs too, so they can be contested like CIDRs. */
+  readonly nodeIPClaims: readonly { readonly ip: string; readonly seq: number }[];
+}
+
+/** Who brought a record; one that came from the watched folder leaves with its file, one from the Kubernetes API with its object. */
+export type PeerSource = "import" | "folder" | "kube";
 
 /** A rotation of this node's keys that is going on. */
 export interface Rotation {
@@ -75,8 +80,9 @@ export interface HostRevert {
   readonly untilAnswer?: true;
 }
 
-/** A file of the watched folder that was not taken. */
+/** A record that was not taken: a file of the watched folder, or an object of the Kubernetes API. */
 export interface RefusedRecord {
+  /** Its name there: "node-2.json", "wireguardnode/node-2". */
   readonly file: string;
   readonly reason: string;
 }

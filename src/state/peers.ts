@@ -3,7 +3,7 @@
 import type { NodeRecord } from "../net/record.ts";
 import type { Connection } from "./connection.ts";
 import { bumpGeneration, readGeneration, takeClaimSeqs } from "./meta.ts";
-import type { PeerSource, StoredPeer } from "./model.ts";
+import type { PeerClaims, PeerSource, StoredPeer } from "./model.ts";
 
 interface PeerRow {
   name: string;
@@ -13,19 +13,22 @@ interface PeerRow {
   changed_at: number;
 }
 
-type Claims = Pick<StoredPeer, "keyClaims" | "cidrClaims" | "nodeIPClaims">;
-
 const columns = "name, record, claims, source, changed_at";
 
 /** All peers by name. */
 export function readPeers(db: Connection): StoredPeer[] {
   const rows = db.all<PeerRow>(`SELECT ${columns} FROM peers ORDER BY name`);
-  return rows.map((row) => ({
-    record: db.parseJson(row.record, `the record of peer "${row.name}"`) as NodeRecord,
-    ...parseClaims(db, row),
-    source: row.source,
-    changedAt: row.changed_at,
+  return rows.map(({ name, record, claims, source, changed_at: changedAt }) => ({
+    record: db.parseJson(record, `the record of peer "${name}"`) as NodeRecord,
+    claims: () => parseClaims(db, name, claims),
+    ...{ source, changedAt },
   }));
+}
+
+/** Who brought each peer, without reading the records. */
+export function readPeerSources(db: Connection): Map<string, PeerSource> {
+  const rows = db.all<Pick<PeerRow, "name" | "source">>("SELECT name, source FROM peers");
+  return new Map(rows.map(({ name, source }) => [name, source]));
 }
 
 /** Adds or replaces records, all or none of them; a record that is there already changes nothing. */
@@ -50,7 +53,7 @@ function writePeer(db: Connection, record: NodeRecord, source: PeerSource): bool
   const row = db.find<PeerRow>(`SELECT ${columns} FROM peers WHERE name = ?`, record.name);
   const text = encode(record);
   if (row?.record === text && row.source === source) return false;
-  const before = row === undefined ? undefined : parseClaims(db, row);
+  const before = row === undefined ? undefined : parseClaims(db, row.name, row.claims);
   db.change(
     `INSERT OR REPLACE INTO peers (${columns}) VALUES (?, ?, ?, ?, ?)`,
     record.name,
@@ -64,7 +67,7 @@ function writePeer(db: Connection, record: NodeRecord, source: PeerSource): bool
 }
 
 /** Claims made before keep their number; new ones follow all that there are. */
-function claimsOf(db: Connection, record: NodeRecord, before: Claims | undefined): Claims {
+function claimsOf(db: Connection, record: NodeRecord, before: PeerClaims | undefined): PeerClaims {
   const keys = new Map(before?.keyClaims.map(({ publicKey, seq }) => [publicKey, seq]));
   const cidrs = new Map(before?.cidrClaims.map(({ cidr, seq }) => [cidr, seq]));
   const ips = new Map(before?.nodeIPClaims.map(({ ip, seq }) => [ip, seq]));
@@ -80,8 +83,8 @@ function claimsOf(db: Connection, record: NodeRecord, before: Claims | undefined
   };
 }
 
-function parseClaims(db: Connection, row: PeerRow): Claims {
-  return db.parseJson(row.claims, `the claims of peer "${row.name}"`) as Claims;
+function parseClaims(db: Connection, name: string, text: string): PeerClaims {
+  return db.parseJson(text, `the claims of peer "${name}"`) as PeerClaims;
 }
 
 /** Property by property: equal records must have equal text, whoever made them. */

@@ -112,6 +112,11 @@ export class Store implements Disposable {
     return peers.readPeers(this.#db);
   }
 
+  /** By name; a tenth of the cost of reading the records. */
+  peerSources(): Map<string, PeerSource> {
+    return peers.readPeerSources(this.#db);
+  }
+
   /** Adds or replaces by name, all or none; other peers stay. */
   putPeers(records: readonly NodeRecord[], source: PeerSource = "import"): void {
     peers.writePeers(this.#db, records, source);

@@ -102,9 +102,11 @@ export function list<Item>(item: Codec<Item>, flags = 0): Codec<readonly Item[]>
     },
     read(bytes, at, end) {
       const items: Item[] = [];
-      eachAttribute(bytes, at, end, (_type, from, to) => {
-        items.push(item.read(bytes, from, to));
-      });
+      for (let from = at; from + headerBytes <= end; ) {
+        const length = attributeLength(bytes, from, end);
+        items.push(item.read(bytes, from + headerBytes, from + length));
+        from += alignUp(length);
+      }
       return items;
     },
   };
@@ -155,29 +157,28 @@ function readAttributes(
   unknown: Unknown,
 ): void {
   let kept: UnknownAttribute[] | undefined;
-  eachAttribute(bytes, at, end, (type, from, to) => {
-    const row = types[type & NLA_TYPE_MASK];
-    if (row !== undefined) {
-      value[row[0]] = readNamed(row, bytes, from, to);
-    } else if (unknown === "keep") {
-      kept ??= [];
-      kept.push({ type, bytes: bytes.slice(from, to) });
-    }
-  });
-  if (kept !== undefined) value["unknown"] = kept;
-}
-
-function readNamed(
-  [name, codec]: [string, Codec<unknown>],
-  bytes: Uint8Array,
-  from: number,
-  to: number,
-): unknown {
+  // Of the attribute that is being read. One handler for all: dumps have a hundred thousand of them.
+  let reading: string | undefined;
   try {
-    return codec.read(bytes, from, to);
+    // Fewer bytes than a header are padding.
+    for (let from = at; from + headerBytes <= end; ) {
+      const length = attributeLength(bytes, from, end);
+      const type = readU16(bytes, from + 2);
+      const row = types[type & NLA_TYPE_MASK];
+      if (row !== undefined) {
+        reading = row[0];
+        value[reading] = row[1].read(bytes, from + headerBytes, from + length);
+        reading = undefined;
+      } else if (unknown === "keep") {
+        kept ??= [];
+        kept.push({ type, bytes: bytes.slice(from + headerBytes, from + length) });
+      }
+      from += alignUp(length);
+    }
   } catch (error) {
-    throw named(name, error);
+    throw reading === undefined ? error : named(reading, error);
   }
+  if (kept !== undefined) value["unknown"] = kept;
 }
 
 /** The same error with the name of where it happened in front: "rtmsg: RTA_METRICS: RTAX_MTU: has 2 bytes, not 4". */
@@ -185,20 +186,12 @@ function named(name: string, error: unknown): unknown {
   return error instanceof DecodeError ? new DecodeError(`${name}: ${error.message}`) : error;
 }
 
-function eachAttribute(
-  bytes: Uint8Array,
-  at: number,
-  end: number,
-  visit: (type: number, from: number, to: number) => void,
-): void {
-  // Fewer bytes than a header are padding.
-  for (let from = at; from + headerBytes <= end; ) {
-    const length = readU16(bytes, from);
-    if (length < headerBytes || from + length > end)
-      throw new DecodeError(`an attribute of ${length} bytes where ${end - from} are left`);
-    visit(readU16(bytes, from + 2), from + headerBytes, from + length);
-    from += alignUp(length);
-  }
+/** Length of the attribute that begins at `from`, with its header, without padding. Throws DecodeError. */
+function attributeLength(bytes: Uint8Array, from: number, end: number): number {
+  const length = readU16(bytes, from);
+  if (length < headerBytes || from + length > end)
+    throw new DecodeError(`an attribute of ${length} bytes where ${end - from} are left`);
+  return length;
 }
 
 function alignUp(length: number): number {

@@ -20,6 +20,7 @@ export interface GetAnswer {
 }
 
 export const getRequest = "get=1\n\n";
+const zeroKeyHex = keyToHex(zeroKey);
 
 /** The set request that asks for a change. */
 export function formatSet(config: DeviceConfig): string {
@@ -58,6 +59,7 @@ export function parseErrno(answer: string): number {
 export function parseGet(name: string, answer: string): GetAnswer {
   const peers: MutablePeer[] = [];
   const device: Mutable<Device> = { name, backend: "userspace", listenPort: 0, fwmark: 0, peers };
+  let peer: MutablePeer | undefined;
   let errno: number | undefined;
   for (let at = 0; at < answer.length; ) {
     const end = answer.indexOf("\n", at);
@@ -66,10 +68,11 @@ export function parseGet(name: string, answer: string): GetAnswer {
     if (equals >= 0 && equals < end) {
       const word = answer.slice(at, equals);
       const value = answer.slice(equals + 1, end);
-      const peer = peers.at(-1);
       if (word === "errno") errno = Math.abs(Number(value));
-      else if (word === "public_key") peers.push(emptyPeer(keyFromHex(value)));
-      else if (peer === undefined) setDevice(device, word, value);
+      else if (word === "public_key") {
+        peer = emptyPeer(keyFromHex(value));
+        peers.push(peer);
+      } else if (peer === undefined) setDevice(device, word, value);
       else setPeer(peer, word, value);
     }
     at = end + 1;
@@ -109,7 +112,7 @@ function setPeer(peer: MutablePeer, word: string, value: string): void {
       break;
     case "preshared_key":
       // All zeros mean none; the key itself is not kept.
-      peer.hasPresharedKey = /[^0]/.test(value);
+      peer.hasPresharedKey = value !== zeroKeyHex;
       break;
     case "persistent_keepalive_interval":
       peer.keepaliveSeconds = parseNumber(word, value);
@@ -136,7 +139,8 @@ function formatEndpoint({ ip, port }: Endpoint): string {
 /** "192.0.2.1:51820" or "[fe80::1%eth0]:51820"; the zone is not ours to keep. */
 function parseEndpoint(value: string): Endpoint {
   const colon = value.lastIndexOf(":");
-  const ip = value.slice(0, colon).replace(/^\[|(%.*)?\]$/g, "");
+  const host = value.slice(0, colon);
+  const ip = host.startsWith("[") ? host.replace(/^\[|(%.*)?\]$/g, "") : host;
   return { ip: isCanonical(ip) ? ip : parseIp(ip), port: parseNumber("endpoint", value.slice(colon + 1)) };
 }
 
@@ -146,6 +150,8 @@ function isCanonical(address: string): boolean {
 }
 
 function parseNumber(word: string, value: string): number {
+  // Most counters of most peers.
+  if (value === "0") return 0;
   if (!/^\d+$/.test(value)) throw new UapiTextError(`${word} is "${value}", not a number`);
   return Number(value);
 }

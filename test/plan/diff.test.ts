@@ -113,6 +113,75 @@ describe("what a change costs", () => {
     ]);
   });
 
+  test("a shorter keepalive begins at once: the kernel waits for the end of the longer one", () => {
+    const shorter = new Map(device.peers).set(publicKey, { ...peer, keepaliveSeconds: 5 });
+    const desired = {
+      ...base,
+      devices: new Map(base.devices).set("wg-cni-a", { ...device, peers: shorter }),
+    };
+    expect(commands(observedWith({ keepaliveSeconds: 25 }), desired)).toEqual([
+      `wg set wg-cni-a peer ${publicKey} persistent-keepalive off`,
+      `wg set wg-cni-a peer ${publicKey} persistent-keepalive 5`,
+    ]);
+    expect(commands(observedWith({ keepaliveSeconds: 2 }), desired)).toEqual([
+      `wg set wg-cni-a peer ${publicKey} persistent-keepalive 5`,
+    ]);
+  });
+
+  describe("sessions that a device has lost", () => {
+    const greeting = ["1", "off"].map(
+      (keepalive) => `wg set wg-cni-a peer ${publicKey} persistent-keepalive ${keepalive}`,
+    );
+    /** Of the device's peers, the gate is open to one. */
+    const withOpen = (change: Partial<typeof peer> = {}): Mesh => {
+      const peers = new Map(
+        [...device.peers].map(([one, its]) => [one, { ...its, keepaliveSeconds: 0, isOpen: false }]),
+      );
+      peers.set(publicKey, { ...peer, keepaliveSeconds: 0, isOpen: true, ...change });
+      return { ...base, devices: new Map(base.devices).set("wg-cni-a", { ...device, peers }) };
+    };
+    const seenWithout = (mesh: Mesh, absent: readonly string[], up = true): Mesh => {
+      const { peers } = mesh.devices.get("wg-cni-a") as typeof device;
+      const left = new Map([...peers].filter(([one]) => !absent.includes(one)));
+      const link = base.links.get("wg-cni-a") as MeshLink;
+      return {
+        ...mesh,
+        devices: new Map(mesh.devices).set("wg-cni-a", { ...device, peers: left }),
+        links: new Map(mesh.links).set("wg-cni-a", { ...link, up }),
+      };
+    };
+    const greetings = (desired: Mesh, observed: Mesh) =>
+      commands(observed, desired).filter((command) => /keepalive (1|off)$/.test(command));
+
+    test("a device that was down greets the peers whose gate is open, once it is up", () => {
+      const desired = withOpen();
+      const all = commands(seenWithout(desired, [], false), desired);
+      expect(all).toEqual(["ip link set wg-cni-a up", ...greeting]);
+    });
+
+    test("a device that is made anew too, after its peers", () => {
+      const desired = withOpen();
+      const all = commands(emptyMesh, desired);
+      const at = all.indexOf(greeting[0] as string);
+      expect(all.slice(at, at + 2)).toEqual(greeting);
+      expect(all.findIndex((command) => command.includes("ip link set wg-cni-a up"))).toBeLessThan(at);
+      expect(all.findIndex((command) => command.includes(`${publicKey} endpoint`))).toBeLessThan(at);
+    });
+
+    test("of a device that is up, only those that were taken off", () => {
+      const desired = withOpen();
+      const others = [...device.peers.keys()].filter((one) => one !== publicKey);
+      expect(greetings(desired, seenWithout(desired, [publicKey]))).toEqual(greeting);
+      expect(greetings(desired, seenWithout(desired, others))).toEqual([]);
+    });
+
+    test("nobody is greeted whose keepalive does so anyway, or where the gate is closed", () => {
+      const [kept, closed] = [withOpen({ keepaliveSeconds: 25 }), withOpen({ isOpen: false })];
+      for (const desired of [kept, closed])
+        expect(greetings(desired, seenWithout(desired, [publicKey], false))).toEqual([]);
+    });
+  });
+
   test("a preshared key that nobody asked for is removed", () => {
     const steps = diffMesh(base, observedWith({ hasPresharedKey: true }), options);
     expect(steps).toEqual([

@@ -67,7 +67,8 @@ export function randomPeers(random: Random): ClaimingPeer[] {
     const podCIDRs = cidrs.filter(() => random() < 0.3);
     const record: NodeRecord = { name, slots, endpoints: nodeIPs.slice(0, 1), nodeIPs, podCIDRs };
     const claims = [...slots.map((slot) => slot.publicKey), ...podCIDRs, ...nodeIPs.map(hostPrefix)];
-    return { record, claimedAt: new Map(claims.map((claim) => [claim, Math.floor(random() * 100)])) };
+    const claimedAt = new Map(claims.map((claim) => [claim, Math.floor(random() * 100)]));
+    return { record, claimedAt: () => claimedAt };
   });
 }
 

@@ -98,7 +98,7 @@ describe("who owns what", () => {
       ...record.podCIDRs,
       ...record.nodeIPs.map(hostPrefix),
     ];
-    return { record, claimedAt: new Map(claims.map((claim) => [claim, seq])) };
+    return { record, claimedAt: () => new Map(claims.map((claim) => [claim, seq])) };
   };
   const slot = (n: number) => ({ slot: "a", publicKey: key(n), port: 51820, state: "active" });
 

@@ -182,7 +182,12 @@ export class Simulation {
           ...{ name: node.name, up: true },
           keys: slots.map((slot) => ({ slot, ...node.keys[slot] })),
           ...(node.remaining === undefined ? {} : { rotation: { remaining: node.remaining } }),
-          settings: { keyRotation: 0, drainTimeout: drainTimeoutSeconds, recordsDir: "/records" },
+          settings: {
+            keyRotation: 0,
+            drainTimeout: drainTimeoutSeconds,
+            recordsDir: "/records",
+            kubeconfig: "",
+          },
         },
         {
           ...{ node: node.record, peers: [...node.known.values()], paths: node.paths },

@@ -49,7 +49,7 @@ function facts(
     name: "n1",
     up: true,
     keys: slotRecords(states).map(({ slot, state }) => ({ slot, state, createdAtMs: wall })),
-    settings: { keyRotation: day, drainTimeout: 300, recordsDir: "/records" },
+    settings: { keyRotation: day, drainTimeout: 300, recordsDir: "/records", kubeconfig: "" },
     ...(remaining === undefined ? {} : { rotation: { remaining } }),
     ...change,
   };
@@ -100,13 +100,15 @@ describe("without a rotation", () => {
     ["it is scheduled", {}, { state: { phase: "scheduled" } }],
     [
       "never where it is off",
-      { settings: { keyRotation: 0, drainTimeout: 300, recordsDir: "/records" } },
+      { settings: { keyRotation: 0, drainTimeout: 300, recordsDir: "/records", kubeconfig: "" } },
       { state: { phase: "off", reason: "keyRotation is off" } },
     ],
     [
       "never where nobody would hear of it",
-      { settings: { keyRotation: day, drainTimeout: 300, recordsDir: "" } },
-      { state: { phase: "off", reason: expect.stringContaining("recordsDir is not set") } },
+      { settings: { keyRotation: day, drainTimeout: 300, recordsDir: "", kubeconfig: "" } },
+      {
+        state: { phase: "off", reason: expect.stringContaining("neither recordsDir nor kubeconfig is set") },
+      },
     ],
     ["never while the node is down", { up: false }, { state: { phase: "off", reason: "the node is down" } }],
   ])("%s", (_, change, expected) => {
@@ -262,7 +264,7 @@ describe("while a slot drains", () => {
   });
 
   test("held where nobody could hear of it, and where the node is down", () => {
-    const settings = { keyRotation: day, drainTimeout: 300, recordsDir: "" };
+    const settings = { keyRotation: day, drainTimeout: 300, recordsDir: "", kubeconfig: "" };
     const deaf = plan(
       facts(["draining", "active"], ["a", "b"], { settings }),
       {},
@@ -276,7 +278,7 @@ describe("while a slot drains", () => {
   });
 
   test("goes on though the schedule is off: a command has begun it", () => {
-    const settings = { keyRotation: 0, drainTimeout: 300, recordsDir: "/records" };
+    const settings = { keyRotation: 0, drainTimeout: 300, recordsDir: "/records", kubeconfig: "" };
     const going = plan(facts(["active", "active"], ["b"], { settings }));
     expect(going.change).toEqual({ do: "drain", slot: "b" });
   });

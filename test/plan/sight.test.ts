@@ -43,6 +43,11 @@ test("one that was made before this node's key says nothing of it", () => {
   expect(slotA(read(new Map(), 5000, { lastHandshakeMs: wall - 10_001 })).handshakeAtMs).toBeUndefined();
 });
 
+test("on a clock that was set back past the making of the key, it counts all the same", () => {
+  const first = read(new Map(), 5000, { lastHandshakeMs: wall - day + 2000 }, -day);
+  expect(slotA(first).handshakeAtMs).toBe(2000);
+});
+
 test("one from the future was made just now: the clock was set back", () => {
   expect(slotA(read(new Map(), 5000, { lastHandshakeMs: wall + day })).handshakeAtMs).toBe(5000);
 });

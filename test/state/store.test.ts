@@ -105,7 +105,8 @@ test("a claim keeps its place until it is dropped", () => {
     store
       .peers()
       .find(({ record }) => record.name === name)
-      ?.cidrClaims.find((claim) => claim.cidr === cidr)?.seq ?? Number.NaN;
+      ?.claims()
+      .cidrClaims.find((claim) => claim.cidr === cidr)?.seq ?? Number.NaN;
   const contested = "10.9.0.0/24";
   store.putPeers([peer("old", { podCIDRs: [contested] })]);
   store.putPeers([peer("new", { podCIDRs: [contested, "10.8.0.0/24"] })]);
@@ -129,6 +130,7 @@ test("all claims of all peers have different numbers", () => {
   store.putPeers(Array.from({ length: 50 }, (_, i) => peer(`p${i}`, { podCIDRs: [`10.${i}.0.0/24`] })));
   const seqs = store
     .peers()
+    .map(({ claims }) => claims())
     .flatMap(({ keyClaims, cidrClaims, nodeIPClaims }) => [...keyClaims, ...cidrClaims, ...nodeIPClaims])
     .map(({ seq }) => seq);
   expect(new Set(seqs).size).toBe(seqs.length);
