@@ -29,7 +29,7 @@ export class Log {
   /** Between "debug" and the level it was started with. */
   toggleDebug(): void {
     this.#level = this.#level === "debug" ? this.options.level : "debug";
-    this.info("log level changed", { level: this.#level });
+    this.info("log level changed", { to: this.#level });
   }
 
   debug(message: string, fields?: Fields): void {

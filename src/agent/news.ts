@@ -1,5 +1,6 @@
 // What the gate decided, as log lines: one a change. Many at once (a restart,
 // a partition) become one line, so that the log stays readable.
+import { hostPrefix } from "../net/prefix.ts";
 import type { GateNews } from "../plan/gate.ts";
 import { renderStep } from "../plan/step.ts";
 import type { SyncReport } from "../reconcile/sync.ts";
@@ -72,4 +73,18 @@ function describeMany(kind: GateNews["kind"]): string {
 /** What a sync began with, as a command: enough to recognise by, in a line. */
 export function firstCommand({ steps }: SyncReport): string | undefined {
   return steps.flatMap(renderStep)[0];
+}
+
+/** True where it did only what the ADD or DEL of a pod was about to do: they come and go all day. */
+export function isAboutPods({ steps, settings }: SyncReport): boolean {
+  return steps.every((step) => {
+    if (!("route" in step)) return false;
+    const { table, type, dst } = step.route;
+    return table === settings.podTable && type === "throw" && isHost(dst);
+  });
+}
+
+function isHost(prefix: string): boolean {
+  const slash = prefix.indexOf("/");
+  return hostPrefix(prefix.slice(0, slash)) === prefix;
 }

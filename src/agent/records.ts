@@ -18,6 +18,7 @@ import { FolderWatch } from "./folder-watch.ts";
 import type { Log } from "./log.ts";
 import { compareRecordFile, publishRecord, RecordsError, recordText, stampOf } from "./record-files.ts";
 import { type FolderSight, RecordReader, settleMs } from "./record-reader.ts";
+import type { RefusedRecords } from "./refused.ts";
 
 /** Two agents that write the same file would do it as fast as they can. */
 const rewriteSpacingMs = 30_000;
@@ -26,6 +27,8 @@ const maxLogLines = 5;
 
 export interface RecordsOptions {
   readonly log: Log;
+  /** Where what is not taken is noted. */
+  readonly refused: RefusedRecords;
   /** Something in the folder has changed: call `refresh` soon. */
   readonly onChange: () => void;
   /** Milliseconds on a clock that only goes forward. */
@@ -63,7 +66,6 @@ export class RecordsFolder implements Disposable {
   #isDoubtful = false;
   #refused: readonly RefusedFile[] = [];
   #ownRefused: RefusedFile | undefined;
-  #noted: string | undefined;
   #published: { readonly text: string; readonly stamp: string } | undefined;
   #rewrittenAtMs = Number.NEGATIVE_INFINITY;
 
@@ -233,13 +235,9 @@ export class RecordsFolder implements Disposable {
       this.options.log.info("this node's record can be published again");
   }
 
-  /** The store is asked only where the list is another than the one it was given. */
   #noteRefused(): void {
     const refused = [...this.#refused, ...(this.#ownRefused === undefined ? [] : [this.#ownRefused])];
-    const text = JSON.stringify(refused);
-    if (text === this.#noted) return;
-    this.store.putRefusedRecords(refused);
-    this.#noted = text;
+    this.options.refused.put("folder", refused);
   }
 
   #logChange({ put, remove, refused }: FolderChange): void {

@@ -1,31 +1,57 @@
 // `agent`: runs until it is told to stop. One a state store, by a lock that the
 // kernel releases however the process ends.
 import { Agent } from "../agent/agent.ts";
+import { inCluster } from "../agent/kube-config.ts";
 import { type Level, Log, type LogFormat } from "../agent/log.ts";
 import { Notifier, watchdogPeriodMs } from "../agent/notify.ts";
+import { readText } from "../linux/file.ts";
 import { tryLock } from "../linux/lock.ts";
-import { type Context, findValue, type Output, UsageError } from "./command.ts";
+import { ParseError } from "../net/error.ts";
+import { parseNodeName } from "../plan/record.ts";
+import { parseSettings, settingNames } from "../plan/settings.ts";
+import type { JsonValue } from "../state/model.ts";
+import type { Store } from "../state/store.ts";
+import { type Context, findValue, type Given, type Output, UsageError } from "./command.ts";
+import { readOverrides, refuseFixed } from "./overrides.ts";
 import { openSession } from "./session.ts";
 
 const levels: readonly Level[] = ["debug", "info", "warn", "error"];
 const formats: readonly LogFormat[] = ["text", "json"];
 
 export async function agent(context: Context): Promise<Output> {
-  const { given, stateDir, stderr, version } = context;
+  const { given, stderr } = context;
   const log = new Log({
     level: choose(findValue(given, "log-level") ?? "info", levels, "--log-level"),
     format: choose(findValue(given, "log-format") ?? "text", formats, "--log-format"),
     write: stderr,
     now: () => new Date().toISOString(),
   });
+  try {
+    return await run(context, log);
+  } catch (error) {
+    if (error instanceof UsageError || error instanceof ParseError || !(error instanceof Error)) throw error;
+    // Who reads the log as JSON reads this too.
+    log.error(error.message);
+    return { json: { error: error.message }, text: () => "", exitCode: 1 };
+  }
+}
+
+async function run(context: Context, log: Log): Promise<Output> {
+  const { given, stateDir, version } = context;
   using session = openSession(context);
   using _lock = lockStore(stateDir);
+  const node = readNodeName(given);
+  putSettings(session.store, given);
   const notifier = new Notifier(process.env["NOTIFY_SOCKET"]);
   const onLook = (problem: string | undefined) =>
     notifier.send("READY=1", `STATUS=${problem ?? "the mesh is as the store says"}`);
-  using running = new Agent(session, { stateDir, version, log, onLook, wallClock: Date.now });
+  using running = new Agent(session, {
+    ...{ stateDir, version, log, onLook, wallClock: Date.now },
+    ...(node === undefined ? {} : { node }),
+  });
   running.start();
-  const signal = await stopSignal(log, notifier);
+  using _watchdog = feedWatchdog(notifier, () => running.isAlive);
+  const signal = await stopSignal(log);
   notifier.send("STOPPING=1");
   log.info("stopping; the mesh stays as it is", { signal });
   return { json: { signal }, text: () => "" };
@@ -40,16 +66,47 @@ function lockStore(stateDir: string): Disposable {
   return lock;
 }
 
-/** Resolves at SIGTERM or SIGINT. SIGUSR1 switches debug lines on and off. */
-async function stopSignal(log: Log, notifier: Notifier): Promise<string> {
+/** Of the Node that this node's identity comes from; undefined where `up` has given it one. */
+function readNodeName(given: Given): string | undefined {
+  const typed = findValue(given, "node");
+  if (given.switches.has("kubernetes")) {
+    const name =
+      typed ?? process.env["NODE_NAME"] ?? readText("/proc/sys/kernel/hostname").trim().toLowerCase();
+    return parseNodeName(name, typed === undefined ? "this node's name (--node)" : "--node");
+  }
+  if (typed !== undefined)
+    throw new UsageError("--node goes with --kubernetes; else `wg-cni up` names the node");
+  return undefined;
+}
+
+/** What was typed is set, as by `up`; --kubernetes alone means the cluster that this is a pod of. */
+function putSettings(store: Store, given: Given): void {
+  const stored = store.settings();
+  const overrides = readOverrides(given, stored);
+  if (given.switches.has("kubernetes") && !overrides["kubeconfig"]) overrides["kubeconfig"] = inCluster;
+  const settings = parseSettings(overrides);
+  if (store.identity()?.up) refuseFixed(parseSettings(stored), settings);
+  store.transaction(() => {
+    for (const name of settingNames) store.putSetting(name, overrides[name] as JsonValue | undefined);
+  });
+}
+
+/** Neither a look that hangs, which stops all timers, nor looks that do not come any more are passed over. */
+function feedWatchdog(notifier: Notifier, isAlive: () => boolean): Disposable {
   const period = watchdogPeriodMs(process.env["WATCHDOG_USEC"]);
-  const watchdog = period === undefined ? undefined : setInterval(() => notifier.send("WATCHDOG=1"), period);
+  const feed = () => {
+    if (isAlive()) notifier.send("WATCHDOG=1");
+  };
+  const timer = period === undefined ? undefined : setInterval(feed, period);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+/** Resolves at SIGTERM or SIGINT. SIGUSR1 switches debug lines on and off. */
+async function stopSignal(log: Log): Promise<string> {
   process.on("SIGUSR1", () => log.toggleDebug());
   const { promise, resolve } = Promise.withResolvers<string>();
   for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => resolve(name));
-  const signal = await promise;
-  clearInterval(watchdog);
-  return signal;
+  return promise;
 }
 
 function choose<T extends string>(text: string, choices: readonly T[], flag: string): T {

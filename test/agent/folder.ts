@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Log } from "../../src/agent/log.ts";
 import { type FolderReport, type PublishReport, RecordsFolder } from "../../src/agent/records.ts";
+import { RefusedRecords } from "../../src/agent/refused.ts";
 import type { NodeRecord } from "../../src/net/record.ts";
 import { resolveClaims } from "../../src/plan/claims.ts";
 import { toClaimingPeer } from "../../src/reconcile/node.ts";
@@ -57,6 +58,7 @@ export class Folder implements Disposable {
         ...{ format: "text", level: "debug", now: () => "" },
         write: (line) => this.lines.push(line.trim()),
       }),
+      refused: new RefusedRecords(this.store),
       onChange: () => {
         this.changes++;
       },

@@ -72,7 +72,10 @@ describe("what is taken", () => {
     folder.put(recordOf(1), recordOf(2));
     folder.look();
     const seqOf = (name: string) =>
-      folder.store.peers().find(({ record }) => record.name === name)?.cidrClaims[0]?.seq;
+      folder.store
+        .peers()
+        .find(({ record }) => record.name === name)
+        ?.claims().cidrClaims[0]?.seq;
     const seq = seqOf("node-1");
     const changed = recordOf(1, { endpoints: ["198.18.77.1"], podCIDRs: ["10.0.1.0/24", "10.77.0.0/24"] });
     folder.put(changed);

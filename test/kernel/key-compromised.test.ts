@@ -40,7 +40,7 @@ describeKernel("key rotate --compromised", () => {
     expect(stdout).toContain("Node n1 has new keys in both slots");
     expect(stdout).toContain("packets to and from 1 peer are lost until each has taken");
     expect(stdout).toContain("this node refuses the old keys from now on");
-    expect(stdout).toContain("recordsDir is not set");
+    expect(stdout).toContain("neither recordsDir nor kubeconfig is set");
     expect(ownKeys(n1)).toEqual(keysOf(await recordOf(n1)));
     for (const key of old) expect(ownKeys(n1)).not.toContain(key);
     expect(await answered()).toBe(0);

@@ -10,8 +10,12 @@ import { CommandError, type Completed, type Running } from "./space.ts";
 import { waitUntil } from "./wait.ts";
 
 export interface AgentOptions {
+  /** The executable, in the node; the built one unless told. */
+  readonly program?: string;
   /** Further arguments: ["--log-level", "debug"]. */
   readonly args?: readonly string[];
+  /** "json" unless told; only then there are lines(). */
+  readonly format?: "json" | "text";
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -38,10 +42,10 @@ export class Agent {
 
   private constructor(
     readonly node: Node,
-    { args = [], env = {} }: AgentOptions,
+    { program = binary, args = [], format = "json", env = {} }: AgentOptions,
     notifySocket: string,
   ) {
-    this.#running = node.start([binary, "agent", "--log-format", "json", ...args], {
+    this.#running = node.start([program, "agent", "--log-format", format, ...args], {
       env: { ...env, NOTIFY_SOCKET: notifySocket },
       onStderrLine: (line) => this.#note(line),
     });
@@ -98,8 +102,12 @@ export class Agent {
   }
 
   async #end(name: "SIGTERM" | "SIGKILL"): Promise<Completed> {
-    // nsenter passes on how the agent ended only where the agent alone is told to.
-    if (!this.#ended) process.kill(this.#pid, name);
+    if (!this.#ended) {
+      // nsenter stops itself with its child, and is not continued with it: a test may have done both to the agent.
+      process.kill(this.#running.pid, "SIGCONT");
+      // It passes on how the agent ended only where the agent alone is told to.
+      process.kill(this.#pid, name);
+    }
     await waitUntil(() => this.#ended, { what: () => `the end of ${this.#describe()} after ${name}` });
     return this.#running.finished;
   }

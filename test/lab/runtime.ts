@@ -39,6 +39,8 @@ export interface AttachOptions {
   readonly runtimeConfig?: Readonly<Record<string, unknown>>;
   /** Further environment, for instance CNI_NETNS_OVERRIDE. */
   readonly env?: Readonly<Record<string, string>>;
+  /** A folder of the node that plugins are taken from, and from nowhere else. */
+  readonly binDir?: string;
 }
 
 export type Verb = "ADD" | "DEL" | "CHECK" | "STATUS" | "GC" | "VERSION";
@@ -139,7 +141,8 @@ export class Runtime {
     options: AttachOptions = {},
   ): Promise<Completed> {
     const env = { ...pluginEnv(verb, pod, options), ...options.env };
-    return this.node.run([findPlugin(type)], { stdin, env, timeoutMs: 120_000 });
+    const program = options.binDir === undefined ? findPlugin(type) : `${options.binDir}/${type}`;
+    return this.node.run([program], { stdin, env, timeoutMs: 120_000 });
   }
 }
 
@@ -168,7 +171,7 @@ export function pluginEnv(
   pod: { containerID: string; netns: string } | undefined,
   options: AttachOptions = {},
 ): Record<string, string> {
-  const path = { CNI_COMMAND: verb, CNI_PATH: cniPath.join(":") };
+  const path = { CNI_COMMAND: verb, CNI_PATH: options.binDir ?? cniPath.join(":") };
   if (!pod) return path;
   return {
     ...path,

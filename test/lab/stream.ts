@@ -8,10 +8,11 @@
 
 import type { Family } from "../../src/net/ip.ts";
 import { type LostRange, lostRanges } from "./arrivals.ts";
-import type { Node } from "./node.ts";
+import { Node } from "./node.ts";
 import type { ArrivalReport, Report, SentReport, SinkSpec, SourceSpec, Spec } from "./packets.ts";
-import type { Pod } from "./pod.ts";
+import { Pod } from "./pod.ts";
 import { CommandError, type Running, type Space } from "./space.ts";
+import { droppedIn, widenTunnels } from "./tunnels.ts";
 import { waitUntil } from "./wait.ts";
 
 export interface Flow {
@@ -63,17 +64,22 @@ export class Streams {
     readonly rate: number,
     readonly port: number,
     private readonly programs: readonly Program[],
+    /** What had been dropped in each node before. */
+    private readonly dropped: ReadonlyMap<Node, number>,
   ) {}
 
   /** Resolves once all receivers listen and all senders have begun. */
   static async start(flows: readonly Flow[], options: StreamOptions = {}): Promise<Streams> {
     const { rate = 1000, port = firstPort + (streams++ % ports), text = "" } = options;
     const spaces = [...new Set(flows.flatMap(({ from, to }) => [from, to]))];
+    const nodes = new Set(spaces.flatMap((space) => nodeOf(space) ?? []));
+    widenTunnels(nodes);
+    const dropped = new Map([...nodes].map((node) => [node, droppedIn(node)]));
     const programs = spaces.map((space) => new Program(space, specOf(space, flows, { rate, port, text })));
     await Promise.all(programs.map((program) => program.said("ready")));
     for (const program of programs) program.tell("go");
     await Promise.all(programs.map((program) => program.said("started")));
-    return new Streams(flows, rate, port, programs);
+    return new Streams(flows, rate, port, programs, dropped);
   }
 
   /** Ends the sending, waits for what is still on its way, and counts. Throws where the instrument failed. */
@@ -83,6 +89,7 @@ export class Streams {
     const sent = Object.assign({}, ...halted.map((line) => JSON.parse(line.slice("halted ".length))));
     for (const program of this.programs) program.tell(`report ${JSON.stringify(sent)}`);
     const reports = await Promise.all(this.programs.map((program) => program.report()));
+    for (const [node, before] of this.dropped) refuseDrops(node, droppedIn(node) - before);
     return this.flows.map((flow, index) => resultOf(flow, index, reports));
   }
 }
@@ -129,6 +136,19 @@ function describeLoss({ sent, received, lostRanges, longestGapMs, refused }: Flo
   const errors = Object.entries(refused).map(([error, count]) => `, ${count} refused with ${error}`);
   const longest = `longest ${Math.round(longestGapMs)} ms`;
   return `${sent - received} of ${sent} lost: ${first.join(", ")}${rest}, ${longest}${errors.join("")}`;
+}
+
+function nodeOf(space: Space): Node | undefined {
+  if (space instanceof Node) return space;
+  return space instanceof Pod ? space.node : undefined;
+}
+
+/** The tunnel of a node is a process too, which can be too slow. */
+function refuseDrops(node: Node, dropped: number): void {
+  if (dropped === 0) return;
+  throw new Error(
+    `The sockets of ${node.name} were full for ${dropped} datagrams: the machine was too slow, nothing is proved`,
+  );
 }
 
 function specOf(space: Space, flows: readonly Flow[], options: Required<StreamOptions>): Spec {

@@ -24,7 +24,7 @@ const cache = join(root, ".cache");
 /** Programs of this machine that the virtual one gets, with their libraries; the rest is busybox. */
 const tools = [
   ...["ip", "bridge", "tc", "ss", "wg", "wireguard-go", "nft", "ping", "tcpdump", "sysctl"],
-  ...["unshare", "nsenter", "setpriv", "mount", "umount", "strace", "jq", "kmod"],
+  ...["bash", "unshare", "nsenter", "setpriv", "mount", "umount", "strace", "jq", "kmod"],
 ];
 const cniPlugins = ["bridge", "host-local", "loopback", "portmap", "ptp", "tuning"];
 /** Needed before the root disk is mounted; all other modules are loaded from there on demand. */

@@ -1,0 +1,188 @@
+// What goes wrong around the agent: its store is locked or full, the kernel's
+// events overrun it, a program it needs is missing, a folder cannot be written.
+// It stays, says so in one line, keeps the kernel as it was told before, and
+// goes on when it has passed.
+import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import type { NodeRecord } from "../../src/net/record.ts";
+import type { Agent, LogLine } from "../lab/agent.ts";
+import { Lab } from "../lab/lab.ts";
+import { joinMesh } from "../lab/mesh.ts";
+import type { Node } from "../lab/node.ts";
+import { binary } from "../lab/paths.ts";
+import type { Running } from "../lab/space.ts";
+import { waitUntil } from "../lab/wait.ts";
+import { addNode, devices, routeLines, tables, wgJson, wgMust } from "./mesh-witness.ts";
+import { describeKernel } from "./support/gate.ts";
+
+const state = "/var/lib/wg-cni";
+/** Of the state's filesystem, in the test that fills it. */
+const smallBytes = "2m";
+/** Longer than SQLite waits for a lock (5 s), twice, with the pauses between two tries. */
+const lockedMs = 16_000;
+/** A look comes at least every 60 s; what must not wait for that is there before. */
+const soonMs = 25_000;
+/** Each is a message to the agent's event socket, which has room for some hundred. */
+const floodRoutes = 4000;
+
+describeKernel("an agent meets faults", () => {
+  setDefaultTimeout(180_000);
+  let lab: Lab;
+  let n1: Node;
+  let n2: Node;
+  let agent: Agent;
+  let from = 0;
+
+  beforeAll(async () => {
+    lab = await Lab.create("faults");
+    n1 = await addNode(lab, 1);
+    n2 = await addNode(lab, 2);
+    n1.script([`mkdir -p ${state}`, `mount -t tmpfs -o size=${smallBytes},mode=0700 tmpfs ${state}`]);
+    await joinMesh([n1, n2]);
+    agent = await n1.agent();
+  });
+  beforeEach(() => {
+    from = agent.lines().length;
+  });
+  afterAll(() => lab?.[Symbol.dispose]());
+
+  const since = () => agent.lines().slice(from);
+  const problems = () => since().filter(({ level }: LogLine) => level === "error" || level === "warn");
+  const peerRoute = () =>
+    routeLines(n1, 4, tables.pods)
+      .filter((line) => line.includes("10.244.2.0/24"))
+      .join();
+  /** In clear again, by an operator; then only a new handshake opens it, which the agent has to put down. */
+  const closeGate = async () => {
+    await waitUntil(() => peerRoute().includes("dev wg-cni-"), {
+      what: "the gate is open",
+      timeoutMs: 60_000,
+    });
+    await wgMust(n1, ["peer", "release", "n2"]);
+    await waitUntil(() => peerRoute().startsWith("throw"), { what: "the gate is closed" });
+  };
+  const repairs = async (what: string) => {
+    n1.must(["ip", "route", "add", "10.99.0.0/16", "dev", "eth0", "table", String(tables.pods)]);
+    const gone = () => !routeLines(n1, 4, tables.pods).join().includes("10.99.0.0/16");
+    await waitUntil(gone, { what: `a foreign route is removed ${what}`, timeoutMs: soonMs });
+  };
+  /** The devices forget each other, so that they shake hands anew. */
+  const newSession = async () => {
+    const { slots } = await wgJson<NodeRecord>(n2, ["node", "show"]);
+    for (const [index, dev] of devices.entries())
+      n1.must(["wg", "set", dev, "peer", slots[index]!.publicKey, "remove"]);
+  };
+
+  test("a locked store: what needs no writing is done, the rest once it is unlocked", async () => {
+    await closeGate();
+    const holder = hold(n1);
+    await holder.saidOnStderr("locked");
+    await newSession();
+    await Bun.sleep(lockedMs);
+    await repairs("while the store is locked");
+    expect(problems().map(({ message }) => message)).toEqual([
+      expect.stringContaining("another process keeps it locked"),
+    ]);
+    await holder.stop("SIGKILL");
+    await agent.waitFor("the problem has passed", soonMs, from);
+    await waitUntil(() => peerRoute().includes("dev wg-cni-"), { what: "the gate opens", timeoutMs: soonMs });
+    expect(problems()).toHaveLength(1);
+  });
+
+  test("a full disk: as a locked store", async () => {
+    await closeGate();
+    n1.exec(["dd", "if=/dev/zero", `of=${state}/filler`, "bs=4k"]);
+    await newSession();
+    const full = await agent.waitFor("no space is left on its filesystem", soonMs, from);
+    await repairs("while the disk is full");
+    await Bun.sleep(lockedMs / 2);
+    expect(problems()).toEqual([full]);
+    n1.must(["rm", `${state}/filler`]);
+    await agent.waitFor("the problem has passed", soonMs, from);
+    await waitUntil(() => peerRoute().includes("dev wg-cni-"), { what: "the gate opens", timeoutMs: soonMs });
+    expect(problems()).toHaveLength(1);
+  });
+
+  test("events overrun the agent: it looks at everything, and what went meanwhile is back", async () => {
+    process.kill(agent.pid, "SIGSTOP");
+    const flood = ["add", "delete"].flatMap((verb) =>
+      Array.from(
+        { length: floodRoutes / 2 },
+        (_, i) => `route ${verb} unreachable 198.19.${i >> 8}.${i & 255}/32`,
+      ),
+    );
+    n1.must(["ip", "-batch", "-"], { stdin: `${flood.join("\n")}\n` });
+    // Nobody will hear of this one.
+    n1.must(["ip", "route", "delete", "10.244.2.0/24", "table", String(tables.pods)]);
+    from = agent.lines().length;
+    process.kill(agent.pid, "SIGCONT");
+    const lost = await agent.waitFor("events came faster than they were read", soonMs, from);
+    expect(lost).toMatchObject({ level: "warn", reason: expect.stringContaining("ENOBUFS") });
+    const mended = await agent.waitFor("the mesh was changed", soonMs, from);
+    expect(mended["reason"]).toContain("events were lost");
+    expect(peerRoute()).toContain("dev wg-cni-");
+    expect(problems()).toEqual([lost]);
+  });
+
+  test("a userspace WireGuard that is not there: said once, and used when it is", async () => {
+    await agent.stop();
+    n1.script(["mkdir -p /run/programs", ...devices.map((dev) => `ip link delete ${dev}`)]);
+    agent = await n1.agent({ program: behind("other-path", "export PATH=/run/programs") });
+    from = 0;
+    await Bun.sleep(lockedMs / 2);
+    expect(problems().map(({ message }) => message)).toEqual([
+      expect.stringMatching(/Cannot start WireGuard device .* is in \/run\/programs; install one of them/),
+    ]);
+    const program = Bun.which("wireguard-go") ?? "/usr/bin/wireguard-go";
+    n1.must(["ln", "-s", program, "/run/programs/wireguard-go"]);
+    await agent.waitFor("the problem has passed", soonMs, from);
+    expect(peerRoute()).toContain("dev wg-cni-");
+  });
+
+  test("a node without sysfs: nothing is missed", async () => {
+    await agent.stop();
+    agent = await n1.agent({ program: behind("no-sysfs", "mount -t tmpfs tmpfs /sys") });
+    from = 0;
+    await repairs("without sysfs");
+    expect(problems()).toEqual([]);
+  });
+
+  test("a state that cannot be written at the start: a sentence, and an end that the service manager answers", async () => {
+    await agent.stop();
+    const readOnly = behind(
+      "read-only",
+      `mount --bind -o ro ${state} ${state}; mount -o remount,bind,ro ${state}`,
+    );
+    const ended = await n1.run([readOnly, "agent", "--log-format", "json"]);
+    expect(ended.exitCode).toBe(1);
+    const lines = ended.stderr
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(lines).toEqual([
+      expect.objectContaining({
+        level: "error",
+        message: expect.stringMatching(/^Cannot use the state in .*: it cannot be written .*EROFS.*/),
+      }),
+    ]);
+    agent = await n1.agent();
+  });
+
+  /** The agent in a mount namespace of its own, changed by a shell line. */
+  const behind = (name: string, line: string) => {
+    const path = `/run/${name}`;
+    const script = `#!/bin/sh\nexec unshare --mount sh -euc '${line}; exec ${binary} "$@"' sh "$@"\n`;
+    n1.must(["sh", "-c", `cat >${path}; chmod 755 ${path}`], { stdin: script });
+    return path;
+  };
+});
+
+/** Another process with a transaction that does not end. */
+function hold(node: Node): Running {
+  const script = `
+    const { Database } = require("bun:sqlite");
+    const db = new Database("${state}/state.db");
+    db.run("BEGIN IMMEDIATE");
+    console.error("locked");
+    setInterval(() => {}, 1000);`;
+  return node.start([process.execPath, "-e", script], { timeoutMs: 0 });
+}

@@ -1,0 +1,8 @@
+// The agent's promises on a mesh with the kernel's WireGuard. Outside, the same
+// is shown with a userspace implementation, which counts and forgets in other ways.
+import { guestTests } from "./guest.ts";
+
+await guestTests(["test/vm/guest/sight.ts", "test/vm/guest/mesh.ts"], {
+  timeoutMs: 480_000,
+  testTimeoutMs: 240_000,
+});
