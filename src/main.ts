@@ -3,11 +3,11 @@
 // path is imported at once, the command line on demand (scripts/build.ts):
 // start-up is paid at every ADD.
 import { runCni } from "./cni/main.ts";
-import { supportedVersions } from "./cni/version.ts";
 import { readFd, writeFd } from "./linux/file.ts";
 import { findNetnsIdentity, ownNetns } from "./linux/netns.ts";
 import { exitProcess } from "./linux/syscall.ts";
 import { isatty } from "./linux/terminal.ts";
+import { supportedVersions } from "./net/cni-version.ts";
 
 /** Put in by the build. */
 declare const WG_CNI_VERSION: string;

@@ -127,12 +127,58 @@ have this node's new record.`,
     name: "agent",
     summary: "keep the mesh as the store says: run until stopped, repair what changes",
     details: `SIGTERM stops it and leaves the mesh running; SIGUSR1 switches debug lines on
-and off. Under systemd it reports readiness and feeds the watchdog.`,
+and off. Under systemd it reports readiness and feeds the watchdog.
+
+With --kubernetes no \`up\` is needed: who this node is comes from its Node object
+and follows it, peers come from the API and this node's record is written to it,
+as a pod of the cluster or with --kubeconfig. Settings that are given are stored
+as by \`up\`.`,
     flags: [
+      { name: "kubernetes", help: "take this node's identity from its Node object" },
+      { name: "node", value: "NAME", help: "the Node's name (default: $NODE_NAME, or the host's name)" },
       { name: "log-level", value: "LEVEL", help: "debug, info, warn or error (default info)" },
       { name: "log-format", value: "FORMAT", help: "text or json (default text)" },
+      ...settingFlags,
     ],
     load: async () => (await import("./agent.ts")).agent,
+  },
+  {
+    name: "install",
+    summary: "put this executable where the runtime takes plugins from, and have its network call it",
+    details: `The network is the one that the runtime uses: the first by name in --conf-dir. wg-cni
+is added behind its plugins, once, and everything else in the file stays as it is.
+A single plugin (.conf) becomes a list; the original waits beside it, hidden. Run
+again it changes nothing, and puts back what somebody has taken out.`,
+    flags: [
+      { name: "bin-dir", value: "DIR", help: "the runtime's folder of plugins (default /opt/cni/bin)" },
+      { name: "conf-dir", value: "DIR", help: "the runtime's folder of networks (default /etc/cni/net.d)" },
+      { name: "source-binary", value: "FILE", help: "the executable to put there (default this one)" },
+      {
+        name: "wait",
+        value: "TIME",
+        help: "how long to wait for a network that can be used, or off (default 1m)",
+      },
+      { name: "conf-json", value: "JSON", help: 'wg-cni\'s own keys in the network, such as {"mtu": 1400}' },
+      {
+        name: "standalone",
+        help: "write a network of our own, whose interfaces wg-cni makes itself",
+      },
+      { name: "keep", help: "have the agent keep it so when other components rewrite the network" },
+    ],
+    load: async () => (await import("./install.ts")).install,
+  },
+  {
+    name: "uninstall",
+    summary: "restore the networks as they were before wg-cni, then remove the executable",
+    details: `Folders that are not given are those of \`install --keep\`, else the usual ones. What
+others have changed in a network since stays; only wg-cni is taken out. The mesh
+is \`wg-cni down\`'s.`,
+    flags: [
+      { name: "bin-dir", value: "DIR", help: "the runtime's folder of plugins" },
+      { name: "conf-dir", value: "DIR", help: "the runtime's folder of networks" },
+      { name: "keep-binary", help: "leave the executable, which CRI-O calls for pods that it added with it" },
+    ],
+    load: async () => (await import("./uninstall.ts")).uninstall,
   },
   {
     name: "version",

@@ -2,6 +2,8 @@
 // in the reference library: the head (JSON, name, version) decides whether we
 // may go on at all, the rest depends on the verb. On DEL and GC a wrong value is
 // a warning: what ADD made under an older configuration must still go away.
+
+import { type CniVersion, isSupported, supportedVersions, versionWhenMissing } from "../net/cni-version.ts";
 import { ParseError } from "../net/error.ts";
 import { parseIp } from "../net/ip.ts";
 import { parseMac } from "../net/mac.ts";
@@ -23,7 +25,6 @@ import {
 import { unknownKeys } from "./known.ts";
 import type { Dns, PrevResult } from "./result.ts";
 import { optional, parseDns, parseResult } from "./result-parse.ts";
-import { type CniVersion, isSupported, supportedVersions, versionWhenMissing } from "./version.ts";
 
 export const defaultStateDir = "/var/lib/wg-cni";
 

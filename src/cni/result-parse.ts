@@ -2,6 +2,8 @@
 // Strict about types, with the path of what is wrong; not about what no one
 // needs to be true: results of cloud plugins have no sandboxes, no interface
 // indexes, and MACs that are none. Keys that a version does not know are skipped.
+
+import { type CniVersion, isSupported, supportedVersions, versionAtLeast } from "../net/cni-version.ts";
 import { ParseError } from "../net/error.ts";
 import { parseIp } from "../net/ip.ts";
 import { parseInterfaceAddress, parsePrefix } from "../net/prefix.ts";
@@ -18,7 +20,6 @@ import {
   wrongType,
 } from "./json.ts";
 import type { Dns, PrevResult, Result, ResultInterface, ResultIp, ResultRoute } from "./result.ts";
-import { type CniVersion, isSupported, supportedVersions, versionAtLeast } from "./version.ts";
 
 const maxUint32 = 0xffff_ffff;
 

@@ -1,9 +1,10 @@
 // Results of CNI plugins as one internal shape, that of specification 1.1.0, and
 // their text in every version. Reading them is result-parse.ts. A chained
 // plugin's result is not rebuilt from here but passed on as it came.
+
+import { type CniVersion, versionAtLeast } from "../net/cni-version.ts";
 import { familyOf } from "../net/ip.ts";
 import type { JsonObject } from "./json.ts";
-import { type CniVersion, versionAtLeast } from "./version.ts";
 
 export interface Result {
   readonly interfaces: readonly ResultInterface[];

@@ -2,12 +2,19 @@
 // error on stdout, an exit code. The order of the checks and the words of the
 // messages are the reference library's (skel.go), because runtimes and tests
 // match on them. No I/O of its own: everything comes through Io.
+
+import {
+  type CniVersion,
+  isSupported,
+  newestVersion,
+  supportedVersions,
+  versionAtLeast,
+} from "../net/cni-version.ts";
 import { parseArgs } from "./args.ts";
 import { type ConfHead, type NetConf, parseConf, parseHead } from "./config.ts";
 import { type Command, type Env, type EnvRequest, parseEnv } from "./env.ts";
 import { CniError, formatError, toCniError } from "./error.ts";
 import type { Request } from "./request.ts";
-import { type CniVersion, isSupported, newestVersion, supportedVersions, versionAtLeast } from "./version.ts";
 
 export interface Io {
   readonly env: Env;

@@ -12,6 +12,7 @@ const O_EXCL = 0o200;
 const O_TRUNC = 0o1000;
 const O_CLOEXEC = 0o2000000;
 const STATX_BASIC_STATS = 0x7ff;
+const RENAME_EXCHANGE = 2;
 
 /** Rights that access(2) asks for. */
 export const X_OK = 1;
@@ -146,6 +147,14 @@ export function unlink(path: string): boolean {
 /** Moves a file over whatever has the new name, in one step. Throws SysError. */
 export function rename(from: string, to: string): void {
   syscall("renameat", `${from} to ${to}`, AT_FDCWD, cString(from), AT_FDCWD, cString(to));
+}
+
+/** Two names trade what they stand for, in one step; false where the filesystem cannot. Throws SysError. */
+export function exchange(a: string, b: string): boolean {
+  const result = rawSyscall("renameat2", AT_FDCWD, cString(a), AT_FDCWD, cString(b), RENAME_EXCHANGE);
+  if (-result === Errno.EINVAL || -result === Errno.ENOSYS) return false;
+  if (result < 0) throw new SysError("renameat2", -result, `${a} and ${b}`);
+  return true;
 }
 
 /** What a path leads to, or undefined where it leads nowhere. Throws SysError. */

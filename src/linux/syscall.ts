@@ -21,6 +21,7 @@ const calls = {
   read: { numbers: [0, 63], verb: "read" },
   recvfrom: { numbers: [45, 207], verb: "receive from" },
   renameat: { numbers: [264, 38], verb: "rename" },
+  renameat2: { numbers: [316, 276], verb: "exchange" },
   sendto: { numbers: [44, 206], verb: "send to" },
   setns: { numbers: [308, 268], verb: "enter network namespace" },
   setsockopt: { numbers: [54, 208], verb: "set an option of" },

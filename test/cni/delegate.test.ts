@@ -16,7 +16,7 @@ import { join } from "node:path";
 import { delegateAdd, runDelegate } from "../../src/cni/delegate.ts";
 import { CniError } from "../../src/cni/error.ts";
 import { podIps } from "../../src/cni/result.ts";
-import { supportedVersions, versionAtLeast } from "../../src/cni/version.ts";
+import { supportedVersions, versionAtLeast } from "../../src/net/cni-version.ts";
 import { fullEnv, requestOf } from "./io.ts";
 import { witness } from "./witness.ts";
 

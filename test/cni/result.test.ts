@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { formatPrevResult, formatResult, podIps, type Result } from "../../src/cni/result.ts";
 import { parseResult } from "../../src/cni/result-parse.ts";
-import { type CniVersion, supportedVersions } from "../../src/cni/version.ts";
+import { type CniVersion, supportedVersions } from "../../src/net/cni-version.ts";
 import { call, fullEnv } from "./io.ts";
 
 interface Fixture {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import type { Env } from "../../src/cni/env.ts";
 import { formatPrevResult, formatResult } from "../../src/cni/result.ts";
 import { parseResult } from "../../src/cni/result-parse.ts";
-import { type CniVersion, supportedVersions } from "../../src/cni/version.ts";
+import { type CniVersion, supportedVersions } from "../../src/net/cni-version.ts";
 import { call, fullEnv } from "./io.ts";
 import { askWitness, hasWitness, witness } from "./witness.ts";
 

@@ -1,5 +1,5 @@
 // The versions of the CNI specification we speak, and their order. What differs
-// between them in results is result.ts's business.
+// between them in results is the business of cni/result.ts.
 
 /** Oldest first: the position is the order. */
 export const supportedVersions = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;

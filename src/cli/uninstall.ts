@@ -1,0 +1,108 @@
+// `uninstall`: the networks as they were before us, then the executable. The
+// agent is told first, or it would put them back.
+import { disk } from "../install/disk.ts";
+import { type Removed, type Target, uninstall as uninstallFrom } from "../install/install.ts";
+import type { Removal } from "../install/remove.ts";
+import { findTarget } from "../install/target.ts";
+import { readBootId } from "../linux/boot.ts";
+import { exists } from "../linux/file.ts";
+import { countOf } from "../net/words.ts";
+import { parseSettings, type Settings } from "../plan/settings.ts";
+import { readSettings } from "../reconcile/node.ts";
+import { StoreError } from "../state/error.ts";
+import { Store } from "../state/store.ts";
+import type { Context, Output } from "./command.ts";
+import { keepInstalled, readFolders } from "./install.ts";
+
+/** CRI-O removes a pod with the network that it added it with, whatever has become of that since. */
+const crioSocket = "/run/crio/crio.sock";
+
+/** What the store says that is of interest here. */
+interface Stored {
+  readonly settings: Settings;
+  readonly pods: number;
+  readonly up: boolean;
+  /** Why it cannot be read; that is no reason to stay installed. */
+  readonly problem?: string;
+}
+
+export function uninstall({ given, stateDir }: Context): Output {
+  const stored = readStored(stateDir);
+  const folders = readFolders(given, stored.settings);
+  const mayBeCalled = stored.pods > 0 && exists(crioSocket);
+  const kept = findTarget(stored.settings);
+  if (kept !== undefined) keepInstalled(stateDir, undefined);
+  let removed: Removed;
+  try {
+    removed = uninstallFrom(disk, folders, mayBeCalled || given.switches.has("keep-binary"));
+  } catch (error) {
+    if (kept !== undefined) keepInstalled(stateDir, kept);
+    throw error;
+  }
+  return report(removed, folders, describeRest(stored, removed, mayBeCalled));
+}
+
+function readStored(stateDir: string): Stored {
+  const nothing = { settings: parseSettings({}), pods: 0, up: false };
+  if (!exists(`${stateDir}/state.db`)) return nothing;
+  try {
+    using store = Store.open(stateDir, readBootId());
+    return {
+      settings: readSettings(store),
+      pods: store.attachments().length,
+      up: store.identity()?.up === true,
+    };
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    return { ...nothing, problem: error.message };
+  }
+}
+
+function describeRest({ pods, up, problem }: Stored, { binary }: Removed, mayBeCalled: boolean): string[] {
+  const remarks: string[] = [];
+  if (problem !== undefined)
+    remarks.push(`an agent that keeps wg-cni installed could not be told: ${problem}`);
+  if (binary === "kept" && mayBeCalled)
+    remarks.push(
+      `the plugin stays, since CRI-O calls it for ${countOf(pods, "pod")} that it added; run this again when they are gone`,
+    );
+  if (up) remarks.push("the mesh is still up: `wg-cni down` removes it");
+  return remarks;
+}
+
+function report(
+  { networks, binary }: Removed,
+  { binDir, confDir }: Pick<Target, "binDir" | "confDir">,
+  remarks: readonly string[],
+): Output {
+  const done = [
+    ...networks.flatMap((removal) => describe(removal).map((text) => `${confDir}/${text}`)),
+    ...(binary === "removed" ? [`${binDir}/wg-cni: removed`] : []),
+  ];
+  const headline = done.length === 0 ? "wg-cni was not installed here" : "wg-cni is uninstalled";
+  return {
+    json: { confDir, networks: networks.flatMap(describe), binary, remarks },
+    text: (style) =>
+      [
+        headline,
+        ...done.map((text) => `  ${style.green("✓")} ${text}`),
+        ...remarks.map((remark) => `  ${style.yellow("!")} ${remark}`),
+        "",
+      ].join("\n"),
+  };
+}
+
+function describe(removal: Removal): string[] {
+  switch (removal.do) {
+    case "write":
+      return [`${removal.file}: without wg-cni`];
+    case "restore":
+      return [`${removal.single}: back in the place of ${removal.list}`];
+    case "remove":
+      return [`${removal.file}: removed`];
+    case "disable":
+      return [`${removal.file}: is ${removal.to} now, since nothing but wg-cni made its interfaces`];
+    case "forget":
+      return [];
+  }
+}

@@ -1,0 +1,91 @@
+// What has to happen in a folder of network configurations so that none names
+// wg-cni any more, and what was there before us is there again. Pure.
+//
+//   a list with other plugins    itself without our entry: the bytes from before, where nobody changed it
+//   a list made of 10-x.conf     goes; the original gets its name back, unless its owner has written it anew
+//   a list that we wrote         goes
+//   a network that we make       is put aside under another name: somebody has written it by hand
+import { ParseError } from "../net/error.ts";
+import { isStandaloneList, unchain } from "./chain.ts";
+import {
+  type Content,
+  type Folder,
+  findSingle,
+  getText,
+  isListOf,
+  isOurList,
+  listName,
+  singlesOf,
+} from "./decide.ts";
+import { isOwn, isStandalone, networkFiles, ownType, parseNetwork } from "./network.ts";
+
+export type Removal =
+  | { readonly do: "write"; readonly file: string; readonly was: string; readonly text: string }
+  /** `aside` gets the name `single` again, then `list`, which has `was`, goes. */
+  | {
+      readonly do: "restore";
+      readonly aside: string;
+      readonly single: string;
+      readonly list: string;
+      readonly was: string;
+    }
+  | { readonly do: "remove"; readonly file: string; readonly was: string }
+  /** An original that nobody needs any more. */
+  | { readonly do: "forget"; readonly aside: string }
+  | { readonly do: "disable"; readonly file: string; readonly to: string };
+
+export interface RemovalPlan {
+  readonly steps: readonly Removal[];
+  /** Sentences about what may name us and is left as it is. */
+  readonly problems: readonly string[];
+}
+
+export function planRemoval(folder: Folder): RemovalPlan {
+  const asides = [...folder.keys()].filter((name) => findSingle(name) !== undefined);
+  const originals = asides.map((aside) => takeBack(folder, aside));
+  const handled = new Set(originals.flatMap((step) => (step.do === "restore" ? [step.list] : [])));
+  const steps: Removal[] = [];
+  const problems: string[] = [];
+  for (const file of networkFiles([...folder.keys()])) {
+    if (handled.has(file)) continue;
+    try {
+      steps.push(...removeFrom(folder, file));
+    } catch (error) {
+      if (!(error instanceof ParseError)) throw error;
+      if (mayNameUs(folder.get(file)))
+        problems.push(`${file} may name wg-cni and cannot be used: ${error.message}.`);
+    }
+  }
+  // Originals last: they tell which lists are of our making, also to a second try.
+  return { steps: [...steps, ...originals], problems };
+}
+
+/** What was put aside comes back where its list is still as we made it, and its name is free. */
+function takeBack(folder: Folder, aside: string): Removal {
+  const single = findSingle(aside) as string;
+  const list = listName(single);
+  const isUnchanged = isListOf(folder, list, aside);
+  if (folder.has(single) || !isUnchanged) return { do: "forget", aside };
+  return { do: "restore", aside, single, list, was: getText(folder, list) };
+}
+
+function removeFrom(folder: Folder, file: string): Removal[] {
+  const was = getText(folder, file);
+  const network = parseNetwork(file, was);
+  const { form, plugins } = network;
+  if (!plugins.some(isOwn)) return [];
+  if (form === "list" && (isStandaloneList(was) || isSuperseded(folder, file)))
+    return [{ do: "remove", file, was }];
+  if (isStandalone(network) || plugins.every(isOwn))
+    return [{ do: "disable", file, to: `${file}.disabled-by-wg-cni` }];
+  return [{ do: "write", file, was, text: unchain(was, plugins) }];
+}
+
+/** True for a list that we have made of a single plugin whose name is there (again). */
+function isSuperseded(folder: Folder, list: string): boolean {
+  return isOurList(folder, list) && singlesOf(list).some((single) => folder.has(single));
+}
+
+function mayNameUs(content: Content | undefined): boolean {
+  return content === undefined || "problem" in content || content.text.includes(ownType);
+}
