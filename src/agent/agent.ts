@@ -37,6 +37,8 @@ const listenRetryMs = 30_000;
 export interface AgentOptions {
   readonly stateDir: string;
   readonly version: string;
+  /** Name of the Kubernetes Node that this node's identity comes from; absent where `up` has given it one. */
+  readonly node?: string;
   readonly log: Log;
   /** Unix milliseconds. */
   readonly wallClock: () => number;
@@ -61,18 +63,19 @@ export class Agent implements Disposable {
     private readonly session: Session,
     private readonly options: AgentOptions,
   ) {
-    const { log, wallClock, stateDir, version } = options;
+    const { log, wallClock, stateDir, version, node } = options;
     this.#metrics = new Metrics(
       {
         ...{ version, stateDir, resyncMs, nowMs: wallClock, monotonicMs: () => performance.now() },
-        collect: () => collectFacts(session, this.#look.report, wallClock()),
+        collect: () => collectFacts(session, this.#look.state, wallClock()),
       },
       log,
     );
     this.#http = new HttpServer({ pages: agentPages(this.#metrics), log, retryMs: listenRetryMs });
     const lookSoon = (reason: string) => this.#lookSoon(reason);
     this.#look = new Look(session, {
-      ...{ log, wallClock, lookSoon },
+      ...{ log, wallClock, lookSoon, version },
+      ...(node === undefined ? {} : { node }),
       ...{ metrics: this.#metrics, underlay: this.#underlay },
     });
   }
@@ -84,6 +87,7 @@ export class Agent implements Disposable {
     this.#watchers.push(watchKernel(routeEvents, heard, lost));
     if (this.session.kernel.firewall !== undefined)
       this.#watchers.push(watchKernel(firewallEvents, heard, lost));
+    else this.options.log.warn(withoutNftables);
     this.#watchers.push(watchStore(this.options.stateDir, () => this.#storeChanged()));
     const resync = setInterval(() => this.#lookSoon("resync"), resyncMs);
     this.#watchers.push({ [Symbol.dispose]: () => clearInterval(resync) } satisfies Watcher);
@@ -103,7 +107,7 @@ export class Agent implements Disposable {
   }
 
   #heard(event: KernelEvent): void {
-    const { settings, node } = this.#look.report ?? {};
+    const { settings, node } = this.#look.state ?? {};
     if (this.#underlay.isConcernedBy(event)) this.#lookSoon("underlay");
     // Before the first sync nothing is known, and nothing is there that an event could be about.
     else if (settings !== undefined && concernsMesh(event, settings, node?.podCIDRs ?? []))
@@ -129,7 +133,7 @@ export class Agent implements Disposable {
 
   #isStoreNew(): boolean {
     try {
-      return this.session.store.generation !== this.#look.generation;
+      return this.session.store.generation !== this.#look.generation || this.#look.arePodsNew;
     } catch (error) {
       // What cannot be read is the look's to say.
       if (error instanceof StoreError) return true;
@@ -191,3 +195,6 @@ export class Agent implements Disposable {
     this.#problem = problem;
   }
 }
+
+const withoutNftables =
+  "the kernel has no nftables: what goes in clear is encrypted or refused as ever, but not counted, and what comes in clear is not dropped, in strict mode neither. Load its module (modprobe nf_tables) and restart the agent.";

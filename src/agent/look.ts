@@ -1,6 +1,7 @@
 // One look of the agent: its parts, in the order in which one builds on another.
 //
-//   records, transport   what came from outside is in the store
+//   API, records, pods   what came from outside is in the store, and where this
+//   transport            node is reached
 //   gate, rotation       what is decided is in the store
 //   sync, pods           the kernel follows
 //   dead-man switch      what could cut the node off is on trial
@@ -11,16 +12,21 @@
 // wanted to write: the kernel is kept to what was committed before.
 import { ownRecord, readSettings, withdrawnRecord } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
-import { NotUpError, type SyncReport } from "../reconcile/sync.ts";
+import { type MeshState, NotUpError, type SyncReport } from "../reconcile/sync.ts";
 import { StoreError } from "../state/error.ts";
 import { AgentClock } from "./clock.ts";
 import { DeadMan } from "./dead-man.ts";
 import { describeSync } from "./facts.ts";
+import { Garbage } from "./garbage.ts";
 import { Gate } from "./gate.ts";
+import { NodeFollower } from "./kube-identity.ts";
+import { KubeSource } from "./kube-source.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
-import { firstCommand, logNews } from "./news.ts";
+import { firstCommand, isAboutPods, logNews } from "./news.ts";
+import { arePodsNew, followPods } from "./pod-addresses.ts";
 import { RecordsFolder } from "./records.ts";
+import { RefusedRecords } from "./refused.ts";
 import { KeyRotation } from "./rotation.ts";
 import { followTransport } from "./transport.ts";
 import type { Underlay } from "./underlay.ts";
@@ -35,6 +41,9 @@ export interface LookOptions {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly underlay: Underlay;
+  readonly version: string;
+  /** Name of the Kubernetes Node that this node's identity comes from; absent where `up` has given it one. */
+  readonly node?: string;
   /** Unix milliseconds. */
   readonly wallClock: () => number;
   /** Something that is watched beside kernel and store has changed. */
@@ -50,23 +59,32 @@ export interface Looked {
 
 interface Decided {
   readonly changed: boolean;
+  readonly drifted: boolean;
   readonly hurry: boolean;
   readonly wakeInMs?: number;
 }
 
-const undecided: Decided = { changed: false, hurry: false };
+const undecided: Decided = { changed: false, drifted: false, hurry: false };
 
 /** Why there is a look. A "poll" only reads the devices, and goes on where that shows something. */
 export type Reasons = ReadonlySet<string>;
+
+/** These say nothing of what lies between the nodes: the ways to the peers are as they were when last asked for. */
+const inward: Reasons = new Set([
+  ...["poll", "store", "records", "link", "route", "firewall", "control plane", "dead-man switch"],
+]);
 
 export class Look implements Disposable {
   readonly #gate: Gate;
   readonly #deadMan: DeadMan;
   readonly #rotation: KeyRotation;
   readonly #records: RecordsFolder;
+  readonly #kube: KubeSource;
+  readonly #follower: NodeFollower | undefined;
   readonly #clock: AgentClock;
+  readonly #garbage = new Garbage();
   #view: View | undefined;
-  #report: SyncReport | undefined;
+  #state: MeshState | undefined;
   #transportProblem: string | undefined;
   /** This node's record as the others can read it. */
   #published: string | undefined;
@@ -75,18 +93,26 @@ export class Look implements Disposable {
     private readonly session: Session,
     private readonly options: LookOptions,
   ) {
-    const { log, lookSoon, wallClock } = options;
+    const { log, lookSoon, wallClock, version, node } = options;
+    const { store } = session;
     this.#gate = new Gate(session);
     this.#deadMan = new DeadMan(session.store, log, () => lookSoon("control plane"));
     this.#rotation = new KeyRotation(session.store, log);
     this.#clock = new AgentClock(log, wallClock);
     const onChange = () => lookSoon("records");
-    this.#records = new RecordsFolder(session.store, { log, onChange, now: () => performance.now() });
+    const refused = new RefusedRecords(store);
+    const now = () => performance.now();
+    this.#records = new RecordsFolder(store, { log, refused, onChange, now });
+    this.#kube = new KubeSource(store, {
+      ...{ log, refused, version, onChange, now, wallClock, random: Math.random },
+    });
+    this.#follower =
+      node === undefined ? undefined : new NodeFollower(session, { node, log, refused, wallClock });
   }
 
   /** What the last sync has made of the mesh. */
-  get report(): SyncReport | undefined {
-    return this.#report;
+  get state(): MeshState | undefined {
+    return this.#state;
   }
 
   /** Generation of the store that was looked at last. */
@@ -94,8 +120,14 @@ export class Look implements Disposable {
     return this.#view?.generation ?? -1;
   }
 
+  /** True where pods have come or gone that others must hear of. Throws StoreError. */
+  get arePodsNew(): boolean {
+    return this.#view?.settings.podAddresses === "pods" && arePodsNew(this.session.store);
+  }
+
   [Symbol.dispose](): void {
     this.#deadMan[Symbol.dispose]();
+    this.#kube[Symbol.dispose]();
     this.#records[Symbol.dispose]();
   }
 
@@ -105,8 +137,10 @@ export class Look implements Disposable {
     const refusals: string[] = [];
     if (!isPoll) attempt(() => this.#takeIn(), refusals);
     const decided = attempt(() => this.#decide(), refusals) ?? undecided;
-    const isIdle = isPoll && !decided.changed;
+    this.#garbage.collect();
+    const isIdle = isPoll && !decided.changed && !decided.drifted;
     const synced = isIdle ? {} : this.#sync(reasons, decided.changed);
+    this.#garbage.collect();
     const trialMs = attempt(() => this.#tryHosts(reasons), refusals);
     attempt(() => this.#publish(isIdle), refusals);
     const problem = refusals[0] ?? synced.problem;
@@ -120,8 +154,11 @@ export class Look implements Disposable {
   /** What others have written, and where this node is reached, comes into the store. */
   #takeIn(): void {
     const { store } = this.session;
-    const identity = store.identity();
-    this.#records.refresh(readSettings(store).recordsDir, identity?.name);
+    const settings = readSettings(store);
+    const heard = this.#kube.refresh(settings.kubeconfig, this.options.node ?? store.identity()?.name);
+    this.#follower?.follow(heard, settings);
+    followPods(store, settings);
+    this.#records.refresh(settings.recordsDir, store.identity()?.name);
     let problem: string | undefined;
     followTransport(this.session, (sentence) => {
       problem = sentence;
@@ -151,16 +188,17 @@ export class Look implements Disposable {
     );
     return {
       changed: gate.changed || news.length > 0 || rotation.changed,
-      hurry: gate.hurry,
+      ...{ drifted: gate.drifted, hurry: gate.hurry },
       ...(rotation.wakeInMs === undefined ? {} : { wakeInMs: rotation.wakeInMs }),
     };
   }
 
   /** Resolved once a generation of the store. */
   #readView(): View | undefined {
-    const { store } = this.session;
+    const { store, nodes } = this.session;
     if (this.#view === undefined || this.#view.generation !== store.generation) {
-      this.#view = readView(store);
+      this.#view = readView(nodes);
+      this.#garbage.collect();
       this.#gate.forgetPaths();
     }
     return this.#view;
@@ -170,15 +208,20 @@ export class Look implements Disposable {
     const { log, metrics, underlay } = this.options;
     const reason = [...reasons].join(", ");
     const startMs = performance.now();
-    const before = this.#report;
+    const before = this.#state;
+    if (![...reasons].every((reason) => inward.has(reason))) this.session.ways.forget();
     const report = this.#syncMesh(startMs);
-    this.#report = report;
+    this.#state = stateOf(report);
     underlay.learn(report);
-    const wasDecided = decided || before?.generation !== report.generation;
-    metrics.synced(describeSync(report, performance.now() - startMs, wasDecided));
-    log.debug("looked", { reason, writes: report.writes });
+    const isPods = isAboutPods(report);
+    const wasDecided = decided || isPods || before?.generation !== report.generation;
+    const ms = performance.now() - startMs;
+    metrics.synced(describeSync(report, ms, wasDecided));
+    log.debug("looked", { reason, writes: report.writes, ms: Math.round(ms) });
     if (report.writes > 0)
-      log.info("the mesh was changed", { reason, writes: report.writes, first: firstCommand(report) });
+      log[isPods ? "debug" : "info"]("the mesh was changed", {
+        ...{ reason, writes: report.writes, first: firstCommand(report) },
+      });
     // At a resync too: an ADD may have read the MTU just before the devices changed.
     const isLater = before?.mtu.bytes === report.mtu.bytes && !reasons.has("resync");
     if (report.up && !isLater) this.#syncPods(report);
@@ -205,14 +248,14 @@ export class Look implements Disposable {
 
   /** What host encryption has put into the tunnel stays there only if the control plane answers. */
   #tryHosts(reasons: Reasons): number | undefined {
-    if (this.#report === undefined) return undefined;
-    const look = this.#deadMan.look(this.#report, this.#clock.read());
+    if (this.#state === undefined) return undefined;
+    const look = this.#deadMan.look(this.#state, this.#clock.read());
     if (!look.changed) return look.wakeInMs;
     this.#sync(new Set([...reasons, "dead-man switch"]), true);
-    return this.#deadMan.look(this.#report, this.#clock.read()).wakeInMs;
+    return this.#deadMan.look(this.#state, this.#clock.read()).wakeInMs;
   }
 
-  /** A folder that could not be written is tried again at every look but polls. */
+  /** What could not be written is tried again at every look but polls. */
   #publish(isIdle: boolean): void {
     const { store } = this.session;
     const identity = store.identity();
@@ -221,8 +264,14 @@ export class Look implements Disposable {
     const isThere = identity.up && identity.leaving === undefined;
     const record = isThere ? ownRecord(identity, settings) : withdrawnRecord(identity, settings);
     const { problem } = this.#records.publish(record);
-    this.#published = problem === undefined ? JSON.stringify(record) : undefined;
+    const { done } = this.#kube.publish(record);
+    this.#published = done && problem === undefined ? JSON.stringify(record) : undefined;
   }
+}
+
+/** Thousands of peers and routes, as they should be and as they were, are not kept until the next look. */
+function stateOf({ desired: _d, observed: _o, steps: _s, ...state }: SyncReport): MeshState {
+  return state;
 }
 
 /** Undefined where the store refused, which is put with the other refusals. */

@@ -3,12 +3,14 @@
 // Where records are published, this node stops to encrypt first, then the others
 // hear that it has no key any more, and only then what is encrypted is refused.
 import { publishRecord, RecordsError } from "../agent/record-files.ts";
+import { isAnnounced, type Settings } from "../plan/settings.ts";
 import { readSettings, withdrawnRecord } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
 import { NotUpError } from "../reconcile/sync.ts";
 import type { Identity } from "../state/model.ts";
+import type { Store } from "../state/store.ts";
 import type { Context, Output } from "./command.ts";
-import { openSession, reportSync } from "./session.ts";
+import { isAgentThere, openSession, reportSync } from "./session.ts";
 
 /** An agent takes a changed record within a second, and moves its routes with it. */
 const withdrawalMs = 3000;
@@ -37,17 +39,25 @@ export async function down(context: Context): Promise<Output> {
 async function withdraw(session: Session, identity: Identity, { stderr }: Context): Promise<string[]> {
   const { store } = session;
   const settings = readSettings(store);
-  if (settings.recordsDir === "") return [];
+  if (!isAnnounced(settings)) return [];
   // An agent of this node does and publishes the same.
   store.putIdentity({ ...identity, leaving: true });
   session.sync();
-  try {
-    publishRecord(settings.recordsDir, withdrawnRecord(identity, settings));
-  } catch (error) {
-    if (!(error instanceof RecordsError)) throw error;
-    return [`the others could not be told: ${error.message}`];
-  }
+  const problem = publish(store, identity, settings);
+  if (problem !== undefined) return [`the others could not be told: ${problem}`];
   stderr(`Telling the others that this node has no key any more; ${withdrawalMs / 1000} s\n`);
   await Bun.sleep(withdrawalMs);
   return [];
+}
+
+/** Returns why it could not be done. The API is written to by the agent, as soon as it sees that this node leaves. */
+function publish(store: Store, identity: Identity, settings: Settings): string | undefined {
+  try {
+    if (settings.recordsDir !== "") publishRecord(settings.recordsDir, withdrawnRecord(identity, settings));
+  } catch (error) {
+    if (!(error instanceof RecordsError)) throw error;
+    return error.message;
+  }
+  if (settings.kubeconfig === "" || isAgentThere(store.folder)) return undefined;
+  return "no agent runs, which would write to the Kubernetes API.";
 }

@@ -2,9 +2,9 @@
 // key is in wrong hands, exchanges both at once in this process.
 
 import { publishRecord, RecordsError } from "../agent/record-files.ts";
-import { tryLock } from "../linux/lock.ts";
 import { countOf } from "../net/words.ts";
 import { slots } from "../plan/path.ts";
+import { isAnnounced } from "../plan/settings.ts";
 import { ownRecord, readSettings } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
 import { NotUpError } from "../reconcile/sync.ts";
@@ -14,7 +14,7 @@ import { makeSlotKeys } from "../state/slot-key.ts";
 import type { Store } from "../state/store.ts";
 import type { Context, Output } from "./command.ts";
 import { describeOrigin } from "./rotation.ts";
-import { openSession, reportSync, syncAll } from "./session.ts";
+import { isAgentThere, openSession, reportSync, syncAll } from "./session.ts";
 import type { Style } from "./style.ts";
 
 export function keyRotate(context: Context): Output {
@@ -28,9 +28,9 @@ export function keyRotate(context: Context): Output {
 }
 
 function askAgent(store: Store, { stateDir, nowMs }: Context): Output {
-  if (readSettings(store).recordsDir === "")
+  if (!isAnnounced(readSettings(store)))
     throw new Error(
-      "The other nodes would not hear of new keys: give the folder in which records are exchanged with `wg-cni up --records-dir FOLDER`. `wg-cni key rotate --compromised` does without, and loses packets until the others have the new record.",
+      "The other nodes would not hear of new keys: give the folder in which records are exchanged with `wg-cni up --records-dir FOLDER`, or the Kubernetes API with --kubeconfig. `wg-cni key rotate --compromised` does without, and loses packets until the others have the new record.",
     );
   if (!isAgentThere(stateDir))
     throw new Error(
@@ -56,15 +56,10 @@ function askAgent(store: Store, { stateDir, nowMs }: Context): Output {
   };
 }
 
-/** The agent holds its lock for as long as it runs. */
-function isAgentThere(stateDir: string): boolean {
-  using lock = tryLock(`${stateDir}/agent.lock`);
-  return lock === undefined;
-}
-
 /** How the others hear of the new keys: from a folder, or by hand, for a reason. */
 type Publication =
   | { readonly by: "folder"; readonly folder: string }
+  | { readonly by: "agent" }
   | { readonly by: "hand"; readonly reason: string; readonly failed: boolean };
 
 function replaceKeys(session: Session, { name }: Identity, { nowMs }: Context): Output {
@@ -98,7 +93,11 @@ function publish(store: Store, identity: Identity): Publication {
   const settings = readSettings(store);
   const folder = settings.recordsDir;
   if (!identity.up) return { by: "hand", reason: "a node that is down is not announced", failed: false };
-  if (folder === "") return { by: "hand", reason: "recordsDir is not set", failed: false };
+  if (settings.kubeconfig !== "") {
+    if (isAgentThere(store.folder)) return { by: "agent" };
+    return { by: "hand", reason: "no agent runs, which would write it to the Kubernetes API", failed: true };
+  }
+  if (folder === "") return { by: "hand", reason: "neither recordsDir nor kubeconfig is set", failed: false };
   try {
     publishRecord(folder, ownRecord(identity, settings));
     return { by: "folder", folder };
@@ -118,7 +117,7 @@ interface Exchange {
 
 /** What that costs, and what is left to do. */
 function describeCost({ isUp, isProgrammed, peers, publication }: Exchange, style: Style): string {
-  const { green, yellow, red } = style;
+  const { green, yellow } = style;
   if (peers === 0) return `  ${green("✓")} there are no peers that would have to hear of it\n`;
   const here = isProgrammed
     ? "this node refuses the old keys from now on, a peer"
@@ -127,9 +126,18 @@ function describeCost({ isUp, isProgrammed, peers, publication }: Exchange, styl
   const lines = [
     ...(isUp ? [`${yellow("!")} ${loss}`] : []),
     `${yellow("!")} ${here} as soon as it has the new record`,
-    publication.by === "folder"
-      ? `${green("✓")} the record is in ${publication.folder}; peers with an agent take it from there`
-      : `${publication.failed ? red("✗") : yellow("!")} the record was not published (${publication.reason}): hand it to the others now, by \`wg-cni node show --json\` here and \`wg-cni peer import\` there`,
+    describePublication(publication, style),
   ];
   return lines.map((line) => `  ${line}\n`).join("");
+}
+
+function describePublication(publication: Publication, { green, yellow, red }: Style): string {
+  switch (publication.by) {
+    case "agent":
+      return `${green("✓")} the agent writes the record to the Kubernetes API; peers with an agent take it from there`;
+    case "folder":
+      return `${green("✓")} the record is in ${publication.folder}; peers with an agent take it from there`;
+    case "hand":
+      return `${publication.failed ? red("✗") : yellow("!")} the record was not published (${publication.reason}): hand it to the others now, by \`wg-cni node show --json\` here and \`wg-cni peer import\` there`;
+  }
 }

@@ -1,0 +1,104 @@
+// One connection to the API: what is watched there, and what is written to it.
+
+import { type NodeFacts, readNodeObject } from "../kube/node.ts";
+import { isOlder, isSameRecord, judgeObject, objectsPath, type SeenObject } from "../kube/object.ts";
+import type { NodeRecord } from "../net/record.ts";
+import { type Credentials, KubeClient } from "./kube-client.ts";
+import { KubePublisher, type Publication } from "./kube-publish.ts";
+import { type Kept, KubeWatch, type WatchTiming } from "./kube-watch.ts";
+
+const nodesPath = "/api/v1/nodes";
+
+export interface LinkOptions {
+  readonly credentials: Credentials;
+  readonly userAgent: string;
+  readonly timing: WatchTiming;
+  readonly requestMs: number;
+  readonly now: () => number;
+  readonly wallClock: () => number;
+  readonly random: () => number;
+  readonly onChange: () => void;
+}
+
+/** A Node object, with what of it is of use. */
+interface SeenNode extends Kept {
+  readonly facts: NodeFacts;
+}
+
+export class KubeLink implements Disposable {
+  readonly objects: KubeWatch<SeenObject>;
+  readonly #node: KubeWatch<SeenNode> | undefined;
+  readonly #publisher: KubePublisher;
+
+  /** `nodeName`: undefined where this node has no name yet; then it only reads. */
+  constructor(
+    readonly nodeName: string | undefined,
+    { credentials, userAgent, requestMs, timing, now, wallClock, random, onChange }: LinkOptions,
+  ) {
+    const client = new KubeClient(credentials, { userAgent, requestMs, wallClock });
+    const watching = { client, onChange, timing, random };
+    const isOlderThan = (a: Kept, b: Kept) => isOlder(a.resourceVersion, b.resourceVersion);
+    this.objects = new KubeWatch({
+      ...{ ...watching, path: objectsPath, read: judgeObject },
+      ...{ isSame: isSameRecord, isOlder: isOlderThan },
+    });
+    this.#publisher = new KubePublisher({
+      ...{ client, now, random, retries: timing.retries },
+      onAnswer: (written) => {
+        if (written !== undefined) this.objects.note(written);
+        onChange();
+      },
+    });
+    if (nodeName !== undefined)
+      this.#node = new KubeWatch<SeenNode>({
+        ...{
+          ...watching,
+          path: nodesPath,
+          query: { fieldSelector: `metadata.name=${nodeName}` },
+          read: readNode,
+        },
+        isSame: (a, b) => JSON.stringify(a.facts) === JSON.stringify(b.facts),
+        isOlder: isOlderThan,
+      });
+    this.objects.start();
+    this.#node?.start();
+  }
+
+  [Symbol.dispose](): void {
+    for (const part of [this.objects, this.#node, this.#publisher]) part?.[Symbol.dispose]();
+  }
+
+  /** "unknown" until the API has said it. */
+  get node(): NodeFacts | "absent" | "unknown" {
+    if (this.nodeName === undefined || this.#node === undefined || this.#node.lists === 0) return "unknown";
+    return this.#node.objects.get(this.nodeName)?.facts ?? "absent";
+  }
+
+  /** Why what is known may be old: a sentence. */
+  get problem(): string | undefined {
+    return this.objects.problem ?? this.#node?.problem;
+  }
+
+  /** Only after the others' records are here: a node that encrypts to us must not find us without its key. */
+  publish(record: NodeRecord): Publication {
+    const { node } = this;
+    if (node === "unknown" || this.objects.lists === 0) return { done: false };
+    if (node === "absent")
+      return {
+        done: false,
+        problem: `There is no Node ${record.name} in the cluster, which would own this node's record: it is not published. Is the name right (--node)?`,
+      };
+    return this.#publisher.publish(record, node.uid, this.objects.objects.get(record.name));
+  }
+}
+
+function readNode(json: unknown): SeenNode | undefined {
+  const facts = readNodeObject(json);
+  if (facts === undefined) return undefined;
+  const { resourceVersion } = (json as { metadata: Record<string, unknown> }).metadata;
+  return {
+    name: facts.name,
+    resourceVersion: typeof resourceVersion === "string" ? resourceVersion : "",
+    facts,
+  };
+}

@@ -1,0 +1,23 @@
+// The records that were not taken, for `status` and `peer list`: each source of
+// records has a list of its own, the store has one with all of them.
+import type { RefusedRecord } from "../state/model.ts";
+import type { Store } from "../state/store.ts";
+
+export type RefusingSource = "folder" | "kube" | "node";
+
+export class RefusedRecords {
+  readonly #lists = new Map<RefusingSource, readonly RefusedRecord[]>();
+  #noted: string | undefined;
+
+  constructor(private readonly store: Store) {}
+
+  /** Exchanges a source's list; the store is asked only where all of it is another than before. Throws StoreError. */
+  put(source: RefusingSource, refused: readonly RefusedRecord[]): void {
+    this.#lists.set(source, refused);
+    const all = [...this.#lists.values()].flat();
+    const text = JSON.stringify(all);
+    if (text === this.#noted) return;
+    this.store.putRefusedRecords(all);
+    this.#noted = text;
+  }
+}

@@ -1,0 +1,57 @@
+// Settings that were typed, checked before any of them is stored.
+import { ParseError } from "../net/error.ts";
+import { parseSetting, type SettingName, type Settings, settingNames } from "../plan/settings.ts";
+import { findValue, type Given, UsageError } from "./command.ts";
+import { settingFlag } from "./setting-flags.ts";
+
+/** Settings that name what the kernel holds: changed under a running mesh, the old ones would be left behind. */
+const fixedWhileUp: readonly SettingName[] = [
+  "deviceA",
+  "deviceB",
+  "portA",
+  "portB",
+  "fwmark",
+  "rulePriority",
+  "hostTable",
+  "podTable",
+  "routeProtocol",
+  "backend",
+  "sealKeyFile",
+];
+
+/** The settings as they will be stored: what is there, changed by what was typed. Throws UsageError. */
+export function readOverrides(
+  given: Given,
+  stored: Record<string, unknown>,
+  endpointPort?: number,
+): Record<string, unknown> {
+  const overrides: Record<string, unknown> = { ...stored };
+  if (endpointPort !== undefined) {
+    overrides["portA"] = endpointPort;
+    overrides["portB"] = endpointPort + 1;
+  }
+  for (const name of settingNames) {
+    const text = findValue(given, settingFlag(name));
+    if (text === undefined) continue;
+    if (text === "default") delete overrides[name];
+    else overrides[name] = attempt(`--${settingFlag(name)}`, () => parseSetting(name, text));
+  }
+  return overrides;
+}
+
+/** Throws UsageError where the node is up and cannot change to `next`. */
+export function refuseFixed(now: Settings, next: Settings): void {
+  const changed = fixedWhileUp.filter((name) => JSON.stringify(now[name]) !== JSON.stringify(next[name]));
+  if (changed.length === 0) return;
+  const flags = changed.map((name) => `--${settingFlag(name)}`).join(", ");
+  throw new UsageError(`${flags} cannot change while the node is up: run \`wg-cni down\` first`);
+}
+
+function attempt<T>(flag: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof ParseError) throw new UsageError(`${flag}: ${error.message}`);
+    throw error;
+  }
+}

@@ -1,0 +1,136 @@
+// A Node object of the cluster as this node's identity: who it is, where others
+// reach it and which pods it has. What of it cannot be used is left out and said.
+// Pure.
+//
+//   metadata.name                        the node's name
+//   status.addresses, type InternalIP    endpoints and node IPs, IPv4 first
+//   spec.podCIDRs                        pod CIDRs, unless pods have the network's addresses
+//
+//   the Node has                      the identity's
+//   ────────────────────────────────  ─────────────────────────────────────────
+//   several InternalIPs of a family   all, in the Node's order
+//   both families, either first       IPv4 first: it takes 20 bytes less
+//   no InternalIP that can be used    stays as it was; there is none before the first
+//   other pod CIDRs than before       are exchanged
+//   no pod CIDR                       stay as they were: a Node that is made anew has none for a moment
+import { ParseError } from "../net/error.ts";
+import { familyOf } from "../net/ip.ts";
+import { prefixesOverlap } from "../net/prefix.ts";
+import { parseNodeAddress, parseNodeName, parsePodCidr } from "../plan/record.ts";
+
+export interface NodeFacts {
+  readonly name: string;
+  readonly uid: string;
+  readonly internalIPs: readonly string[];
+  readonly podCIDRs: readonly string[];
+  /** What was left out, and why: sentences. */
+  readonly remarks: readonly string[];
+}
+
+/** What of an identity a Node object says. */
+export interface NodeIdentity {
+  readonly name: string;
+  readonly endpoints: readonly string[];
+  readonly nodeIPs: readonly string[];
+  readonly podCIDRs: readonly string[];
+}
+
+export interface FromNode {
+  /** Absent where there is none to be had of it. */
+  readonly identity?: NodeIdentity;
+  /** Sentences. */
+  readonly remarks: readonly string[];
+}
+
+/** A record may have 64 addresses; a peer tries one endpoint after the other. */
+const maxAddresses = 16;
+
+/** Facts of a Node object; undefined for what is none. */
+export function readNodeObject(json: unknown): NodeFacts | undefined {
+  const { metadata, spec, status } = (json ?? {}) as Record<string, Record<string, unknown> | undefined>;
+  const { name, uid } = metadata ?? {};
+  if (typeof name !== "string" || typeof uid !== "string" || uid === "") return undefined;
+  const remarks: string[] = [];
+  const ips = asList(status?.["addresses"]).flatMap((address) => {
+    const { type, address: ip } = (address ?? {}) as Record<string, unknown>;
+    if (type !== "InternalIP") return [];
+    return attempt(() => parseNodeAddress(ip, `InternalIP of Node ${name}`), remarks);
+  });
+  const cidrs = podCidrsOf(spec).flatMap((cidr) =>
+    attempt(() => parsePodCidr(cidr, `pod CIDR of Node ${name}`), remarks),
+  );
+  return {
+    ...{ name, uid, remarks },
+    internalIPs: [...new Set(ips)],
+    podCIDRs: cidrs.filter((cidr, i) => isFirst(cidr, cidrs.slice(0, i), name, remarks)),
+  };
+}
+
+/** Clusters of one family may have the older field only. */
+function podCidrsOf(spec: Record<string, unknown> | undefined): readonly unknown[] {
+  const many = asList(spec?.["podCIDRs"]);
+  if (many.length > 0) return many;
+  const one = spec?.["podCIDR"];
+  return one === undefined || one === "" ? [] : [one];
+}
+
+function isFirst(cidr: string, before: readonly string[], name: string, remarks: string[]): boolean {
+  const other = before.find((one) => prefixesOverlap(one, cidr));
+  if (other !== undefined && other !== cidr)
+    remarks.push(`pod CIDR of Node ${name}: ${cidr} overlaps ${other} and is left out`);
+  return other === undefined;
+}
+
+/** The identity that a Node gives. `before`: the pod CIDRs it had; `podAddresses`: where its pods have theirs from. */
+export function planIdentity(
+  { name, internalIPs, podCIDRs, remarks }: NodeFacts,
+  before: readonly string[],
+  podAddresses: "node" | "pods",
+): FromNode {
+  const problem = findProblem(name, internalIPs);
+  if (problem !== undefined) return { remarks: [...remarks, problem] };
+  const addresses = byFamily(internalIPs).slice(0, maxAddresses);
+  const isFromNode = podAddresses === "node" && podCIDRs.length > 0;
+  const identity = {
+    name,
+    endpoints: addresses,
+    nodeIPs: addresses,
+    podCIDRs: isFromNode ? podCIDRs : before,
+  };
+  if (podAddresses === "pods" || isFromNode) return { identity, remarks };
+  return { identity, remarks: [...remarks, explainNoCidrs(name, before)] };
+}
+
+function findProblem(name: string, internalIPs: readonly string[]): string | undefined {
+  try {
+    parseNodeName(name, "metadata.name");
+  } catch (error) {
+    return (error as Error).message;
+  }
+  if (internalIPs.length > 0) return undefined;
+  return `Node ${name} has no InternalIP (status.addresses) that other nodes could send to: the kubelet sets it, by --node-ip where it finds none. Until then this node stays as it is.`;
+}
+
+function explainNoCidrs(name: string, before: readonly string[]): string {
+  const now = before.length === 0 ? "its pods are not encrypted" : `it stays ${before.join(", ")}`;
+  return `Node ${name} has no pod CIDR (spec.podCIDRs), so ${now}. Where pods have addresses of the network (AKS, EKS), set --pod-addresses pods; else let the controller manager give nodes their CIDRs (--allocate-node-cidrs).`;
+}
+
+/** IPv4 first; within a family the order stays. */
+function byFamily(ips: readonly string[]): string[] {
+  return [...ips].sort((a, b) => familyOf(a) - familyOf(b));
+}
+
+function attempt<T>(parse: () => T, remarks: string[]): T[] {
+  try {
+    return [parse()];
+  } catch (error) {
+    if (!(error instanceof ParseError)) throw error;
+    remarks.push(`${error.message}; it is left out`);
+    return [];
+  }
+}
+
+function asList(json: unknown): readonly unknown[] {
+  return Array.isArray(json) ? json : [];
+}

@@ -1,0 +1,121 @@
+// WireGuardNode objects and the node records in them, both ways. An object is
+// cluster-scoped, has its Node's name and is owned by that Node, so that it is
+// collected with it. What comes from the API was written by others: everything
+// is checked as records from anywhere else are (plan/record.ts). Pure.
+import { ParseError } from "../net/error.ts";
+import type { NodeRecord } from "../net/record.ts";
+import { refuse, type Verdict } from "../plan/folder.ts";
+import { parseNodeName, parseRecord } from "../plan/record.ts";
+
+export const apiVersion = "wg-cni.dev/v1alpha1";
+export const kind = "WireGuardNode";
+/** The collection's path; an object's has its name behind it. */
+export const objectsPath = "/apis/wg-cni.dev/v1alpha1/wireguardnodes";
+/** The owner of the fields that we set (server-side apply). */
+export const fieldManager = "wg-cni";
+
+export interface SeenObject {
+  readonly name: string;
+  /** Increases with every change, also of what is not the record's. */
+  readonly resourceVersion: string;
+  /** As the API writes it, by the second; sorts as text. */
+  readonly createdAt: string;
+  /** UID of the Node that owns it; "" where none does. */
+  readonly nodeUid: string;
+  readonly verdict: Verdict;
+}
+
+/** What is applied for a record. */
+export function formatObject(record: NodeRecord, nodeUid: string) {
+  const { name, ...spec } = record;
+  const ownerReferences = [{ apiVersion: "v1", kind: "Node", name, uid: nodeUid }];
+  return { apiVersion, kind, metadata: { name, ownerReferences }, spec };
+}
+
+/** How a refused object is called beside refused files. */
+export function refusedName(name: string): string {
+  return `wireguardnode/${name}`;
+}
+
+/** Judges an object of a list or a watch; undefined for what has no name, which no API server sends. */
+export function judgeObject(json: unknown): SeenObject | undefined {
+  const metadata = asObject(asObject(json)["metadata"]);
+  const { name, resourceVersion, creationTimestamp } = metadata;
+  if (typeof name !== "string" || name === "") return undefined;
+  const nodeUid = findOwner(metadata["ownerReferences"], name);
+  return {
+    name,
+    resourceVersion: asText(resourceVersion),
+    createdAt: asText(creationTimestamp),
+    nodeUid: nodeUid ?? "",
+    verdict: judge(name, nodeUid, asObject(json)["spec"]),
+  };
+}
+
+function judge(name: string, nodeUid: string | undefined, spec: unknown): Verdict {
+  if (nodeUid === undefined)
+    return refuse(
+      `it is not owned by Node ${name}, so it would outlive it: the agent of ${name} writes it with an owner`,
+    );
+  try {
+    return { record: parseRecord(recordOf(parseNodeName(name, "metadata.name"), spec), "spec") };
+  } catch (error) {
+    if (!(error instanceof ParseError)) throw error;
+    return refuse(error.message);
+  }
+}
+
+/** A newer version may have more to say: what is not known here is passed over, as the API's clients do. */
+function recordOf(name: string, spec: unknown): unknown {
+  if (!isObject(spec)) throw new ParseError("spec: is missing");
+  const { slots, endpoints, nodeIPs, podCIDRs } = spec;
+  return { name, slots: Array.isArray(slots) ? slots.map(slotOf) : slots, endpoints, nodeIPs, podCIDRs };
+}
+
+function slotOf(json: unknown): unknown {
+  if (!isObject(json)) return json;
+  const { slot, publicKey, port, state } = json;
+  return { slot, publicKey, port, state };
+}
+
+/** UID of the Node that an object of this name belongs to. */
+function findOwner(references: unknown, name: string): string | undefined {
+  if (!Array.isArray(references)) return undefined;
+  const owner = references
+    .map(asObject)
+    .find((one) => one["apiVersion"] === "v1" && one["kind"] === "Node" && one["name"] === name);
+  const uid = owner?.["uid"];
+  return typeof uid === "string" && uid !== "" ? uid : undefined;
+}
+
+/** True where the API has the record as we would write it. */
+export function isPublished(seen: SeenObject | undefined, record: NodeRecord, nodeUid: string): boolean {
+  if (seen === undefined || seen.nodeUid !== nodeUid || !("record" in seen.verdict)) return false;
+  return JSON.stringify(seen.verdict.record) === JSON.stringify(record);
+}
+
+/** True where two sightings say the same of a node, whatever else of the object has changed. */
+export function isSameRecord(a: SeenObject, b: SeenObject): boolean {
+  return a.nodeUid === b.nodeUid && JSON.stringify(a.verdict) === JSON.stringify(b.verdict);
+}
+
+/** True where `seen` is older than what is known already: an answer may overtake the watch. Versions are numbers, formally of no meaning. */
+export function isOlder(seen: string, known: string): boolean {
+  return isDecimal(seen) && isDecimal(known) && BigInt(seen) < BigInt(known);
+}
+
+function isDecimal(text: string): boolean {
+  return /^\d{1,30}$/.test(text);
+}
+
+function isObject(json: unknown): json is Record<string, unknown> {
+  return typeof json === "object" && json !== null && !Array.isArray(json);
+}
+
+function asObject(json: unknown): Record<string, unknown> {
+  return isObject(json) ? json : {};
+}
+
+function asText(json: unknown): string {
+  return typeof json === "string" ? json : "";
+}

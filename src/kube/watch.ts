@@ -1,0 +1,135 @@
+// What a list and a watch of the API say, and what to do when one fails. The
+// protocol is https://kubernetes.io/docs/reference/using-api/api-concepts. Pure.
+//
+//   failed with                            then
+//   ─────────────────────────────────────  ──────────────────────────────────────
+//   the connection, 429, 5xx               the watch goes on where it was
+//   401, 403                               the same, twice; then all is listed again
+//   410, anything else                     everything is listed again
+import { KubeError } from "./error.ts";
+
+export interface WatchEvent {
+  /** Absent for a bookmark. */
+  readonly change?: "put" | "deleted";
+  readonly object: unknown;
+  readonly resourceVersion: string;
+}
+
+export interface ListPage {
+  readonly items: readonly unknown[];
+  readonly resourceVersion: string;
+  /** Token of the next page; "" at the last one. */
+  readonly next: string;
+}
+
+/** Throws KubeError for what is no list. */
+export function readListPage(json: unknown): ListPage {
+  const { items, metadata } = asObject(json);
+  const { resourceVersion, continue: next } = asObject(metadata);
+  if (typeof resourceVersion !== "string" || (items !== null && !Array.isArray(items)))
+    throw new KubeError("The API server answered a list with something that is none.");
+  return { items: items ?? [], resourceVersion, next: typeof next === "string" ? next : "" };
+}
+
+/** One line of a watch. Throws KubeError for an ERROR event, and for what is no event. */
+export function readWatchLine(line: string): WatchEvent {
+  const { type, object } = asObject(parseJson(line));
+  if (type === "ERROR") throw statusError(object, "The API server ended the watch");
+  const resourceVersion = asObject(asObject(object)["metadata"])["resourceVersion"];
+  if (typeof resourceVersion !== "string") throw notAnEvent(line);
+  if (type === "BOOKMARK") return { object, resourceVersion };
+  if (type === "ADDED" || type === "MODIFIED") return { change: "put", object, resourceVersion };
+  if (type === "DELETED") return { change: "deleted", object, resourceVersion };
+  throw notAnEvent(line);
+}
+
+/** The error that a Status object tells of (https://kubernetes.io/docs/reference/using-api/api-concepts, "Status"). */
+export function statusError(
+  json: unknown,
+  what: string,
+  failure: { status?: number; retryAfterMs?: number } = {},
+): KubeError {
+  const { code, reason, message, details } = asObject(json);
+  const causes = asObject(details)["causes"];
+  const isTooLarge =
+    Array.isArray(causes) && causes.some((cause) => asObject(cause)["reason"] === "ResourceVersionTooLarge");
+  const status = failure.status ?? (typeof code === "number" ? code : undefined);
+  const text = typeof message === "string" && message !== "" ? `: ${shorten(message)}` : "";
+  const said = status === undefined ? text : ` (${status})${text}`;
+  return new KubeError(`${what}${said}`, {
+    ...(status === undefined ? {} : { status }),
+    reason: isTooLarge ? "ResourceVersionTooLarge" : typeof reason === "string" ? reason : "",
+    ...(failure.retryAfterMs === undefined ? {} : { retryAfterMs: failure.retryAfterMs }),
+  });
+}
+
+/** True where a watch cannot go on from the version it had. `failures`: in a row, with this one. */
+export function mustListAgain({ failure: { status, reason } }: KubeError, failures: number): boolean {
+  if (reason === "Expired" || reason === "Gone" || reason === "ResourceVersionTooLarge") return true;
+  // A server that is busy is not to be given more to do.
+  if (status === undefined || status === 429 || status >= 500) return false;
+  // Not without credentials, which have nothing to do with the version.
+  return (status !== 401 && status !== 403) || failures >= 3;
+}
+
+/** How long to rest after failures. */
+export interface RetryTiming {
+  readonly firstMs: number;
+  readonly longestMs: number;
+}
+
+/** 5,000 agents that all have nobody to talk to ask 222 times a second. */
+export const usualRetries: RetryTiming = { firstMs: 1000, longestMs: 30_000 };
+
+/**
+ * How long to wait before trying again: doubles, and is drawn from its upper half, so that
+ * thousands of agents do not come back at once; never less than the server asked for.
+ * `failures`: in a row, 1 for the first; `random`: from 0 to 1.
+ */
+export function retryDelayMs(
+  failures: number,
+  random: number,
+  retryAfterMs = 0,
+  { firstMs, longestMs }: RetryTiming = usualRetries,
+): number {
+  const whole = Math.min(longestMs, firstMs * 2 ** Math.min(failures - 1, 16));
+  const drawn = whole / 2 + (whole / 2) * random;
+  // What was asked for was asked of everybody.
+  return retryAfterMs > 0 ? Math.max(retryAfterMs + firstMs * random, drawn) : drawn;
+}
+
+/** Retry-After (RFC 9110, 10.2.3) in milliseconds, as seconds or as a date; bounded, since a clock may be wrong. */
+export function parseRetryAfter(text: string | null, wallMs: number): number | undefined {
+  if (text === null || text === "") return undefined;
+  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - wallMs;
+  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), longestRetryAfterMs) : undefined;
+}
+
+const longestRetryAfterMs = 600_000;
+
+function notAnEvent(line: string): KubeError {
+  return new KubeError(
+    `The API server sent a line in a watch that is no event: ${shorten(JSON.stringify(line))}`,
+    {
+      status: 200,
+    },
+  );
+}
+
+function parseJson(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    throw notAnEvent(line);
+  }
+}
+
+function shorten(text: string): string {
+  return text.length > 300 ? `${text.slice(0, 299)}…` : text;
+}
+
+function asObject(json: unknown): Record<string, unknown> {
+  return typeof json === "object" && json !== null && !Array.isArray(json)
+    ? (json as Record<string, unknown>)
+    : {};
+}

@@ -1,0 +1,177 @@
+// A node that is told nothing but the cluster it is in: what it becomes by its Node
+// object, whatever that says or does not say yet; and, where pods have addresses
+// of the network, what it announces as they come and go.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { NodeRecord } from "../../src/net/record.ts";
+import { addNode, wgJson, wgMust } from "../kernel/mesh-witness.ts";
+import type { Agent } from "../lab/agent.ts";
+import { Lab } from "../lab/lab.ts";
+import type { Node } from "../lab/node.ts";
+import { waitUntil } from "../lab/wait.ts";
+import { ApiServer } from "./support/api-server.ts";
+import { describeKube } from "./support/gate.ts";
+import { giveAccount, startAgent } from "./support/join.ts";
+import { applyManifests, policiesObeyed } from "./support/manifests.ts";
+import { agentOf, createNode, nodesPath, recordPath } from "./support/nodes.ts";
+
+const soonMs = 60_000;
+
+describeKube("identity from the Node", () => {
+  let lab: Lab;
+  let server: ApiServer;
+  let n1: Node;
+  let n2: Node;
+  let agent: Agent;
+
+  beforeAll(async () => {
+    lab = await Lab.create("identity");
+    server = await ApiServer.start(lab);
+    await applyManifests(server.admin, ["crd", "rbac", "policy"]);
+    const probe = await createNode(server.admin, "probe", { internalIPs: ["192.0.2.200"] });
+    await policiesObeyed(await agentOf(server, "probe"), probe);
+    n1 = await addNode(lab, 1);
+    n2 = await addNode(lab, 2);
+    await giveAccount(server, n1);
+    agent = await startAgent(n1, { args: ["--log-level", "debug"] });
+  }, 240_000);
+  afterAll(async () => {
+    await server?.[Symbol.asyncDispose]();
+    lab?.[Symbol.dispose]();
+  });
+
+  const record = (node: Node) => wgJson<NodeRecord>(node, ["node", "show"]);
+  const published = async (node: Node) => (await server.admin.find(recordPath(node.name)))?.["spec"];
+  const until = (what: string, look: () => Promise<boolean>) => waitUntil(look, { what, timeoutMs: soonMs });
+  const setAddresses = (...ips: readonly string[]) =>
+    server.admin.patch(`${nodesPath}/n1/status`, {
+      status: { addresses: ips.map((address) => ({ type: "InternalIP", address })) },
+    });
+  const refusedOf = async (node: Node) =>
+    (await wgJson<{ refusedRecords: readonly { file: string; reason: string }[] }>(node, ["peer", "list"]))
+      .refusedRecords;
+
+  test("before it has a Node it waits, and says for what", async () => {
+    await agent.waitFor("There is no Node n1 in the cluster", soonMs);
+    expect((await n1.wg(["node", "show"])).exitCode).toBe(1);
+    expect(await published(n1)).toBeUndefined();
+  });
+
+  test("a Node without an address gives none: it waits for one", async () => {
+    await createNode(server.admin, "n1");
+    await agent.waitFor("Node n1 has no InternalIP", soonMs);
+    expect((await n1.wg(["node", "show"])).exitCode).toBe(1);
+  });
+
+  test("a Node without pod CIDRs makes a node without pods, which is published and said", async () => {
+    await setAddresses("192.0.2.1");
+    await until("the record", async () => (await published(n1)) !== undefined);
+    const { name, ...spec } = await record(n1);
+    expect({ name, ...spec }).toMatchObject({ name: "n1", endpoints: ["192.0.2.1"], podCIDRs: [] });
+    expect(await published(n1)).toEqual(spec);
+    expect((await refusedOf(n1)).map(({ file, reason }) => `${file}: ${reason}`)).toEqual([
+      expect.stringMatching(
+        /^node\/n1: Node n1 has no pod CIDR .*its pods are not encrypted.*--pod-addresses pods/,
+      ),
+    ]);
+  });
+
+  test("its pod CIDRs are taken when it has some, in either order of families", async () => {
+    const cidrs = ["fd00:10:244:1::/64", "10.244.1.0/24"];
+    await server.admin.patch(`${nodesPath}/n1`, { spec: { podCIDR: cidrs[0], podCIDRs: cidrs } });
+    await until("the CIDRs", async () => (await published(n1)).podCIDRs.length === 2);
+    await setAddresses("2001:db8::1", "192.0.2.1");
+    await until("the addresses", async () => (await published(n1)).endpoints.length === 2);
+    expect(await record(n1)).toMatchObject({ endpoints: ["192.0.2.1", "2001:db8::1"], podCIDRs: cidrs });
+    expect(await refusedOf(n1)).toEqual([]);
+  });
+
+  test("an address that is no node's is left out and said; without any it stays as it was", async () => {
+    await setAddresses("169.254.1.1");
+    await agent.waitFor("is a link-local address", soonMs);
+    expect((await record(n1)).endpoints).toEqual(["192.0.2.1", "2001:db8::1"]);
+    await setAddresses("192.0.2.1", "2001:db8::1");
+    await until("it is over", async () => (await refusedOf(n1)).length === 0);
+  });
+
+  test("a Node that is made anew without CIDRs does not take them away", async () => {
+    await server.admin.remove(`${nodesPath}/n1`);
+    await agent.waitFor("There is no Node n1 in the cluster, which would own", soonMs);
+    await createNode(server.admin, "n1", { internalIPs: ["192.0.2.1", "2001:db8::1"] });
+    await agent.waitFor("so it stays fd00:10:244:1::/64, 10.244.1.0/24", soonMs);
+    const { metadata } = await server.admin.get(`${nodesPath}/n1`);
+    await until("the new owner", async () =>
+      JSON.stringify(await server.admin.get(recordPath("n1"))).includes(metadata.uid ?? "-"),
+    );
+    expect((await published(n1)).podCIDRs).toHaveLength(2);
+  });
+
+  test("an agent that starts again is the same node, with the same keys; one that is down stays down", async () => {
+    const before = await record(n1);
+    await agent.stop();
+    agent = await startAgent(n1);
+    await agent.waitFor("the API's records were read", soonMs);
+    expect(await record(n1)).toEqual(before);
+    await wgMust(n1, ["down"]);
+    expect((await published(n1)).slots).toEqual([]);
+    await agent.stop();
+    agent = await startAgent(n1);
+    await agent.waitFor("the API's records were read", soonMs);
+    await Bun.sleep(2000);
+    expect((await published(n1)).slots).toEqual([]);
+    expect(n1.exec(["ip", "link", "show", "wg-cni-a"]).exitCode).not.toBe(0);
+    await wgMust(n1, ["up"]);
+    await until("it is back", async () => (await published(n1)).slots.length === 2);
+    expect(await record(n1)).toEqual(before);
+  });
+
+  test("where pods have addresses of the network, they are announced as they come and go", async () => {
+    await createNode(server.admin, "n2", { internalIPs: n2.nodeIps });
+    await giveAccount(server, n2);
+    await startAgent(n2, { args: ["--pod-addresses", "pods"] });
+    await until("the record", async () => (await published(n2)) !== undefined);
+    expect((await published(n2)).podCIDRs).toEqual([]);
+    const times: number[] = [];
+    const pods = ["one", "two", "three"].map((name) => n2.pod(name));
+    for (const [at, pod] of pods.entries()) {
+      // Looks follow each other four times a second at most.
+      await Bun.sleep(1000);
+      await n2.runtime.add(network, pod);
+      times.push(await appears(at + 1));
+    }
+    console.log(`published after the ADD: ${times.map((ms) => `${ms} ms`).join(", ")}`);
+    expect((await published(n2)).podCIDRs).toEqual(["10.50.0.4/31", "10.50.0.6/32"]);
+    await n2.runtime.del(network, pods[1]!);
+    await until(
+      "it is gone",
+      async () => JSON.stringify((await published(n2)).podCIDRs) === '["10.50.0.4/32","10.50.0.6/32"]',
+    );
+  });
+
+  /** How long after it was called the API had so many addresses, in milliseconds. */
+  async function appears(count: number): Promise<number> {
+    const startMs = performance.now();
+    const isThere = async () => countOf((await published(n2)).podCIDRs) === count;
+    await waitUntil(isThere, { what: `${count} addresses`, everyMs: 2, timeoutMs: soonMs });
+    return Math.round(performance.now() - startMs);
+  }
+});
+
+const countOf = (cidrs: readonly string[]) =>
+  cidrs.reduce((sum, cidr) => sum + 2 ** (32 - Number(cidr.split("/")[1])), 0);
+
+/** As a cloud's plugin does it: an address of the network, not of a CIDR of the node's. */
+const network = {
+  cniVersion: "1.0.0",
+  name: "cloud",
+  plugins: [
+    {
+      type: "ptp",
+      ipam: {
+        type: "host-local",
+        ranges: [[{ subnet: "10.50.0.0/16", rangeStart: "10.50.0.4" }]],
+        routes: [{ dst: "0.0.0.0/0" }],
+      },
+    },
+    { type: "wg-cni" },
+  ],
+};

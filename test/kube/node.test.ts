@@ -1,0 +1,135 @@
+// A Node object as an identity: every odd Node has a defined outcome, in words.
+import { describe, expect, test } from "bun:test";
+import { type NodeFacts, planIdentity, readNodeObject } from "../../src/kube/node.ts";
+import { type NodeChange, nodeOf } from "./objects.ts";
+
+const facts = (change: NodeChange = {}) => readNodeObject(nodeOf("node-1", change)) as NodeFacts;
+const plan = (
+  change: NodeChange = {},
+  before: readonly string[] = [],
+  podAddresses: "node" | "pods" = "node",
+) => planIdentity(facts(change), before, podAddresses);
+const v4 = ["InternalIP", "192.0.2.1"] as const;
+const v6 = ["InternalIP", "2001:db8::1"] as const;
+
+test("a plain Node", () => {
+  expect(facts()).toMatchObject({ name: "node-1", uid: "uid-node-1", remarks: [] });
+  expect(plan()).toEqual({
+    identity: {
+      name: "node-1",
+      endpoints: ["192.0.2.1"],
+      nodeIPs: ["192.0.2.1"],
+      podCIDRs: ["10.244.1.0/24"],
+    },
+    remarks: [],
+  });
+});
+
+test("dual stack is the same, whichever family the cluster has first", () => {
+  const cidrs = ["10.244.1.0/24", "fd00:10:244:1::/64"];
+  const one = plan({ addresses: [v4, v6], spec: { podCIDR: cidrs[0], podCIDRs: cidrs } });
+  const other = plan({ addresses: [v6, v4], spec: { podCIDR: cidrs[1], podCIDRs: cidrs.toReversed() } });
+  expect(one.identity).toMatchObject({
+    endpoints: ["192.0.2.1", "2001:db8::1"],
+    nodeIPs: ["192.0.2.1", "2001:db8::1"],
+  });
+  expect(other.identity?.endpoints).toEqual(one.identity!.endpoints);
+  expect(new Set(other.identity?.podCIDRs)).toEqual(new Set(cidrs));
+  expect([...one.remarks, ...other.remarks]).toEqual([]);
+});
+
+describe("addresses", () => {
+  test("several of a family stay in the Node's order, each once", () => {
+    const addresses = [["InternalIP", "192.0.2.9"], v6, v4, ["InternalIP", "192.0.2.9"]] as const;
+    expect(plan({ addresses }).identity?.endpoints).toEqual(["192.0.2.9", "192.0.2.1", "2001:db8::1"]);
+  });
+
+  test("other kinds of addresses are not the node's underlay", () => {
+    const addresses = [
+      ["Hostname", "node-1"],
+      ["ExternalIP", "203.0.113.7"],
+      v4,
+      ["InternalDNS", "n.example"],
+    ] as const;
+    expect(plan({ addresses })).toMatchObject({ identity: { nodeIPs: ["192.0.2.1"] }, remarks: [] });
+  });
+
+  test("one that nobody can reach is left out, and said", () => {
+    const { identity, remarks } = plan({ addresses: [["InternalIP", "127.0.0.1"], v4, ["InternalIP", "x"]] });
+    expect(identity?.endpoints).toEqual(["192.0.2.1"]);
+    expect(remarks).toEqual([
+      "InternalIP of Node node-1: 127.0.0.1 is a loopback address; other nodes cannot reach it; it is left out",
+      'InternalIP of Node node-1: "x" is not an IP address; it is left out',
+    ]);
+  });
+
+  test.each([
+    ["none at all", []],
+    ["only an external one", [["ExternalIP", "203.0.113.7"]]],
+    ["only ones that cannot be used", [["InternalIP", "fe80::1"]]],
+  ] as const)("%s gives no identity, and a sentence", (_, addresses) => {
+    const { identity, remarks } = plan({ addresses });
+    expect(identity).toBeUndefined();
+    expect(remarks.at(-1)).toStartWith("Node node-1 has no InternalIP");
+  });
+
+  test("more than a peer can try are cut off", () => {
+    const addresses = Array.from({ length: 40 }, (_, n) => ["InternalIP", `192.0.2.${n + 1}`] as const);
+    expect(plan({ addresses }).identity?.endpoints).toHaveLength(16);
+  });
+});
+
+describe("pod CIDRs", () => {
+  test("those that have changed are exchanged", () => {
+    expect(plan({}, ["10.244.9.0/24"])).toMatchObject({
+      identity: { podCIDRs: ["10.244.1.0/24"] },
+      remarks: [],
+    });
+  });
+
+  test("a Node of an old cluster has one in another field", () => {
+    expect(plan({ spec: { podCIDR: "10.244.7.0/24" } }).identity?.podCIDRs).toEqual(["10.244.7.0/24"]);
+  });
+
+  test.each([{ spec: {} }, { spec: { podCIDR: "", podCIDRs: [] } }, { spec: { podCIDRs: null } }])(
+    "%j: none leave what was there, and are said",
+    (change) => {
+      const first = plan(change);
+      expect(first.identity?.podCIDRs).toEqual([]);
+      expect(first.remarks[0]).toContain("has no pod CIDR (spec.podCIDRs), so its pods are not encrypted");
+      const later = plan(change, ["10.244.1.0/24"]);
+      expect(later.identity?.podCIDRs).toEqual(["10.244.1.0/24"]);
+      expect(later.remarks[0]).toContain("so it stays 10.244.1.0/24");
+    },
+  );
+
+  test("are the pods' own where the network gives them their addresses", () => {
+    for (const spec of [{}, { podCIDRs: ["10.244.1.0/24"] }])
+      expect(plan({ spec }, ["10.1.0.4/31"], "pods")).toMatchObject({
+        identity: { podCIDRs: ["10.1.0.4/31"] },
+        remarks: [],
+      });
+  });
+
+  test("that cannot be, or overlap, are left out and said", () => {
+    const { identity, remarks } = plan({
+      spec: { podCIDRs: ["10.0.0.0/16", "0.0.0.0/0", "10.0.1.0/24", 5] },
+    });
+    expect(identity?.podCIDRs).toEqual(["10.0.0.0/16"]);
+    expect(remarks).toHaveLength(3);
+    expect(remarks[0]).toContain("0.0.0.0/0 is everything");
+    expect(remarks[2]).toContain("10.0.1.0/24 overlaps 10.0.0.0/16 and is left out");
+  });
+});
+
+test("what is no Node is passed over", () => {
+  const metadata = [{}, { name: "n" }, { name: "n", uid: "" }];
+  for (const json of [null, undefined, 5, "x", {}, ...metadata.map((one) => ({ metadata: one }))])
+    expect(readNodeObject(json)).toBeUndefined();
+});
+
+test("a Node may have nothing to say", () => {
+  const metadata = { name: "n", uid: "u" };
+  for (const json of [{ metadata }, { metadata, status: { addresses: [null, 5] }, spec: 7 }])
+    expect(readNodeObject(json)).toEqual({ name: "n", uid: "u", internalIPs: [], podCIDRs: [], remarks: [] });
+});

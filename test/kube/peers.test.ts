@@ -1,0 +1,42 @@
+// Objects as peers: in which order they are put, and who then owns what two claim.
+import { expect, test } from "bun:test";
+import { judgeObject, type SeenObject } from "../../src/kube/object.ts";
+import { explainRefused, recordsToPut } from "../../src/kube/peers.ts";
+import { recordOf } from "../agent/folder.ts";
+import { objectOf } from "./objects.ts";
+
+const seen = (n: number, change: Parameters<typeof objectOf>[1] = {}) =>
+  judgeObject(objectOf(recordOf(n), change)) as SeenObject;
+
+test("those that were made first come first, by name where that is the same; the node's own is left out", () => {
+  const objects = [
+    seen(1, { createdAt: "2026-01-01T00:00:05Z" }),
+    seen(2, { createdAt: "2026-01-01T00:00:03Z" }),
+    seen(4, { createdAt: "2026-01-01T00:00:03Z" }),
+    seen(3, { createdAt: "2025-12-31T23:59:59Z" }),
+    seen(5, { spec: { podCIDRs: ["nonsense"] } }),
+  ];
+  const names = (list: readonly SeenObject[], own?: string) =>
+    recordsToPut(list, own).map(({ name }) => name);
+  expect(names(objects)).toEqual(["node-3", "node-2", "node-4", "node-1"]);
+  expect(names(objects.toReversed(), "node-2")).toEqual(["node-3", "node-4", "node-1"]);
+});
+
+test("what is refused has a name, a reason, and what becomes of the peer", () => {
+  const objects = [seen(1), seen(3, { nodeUid: "" }), seen(2, { spec: { podCIDRs: ["nonsense"] } })];
+  expect(explainRefused(objects, undefined, new Set(["node-2"]))).toEqual([
+    {
+      file: "wireguardnode/node-2",
+      reason:
+        'spec.podCIDRs[0]: "nonsense" is not a CIDR (expected ADDRESS/LENGTH); the record taken before stays',
+    },
+    {
+      file: "wireguardnode/node-3",
+      reason:
+        "it is not owned by Node node-3, so it would outlive it: the agent of node-3 writes it with an owner",
+    },
+  ]);
+  expect(explainRefused(objects, "node-3", new Set()).map(({ file }) => file)).toEqual([
+    "wireguardnode/node-2",
+  ]);
+});
