@@ -67,7 +67,7 @@ export class Agent implements Disposable {
     this.#metrics = new Metrics(
       {
         ...{ version, stateDir, resyncMs, nowMs: wallClock, monotonicMs: () => performance.now() },
-        collect: () => collectFacts(session, this.#look.state, wallClock()),
+        collect: () => collectFacts(session, this.#look.state, this.#look.kubernetes, wallClock()),
       },
       log,
     );

@@ -6,12 +6,13 @@ import { describePeers } from "../plan/status.ts";
 import type { Session } from "../reconcile/session.ts";
 import type { MeshState } from "../reconcile/sync.ts";
 import type { Identity } from "../state/model.ts";
-import type { RotationFacts, ScrapeFacts } from "./facts.ts";
+import type { KubernetesFacts, RotationFacts, ScrapeFacts } from "./facts.ts";
 
-/** `last`: undefined before the first sync. Throws what reading the kernel or the store throws. */
+/** `last`: undefined before the first sync; `kubernetes`: where records are kept in its API. Throws what reading the kernel or the store throws. */
 export function collectFacts(
   session: Session,
   last: MeshState | undefined,
+  kubernetes: KubernetesFacts | undefined,
   nowMs: number,
 ): ScrapeFacts | undefined {
   const { store } = session;
@@ -33,6 +34,7 @@ export function collectFacts(
     rotation: readRotation(session, last, identity, nowMs),
     hostEncryption: last.hostEncryption.state,
     refusedRecords: store.refusedRecords().length,
+    ...(kubernetes === undefined ? {} : { kubernetes }),
   };
 }
 

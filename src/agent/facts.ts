@@ -56,8 +56,17 @@ export interface ScrapeFacts {
   readonly keyRotationSeconds: number;
   readonly rotation: RotationFacts;
   readonly hostEncryption: HostEncryption;
-  /** Files of the watched folder that were not taken. */
+  /** Records that were not taken, of the watched folder and of the Kubernetes API, and what stands in their way. */
   readonly refusedRecords: number;
+  /** Absent where records are not kept in the Kubernetes API. */
+  readonly kubernetes?: KubernetesFacts;
+}
+
+export interface KubernetesFacts {
+  /** Changes of the others' records are heard of. */
+  readonly watching: boolean;
+  /** The API has this node's record as it is. */
+  readonly published: boolean;
 }
 
 export interface SlotFacts {

@@ -6,13 +6,15 @@
 const toleratedBytes = 16 * 1024 * 1024;
 
 export class Garbage {
-  /** Resident memory after the last collection. */
-  #settledBytes = process.memoryUsage.rss();
+  /** The least resident memory since the last collection: what it frees is given back only later. */
+  #leastBytes = process.memoryUsage.rss();
 
   /** Collects if there is much of it. Call it where what was just made is needed no longer. */
   collect(): void {
-    if (process.memoryUsage.rss() - this.#settledBytes < toleratedBytes) return;
+    const bytes = process.memoryUsage.rss();
+    this.#leastBytes = Math.min(this.#leastBytes, bytes);
+    if (bytes - this.#leastBytes < toleratedBytes) return;
     Bun.gc(true);
-    this.#settledBytes = process.memoryUsage.rss();
+    this.#leastBytes = process.memoryUsage.rss();
   }
 }

@@ -5,7 +5,7 @@
 // install/patience.ts.
 //
 //   const installation = new Installation(() => findTarget(readSettings(store)), options)
-//   at every look but polls: installation.look()
+//   at every look, polls too, since one may be what it waits for: installation.look()
 import { open } from "node:fs/promises";
 import { binaryPath, installBinary } from "../install/binary.ts";
 import { type Disk, InstallError } from "../install/disk.ts";

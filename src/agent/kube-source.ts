@@ -14,6 +14,7 @@ import { refusedName, type SeenObject } from "../kube/object.ts";
 import { explainRefused, recordsToPut } from "../kube/peers.ts";
 import type { NodeRecord } from "../net/record.ts";
 import type { Store } from "../state/store.ts";
+import type { KubernetesFacts } from "./facts.ts";
 import type { Credentials } from "./kube-client.ts";
 import { KubeCredentials } from "./kube-config.ts";
 import { KubeLink } from "./kube-link.ts";
@@ -78,6 +79,12 @@ export class KubeSource implements Disposable {
 
   [Symbol.dispose](): void {
     for (const part of [this.#link, this.#goneAlarm, this.#publishAlarm]) part?.[Symbol.dispose]();
+  }
+
+  /** Undefined where there is no kubeconfig. */
+  get facts(): KubernetesFacts | undefined {
+    if (this.#link === undefined) return undefined;
+    return { watching: this.#link.objects.isCurrent, published: this.#isPublished };
   }
 
   /** `place`: the setting `kubeconfig`; `nodeName`: this node's. Throws StoreError. */

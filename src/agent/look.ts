@@ -10,15 +10,19 @@
 // Whatever breaks off a look, the next one begins anew from store and kernel. A
 // store that takes nothing (locked, disk full) breaks off only the part that
 // wanted to write: the kernel is kept to what was committed before.
+import { disk } from "../install/disk.ts";
+import { findTarget } from "../install/target.ts";
 import { ownRecord, readSettings, withdrawnRecord } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
 import { type MeshState, NotUpError, type SyncReport } from "../reconcile/sync.ts";
 import { StoreError } from "../state/error.ts";
 import { AgentClock } from "./clock.ts";
 import { DeadMan } from "./dead-man.ts";
+import type { KubernetesFacts } from "./facts.ts";
 import { describeSync } from "./facts.ts";
 import { Garbage } from "./garbage.ts";
 import { Gate } from "./gate.ts";
+import { Installation } from "./installation.ts";
 import { NodeFollower } from "./kube-identity.ts";
 import { KubeSource } from "./kube-source.ts";
 import type { Log } from "./log.ts";
@@ -81,6 +85,7 @@ export class Look implements Disposable {
   readonly #records: RecordsFolder;
   readonly #kube: KubeSource;
   readonly #follower: NodeFollower | undefined;
+  readonly #installation: Installation;
   readonly #clock: AgentClock;
   readonly #garbage = new Garbage();
   #view: View | undefined;
@@ -106,6 +111,10 @@ export class Look implements Disposable {
     this.#kube = new KubeSource(store, {
       ...{ log, refused, version, onChange, now, wallClock, random: Math.random },
     });
+    this.#installation = new Installation(() => findTarget(readSettings(store)), {
+      ...{ log, disk, now, source: "/proc/self/exe" },
+      onChange: () => lookSoon("network configuration"),
+    });
     this.#follower =
       node === undefined ? undefined : new NodeFollower(session, { node, log, refused, wallClock });
   }
@@ -113,6 +122,11 @@ export class Look implements Disposable {
   /** What the last sync has made of the mesh. */
   get state(): MeshState | undefined {
     return this.#state;
+  }
+
+  /** Undefined where records are not kept in the Kubernetes API. */
+  get kubernetes(): KubernetesFacts | undefined {
+    return this.#kube.facts;
   }
 
   /** Generation of the store that was looked at last. */
@@ -129,12 +143,15 @@ export class Look implements Disposable {
     this.#deadMan[Symbol.dispose]();
     this.#kube[Symbol.dispose]();
     this.#records[Symbol.dispose]();
+    this.#installation[Symbol.dispose]();
   }
 
   /** Throws what reading the kernel or the store throws, NotUpError where the node is not up. */
   run(reasons: Reasons): Looked {
     const isPoll = reasons.size === 1 && reasons.has("poll");
     const refusals: string[] = [];
+    // At polls too, since one may be what it waits for.
+    const installed = attempt(() => this.#installation.look(), refusals);
     if (!isPoll) attempt(() => this.#takeIn(), refusals);
     const decided = attempt(() => this.#decide(), refusals) ?? undecided;
     this.#garbage.collect();
@@ -143,8 +160,8 @@ export class Look implements Disposable {
     this.#garbage.collect();
     const trialMs = attempt(() => this.#tryHosts(reasons), refusals);
     attempt(() => this.#publish(isIdle), refusals);
-    const problem = refusals[0] ?? synced.problem;
-    const waits = [decided.hurry ? hurryMs : pollMs, decided.wakeInMs, trialMs];
+    const problem = refusals[0] ?? synced.problem ?? installed?.problem;
+    const waits = [decided.hurry ? hurryMs : pollMs, decided.wakeInMs, trialMs, installed?.wakeInMs];
     return {
       ...(problem === undefined ? {} : { problem }),
       wakeInMs: Math.min(...waits.filter((wait) => wait !== undefined)),

@@ -174,11 +174,29 @@ export const scrapeSeries: readonly Series<ScrapeFacts>[] = [
   {
     name: "wg_cni_refused_records",
     type: "gauge",
-    help: "Files of the watched folder that were not taken; `wg-cni peer list` has the reasons.",
+    help: "Records that were not taken, and what stands in their way; `wg-cni peer list` has the reasons.",
     labels: [],
     values: ({ refusedRecords }) => [{ labels: {}, value: refusedRecords }],
   },
+  {
+    name: "wg_cni_kubernetes_watching",
+    type: "gauge",
+    help: "1 where changes of the others' records are heard of from the Kubernetes API; absent where it is not used.",
+    labels: [],
+    values: ({ kubernetes }) => valueOf(kubernetes?.watching),
+  },
+  {
+    name: "wg_cni_kubernetes_published",
+    type: "gauge",
+    help: "1 where the Kubernetes API has this node's record as it is; absent where it is not used.",
+    labels: [],
+    values: ({ kubernetes }) => valueOf(kubernetes?.published),
+  },
 ];
+
+function valueOf(isSo: boolean | undefined): Value[] {
+  return isSo === undefined ? [] : [{ labels: {}, value: isSo ? 1 : 0 }];
+}
 
 function one(labels: Record<string, string>): Value {
   return { labels, value: 1 };

@@ -124,8 +124,10 @@ function parseJson(line: string): unknown {
   }
 }
 
+/** Fit for a line of a log, whatever somebody's webhook has to say. */
 function shorten(text: string): string {
-  return text.length > 300 ? `${text.slice(0, 299)}…` : text;
+  const line = text.replace(/[\p{C}\s]+/gu, " ");
+  return line.length > 300 ? `${line.slice(0, 299)}…` : line;
 }
 
 function asObject(json: unknown): Record<string, unknown> {

@@ -192,18 +192,23 @@ interface Way {
   readonly path: PeerPath;
   /** Absent where it has no endpoint. */
   readonly endpointIP: string | undefined;
+  /** Its node IPs as prefixes. */
+  readonly hosts: readonly string[];
   readonly allowedIPs: readonly string[];
 }
 
 function findWay({ node, paths }: MeshFacts, peer: OwnedPeer): Way {
   const path = resolvePath(node, peer, paths);
   const candidates = endpointCandidates(node, peer);
-  return {
-    peer,
-    path,
-    endpointIP: candidates[path.candidate % candidates.length],
-    allowedIPs: [...new Set([...peer.podCIDRs, ...peer.nodeIPs.map(hostPrefix)])],
-  };
+  const endpointIP = candidates[path.candidate % candidates.length];
+  const hosts = peer.nodeIPs.map(hostPrefix);
+  return { peer, path, endpointIP, hosts, allowedIPs: unique([...peer.podCIDRs, ...hosts]) };
+}
+
+/** Most peers have a handful, for which a set costs more than it saves. */
+function unique(prefixes: readonly string[]): readonly string[] {
+  if (prefixes.length > 8) return [...new Set(prefixes)];
+  return prefixes.filter((prefix, i) => prefixes.indexOf(prefix) === i);
 }
 
 function desiredDevice(facts: MeshFacts, ways: readonly Way[], slot: Slot): MeshDevice {
@@ -247,20 +252,19 @@ function desiredRoutes({ settings, node, podIPs, hostEncryption }: MeshFacts, wa
   if (strict)
     for (const cidr of settings.clusterCIDRs) routes.put(refusal(settings, podTable, cidr, "prohibit"));
   const sources = new Map(nodeAddresses(node).map((ip) => [familyOf(ip), ip]));
-  for (const { peer, path } of ways) {
+  for (const { peer, path, hosts } of ways) {
     const { slot } = path;
     for (const cidr of peer.podCIDRs) {
       if (slot === undefined) routes.put(refusal(settings, podTable, cidr, strict ? "prohibit" : "throw"));
       else putTunnel(tunnelRoute(settings, podTable, cidr, slot, sources.get(familyOf(cidr))));
     }
-    for (const ip of peer.nodeIPs) {
-      const dst = hostPrefix(ip);
+    for (const dst of hosts) {
       if (slot !== undefined) putTunnel(tunnelRoute(settings, hostTable, dst, slot));
       else if (strict) routes.put(refusal(settings, hostTable, dst, "prohibit"));
       // Nothing refuses behind this one, in strict mode neither: where a device is lost, refusing
       // would come ahead of what keeps the control plane outside, and cut the node off from it.
       if (slot !== undefined && hostEncryption)
-        routes.put(tunnelRoute(settings, podTable, dst, slot, sources.get(familyOf(ip))));
+        routes.put(tunnelRoute(settings, podTable, dst, slot, sources.get(familyOf(dst))));
     }
   }
   for (const dst of [...node.podCIDRs, ...podIPs.map(hostPrefix)]) routes.put(localRoute(settings, dst));

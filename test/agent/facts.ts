@@ -59,6 +59,7 @@ export const scraped: ScrapeFacts = {
   rotation: { phase: "draining a", startedAtMs: nowMs - 30_000 },
   hostEncryption: "off",
   refusedRecords: 2,
+  kubernetes: { watching: true, published: false },
 };
 
 export const synced: SyncFacts = {

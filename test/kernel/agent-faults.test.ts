@@ -21,6 +21,8 @@ const smallBytes = "2m";
 const lockedMs = 16_000;
 /** A look comes at least every 60 s; what must not wait for that is there before. */
 const soonMs = 25_000;
+/** Longer than a look waits for the rest of a burst, and than the pause between two. */
+const settledMs = 1000;
 /** Each is a message to the agent's event socket, which has room for some hundred. */
 const floodRoutes = 4000;
 
@@ -103,6 +105,8 @@ describeKernel("an agent meets faults", () => {
   });
 
   test("events overrun the agent: it looks at everything, and what went meanwhile is back", async () => {
+    // A look that is due already would mend the route before the loss is heard of.
+    await Bun.sleep(settledMs);
     process.kill(agent.pid, "SIGSTOP");
     const flood = ["add", "delete"].flatMap((verb) =>
       Array.from(

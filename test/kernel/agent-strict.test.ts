@@ -203,7 +203,7 @@ describeKernel("strict mode", () => {
 
   /** Whoever is on the wire takes the remote pod's address. */
   const disguise = (to: Pod, as: Pod, family: 4 | 6) => [
-    `ip address add ${as.ip(family)}/${family === 4 ? 32 : 128} dev lo`,
+    `ip address add ${as.ip(family)}/${family === 4 ? 32 : 128} dev lo${family === 6 ? " nodad" : ""}`,
     `ip route add ${to.ip(family)} via ${to.node.ip(family)} dev br0 src ${as.ip(family)}`,
   ];
   const injection = (to: Pod, family: 4 | 6) => [

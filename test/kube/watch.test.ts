@@ -89,6 +89,13 @@ test("a version that is too new is known by the cause", () => {
   expect(error.failure).toEqual({ status: 504, reason: "ResourceVersionTooLarge" });
 });
 
+test("an error's text is one line, whatever it says", () => {
+  const message = "denied:\n\u001b[31mfoo\tbar\r\nINFO all is well";
+  expect(statusError({ message }, "The API said no").message).toBe(
+    "The API said no: denied: [31mfoo bar INFO all is well",
+  );
+});
+
 test("an error of any status is a sentence of bounded length", () => {
   const odd = { message: "m".repeat(10_000), code: "5", reason: 7, details: [] };
   for (const json of [null, 5, "x", [], {}, odd]) {

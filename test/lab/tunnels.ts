@@ -11,6 +11,9 @@ const implementations: readonly string[] = ["wireguard-go", "boringtun-cli", "bo
 /** As wireguard-go since 2023 (conn/controlfns.go). */
 const receiveBufferBytes = 7 * 1024 * 1024;
 
+/** What waits for it in its TUN device: five seconds of two streams. */
+const queuedPackets = 10_000;
+
 /** The same numbers on all architectures (asm-generic/unistd.h). */
 const calls = { pidfd_open: 434, pidfd_getfd: 438 };
 const SOL_SOCKET = 1;
@@ -27,12 +30,16 @@ const libc = dlopen("libc.so.6", {
 
 /** Before a stream begins: devices that are made later have their own sizes. */
 export function widenTunnels(nodes: Iterable<Node>): void {
-  const netns = new Set([...nodes].map((node) => readlinkSync(node.netns)));
+  const nodeOf = new Map([...nodes].map((node) => [readlinkSync(node.netns), node]));
   for (const name of readdirSync("/proc").filter((entry) => /^\d+$/.test(entry)))
     try {
       const command = readFileSync(`/proc/${name}/comm`, "utf8").trim();
-      if (implementations.includes(command) && netns.has(readlinkSync(`/proc/${name}/ns/net`)))
-        widenSockets(Number(name));
+      if (!implementations.includes(command)) continue;
+      const node = nodeOf.get(readlinkSync(`/proc/${name}/ns/net`));
+      if (node === undefined) continue;
+      widenSockets(Number(name));
+      const dev = readFileSync(`/proc/${name}/cmdline`, "utf8").split("\0")[1] as string;
+      node.must(["ip", "link", "set", dev, "txqueuelen", String(queuedPackets)]);
     } catch {
       // It has ended meanwhile.
     }
