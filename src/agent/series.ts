@@ -183,18 +183,18 @@ export const scrapeSeries: readonly Series<ScrapeFacts>[] = [
     type: "gauge",
     help: "1 where changes of the others' records are heard of from the Kubernetes API; absent where it is not used.",
     labels: [],
-    values: ({ kubernetes }) => valueOf(kubernetes?.watching),
+    values: ({ kubernetes }) => yesOrNo(kubernetes?.watching),
   },
   {
     name: "wg_cni_kubernetes_published",
     type: "gauge",
     help: "1 where the Kubernetes API has this node's record as it is; absent where it is not used.",
     labels: [],
-    values: ({ kubernetes }) => valueOf(kubernetes?.published),
+    values: ({ kubernetes }) => yesOrNo(kubernetes?.published),
   },
 ];
 
-function valueOf(isSo: boolean | undefined): Value[] {
+function yesOrNo(isSo: boolean | undefined): Value[] {
   return isSo === undefined ? [] : [{ labels: {}, value: isSo ? 1 : 0 }];
 }
 

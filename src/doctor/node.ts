@@ -1,7 +1,8 @@
 // Checks of the node itself: that it is up, that somebody decides and repairs,
 // that what was asked for is on, and how old its keys are.
+import { isInTheWay } from "../kube/peers.ts";
 import { countOf, formatAge, formatSpan } from "../net/words.ts";
-import { isAnnounced, showSetting } from "../plan/settings.ts";
+import { showSetting } from "../plan/settings.ts";
 import type { NodeFacts } from "./facts.ts";
 import { type Check, type Finding, fail, ok, shorten, warn } from "./finding.ts";
 
@@ -65,26 +66,38 @@ export const nodeChecks: readonly Check[] = [
     run: ({ node, nowMs }) => (node?.identity?.up ? checkKeys(node, nowMs) : undefined),
   },
   {
-    name: "watched folder",
+    name: "records",
     why: "a node whose record is refused is not encrypted, or by what it said before",
-    run: ({ node }) => {
-      if (node === undefined || (!isAnnounced(node.settings) && node.refusedRecords.length === 0))
-        return undefined;
-      const { recordsDir, kubeconfig } = node.settings;
-      const places = [recordsDir, kubeconfig === "" ? "" : "the Kubernetes API"].filter(
-        (place) => place !== "",
-      );
-      const where = places.join(" and ");
-      if (node.refusedRecords.length === 0) return ok(`all records in ${where} were taken`);
-      const noun = kubeconfig === "" ? "file" : "record";
-      return warn(
-        `${countOf(node.refusedRecords.length, noun)} in ${where} ${node.refusedRecords.length === 1 ? "was" : "were"} not taken`,
-        "correct them where they are written: on their nodes",
-        shorten(node.refusedRecords.map(({ file, reason }) => `${file}: ${reason}`)),
-      );
-    },
+    run: ({ node }) => (node === undefined ? undefined : checkRecords(node)),
+  },
+  {
+    name: "Kubernetes API",
+    why: "without it nobody hears of nodes that come, leave or change their keys",
+    run: ({ node }) => (node === undefined || node.settings.kubeconfig === "" ? undefined : checkApi(node)),
   },
 ];
+
+function checkRecords({ settings, identity, refusedRecords }: NodeFacts): Finding | undefined {
+  const refused = refusedRecords.filter(({ file }) => !isInTheWay(file, identity?.name ?? ""));
+  const { recordsDir, kubeconfig } = settings;
+  const places = [recordsDir, kubeconfig === "" ? "" : "the Kubernetes API"].filter((place) => place !== "");
+  const where = places.join(" and ");
+  if (refused.length === 0) return where === "" ? undefined : ok(`all records in ${where} were taken`);
+  return warn(
+    `${countOf(refused.length, "record")} in ${where} ${refused.length === 1 ? "was" : "were"} not taken`,
+    "correct them where they are written: on their nodes",
+    shorten(refused.map(({ file, reason }) => `${file}: ${reason}`)),
+  );
+}
+
+function checkApi({ identity, refusedRecords }: NodeFacts): Finding {
+  const inTheWay = refusedRecords.filter(({ file }) => isInTheWay(file, identity?.name ?? ""));
+  if (inTheWay.length === 0) return ok("the agent exchanges records through it");
+  return warn(
+    inTheWay.map(({ reason }) => reason).join(" "),
+    "see what it says; until then the mesh goes on as it is",
+  );
+}
 
 function checkAgent({ agentRuns, gated, settings, overrides }: NodeFacts): Finding {
   if (agentRuns && gated) return ok("runs, and decides how each peer is reached");

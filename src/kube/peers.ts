@@ -12,7 +12,7 @@ import { refusedName, type SeenObject } from "./object.ts";
 export function recordsToPut(objects: Iterable<SeenObject>, ownName: string | undefined): NodeRecord[] {
   return [...objects]
     .filter(({ name }) => name !== ownName)
-    .sort(byAge)
+    .sort(compareAge)
     .flatMap(({ verdict }) => ("record" in verdict ? [verdict.record] : []));
 }
 
@@ -31,7 +31,26 @@ export function explainRefused(
   return refused.sort((a, b) => (a.file < b.file ? -1 : 1));
 }
 
-function byAge(a: SeenObject, b: SeenObject): number {
+/** What stands beside refused records under these names is no record, but what is in the way of all. */
+export const standing = { outage: "kubernetes", doubt: "wireguardnodes" } as const;
+
+/** How what a Node object does not say is called beside refused records. */
+export function nodeObjectName(node: string): string {
+  return `node/${node}`;
+}
+
+/** True for what stands in the way of the exchange of records, and not for another node's record. */
+export function isInTheWay(file: string, ownName: string): boolean {
+  return (
+    file === standing.outage ||
+    file === standing.doubt ||
+    file === refusedName(ownName) ||
+    file === nodeObjectName(ownName)
+  );
+}
+
+/** Orders objects by when they were made, those of one second by name: the same on every node. */
+export function compareAge(a: SeenObject, b: SeenObject): number {
   return compareText(a.createdAt, b.createdAt) || compareText(a.name, b.name);
 }
 

@@ -98,17 +98,20 @@ function areApart(local: LocalClaims, claims: readonly Claim[]): boolean {
   const owners = new Map<PrefixKey, string>();
   const isAnothers = (key: PrefixKey, peer: string) => (owners.get(key) ?? peer) !== peer;
   const lineages = new Lineages(local, claims);
-  const held = ownPrefixes(local).map((prefix) => ({ peer: local.name, lineage: lineages.of(prefix) }));
-  for (const { lineage } of held) owners.set(lineage[0] as PrefixKey, local.name);
+  const held: { readonly peer: string; readonly lineage: readonly PrefixKey[] }[] = [];
+  const hold = (peer: string, lineage: readonly PrefixKey[]) => {
+    owners.set(lineage[0] as PrefixKey, peer);
+    if (lineage.length > 1) held.push({ peer, lineage });
+  };
   for (const key of local.publicKeys) owners.set(key, local.name);
+  for (const prefix of ownPrefixes(local)) hold(local.name, lineages.of(prefix));
   for (const { peer, kind, value } of claims) {
     const lineage = kind === "key" ? [value] : lineages.of(value);
-    const [own] = lineage as [PrefixKey];
-    if (isAnothers(own, peer)) return false;
-    owners.set(own, peer);
-    if (lineage.length > 1) held.push({ peer, lineage });
+    if (isAnothers(lineage[0] as PrefixKey, peer)) return false;
+    hold(peer, lineage);
   }
-  return held.every(({ peer, lineage }) => !lineage.some((key) => isAnothers(key, peer)));
+  for (const { peer, lineage } of held) for (const key of lineage) if (isAnothers(key, peer)) return false;
+  return true;
 }
 
 /** The earliest first. */

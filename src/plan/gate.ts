@@ -34,11 +34,11 @@ const laterCandidateMs = 60_000;
 const hurryMs = 60_000;
 /** What was sent "lately": a poll's distance and some. */
 const sendingMs = 15_000;
-/** WireGuard answers data within ten seconds (KEEPALIVE_TIMEOUT) and tries a handshake after fifteen. */
+/** WireGuard answers packets within ten seconds (KEEPALIVE_TIMEOUT), and tries a handshake where none came for fifteen. */
 const silentMs = 30_000;
 /** A peer that had traffic and is not heard for so long is asked, */
 const askMs = 60_000;
-/** and has so long to answer: three tries of a handshake. */
+/** and within so long that must have gone out. */
 const answerMs = 20_000;
 /** One without traffic is left alone: silence is what WireGuard does then. */
 const trafficMs = 600_000;
@@ -232,24 +232,27 @@ function isFresh(sight: PeerSight, slot: Slot, nowMs: number): boolean {
 }
 
 /**
- * It is being sent to, and has not been heard for longer than WireGuard takes to
- * answer. Or it was asked, and did not answer: where this node's own kernel
- * refuses to send (no route, perhaps a firewall) nothing counts as sent.
+ * It is being sent to, and what it has to answer is unanswered for longer than
+ * WireGuard takes. Or it is to be asked, and not even that went out: where this
+ * node's own kernel refuses to send (no route, perhaps a firewall) nothing counts
+ * as sent. That nothing comes back is no sign then: within a session, nobody
+ * answers a keepalive.
  */
 function isSilent(sight: PeerSight, slot: Slot, memory: GateMemory, nowMs: number): boolean {
   const heardAtMs = lastHeardMs(sight, slot, memory);
-  const { sentAtMs = Number.NEGATIVE_INFINITY } = sight[slot] ?? {};
-  const { askedAtMs = Number.POSITIVE_INFINITY } = memory;
-  if (memory.silentSinceMs !== undefined) return heardAtMs <= memory.silentSinceMs;
-  if (heardAtMs < askedAtMs && nowMs - askedAtMs > answerMs) return true;
-  return nowMs - sentAtMs <= sendingMs && nowMs - heardAtMs > silentMs;
+  const { sentAtMs = Number.NEGATIVE_INFINITY, unansweredSinceMs = nowMs } = sight[slot] ?? {};
+  const { askedAtMs = Number.POSITIVE_INFINITY, sinceMs, silentSinceMs } = memory;
+  if (silentSinceMs !== undefined) return heardAtMs <= silentSinceMs;
+  if (Math.max(heardAtMs, sentAtMs) <= askedAtMs && nowMs - askedAtMs > answerMs) return true;
+  return nowMs - sentAtMs <= sendingMs && nowMs - Math.max(unansweredSinceMs, sinceMs) > silentMs;
 }
 
-/** There was traffic lately, but the last sign of life is old. */
+/** There was traffic lately, but the last sign of life is old, and none is due. */
 function isOverdue(sight: PeerSight, slot: Slot, memory: GateMemory, nowMs: number): boolean {
-  const { dataAtMs = Number.NEGATIVE_INFINITY, sentDataAtMs = Number.NEGATIVE_INFINITY } = sight[slot] ?? {};
+  const never = Number.NEGATIVE_INFINITY;
+  const { dataAtMs = never, sentDataAtMs = never, unansweredSinceMs = never } = sight[slot] ?? {};
   if (nowMs - Math.max(dataAtMs, sentDataAtMs) > trafficMs) return false;
-  return nowMs - lastHeardMs(sight, slot, memory) > askMs;
+  return nowMs - lastHeardMs(sight, slot, memory) > askMs && nowMs - unansweredSinceMs > silentMs;
 }
 
 function lastHeardMs(sight: PeerSight, slot: Slot, { sinceMs }: GateMemory): number {

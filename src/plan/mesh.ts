@@ -284,27 +284,23 @@ export function localRoute(settings: Settings, dst: string): Route {
 }
 
 function tunnelRoute(settings: Settings, table: number, dst: string, slot: Slot, src?: string): Route {
-  return {
-    ...routeBase(settings, table, dst),
-    type: "unicast",
-    dev: slotDevice(settings, slot),
-    scope: familyOf(dst) === 4 ? "link" : "global",
-    ...(src === undefined ? {} : { src }),
-  };
+  const scope = familyOf(dst) === 4 ? "link" : "global";
+  const route = makeRoute(settings, table, dst, { type: "unicast", dev: slotDevice(settings, slot), scope });
+  return src === undefined ? route : { ...route, src };
 }
 
 function refusal(settings: Settings, table: number, dst: string, type: "throw" | "prohibit"): Route {
-  return { ...routeBase(settings, table, dst), type, scope: "global" };
+  return makeRoute(settings, table, dst, { type, scope: "global" });
 }
 
-function routeBase(settings: Settings, table: number, dst: string) {
+function makeRoute(
+  { routeProtocol: protocol }: Settings,
+  table: number,
+  dst: string,
+  way: Pick<Route, "type" | "dev" | "scope">,
+): Route {
   const family = familyOf(dst);
+  const route = { family, table, dst, protocol, ...way };
   // The kernel gives an IPv6 route without a metric 1024 (IP6_RT_PRIO_USER).
-  return {
-    family,
-    table,
-    dst,
-    protocol: settings.routeProtocol,
-    ...(family === 6 ? { priority: 1024 } : {}),
-  };
+  return family === 6 ? { ...route, priority: 1024 } : route;
 }

@@ -14,8 +14,10 @@ export interface SlotSight {
   readonly ownKey: string;
   /** Absent before the first handshake with these two keys. */
   readonly handshakeAtMs?: number;
-  /** Anything at all came in: also keepalives and handshakes. */
+  /** Anything came in that a peer sends only where it hears us: also keepalives, but not tries of a handshake alone. */
   readonly heardAtMs?: number;
+  /** The first thing that went out since then and that WireGuard answers: packets and handshakes, not keepalives. */
+  readonly unansweredSinceMs?: number;
   /** Packets of pods or hosts came in. */
   readonly dataAtMs?: number;
   /**
@@ -99,14 +101,19 @@ function seeSlot(
   // A peer that was removed and added again counts from zero, and has no session.
   const received = rxBytes >= before.rxBytes ? rxBytes - before.rxBytes : rxBytes;
   const sent = txBytes >= before.txBytes ? txBytes - before.txBytes : txBytes;
-  const { handshakeAtMs, heardAtMs, dataAtMs, sentAtMs, sentDataAtMs } = before;
+  const { handshakeAtMs, heardAtMs, dataAtMs, sentAtMs, sentDataAtMs, unansweredSinceMs } = before;
+  const isHeard = received > 0 && !triesAlone.has(received);
   return {
     ...counters,
     ...timed("handshakeAtMs", lastHandshakeMs === 0 ? undefined : handshakeAtMs, {
       happened: lastHandshakeMs !== before.lastHandshakeMs && lastHandshakeMs !== 0,
       nowMs,
     }),
-    ...timed("heardAtMs", heardAtMs, { happened: received > 0, nowMs }),
+    ...timed("heardAtMs", heardAtMs, { happened: isHeard, nowMs }),
+    ...timed("unansweredSinceMs", isHeard ? undefined : unansweredSinceMs, {
+      happened: !isHeard && unansweredSinceMs === undefined && !keepalivesAlone.has(sent),
+      nowMs,
+    }),
     ...timed("dataAtMs", dataAtMs, { happened: isData(received), nowMs }),
     ...timed("sentAtMs", sentAtMs, { happened: sent > 0, nowMs }),
     ...timed("sentDataAtMs", sentDataAtMs, { happened: isData(sent), nowMs }),
@@ -129,7 +136,16 @@ function ageOf(lastHandshakeMs: number, wallMs: number): number {
 }
 
 /** Sums of a keepalive (32 bytes), a handshake's initiation (148) and its response (92). */
-const bareSums: ReadonlySet<number> = new Set([0, 32, 92, 124, 148, 180]);
+const bareSums: ReadonlySet<number> = new Set([0, 32, 92, 124, 148, 180, 296]);
+
+/**
+ * One or two tries of a handshake, and nothing else: had the peer heard our
+ * response, a keepalive or packets would have followed.
+ */
+const triesAlone: ReadonlySet<number> = new Set([148, 296]);
+
+/** So many between two readings need no answer; two of them count as much as the smallest packet. */
+const keepalivesAlone: ReadonlySet<number> = new Set([0, 32, 64]);
 
 /** What goes between peers that have nothing to say is no data. */
 function isData(bytes: number): boolean {

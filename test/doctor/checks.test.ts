@@ -9,11 +9,12 @@ import { nodeRows } from "./node-rows.ts";
 const rows = [...nodeRows, ...meshRows];
 
 describe("checks", () => {
-  test("a node that is well: every check passes, but the one of a folder that nobody watches", () => {
+  test("a node that is well: every check passes, but those of records that nobody exchanges", () => {
     const found = examine(healthy);
     expect(found.filter(({ level }) => level !== "ok")).toEqual([]);
     expect(checks.map(({ name }) => name).filter((name) => !found.some((one) => one.name === name))).toEqual([
-      "watched folder",
+      "records",
+      "Kubernetes API",
     ]);
   });
 

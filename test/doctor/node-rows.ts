@@ -211,9 +211,51 @@ export const nodeRows: readonly Row[] = [
       settings: parseSettings({ recordsDir: "/r" }),
       refusedRecords: [{ file: "n9.json", reason: "it is not JSON" }],
     }),
-    "watched folder",
+    "records",
     "warn",
-    /1 file in \/r was not taken/,
+    /1 record in \/r was not taken/,
     /on their nodes/,
+  ],
+  [
+    "objects of the Kubernetes API were refused",
+    withNode({
+      settings: parseSettings({ kubeconfig: "in-cluster" }),
+      refusedRecords: [
+        { file: "wireguardnode/n8", reason: "spec: is missing" },
+        { file: "wireguardnode/n9", reason: "spec: is missing" },
+      ],
+    }),
+    "records",
+    "warn",
+    /2 records in the Kubernetes API were not taken/,
+    /on their nodes/,
+  ],
+  [
+    "the Kubernetes API is away",
+    withNode({
+      settings: parseSettings({ kubeconfig: "in-cluster" }),
+      refusedRecords: [{ file: "kubernetes", reason: "Cannot watch it. The peers stay as they are." }],
+    }),
+    "Kubernetes API",
+    "warn",
+    /^Cannot watch it/,
+    /goes on as it is/,
+  ],
+  [
+    "that does not make records refused",
+    withNode({
+      settings: parseSettings({ kubeconfig: "in-cluster" }),
+      refusedRecords: [{ file: "kubernetes", reason: "Cannot watch it." }],
+    }),
+    "records",
+    "ok",
+    /all records in the Kubernetes API were taken/,
+  ],
+  [
+    "records go through the Kubernetes API",
+    withNode({ settings: parseSettings({ kubeconfig: "in-cluster" }) }),
+    "Kubernetes API",
+    "ok",
+    /exchanges records/,
   ],
 ];

@@ -23,6 +23,7 @@ const lockedMs = 16_000;
 const soonMs = 25_000;
 /** Longer than a look waits for the rest of a burst, and than the pause between two. */
 const settledMs = 1000;
+const quietMs = 3000;
 /** Each is a message to the agent's event socket, which has room for some hundred. */
 const floodRoutes = 4000;
 
@@ -107,6 +108,8 @@ describeKernel("an agent meets faults", () => {
   test("events overrun the agent: it looks at everything, and what went meanwhile is back", async () => {
     // A look that is due already would mend the route before the loss is heard of.
     await Bun.sleep(settledMs);
+    // What the test before has changed is heard of by then.
+    await Bun.sleep(quietMs);
     process.kill(agent.pid, "SIGSTOP");
     const flood = ["add", "delete"].flatMap((verb) =>
       Array.from(
@@ -127,6 +130,14 @@ describeKernel("an agent meets faults", () => {
     expect(problems()).toEqual([lost]);
   });
 
+  test("a peer that is taken off a device by hand is put back, though no event tells of it", async () => {
+    const { slots } = await wgJson<NodeRecord>(n2, ["node", "show"]);
+    await newSession();
+    const isOn = (index: number) =>
+      n1.must(["wg", "show", devices[index] as string, "peers"]).includes(slots[index]!.publicKey);
+    await waitUntil(() => isOn(0) && isOn(1), { what: "it is on both devices", timeoutMs: soonMs });
+  });
+
   test("a userspace WireGuard that is not there: said once, and used when it is", async () => {
     await agent.stop();
     n1.script(["mkdir -p /run/programs", ...devices.map((dev) => `ip link delete ${dev}`)]);
@@ -140,6 +151,23 @@ describeKernel("an agent meets faults", () => {
     n1.must(["ln", "-s", program, "/run/programs/wireguard-go"]);
     await agent.waitFor("the problem has passed", soonMs, from);
     expect(peerRoute()).toContain("dev wg-cni-");
+  });
+
+  test("a node that is not up: said once, and no problem; it follows when it is", async () => {
+    const n3 = await addNode(lab, 3);
+    const early = await n3.agent();
+    const said = await early.waitFor("This node has no identity yet");
+    expect(said.level).toBe("info");
+    await Bun.sleep(lockedMs / 2);
+    expect(early.lines().filter(({ message }) => message === said.message)).toHaveLength(1);
+    await wgMust(n3, ["up", ...n3.upArguments]);
+    await early.waitFor("the problem has passed", soonMs);
+    n3.must(["ip", "route", "flush", "table", String(tables.pods)]);
+    await waitUntil(() => routeLines(n3, 4, tables.pods).length > 0, {
+      what: "the agent keeps the node's mesh",
+      timeoutMs: soonMs,
+    });
+    await early.stop();
   });
 
   test("a node without sysfs: nothing is missed", async () => {

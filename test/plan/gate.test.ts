@@ -61,7 +61,9 @@ function say({ path, news, readd }: GateDecision): string {
 }
 
 const ago = (seconds: number) => now - seconds * s;
-const silentA = { a: sight({ sentAtMs: ago(1), heardAtMs: ago(131), handshakeAtMs: ago(131) }) };
+const silentA = {
+  a: sight({ sentAtMs: ago(1), unansweredSinceMs: ago(31), heardAtMs: ago(131), handshakeAtMs: ago(131) }),
+};
 
 const table: [string, Case, string][] = [
   ["no key: not reached through the tunnel", { peer: peer({}) }, "closed, candidate 0; nothing new"],
@@ -126,8 +128,26 @@ const table: [string, Case, string][] = [
     "a, candidate 0; nothing new",
   ],
   [
-    "sending and heard within 30 s is well",
-    { path: { slot: "a" }, sight: { a: sight({ sentAtMs: ago(0), heardAtMs: ago(30) }) } },
+    "sending and unanswered for 30 s is well",
+    {
+      path: { slot: "a" },
+      sight: { a: sight({ sentAtMs: ago(0), heardAtMs: ago(50), unansweredSinceMs: ago(30) }) },
+    },
+    "a, candidate 0; nothing new",
+  ],
+  [
+    "a packet after a long silence: the peer has time to answer, and is not asked",
+    {
+      path: { slot: "a" },
+      sight: {
+        a: sight({ sentAtMs: ago(1), sentDataAtMs: ago(1), unansweredSinceMs: ago(1), heardAtMs: ago(900) }),
+      },
+    },
+    "a, candidate 0; nothing new",
+  ],
+  [
+    "keepalives alone, which nobody answers, are no silence",
+    { path: { slot: "a" }, sight: { a: sight({ sentAtMs: ago(1), heardAtMs: ago(900) }) } },
     "a, candidate 0; nothing new",
   ],
   [
@@ -193,7 +213,27 @@ const table: [string, Case, string][] = [
     "a, candidate 0; nothing new",
   ],
   [
-    "asked and not answered: silent, although nothing counts as sent",
+    "asked within a session, where nobody answers: waited for on",
+    {
+      path: { slot: "a", provoke: ["a"] },
+      sight: { a: sight({ dataAtMs: ago(90), heardAtMs: ago(90), sentAtMs: ago(1) }) },
+      memory: { askedAtMs: ago(29) },
+    },
+    "a, candidate 0, provoke a; nothing new",
+  ],
+  [
+    "asked with a handshake that stays unanswered: silent",
+    {
+      path: { slot: "a", provoke: ["a"] },
+      sight: {
+        a: sight({ dataAtMs: ago(90), heardAtMs: ago(90), sentAtMs: ago(1), unansweredSinceMs: ago(31) }),
+      },
+      memory: { askedAtMs: ago(32) },
+    },
+    "a, candidate 0, provoke a, pinned; silent re-pin",
+  ],
+  [
+    "asked, and not even that counts as sent: silent",
     {
       path: { slot: "a", provoke: ["a"] },
       sight: { a: sight({ dataAtMs: ago(90), heardAtMs: ago(90) }) },
@@ -274,7 +314,11 @@ describe("gate", () => {
       const nowMs = now + i * 1700;
       const time = () => (random() < 0.3 ? {} : { handshakeAtMs: nowMs - random() * 400 * s });
       const seen = (): SlotSight =>
-        sight({ ...time(), sentAtMs: nowMs, heardAtMs: nowMs - random() * 100 * s });
+        sight({
+          ...time(),
+          ...{ sentAtMs: nowMs, heardAtMs: nowMs - random() * 100 * s },
+          unansweredSinceMs: nowMs - random() * 60 * s,
+        });
       const given = peer(
         random() < 0.1 ? { b: "active" } : { a: pick(random, states), b: pick(random, states) },
       );

@@ -79,21 +79,45 @@ test("a peer that was taken off and put on again has had no handshake", () => {
   const first = read(new Map(), 1000, { lastHandshakeMs: wall, rxBytes: 1000 });
   const again = slotA(read(first, 2000, { lastHandshakeMs: 0, rxBytes: 148 }));
   expect(again.handshakeAtMs).toBeUndefined();
-  expect(again.heardAtMs).toBe(2000);
+});
+
+test.each([
+  ["a keepalive", 32, "heard"],
+  ["a handshake's first message, which is sent again where our answer does not arrive", 148, ""],
+  ["two of them", 296, ""],
+  ["its answer", 92, "heard"],
+  ["the first message with a keepalive", 180, "heard"],
+  ["the smallest packet", 64, "heard, data"],
+  ["a ping", 128, "heard, data"],
+])("%s came in, %d bytes: %s", (_name, bytes, what) => {
+  const first = read(new Map(), 1000, { rxBytes: 5000 });
+  const next = slotA(read(first, 2000, { rxBytes: 5000 + bytes }));
+  expect(next.heardAtMs).toBe(what.includes("heard") ? 2000 : undefined);
+  expect(next.dataAtMs).toBe(what.includes("data") ? 2000 : undefined);
 });
 
 test.each([
   ["a keepalive", 32, false],
-  ["a handshake's first message", 148, false],
-  ["its answer", 92, false],
-  ["the first message with a keepalive", 180, false],
-  ["the smallest packet", 64, true],
+  ["two of them", 64, false],
+  ["a handshake's first message", 148, true],
+  ["its answer", 92, true],
   ["a ping", 128, true],
-])("%s of %d bytes: data %p", (_name, bytes, data) => {
-  const first = read(new Map(), 1000, { rxBytes: 5000 });
-  const next = slotA(read(first, 2000, { rxBytes: 5000 + bytes }));
-  expect(next.heardAtMs).toBe(2000);
-  expect(next.dataAtMs).toBe(data ? 2000 : undefined);
+])("%s went out, %d bytes: to be answered %p", (_name, bytes, isAnswered) => {
+  const first = read(new Map(), 1000, { txBytes: 5000 });
+  const next = read(first, 2000, { txBytes: 5000 + bytes });
+  expect(slotA(next).unansweredSinceMs).toBe(isAnswered ? 2000 : undefined);
+});
+
+test("unanswered is since the first, until the peer is heard", () => {
+  const first = read(new Map(), 1000, {});
+  const second = read(first, 2000, { txBytes: 128 });
+  const third = read(second, 3000, { txBytes: 256 });
+  expect(slotA(third).unansweredSinceMs).toBe(2000);
+  const tried = read(third, 4000, { txBytes: 256, rxBytes: 148 });
+  expect(slotA(tried).unansweredSinceMs).toBe(2000);
+  const heard = read(tried, 5000, { txBytes: 384, rxBytes: 180 });
+  expect(slotA(heard).unansweredSinceMs).toBeUndefined();
+  expect(slotA(read(heard, 6000, { txBytes: 512, rxBytes: 180 })).unansweredSinceMs).toBe(6000);
 });
 
 test("times stay when nothing happens, and sending is not hearing", () => {
