@@ -2,10 +2,14 @@
 
 import { KubeRefusal } from "./kube-client.ts";
 
-/** Throws where it was accepted, or refused with other words. */
-export async function refused(request: Promise<unknown>, says = ""): Promise<KubeRefusal> {
+/** Throws where it was accepted, or refused with other words than one of these: of several policies that refuse, the server names any. */
+export async function refused(
+  request: Promise<unknown>,
+  says: string | readonly string[] = "",
+): Promise<KubeRefusal> {
   const answer = await request.catch((error: unknown) => error);
-  if (answer instanceof KubeRefusal && answer.message.includes(says)) return answer;
+  if (answer instanceof KubeRefusal && [says].flat().some((words) => answer.message.includes(words)))
+    return answer;
   if (answer instanceof KubeRefusal) throw new Error(`not for "${says}", but: ${answer.message}`);
   if (answer instanceof Error) throw answer;
   throw new Error(`accepted: ${JSON.stringify(answer)}`);
