@@ -88,6 +88,8 @@ function bounds(element: string): { first: Uint8Array; last: Uint8Array } {
 
 /** "10.2.0.0/24", or "10.2.0.1-10.2.0.9" where it is no prefix. `behind` is absent at the end of all addresses. */
 function formatInterval(first: Uint8Array, behind: Uint8Array | undefined): string {
+  const ipv4Length = first.length === 4 ? findIpv4Length(first, behind) : undefined;
+  if (ipv4Length !== undefined) return `${formatIp(first)}/${ipv4Length}`;
   const last = behind === undefined ? new Uint8Array(first.length).fill(0xff) : decreased(behind);
   const length = commonBits(first, last);
   for (let i = 0; i < first.length; i++) {
@@ -96,6 +98,20 @@ function formatInterval(first: Uint8Array, behind: Uint8Array | undefined): stri
       return `${formatIp(first)}-${formatIp(last)}`;
   }
   return `${formatIp(first)}/${length}`;
+}
+
+/** In numbers, which are much faster than bytes; undefined where it is no prefix. */
+function findIpv4Length(first: Uint8Array, behind: Uint8Array | undefined): number | undefined {
+  const start = ipv4Number(first);
+  const size = (behind === undefined ? 2 ** 32 : ipv4Number(behind)) - start;
+  const length = 32 - Math.log2(size);
+  return Number.isInteger(length) && start % size === 0 ? length : undefined;
+}
+
+function ipv4Number(bytes: Uint8Array): number {
+  let number = 0;
+  for (let i = 0; i < bytes.length; i++) number = number * 256 + (bytes[i] as number);
+  return number;
 }
 
 /** The bits of byte `i` that are behind a prefix of this length. */

@@ -21,6 +21,7 @@
 import { closedPath, type PeerPath } from "../net/path.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
 import type { OwnedPeer } from "./claims.ts";
+import { handshakeFreshMs } from "./diff-device.ts";
 import { endpointCandidates, isDraining, otherSlot, routeSlot, slots, usableSlot } from "./path.ts";
 import type { PeerSight } from "./sight.ts";
 
@@ -183,9 +184,9 @@ function stepOpen(facts: Remembered, slot: Slot, wanted: Slot, nowMs: number): G
   // Either slot will do while neither drains: a path is not moved without need.
   if (wanted === slot || !isDraining(node, peer, slot)) {
     const asked = isOverdue(sight, slot, memory, nowMs) ? { askedAtMs: memory.askedAtMs ?? nowMs } : {};
-    const provoke = "askedAtMs" in asked ? [slot] : [];
+    const isAsking = "askedAtMs" in asked && mayAsk(sight, slot, asked.askedAtMs, nowMs);
     return {
-      path: { ...path, provoke, pinned: false },
+      path: { ...path, provoke: isAsking ? [slot] : [], pinned: false },
       ...{ memory: { ...calm, ...asked }, news: answers, hurry: false },
     };
   }
@@ -253,6 +254,16 @@ function isOverdue(sight: PeerSight, slot: Slot, memory: GateMemory, nowMs: numb
   const { dataAtMs = never, sentDataAtMs = never, unansweredSinceMs = never } = sight[slot] ?? {};
   if (nowMs - Math.max(dataAtMs, sentDataAtMs) > trafficMs) return false;
   return nowMs - lastHeardMs(sight, slot, memory) > askMs && nowMs - unansweredSinceMs > silentMs;
+}
+
+/**
+ * Within a session nobody answers a keepalive: it only shows whether anything
+ * goes out. More of them would hide from the peer that we do not hear it. Once
+ * the session is over, a keepalive makes a handshake.
+ */
+function mayAsk(sight: PeerSight, slot: Slot, askedAtMs: number, nowMs: number): boolean {
+  const { handshakeAtMs = Number.NEGATIVE_INFINITY } = sight[slot] ?? {};
+  return nowMs - askedAtMs <= answerMs || nowMs - handshakeAtMs > handshakeFreshMs;
 }
 
 function lastHeardMs(sight: PeerSight, slot: Slot, { sinceMs }: GateMemory): number {

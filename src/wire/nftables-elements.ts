@@ -67,18 +67,30 @@ export const setElements: Codec<readonly SetElement[]> = {
 };
 
 function readElement(bytes: Uint8Array, at: number, end: number): SetElement {
-  const data = find(bytes, at, end, NFTA_SET_ELEM_KEY);
-  const key = data < 0 ? -1 : find(bytes, data + headerBytes, endOf(bytes, data, end), NFTA_DATA_VALUE);
-  const flags = find(bytes, at, end, NFTA_SET_ELEM_FLAGS);
-  const expression = find(bytes, at, end, NFTA_SET_ELEM_EXPR);
-  return {
-    key: key < 0 ? noKey : bytes.slice(key + headerBytes, endOf(bytes, key, end)),
-    flags: flags < 0 ? 0 : u32Be.read(bytes, flags + headerBytes, endOf(bytes, flags, end)),
-    counter:
-      expression < 0
-        ? undefined
-        : findCounter(bytes, expression + headerBytes, endOf(bytes, expression, end)),
-  };
+  let key: Uint8Array = noKey;
+  let flags = 0;
+  let counter: NftCounter | undefined;
+  for (let from = at; from + headerBytes <= end; from = next(bytes, from)) {
+    const valueAt = from + headerBytes;
+    const valueEnd = endOf(bytes, from, end);
+    switch (readU16(bytes, from + 2) & NLA_TYPE_MASK) {
+      case NFTA_SET_ELEM_KEY:
+        key = readKey(bytes, valueAt, valueEnd);
+        break;
+      case NFTA_SET_ELEM_FLAGS:
+        flags = u32Be.read(bytes, valueAt, valueEnd);
+        break;
+      case NFTA_SET_ELEM_EXPR:
+        counter = findCounter(bytes, valueAt, valueEnd);
+        break;
+    }
+  }
+  return { key, flags, counter };
+}
+
+function readKey(bytes: Uint8Array, at: number, end: number): Uint8Array {
+  const value = find(bytes, at, end, NFTA_DATA_VALUE);
+  return value < 0 ? noKey : bytes.slice(value + headerBytes, endOf(bytes, value, end));
 }
 
 /** Undefined where the expression is another than a counter. */

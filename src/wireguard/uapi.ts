@@ -45,6 +45,8 @@ export function openUserspaceWireGuard(options: UserspaceOptions = {}): WireGuar
 
 class UserspaceWireGuard implements WireGuard {
   readonly backend = "userspace";
+  /** The keys of each device as read last: to derive a public one takes longer than to read the device. */
+  readonly #ownKeys = new Map<string, { readonly privateKey: string; readonly publicKey: string }>();
   #writes = 0;
 
   constructor(
@@ -63,8 +65,12 @@ class UserspaceWireGuard implements WireGuard {
     if (socket === undefined) return undefined;
     const { errno, device } = understood(request, () => parseGet(name, ask(socket, getRequest, request)));
     if (errno !== 0) throw new UapiError(request, errno);
-    if (device.privateKey === undefined || this.publicKeyOf === undefined) return device;
-    return { ...device, publicKey: this.publicKeyOf(device.privateKey) };
+    const { privateKey } = device;
+    if (privateKey === undefined || this.publicKeyOf === undefined) return device;
+    const known = this.#ownKeys.get(name);
+    const publicKey = known?.privateKey === privateKey ? known.publicKey : this.publicKeyOf(privateKey);
+    this.#ownKeys.set(name, { privateKey, publicKey });
+    return { ...device, publicKey };
   }
 
   /** Throws SysError, UapiError (ENODEV where no process has such a device). */

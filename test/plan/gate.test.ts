@@ -212,15 +212,28 @@ const table: [string, Case, string][] = [
     },
     "a, candidate 0; nothing new",
   ],
-  [
-    "asked within a session, where nobody answers: waited for on",
+  ...(
+    [
+      ["asked within a session: for 20 s, to see whether anything goes out", 20, 179, ", provoke a"],
+      ["then it is left alone, since nobody answers within a session", 21, 179, ""],
+      ["once the session is over, a handshake is asked for", 90, 181, ", provoke a"],
+    ] as const
+  ).map(([name, asked, handshake, provoke]): [string, Case, string] => [
+    name,
     {
-      path: { slot: "a", provoke: ["a"] },
-      sight: { a: sight({ dataAtMs: ago(90), heardAtMs: ago(90), sentAtMs: ago(1) }) },
-      memory: { askedAtMs: ago(29) },
+      path: { slot: "a" },
+      sight: {
+        a: sight({
+          dataAtMs: ago(150),
+          heardAtMs: ago(150),
+          sentAtMs: ago(1),
+          handshakeAtMs: ago(handshake),
+        }),
+      },
+      memory: { askedAtMs: ago(asked) },
     },
-    "a, candidate 0, provoke a; nothing new",
-  ],
+    `a, candidate 0${provoke}; nothing new`,
+  ]),
   [
     "asked with a handshake that stays unanswered: silent",
     {

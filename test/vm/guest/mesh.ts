@@ -27,8 +27,8 @@ const families = [4, 6] as const;
 const phaseMs = 3000;
 const openMs = 40_000;
 const rotationMs = 120_000;
-/** 30 s of silence and 15 s a rung, all of it on a slow machine. */
-const mendMs = 150_000;
+/** 30 s of silence and 15 s a rung; on a slow machine a look may come much later. */
+const mendMs = 200_000;
 /** WireGuard's KEEPALIVE_TIMEOUT, and some. */
 const passiveKeepaliveMs = 12_000;
 /** WireGuard alone takes 15 s from the beginning of a stream. */
