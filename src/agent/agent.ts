@@ -23,6 +23,8 @@ import { Underlay } from "./underlay.ts";
 
 /** Changes come in bursts; the first look waits for the rest of one. */
 const settleMs = 50;
+/** Until others hear of a pod whose address is the network's, they send to it outside the tunnel. */
+const podSettleMs = 10;
 /** At most four looks a second, however much happens: a repair is still done within one. */
 const spacingMs = 250;
 /** Calico resyncs every 90 s; events make it a safety net. */
@@ -54,7 +56,10 @@ export class Agent implements Disposable {
   readonly #look: Look;
   #soon: ReturnType<typeof setTimeout> | undefined;
   #poll: ReturnType<typeof setTimeout> | undefined;
+  /** When the look that `#soon` is for is due. */
+  #dueMs = 0;
   #lastLookMs = Number.NEGATIVE_INFINITY;
+  #lastPodLookMs = Number.NEGATIVE_INFINITY;
   #lossSaidMs = Number.NEGATIVE_INFINITY;
   readonly #reasons = new Set<string>();
   #problem: string | undefined;
@@ -126,14 +131,16 @@ export class Agent implements Disposable {
     });
   }
 
-  /** Attachments change with every pod and need nothing of us; settings, identity and peers have a generation. */
+  /** Attachments change with every pod and mostly need nothing of us; settings, identity and peers have a generation. */
   #storeChanged(): void {
-    if (this.#isStoreNew()) this.#lookSoon("store");
+    if (this.#reads(() => this.session.store.generation !== this.#look.generation)) this.#lookSoon("store");
+    if (this.#reads(() => this.#look.arePodsNew))
+      this.#lookSoon("pods", Math.max(performance.now() + podSettleMs, this.#lastPodLookMs + spacingMs));
   }
 
-  #isStoreNew(): boolean {
+  #reads(isNew: () => boolean): boolean {
     try {
-      return this.session.store.generation !== this.#look.generation || this.#look.arePodsNew;
+      return isNew();
     } catch (error) {
       // What cannot be read is the look's to say.
       if (error instanceof StoreError) return true;
@@ -141,11 +148,15 @@ export class Agent implements Disposable {
     }
   }
 
-  #lookSoon(reason: string): void {
+  #lookSoon(
+    reason: string,
+    dueMs = Math.max(performance.now() + settleMs, this.#lastLookMs + spacingMs),
+  ): void {
     this.#reasons.add(reason);
-    if (this.#soon !== undefined) return;
-    const rested = performance.now() - this.#lastLookMs;
-    this.#soon = setTimeout(() => this.#lookNow(), Math.max(settleMs, spacingMs - rested));
+    if (this.#soon !== undefined && this.#dueMs <= dueMs) return;
+    clearTimeout(this.#soon);
+    this.#dueMs = dueMs;
+    this.#soon = setTimeout(() => this.#lookNow(), dueMs - performance.now());
   }
 
   #lookNow(): void {
@@ -157,6 +168,7 @@ export class Agent implements Disposable {
     if (this.#problem !== undefined) reasons.add("retry");
     const spent = process.cpuUsage();
     this.#lastLookMs = performance.now();
+    if (reasons.has("pods")) this.#lastPodLookMs = this.#lastLookMs;
     const wakeInMs = this.#run(reasons);
     this.#metrics.looked(this.#problem);
     this.options.onLook(this.#problem);

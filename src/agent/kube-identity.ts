@@ -2,6 +2,7 @@
 // when the Node's addresses or pod CIDRs change. What was typed to `up` on such a
 // node holds until the next look. What a Node says is kube/node.ts.
 import { type NodeFacts, type NodeIdentity, planIdentity } from "../kube/node.ts";
+import { nodeObjectName } from "../kube/peers.ts";
 import { findConflicts } from "../plan/conflicts.ts";
 import { slots } from "../plan/path.ts";
 import type { Settings } from "../plan/settings.ts";
@@ -104,7 +105,7 @@ export class NodeFollower {
     if (remark === this.#remark) return;
     if (remark !== undefined) log.warn(remark);
     this.#remark = remark;
-    refused.put("node", remark === undefined ? [] : [{ file: `node/${node}`, reason: remark }]);
+    refused.put("node", remark === undefined ? [] : [{ file: nodeObjectName(node), reason: remark }]);
   }
 }
 

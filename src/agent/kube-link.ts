@@ -2,16 +2,21 @@
 
 import { type NodeFacts, readNodeObject } from "../kube/node.ts";
 import { isOlder, isSameRecord, judgeObject, objectsPath, type SeenObject } from "../kube/object.ts";
+import { compareAge } from "../kube/peers.ts";
+import type { StatusFacts } from "../kube/status.ts";
 import type { NodeRecord } from "../net/record.ts";
 import { type Credentials, KubeClient } from "./kube-client.ts";
 import { KubePublisher, type Publication } from "./kube-publish.ts";
+import { KubeStatus } from "./kube-status.ts";
 import { type Kept, KubeWatch, type WatchTiming } from "./kube-watch.ts";
+import type { Log } from "./log.ts";
 
 const nodesPath = "/api/v1/nodes";
 
 export interface LinkOptions {
   readonly credentials: Credentials;
   readonly userAgent: string;
+  readonly log: Log;
   readonly timing: WatchTiming;
   readonly requestMs: number;
   readonly now: () => number;
@@ -29,17 +34,20 @@ export class KubeLink implements Disposable {
   readonly objects: KubeWatch<SeenObject>;
   readonly #node: KubeWatch<SeenNode> | undefined;
   readonly #publisher: KubePublisher;
+  readonly #status: KubeStatus;
+  /** As the API has it. */
+  #ownStatus: unknown;
 
   /** `nodeName`: undefined where this node has no name yet; then it only reads. */
   constructor(
     readonly nodeName: string | undefined,
-    { credentials, userAgent, requestMs, timing, now, wallClock, random, onChange }: LinkOptions,
+    { credentials, userAgent, log, requestMs, timing, now, wallClock, random, onChange }: LinkOptions,
   ) {
     const client = new KubeClient(credentials, { userAgent, requestMs, wallClock });
     const watching = { client, onChange, timing, random };
     const isOlderThan = (a: Kept, b: Kept) => isOlder(a.resourceVersion, b.resourceVersion);
     this.objects = new KubeWatch({
-      ...{ ...watching, path: objectsPath, read: judgeObject },
+      ...{ ...watching, path: objectsPath, read: (json: unknown) => this.#read(json) },
       ...{ isSame: isSameRecord, isOlder: isOlderThan },
     });
     this.#publisher = new KubePublisher({
@@ -49,6 +57,7 @@ export class KubeLink implements Disposable {
         onChange();
       },
     });
+    this.#status = new KubeStatus({ client, log, now, wallClock, random });
     if (nodeName !== undefined)
       this.#node = new KubeWatch<SeenNode>({
         ...{
@@ -65,7 +74,7 @@ export class KubeLink implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const part of [this.objects, this.#node, this.#publisher]) part?.[Symbol.dispose]();
+    for (const part of [this.objects, this.#node, this.#publisher, this.#status]) part?.[Symbol.dispose]();
   }
 
   /** "unknown" until the API has said it. */
@@ -89,6 +98,26 @@ export class KubeLink implements Disposable {
         problem: `There is no Node ${record.name} in the cluster, which would own this node's record: it is not published. Is the name right (--node)?`,
       };
     return this.#publisher.publish(record, node.uid, this.objects.objects.get(record.name));
+  }
+
+  /** After the record is published. Returns when there may be something to write first. */
+  report(name: string, read: () => StatusFacts): number {
+    const { objects } = this.objects;
+    const own = objects.get(name);
+    const wasFirst = (peer: string) => {
+      const other = objects.get(peer);
+      return own !== undefined && other !== undefined && compareAge(other, own) < 0;
+    };
+    this.#status.offer(name, read, wasFirst, this.#ownStatus);
+    return this.#status.restsForMs;
+  }
+
+  /** Of the status only the own one is kept. */
+  #read(json: unknown): SeenObject | undefined {
+    const seen = judgeObject(json);
+    if (seen !== undefined && seen.name === this.nodeName)
+      this.#ownStatus = (json as { readonly status?: unknown }).status;
+    return seen;
   }
 }
 

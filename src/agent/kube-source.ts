@@ -11,7 +11,8 @@
 import { type Absences, type GonePlan, planGone } from "../kube/gone.ts";
 import type { NodeFacts } from "../kube/node.ts";
 import { refusedName, type SeenObject } from "../kube/object.ts";
-import { explainRefused, recordsToPut } from "../kube/peers.ts";
+import { explainRefused, recordsToPut, standing } from "../kube/peers.ts";
+import type { StatusFacts } from "../kube/status.ts";
 import type { NodeRecord } from "../net/record.ts";
 import type { Store } from "../state/store.ts";
 import type { KubernetesFacts } from "./facts.ts";
@@ -56,6 +57,7 @@ const off: KubeReport = { node: "unknown" };
 export class KubeSource implements Disposable {
   readonly #goneAlarm: Alarm;
   readonly #publishAlarm: Alarm;
+  readonly #statusAlarm: Alarm;
   #link: KubeLink | undefined;
   #place = "";
   /** Peers that came from the API, as far as the store was asked. */
@@ -66,6 +68,7 @@ export class KubeSource implements Disposable {
   #problem: string | undefined;
   #publishProblem: string | undefined;
   #isPublished = false;
+  #isReporting = false;
   #doubt: string | undefined;
   #wasRefused = new Map<string, string>();
 
@@ -75,10 +78,12 @@ export class KubeSource implements Disposable {
   ) {
     this.#goneAlarm = new Alarm(options.onChange);
     this.#publishAlarm = new Alarm(options.onChange);
+    this.#statusAlarm = new Alarm(options.onChange);
   }
 
   [Symbol.dispose](): void {
-    for (const part of [this.#link, this.#goneAlarm, this.#publishAlarm]) part?.[Symbol.dispose]();
+    for (const part of [this.#link, this.#goneAlarm, this.#publishAlarm, this.#statusAlarm])
+      part?.[Symbol.dispose]();
   }
 
   /** Undefined where there is no kubeconfig. */
@@ -111,6 +116,15 @@ export class KubeSource implements Disposable {
     return publication;
   }
 
+  /** Sees to it that the API shows how this node sees the others, now and then; `read` is asked only then. */
+  report(name: string, read: () => StatusFacts): void {
+    if (this.#link === undefined || !this.#isPublished) return;
+    const restsForMs = this.#link.report(name, read);
+    // The first time; later the agent looks often enough.
+    if (!this.#isReporting) this.#statusAlarm.set(restsForMs);
+    this.#isReporting = true;
+  }
+
   /** Begins anew where the API, or this node's name, is another than at the last look. */
   #follow(place: string, nodeName: string | undefined): KubeLink | undefined {
     const before = this.#link;
@@ -131,6 +145,7 @@ export class KubeSource implements Disposable {
     return new KubeLink(nodeName, {
       ...{ now, wallClock, random, onChange, timing, requestMs },
       credentials: credentials(place),
+      log: this.options.log,
       userAgent: `wg-cni/${version}`,
     });
   }
@@ -142,10 +157,12 @@ export class KubeSource implements Disposable {
     this.#problem = undefined;
     this.#publishProblem = undefined;
     this.#isPublished = false;
+    this.#isReporting = false;
     this.#doubt = undefined;
     this.#wasRefused = new Map();
     this.#goneAlarm.set(undefined);
     this.#publishAlarm.set(undefined);
+    this.#statusAlarm.set(undefined);
   }
 
   #release(): void {
@@ -223,12 +240,12 @@ export class KubeSource implements Disposable {
       ({ file, reason }) => this.options.log.warn("record refused", { file, reason }),
     );
     this.#wasRefused = new Map(refused.map(({ file, reason }) => [file, reason]));
-    const standing: readonly (readonly [string, string | undefined])[] = [
-      ["kubernetes", this.#problem],
-      ["wireguardnodes", this.#doubt],
+    const inTheWay: readonly (readonly [string, string | undefined])[] = [
+      [standing.outage, this.#problem],
+      [standing.doubt, this.#doubt],
       [refusedName(nodeName ?? ""), this.#publishProblem],
     ];
-    const whole = standing.flatMap(([file, reason]) => (reason === undefined ? [] : [{ file, reason }]));
+    const whole = inTheWay.flatMap(([file, reason]) => (reason === undefined ? [] : [{ file, reason }]));
     this.options.refused.put("kube", [...whole, ...refused]);
   }
 

@@ -34,7 +34,7 @@ import { RefusedRecords } from "./refused.ts";
 import { KeyRotation } from "./rotation.ts";
 import { followTransport } from "./transport.ts";
 import type { Underlay } from "./underlay.ts";
-import { readView, type View } from "./view.ts";
+import { describeMesh, readView, type View } from "./view.ts";
 
 /** Handshakes make no event: while one is waited for, the devices are read this often, */
 const hurryMs = 1000;
@@ -283,6 +283,7 @@ export class Look implements Disposable {
     const { problem } = this.#records.publish(record);
     const { done } = this.#kube.publish(record);
     this.#published = done && problem === undefined ? JSON.stringify(record) : undefined;
+    this.#kube.report(record.name, () => describeMesh(this.#view, this.#gate.paths, identity));
   }
 }
 

@@ -247,8 +247,12 @@ export class FakeApi implements AsyncDisposable {
   }
 
   #apply({ path }: Seen, body: string, response: ServerResponse): void {
-    const collection = path.slice(0, path.lastIndexOf("/"));
-    send(response, 200, this.put(collection, JSON.parse(body)));
+    const isStatus = path.endsWith("/status");
+    const key = isStatus ? path.slice(0, -"/status".length) : path;
+    const before = this.#objects.get(key);
+    const { status, ...rest } = JSON.parse(body) as ApiInput & { readonly status?: unknown };
+    const after = isStatus ? { ...before, status } : { ...rest, status: before?.["status"] };
+    send(response, 200, this.put(key.slice(0, key.lastIndexOf("/")), { metadata: rest.metadata, ...after }));
   }
 
   #list({ path, query }: Seen, response: ServerResponse): void {

@@ -296,3 +296,57 @@ test("an outage while it is written changes nothing, and the record is there aft
   await node.published(moved);
   expect(specOf(api)).toEqual(movedSpec);
 });
+
+describe("the status", () => {
+  const facts = { up: true, peers: 3, unencrypted: [], keyCreatedAtMs: 0, contested: [] };
+  const statuses = (api: FakeApi) => api.seen.filter(({ path }) => path.endsWith("/status")).length;
+
+  test("is written after a while, then seldom, and only where it says something new", async () => {
+    await using scene = await start();
+    const { api, node } = scene;
+    await node.published();
+    let asked = 0;
+    const report = async (change: Partial<typeof facts> = {}) => {
+      node.source.report(own.name, () => {
+        asked++;
+        return { ...facts, ...change };
+      });
+      await Bun.sleep(100);
+      node.look();
+    };
+    await report();
+    expect([asked, statuses(api)]).toEqual([0, 0]);
+    node.skippedMs += 10_000;
+    await report();
+    expect([asked, statuses(api)]).toEqual([1, 1]);
+    expect(api.record(own.name)?.["status"]).toMatchObject({ peers: 3, encryptedPeers: 3 });
+    await report({ peers: 4 });
+    expect([asked, statuses(api)]).toEqual([1, 1]);
+    node.skippedMs += 45_000;
+    await report();
+    expect([asked, statuses(api)]).toEqual([2, 1]);
+    node.skippedMs += 45_000;
+    await report({ peers: 4 });
+    expect([asked, statuses(api)]).toEqual([3, 2]);
+    // The record is not written for that, nor looked at anew.
+    expect(node.publish()).toEqual({ done: true });
+    expect(specOf(api)).toEqual(ownSpec);
+  });
+
+  test("that is refused is no problem", async () => {
+    await using scene = await start();
+    const { api, node } = scene;
+    await node.published();
+    api.fault = ({ path }, response) => {
+      if (!path.endsWith("/status")) return false;
+      refuse(response, 403, "Forbidden", "no");
+      return true;
+    };
+    node.skippedMs += 10_000;
+    node.source.report(own.name, () => facts);
+    await waitUntil(() => node.lines.some((line) => line.includes("the status was not written")), {
+      what: "the refusal",
+    });
+    expect([node.look().problem, node.publish(), node.refused]).toEqual([undefined, { done: true }, {}]);
+  });
+});

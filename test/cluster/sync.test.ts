@@ -127,11 +127,30 @@ describeKube("a mesh through the API", () => {
     await losesNothing(() => Bun.sleep(3000));
   });
 
+  test("the API shows how each sees the others", async () => {
+    const said = async (node: Node) => (await server.admin.get(recordPath(node.name)))["status"];
+    for (const node of nodes) {
+      await waitUntil(async () => (await said(node))?.encryptedPeers === 2, {
+        what: `the status of ${node.name}`,
+        timeoutMs: 3 * soonMs,
+      });
+      const { peers, keyCreatedAt, conditions } = await said(node);
+      expect({ peers, isRecent: Date.now() - Date.parse(keyCreatedAt) < 600_000 }).toEqual({
+        peers: 2,
+        isRecent: true,
+      });
+      expect(conditions).toMatchObject([
+        { type: "NetworkEncrypted", status: "True", reason: "AllPeers" },
+        { type: "RecordAccepted", status: "True", reason: "NoConflict" },
+      ]);
+    }
+  }, 300_000);
+
   test("nothing is written to the API while nothing changes", async () => {
-    const versions = async () =>
-      (await server.admin.get(recordsPath))["items"].map(
-        ({ metadata }: { metadata: { resourceVersion: string } }) => metadata.resourceVersion,
-      );
+    const versions = async () => {
+      const { items } = await server.admin.get(recordsPath);
+      return items.map(({ metadata }: { metadata: { resourceVersion: string } }) => metadata.resourceVersion);
+    };
     const before = await versions();
     for (const node of nodes) await wgMust(node, ["sync"]);
     await Bun.sleep(5000);
@@ -179,7 +198,7 @@ describeKube("a mesh through the API", () => {
 
   test("what changed during an outage is heard of afterwards", async () => {
     const [n1, n2, n3] = nodes as [Node, Node, Node];
-    await server.server.stop();
+    await server.server.kill();
     await wgMust(n3, ["down"]);
     await server.server.start();
     await waitUntil(async () => (await published(n3)).slots.length === 0, {

@@ -1,0 +1,136 @@
+// What the API shows of how a node sees the others, and that it is written only
+// where it says something new.
+import { describe, expect, test } from "bun:test";
+import { type NodeStatus, planStatus, type StatusFacts, statusSpacingMs } from "../../src/kube/status.ts";
+
+const wallMs = Date.parse("2026-03-01T12:00:00.789Z");
+const well: StatusFacts = {
+  ...{ up: true, peers: 3, unencrypted: [], contested: [] },
+  keyCreatedAtMs: Date.parse("2026-03-01T06:30:00.123Z"),
+};
+const plan = (
+  change: Partial<StatusFacts> = {},
+  before?: unknown,
+  atMs = wallMs,
+  first: readonly string[] = [],
+) => planStatus({ ...well, ...change }, (peer) => first.includes(peer), before, atMs);
+const condition = (status: NodeStatus | undefined, type: string) =>
+  status?.conditions.find((one) => one.type === type);
+
+test("a node that encrypts to all", () => {
+  expect(plan()).toEqual({
+    ...{ peers: 3, encryptedPeers: 3, keyCreatedAt: "2026-03-01T06:30:00Z" },
+    conditions: [
+      {
+        ...{ type: "NetworkEncrypted", status: "True", reason: "AllPeers" },
+        message: "3 peers are reached through the tunnel",
+        lastTransitionTime: "2026-03-01T12:00:00Z",
+      },
+      {
+        ...{ type: "RecordAccepted", status: "True", reason: "NoConflict" },
+        message: "nobody had first what this record claims",
+        lastTransitionTime: "2026-03-01T12:00:00Z",
+      },
+    ],
+  });
+});
+
+describe("encryption", () => {
+  test.each([
+    [{ peers: 0 }, 0, "True", "NoPeers", "there are no other nodes"],
+    [{ peers: 1 }, 1, "True", "AllPeers", "1 peer is reached through the tunnel"],
+    [
+      { unencrypted: ["n3", "n2"] },
+      1,
+      "False",
+      "PeersInClear",
+      "2 of 3 peers not reached through the tunnel: n2, n3",
+    ],
+    [{ up: false }, 0, "False", "NodeDown", "the node does not encrypt: it is down"],
+    [
+      { peers: 9, unencrypted: ["g", "f", "e", "d", "c", "b", "a"] },
+      ...[
+        2,
+        "False",
+        "PeersInClear",
+        "7 of 9 peers not reached through the tunnel: a, b, c, d, e and 2 more",
+      ],
+    ],
+  ] as [Partial<StatusFacts>, number, string, string, string][])(
+    "%j",
+    (change, encrypted, status, reason, message) => {
+      const planned = plan(change);
+      expect(planned?.encryptedPeers).toBe(encrypted);
+      expect(condition(planned, "NetworkEncrypted")).toMatchObject({ status, reason, message } as never);
+    },
+  );
+});
+
+describe("what two records claim", () => {
+  const contested = [
+    { peer: "n2", claim: "10.2.0.0/24" },
+    { peer: "n3", claim: "192.0.2.3/32" },
+  ];
+
+  test("is this node's where it had it first", () => {
+    expect(condition(plan({ contested }), "RecordAccepted")?.status).toBe("True");
+  });
+
+  test("is said where somebody else had it first", () => {
+    expect(condition(plan({ contested }, undefined, wallMs, ["n3"]), "RecordAccepted")).toMatchObject({
+      ...{ status: "False", reason: "Conflict", message: "192.0.2.3/32 was n3's first" },
+    });
+  });
+
+  test("may be much, and is said in a bounded text", () => {
+    const many = Array.from({ length: 4096 }, (_, n) => ({
+      peer: "n2",
+      claim: `10.${n >> 8}.${n & 255}.0/24`,
+    }));
+    const { message } = condition(plan({ contested: many }, undefined, wallMs, ["n2"]), "RecordAccepted")!;
+    expect(message).toEndWith(", and 4091 more");
+    expect(message.length).toBeLessThan(400);
+  });
+});
+
+describe("what the API has already", () => {
+  const later = wallMs + 3_600_000;
+  const shuffled = (status: NodeStatus | undefined) => ({
+    unknown: "field",
+    ...status,
+    conditions: status?.conditions
+      .toReversed()
+      .map(({ type, ...rest }) => ({ ...rest, observedGeneration: 7, type })),
+  });
+
+  test("is not written again, in whatever order it comes back", () => {
+    expect(plan({}, shuffled(plan()), later)).toBeUndefined();
+  });
+
+  test.each([{ peers: 4 }, { unencrypted: ["n2"] }, { up: false }, { keyCreatedAtMs: wallMs }])(
+    "is written where it differs: %j",
+    (change) => {
+      expect(plan(change, shuffled(plan()), later)).toBeDefined();
+    },
+  );
+
+  test("a condition keeps its time for as long as its status stands", () => {
+    const before = shuffled(plan({ unencrypted: ["n2", "n3"] }));
+    const fewer = plan({ unencrypted: ["n2"] }, before, later);
+    expect(condition(fewer, "NetworkEncrypted")?.lastTransitionTime).toBe("2026-03-01T12:00:00Z");
+    const none = plan({}, shuffled(fewer), later);
+    expect(condition(none, "NetworkEncrypted")?.lastTransitionTime).toBe("2026-03-01T13:00:00Z");
+    expect(condition(none, "RecordAccepted")?.lastTransitionTime).toBe("2026-03-01T12:00:00Z");
+  });
+
+  test("may be anything", () => {
+    for (const before of [null, 5, "x", [], {}, { conditions: 5 }, { conditions: [null, 5] }])
+      expect(plan({}, before)).toEqual(plan() as NodeStatus);
+  });
+});
+
+test("all agents together write once a second at most", () => {
+  for (const peers of [0, 1, 30, 100, 5000])
+    expect((peers + 1) / (statusSpacingMs(peers) / 1000)).toBeLessThanOrEqual(1.1);
+  expect([0, 2, 5000].map(statusSpacingMs)).toEqual([30_000, 30_000, 5_000_000]);
+});
