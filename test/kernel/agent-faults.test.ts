@@ -110,7 +110,7 @@ describeKernel("an agent meets faults", () => {
     await Bun.sleep(settledMs);
     // What the test before has changed is heard of by then.
     await Bun.sleep(quietMs);
-    process.kill(agent.pid, "SIGSTOP");
+    agent.freeze();
     const flood = ["add", "delete"].flatMap((verb) =>
       Array.from(
         { length: floodRoutes / 2 },
@@ -121,7 +121,7 @@ describeKernel("an agent meets faults", () => {
     // Nobody will hear of this one.
     n1.must(["ip", "route", "delete", "10.244.2.0/24", "table", String(tables.pods)]);
     from = agent.lines().length;
-    process.kill(agent.pid, "SIGCONT");
+    agent.thaw();
     const lost = await agent.waitFor("events came faster than they were read", soonMs, from);
     expect(lost).toMatchObject({ level: "warn", reason: expect.stringContaining("ENOBUFS") });
     const mended = await agent.waitFor("the mesh was changed", soonMs, from);

@@ -85,12 +85,12 @@ describeKernel("gate", () => {
     expect(podRoute(n1, n2.podCidrs[0] as string)).toStartWith("throw");
     expect((await capture.tally()).packets.clear).toBeGreaterThan(0);
     // The agent of node 1 sleeps: node 2 encrypts from here on, node 1 answers in clear.
-    process.kill(agent.pid, "SIGSTOP");
+    agent.freeze();
     await importOne(n2, n1);
     await Bun.sleep(phaseMs);
     expect(podRoute(n1, n2.podCidrs[0] as string)).toStartWith("throw");
     expect(podRoute(n2, n1.podCidrs[0] as string)).toContain("dev wg-cni-");
-    process.kill(agent.pid, "SIGCONT");
+    agent.thaw();
     await opened();
     const both = await lab.capture();
     await Bun.sleep(phaseMs);
@@ -114,12 +114,12 @@ describeKernel("gate", () => {
     const streams = await Promise.all(families.map((family) => sevenStreams(p1, p2, family)));
     await Bun.sleep(phaseMs);
     expect(podRoute(n1, n2.podCidrs[0] as string)).toStartWith("prohibit");
-    process.kill(agent.pid, "SIGSTOP");
+    agent.freeze();
     await importOne(n1, n2);
     await Bun.sleep(phaseMs);
     // It has the keys, but nobody yet to open the gate.
     expect(podRoute(n1, n2.podCidrs[0] as string)).toStartWith("prohibit");
-    process.kill(agent.pid, "SIGCONT");
+    agent.thaw();
     await opened();
     await Bun.sleep(phaseMs);
     await Promise.all(streams.map((one) => one.stop()));

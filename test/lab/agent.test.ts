@@ -1,10 +1,11 @@
 // How a test holds an agent: start, log, and every kind of end.
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { describeKernel } from "../kernel/support/gate.ts";
 import { Lab } from "./lab.ts";
 import type { Node } from "./node.ts";
+import { waitUntil } from "./wait.ts";
 
 describeKernel("an agent in a lab", () => {
   let lab: Lab;
@@ -63,5 +64,21 @@ describeKernel("an agent in a lab", () => {
     const agent = await alone.agent();
     other[Symbol.dispose]();
     expect(existsSync(`/proc/${agent.pid}`)).toBe(false);
+  });
+
+  test("ends with the lab and leaves nothing behind, also after it was frozen", async () => {
+    const other = await Lab.create("frozen");
+    const alone = await other.node("n1", { ip4: "192.0.2.1", podCidrs: [] });
+    expect(await alone.wg(["up", ...alone.upArguments])).toMatchObject({ exitCode: 0 });
+    const agent = await alone.agent();
+    const wrapper = readFileSync(`/proc/${agent.pid}/status`, "utf8").match(/^PPid:\t(\d+)$/m)?.[1];
+    const state = (pid: number | string) => readFileSync(`/proc/${pid}/stat`, "utf8").match(/\) (\w)/)?.[1];
+    agent.freeze();
+    for (const pid of [agent.pid, wrapper as string])
+      await waitUntil(() => state(pid) === "T", { what: "agent and nsenter are stopped" });
+    agent.thaw();
+    await waitUntil(() => state(agent.pid) !== "T", { what: "the agent goes on" });
+    other[Symbol.dispose]();
+    await waitUntil(() => !existsSync(`/proc/${wrapper}`), { what: "nsenter has ended" });
   });
 });

@@ -91,6 +91,16 @@ export class Agent {
     return this.#wait(() => this.#lines.slice(from).find(matches), what, timeoutMs);
   }
 
+  /** It does nothing until `thaw`, and notices nothing of it. */
+  freeze(): void {
+    process.kill(this.#pid, "SIGSTOP");
+  }
+
+  /** nsenter stops with its child, and stays behind for good where only the child goes on. */
+  thaw(): void {
+    for (const pid of [this.#pid, this.#running.pid]) process.kill(pid, "SIGCONT");
+  }
+
   /** SIGTERM; resolves with the agent's own exit code. */
   stop(): Promise<Completed> {
     return this.#end("SIGTERM");
