@@ -61,17 +61,34 @@ export function resolveClaims(local: LocalClaims, peers: readonly ClaimingPeer[]
   const claims = others.flatMap(({ record }) => claimsOf(record));
   const contested = areApart(local, claims) ? [] : weigh(local, inOrder(claims, others));
   const refused = new Set(contested.map(({ peer, claim }) => `${peer} ${claim}`));
-  const owns = (peer: string, value: string) => refused.size === 0 || !refused.has(`${peer} ${value}`);
-  const owned = others.map(({ record: { name, slots, endpoints, nodeIPs, podCIDRs } }) => ({
-    name,
-    slots: slots.filter((slot) => slot.publicKey !== zeroKey && owns(name, slot.publicKey)),
-    endpoints: endpoints.filter((ip) => !local.nodeIPs.includes(ip)),
-    nodeIPs: refused.size === 0 ? nodeIPs : nodeIPs.filter((ip) => owns(name, hostPrefix(ip))),
-    podCIDRs: refused.size === 0 ? podCIDRs : podCIDRs.filter((cidr) => owns(name, cidr)),
-  }));
+  const owned = others.map(({ record }) => reduce(record, local, refused));
+  const endpoints: Refusal[] = [];
+  for (const { record } of others) endpoints.push(...refuseOwnEndpoints(record, local));
   return {
     peers: owned.sort((a, b) => compareText(a.name, b.name)),
-    refusals: [...contested, ...others.flatMap(({ record }) => refuseOwnEndpoints(record, local))],
+    refusals: [...contested, ...endpoints],
+  };
+}
+
+/** What of a record is the peer's: nearly always all of it. */
+function reduce(
+  record: NodeRecord,
+  { nodeIPs: ownIPs }: LocalClaims,
+  refused: ReadonlySet<string>,
+): OwnedPeer {
+  const { name, slots, endpoints, nodeIPs, podCIDRs } = record;
+  const isWhole =
+    refused.size === 0 &&
+    slots.every(({ publicKey }) => publicKey !== zeroKey) &&
+    endpoints.every((ip) => !ownIPs.includes(ip));
+  if (isWhole) return record;
+  const owns = (value: string) => !refused.has(`${name} ${value}`);
+  return {
+    name,
+    slots: slots.filter(({ publicKey }) => publicKey !== zeroKey && owns(publicKey)),
+    endpoints: endpoints.filter((ip) => !ownIPs.includes(ip)),
+    nodeIPs: nodeIPs.filter((ip) => owns(hostPrefix(ip))),
+    podCIDRs: podCIDRs.filter(owns),
   };
 }
 

@@ -5,7 +5,7 @@ import { type Family, familyOf } from "../net/ip.ts";
 import type { RouteLookup } from "../net/objects.ts";
 import type { NodeRecord } from "../net/record.ts";
 import type { OwnedPeer } from "./claims.ts";
-import { endpointCandidates, slots, usableSlot } from "./path.ts";
+import { endpointCandidates, routeSlot } from "./path.ts";
 import type { Settings } from "./settings.ts";
 
 /** Bytes a tunnel packet adds: outer IP and UDP headers, WireGuard's header and tag. */
@@ -47,7 +47,7 @@ export interface MtuFacts {
 export function peerEndpoints(node: NodeRecord, peers: readonly OwnedPeer[]): Map<string, string> {
   const endpoints = new Map<string, string>();
   for (const peer of peers) {
-    if (!slots.some((slot) => usableSlot(peer, slot) !== undefined)) continue;
+    if (routeSlot(node, peer) === undefined) continue;
     for (const ip of endpointCandidates(node, peer)) endpoints.set(ip, peer.name);
   }
   return endpoints;
