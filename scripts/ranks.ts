@@ -46,6 +46,9 @@ const mayImport: Record<string, readonly string[]> = {
 /** Module -> the only folder that may import it. */
 const onlyIn: Record<string, string> = { "bun:ffi": "linux", "bun:sqlite": "state" };
 
+/** Package -> the only folder that may load it, and only by import(): 20 MB that most agents and all commands do without. */
+const onlyOnDemandIn: Record<string, string> = { "@kubernetes/client-node": "agent" };
+
 /** Every call of the plugin loads these: a node:* module costs 0.4 to 2.5 ms of it. */
 const cniPath = ["net", "wire", "linux", "netlink", "wireguard", "plan", "reconcile", "ipam", "state", "cni"];
 
@@ -79,7 +82,7 @@ function locate(source: string, file: string, specifier: string): string {
   return `./${relative(source, resolve(source, dirname(file), specifier))}`;
 }
 
-function complaintsAbout({ file, target }: Import): string[] {
+function complaintsAbout({ file, target, typeOnly, lazy }: Import): string[] {
   const from = folderOf(file);
   const allowed = mayImport[from];
   if (allowed === undefined)
@@ -87,6 +90,9 @@ function complaintsAbout({ file, target }: Import): string[] {
   const home = onlyIn[target];
   if (home !== undefined && home !== from)
     return [`src/${file}: imports ${target}, which only src/${home} may`];
+  const lazyPackage = Object.keys(onlyOnDemandIn).find((name) => target.startsWith(name));
+  if (lazyPackage !== undefined && !typeOnly && (!lazy || onlyOnDemandIn[lazyPackage] !== from))
+    return [`src/${file}: loads ${target}, which only src/${onlyOnDemandIn[lazyPackage]} may, by import()`];
   if (target.startsWith("node:") && cniPath.includes(from)) {
     return [
       `src/${file}: imports ${target}; src/${from} is on the path of every CNI call, where it costs start-up time`,
