@@ -2,7 +2,6 @@
 
 import { type NodeFacts, readNodeObject } from "../kube/node.ts";
 import { isOlder, isSameRecord, judgeObject, objectsPath, type SeenObject } from "../kube/object.ts";
-import { compareAge } from "../kube/peers.ts";
 import type { StatusFacts } from "../kube/status.ts";
 import type { NodeRecord } from "../net/record.ts";
 import { type Credentials, KubeClient } from "./kube-client.ts";
@@ -102,13 +101,7 @@ export class KubeLink implements Disposable {
 
   /** After the record is published. Returns when there may be something to write first. */
   report(name: string, read: () => StatusFacts): number {
-    const { objects } = this.objects;
-    const own = objects.get(name);
-    const wasFirst = (peer: string) => {
-      const other = objects.get(peer);
-      return own !== undefined && other !== undefined && compareAge(other, own) < 0;
-    };
-    this.#status.offer(name, read, wasFirst, this.#ownStatus);
+    this.#status.offer(name, read, this.#ownStatus, this.objects.objects);
     return this.#status.restsForMs;
   }
 

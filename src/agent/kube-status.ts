@@ -1,13 +1,20 @@
-// Writes the status of this node's object: one request at a time, seldom, and
-// only where it says something new. What refuses it is nobody's problem: the mesh
-// does not depend on it.
-import { objectsPath } from "../kube/object.ts";
-import { formatStatus, planStatus, type StatusFacts, statusSpacingMs } from "../kube/status.ts";
+// Reports to the API how this node sees the others: the status of its object, and
+// events about records that claim what it has. One request at a time, seldom, and
+// only where it says something new. What refuses a report is nobody's problem: the
+// mesh does not depend on it.
+import { eventsPath, formatEvent } from "../kube/event.ts";
+import { objectsPath, type SeenObject } from "../kube/object.ts";
+import { compareAge } from "../kube/peers.ts";
+import { type Contest, formatStatus, planStatus, type StatusFacts, statusSpacingMs } from "../kube/status.ts";
 import type { KubeClient } from "./kube-client.ts";
 import type { Log } from "./log.ts";
 
 /** A node that has just come shakes hands first. */
 const settleMs = 10_000;
+/** Events that one process writes: a record may claim thousands of things. */
+const maxTold = 100;
+
+type Write = readonly [path: string, body: object];
 
 export interface StatusOptions {
   readonly client: KubeClient;
@@ -21,6 +28,7 @@ export interface StatusOptions {
 
 export class KubeStatus implements Disposable {
   readonly #ended = new AbortController();
+  readonly #told = new Set<string>();
   #nextMs: number;
   #isWriting = false;
 
@@ -37,28 +45,58 @@ export class KubeStatus implements Disposable {
     return Math.max(0, this.#nextMs - this.options.now());
   }
 
-  /** `read` is asked only where it is time; `before`: the status as the API has it; `wasFirst`: whether a peer's object is older. */
-  offer(name: string, read: () => StatusFacts, wasFirst: (peer: string) => boolean, before: unknown): void {
+  /** `read` is asked only where it is time; `before`: the status as the API has it; `objects`: all there are, by name. */
+  offer(
+    name: string,
+    read: () => StatusFacts,
+    before: unknown,
+    objects: ReadonlyMap<string, SeenObject>,
+  ): void {
     const { now, wallClock, random } = this.options;
     if (this.#isWriting || now() < this.#nextMs) return;
     const facts = read();
     this.#nextMs = now() + statusSpacingMs(facts.peers) * (1 + random() / 2);
+    const own = objects.get(name);
+    const wasFirst = (peer: string) => {
+      const other = objects.get(peer);
+      return own !== undefined && other !== undefined && compareAge(other, own) < 0;
+    };
     const status = planStatus(facts, wasFirst, before, wallClock());
-    if (status !== undefined) void this.#write(`${objectsPath}/${name}/status`, formatStatus(name, status));
+    const refused = facts.contested.filter(({ peer }) => !wasFirst(peer));
+    const writes = [
+      ...(status === undefined
+        ? []
+        : [[`${objectsPath}/${name}/status`, formatStatus(name, status)] as const]),
+      ...this.#events(name, refused, objects),
+    ];
+    if (writes.length > 0) void this.#write(writes);
   }
 
-  async #write(path: string, body: object): Promise<void> {
+  /** What was told once is not told again by this process. */
+  #events(name: string, refused: readonly Contest[], objects: ReadonlyMap<string, SeenObject>): Write[] {
+    return refused.flatMap((contest): Write[] => {
+      const object = objects.get(contest.peer);
+      if (object === undefined || this.#told.size >= maxTold) return [];
+      const event = formatEvent(name, object, contest, this.options.wallClock());
+      const path = `${eventsPath}/${event.metadata.name}`;
+      if (this.#told.has(path)) return [];
+      this.#told.add(path);
+      return [[path, event]];
+    });
+  }
+
+  async #write(writes: readonly Write[]): Promise<void> {
     const { client, log } = this.options;
     this.#isWriting = true;
-    try {
-      await client.apply(path, body, this.#ended.signal);
-    } catch (error) {
-      if (!this.#ended.signal.aborted)
-        log.debug("the status was not written", {
-          reason: error instanceof Error ? error.message : String(error),
-        });
-    } finally {
-      this.#isWriting = false;
+    for (const [path, body] of writes) {
+      try {
+        await client.apply(path, body, this.#ended.signal);
+      } catch (error) {
+        if (this.#ended.signal.aborted) return;
+        const reason = error instanceof Error ? error.message : String(error);
+        log.debug("the API does not take a report", { reason });
+      }
     }
+    this.#isWriting = false;
   }
 }

@@ -20,6 +20,8 @@ export interface SeenObject {
   readonly resourceVersion: string;
   /** As the API writes it, by the second; sorts as text. */
   readonly createdAt: string;
+  /** Its own; "" where it has none. */
+  readonly uid: string;
   /** UID of the Node that owns it; "" where none does. */
   readonly nodeUid: string;
   readonly verdict: Verdict;
@@ -40,13 +42,14 @@ export function refusedName(name: string): string {
 /** Judges an object of a list or a watch; undefined for what has no name, which no API server sends. */
 export function judgeObject(json: unknown): SeenObject | undefined {
   const metadata = asObject(asObject(json)["metadata"]);
-  const { name, resourceVersion, creationTimestamp } = metadata;
+  const { name, uid, resourceVersion, creationTimestamp } = metadata;
   if (typeof name !== "string" || name === "") return undefined;
   const nodeUid = findOwner(metadata["ownerReferences"], name);
   return {
     name,
     resourceVersion: asText(resourceVersion),
     createdAt: asText(creationTimestamp),
+    uid: asText(uid),
     nodeUid: nodeUid ?? "",
     verdict: judge(name, nodeUid, asObject(json)["spec"]),
   };

@@ -193,6 +193,11 @@ export class FakeApi implements AsyncDisposable {
     return this.#objects.get(`${records}/${name}`);
   }
 
+  /** By its whole path. */
+  object(path: string): ApiObject | undefined {
+    return this.#objects.get(path);
+  }
+
   /** As a server that was restored from an old copy: what was written since has never been. */
   restore(version: number): void {
     this.#objects.clear();

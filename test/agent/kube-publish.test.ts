@@ -344,9 +344,45 @@ describe("the status", () => {
     };
     node.skippedMs += 10_000;
     node.source.report(own.name, () => facts);
-    await waitUntil(() => node.lines.some((line) => line.includes("the status was not written")), {
+    await waitUntil(() => node.lines.some((line) => line.includes("the API does not take a report")), {
       what: "the refusal",
     });
     expect([node.look().problem, node.publish(), node.refused]).toEqual([undefined, { done: true }, {}]);
+  });
+
+  test("of a node whose claims are another's by right says so; the other tells of it by an event", async () => {
+    await using scene = await start();
+    const { api, node } = scene;
+    const made = (n: number, creationTimestamp: string) => {
+      const { metadata, ...object } = objectFor(n);
+      api.putRecord({ ...object, metadata: { ...metadata, uid: `object-${n}`, creationTimestamp } });
+    };
+    made(1, "2020-01-01T00:00:00Z");
+    made(2, "2999-01-01T00:00:00Z");
+    await node.published();
+    const contested = [
+      { peer: "node-1", claim: "10.1.0.0/24" },
+      { peer: "node-2", claim: "10.2.0.0/24" },
+    ];
+    const report = async () => {
+      node.skippedMs += 60_000;
+      node.source.report(own.name, () => ({ ...facts, contested }));
+      await Bun.sleep(100);
+    };
+    const events = () => api.seen.filter(({ path }) => path.startsWith("/apis/events.k8s.io/"));
+    await report();
+    await waitUntil(() => events().length === 1, { what: "the event" });
+    const { conditions } = api.record(own.name)!["status"] as { conditions: { type: string }[] };
+    expect(conditions.find(({ type }) => type === "RecordAccepted")).toMatchObject({
+      ...{ status: "False", reason: "Conflict", message: "10.1.0.0/24 was node-1's first" },
+    });
+    const event = await waitUntil(() => api.object(events()[0]!.path), { what: "the event being stored" });
+    expect(event).toMatchObject({
+      ...{ type: "Warning", reason: "ClaimRefused", reportingInstance: own.name },
+      regarding: { kind: "WireGuardNode", name: "node-2", uid: "object-2" },
+      note: `10.2.0.0/24 is refused to node-2 by all nodes: ${own.name} had it first and keeps it until it lets go.`,
+    });
+    await report();
+    expect(events()).toHaveLength(1);
   });
 });

@@ -21,6 +21,7 @@ import { giveAccount, joinByApi, registerNode, startAgent } from "./support/join
 import { applyManifests, policiesObeyed } from "./support/manifests.ts";
 import { agentOf, createNode, nodesPath, recordObject, recordPath, recordsPath } from "./support/nodes.ts";
 
+const eventsPath = "/apis/events.k8s.io/v1/namespaces/kube-system/events";
 /** Anything between API, agents and kernel on a busy machine. */
 const soonMs = 60_000;
 const rotationMs = 240_000;
@@ -297,8 +298,18 @@ describeKube("a mesh through the API", () => {
       ]);
     }
     await allAnswer();
+    // Who has it says so, once its next report is due.
+    const told = async () => {
+      const { items } = await server.admin.get(eventsPath);
+      return items.map(({ note }: { note: string }) => note).toSorted();
+    };
+    await waitUntil(async () => (await told()).length === 2, { what: "the events", timeoutMs: 3 * soonMs });
+    expect(await told()).toEqual([
+      "10.244.2.0/24 is refused to thief by all nodes: n2 had it first and keeps it until it lets go.",
+      "192.0.2.2/32 is refused to thief by all nodes: n2 had it first and keeps it until it lets go.",
+    ]);
     await server.admin.remove(`${nodesPath}/thief`);
-  });
+  }, 400_000);
 
   test("a Node that is deleted takes its record and its peer along", async () => {
     await server.controllers.start();

@@ -1,0 +1,36 @@
+// Events that tell whoever asks about a record (`kubectl events`) that it claims
+// what another node has. The node that has it says so, and no other: of thousands
+// of agents, one. Pure.
+import { apiVersion, kind, type SeenObject } from "./object.ts";
+import type { Contest } from "./status.ts";
+
+/** Events about what is in no namespace may be in this one. */
+export const eventsPath = "/apis/events.k8s.io/v1/namespaces/kube-system/events";
+
+/** `owner`: this node, which has what is claimed; `refused`: the object that claims it too. */
+export function formatEvent(owner: string, refused: SeenObject, { claim }: Contest, wallMs: number) {
+  const { name, uid } = refused;
+  return {
+    apiVersion: "events.k8s.io/v1",
+    kind: "Event",
+    metadata: { name: eventName(owner, name, claim), namespace: "kube-system" },
+    // In microseconds, as Kubernetes writes it.
+    eventTime: new Date(wallMs).toISOString().replace("Z", "000Z"),
+    type: "Warning",
+    reason: "ClaimRefused",
+    action: "Refuse",
+    reportingController: "wg-cni.dev/agent",
+    reportingInstance: owner.slice(0, maxInstanceLength),
+    regarding: { apiVersion, kind, name, ...(uid === "" ? {} : { uid }) },
+    note: `${claim} is refused to ${name} by all nodes: ${owner} had it first and keeps it until it lets go.`,
+  };
+}
+
+/** A node's name may be longer, an event's field may not. */
+const maxInstanceLength = 128;
+
+/** The same for the same: told again, it is the event that is there. */
+function eventName(owner: string, refused: string, claim: string): string {
+  const digest = Bun.hash(`${owner}\n${refused}\n${claim}`).toString(16).padStart(16, "0");
+  return `${refused.slice(0, 200).replace(/[^a-z0-9]+$/, "")}.${digest}`;
+}
