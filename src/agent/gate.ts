@@ -130,13 +130,13 @@ export class Gate {
     return slots.some((slot) => !isOn(slot) && usableSlot(peer, slot) !== undefined);
   }
 
-  #decide({ node }: GateView, peer: OwnedPeer, nowMs: number): GateDecision {
+  #decide({ node, settings }: GateView, peer: OwnedPeer, nowMs: number): GateDecision {
     const memory = this.#memories.get(peer.name);
     return stepGate(
       {
         ...{ node, peer, path: this.paths.get(peer.name) ?? closedPath },
         ...(memory === undefined ? {} : { memory }),
-        sight: this.#sights.get(peer.name) ?? {},
+        ...{ sight: this.#sights.get(peer.name) ?? {}, held: settings.mode === "off" },
       },
       nowMs,
     );

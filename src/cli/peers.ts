@@ -47,7 +47,7 @@ function renderPeers(rows: readonly ListedPeer[], style: Style): string {
   const table = rows.map((row) => [
     row.name,
     row.source,
-    row.slot ?? style.yellow("no key"),
+    row.slot ?? (row.slots.length === 0 ? style.yellow("no key") : "-"),
     row.endpoints[0] ?? style.yellow("none"),
     row.nodeIPs.join(", ") || "none",
     row.podCIDRs.join(", ") || "none",

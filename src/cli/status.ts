@@ -3,7 +3,14 @@
 
 import { countOf, formatAge, formatBytes } from "../net/words.ts";
 import { slots } from "../plan/path.ts";
-import { type SettingName, settingNames, settingTable, showSetting, slotDevice } from "../plan/settings.ts";
+import {
+  type Mode,
+  type SettingName,
+  settingNames,
+  settingTable,
+  showSetting,
+  slotDevice,
+} from "../plan/settings.ts";
 import { describePeers, type PeerStatus } from "../plan/status.ts";
 import { describeEndpoints } from "../plan/transport.ts";
 import type { MeshPlan } from "../reconcile/sync.ts";
@@ -123,12 +130,7 @@ function renderHead(shown: Shown, style: Style): string {
   const encrypted = peers.filter(({ state }) => state === "encrypted" || state === "idle").length;
   return alignColumns([
     [style.bold("node"), `${node.name}  ${state}`],
-    [
-      style.bold("mode"),
-      settings.mode === "strict"
-        ? "strict: nothing for a known peer leaves in clear"
-        : "permissive: peers without a key are reached in clear",
-    ],
+    [style.bold("mode"), modeText[settings.mode]],
     [style.bold("wireguard"), linkKind === "wireguard" ? "the kernel's" : "a userspace implementation"],
     [style.bold("endpoints"), `${node.endpoints.join(", ")}  ${style.dim(`(${endpointsFrom})`)}`],
     [style.bold("mtu"), `${mtu.bytes}  ${style.dim(`(${mtu.reason})`)}`],
@@ -146,6 +148,12 @@ function renderHead(shown: Shown, style: Style): string {
         ]),
   ]);
 }
+
+const modeText: Readonly<Record<Mode, string>> = {
+  off: "off: all peers are reached in clear; handshakes show whether they could be encrypted",
+  permissive: "permissive: peers without a key are reached in clear",
+  strict: "strict: nothing for a known peer leaves in clear",
+};
 
 /** Traffic between the nodes themselves. */
 function renderHostEncryption({ hostEncryption: { state, text } }: MeshPlan, style: Style): string {
@@ -185,7 +193,7 @@ function renderPeers({ peers, nowMs }: Shown, style: Style): string {
     renderState(peer, style),
     peer.slot ?? "-",
     peer.endpoint ?? "-",
-    peer.slot === undefined ? "-" : formatAge(peer.lastHandshakeMs, nowMs),
+    peer.slot === undefined && peer.lastHandshakeMs === 0 ? "-" : formatAge(peer.lastHandshakeMs, nowMs),
     formatBytes(peer.rxBytes),
     formatBytes(peer.txBytes),
     renderPlaintext(peer.plaintext, style),

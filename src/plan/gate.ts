@@ -17,7 +17,8 @@
 //
 // There is no way from open or silent to waiting: once encrypted, a peer is
 // never reached in clear because handshakes fail (the ratchet). An operator may
-// take its path out of the store; then only a newer handshake opens it again.
+// take its path out of the store; then only a newer handshake opens it again. In
+// mode off nothing opens: a handshake every ten minutes shows that it could.
 import { closedPath, type PeerPath } from "../net/path.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
 import type { OwnedPeer } from "./claims.ts";
@@ -33,6 +34,8 @@ const candidateMs = 10_000;
 const laterCandidateMs = 60_000;
 /** A peer that has not answered for so long is looked at as seldom as the others. */
 const hurryMs = 60_000;
+/** In mode off a handshake proves for so long that the peer could be encrypted to. */
+const provedMs = 600_000;
 /** What was sent "lately": a poll's distance and some. */
 const sendingMs = 15_000;
 /** WireGuard answers packets within ten seconds (KEEPALIVE_TIMEOUT), and tries a handshake where none came for fifteen. */
@@ -80,13 +83,15 @@ export interface GateFacts {
   /** Absent at the first look at a peer. */
   readonly memory?: GateMemory;
   readonly sight: PeerSight;
+  /** Mode off: handshakes are made and traffic is left alone. */
+  readonly held: boolean;
 }
 
 /** What has happened, for the log and the counters. */
 export type GateNews =
   | { readonly kind: "opened"; readonly slot: Slot }
   | { readonly kind: "moved"; readonly slot: Slot; readonly why: "drained" | "silent" | "withdrawn" }
-  | { readonly kind: "closed" }
+  | { readonly kind: "closed"; readonly why: "keyless" | "off" }
   | { readonly kind: "candidate"; readonly endpoint: string }
   | { readonly kind: "silent"; readonly slot: Slot; readonly rung: Rung; readonly round: number }
   | { readonly kind: "answers" };
@@ -106,7 +111,8 @@ export function stepGate(facts: GateFacts, nowMs: number): GateDecision {
   const { node, peer, path } = facts;
   const memory = facts.memory ?? begin(path.slot !== undefined, nowMs);
   const wanted = routeSlot(node, peer);
-  if (wanted === undefined) return close(path, nowMs);
+  if (wanted === undefined) return close(path, "keyless", nowMs);
+  if (facts.held && path.slot !== undefined) return close(path, "off", nowMs);
   if (path.slot === undefined) {
     const released = memory.isOpen ? { ...begin(false, nowMs), releasedAtMs: nowMs } : memory;
     return stepWaiting({ ...facts, memory: released }, wanted, nowMs);
@@ -122,20 +128,21 @@ function begin(isOpen: boolean, nowMs: number): GateMemory {
 
 type Remembered = GateFacts & { readonly memory: GateMemory };
 
-/** Its own record opens the way back: it has withdrawn its keys. */
-function close(path: PeerPath, nowMs: number): GateDecision {
-  const news: GateNews[] = path.slot === undefined ? [] : [{ kind: "closed" }];
+/** Its own record opens the way back, or an operator: it has withdrawn its keys, or the mode is off. */
+function close(path: PeerPath, why: "keyless" | "off", nowMs: number): GateDecision {
+  const news: GateNews[] = path.slot === undefined ? [] : [{ kind: "closed", why }];
   return { path: closedPath, memory: begin(false, nowMs), news, hurry: false };
 }
 
 function stepWaiting(facts: Remembered, wanted: Slot, nowMs: number): GateDecision {
-  const { node, peer, path, memory, sight } = facts;
+  const { node, peer, path, memory, sight, held } = facts;
+  if (held && isProved(sight, nowMs)) return rest(path, nowMs);
   const order = [wanted, otherSlot(wanted)];
   const { releasedAtMs = Number.NEGATIVE_INFINITY } = memory;
   const opened = order.find(
     (slot) => isFresh(sight, slot, nowMs) && (sight[slot]?.handshakeAtMs ?? 0) > releasedAtMs,
   );
-  if (opened !== undefined) return open(facts, opened, nowMs);
+  if (opened !== undefined && !held) return open(facts, opened, nowMs);
   const provoke = slots.filter((slot) => usableSlot(peer, slot) !== undefined);
   const candidates = endpointCandidates(node, peer);
   const patienceMs = memory.tries < candidates.length ? candidateMs : laterCandidateMs;
@@ -151,6 +158,12 @@ function stepWaiting(facts: Remembered, wanted: Slot, nowMs: number): GateDecisi
     news: [{ kind: "candidate", endpoint: candidates[candidate] as string }],
     hurry: nowMs - memory.sinceMs < hurryMs,
   };
+}
+
+/** All is known that mode off wants to know. */
+function rest(path: PeerPath, nowMs: number): GateDecision {
+  const memory = begin(false, nowMs);
+  return { path: { ...path, provoke: [], pinned: false }, memory, news: [], hurry: false };
 }
 
 function open({ path }: Remembered, slot: Slot, nowMs: number): GateDecision {
@@ -225,6 +238,11 @@ function stepSilent(facts: Remembered, slot: Slot, nowMs: number): GateDecision 
         ...{ memory: climbed, news, hurry: true },
       };
   }
+}
+
+/** True where a handshake on either slot has shown lately that the peer could be encrypted to. */
+export function isProved(sight: PeerSight, nowMs: number): boolean {
+  return slots.some((slot) => nowMs - (sight[slot]?.handshakeAtMs ?? Number.NEGATIVE_INFINITY) < provedMs);
 }
 
 function isFresh(sight: PeerSight, slot: Slot, nowMs: number): boolean {

@@ -6,6 +6,7 @@ import { formatIpPort, type IpPort, parseIpPort } from "../net/ip-port.ts";
 import type { Mark } from "../net/objects.ts";
 import { comparePrefixes, parsePrefix } from "../net/prefix.ts";
 import type { Slot } from "../net/record.ts";
+import { anyOf } from "../net/words.ts";
 
 export interface Setting<T> {
   readonly default: T;
@@ -64,7 +65,7 @@ export function table(number: number, help: string): Setting<number> {
 export function oneOf<T extends string>(...choices: readonly T[]): (raw: unknown) => T {
   return (raw) => {
     if (choices.includes(raw as T)) return raw as T;
-    throw new ParseError(`must be ${choices.join(" or ")}`);
+    throw new ParseError(`must be ${anyOf(choices)}`);
   };
 }
 

@@ -31,12 +31,12 @@ import {
   table,
 } from "./setting.ts";
 
-export type Mode = "permissive" | "strict";
+export type Mode = "off" | "permissive" | "strict";
 export type BackendChoice = "auto" | "kernel" | "userspace";
 export type PodAddresses = "node" | "pods";
 
 export interface Settings {
-  /** What happens to traffic for a peer that cannot be encrypted: as without us, or refused. */
+  /** Whether traffic takes the tunnel at all, and what happens to what cannot: as without us, or refused. */
   readonly mode: Mode;
   /** Prefixes that hold all pods of the cluster; in strict mode refused as a whole, but for known peers. */
   readonly clusterCIDRs: readonly string[];
@@ -100,9 +100,9 @@ export const settingTable: SettingTable = {
   mode: {
     default: "permissive",
     reason: "encryption can be rolled out node by node without losing a packet",
-    help: "what happens to pods of a peer that cannot be encrypted to: clear text (permissive) or refusal (strict)",
-    value: "permissive|strict",
-    parse: oneOf("permissive", "strict"),
+    help: "whether pods of a peer that cannot be encrypted to are reached in clear (permissive) or refused (strict); off encrypts to nobody, and only tries whether it could",
+    value: "off|permissive|strict",
+    parse: oneOf("off", "permissive", "strict"),
   },
   clusterCIDRs: {
     default: [],

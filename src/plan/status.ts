@@ -6,8 +6,9 @@
 //   unanswered  routed into the tunnel, no handshake ever on this slot
 //   silent      routed into the tunnel, sent to, not heard of: the agent tries to repair it
 //   waiting     has a key, but no handshake has opened the gate yet
+//   ready       has shaken hands, and is left alone because the mode is off
 //   keyless     has no key that we could use
-import type { Device } from "../net/device.ts";
+import type { Device, Peer } from "../net/device.ts";
 import type { NftCounter } from "../net/nftables.ts";
 import type { PeerPath } from "../net/path.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
@@ -19,7 +20,7 @@ import { remotePods } from "./mesh.ts";
 import { resolvePath, routeSlot } from "./path.ts";
 import { type Settings, slotDevice } from "./settings.ts";
 
-export type PeerState = "encrypted" | "idle" | "unanswered" | "silent" | "waiting" | "keyless";
+export type PeerState = "encrypted" | "idle" | "unanswered" | "silent" | "waiting" | "ready" | "keyless";
 
 /** Where a packet for the peer's pods goes now. */
 export type Reach = "tunnel" | "clear" | "refused";
@@ -80,15 +81,16 @@ export function describePeers(
       podCIDRs: peer.podCIDRs,
       ...(inClear === undefined ? {} : { plaintext: inClear }),
     };
-    if (slot === undefined || seen === undefined)
+    if (slot === undefined || seen === undefined) {
+      const lastHandshakeMs = settings.mode === "off" ? latestHandshake(peer, devices) : 0;
+      const waiting = lastHandshakeMs > 0 ? "ready" : "waiting";
       return {
         ...base,
-        state: routeSlot(node, peer) === undefined ? "keyless" : "waiting",
+        state: routeSlot(node, peer) === undefined ? "keyless" : waiting,
         reach: up && settings.mode === "strict" ? "refused" : "clear",
-        lastHandshakeMs: 0,
-        rxBytes: 0,
-        txBytes: 0,
+        ...{ lastHandshakeMs, rxBytes: 0, txBytes: 0 },
       };
+    }
     const { lastHandshakeMs, rxBytes, txBytes, endpoint } = seen;
     return {
       ...base,
@@ -107,6 +109,15 @@ export function describePeers(
       txBytes,
     };
   });
+}
+
+/** Unix milliseconds; 0 where there was none on either slot. */
+function latestHandshake(
+  { slots }: OwnedPeer,
+  devices: ReadonlyMap<Slot, ReadonlyMap<string, Peer>>,
+): number {
+  const times = slots.map(({ slot, publicKey }) => devices.get(slot)?.get(publicKey)?.lastHandshakeMs ?? 0);
+  return Math.max(0, ...times);
 }
 
 function stateOf(lastHandshakeMs: number, nowMs: number): PeerState {

@@ -57,7 +57,7 @@ export class NodeReader {
     const programmed = store.programmed();
     return {
       ...intent,
-      ...pathsOf(store, intent.identity),
+      ...pathsOf(store, intent),
       podIPs: store.attachments().flatMap((attachment) => attachment.ips),
       ...(programmed === undefined ? {} : { programmed }),
     };
@@ -81,10 +81,19 @@ function readIntent(store: Store, generation: number): Intent {
   };
 }
 
-/** A node that leaves reaches nobody through the tunnel any more, and still takes what comes through it. */
-function pathsOf(store: Store, identity: Identity | undefined): Pick<NodeState, "paths"> {
+/**
+ * A node that leaves, or whose mode is off, reaches nobody through the tunnel, and
+ * still takes what comes through it.
+ */
+function pathsOf(store: Store, { identity, settings }: Intent): Pick<NodeState, "paths"> {
   if (identity?.leaving) return { paths: new Map() };
-  return store.gated ? { paths: store.paths() } : {};
+  const paths = store.gated ? store.paths() : undefined;
+  if (settings.mode === "off") return { paths: new Map([...(paths ?? [])].map(withoutSlot)) };
+  return paths === undefined ? {} : { paths };
+}
+
+function withoutSlot([peer, { slot: _, ...path }]: readonly [string, PeerPath]): readonly [string, PeerPath] {
+  return [peer, path];
 }
 
 /** A node without an identity holds nothing that a peer might claim. */

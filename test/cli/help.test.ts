@@ -81,7 +81,7 @@ describe("words that are not known", () => {
   });
 
   const values: readonly [words: string, says: RegExp][] = [
-    ["--mode strikt", /--mode: mode: "strikt" must be permissive or strict/],
+    ["--mode strikt", /--mode: mode: "strikt" must be off, permissive or strict/],
     ["--fwmark 0x1/0x2", /--fwmark: .* the mark within the mask/],
     ["--pod-table 254", /--pod-table: .* 253, 254 or 255/],
     ["--pod-table 18098", /hostTable and podTable must differ/],

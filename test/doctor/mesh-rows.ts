@@ -330,6 +330,13 @@ export const meshRows: readonly Row[] = [
     /gate was closed/,
   ],
   [
+    "packets go in clear, as they are to",
+    withPeer({ plaintext: { inPackets: 3, outPackets: 0 } }, parseSettings({ mode: "off" })),
+    "in clear",
+    "ok",
+    /the mode is off/,
+  ],
+  [
     "packets would have gone in clear",
     withPeer({ plaintext: { inPackets: 0, outPackets: 1 } }, strict),
     "in clear",

@@ -35,6 +35,7 @@ interface Case {
   readonly path?: Partial<PeerPath>;
   readonly memory?: Partial<GateMemory>;
   readonly sight?: PeerSight;
+  readonly held?: boolean;
 }
 
 function step(given: Case, nowMs = now, node = localRecord): GateDecision {
@@ -44,7 +45,7 @@ function step(given: Case, nowMs = now, node = localRecord): GateDecision {
   return stepGate(
     {
       ...{ node, peer: given.peer ?? peer(), path: { ...closedPath, ...given.path } },
-      ...{ memory, sight: given.sight ?? {} },
+      ...{ memory, sight: given.sight ?? {}, held: given.held ?? false },
     },
     nowMs,
   );
@@ -287,11 +288,48 @@ const table: [string, Case, string][] = [
     { path: { slot: "b" }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
     "b, candidate 0; nothing new",
   ],
+  [
+    "mode off: the gate closes, handshake or not",
+    { held: true, path: { slot: "a", candidate: 1 }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
+    "closed, candidate 0; closed",
+  ],
+  [
+    "mode off provokes, too",
+    { held: true, memory: { triedAtMs: ago(1) } },
+    "closed, candidate 0, provoke ab; nothing new",
+  ],
+  [
+    "mode off tries the next endpoint, too",
+    { held: true, memory: { triedAtMs: ago(10) } },
+    "closed, candidate 1, provoke ab; candidate",
+  ],
+  [
+    "mode off: a handshake on either slot is enough, opens nothing, and keeps its endpoint",
+    {
+      held: true,
+      path: { candidate: 1, provoke: ["a", "b"] },
+      sight: { b: sight({ handshakeAtMs: ago(599) }) },
+    },
+    "closed, candidate 1; nothing new",
+  ],
+  [
+    "mode off: after ten minutes it is proved again",
+    { held: true, memory: { triedAtMs: ago(1) }, sight: { b: sight({ handshakeAtMs: ago(600) }) } },
+    "closed, candidate 0, provoke ab; nothing new",
+  ],
 ];
 
 describe("gate", () => {
   test.each(table)("%s", (_name, given, expected) => {
     expect(say(step(given))).toBe(expected);
+  });
+
+  test("mode off and back: a handshake of meanwhile opens the gate again", () => {
+    const shaken = { a: sight({ handshakeAtMs: ago(1) }) };
+    const off = step({ held: true, path: { slot: "a" }, sight: shaken });
+    expect(off.news).toEqual([{ kind: "closed", why: "off" }]);
+    const on = step({ memory: off.memory, sight: shaken }, now + s);
+    expect(say(on)).toBe("a, candidate 0; opened");
   });
 
   test("this node's own draining slot is left, too", () => {
@@ -337,7 +375,7 @@ describe("gate", () => {
       );
       const decision = stepGate(
         {
-          ...{ node: localRecord, peer: given, path, sight: { a: seen(), b: seen() } },
+          ...{ node: localRecord, peer: given, path, sight: { a: seen(), b: seen() }, held: false },
           ...(memory === undefined ? {} : { memory }),
         },
         nowMs,

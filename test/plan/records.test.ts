@@ -220,7 +220,7 @@ describe("settings", () => {
   });
   const wrong: [Record<string, unknown>, string][] = [
     [{ portA: 70000 }, "portA: 70000 must be a whole number from 1 to 65535"],
-    [{ mode: "paranoid" }, 'mode: "paranoid" must be permissive or strict'],
+    [{ mode: "paranoid" }, 'mode: "paranoid" must be off, permissive or strict'],
     [{ fwmark: "0x3/0x1" }, "fwmark"],
     [{ podTable: 254 }, "podTable: 254 must not be"],
     [{ portB: 51820 }, "portA and portB must differ"],

@@ -164,6 +164,7 @@ export class Simulation {
       const memory = node.gate.get(peer.name);
       const decision = stepGate(
         {
+          held: false,
           ...{ node: node.record, peer, path: node.paths.get(peer.name) ?? closedPath },
           ...(memory === undefined ? {} : { memory }),
           sight: node.sights.get(peer.name) ?? {},
