@@ -35,13 +35,16 @@ export class NodeFollower {
   ) {}
 
   /** Brings the store's identity to what the API says. Throws NotUpError where there is none to be had; StoreError, NetlinkError. */
-  follow({ node: facts, problem }: KubeReport, settings: Settings): void {
+  follow({ node, mesh, problem }: KubeReport, settings: Settings): void {
+    const isNew = this.session.store.identity() === undefined;
+    // A node of a strict cluster is strict from its first moment.
+    const facts = isNew && mesh === "unknown" ? mesh : node;
     const remarks = typeof facts === "string" ? [] : this.#follow(facts, settings);
     this.#stand(remarks.length === 0 ? undefined : remarks.join(" "));
     if (this.session.store.identity() !== undefined) return;
-    const { node } = this.options;
-    const waiting = `This node waits for the Kubernetes API to tell of Node ${node}.`;
-    const absent = `There is no Node ${node} in the cluster: is the name right (--node)?`;
+    const { node: name } = this.options;
+    const waiting = `This node waits for the Kubernetes API to tell of Node ${name}.`;
+    const absent = `There is no Node ${name} in the cluster: is the name right (--node)?`;
     throw new NotUpError(this.#remark ?? (facts === "absent" ? absent : (problem ?? waiting)));
   }
 

@@ -1,5 +1,6 @@
 // One connection to the API: what is watched there, and what is written to it.
 
+import { type MeshFacts, meshesPath, meshName, readMesh } from "../kube/mesh.ts";
 import { type NodeFacts, readNodeObject } from "../kube/node.ts";
 import { isOlder, isSameRecord, judgeObject, objectsPath, type SeenObject } from "../kube/object.ts";
 import type { StatusFacts } from "../kube/status.ts";
@@ -32,6 +33,7 @@ interface SeenNode extends Kept {
 export class KubeLink implements Disposable {
   readonly objects: KubeWatch<SeenObject>;
   readonly #node: KubeWatch<SeenNode> | undefined;
+  readonly #mesh: KubeWatch<MeshFacts>;
   readonly #publisher: KubePublisher;
   readonly #status: KubeStatus;
   /** As the API has it. */
@@ -57,29 +59,39 @@ export class KubeLink implements Disposable {
       },
     });
     this.#status = new KubeStatus({ client, log, now, wallClock, random });
+    const only = (name: string) => ({ query: { fieldSelector: `metadata.name=${name}` } });
     if (nodeName !== undefined)
       this.#node = new KubeWatch<SeenNode>({
-        ...{
-          ...watching,
-          path: nodesPath,
-          query: { fieldSelector: `metadata.name=${nodeName}` },
-          read: readNode,
-        },
+        ...{ ...watching, path: nodesPath, ...only(nodeName), read: readNode },
         isSame: (a, b) => JSON.stringify(a.facts) === JSON.stringify(b.facts),
         isOlder: isOlderThan,
       });
+    this.#mesh = new KubeWatch<MeshFacts>({
+      ...{ ...watching, path: meshesPath, ...only(meshName), read: readMesh },
+      isSame: (a, b) => textOf(a) === textOf(b),
+      isOlder: isOlderThan,
+    });
     this.objects.start();
     this.#node?.start();
+    this.#mesh.start();
   }
 
   [Symbol.dispose](): void {
-    for (const part of [this.objects, this.#node, this.#publisher, this.#status]) part?.[Symbol.dispose]();
+    for (const part of [this.objects, this.#node, this.#mesh, this.#publisher, this.#status])
+      part?.[Symbol.dispose]();
   }
 
   /** "unknown" until the API has said it. */
   get node(): NodeFacts | "absent" | "unknown" {
     if (this.nodeName === undefined || this.#node === undefined || this.#node.lists === 0) return "unknown";
     return this.#node.objects.get(this.nodeName)?.facts ?? "absent";
+  }
+
+  /** "unknown" until the API has said it, or that it knows no such resource. */
+  get mesh(): MeshFacts | "absent" | "unknown" {
+    const { lists, problem, objects } = this.#mesh;
+    if (lists === 0 && problem === undefined) return "unknown";
+    return objects.get(meshName) ?? "absent";
   }
 
   /** Why what is known may be old: a sentence. */
@@ -112,6 +124,11 @@ export class KubeLink implements Disposable {
       this.#ownStatus = (json as { readonly status?: unknown }).status;
     return seen;
   }
+}
+
+/** Without its version. */
+function textOf({ resourceVersion: _, ...said }: MeshFacts): string {
+  return JSON.stringify(said);
 }
 
 function readNode(json: unknown): SeenNode | undefined {

@@ -9,6 +9,7 @@
 // the API can be watched again and says otherwise.
 
 import { type Absences, type GonePlan, planGone } from "../kube/gone.ts";
+import type { MeshFacts } from "../kube/mesh.ts";
 import type { NodeFacts } from "../kube/node.ts";
 import { refusedName, type SeenObject } from "../kube/object.ts";
 import { explainRefused, recordsToPut, standing } from "../kube/peers.ts";
@@ -48,11 +49,13 @@ export interface KubeSourceOptions {
 export interface KubeReport {
   /** What the API says of this node's Node; "unknown" until it has, and without a kubeconfig. */
   readonly node: NodeFacts | "absent" | "unknown";
+  /** What it says of the whole mesh; "unknown" as above. */
+  readonly mesh: MeshFacts | "absent" | "unknown";
   /** A sentence where what is known may be old. */
   readonly problem?: string;
 }
 
-const off: KubeReport = { node: "unknown" };
+const off: KubeReport = { node: "unknown", mesh: "unknown" };
 
 export class KubeSource implements Disposable {
   readonly #goneAlarm: Alarm;
@@ -100,7 +103,8 @@ export class KubeSource implements Disposable {
     const passed = "the Kubernetes API can be watched again";
     this.#problem = this.#stand(this.#problem, explainOutage(link.problem), passed);
     this.#note();
-    return { node: link.node, ...(this.#problem === undefined ? {} : { problem: this.#problem }) };
+    const { node, mesh } = link;
+    return { node, mesh, ...(this.#problem === undefined ? {} : { problem: this.#problem }) };
   }
 
   /** Sees to it that the API has this node's record; returns at once. Throws StoreError. */

@@ -10,16 +10,13 @@ import { KubeError } from "../kube/error.ts";
 import {
   mustListAgain,
   type RetryTiming,
-  readListPage,
   readWatchLine,
   retryDelayMs,
   usualRetries,
   type WatchEvent,
 } from "../kube/watch.ts";
 import type { KubeClient, Query } from "./kube-client.ts";
-
-/** 5,000 objects of a kilobyte come in ten answers: neither side holds more than one. */
-const pageSize = "500";
+import { listPages } from "./kube-list.ts";
 
 /** What is kept of an object. */
 export interface Kept {
@@ -170,19 +167,17 @@ export class KubeWatch<T extends Kept> implements Disposable {
     const { client, path, query = {}, read } = this.options;
     const objects = new Map<string, T>();
     this.#noted.clear();
-    for (let next = ""; ; ) {
-      const paging = { limit: pageSize, ...(next === "" ? {} : { continue: next }) };
-      const page = readListPage(await client.get(path, { ...query, ...paging }, signal));
-      for (const item of page.items) {
+    let version = "";
+    for await (const { items, resourceVersion } of listPages(client, path, query, signal)) {
+      for (const item of items) {
         const object = read(item);
         if (object !== undefined) objects.set(object.name, object);
       }
-      next = page.next;
-      if (next !== "") continue;
-      this.#exchange(objects);
-      this.#listed = page.resourceVersion;
-      return page.resourceVersion;
+      version = resourceVersion;
     }
+    this.#exchange(objects);
+    this.#listed = version;
+    return version;
   }
 
   #exchange(objects: Map<string, T>): void {

@@ -12,10 +12,14 @@
 // wanted to write: the kernel is kept to what was committed before.
 import { disk } from "../install/disk.ts";
 import { findTarget } from "../install/target.ts";
+import type { StatusFacts } from "../kube/status.ts";
+import { followPlaintext, type Quiet } from "../plan/quiet.ts";
+import type { Mode, Settings } from "../plan/settings.ts";
 import { ownRecord, readSettings, withdrawnRecord } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
 import { type MeshState, NotUpError, type SyncReport } from "../reconcile/sync.ts";
 import { StoreError } from "../state/error.ts";
+import type { Identity } from "../state/model.ts";
 import { AgentClock } from "./clock.ts";
 import { DeadMan } from "./dead-man.ts";
 import type { KubernetesFacts } from "./facts.ts";
@@ -24,6 +28,7 @@ import { Garbage } from "./garbage.ts";
 import { Gate } from "./gate.ts";
 import { Installation } from "./installation.ts";
 import { NodeFollower } from "./kube-identity.ts";
+import { ModeFollower } from "./kube-mode.ts";
 import { KubeSource } from "./kube-source.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
@@ -85,12 +90,14 @@ export class Look implements Disposable {
   readonly #records: RecordsFolder;
   readonly #kube: KubeSource;
   readonly #follower: NodeFollower | undefined;
+  readonly #mode: ModeFollower;
   readonly #installation: Installation;
   readonly #clock: AgentClock;
   readonly #garbage = new Garbage();
   #view: View | undefined;
   #state: MeshState | undefined;
   #transportProblem: string | undefined;
+  #quiet: Quiet | undefined;
   /** This node's record as the others can read it. */
   #published: string | undefined;
 
@@ -115,6 +122,7 @@ export class Look implements Disposable {
       ...{ log, disk, now, source: "/proc/self/exe" },
       onChange: () => lookSoon("network configuration"),
     });
+    this.#mode = new ModeFollower(store, log, refused);
     this.#follower =
       node === undefined ? undefined : new NodeFollower(session, { node, log, refused, wallClock });
   }
@@ -171,8 +179,11 @@ export class Look implements Disposable {
   /** What others have written, and where this node is reached, comes into the store. */
   #takeIn(): void {
     const { store } = this.session;
+    const { kubeconfig } = readSettings(store);
+    const heard = this.#kube.refresh(kubeconfig, this.options.node ?? store.identity()?.name);
+    // First: a node that has just come begins in the cluster's mode.
+    this.#mode.follow(heard.mesh);
     const settings = readSettings(store);
-    const heard = this.#kube.refresh(settings.kubeconfig, this.options.node ?? store.identity()?.name);
     this.#follower?.follow(heard, settings);
     followPods(store, settings);
     this.#records.refresh(settings.recordsDir, store.identity()?.name);
@@ -272,18 +283,31 @@ export class Look implements Disposable {
     return this.#deadMan.look(this.#state, this.#clock.read()).wakeInMs;
   }
 
-  /** What could not be written is tried again at every look but polls. */
+  /** What could not be written is tried again at every look but polls; what is seen of the others changes at any. */
   #publish(isIdle: boolean): void {
     const { store } = this.session;
     const identity = store.identity();
-    if (isIdle || identity === undefined) return;
+    if (identity === undefined) return;
     const settings = readSettings(store);
+    if (!isIdle) this.#publishRecord(identity, settings);
+    this.#kube.report(identity.name, () => this.#describeMesh(identity, settings.mode));
+  }
+
+  #publishRecord(identity: Identity, settings: Settings): void {
     const isThere = identity.up && identity.leaving === undefined;
     const record = isThere ? ownRecord(identity, settings) : withdrawnRecord(identity, settings);
     const { problem } = this.#records.publish(record);
     const { done } = this.#kube.publish(record);
     this.#published = done && problem === undefined ? JSON.stringify(record) : undefined;
-    this.#kube.report(record.name, () => describeMesh(this.#view, this.#gate.paths, identity));
+  }
+
+  /** Counters of thousands of peers are read only when the API is to be told. */
+  #describeMesh(identity: Identity, mode: Mode): StatusFacts {
+    const { paths, sights } = this.#gate;
+    const { nowMs } = this.#clock.read();
+    const peers = this.#view?.ownership.peers ?? [];
+    this.#quiet = followPlaintext(this.#quiet, this.session.readPlaintext(peers), nowMs);
+    return describeMesh(this.#view, identity, mode, { paths, sights, quiet: this.#quiet, nowMs });
   }
 }
 

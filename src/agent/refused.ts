@@ -3,7 +3,7 @@
 import type { RefusedRecord } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 
-export type RefusingSource = "folder" | "kube" | "node";
+export type RefusingSource = "folder" | "kube" | "node" | "mesh";
 
 export class RefusedRecords {
   readonly #lists = new Map<RefusingSource, readonly RefusedRecord[]>();

@@ -1,7 +1,12 @@
 // The node as the agent's parts see it, for as long as the store's generation stands.
 import type { StatusFacts } from "../kube/status.ts";
 import type { PeerPath } from "../net/path.ts";
+import type { OwnedPeer } from "../plan/claims.ts";
+import { isProved } from "../plan/gate.ts";
 import { resolvePath } from "../plan/path.ts";
+import type { Quiet } from "../plan/quiet.ts";
+import type { Mode } from "../plan/settings.ts";
+import type { Sights } from "../plan/sight.ts";
 import type { NodeReader } from "../reconcile/node.ts";
 import type { Identity } from "../state/model.ts";
 import type { GateView } from "./gate.ts";
@@ -18,19 +23,41 @@ export function readView(nodes: NodeReader): View | undefined {
   return { settings, node, ownSinceMs, generation, ownership };
 }
 
-/** How this node sees the others, for them: in the few words that need no look at the devices. */
+/** What is known of the peers beside their records. */
+export interface Seen {
+  readonly paths: ReadonlyMap<string, PeerPath>;
+  readonly sights: Sights;
+  /** Absent where nothing counts what goes in clear. */
+  readonly quiet: Quiet | undefined;
+  /** On the clock of the sights. */
+  readonly nowMs: number;
+}
+
+/** How this node sees the others, for them. */
 export function describeMesh(
   view: View | undefined,
-  paths: ReadonlyMap<string, PeerPath>,
   { up, slots }: Identity,
+  mode: Mode,
+  { paths, sights, quiet, nowMs }: Seen,
 ): StatusFacts {
   const keyCreatedAtMs = Math.min(...slots.map(({ createdAtMs }) => createdAtMs));
-  if (view === undefined) return { up: false, peers: 0, unencrypted: [], keyCreatedAtMs, contested: [] };
-  const { node, ownership } = view;
-  const unencrypted = ownership.peers.filter((peer) => resolvePath(node, peer, paths).slot === undefined);
+  const nobody = { peers: 0, unencrypted: [], unproven: [], contested: [] };
+  if (view === undefined) return { up: false, mode, keyCreatedAtMs, ...nobody };
+  const { node, ownership, settings } = view;
+  const { peers } = ownership;
+  const namesOf = (which: (peer: OwnedPeer) => boolean) => peers.filter(which).map(({ name }) => name);
   return {
-    ...{ up, keyCreatedAtMs, peers: ownership.peers.length },
-    unencrypted: unencrypted.map(({ name }) => name),
+    ...{ up, mode, keyCreatedAtMs, peers: peers.length },
+    unencrypted: namesOf((peer) => resolvePath(node, peer, paths).slot === undefined),
+    unproven: namesOf(({ name }) => !isProved(sights.get(name) ?? {}, nowMs)),
     contested: ownership.refusals.filter(({ owner }) => owner === node.name),
+    ...(quiet === undefined
+      ? {}
+      : {
+          quiet: {
+            ...{ forMs: nowMs - quiet.sinceMs, peers: quiet.peers },
+            wantedMs: settings.quietTime * 1000,
+          },
+        }),
   };
 }

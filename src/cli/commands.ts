@@ -143,6 +143,20 @@ as by \`up\`.`,
     load: async () => (await import("./agent.ts")).agent,
   },
   {
+    name: "rollout",
+    operands: "[off|permissive|strict]",
+    summary: "show the mode of the whole cluster and what is missing for the next, or change it",
+    details: `For an administrator, with a kubeconfig as kubectl takes it; no node is needed. The
+mode is the WireGuardMesh object's, which all agents follow. A step up is made only
+where every node has reported that it would lose nothing, and is refused with the
+list of what is missing (exit code 3); a step down is made at once.`,
+    maxOperands: 1,
+    flags: [
+      { name: "kubeconfig", value: "FILE", help: "kubeconfig (default: $KUBECONFIG, or ~/.kube/config)" },
+    ],
+    load: async () => (await import("./rollout.ts")).rollout,
+  },
+  {
     name: "install",
     summary: "put this executable where the runtime takes plugins from, and have its network call it",
     details: `The network is the one that the runtime uses: the first by name in --conf-dir. wg-cni

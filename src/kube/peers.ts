@@ -1,7 +1,9 @@
 // What the store's peers become by what the API shows: which records are put,
 // and in which order, and which objects are refused. Pure.
 import type { NodeRecord } from "../net/record.ts";
+import { compareText } from "../net/words.ts";
 import type { RefusedFile } from "../plan/folder.ts";
+import { meshObjectName } from "./mesh.ts";
 import { refusedName, type SeenObject } from "./object.ts";
 
 /**
@@ -45,6 +47,7 @@ export function isInTheWay(file: string, ownName: string): boolean {
     file === standing.outage ||
     file === standing.doubt ||
     file === refusedName(ownName) ||
+    file === meshObjectName ||
     file === nodeObjectName(ownName)
   );
 }
@@ -52,8 +55,4 @@ export function isInTheWay(file: string, ownName: string): boolean {
 /** Orders objects by when they were made, those of one second by name: the same on every node. */
 export function compareAge(a: SeenObject, b: SeenObject): number {
   return compareText(a.createdAt, b.createdAt) || compareText(a.name, b.name);
-}
-
-function compareText(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

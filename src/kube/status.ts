@@ -4,19 +4,35 @@
 //
 //   NetworkEncrypted  all peers are reached through the tunnel
 //   RecordAccepted    nobody who had it first holds what this record claims
-import { countOf } from "../net/words.ts";
+//   Covered           seen from here, the next mode of a rollout would lose nothing
+import { countOf, formatSpan } from "../net/words.ts";
+import type { Mode } from "../plan/settings.ts";
 import { apiVersion, kind } from "./object.ts";
 
 export interface StatusFacts {
   /** False while the node is not to encrypt. */
   readonly up: boolean;
+  readonly mode: Mode;
   readonly peers: number;
   /** Names of those that are not reached through the tunnel. */
   readonly unencrypted: readonly string[];
+  /** In mode off, those with whom no handshake has shown that they could be. */
+  readonly unproven: readonly string[];
+  /** Absent where nothing counts what goes in clear. */
+  readonly quiet?: QuietFacts;
   /** Unix milliseconds. */
   readonly keyCreatedAtMs: number;
   /** What peers claim although this node has it. */
   readonly contested: readonly Contest[];
+}
+
+export interface QuietFacts {
+  /** For how long nothing has gone in clear, as far as is known. */
+  readonly forMs: number;
+  /** How long that is to be. */
+  readonly wantedMs: number;
+  /** Peers of what did; none where counting has just begun. */
+  readonly peers: readonly string[];
 }
 
 export interface Contest {
@@ -36,6 +52,8 @@ export interface Condition {
 }
 
 export interface NodeStatus {
+  /** Of a rollout, the one that the node is in. */
+  readonly mode: Mode;
   readonly peers: number;
   readonly encryptedPeers: number;
   readonly keyCreatedAt: string;
@@ -59,11 +77,13 @@ export function planStatus(
 ): NodeStatus | undefined {
   const known = readConditions(before);
   const lost = facts.contested.filter(({ peer }) => wasFirst(peer));
-  const conditions = [judgeEncryption(facts), judgeRecord(lost)].map((verdict) => ({
+  const verdicts = [judgeEncryption(facts), judgeRecord(lost), judgeCoverage(facts, lost)];
+  const conditions = verdicts.map((verdict) => ({
     ...verdict,
     lastTransitionTime: findTransition(known, verdict) ?? formatTime(wallMs),
   }));
   const status = {
+    mode: facts.mode,
     peers: facts.peers,
     encryptedPeers: facts.up ? facts.peers - facts.unencrypted.length : 0,
     keyCreatedAt: formatTime(facts.keyCreatedAtMs),
@@ -82,40 +102,80 @@ export function statusSpacingMs(peers: number): number {
   return 1000 * Math.max(30, peers);
 }
 
-function judgeEncryption({ up, peers, unencrypted }: StatusFacts): Verdict {
-  const verdict = (status: "True" | "False", reason: string, message: string) => ({
-    type: "NetworkEncrypted",
-    ...{ status, reason, message },
-  });
+function judgeEncryption({ up, mode, peers, unencrypted }: StatusFacts): Verdict {
+  const verdict = verdictOn("NetworkEncrypted");
   if (!up) return verdict("False", "NodeDown", "the node does not encrypt: it is down");
   if (peers === 0) return verdict("True", "NoPeers", "there are no other nodes");
+  if (mode === "off") return verdict("False", "ModeOff", "the mode is off: nothing is encrypted");
   if (unencrypted.length === 0)
     return verdict(
       "True",
       "AllPeers",
       `${countOf(peers, "peer")} ${peers === 1 ? "is" : "are"} reached through the tunnel`,
     );
-  const names = [...unencrypted].sort().slice(0, maxNames).join(", ");
-  const more = unencrypted.length > maxNames ? ` and ${unencrypted.length - maxNames} more` : "";
-  return verdict(
-    "False",
-    "PeersInClear",
-    `${unencrypted.length} of ${countOf(peers, "peer")} not reached through the tunnel: ${names}${more}`,
-  );
+  return verdict("False", "PeersInClear", explainUnencrypted(peers, unencrypted));
+}
+
+function explainUnencrypted(peers: number, unencrypted: readonly string[]): string {
+  return `${unencrypted.length} of ${countOf(peers, "peer")} not reached through the tunnel: ${listNames(unencrypted)}`;
+}
+
+/** Whether a step up from the present mode is safe: who has shaken hands may be encrypted to, and what nobody sends in clear may be refused. */
+function judgeCoverage(
+  { up, mode, peers, unencrypted, unproven, quiet }: StatusFacts,
+  lost: readonly Contest[],
+): Verdict {
+  const verdict = verdictOn("Covered");
+  if (!up) return verdict("False", "NodeDown", "the node does not encrypt: it is down");
+  if (lost.length > 0) return verdict("False", "Conflict", explainLost(lost));
+  if (mode === "off") {
+    if (unproven.length === 0)
+      return verdict("True", "AllPairs", `all ${countOf(peers, "peer")} have shaken hands with this node`);
+    const some = `${unproven.length} of ${countOf(peers, "peer")}`;
+    return verdict(
+      "False",
+      "NoHandshake",
+      `${some} never shook hands with this node: ${listNames(unproven)}`,
+    );
+  }
+  if (unencrypted.length > 0) return verdict("False", "PeersInClear", explainUnencrypted(peers, unencrypted));
+  if (peers === 0) return verdict("True", "NoPeers", "there are no other nodes");
+  if (quiet === undefined)
+    return verdict("False", "NotCounted", "nothing counts what goes in clear: there is no nftables table");
+  const wanted = formatSpan(quiet.wantedMs);
+  if (quiet.forMs >= quiet.wantedMs)
+    return verdict(
+      "True",
+      "AllPairs",
+      `all traffic takes the tunnel, and nothing went in clear for ${wanted}`,
+    );
+  if (quiet.peers.length === 0)
+    return verdict("False", "JustStarted", `it has counted what goes in clear for less than ${wanted}`);
+  const names = listNames(quiet.peers);
+  return verdict("False", "PacketsInClear", `packets went in clear within ${wanted}, to or from ${names}`);
+}
+
+function verdictOn(type: string) {
+  return (status: "True" | "False", reason: string, message: string): Verdict => ({
+    ...{ type, status, reason, message },
+  });
+}
+
+function listNames(names: readonly string[]): string {
+  const more = names.length > maxNames ? ` and ${names.length - maxNames} more` : "";
+  return `${[...names].sort().slice(0, maxNames).join(", ")}${more}`;
 }
 
 function judgeRecord(lost: readonly Contest[]): Verdict {
-  const type = "RecordAccepted";
-  if (lost.length === 0)
-    return {
-      type,
-      status: "True",
-      reason: "NoConflict",
-      message: "nobody had first what this record claims",
-    };
+  const verdict = verdictOn("RecordAccepted");
+  if (lost.length === 0) return verdict("True", "NoConflict", "nobody had first what this record claims");
+  return verdict("False", "Conflict", explainLost(lost));
+}
+
+function explainLost(lost: readonly Contest[]): string {
   const shown = lost.slice(0, maxNames).map(({ peer, claim }) => `${claim} was ${peer}'s first`);
   const more = lost.length > maxNames ? `, and ${lost.length - maxNames} more` : "";
-  return { type, status: "False", reason: "Conflict", message: `${shown.join(", ")}${more}` };
+  return `${shown.join(", ")}${more}`;
 }
 
 function findTransition(known: readonly Condition[], { type, status }: Verdict): string | undefined {
@@ -123,9 +183,10 @@ function findTransition(known: readonly Condition[], { type, status }: Verdict):
 }
 
 function isSame(status: NodeStatus, before: unknown): boolean {
-  const { peers, encryptedPeers, keyCreatedAt } = asObject(before);
+  const { mode, peers, encryptedPeers, keyCreatedAt } = asObject(before);
   const known = readConditions(before);
   return (
+    mode === status.mode &&
     peers === status.peers &&
     encryptedPeers === status.encryptedPeers &&
     keyCreatedAt === status.keyCreatedAt &&

@@ -1,4 +1,4 @@
-// Numbers as people read them: ages, spans, sizes, counts. No I/O.
+// Words and numbers as people read them: ages, spans, sizes, counts, lists. No I/O.
 
 /** "just now", "12 s ago", "3 min ago", "5 h ago", "2 d ago"; "never" for 0. */
 export function formatAge(whenMs: number, nowMs: number): string {
@@ -35,4 +35,9 @@ export function countOf(count: number, noun: string): string {
 /** "a", "a or b", "a, b or c". */
 export function anyOf(words: readonly string[]): string {
   return words.length < 2 ? words.join() : `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
+}
+
+/** Order by code units, the same on every machine. */
+export function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }

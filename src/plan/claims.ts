@@ -8,6 +8,7 @@ import { type Family, familyOf } from "../net/ip.ts";
 import { zeroKey } from "../net/key.ts";
 import { formatPrefix, hostPrefix, prefixBytes } from "../net/prefix.ts";
 import type { NodeRecord, SlotRecord } from "../net/record.ts";
+import { compareText } from "../net/words.ts";
 
 /** A peer's record with the order in which it claimed each key, CIDR and node IP (as /32 or /128). */
 export interface ClaimingPeer {
@@ -299,8 +300,4 @@ function ipv4Number(prefix: string): number {
 
 function lengthOf(prefix: string): number {
   return Number(prefix.slice(prefix.indexOf("/") + 1));
-}
-
-function compareText(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

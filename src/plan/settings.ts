@@ -82,6 +82,8 @@ export interface Settings {
   readonly keyRotation: number;
   /** Seconds that a rotation waits for peers to leave a slot. */
   readonly drainTimeout: number;
+  /** Seconds without a packet in clear after which this node is ready for strict mode. */
+  readonly quietTime: number;
   /** Packets of a kernel device are handled in threads of their own. */
   readonly napiThreading: boolean;
   /** ADDRESS:PORT of metrics and health, or "off". */
@@ -253,6 +255,14 @@ export const settingTable: SettingTable = {
     default: 300,
     reason: "a peer that is there leaves a slot within seconds",
     help: "how long a rotation waits for a peer to leave the slot",
+    value: "TIME",
+    parse: duration(1, false),
+    show: showDuration,
+  },
+  quietTime: {
+    default: 300,
+    reason: "what is sent now and then in clear is seen by then",
+    help: "how long nothing may go in clear before a node says that it is ready for strict mode",
     value: "TIME",
     parse: duration(1, false),
     show: showDuration,

@@ -1,6 +1,7 @@
 // This node's record on its way to the API: written once, by one request at a
 // time, after the others' records are here; and what stands in the way is said.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import type { StatusFacts } from "../../src/kube/status.ts";
 import { nodeOf } from "../kube/objects.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { FakeApi, kindOf, refuse } from "./fake-api.ts";
@@ -298,7 +299,10 @@ test("an outage while it is written changes nothing, and the record is there aft
 });
 
 describe("the status", () => {
-  const facts = { up: true, peers: 3, unencrypted: [], keyCreatedAtMs: 0, contested: [] };
+  const facts: StatusFacts = {
+    ...{ up: true, mode: "permissive", peers: 3, keyCreatedAtMs: 0 },
+    ...{ unencrypted: [], unproven: [], contested: [] },
+  };
   const statuses = (api: FakeApi) => api.seen.filter(({ path }) => path.endsWith("/status")).length;
 
   test("is written after a while, then seldom, and only where it says something new", async () => {
@@ -306,7 +310,7 @@ describe("the status", () => {
     const { api, node } = scene;
     await node.published();
     let asked = 0;
-    const report = async (change: Partial<typeof facts> = {}) => {
+    const report = async (change: Partial<StatusFacts> = {}) => {
       node.source.report(own.name, () => {
         asked++;
         return { ...facts, ...change };

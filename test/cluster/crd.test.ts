@@ -74,7 +74,7 @@ describeKube("WireGuardNode", () => {
     };
     const since = new Date(Date.now() - 3 * 3600_000).toISOString();
     const status = {
-      ...{ encryptedPeers: 1, peers: 2, keyCreatedAt: since },
+      ...{ mode: "permissive", encryptedPeers: 1, peers: 2, keyCreatedAt: since },
       conditions: [{ ...condition, lastTransitionTime: since }],
     };
     const { apiVersion, kind } = recordObject(node, {});
@@ -88,7 +88,7 @@ describeKube("WireGuardNode", () => {
     };
     const row = columnDefinitions.map(({ name }, i) => [name, rows[0]?.cells[i]]);
     expect(Object.fromEntries(row)).toEqual({
-      ...{ Name: "n1", State: "PeersInClear", Encrypted: 1, Peers: 2 },
+      ...{ Name: "n1", State: "PeersInClear", Mode: "permissive", Encrypted: 1, Peers: 2 },
       ...{ "Key Age": "3h", Endpoint: "192.0.2.1", Message: "n3 has no key" },
     });
     expect((await server.admin.get(recordPath("n1")))["spec"]).toEqual(good);

@@ -41,7 +41,7 @@ describeKube("who may write what", () => {
   beforeAll(async () => {
     server = await ApiServer.start();
     const { admin } = server;
-    await applyManifests(admin, ["crd", "rbac", "policy"]);
+    await applyManifests(admin, ["crd", "rbac", "policy", "mesh"]);
     const addresses = { internalIPs: ["192.0.2.1", "2001:db8::1"], externalIPs: ["198.51.100.1"] };
     n1 = await createNode(admin, "n1", { ...addresses, podCIDRs: ["10.244.1.0/24", "fd00:10:244:1::/64"] });
     n2 = await createNode(admin, "n2", { internalIPs: ["192.0.2.2"], podCIDRs: ["10.244.2.0/24"] });
@@ -236,6 +236,7 @@ describeKube("who may write what", () => {
     expect(allowed).toEqual([
       ...["list", "watch", "create", "patch"].map((verb) => `${verb} wireguardnodes`),
       "patch wireguardnodes/status",
+      ...["list", "watch"].map((verb) => `${verb} wireguardmeshes`),
       ...["list", "watch"].map((verb) => `${verb} nodes`),
       ...["create", "patch"].map((verb) => `${verb} events`),
     ]);
@@ -245,7 +246,7 @@ describeKube("who may write what", () => {
     beforeAll(() => server.controllers.start());
 
     test("the policies' expressions have no doubtful types", async () => {
-      for (const name of ["wg-cni-own-record", "wg-cni-own-network"]) {
+      for (const name of policies) {
         const path = `/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/${name}`;
         const checked = async () => (await server.admin.get(path))["status"]?.typeChecking;
         expect(await waitUntil(checked, { what: `the types of ${name} being checked` })).toEqual({});
@@ -300,10 +301,12 @@ async function grant(admin: KubeClient, node: string, allowed: readonly string[]
   });
 }
 
+const policies = ["wg-cni-own-record", "wg-cni-own-network", "wg-cni-rollout", "wg-cni-rollout-start"];
 const verbs = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
 const resources = [
   ["wg-cni.dev", "wireguardnodes"],
   ["wg-cni.dev", "wireguardnodes/status"],
+  ["wg-cni.dev", "wireguardmeshes"],
   ["", "nodes"],
   ["", "nodes/status"],
   ["events.k8s.io", "events"],

@@ -5,7 +5,8 @@ import { type NodeStatus, planStatus, type StatusFacts, statusSpacingMs } from "
 
 const wallMs = Date.parse("2026-03-01T12:00:00.789Z");
 const well: StatusFacts = {
-  ...{ up: true, peers: 3, unencrypted: [], contested: [] },
+  ...{ up: true, mode: "permissive", peers: 3, unencrypted: [], unproven: [], contested: [] },
+  quiet: { forMs: 300_000, wantedMs: 300_000, peers: [] },
   keyCreatedAtMs: Date.parse("2026-03-01T06:30:00.123Z"),
 };
 const plan = (
@@ -19,7 +20,7 @@ const condition = (status: NodeStatus | undefined, type: string) =>
 
 test("a node that encrypts to all", () => {
   expect(plan()).toEqual({
-    ...{ peers: 3, encryptedPeers: 3, keyCreatedAt: "2026-03-01T06:30:00Z" },
+    ...{ mode: "permissive", peers: 3, encryptedPeers: 3, keyCreatedAt: "2026-03-01T06:30:00Z" },
     conditions: [
       {
         ...{ type: "NetworkEncrypted", status: "True", reason: "AllPeers" },
@@ -29,6 +30,11 @@ test("a node that encrypts to all", () => {
       {
         ...{ type: "RecordAccepted", status: "True", reason: "NoConflict" },
         message: "nobody had first what this record claims",
+        lastTransitionTime: "2026-03-01T12:00:00Z",
+      },
+      {
+        ...{ type: "Covered", status: "True", reason: "AllPairs" },
+        message: "all traffic takes the tunnel, and nothing went in clear for 5 min",
         lastTransitionTime: "2026-03-01T12:00:00Z",
       },
     ],
@@ -48,6 +54,13 @@ describe("encryption", () => {
     ],
     [{ up: false }, 0, "False", "NodeDown", "the node does not encrypt: it is down"],
     [
+      { mode: "off", unencrypted: ["n1", "n2", "n3"] },
+      0,
+      "False",
+      "ModeOff",
+      "the mode is off: nothing is encrypted",
+    ],
+    [
       { peers: 9, unencrypted: ["g", "f", "e", "d", "c", "b", "a"] },
       ...[
         2,
@@ -64,6 +77,43 @@ describe("encryption", () => {
       expect(condition(planned, "NetworkEncrypted")).toMatchObject({ status, reason, message } as never);
     },
   );
+});
+
+describe("coverage", () => {
+  const off: Partial<StatusFacts> = { mode: "off", unencrypted: ["n1", "n2", "n3"] };
+  const quiet = (forMs: number, peers: readonly string[] = []) => ({
+    quiet: { forMs, wantedMs: 120_000, peers },
+  });
+  const { quiet: _, ...uncounted } = well;
+  test.each([
+    [{ up: false }, "False", "NodeDown", "the node does not encrypt: it is down"],
+    [off, "True", "AllPairs", "all 3 peers have shaken hands with this node"],
+    [
+      { ...off, unproven: ["n3"] },
+      ...["False", "NoHandshake", "1 of 3 peers never shook hands with this node: n3"],
+    ],
+    [{ peers: 0 }, "True", "NoPeers", "there are no other nodes"],
+    [
+      { unencrypted: ["n3"] },
+      ...["False", "PeersInClear", "1 of 3 peers not reached through the tunnel: n3"],
+    ],
+    [
+      quiet(119_999, ["n2", "n1"]),
+      ...["False", "PacketsInClear", "packets went in clear within 2 min, to or from n1, n2"],
+    ],
+    [quiet(119_999), ...["False", "JustStarted", "it has counted what goes in clear for less than 2 min"]],
+    [
+      quiet(120_000, ["n1"]),
+      ...["True", "AllPairs", "all traffic takes the tunnel, and nothing went in clear for 2 min"],
+    ],
+  ] as [Partial<StatusFacts>, string, string, string][])("%j", (change, status, reason, message) => {
+    expect(condition(plan(change), "Covered")).toMatchObject({ status, reason, message } as never);
+  });
+
+  test("is not known where nothing counts", () => {
+    const planned = planStatus(uncounted, () => false, undefined, wallMs);
+    expect(condition(planned, "Covered")).toMatchObject({ status: "False", reason: "NotCounted" });
+  });
 });
 
 describe("what two records claim", () => {

@@ -1,0 +1,117 @@
+// `rollout`: the mode of the whole cluster, which its agents follow. A step up is
+// made only where every node has reported that it would lose nothing, and is refused
+// with the list of what is missing; a step down is made at once.
+import { existsSync } from "node:fs";
+import { homedir } from "node:os";
+import { KubeClient } from "../agent/kube-client.ts";
+import { KubeCredentials } from "../agent/kube-config.ts";
+import { listAll } from "../agent/kube-list.ts";
+import { formatMesh, meshesPath, meshName, readMesh } from "../kube/mesh.ts";
+import { objectsPath } from "../kube/object.ts";
+import { describeRollout, isUp, modes, type Rollout } from "../kube/rollout.ts";
+import { anyOf, countOf } from "../net/words.ts";
+import type { Mode } from "../plan/settings.ts";
+import { type Context, findValue, type Output, UsageError } from "./command.ts";
+import { alignColumns, type Style } from "./style.ts";
+
+const nodesPath = "/api/v1/nodes";
+const requestMs = 30_000;
+/** Reading all of a large cluster. */
+const limitMs = 120_000;
+const notReady = 3;
+/** The rest is in `--json`. */
+const maxShown = 20;
+
+export async function rollout(context: Context): Promise<Output> {
+  const to = readMode(context.given.positional[0]);
+  const client = connect(context);
+  const signal = AbortSignal.timeout(limitMs);
+  const now = await look(client, signal);
+  if (to === undefined) return { json: now, text: (style) => renderRollout(now, style) };
+  if (to === now.mode)
+    return {
+      json: { ...now, changed: false },
+      text: (style) => `The mode is ${to} already\n\n${renderRollout(now, style)}`,
+    };
+  if (isUp(now.mode, to) && to !== now.next) throw new UsageError(explainLeap(now, to));
+  if (isUp(now.mode, to) && now.missing.length > 0) return refuse(now, to);
+  await client.apply(`${meshesPath}/${meshName}`, formatMesh(to), signal);
+  return { json: { ...now, mode: to, changed: true }, text: (style) => renderChange(now, to, style) };
+}
+
+function readMode(text: string | undefined): Mode | undefined {
+  if (text === undefined || modes.includes(text as Mode)) return text as Mode | undefined;
+  throw new UsageError(`rollout: "${text}" is no mode, which are ${anyOf(modes)}`);
+}
+
+/** As kubectl finds its cluster. */
+function connect({ given, version }: Context): KubeClient {
+  const named = findValue(given, "kubeconfig") ?? process.env["KUBECONFIG"];
+  const place = named ?? `${homedir()}/.kube/config`;
+  if (named === undefined && !existsSync(place))
+    throw new UsageError(`there is no ${place}: give the kubeconfig of an administrator with --kubeconfig`);
+  const credentials = new KubeCredentials(place, process.env);
+  return new KubeClient(credentials, { userAgent: `wg-cni/${version}`, requestMs, wallClock: Date.now });
+}
+
+async function look(client: KubeClient, signal: AbortSignal): Promise<Rollout> {
+  const [meshes, nodes, records] = await Promise.all(
+    [meshesPath, nodesPath, objectsPath].map((path) => listAll(client, path, signal)),
+  );
+  const { mode } = meshes?.map(readMesh).find((mesh) => mesh?.name === meshName) ?? {};
+  const names = (nodes ?? []).map((node) => (node as { metadata: { name: string } }).metadata.name);
+  return describeRollout({ ...(mode === undefined ? {} : { mode }), nodes: names, records: records ?? [] });
+}
+
+function explainLeap({ mode, next }: Rollout, to: Mode): string {
+  return `from ${mode} the next step is ${next}, and then ${to}: each is measured before the next`;
+}
+
+function refuse(now: Rollout, to: Mode): Output {
+  return {
+    json: { ...now, changed: false },
+    text: (style) =>
+      `${style.red("✗")} mode ${to} is refused: ${countOf(now.missing.length, "node")} would lose packets\n\n${renderRollout(now, style)}`,
+    exitCode: notReady,
+  };
+}
+
+function renderChange(before: Rollout, to: Mode, style: Style): string {
+  const from = before.mode === undefined ? "" : `, which was ${before.mode}`;
+  const lines = [
+    `${style.green("✓")} the mode of the cluster is ${to}${from}`,
+    "  Agents follow as soon as they hear of it; each reports it within a minute: `wg-cni rollout`.",
+  ];
+  if (before.mode === "strict" && to === "off")
+    lines.push(`${style.yellow("!")} until a node has heard of it, it drops what the others send in clear`);
+  return `${lines.join("\n")}\n`;
+}
+
+function renderRollout(now: Rollout, style: Style): string {
+  const { mode, nodes, inMode, covered, missing } = now;
+  const head = [
+    [style.bold("mode"), mode ?? style.yellow("each node's own: there is no WireGuardMesh default")],
+    ...(mode === undefined ? [] : [[style.bold("nodes"), `${inMode} of ${nodes} report it`]]),
+    [style.bold("covered"), `${covered} of ${nodes}`],
+  ];
+  const rows = missing.slice(0, maxShown).map(({ node, reason }) => [style.red("✗"), node, reason]);
+  const more = missing.length - rows.length;
+  return [
+    alignColumns(head),
+    ...(rows.length === 0 ? [] : [alignColumns(rows)]),
+    ...(more > 0 ? [`  and ${more} more; \`wg-cni rollout --json\` has them all`] : []),
+    renderNext(now, style),
+  ]
+    .join("\n\n")
+    .concat("\n");
+}
+
+function renderNext({ mode, next, missing }: Rollout, style: Style): string {
+  if (mode === undefined) return `${style.yellow("!")} \`wg-cni rollout off\` begins a rollout`;
+  if (next === undefined) {
+    if (missing.length === 0) return `${style.green("✓")} nothing of a pod leaves a node in clear`;
+    return `${style.yellow("!")} pods of these nodes may not reach each other; \`wg-cni rollout permissive\` goes back`;
+  }
+  if (missing.length > 0) return `Next is ${next}, once nothing is missing.`;
+  return `${style.green("✓")} nothing is missing for ${next}: \`wg-cni rollout ${next}\``;
+}

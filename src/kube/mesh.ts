@@ -1,0 +1,54 @@
+// The WireGuardMesh object: what all nodes of the cluster have in common. There is
+// one, which an operator writes and every agent follows (conf/kubernetes/mesh.yaml).
+// Pure.
+import { ParseError } from "../net/error.ts";
+import { type Mode, parseSetting } from "../plan/settings.ts";
+import { apiVersion } from "./object.ts";
+
+export const meshesPath = "/apis/wg-cni.dev/v1alpha1/wireguardmeshes";
+export const meshName = "default";
+
+export interface MeshFacts {
+  readonly name: string;
+  readonly resourceVersion: string;
+  /** Absent where it has none that this version knows. */
+  readonly mode?: Mode;
+  /** Absent where each node has its own. */
+  readonly clusterCIDRs?: readonly string[];
+  /** What cannot be followed, and why: sentences. */
+  readonly remarks: readonly string[];
+}
+
+/** What is applied to change the mode, and leaves all else as it is. */
+export function formatMesh(mode: Mode) {
+  return { apiVersion, kind: "WireGuardMesh", metadata: { name: meshName }, spec: { mode } };
+}
+
+/** Undefined for what has no name. */
+export function readMesh(json: unknown): MeshFacts | undefined {
+  const { metadata, spec } = (json ?? {}) as Record<string, Record<string, unknown> | undefined>;
+  const { name, resourceVersion } = metadata ?? {};
+  if (typeof name !== "string") return undefined;
+  const remarks: string[] = [];
+  const mode = attempt(() => parseSetting("mode", spec?.["mode"]), remarks);
+  const given = spec?.["clusterCIDRs"];
+  const cidrs = given === undefined ? undefined : attempt(() => parseSetting("clusterCIDRs", given), remarks);
+  return {
+    ...{ name, resourceVersion: typeof resourceVersion === "string" ? resourceVersion : "", remarks },
+    ...(mode === undefined ? {} : { mode }),
+    ...(cidrs === undefined ? {} : { clusterCIDRs: cidrs }),
+  };
+}
+
+/** How it is called beside refused records. */
+export const meshObjectName = `wireguardmesh/${meshName}`;
+
+function attempt<T>(parse: () => T, remarks: string[]): T | undefined {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof ParseError)) throw error;
+    remarks.push(`${error.message}; it stays as it was`);
+    return undefined;
+  }
+}

@@ -1,0 +1,88 @@
+// A rollout as it stands: the mode of the mesh, which nodes are in it, and what is
+// missing for the next step. The same is enforced by the API server as far as a
+// policy can see it (conf/kubernetes/mesh.yaml); that a node has no record at all,
+// only who lists both sees. Pure.
+//
+//   off ──► permissive ──► strict     up only where every node is covered
+//   off ◄── permissive ◄── strict     down at any time
+import { compareText } from "../net/words.ts";
+import type { Mode } from "../plan/settings.ts";
+
+export const modes: readonly Mode[] = ["off", "permissive", "strict"];
+
+export interface RolloutFacts {
+  /** Of the mesh; absent where there is none. */
+  readonly mode?: Mode;
+  /** Names of the cluster's Nodes. */
+  readonly nodes: readonly string[];
+  /** WireGuardNode objects as the API has them. */
+  readonly records: readonly unknown[];
+}
+
+export interface Missing {
+  readonly node: string;
+  readonly reason: string;
+}
+
+export interface Rollout {
+  readonly mode?: Mode;
+  /** Absent in strict mode. */
+  readonly next?: Mode;
+  readonly nodes: number;
+  /** Nodes that report the mode. */
+  readonly inMode: number;
+  /** Of these, those for whom the next step would lose nothing. */
+  readonly covered: number;
+  /** What keeps from the next step, by node. */
+  readonly missing: readonly Missing[];
+}
+
+export function describeRollout({ mode, nodes, records }: RolloutFacts): Rollout {
+  const reports = new Map(records.map(readReport).map((report) => [report.name, report]));
+  // A record whose Node is gone is about to be collected.
+  const judged = nodes.map((node) => ({ node, report: reports.get(node) }));
+  const inMode = judged.filter(({ report }) => mode !== undefined && report?.mode === mode);
+  const missing = judged.flatMap(({ node, report }) => {
+    const reason = findReason(report, mode);
+    return reason === undefined ? [] : [{ node, reason }];
+  });
+  const next = mode === undefined ? undefined : modes[modes.indexOf(mode) + 1];
+  return {
+    ...(mode === undefined ? {} : { mode }),
+    ...(next === undefined ? {} : { next }),
+    ...{ nodes: nodes.length, inMode: inMode.length, covered: nodes.length - missing.length },
+    missing: missing.sort((a, b) => compareText(a.node, b.node)),
+  };
+}
+
+/** True where `to` asks more of the nodes than the present mode. */
+export function isUp(from: Mode | undefined, to: Mode): boolean {
+  return from !== undefined && modes.indexOf(to) > modes.indexOf(from);
+}
+
+interface Report {
+  readonly name: string;
+  readonly mode?: string;
+  readonly covered?: { readonly status: string; readonly message: string };
+}
+
+function findReason(report: Report | undefined, mode: Mode | undefined): string | undefined {
+  if (report === undefined) return "has no record: its agent does not run, or cannot write one (see its log)";
+  if (report.mode === undefined) return "has not reported yet, which takes its agent half a minute";
+  if (mode !== undefined && report.mode !== mode) return `reports ${report.mode}, and not ${mode} yet`;
+  if (report.covered === undefined) return "says nothing of its coverage: its agent is of an older version";
+  return report.covered.status === "True" ? undefined : report.covered.message;
+}
+
+function readReport(json: unknown): Report {
+  const { metadata, status } = (json ?? {}) as Record<string, Record<string, unknown> | undefined>;
+  const { mode, conditions } = status ?? {};
+  const covered = (Array.isArray(conditions) ? conditions : []).find(
+    (one: { readonly type?: unknown }) => one?.type === "Covered",
+  );
+  return {
+    name: String(metadata?.["name"]),
+    ...(typeof mode === "string" ? { mode } : {}),
+    ...(covered === undefined ? {} : { covered }),
+  };
+}

@@ -1,0 +1,104 @@
+// What becomes of this node's mode by the cluster's mesh object: it is followed, and
+// where the API has nothing to say, or nothing that is understood, it stays.
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { ModeFollower } from "../../src/agent/kube-mode.ts";
+import { Log } from "../../src/agent/log.ts";
+import { RefusedRecords } from "../../src/agent/refused.ts";
+import { meshesPath } from "../../src/kube/mesh.ts";
+import { FakeApi, refuse } from "./fake-api.ts";
+import { KubeNode } from "./kube.ts";
+
+setDefaultTimeout(60_000);
+
+async function start(prepare: (api: FakeApi) => void = () => undefined) {
+  const api = await FakeApi.start();
+  prepare(api);
+  const node = new KubeNode(api);
+  const lines: string[] = [];
+  const log = new Log({
+    ...{ format: "text", level: "info", now: () => "" },
+    write: (line) => lines.push(line.trim()),
+  });
+  const mode = new ModeFollower(node.store, log, new RefusedRecords(node.store));
+  const follow = () => mode.follow(node.look().mesh);
+  return {
+    ...{ api, node, lines, follow },
+    put: (spec: object) => api.put(meshesPath, { metadata: { name: "default" }, spec }),
+    /** Follows until the settings are these. */
+    until: (settings: object) =>
+      node.until(`the settings are ${JSON.stringify(settings)}`, () => {
+        follow();
+        return JSON.stringify(node.store.settings()) === JSON.stringify(settings);
+      }),
+    async [Symbol.asyncDispose]() {
+      node[Symbol.dispose]();
+      await api[Symbol.asyncDispose]();
+    },
+  };
+}
+
+test("it is followed as it changes, and the store is written to only then", async () => {
+  await using scene = await start();
+  const { node, put, until, lines } = scene;
+  put({ mode: "off" });
+  await until({ mode: "off" });
+  put({ mode: "strict", clusterCIDRs: ["10.244.0.0/16"] });
+  await until({ mode: "strict", clusterCIDRs: ["10.244.0.0/16"] });
+  const { generation } = node.store;
+  const before = node.changes;
+  put({ mode: "strict", clusterCIDRs: ["10.244.0.0/16"], more: "of a newer version" });
+  await node.until("the watch is there still", () => node.look().mesh !== "unknown");
+  expect([node.store.generation, node.changes - before]).toEqual([generation, 0]);
+  expect(lines).toHaveLength(3);
+});
+
+test("what it does not say is each node's own", async () => {
+  await using scene = await start();
+  const { node, put, until } = scene;
+  node.store.putSetting("clusterCIDRs", ["10.0.0.0/8"]);
+  put({ mode: "strict" });
+  await until({ clusterCIDRs: ["10.0.0.0/8"], mode: "strict" });
+});
+
+test("a mode of a newer version is not followed, which is said", async () => {
+  await using scene = await start();
+  const { node, put, until, follow, lines } = scene;
+  put({ mode: "strict" });
+  await until({ mode: "strict" });
+  put({ mode: "quantum" });
+  const reason = 'mode: "quantum" must be off, permissive or strict; it stays as it was';
+  await node.until("it is refused", () => {
+    follow();
+    return node.refused["wireguardmesh/default"] === reason;
+  });
+  expect([node.store.settings(), lines.at(-1)]).toEqual([
+    { mode: "strict" },
+    expect.stringContaining("quantum"),
+  ]);
+  put({ mode: "permissive" });
+  await until({ mode: "permissive" });
+  expect(node.refused).toEqual({});
+});
+
+test("deleted, it leaves the mode as it was", async () => {
+  await using scene = await start();
+  const { api, node, put, until } = scene;
+  put({ mode: "strict" });
+  await until({ mode: "strict" });
+  api.remove(meshesPath, "default");
+  await node.until("it is gone", () => node.look().mesh === "absent");
+  await until({ mode: "strict" });
+});
+
+test("an API without the resource has no mesh, and that is no outage", async () => {
+  await using scene = await start((api) => {
+    api.fault = ({ path }, response) => {
+      if (path !== meshesPath) return false;
+      refuse(response, 404, "NotFound", "the server could not find the requested resource");
+      return true;
+    };
+  });
+  await scene.node.until("it is known", () => scene.node.look().mesh === "absent");
+  await scene.node.until("records are read", () => scene.node.source.facts?.watching === true);
+  expect(scene.node.refused).toEqual({});
+});

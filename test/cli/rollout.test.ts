@@ -1,0 +1,108 @@
+// `rollout` as an administrator sees it, on an API that has whatever a test puts
+// there: what is missing, what is refused, and what is written.
+import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import { meshesPath } from "../../src/kube/mesh.ts";
+import { objectsPath } from "../../src/kube/object.ts";
+import { FakeApi, refuse } from "../agent/fake-api.ts";
+import { nodeOf } from "../kube/objects.ts";
+import { expectGolden } from "./golden.ts";
+import { run } from "./terminal.ts";
+
+setDefaultTimeout(60_000);
+
+let api: FakeApi;
+beforeEach(async () => {
+  api = await FakeApi.start();
+});
+afterEach(() => api[Symbol.asyncDispose]());
+
+const rollout = (...words: string[]) => run(["rollout", ...words, "--kubeconfig", api.kubeconfig]);
+const setMode = (mode: string) => api.put(meshesPath, { metadata: { name: "default" }, spec: { mode } });
+const mode = () => (api.object(`${meshesPath}/default`)?.["spec"] as { mode?: string } | undefined)?.mode;
+const writes = () => api.seen.filter(({ method }) => method !== "GET").length;
+
+/** A node whose agent reports this; undefined for one that has none. */
+function putNode(name: string, reports?: string, missing?: string): void {
+  api.putNode(nodeOf(name));
+  if (reports === undefined) return;
+  const covered = { type: "Covered", status: missing === undefined ? "True" : "False", message: missing };
+  api.put(objectsPath, { metadata: { name }, status: { mode: reports, conditions: [covered] } });
+}
+
+test("a cluster without a mesh: what there is, and how to begin", async () => {
+  putNode("n1", "permissive");
+  const said = await rollout();
+  expect(said).toMatchObject({ exitCode: 0, stderr: "" });
+  expectGolden("rollout-none", said.stdout);
+  expect(await rollout("off")).toMatchObject({ exitCode: 0 });
+  expect(mode()).toBe("off");
+});
+
+test("a step up is refused with all that is missing, and nothing is written", async () => {
+  setMode("permissive");
+  putNode("n1", "permissive");
+  putNode("n2", "permissive", "packets went in clear within 5 min, to or from n4");
+  putNode("n3", "off");
+  putNode("n4");
+  const said = await rollout("strict");
+  expect(said.exitCode).toBe(3);
+  expectGolden("rollout-refused", said.stdout);
+  expect([mode(), writes()]).toEqual(["permissive", 0]);
+  const json = JSON.parse((await rollout("--json")).stdout) as { missing: { node: string }[] };
+  expect(json).toMatchObject({ mode: "permissive", next: "strict", nodes: 4, inMode: 2, covered: 1 });
+  expect(json.missing.map(({ node }) => node)).toEqual(["n2", "n3", "n4"]);
+});
+
+test("a step up that loses nothing is made, a step down always", async () => {
+  setMode("off");
+  putNode("n1", "off");
+  const up = await rollout("permissive");
+  expect(up.exitCode).toBe(0);
+  expectGolden("rollout-up", up.stdout);
+  expect(mode()).toBe("permissive");
+  setMode("strict");
+  putNode("n2");
+  const down = await rollout("off");
+  expect(down.exitCode).toBe(0);
+  expectGolden("rollout-down", down.stdout);
+  expect(mode()).toBe("off");
+});
+
+test("no step is left out, and the mode that is there is not written again", async () => {
+  setMode("off");
+  putNode("n1", "off");
+  const leap = await rollout("strict");
+  expect(leap).toMatchObject({ exitCode: 2 });
+  expect(leap.stderr).toContain("from off the next step is permissive, and then strict");
+  expect(await rollout("off")).toMatchObject({ exitCode: 0 });
+  expect(writes()).toBe(0);
+});
+
+test("strict is the end of it; what is amiss then is said, too", async () => {
+  setMode("strict");
+  putNode("n1", "strict");
+  expectGolden("rollout-strict", (await rollout()).stdout);
+  putNode("n2", "strict", "1 of 1 peer not reached through the tunnel: n1");
+  expectGolden("rollout-strict-amiss", (await rollout()).stdout);
+});
+
+test("of hundreds of nodes the first are shown", async () => {
+  setMode("off");
+  for (let n = 0; n < 600; n++) putNode(`node-${n}`);
+  const { stdout } = await rollout();
+  expect(stdout.match(/has no record/g)).toHaveLength(20);
+  expect(stdout).toContain("and 580 more");
+});
+
+test("wrong words and wrong places are explained", async () => {
+  const words = await rollout("stict");
+  expect(words).toMatchObject({ exitCode: 2 });
+  expect(words.stderr).toContain('"stict" is no mode, which are off, permissive or strict');
+  api.fault = (_, response) => {
+    refuse(response, 403, "Forbidden", 'nodes is forbidden: User "jane" cannot list resource "nodes"');
+    return true;
+  };
+  const forbidden = await rollout();
+  expect(forbidden).toMatchObject({ exitCode: 1 });
+  expect(forbidden.stderr).toContain('User "jane" cannot list');
+});

@@ -1,0 +1,217 @@
+// A rollout through a real API server: off, permissive, strict and back on three
+// nodes whose pods talk all the while. No packet is lost, no step is taken before it
+// was measured, and who tries it another way is refused by the API itself.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { addNode, wgMust } from "../kernel/mesh-witness.ts";
+import type { Agent } from "../lab/agent.ts";
+import { Lab } from "../lab/lab.ts";
+import type { Node } from "../lab/node.ts";
+import { repository } from "../lab/paths.ts";
+import type { Pod } from "../lab/pod.ts";
+import { readConfList } from "../lab/runtime.ts";
+import { eachWay, losses, Streams } from "../lab/stream.ts";
+import { waitUntil } from "../lab/wait.ts";
+import { ApiServer } from "./support/api-server.ts";
+import { describeKube } from "./support/gate.ts";
+import { giveAccount, joinByApi, registerNode, startAgent } from "./support/join.ts";
+import { applyManifests, policiesObeyed } from "./support/manifests.ts";
+import { agentOf, createNode, nodesPath, recordPath } from "./support/nodes.ts";
+import { refused } from "./support/refused.ts";
+
+const meshPath = "/apis/wg-cni.dev/v1alpha1/wireguardmeshes/default";
+/** Reports come every 30 to 45 s, and are made at a look, of which there is one a minute at least. */
+const reportMs = 180_000;
+const soonMs = 60_000;
+const agentOptions = { args: ["--quiet-time", "5s", "--cluster-cidrs", "10.244.0.0/16,fd00:10:244::/48"] };
+
+interface Shown {
+  readonly mode?: string;
+  readonly next?: string;
+  readonly inMode: number;
+  readonly missing: readonly { readonly node: string; readonly reason: string }[];
+}
+
+describeKube("a rollout", () => {
+  let lab: Lab;
+  let server: ApiServer;
+  let config: string;
+  let agents: Agent[];
+  let streams: Streams;
+  const nodes: Node[] = [];
+  const pods: Pod[] = [];
+  const n1 = () => nodes[0] as Node;
+
+  beforeAll(async () => {
+    lab = await Lab.create("rollout");
+    server = await ApiServer.start(lab);
+    await applyManifests(server.admin, ["crd", "rbac", "policy", "mesh"]);
+    const probe = await createNode(server.admin, "probe", { internalIPs: ["192.0.2.200"] });
+    await policiesObeyed(await agentOf(server, "probe"), probe);
+    await server.admin.remove(`${nodesPath}/probe`);
+    config = writeKubeconfig();
+    for (const index of [1, 2, 3]) nodes.push(await addNode(lab, index));
+    for (const node of nodes) {
+      node.strictReversePath();
+      const pod = node.pod(`p${node.name}`);
+      await wgMust(node, ["up", ...node.upArguments, "--mode", "off"]);
+      await node.runtime.add(readConfList(`${repository}/conf/10-wg-cni.conflist`), pod);
+      pods.push(pod);
+    }
+    const [p1, p2, p3] = pods as [Pod, Pod, Pod];
+    const pairs = [
+      [p1, p2],
+      [p2, p3],
+      [p3, p1],
+    ] as const;
+    streams = await Streams.start([...eachWay(pairs, 4), ...eachWay([pairs[0]], 6)], { rate: 100 });
+  }, 240_000);
+  afterAll(async () => {
+    await server?.[Symbol.asyncDispose]();
+    lab?.[Symbol.dispose]();
+  });
+
+  /** An administrator's, as it is read on the lab's nodes. */
+  function writeKubeconfig(): string {
+    const { ca, cert, key } = server.admin.credentials;
+    const data = (text = "") => Buffer.from(text).toString("base64");
+    const name = "lab";
+    const cluster = { server: server.nodeUrl, "certificate-authority-data": data(ca) };
+    const user = { "client-certificate-data": data(cert), "client-key-data": data(key) };
+    const file = `${lab.sharedFolder}/admin.json`;
+    const contexts = [{ name, context: { cluster: name, user: name } }];
+    const lists = { clusters: [{ name, cluster }], users: [{ name, user }], contexts };
+    writeFileSync(
+      file,
+      JSON.stringify({ apiVersion: "v1", kind: "Config", ...lists, "current-context": name }),
+    );
+    return file;
+  }
+
+  const rollout = (...words: string[]) => n1().wg(["rollout", ...words, "--kubeconfig", config]);
+  const shown = async () => JSON.parse((await rollout("--json")).stdout) as Shown;
+  const kubectlSets = (mode: string) => server.admin.patch(meshPath, { spec: { mode } });
+  const clearDuring = async (ms: number) => {
+    const capture = await lab.capture("net 10.244.0.0/16 or ip6 net fd00:10:244::/48");
+    await Bun.sleep(ms);
+    return (await capture.packets()).length;
+  };
+
+  /** Until nothing is missing for the next step, all nodes being in the present one. */
+  async function covered(mode: string): Promise<void> {
+    let last: Shown | undefined;
+    const look = async () => {
+      last = await shown();
+      return last.mode === mode && last.inMode === nodes.length && last.missing.length === 0;
+    };
+    await waitUntil(look, {
+      what: () => `all in ${mode}: ${JSON.stringify(last)}`,
+      timeoutMs: reportMs,
+      everyMs: 500,
+    });
+  }
+
+  test("begins with off: `rollout off` makes the mesh, and agents that come are in it", async () => {
+    expect(await shown()).toEqual({ nodes: 0, inMode: 0, covered: 0, missing: [] } as never);
+    expect(await rollout("off")).toMatchObject({ exitCode: 0 });
+    agents = await joinByApi(server, nodes, agentOptions);
+    const early = await rollout("permissive");
+    expect(early.exitCode).toBe(3);
+    expect(early.stdout).toContain("n2  has");
+    for (const node of nodes)
+      await waitUntil(async () => (await server.admin.find(recordPath(node.name))) !== undefined, {
+        what: `the record of ${node.name}`,
+        timeoutMs: soonMs,
+      });
+    await refused(kubectlSets("permissive"), "reports no mode, and not off yet");
+    await refused(kubectlSets("strict"), ["from off the next step is permissive", "reports no mode"]);
+    expect(await clearDuring(1000)).toBeGreaterThan(0);
+    await covered("off");
+    expect(await clearDuring(1000)).toBeGreaterThan(0);
+  }, 400_000);
+
+  test("a node without an agent keeps from every step, by name", async () => {
+    await createNode(server.admin, "bare", { internalIPs: ["192.0.2.66"] });
+    const said = await rollout("permissive");
+    expect([said.exitCode, said.stdout]).toEqual([3, expect.stringContaining("bare  has no record")]);
+    await server.admin.remove(`${nodesPath}/bare`);
+  });
+
+  test("permissive: all pairs are encrypted, and strict has to wait until nothing is in clear", async () => {
+    expect(await rollout("permissive")).toMatchObject({ exitCode: 0 });
+    await refused(kubectlSets("strict"), ["reports off, and not permissive yet", "is not covered"]);
+    expect((await rollout("strict")).exitCode).toBe(3);
+    await covered("permissive");
+    expect(await clearDuring(2000)).toBe(0);
+  }, 400_000);
+
+  test("what goes in clear keeps from strict", async () => {
+    // A pod of n2 that answers from the uplink's own address is in clear by design.
+    const node = nodes[1] as Node;
+    node.must(["ip", "rule", "add", "priority", "90", "to", "10.244.1.0/24", "lookup", "main"]);
+    await waitUntil(
+      async () => (await shown()).missing.some(({ reason }) => reason.includes("went in clear")),
+      {
+        what: "packets in clear being reported",
+        timeoutMs: reportMs,
+        everyMs: 500,
+      },
+    );
+    await refused(kubectlSets("strict"), "packets went in clear within 5 s");
+    node.must(["ip", "rule", "delete", "priority", "90"]);
+    await covered("permissive");
+  }, 400_000);
+
+  test("strict: a plain kubectl may take the step, too, and a node that joins begins in it", async () => {
+    await kubectlSets("strict");
+    await covered("strict");
+    expect(await clearDuring(2000)).toBe(0);
+    const late = await addNode(lab, 4);
+    await registerNode(server, late);
+    await giveAccount(server, late);
+    await startAgent(late);
+    await waitUntil(async () => (await server.admin.find(recordPath("n4"))) !== undefined, {
+      what: "the record of n4",
+      timeoutMs: soonMs,
+    });
+    // Its first programming was strict already: routes of refusal, never of throwing to the main table.
+    const routes = late.must(["ip", "route", "show", "table", "18099"]);
+    expect(routes).toMatch(/prohibit|dev wg-cni-/);
+    expect(routes).not.toMatch(/throw 10\.244\.[123]/);
+    await server.admin.remove(`${nodesPath}/n4`);
+  }, 400_000);
+
+  test("back, step by step, and no packet was lost from the first to the last", async () => {
+    expect(await rollout("permissive")).toMatchObject({ exitCode: 0 });
+    await waitUntil(async () => (await shown()).inMode >= nodes.length, {
+      what: "all nodes being permissive",
+      timeoutMs: reportMs,
+      everyMs: 500,
+    });
+    expect(await rollout("off")).toMatchObject({ exitCode: 0 });
+    await waitUntil(async () => (await clearDuring(300)) > 0, { what: "pods in clear", timeoutMs: soonMs });
+    await Bun.sleep(3000);
+    const results = await streams.stop();
+    expect(losses(results)).toEqual({});
+    expect(results.reduce((sum, { received }) => sum + received, 0)).toBeGreaterThan(10_000);
+    await Promise.all(agents.map((agent) => agent.stop()));
+  }, 400_000);
+
+  test("a mesh cannot begin in strict mode where nodes have pods already", async () => {
+    await server.admin.remove(meshPath);
+    const mesh = {
+      apiVersion: "wg-cni.dev/v1alpha1",
+      kind: "WireGuardMesh",
+      metadata: { name: "default" },
+      spec: { mode: "strict" },
+    };
+    await refused(server.admin.apply(meshPath, mesh), "may have pods already");
+    for (const { name } of nodes)
+      await server.admin.patch(`${nodesPath}/${name}`, {
+        spec: { taints: [{ key: "wg-cni.dev/agent-not-ready", effect: "NoSchedule" }] },
+      });
+    await server.admin.apply(meshPath, mesh);
+    const other = { ...mesh, metadata: { name: "other" } };
+    await refused(server.admin.apply(meshPath.replace("default", "other"), other), "its name is default");
+  });
+});

@@ -1,0 +1,70 @@
+// What is missing for the next step of a rollout, from what the API has.
+import { expect, test } from "bun:test";
+import { describeRollout, isUp } from "../../src/kube/rollout.ts";
+import type { Mode } from "../../src/plan/settings.ts";
+
+const record = (name: string, mode?: string, covered?: [status: string, message: string]) => ({
+  metadata: { name },
+  ...(mode === undefined
+    ? {}
+    : {
+        status: {
+          mode,
+          conditions: [
+            { type: "NetworkEncrypted", status: "False", message: "not this one" },
+            ...(covered === undefined ? [] : [{ type: "Covered", status: covered[0], message: covered[1] }]),
+          ],
+        },
+      }),
+});
+const yes: [string, string] = ["True", "all"];
+
+test("a cluster that is ready for the next step", () => {
+  const records = [record("n1", "off", yes), record("n2", "off", yes), record("gone", "strict")];
+  expect(describeRollout({ mode: "off", nodes: ["n1", "n2"], records })).toEqual({
+    ...{ mode: "off", next: "permissive", nodes: 2, inMode: 2, covered: 2, missing: [] },
+  });
+});
+
+test("every kind of thing that is missing, by node", () => {
+  const records = [
+    record("quiet"),
+    record("old", "permissive"),
+    record("late", "off", yes),
+    record("alone", "permissive", ["False", "n9 is not reached"]),
+    record("well", "permissive", yes),
+    { metadata: { name: "odd" }, status: { mode: "permissive", conditions: "none" } },
+    null,
+  ];
+  const nodes = ["well", "quiet", "old", "odd", "none", "late", "alone"];
+  const { missing, covered, inMode } = describeRollout({ mode: "permissive", nodes, records });
+  expect({ covered, inMode }).toEqual({ covered: 1, inMode: 4 });
+  expect(missing.map(({ node, reason }) => `${node} ${reason}`)).toEqual([
+    "alone n9 is not reached",
+    "late reports off, and not permissive yet",
+    "none has no record: its agent does not run, or cannot write one (see its log)",
+    "odd says nothing of its coverage: its agent is of an older version",
+    "old says nothing of its coverage: its agent is of an older version",
+    "quiet has not reported yet, which takes its agent half a minute",
+  ]);
+});
+
+test("strict is the last step, and without a mesh there is none", () => {
+  const records = [record("n1", "strict", yes)];
+  expect(describeRollout({ mode: "strict", nodes: ["n1"], records })).not.toHaveProperty("next");
+  expect(describeRollout({ nodes: ["n1"], records })).toEqual({
+    ...{ nodes: 1, inMode: 0, covered: 1, missing: [] },
+  });
+});
+
+test.each([
+  ["off", "permissive", true],
+  ["off", "strict", true],
+  ["permissive", "strict", true],
+  ["strict", "permissive", false],
+  ["permissive", "off", false],
+  ["strict", "strict", false],
+  [undefined, "strict", false],
+] as const)("%p to %p is a step up: %p", (from: Mode | undefined, to, expected) => {
+  expect(isUp(from, to)).toBe(expected);
+});
