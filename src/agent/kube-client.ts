@@ -28,6 +28,8 @@ interface Request {
   readonly path: string;
   readonly query: Query;
   readonly body?: unknown;
+  /** Media type of the body. */
+  readonly type?: string;
 }
 
 /** Answers about keys and authorities that reading the files anew may change. */
@@ -46,7 +48,15 @@ export class KubeClient {
 
   /** Server-side apply; what somebody else has set of it becomes ours. Returns the object as it is then. Throws KubeError. */
   apply(path: string, body: unknown, signal: AbortSignal): Promise<unknown> {
-    return this.#json({ method: "PATCH", path, query: { fieldManager, force: "true" }, body }, signal);
+    // JSON is YAML.
+    const type = "application/apply-patch+yaml";
+    return this.#json({ method: "PATCH", path, query: { fieldManager, force: "true" }, body, type }, signal);
+  }
+
+  /** JSON patch (RFC 6902). Throws KubeError. */
+  patch(path: string, operations: readonly object[], signal: AbortSignal): Promise<unknown> {
+    const type = "application/json-patch+json";
+    return this.#json({ method: "PATCH", path, query: { fieldManager }, body: operations, type }, signal);
   }
 
   /**
@@ -99,7 +109,8 @@ export class KubeClient {
     throw await this.#refusal(response, what);
   }
 
-  #fetch(access: KubeAccess, { method, path, query, body }: Request, signal: AbortSignal): Promise<Response> {
+  #fetch(access: KubeAccess, request: Request, signal: AbortSignal): Promise<Response> {
+    const { method, path, query, body, type } = request;
     const { server, headers, tls, proxy } = access;
     const text = new URLSearchParams(query).toString();
     return fetch(`${server}${path}${text === "" ? "" : `?${text}`}`, {
@@ -107,10 +118,9 @@ export class KubeClient {
       headers: {
         Accept: "application/json",
         "User-Agent": this.options.userAgent,
-        ...(body === undefined ? {} : { "Content-Type": "application/apply-patch+yaml" }),
+        ...(type === undefined ? {} : { "Content-Type": type }),
         ...headers,
       },
-      // JSON is YAML.
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       ...(proxy === undefined ? {} : { proxy }),
       // Bun keeps connections by server only: one made with an old certificate would be used on.

@@ -8,6 +8,7 @@ import type { NodeRecord } from "../net/record.ts";
 import { type Credentials, KubeClient } from "./kube-client.ts";
 import { KubePublisher, type Publication } from "./kube-publish.ts";
 import { KubeStatus } from "./kube-status.ts";
+import { StartupTaint } from "./kube-taint.ts";
 import { type Kept, KubeWatch, type WatchTiming } from "./kube-watch.ts";
 import type { Log } from "./log.ts";
 
@@ -36,6 +37,7 @@ export class KubeLink implements Disposable {
   readonly #mesh: KubeWatch<MeshFacts>;
   readonly #publisher: KubePublisher;
   readonly #status: KubeStatus;
+  readonly #taint: StartupTaint;
   /** As the API has it. */
   #ownStatus: unknown;
 
@@ -59,6 +61,7 @@ export class KubeLink implements Disposable {
       },
     });
     this.#status = new KubeStatus({ client, log, now, wallClock, random });
+    this.#taint = new StartupTaint({ client, log, now, random, retries: timing.retries });
     const only = (name: string) => ({ query: { fieldSelector: `metadata.name=${name}` } });
     if (nodeName !== undefined)
       this.#node = new KubeWatch<SeenNode>({
@@ -77,8 +80,8 @@ export class KubeLink implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const part of [this.objects, this.#node, this.#mesh, this.#publisher, this.#status])
-      part?.[Symbol.dispose]();
+    const parts = [this.objects, this.#node, this.#mesh, this.#publisher, this.#status, this.#taint];
+    for (const part of parts) part?.[Symbol.dispose]();
   }
 
   /** "unknown" until the API has said it. */
@@ -109,6 +112,13 @@ export class KubeLink implements Disposable {
         problem: `There is no Node ${record.name} in the cluster, which would own this node's record: it is not published. Is the name right (--node)?`,
       };
     return this.#publisher.publish(record, node.uid, this.objects.objects.get(record.name));
+  }
+
+  /** The node is ready for pods. */
+  welcomePods(): void {
+    const { node } = this;
+    if (typeof node === "string" || node.taints === undefined) return;
+    this.#taint.remove(`${nodesPath}/${node.name}`, node.taints);
   }
 
   /** After the record is published. Returns when there may be something to write first. */

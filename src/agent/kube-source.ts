@@ -129,6 +129,11 @@ export class KubeSource implements Disposable {
     this.#isReporting = true;
   }
 
+  /** This node programs what it is told, and the others know of it: pods may come. */
+  welcomePods(): void {
+    if (this.#isPublished && this.#link?.mesh !== "unknown") this.#link?.welcomePods();
+  }
+
   /** Begins anew where the API, or this node's name, is another than at the last look. */
   #follow(place: string, nodeName: string | undefined): KubeLink | undefined {
     const before = this.#link;

@@ -169,6 +169,7 @@ export class Look implements Disposable {
     const trialMs = attempt(() => this.#tryHosts(reasons), refusals);
     attempt(() => this.#publish(isIdle), refusals);
     const problem = refusals[0] ?? synced.problem ?? installed?.problem;
+    if (problem === undefined && this.#state?.up === true) this.#kube.welcomePods();
     const waits = [decided.hurry ? hurryMs : pollMs, decided.wakeInMs, trialMs, installed?.wakeInMs];
     return {
       ...(problem === undefined ? {} : { problem }),

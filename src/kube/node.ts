@@ -23,6 +23,8 @@ export interface NodeFacts {
   readonly uid: string;
   readonly internalIPs: readonly string[];
   readonly podCIDRs: readonly string[];
+  /** All its taints where the start-up taint is among them: nothing is scheduled here until this node is ready. */
+  readonly taints?: readonly unknown[];
   /** What was left out, and why: sentences. */
   readonly remarks: readonly string[];
 }
@@ -42,6 +44,9 @@ export interface FromNode {
   readonly remarks: readonly string[];
 }
 
+/** A Node is made with it by whoever wants no pod to start before its agent is ready (conf/kubernetes/startup-taint.yaml). */
+export const startupTaint = "wg-cni.dev/agent-not-ready";
+
 /** A record may have 64 addresses; a peer tries one endpoint after the other. */
 const maxAddresses = 16;
 
@@ -56,6 +61,7 @@ export function readNodeObject(json: unknown): NodeFacts | undefined {
     if (type !== "InternalIP") return [];
     return attempt(() => parseNodeAddress(ip, `InternalIP of Node ${name}`), remarks);
   });
+  const taints = asList(spec?.["taints"]);
   const cidrs = podCidrsOf(spec).flatMap((cidr) =>
     attempt(() => parsePodCidr(cidr, `pod CIDR of Node ${name}`), remarks),
   );
@@ -63,7 +69,22 @@ export function readNodeObject(json: unknown): NodeFacts | undefined {
     ...{ name, uid, remarks },
     internalIPs: [...new Set(ips)],
     podCIDRs: cidrs.filter((cidr, i) => isFirst(cidr, cidrs.slice(0, i), name, remarks)),
+    ...(taints.some(isStartupTaint) ? { taints } : {}),
   };
+}
+
+/** A JSON patch (RFC 6902) that takes the start-up taint away, and fails where the taints are others by then. */
+export function removeStartupTaint(taints: readonly unknown[]) {
+  const path = "/spec/taints";
+  const rest = taints.filter((taint) => !isStartupTaint(taint));
+  return [
+    { op: "test", path, value: taints },
+    { op: "replace", path, value: rest },
+  ];
+}
+
+function isStartupTaint(taint: unknown): boolean {
+  return (taint as { readonly key?: unknown } | null)?.key === startupTaint;
 }
 
 /** Clusters of one family may have the older field only. */

@@ -1,6 +1,12 @@
 // A Node object as an identity: every odd Node has a defined outcome, in words.
 import { describe, expect, test } from "bun:test";
-import { type NodeFacts, planIdentity, readNodeObject } from "../../src/kube/node.ts";
+import {
+  type NodeFacts,
+  planIdentity,
+  readNodeObject,
+  removeStartupTaint,
+  startupTaint,
+} from "../../src/kube/node.ts";
 import { type NodeChange, nodeOf } from "./objects.ts";
 
 const facts = (change: NodeChange = {}) => readNodeObject(nodeOf("node-1", change)) as NodeFacts;
@@ -132,4 +138,23 @@ test("a Node may have nothing to say", () => {
   const metadata = { name: "n", uid: "u" };
   for (const json of [{ metadata }, { metadata, status: { addresses: [null, 5] }, spec: 7 }])
     expect(readNodeObject(json)).toEqual({ name: "n", uid: "u", internalIPs: [], podCIDRs: [], remarks: [] });
+});
+
+describe("the start-up taint", () => {
+  const startup = { key: startupTaint, effect: "NoSchedule" };
+  const other = { key: "example.com/busy", effect: "NoExecute", timeAdded: "2026-01-01T00:00:00Z" };
+  const taintsOf = (taints: unknown) => readNodeObject(nodeOf("n1", { spec: { taints } }))?.taints;
+
+  test("is of interest with all others beside it, and these are not without it", () => {
+    expect(taintsOf([other, startup])).toEqual([other, startup]);
+    for (const taints of [undefined, [], [other], "none", [null]]) expect(taintsOf(taints)).toBeUndefined();
+  });
+
+  test("goes, whatever its effect, and only where the taints are as they were seen", () => {
+    const taints = [startup, other, { ...startup, effect: "NoExecute" }];
+    expect(removeStartupTaint(taints)).toEqual([
+      { op: "test", path: "/spec/taints", value: taints },
+      { op: "replace", path: "/spec/taints", value: [other] },
+    ]);
+  });
 });

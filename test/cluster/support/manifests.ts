@@ -20,7 +20,7 @@ const collections: Record<string, string> = {
   ValidatingAdmissionPolicyBinding: "validatingadmissionpolicybindings",
 };
 
-export type Manifest = "crd" | "rbac" | "policy" | "mesh";
+export type Manifest = "crd" | "rbac" | "policy" | "mesh" | "startup-taint";
 
 export function readManifest(name: Manifest): KubeObject[] {
   const parsed = Bun.YAML.parse(readFileSync(`${repository}/conf/kubernetes/${name}.yaml`, "utf8"));
