@@ -1,0 +1,113 @@
+// Pods of containerd, made through its CRI as the kubelet makes them: with us
+// behind ptp and portmap on one node, and as the main plugin on the other.
+
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { throwRoutes } from "../kernel/support/witness.ts";
+import type { Capture } from "../lab/capture.ts";
+import { Lab } from "../lab/lab.ts";
+import { joinMesh } from "../lab/mesh.ts";
+import { Containerd, type Sandbox } from "./support/containerd.ts";
+import { Enclosure } from "./support/enclosure.ts";
+import { describeRuntime } from "./support/gate.ts";
+import { writeImage } from "./support/image.ts";
+import { kindnet, rangesOf, standalone, writeNetwork } from "./support/networks.ts";
+import { traces, transferred } from "./support/witness.ts";
+
+describeRuntime("containerd", "pods of containerd on two nodes", () => {
+  let lab: Lab;
+  let capture: Capture;
+  let chained: Containerd;
+  let alone: Containerd;
+  const before = new Map<Containerd, unknown>();
+  let a: Sandbox;
+  let b: Sandbox;
+  let inA: string;
+  let inB: string;
+
+  beforeAll(async () => {
+    lab = await Lab.create("containerd", { hasControlGroup: true });
+    const archive = `${lab.sharedFolder}/image.tar`;
+    writeImage(archive);
+    const start = async (index: number) =>
+      Containerd.create(Enclosure.create(lab, await lab.node(...node(index))), archive);
+    chained = await start(1);
+    alone = await start(2);
+    await joinMesh(lab.nodes);
+  });
+  afterAll(() => lab?.[Symbol.dispose]());
+
+  // containerd asks plugins themselves (STATUS) only from 2.0 on: before, a network that it could read is ready.
+  test("the node is ready as soon as there is a network, and not before", async () => {
+    for (const [containerd, list] of [
+      [chained, kindnet(rangesOf(chained.node))],
+      [alone, standalone()],
+    ] as const) {
+      expect(await containerd.network()).toEqual({ isReady: false, plugins: [] });
+      writeNetwork(containerd.enclosure, list);
+      await containerd.hasRead(list.plugins.map(({ type }) => type));
+      expect((await containerd.network()).isReady).toBe(true);
+    }
+  });
+
+  test("a pod's status has an address of each family, and its container has them", async () => {
+    for (const containerd of [chained, alone]) before.set(containerd, traces(containerd.enclosure));
+    a = await chained.runPod("a");
+    b = await alone.runPod("b");
+    inA = await chained.runContainer(a);
+    inB = await alone.runContainer(b);
+    for (const [containerd, { ips }, container] of [
+      [chained, a, inA],
+      [alone, b, inB],
+    ] as const) {
+      const prefixes = containerd.node.podCidrs.map((cidr) => cidr.replace(/[^.:]*\/\d+$/, ""));
+      expect(ips.map((ip, i) => ip.startsWith(prefixes[i] as string))).toEqual([true, true]);
+      const shown = await containerd.crictl("exec", container, "ip", "address", "show", "dev", "eth0");
+      for (const ip of ips) expect(shown).toContain(` ${ip}/`);
+    }
+    expect(throwRoutes(chained.node)).toEqual(expect.arrayContaining([...a.ips]));
+  });
+
+  test("containers on different nodes reach each other, and nothing of it can be read on the wire", async () => {
+    capture = await lab.capture();
+    const sent = transferred(chained.node);
+    for (const ip of b.ips) expect(await ping(chained, inA, ip)).toContain(" 0% packet loss");
+    for (const ip of a.ips) expect(await ping(alone, inB, ip)).toContain(" 0% packet loss");
+    const { packets } = await capture.tally();
+    expect(packets).toMatchObject({ clear: 0, host: 0, other: 0 });
+    expect(packets.wireguard).toBeGreaterThanOrEqual(16);
+    // Four pings and their answers of 84 bytes and more, both ways.
+    for (const node of lab.nodes) expect(transferred(node)).toBeGreaterThan(8 * 84);
+    expect(transferred(chained.node)).toBeGreaterThan(sent);
+    await capture.stop();
+  });
+
+  test("the capture would have seen it: pods that go around the tunnel are in clear", async () => {
+    const control = await lab.capture();
+    chained.node.must(["ip", "rule", "delete", "priority", "99"]);
+    await ping(chained, inA, b.ips[0] as string);
+    expect((await control.tally()).packets.clear).toBeGreaterThan(0);
+    await control.stop();
+    expect(await chained.node.wg(["sync"])).toMatchObject({ exitCode: 0 });
+    expect(await ping(chained, inA, b.ips[0] as string)).toContain(" 0% packet loss");
+  });
+
+  test("StopPodSandbox and RemovePodSandbox leave nothing of the pods", async () => {
+    await chained.removePod(a.id);
+    await alone.removePod(b.id);
+    for (const containerd of [chained, alone]) {
+      expect(traces(containerd.enclosure)).toEqual(before.get(containerd) as never);
+      expect(await containerd.crictl("pods", "--quiet")).toBe("");
+    }
+  });
+});
+
+function ping(containerd: Containerd, container: string, ip: string): Promise<string> {
+  return containerd
+    .crictl("exec", container, "ping", "-c", "2", "-i", "0.2", "-W", "5", ip)
+    .catch(({ message }) => message);
+}
+
+function node(index: number) {
+  const podCidrs = [`10.244.${index}.0/24`, `fd00:10:244:${index}::/64`];
+  return [`n${index}`, { ip4: `192.0.2.${index}`, ip6: `2001:db8::${index}`, podCidrs }] as const;
+}
