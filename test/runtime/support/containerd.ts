@@ -51,7 +51,7 @@ export class Containerd {
   /** Resolves when it runs and has the image, of which `archive` is the file. */
   static async create(enclosure: Enclosure, archive: string): Promise<Containerd> {
     enclosure.write("/etc/containerd/config.toml", config);
-    enclosure.write("/etc/crictl.yaml", `runtime-endpoint: unix://${socket}\n`);
+    enclosure.write("/etc/crictl.yaml", `runtime-endpoint: unix://${socket}\ntimeout: 30\n`);
     const containerd = new Containerd(enclosure);
     await containerd.start();
     for (const namespace of ["k8s.io", "default"])
@@ -69,7 +69,7 @@ export class Containerd {
     return this.#service.start();
   }
 
-  /** SIGKILL, of the daemon alone. */
+  /** SIGKILL, of the daemon and the plugins that it runs. */
   kill(): Promise<void> {
     return this.#service.kill();
   }

@@ -7,7 +7,7 @@ import { confDir, type Enclosure } from "./enclosure.ts";
 
 export const networkFile = `${confDir}/10-pods.conflist`;
 /** Where host-local has its leases, as kindnet tells it. */
-const dataDir = "/run/cni-ipam-state";
+const leaseFolder = "/run/cni-ipam-state";
 export const ours: PluginConf = { type: "wg-cni" };
 
 type Ranges = readonly (readonly Readonly<Record<string, string>>[])[];
@@ -27,7 +27,12 @@ export function kindnet(ranges: Ranges, behind: readonly PluginConf[] = [ours]):
     cniVersion: "0.3.1",
     name: "kindnet",
     plugins: [
-      { type: "ptp", ipMasq: false, ipam: { type: "host-local", dataDir, routes, ranges }, mtu: 1500 },
+      {
+        type: "ptp",
+        ipMasq: false,
+        ipam: { type: "host-local", dataDir: leaseFolder, routes, ranges },
+        mtu: 1500,
+      },
       { type: "portmap", capabilities: { portMappings: true } },
       ...behind,
     ],
@@ -35,13 +40,16 @@ export function kindnet(ranges: Ranges, behind: readonly PluginConf[] = [ours]):
 }
 
 /** wg-cni is the main plugin. */
-export function standalone(ipam: Readonly<Record<string, unknown>> = {}): ConfList {
-  return { cniVersion: "1.0.0", name: "wg-cni", plugins: [{ ...ours, ipam }] };
+export function standalone(
+  ipam: Readonly<Record<string, unknown>> = {},
+  behind: readonly PluginConf[] = [],
+): ConfList {
+  return { cniVersion: "1.0.0", name: "wg-cni", plugins: [{ ...ours, ipam }, ...behind] };
 }
 
 /** The addresses that host-local holds for kindnet's pods. */
 export function leases(node: Node): string[] {
-  const { stdout } = node.exec(["ls", `${dataDir}/kindnet`]);
+  const { stdout } = node.exec(["ls", `${leaseFolder}/kindnet`]);
   return stdout.split("\n").filter((name) => /^[\da-f.:]+$/i.test(name) && /[.:]/.test(name));
 }
 
