@@ -5,11 +5,13 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { Lab } from "../lab/lab.ts";
 import { joinMesh } from "../lab/mesh.ts";
+import type { Running } from "../lab/space.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { confDir, Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
+import { gate, holdAdd, installGate } from "./support/gate-plugin.ts";
 import { writeImage } from "./support/image.ts";
-import { standalone, writeNetwork } from "./support/networks.ts";
+import { ours, standalone, writeNetwork } from "./support/networks.ts";
 import { type Container, Podman } from "./support/podman.ts";
 import { traces, transferred } from "./support/witness.ts";
 
@@ -105,6 +107,34 @@ describeRuntime("podman", "containers of podman on two nodes", () => {
       await podman.remove(container);
       expect(left()).toEqual(before);
     });
+  });
+
+  // podman writes a network down after its ADD, and libcni its cache: neither ever removes this one.
+  test("podman was killed while ADD ran: GC with the containers that it has releases what it forgot", async () => {
+    const { podman, network } = host("standalone");
+    const { enclosure } = podman;
+    installGate(enclosure);
+    const list = { ...standalone({}, [gate]), name: "held" };
+    enclosure.write(`${confDir}/20-held.conflist`, JSON.stringify(list));
+    const before = traces(enclosure);
+    const kept = await podman.run(network);
+    let running: Running | undefined;
+    const held = await holdAdd(enclosure, () => {
+      running = enclosure.start(podman.runCommand("held"));
+      return running.finished;
+    });
+    expect(traces(enclosure).attachments).toHaveLength(2);
+    running?.signal("SIGKILL");
+    held.openGate();
+    await held.outcome;
+    for (const of of [list, standalone()]) {
+      const conf = { ...ours, "cni.dev/valid-attachments": [{ containerID: kept.id, ifname: "eth0" }] };
+      await enclosure.node.runtime.must("GC", { ...of, cniVersion: "1.1.0" }, conf, undefined);
+    }
+    expect(traces(enclosure).attachments.map(({ container_id }) => container_id)).toEqual([kept.id]);
+    expect(await podman.exec(kept, "ping", "-c", "1", "-W", "5", "10.244.1.1")).toContain(" 0% packet loss");
+    await podman.remove(kept);
+    expect({ ...traces(enclosure), namespaces: [] }).toEqual({ ...before, namespaces: [] });
   });
 });
 

@@ -58,11 +58,15 @@ export class Podman {
 
   /** A running container of the image in a network. It may ping, which podman does not let unless told. */
   async run(network: string, options: readonly string[] = []): Promise<Container> {
-    const common = ["--detach", "--cap-add", "NET_RAW", "--network", network];
-    const id = await this.call("run", ...common, ...options, imageName);
+    const id = (await this.enclosure.mustRun(this.runCommand(network, options))).trim();
     const [{ State, NetworkSettings }] = JSON.parse(await this.call("inspect", id));
     const { IPAddress, MacAddress } = NetworkSettings.Networks[network];
     return { id, ip: IPAddress, mac: MacAddress, conmonPid: State.ConmonPid };
+  }
+
+  runCommand(network: string, options: readonly string[] = []): string[] {
+    const common = ["--detach", "--cap-add", "NET_RAW", "--network", network];
+    return ["podman", "run", ...common, ...options, imageName];
   }
 
   /** What the command in the container prints, also where it fails. */
