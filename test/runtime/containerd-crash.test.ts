@@ -2,36 +2,30 @@
 // all the same, which the next pod shows, as there is one address for all of them.
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Lab } from "../lab/lab.ts";
-import { joinMesh } from "../lab/mesh.ts";
 import type { ConfList } from "../lab/runtime.ts";
 import { Containerd, type Sandbox } from "./support/containerd.ts";
-import { Enclosure } from "./support/enclosure.ts";
+import type { Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
 import { gate, holdAdd, installGate } from "./support/gate-plugin.ts";
-import { writeImage } from "./support/image.ts";
 import { kindnet, ours, rangesOf, standalone, writeNetwork } from "./support/networks.ts";
+import { Scene } from "./support/scene.ts";
 import { type Traces, traces } from "./support/witness.ts";
 
 const onlyIp = "10.244.1.7";
 
 describeRuntime("containerd", "containerd dies", () => {
-  let lab: Lab;
+  let scene: Scene;
   let containerd: Containerd;
   let enclosure: Enclosure;
   let before: Traces;
 
   beforeAll(async () => {
-    lab = await Lab.create("crash", { hasControlGroup: true });
-    const archive = `${lab.sharedFolder}/image.tar`;
-    writeImage(archive);
-    const node = await lab.node("n1", { ip4: "192.0.2.1", podCidrs: ["10.244.1.0/24"] });
-    enclosure = Enclosure.create(lab, node);
+    scene = await Scene.create("crash");
+    enclosure = scene.enclosure;
     installGate(enclosure);
-    containerd = await Containerd.create(enclosure, archive);
-    await joinMesh([node]);
+    containerd = await Containerd.create(enclosure, scene.archive);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
+  afterAll(() => scene?.[Symbol.dispose]());
 
   const networks: Record<string, () => ConfList> = {
     chained: () => kindnet(rangesOf(enclosure.node, 7), [ours, gate]),

@@ -2,41 +2,32 @@
 // usual folders, for a container that is no pod of Kubernetes.
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Lab } from "../lab/lab.ts";
-import { joinMesh } from "../lab/mesh.ts";
-import type { Node } from "../lab/node.ts";
 import type { Pod } from "../lab/pod.ts";
 import type { ConfList } from "../lab/runtime.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { Containerd } from "./support/containerd.ts";
-import { Enclosure } from "./support/enclosure.ts";
+import type { Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
-import { imageName, writeImage } from "./support/image.ts";
+import { imageName } from "./support/image.ts";
 import { kindnet, rangesOf, standalone, writeNetwork } from "./support/networks.ts";
+import { Scene } from "./support/scene.ts";
 import { traces } from "./support/witness.ts";
 
 describeRuntime("containerd", "ctr run --cni", () => {
-  let lab: Lab;
+  let scene: Scene;
   let enclosure: Enclosure;
-  let node: Node;
   let remote: Pod;
 
   beforeAll(async () => {
-    lab = await Lab.create("ctr", { hasControlGroup: true });
-    const archive = `${lab.sharedFolder}/image.tar`;
-    writeImage(archive);
-    node = await lab.node("n1", { ip4: "192.0.2.1", podCidrs: ["10.244.1.0/24"] });
-    const other = await lab.node("n2", { ip4: "192.0.2.2", podCidrs: ["10.244.2.0/24"] });
-    enclosure = Enclosure.create(lab, node);
-    await Containerd.create(enclosure, archive);
-    await joinMesh(lab.nodes);
-    remote = other.pod("remote");
-    await other.runtime.add(standalone(), remote);
+    scene = await Scene.create("ctr", { nodes: 2 });
+    enclosure = scene.enclosure;
+    await Containerd.create(enclosure, scene.archive);
+    remote = await scene.remotePod();
   });
-  afterAll(() => lab?.[Symbol.dispose]());
+  afterAll(() => scene?.[Symbol.dispose]());
 
   const networks: Record<string, () => ConfList> = {
-    chained: () => kindnet(rangesOf(node)),
+    chained: () => kindnet(rangesOf(enclosure.node)),
     standalone: () => standalone(),
   };
 
@@ -58,7 +49,7 @@ describeRuntime("containerd", "ctr run --cni", () => {
       const hasAddress = () => traces(enclosure).attachments.length === 1;
       await waitUntil(hasAddress, { what: `container ${name} is attached`, everyMs: 100 });
       const exec = ["ctr", "task", "exec", "--exec-id", "ping", name];
-      const capture = await lab.capture();
+      const capture = await scene.lab.capture();
       const pinged = enclosure.must([...exec, "ping", "-c", "2", "-i", "0.2", "-W", "5", remote.ip(4)]);
       expect(pinged).toContain(" 0% packet loss");
       expect((await capture.tally()).packets).toMatchObject({ clear: 0, wireguard: expect.any(Number) });

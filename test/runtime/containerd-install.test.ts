@@ -4,20 +4,18 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { picture } from "../kernel/support/witness.ts";
-import { Lab } from "../lab/lab.ts";
-import { joinMesh } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import type { Pod } from "../lab/pod.ts";
 import { ping } from "../lab/traffic.ts";
 import { Containerd, type Sandbox } from "./support/containerd.ts";
-import { binDir, Enclosure } from "./support/enclosure.ts";
+import { binDir } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
-import { writeImage } from "./support/image.ts";
-import { kindnet, networkFile, rangesOf, standalone, writeNetwork } from "./support/networks.ts";
+import { kindnet, networkFile, rangesOf, writeNetwork } from "./support/networks.ts";
+import { Scene } from "./support/scene.ts";
 import { type Traces, traces } from "./support/witness.ts";
 
 describeRuntime("containerd", "installed while containerd runs", () => {
-  let lab: Lab;
+  let scene: Scene;
   let containerd: Containerd;
   let node: Node;
   let remote: Pod;
@@ -29,21 +27,15 @@ describeRuntime("containerd", "installed while containerd runs", () => {
   const network = () => readFileSync(node.outsidePath(networkFile), "utf8");
 
   beforeAll(async () => {
-    lab = await Lab.create("installed", { hasControlGroup: true });
-    const archive = `${lab.sharedFolder}/image.tar`;
-    writeImage(archive);
-    node = await lab.node("n1", { ip4: "192.0.2.1", podCidrs: ["10.244.1.0/24"] });
-    const other = await lab.node("n2", { ip4: "192.0.2.2", podCidrs: ["10.244.2.0/24"] });
-    const enclosure = Enclosure.create(lab, node);
+    scene = await Scene.create("installed", { nodes: 2 });
+    node = scene.enclosure.node;
     node.must(["rm", `${binDir}/wg-cni`]);
-    writeNetwork(enclosure, kindnet(rangesOf(node), []));
+    writeNetwork(scene.enclosure, kindnet(rangesOf(node), []));
     original = network();
-    containerd = await Containerd.create(enclosure, archive);
-    await joinMesh(lab.nodes);
-    remote = other.pod("remote");
-    await other.runtime.add(standalone(), remote);
+    containerd = await Containerd.create(scene.enclosure, scene.archive);
+    remote = await scene.remotePod();
   });
-  afterAll(() => lab?.[Symbol.dispose]());
+  afterAll(() => scene?.[Symbol.dispose]());
 
   test("containerd sees it by itself, and the next pod is ours and encrypted", async () => {
     before = traces(containerd.enclosure);
@@ -53,7 +45,7 @@ describeRuntime("containerd", "installed while containerd runs", () => {
     await containerd.hasRead(["ptp", "portmap", "wg-cni"]);
     ours = await containerd.runPod("ours");
     expect(traces(containerd.enclosure).throwRoutes).toEqual([...before.throwRoutes, ...ours.ips].sort());
-    const capture = await lab.capture();
+    const capture = await scene.lab.capture();
     expect(await ping(remote, ours.ips[0] as string)).toMatchObject({ received: 3 });
     expect((await capture.tally()).packets).toMatchObject({ clear: 0, wireguard: expect.any(Number) });
     await capture.stop();

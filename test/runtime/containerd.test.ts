@@ -4,17 +4,15 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { throwRoutes } from "../kernel/support/witness.ts";
 import type { Capture } from "../lab/capture.ts";
-import { Lab } from "../lab/lab.ts";
-import { joinMesh } from "../lab/mesh.ts";
 import { Containerd, type Sandbox } from "./support/containerd.ts";
-import { Enclosure } from "./support/enclosure.ts";
+import type { Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
-import { writeImage } from "./support/image.ts";
 import { kindnet, rangesOf, standalone, writeNetwork } from "./support/networks.ts";
+import { Scene } from "./support/scene.ts";
 import { traces, transferred } from "./support/witness.ts";
 
 describeRuntime("containerd", "pods of containerd on two nodes", () => {
-  let lab: Lab;
+  let scene: Scene;
   let capture: Capture;
   let chained: Containerd;
   let alone: Containerd;
@@ -25,16 +23,12 @@ describeRuntime("containerd", "pods of containerd on two nodes", () => {
   let inB: string;
 
   beforeAll(async () => {
-    lab = await Lab.create("containerd", { hasControlGroup: true });
-    const archive = `${lab.sharedFolder}/image.tar`;
-    writeImage(archive);
-    const start = async (index: number) =>
-      Containerd.create(Enclosure.create(lab, await lab.node(...node(index))), archive);
-    chained = await start(1);
-    alone = await start(2);
-    await joinMesh(lab.nodes);
+    scene = await Scene.create("containerd", { nodes: 2, hasIp6: true });
+    const [first, second] = scene.enclosures as [Enclosure, Enclosure];
+    chained = await Containerd.create(first, scene.archive);
+    alone = await Containerd.create(second, scene.archive);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
+  afterAll(() => scene?.[Symbol.dispose]());
 
   // containerd asks plugins themselves (STATUS) only from 2.0 on: before, a network that it could read is ready.
   test("the node is ready as soon as there is a network, and not before", async () => {
@@ -68,7 +62,7 @@ describeRuntime("containerd", "pods of containerd on two nodes", () => {
   });
 
   test("containers on different nodes reach each other, and nothing of it can be read on the wire", async () => {
-    capture = await lab.capture();
+    capture = await scene.lab.capture();
     const sent = transferred(chained.node);
     for (const ip of b.ips) expect(await ping(chained, inA, ip)).toContain(" 0% packet loss");
     for (const ip of a.ips) expect(await ping(alone, inB, ip)).toContain(" 0% packet loss");
@@ -76,13 +70,13 @@ describeRuntime("containerd", "pods of containerd on two nodes", () => {
     expect(packets).toMatchObject({ clear: 0, host: 0, other: 0 });
     expect(packets.wireguard).toBeGreaterThanOrEqual(16);
     // Four pings and their answers of 84 bytes and more, both ways.
-    for (const node of lab.nodes) expect(transferred(node)).toBeGreaterThan(8 * 84);
+    for (const node of scene.lab.nodes) expect(transferred(node)).toBeGreaterThan(8 * 84);
     expect(transferred(chained.node)).toBeGreaterThan(sent);
     await capture.stop();
   });
 
   test("the capture would have seen it: pods that go around the tunnel are in clear", async () => {
-    const control = await lab.capture();
+    const control = await scene.lab.capture();
     chained.node.must(["ip", "rule", "delete", "priority", "99"]);
     await ping(chained, inA, b.ips[0] as string);
     expect((await control.tally()).packets.clear).toBeGreaterThan(0);
@@ -105,9 +99,4 @@ function ping(containerd: Containerd, container: string, ip: string): Promise<st
   return containerd
     .crictl("exec", container, "ping", "-c", "2", "-i", "0.2", "-W", "5", ip)
     .catch(({ message }) => message);
-}
-
-function node(index: number) {
-  const podCidrs = [`10.244.${index}.0/24`, `fd00:10:244:${index}::/64`];
-  return [`n${index}`, { ip4: `192.0.2.${index}`, ip6: `2001:db8::${index}`, podCidrs }] as const;
 }

@@ -3,16 +3,14 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { Lab } from "../lab/lab.ts";
-import { joinMesh } from "../lab/mesh.ts";
 import type { Running } from "../lab/space.ts";
 import { waitUntil } from "../lab/wait.ts";
-import { confDir, Enclosure } from "./support/enclosure.ts";
+import { confDir, type Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
 import { gate, holdAdd, installGate } from "./support/gate-plugin.ts";
-import { writeImage } from "./support/image.ts";
 import { ours, standalone, writeNetwork } from "./support/networks.ts";
 import { type Container, Podman } from "./support/podman.ts";
+import { Scene } from "./support/scene.ts";
 import { traces, transferred } from "./support/witness.ts";
 
 interface Host {
@@ -21,25 +19,17 @@ interface Host {
 }
 
 describeRuntime("podman", "containers of podman on two nodes", () => {
-  let lab: Lab;
+  let scene: Scene;
   const hosts: Record<string, Host> = {};
   const host = (name: string) => hosts[name] as Host;
 
   beforeAll(async () => {
-    lab = await Lab.create("podman", { hasControlGroup: true });
-    const archive = `${lab.sharedFolder}/image.tar`;
-    writeImage(archive);
-    for (const [index, [name, network]] of [
-      ["chained", "pods"] as const,
-      ["standalone", "wg-cni"] as const,
-    ].entries()) {
-      const address = { ip4: `192.0.2.${index + 1}`, podCidrs: [`10.244.${index + 1}.0/24`] };
-      const enclosure = Enclosure.create(lab, await lab.node(`n${index + 1}`, address));
-      hosts[name] = { podman: await Podman.create(enclosure, archive), network };
-    }
-    await joinMesh(lab.nodes);
+    scene = await Scene.create("podman", { nodes: 2 });
+    const [first, second] = scene.enclosures as [Enclosure, Enclosure];
+    hosts["chained"] = { podman: await Podman.create(first, scene.archive), network: "pods" };
+    hosts["standalone"] = { podman: await Podman.create(second, scene.archive), network: "wg-cni" };
   });
-  afterAll(() => lab?.[Symbol.dispose]());
+  afterAll(() => scene?.[Symbol.dispose]());
 
   test("podman knows its networks with us in them", async () => {
     const { podman } = host("chained");
@@ -59,7 +49,7 @@ describeRuntime("podman", "containers of podman on two nodes", () => {
     const [[a, inA], [b, inB]] = (await Promise.all(
       Object.values(hosts).map(async ({ podman, network }) => [podman, await podman.run(network)] as const),
     )) as [[Podman, Container], [Podman, Container]];
-    const capture = await lab.capture();
+    const capture = await scene.lab.capture();
     for (const [podman, from, to] of [
       [a, inA, inB],
       [b, inB, inA],
@@ -70,7 +60,7 @@ describeRuntime("podman", "containers of podman on two nodes", () => {
     const { packets } = await capture.tally();
     expect(packets).toMatchObject({ clear: 0, host: 0, other: 0 });
     expect(packets.wireguard).toBeGreaterThanOrEqual(8);
-    for (const node of lab.nodes) expect(transferred(node)).toBeGreaterThan(8 * 84);
+    for (const node of scene.lab.nodes) expect(transferred(node)).toBeGreaterThan(8 * 84);
     await capture.stop();
     await Promise.all([a.remove(inA), b.remove(inB)]);
   });
