@@ -9,7 +9,7 @@ import { Containerd } from "./support/containerd.ts";
 import type { Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
 import { imageName } from "./support/image.ts";
-import { kindnet, rangesOf, standalone, writeNetwork } from "./support/networks.ts";
+import { sample, standalone, writeNetwork } from "./support/networks.ts";
 import { Scene } from "./support/scene.ts";
 import { traces } from "./support/witness.ts";
 
@@ -27,7 +27,7 @@ describeRuntime("containerd", "ctr run --cni", () => {
   afterAll(() => scene?.[Symbol.dispose]());
 
   const networks: Record<string, () => ConfList> = {
-    chained: () => kindnet(rangesOf(enclosure.node)),
+    chained: () => sample("10-ptp"),
     standalone: () => standalone(),
   };
 

@@ -27,7 +27,7 @@ describeRuntime("podman", "containers of podman on two nodes", () => {
     scene = await Scene.create("podman", { nodes: 2 });
     const [first, second] = scene.enclosures as [Enclosure, Enclosure];
     hosts["chained"] = { podman: await Podman.create(first, scene.archive), network: "pods" };
-    hosts["standalone"] = { podman: await Podman.create(second, scene.archive), network: "wg-cni" };
+    hosts["standalone"] = { podman: await Podman.create(second, scene.archive), network: "pods" };
   });
   afterAll(() => scene?.[Symbol.dispose]());
 

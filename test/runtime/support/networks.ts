@@ -1,13 +1,15 @@
 // The networks that these tests give to runtimes: as kindnet and GKE write theirs
-// with our entry behind it, and ours alone. Both of one node of the lab.
+// with our entry behind it, and the samples of conf/.
 
+import { isIP } from "node:net";
 import type { Node } from "../../lab/node.ts";
-import type { ConfList, PluginConf } from "../../lab/runtime.ts";
+import { repository } from "../../lab/paths.ts";
+import { type ConfList, type PluginConf, readConfList } from "../../lab/runtime.ts";
 import { confDir, type Enclosure } from "./enclosure.ts";
 
 export const networkFile = `${confDir}/10-pods.conflist`;
-/** Where host-local has its leases, as kindnet tells it. */
-const leaseFolder = "/run/cni-ipam-state";
+/** Where host-local has its leases: as kindnet tells it, and unless it is told. */
+const leaseFolders = ["/run/cni-ipam-state", "/var/lib/cni/networks"] as const;
 export const ours: PluginConf = { type: "wg-cni" };
 
 type Ranges = readonly (readonly Readonly<Record<string, string>>[])[];
@@ -30,7 +32,7 @@ export function kindnet(ranges: Ranges, behind: readonly PluginConf[] = [ours]):
       {
         type: "ptp",
         ipMasq: false,
-        ipam: { type: "host-local", dataDir: leaseFolder, routes, ranges },
+        ipam: { type: "host-local", dataDir: leaseFolders[0], routes, ranges },
         mtu: 1500,
       },
       { type: "portmap", capabilities: { portMappings: true } },
@@ -39,18 +41,24 @@ export function kindnet(ranges: Ranges, behind: readonly PluginConf[] = [ours]):
   };
 }
 
-/** wg-cni is the main plugin. */
+/** One of conf/, as it is there. */
+export function sample(name: string): ConfList {
+  return readConfList(`${repository}/conf/${name}.conflist`);
+}
+
+/** wg-cni is the main plugin: the sample of it, with keys of `ipam` and plugins behind it where they are given. */
 export function standalone(
   ipam: Readonly<Record<string, unknown>> = {},
   behind: readonly PluginConf[] = [],
 ): ConfList {
-  return { cniVersion: "1.0.0", name: "wg-cni", plugins: [{ ...ours, ipam }, ...behind] };
+  const list = sample("10-wg-cni");
+  return { ...list, plugins: [...list.plugins.map((plugin) => ({ ...plugin, ipam })), ...behind] };
 }
 
-/** The addresses that host-local holds for kindnet's pods. */
+/** The addresses that host-local holds, for whatever network. */
 export function leases(node: Node): string[] {
-  const { stdout } = node.exec(["ls", `${leaseFolder}/kindnet`]);
-  return stdout.split("\n").filter((name) => /^[\da-f.:]+$/i.test(name) && /[.:]/.test(name));
+  const { stdout } = node.exec(["find", ...leaseFolders, "-type", "f", "-printf", "%f\n"]);
+  return stdout.split("\n").filter((name) => isIP(name) !== 0);
 }
 
 export function writeNetwork(enclosure: Enclosure, list: ConfList): void {
