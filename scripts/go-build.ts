@@ -17,6 +17,8 @@ export interface GoBuild {
   readonly packages: Readonly<Record<string, string>>;
   /** The lines of its go.mod after the first, which has its name. */
   readonly moduleLines: (go: Go) => readonly string[];
+  /** Where programs are looked for before they are built, in words. */
+  readonly soughtIn: string;
   /** For the linker, besides what makes programs small. */
   readonly linkerFlags?: string;
 }
@@ -32,7 +34,7 @@ export function buildPrograms(build: GoBuild, programs: readonly string[]): void
   const executable = Bun.which("go") ?? usualPlaces.find((path) => existsSync(path));
   if (executable === undefined)
     throw new Error(
-      `no ${programs.join(", ")} here, and no Go to build with: install Go 1.26 or newer (https://go.dev/dl)`,
+      `no ${programs.join(", ")} in ${build.soughtIn}, and no Go to build with: install Go 1.26 or newer (https://go.dev/dl)`,
     );
   removeOldBuilds(build);
   // Stays when it is interrupted: the next run goes on where this one was.

@@ -22,6 +22,7 @@ const build: GoBuild = {
   version: kubernetesVersion,
   packages,
   moduleLines,
+  soughtIn: "KUBEBUILDER_ASSETS, the PATH or .cache",
   linkerFlags: versionFlags(),
 };
 

@@ -24,6 +24,7 @@ const build: GoBuild = {
   name: "runtime",
   version: `${crictlVersion}-${cniVersion}-${pluginsVersion}`,
   packages,
+  soughtIn: ".cache",
   moduleLines: () => [
     "go 1.25.0",
     `require github.com/containernetworking/cni v${cniVersion}`,

@@ -46,8 +46,10 @@ describeRuntime("containerd", "ctr run --cni", () => {
         imageName,
         name,
       ]);
-      const hasAddress = () => traces(enclosure).attachments.length === 1;
-      await waitUntil(hasAddress, { what: `container ${name} is attached`, everyMs: 100 });
+      const runs = new RegExp(`^${name} .*RUNNING`, "m");
+      const isRunning = () => runs.test(enclosure.must(["ctr", "task", "ls"]));
+      await waitUntil(isRunning, { what: `container ${name} runs`, everyMs: 50 });
+      expect(traces(enclosure).attachments).toHaveLength(1);
       const exec = ["ctr", "task", "exec", "--exec-id", "ping", name];
       const capture = await scene.lab.capture();
       const pinged = enclosure.must([...exec, "ping", "-c", "2", "-i", "0.2", "-W", "5", remote.ip(4)]);

@@ -23,7 +23,9 @@ const testTimeoutMs = 60_000;
 
 /** describe(), skipped where the runtime or a client of it is missing. */
 export function describeRuntime(runtime: keyof typeof programs, title: string, body: () => void): void {
-  const noClients = findRuntimeAssets() ? undefined : "no crictl and cnitool: run scripts/runtime-assets";
+  const noClients = findRuntimeAssets()
+    ? undefined
+    : "no crictl, cnitool and current reference plugins: run scripts/runtime-assets";
   const missing =
     whatIsMissing([...needs, ...programs[runtime]]) ?? (runtime === "podman" ? undefined : noClients);
   describeUnless(missing, { title, body, requiredBy: "REQUIRE_RUNTIME", testTimeoutMs });
