@@ -4,6 +4,9 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { throwRoutes } from "../kernel/support/witness.ts";
 import type { Capture } from "../lab/capture.ts";
+import { Space } from "../lab/space.ts";
+import { http } from "../lab/traffic.ts";
+import { waitUntil } from "../lab/wait.ts";
 import { Containerd, type Sandbox } from "./support/containerd.ts";
 import type { Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
@@ -85,6 +88,36 @@ describeRuntime("containerd", "pods of containerd on two nodes", () => {
     expect(await ping(chained, inA, b.ips[0] as string)).toContain(" 0% packet loss");
   });
 
+  test("a port of the node that portmap leads to a pod answers nodes and pods, encrypted where it leaves a pod", async () => {
+    const web = await chained.runPod("web", 8081);
+    await chained.runContainer(web, ["/bin/sh", "-c", serve]);
+    const capture = await scene.lab.capture();
+    const ask = (from: Space) => http(from, "192.0.2.1", 5, 8081);
+    await waitUntil(async () => (await ask(alone.node)).ok, {
+      what: "the pod answers the other node",
+      everyMs: 100,
+    });
+    expect(await ask(alone.node)).toEqual({ ok: true, text: "from a pod\n" });
+    expect(await ask(inside(alone, b))).toEqual({ ok: true, text: "from a pod\n" });
+    expect((await capture.tally()).packets.clear).toBe(0);
+    expect(await capture.readable("from a pod")).toBe(0);
+    await capture.stop();
+    await chained.removePod(web.id);
+  });
+
+  test("ten pods at once come with addresses of their own, and go at once", async () => {
+    const pods = await Promise.all(
+      Array.from({ length: 10 }, (_, i) => (i % 2 === 0 ? chained : alone)).map(async (containerd, i) => ({
+        containerd,
+        ...(await containerd.runPod(`pod${i}`)),
+      })),
+    );
+    expect(new Set(pods.flatMap(({ ips }) => ips)).size).toBe(20);
+    for (const containerd of [chained, alone])
+      expect(traces(containerd.enclosure).attachments).toHaveLength(6);
+    await Promise.all(pods.map(({ containerd, id }) => containerd.removePod(id)));
+  });
+
   test("StopPodSandbox and RemovePodSandbox leave nothing of the pods", async () => {
     await chained.removePod(a.id);
     await alone.removePod(b.id);
@@ -94,6 +127,15 @@ describeRuntime("containerd", "pods of containerd on two nodes", () => {
     }
   });
 });
+
+/** httpd of busybox serves a folder. */
+const serve = "echo from a pod >/tmp/index.html; exec busybox httpd -f -p 80 -h /tmp";
+
+/** The pod's network, with the node's programs. */
+function inside({ node }: Containerd, { name, netns }: Sandbox): Space {
+  const enter = node.enter.filter((option) => option !== "-n");
+  return new Space(`${node.name}/${name}`, [...enter, `-n${node.outsidePath(netns)}`]);
+}
 
 function ping(containerd: Containerd, container: string, ip: string): Promise<string> {
   return containerd

@@ -34,7 +34,7 @@ type Json = any;
 export interface Sandbox {
   readonly id: string;
   readonly name: string;
-  /** In the node's file system. */
+  /** In the node's file system; without /var/run, a link that leads out of the node where it is read from outside. */
   readonly netns: string;
   /** Of every family, the first one first. */
   readonly ips: readonly string[];
@@ -80,13 +80,18 @@ export class Containerd {
     return (await this.enclosure.mustRun([crictl, ...args])).trim();
   }
 
-  /** RunPodSandbox. Throws where it fails. */
-  async runPod(name: string): Promise<Sandbox> {
-    const id = await this.crictl("runp", this.#podFile(name));
+  /** RunPodSandbox, with port 80 of the pod as `hostPort` of the node where that is told. Throws where it fails. */
+  async runPod(name: string, hostPort?: number): Promise<Sandbox> {
+    const id = await this.crictl("runp", this.#podFile(name, hostPort));
     const { status, info } = await this.inspect(id);
     const { ip, additionalIps = [] } = status.network;
     const netns = info.runtimeSpec.linux.namespaces.find(({ type }: Json) => type === "network").path;
-    return { id, name, netns, ips: [ip, ...additionalIps.map((other: Json) => other.ip)] };
+    return {
+      id,
+      name,
+      netns: netns.replace(/^\/var\/run\//, "/run/"),
+      ips: [ip, ...additionalIps.map((other: Json) => other.ip)],
+    };
   }
 
   /** PodSandboxStatus. */
@@ -95,10 +100,10 @@ export class Containerd {
   }
 
   /** A container of the image in the pod, running. Returns its ID. */
-  async runContainer({ id, name }: Sandbox): Promise<string> {
+  async runContainer({ id, name }: Sandbox, command?: readonly string[]): Promise<string> {
     const file = `/run/container-${name}.json`;
     const container = { metadata: { name }, image: { image: imageName }, log_path: `${name}.log`, linux: {} };
-    this.enclosure.write(file, JSON.stringify(container));
+    this.enclosure.write(file, JSON.stringify({ ...container, ...(command && { command }) }));
     const made = await this.crictl("create", id, file, this.#podFile(name));
     return this.crictl("start", made);
   }
@@ -127,10 +132,14 @@ export class Containerd {
     await waitUntil(look, { what: () => `containerd has ${plugins}, not ${seen}` });
   }
 
-  #podFile(name: string): string {
+  #podFile(name: string, hostPort?: number): string {
     const file = `/run/pod-${name}.json`;
     const metadata = { name, namespace: "default", uid: `uid-${name}` };
-    this.enclosure.write(file, JSON.stringify({ metadata, log_directory: "/run/logs", linux: {} }));
+    const port_mappings = hostPort === undefined ? [] : [{ container_port: 80, host_port: hostPort }];
+    this.enclosure.write(
+      file,
+      JSON.stringify({ metadata, port_mappings, log_directory: "/run/logs", linux: {} }),
+    );
     return file;
   }
 }
