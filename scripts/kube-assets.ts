@@ -1,12 +1,10 @@
 // The real thing that the cluster tests talk to: etcd, kube-apiserver and
 // kube-controller-manager. Taken from KUBEBUILDER_ASSETS or the PATH where they
 // are there, else built by the machine's Go from their released modules and kept
-// under .cache. Nothing else of this project uses Go.
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
-
-const root = resolve(import.meta.dir, "..");
-const cache = join(root, ".cache");
+// under .cache.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { builtPath, type Go, type GoBuild, provide } from "./go-build.ts";
 
 const kubernetesVersion = "1.36.3";
 /** Program -> its package. Of etcd, Kubernetes' go.mod says the version. */
@@ -18,7 +16,15 @@ const packages = {
 type Program = keyof typeof packages;
 /** Of one origin, so that they fit; an envtest folder has no controllers. */
 const sets: readonly (readonly Program[])[] = [["etcd", "kube-apiserver"], ["kube-controller-manager"]];
-const built = join(cache, `kube-assets-${kubernetesVersion}`);
+
+const build: GoBuild = {
+  name: "kube",
+  version: kubernetesVersion,
+  packages,
+  moduleLines,
+  soughtIn: "KUBEBUILDER_ASSETS, the PATH or .cache",
+  linkerFlags: versionFlags(),
+};
 
 /** Program -> its path. */
 export type KubeAssets = Readonly<Record<Program, string>>;
@@ -35,32 +41,10 @@ function findSet(names: readonly Program[]): (readonly [Program, string])[] | un
   const origins = [
     (name: string) => (folder === undefined ? "" : join(folder, name)),
     (name: string) => Bun.which(name) ?? "",
-    (name: string) => join(built, name),
+    (name: string) => builtPath(build, name),
   ];
   const candidates = origins.map((pathOf) => names.map((name) => [name, pathOf(name)] as const));
   return candidates.find((set) => set.every(([, path]) => existsSync(path)));
-}
-
-/** Throws an Error with what is missing on this machine, or what the compiler said. */
-function build(names: readonly Program[]): void {
-  const places = ["/usr/local/go/bin/go", "/usr/lib/go/bin/go"];
-  const go = Bun.which("go") ?? places.find((path) => existsSync(path));
-  if (go === undefined)
-    throw new Error(
-      `no ${names.join(", ")} in KUBEBUILDER_ASSETS or the PATH, and no Go to build with: install Go 1.26 or newer (https://go.dev/dl)`,
-    );
-  removeOldBuilds();
-  // Stays when it is interrupted: the next run goes on where this one was.
-  const work = join(cache, `kube-build-${kubernetesVersion}`);
-  mkdirSync(work, { recursive: true });
-  mkdirSync(built, { recursive: true });
-  writeModule(go, work);
-  for (const name of names) {
-    const flags = ["-p", "2", "-trimpath", "-ldflags", `-s -w ${versionFlags()}`];
-    runGo(go, work, ["build", ...flags, "-o", join(work, name), packages[name]]);
-    renameSync(join(work, name), join(built, name));
-  }
-  rmSync(work, { recursive: true, force: true });
 }
 
 /**
@@ -68,25 +52,19 @@ function build(names: readonly Program[]): void {
  * folder of its repository, which is not in its zip. They are released under the
  * same number, and sum.golang.org has the hashes of all.
  */
-function writeModule(go: string, work: string): void {
-  const module = join(work, "go.mod");
-  rmSync(module, { force: true });
+function moduleLines(go: Go): string[] {
   const kubernetes = `k8s.io/kubernetes@v${kubernetesVersion}`;
-  const { GoMod } = JSON.parse(runGo(go, work, ["mod", "download", "-json", kubernetes])) as {
-    GoMod: string;
-  };
-  const { Replace, Go } = JSON.parse(runGo(go, work, ["mod", "edit", "-json", GoMod])) as {
+  const { GoMod } = JSON.parse(go.run(["mod", "download", "-json", kubernetes])) as { GoMod: string };
+  const { Replace, Go } = JSON.parse(go.run(["mod", "edit", "-json", GoMod])) as {
     readonly Replace: readonly { readonly Old: { readonly Path: string } }[];
     readonly Go: string;
   };
   const library = kubernetesVersion.replace(/^1\./, "v0.");
-  const lines = [
-    "module kube-assets",
+  return [
     `go ${Go}`,
     `require k8s.io/kubernetes v${kubernetesVersion}`,
     ...Replace.map(({ Old }) => `replace ${Old.Path} => ${Old.Path} ${library}`),
   ];
-  writeFileSync(module, `${lines.join("\n")}\n`);
 }
 
 /** What /version and --version say; without them it is a version of no release. */
@@ -97,44 +75,5 @@ function versionFlags(): string {
   return Object.entries(values).map(flag).join(" ");
 }
 
-/** Its standard output. Throws Error. */
-function runGo(go: string, work: string, args: readonly string[]): string {
-  const done = Bun.spawnSync(["nice", "-n", "19", go, ...args], {
-    cwd: work,
-    env: {
-      ...process.env,
-      GOFLAGS: "-mod=mod -modcacherw",
-      GOWORK: "off",
-      GO111MODULE: "on",
-      CGO_ENABLED: "0",
-      GOCACHE: join(work, "build"),
-      GOMODCACHE: join(work, "modules"),
-    },
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  if (done.exitCode !== 0) throw new Error(`go ${args.join(" ")} failed:\n${done.stderr}${done.stdout}`);
-  return done.stdout.toString();
-}
-
-function removeOldBuilds(): void {
-  for (const name of readdirSync(cache))
-    if (/^kube-(assets|build)-/.test(name) && !name.endsWith(`-${kubernetesVersion}`))
-      rmSync(join(cache, name), { recursive: true, force: true });
-}
-
-if (import.meta.main) {
-  try {
-    const missing = sets.filter((names) => findSet(names) === undefined).flat();
-    if (missing.length > 0) {
-      console.error(
-        `building ${missing.join(", ")} of Kubernetes ${kubernetesVersion}: once, for some minutes`,
-      );
-      build(missing);
-    }
-    for (const path of Object.values(findKubeAssets() ?? {})) console.log(path);
-  } catch (error) {
-    console.error(`kube-assets: ${(error as Error).message}`);
-    process.exitCode = 1;
-  }
-}
+if (import.meta.main)
+  provide(build, sets.filter((names) => findSet(names) === undefined).flat(), findKubeAssets);

@@ -14,13 +14,19 @@ const bun = join(root, "scripts/bun");
 const jobsAtOnce = 2;
 const stepLimitMs = 300_000;
 /** Building Kubernetes beside the other tests. */
-const kubeLimitMs = 1_500_000;
+const assetsLimitMs = 1_500_000;
 /** Folders whose tests use the kernel: a process for each file, and the time it may take. The others share one. */
 const separateFolders: Record<string, number> = {
   kernel: 300_000,
   lab: 300_000,
   vm: 600_000,
+  runtime: 300_000,
   cluster: 600_000,
+};
+/** Folder -> the script that provides the programs its tests talk to, and the variable that has them required. */
+const providers: Record<string, { readonly script: string; readonly requires: string }> = {
+  runtime: { script: "runtime-assets", requires: "REQUIRE_RUNTIME" },
+  cluster: { script: "kube-assets", requires: "REQUIRE_KUBE" },
 };
 const sharedLimitMs = 300_000;
 
@@ -65,10 +71,10 @@ async function main(filters: string[]): Promise<void> {
   }
   if (filters.length === 0) await step("check", ["scripts/check.ts"]);
   const queue = [...jobs];
-  const kube = queue.some(needsKube) ? provideKube() : undefined;
+  const provided = provide(queue);
   const worker = async () => {
     for (let job = queue.shift(); job !== undefined; job = queue.shift()) {
-      if (needsKube(job)) await kube;
+      await provided[folderOf(job.name)];
       await runJob(job);
     }
   };
@@ -108,18 +114,26 @@ async function step(name: string, argv: string[]): Promise<boolean> {
   return reason === "";
 }
 
-function needsKube({ name }: Job): boolean {
-  return name.startsWith("test/cluster/");
+/** What the jobs need, one after the other beside the tests. Folder -> when it is there, or cannot be. */
+function provide(jobs: readonly Job[]): Record<string, Promise<void>> {
+  let previous = Promise.resolve();
+  const provided: Record<string, Promise<void>> = {};
+  for (const folder of Object.keys(providers)) {
+    if (!jobs.some((job) => folderOf(job.name) === folder)) continue;
+    previous = previous.then(() => provideFor(folder));
+    provided[folder] = previous;
+  }
+  return provided;
 }
 
 /** Where that fails, the tests that need it are skipped, unless they are required. */
-async function provideKube(): Promise<void> {
+async function provideFor(folder: string): Promise<void> {
+  const { script, requires } = providers[folder] as (typeof providers)[string];
   const start = performance.now();
-  const { text, reason } = await execute([join(root, "scripts/kube-assets")], kubeLimitMs);
-  if (reason === "") printLine(ok, "kube-assets", "", start);
-  else if (isRequired || process.env["REQUIRE_KUBE"] === "1")
-    fail("kube-assets", `${text}\n${reason}`, start);
-  else printLine(dim("-"), "kube-assets", reason, start);
+  const { text, reason } = await execute([join(root, "scripts", script)], assetsLimitMs);
+  if (reason === "") printLine(ok, script, "", start);
+  else if (isRequired || process.env[requires] === "1") fail(script, `${text}\n${reason}`, start);
+  else printLine(dim("-"), script, reason, start);
 }
 
 async function runJob(job: Job): Promise<void> {
@@ -150,7 +164,7 @@ async function runJob(job: Job): Promise<void> {
 
 /** Runs a program in a process group of its own, so that all it started can be ended with it. */
 async function execute(argv: string[], limitMs: number): Promise<Ended> {
-  const required = isRequired ? { REQUIRE_KERNEL: "1", REQUIRE_KUBE: "1" } : {};
+  const required = isRequired ? { REQUIRE_KERNEL: "1", REQUIRE_KUBE: "1", REQUIRE_RUNTIME: "1" } : {};
   const child = Bun.spawn(argv, {
     cwd: root,
     env: { ...required, ...process.env, NO_COLOR: "1" },

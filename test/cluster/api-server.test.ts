@@ -4,12 +4,12 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { Lab } from "../lab/lab.ts";
+import { Service } from "../lab/service.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { ApiServer } from "./support/api-server.ts";
 import { describeKube } from "./support/gate.ts";
 import { KubeRefusal } from "./support/kube-client.ts";
 import { createNode, nodesPath } from "./support/nodes.ts";
-import { Service } from "./support/service.ts";
 
 describeKube("an API server in a lab", () => {
   let lab: Lab;

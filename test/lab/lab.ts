@@ -11,6 +11,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { type Family, familyOf } from "../../src/net/ip.ts";
 import { Capture } from "./capture.ts";
+import { endGroup, makeGroup, nameGroup, removeGroup } from "./control-groups.ts";
 import { type Holder, hold } from "./holder.ts";
 import { Node, type NodeOptions } from "./node.ts";
 import { Space } from "./space.ts";
@@ -19,6 +20,11 @@ import { Space } from "./space.ts";
 export const gateways: Readonly<Record<Family, string>> = { 4: "192.0.2.254", 6: "2001:db8::fe" };
 
 const underlayLengths: Readonly<Record<Family, number>> = { 4: 24, 6: 64 };
+
+export interface LabOptions {
+  /** For nodes that run containers: a control group of the lab's own, `Lab.controlGroup`. */
+  readonly hasControlGroup?: boolean;
+}
 
 export class Lab {
   /** The namespace of the bridge: what runs here sees the wire. */
@@ -32,15 +38,18 @@ export class Lab {
     holder: Holder,
     /** The same for all nodes and the test: of the machine's folders to write to, nodes do not hide /tmp. */
     readonly sharedFolder: string,
+    /** Its name below the root of control groups. */
+    readonly controlGroup: string | undefined,
   ) {
     this.#holder = holder;
     this.wire = new Space(`${name}/wire`, ["-t", `${holder.pid}`, "-m", "-p", "-n"]);
   }
 
   /** Needs root, unshare(1), nsenter(1) and ip(8). */
-  static async create(name = "lab"): Promise<Lab> {
+  static async create(name = "lab", { hasControlGroup = false }: LabOptions = {}): Promise<Lab> {
     const unshare = ["unshare", "--net", "--mount", "--pid", "--fork"];
     const sharedFolder = mkdtempSync("/tmp/wg-cni-lab-");
+    const group = hasControlGroup ? nameGroup() : undefined;
     const setup = [
       "mount -t tmpfs tmpfs /run",
       "mount -t sysfs sysfs /sys",
@@ -50,12 +59,14 @@ export class Lab {
       `ip address add ${gateways[6]}/${underlayLengths[6]} dev br0 nodad`,
       "ip link set br0 up",
       "ip route add 224.0.0.0/4 dev br0",
+      ...(group === undefined ? [] : makeGroup(group)),
     ];
-    const holder = await hold(unshare, setup, [`rm -rf ${sharedFolder}`]).catch((error) => {
+    const farewell = [`rm -rf ${sharedFolder}`, ...(group === undefined ? [] : endGroup(group))];
+    const holder = await hold(unshare, setup, farewell).catch((error) => {
       rmSync(sharedFolder, { recursive: true });
       throw error;
     });
-    return new Lab(name, holder, sharedFolder);
+    return new Lab(name, holder, sharedFolder, group);
   }
 
   /** Adds a node and the routes between it and the ones before it. */
@@ -87,6 +98,7 @@ export class Lab {
   /** Ends every process of the lab; the namespaces go with them. */
   [Symbol.dispose](): void {
     this.#holder.end();
+    if (this.controlGroup !== undefined) removeGroup(this.controlGroup);
     rmSync(this.sharedFolder, { recursive: true, force: true });
   }
 }

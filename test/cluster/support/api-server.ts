@@ -10,11 +10,11 @@
 import { writeFileSync } from "node:fs";
 import { findKubeAssets } from "../../../scripts/kube-assets.ts";
 import { gateways, Lab } from "../../lab/lab.ts";
+import { Service } from "../../lab/service.ts";
 import { Space } from "../../lab/space.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { KubeClient } from "./kube-client.ts";
 import { makePki, type Pki } from "./pki.ts";
-import { Service } from "./service.ts";
 
 const port = 6443;
 const etcdUrl = "http://127.0.0.1:2379";

@@ -1,8 +1,8 @@
 // Whether this machine can run the tests against a real API server. A skip says
 // why; with REQUIRE_KUBE=1 it is a failure.
 
-import { describe, setDefaultTimeout } from "bun:test";
 import { findKubeAssets } from "../../../scripts/kube-assets.ts";
+import { describeUnless, whatIsMissing } from "../../kernel/support/gate.ts";
 
 const needs = ["unshare", "nsenter", "ip", "openssl"];
 /** For a test or hook on a busy machine. */
@@ -10,20 +10,7 @@ const testTimeoutMs = 120_000;
 
 /** describe(), skipped where there is no API server to be had. */
 export function describeKube(title: string, body: () => void): void {
-  const missing = whatIsMissing();
-  if (missing === undefined) {
-    setDefaultTimeout(testTimeoutMs);
-    describe(title, body);
-    return;
-  }
-  if (process.env["REQUIRE_KUBE"] === "1") throw new Error(`"${title}" cannot run: ${missing}`);
-  console.log(`skipped: ${title}: ${missing}`);
-  describe.skip(`${title} (${missing})`, body);
-}
-
-function whatIsMissing(): string | undefined {
-  if (process.getuid?.() !== 0) return "not root";
-  const absent = needs.filter((tool) => !Bun.which(tool));
-  if (absent.length > 0) return `${absent.join(", ")} missing`;
-  return findKubeAssets() ? undefined : "no kube-apiserver: run scripts/kube-assets";
+  const noServer = findKubeAssets() ? undefined : "no kube-apiserver: run scripts/kube-assets";
+  const missing = whatIsMissing(needs) ?? noServer;
+  describeUnless(missing, { title, body, requiredBy: "REQUIRE_KUBE", testTimeoutMs });
 }

@@ -13,17 +13,32 @@ const testTimeoutMs = 60_000;
 /** describe(), skipped where the kernel tests cannot run; `needs` are further programs. */
 export function describeKernel(title: string, body: () => void, needs: readonly string[] = []): void {
   const missing = whatIsMissing([...common, ...needs]);
+  describeUnless(missing, { title, body, requiredBy: "REQUIRE_KERNEL", testTimeoutMs });
+}
+
+export interface Gated {
+  readonly title: string;
+  readonly body: () => void;
+  /** The variable of the environment that turns the skip into a failure. */
+  readonly requiredBy: string;
+  readonly testTimeoutMs: number;
+}
+
+/** describe(), skipped where something is missing, which it says. */
+export function describeUnless(missing: string | undefined, gated: Gated): void {
+  const { title, body, requiredBy } = gated;
   if (missing === undefined) {
-    setDefaultTimeout(testTimeoutMs);
+    setDefaultTimeout(gated.testTimeoutMs);
     describe(title, body);
     return;
   }
-  if (process.env["REQUIRE_KERNEL"] === "1") throw new Error(`"${title}" cannot run: ${missing}`);
+  if (process.env[requiredBy] === "1") throw new Error(`"${title}" cannot run: ${missing}`);
   console.log(`skipped: ${title}: ${missing}`);
   describe.skip(`${title} (${missing})`, body);
 }
 
-function whatIsMissing(tools: readonly string[]): string | undefined {
+/** Undefined when all are there and the test is root. */
+export function whatIsMissing(tools: readonly string[]): string | undefined {
   if (process.getuid?.() !== 0) return "not root";
   const absent = tools.filter((tool) => !existsSync(tool) && !Bun.which(tool));
   return absent.length > 0 ? `${absent.join(", ")} missing` : undefined;

@@ -1,10 +1,10 @@
-// A program of the control plane that a test starts, ends, kills and starts
+// A long-lived program that a test starts, ends, kills and starts
 // again. It runs in a space of the lab and ends with it.
 
-import { CommandError, type Running, type Space } from "../../lab/space.ts";
-import { waitUntil } from "../../lab/wait.ts";
+import { CommandError, type Running, type Space } from "./space.ts";
+import { waitUntil } from "./wait.ts";
 
-/** Starting anything of Kubernetes on a busy machine. */
+/** Starting a control plane or a container runtime on a busy machine. */
 const startTimeoutMs = 90_000;
 /** How much of the log an error shows. */
 const shownLines = 15;

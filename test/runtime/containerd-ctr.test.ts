@@ -1,0 +1,64 @@
+// `ctr run --cni`: containerd's own client calls the plugins itself, with the
+// usual folders, for a container that is no pod of Kubernetes.
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import type { Pod } from "../lab/pod.ts";
+import type { ConfList } from "../lab/runtime.ts";
+import { waitUntil } from "../lab/wait.ts";
+import { Containerd } from "./support/containerd.ts";
+import type { Enclosure } from "./support/enclosure.ts";
+import { describeRuntime } from "./support/gate.ts";
+import { imageName } from "./support/image.ts";
+import { sample, standalone, writeNetwork } from "./support/networks.ts";
+import { Scene } from "./support/scene.ts";
+import { traces } from "./support/witness.ts";
+
+describeRuntime("containerd", "ctr run --cni", () => {
+  let scene: Scene;
+  let enclosure: Enclosure;
+  let remote: Pod;
+
+  beforeAll(async () => {
+    scene = await Scene.create("ctr", { nodes: 2 });
+    enclosure = scene.enclosure;
+    await Containerd.create(enclosure, scene.archive);
+    remote = await scene.remotePod();
+  });
+  afterAll(() => scene?.[Symbol.dispose]());
+
+  const networks: Record<string, () => ConfList> = {
+    chained: () => sample("10-ptp"),
+    standalone: () => standalone(),
+  };
+
+  describe.each(Object.entries(networks))("%s", (name, network) => {
+    test("gives the container its network, encrypted, and takes it away when it ends", async () => {
+      writeNetwork(enclosure, network());
+      const before = traces(enclosure);
+      // No share of the processor: not every machine has a controller for it.
+      const container = enclosure.start([
+        "ctr",
+        "run",
+        "--cni",
+        "--rm",
+        "--cpu-shares",
+        "0",
+        imageName,
+        name,
+      ]);
+      const runs = new RegExp(`^${name} .*RUNNING`, "m");
+      const isRunning = () => runs.test(enclosure.must(["ctr", "task", "ls"]));
+      await waitUntil(isRunning, { what: `container ${name} runs`, everyMs: 50 });
+      expect(traces(enclosure).attachments).toHaveLength(1);
+      const exec = ["ctr", "task", "exec", "--exec-id", "ping", name];
+      const capture = await scene.lab.capture();
+      const pinged = enclosure.must([...exec, "ping", "-c", "2", "-i", "0.2", "-W", "5", remote.ip(4)]);
+      expect(pinged).toContain(" 0% packet loss");
+      expect((await capture.tally()).packets).toMatchObject({ clear: 0, wireguard: expect.any(Number) });
+      await capture.stop();
+      enclosure.must(["ctr", "task", "kill", "--signal", "SIGKILL", name]);
+      await container.finished;
+      expect(traces(enclosure)).toEqual(before);
+    });
+  });
+});
