@@ -98,9 +98,16 @@ export class FakeApi implements AsyncDisposable {
     const server = this.#server;
     this.#server = undefined;
     if (server === undefined) return;
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    server.closeAllConnections();
-    await closed;
+    let isClosed = false;
+    server.close(() => {
+      isClosed = true;
+    });
+    // Again and again: one that is still shaking hands is no connection yet.
+    const close = () => {
+      server.closeAllConnections();
+      return isClosed;
+    };
+    await waitUntil(close, { what: "the end of all connections" });
   }
 
   get kubeconfig(): string {
