@@ -1,7 +1,8 @@
 // The real thing that the cluster tests talk to: etcd, kube-apiserver and
-// kube-controller-manager. Taken from KUBEBUILDER_ASSETS or the PATH where they
-// are there, else built by the machine's Go from their released modules and kept
-// under .cache. Nothing else of this project uses Go.
+// kube-controller-manager; and Helm, which renders the chart. Taken from
+// KUBEBUILDER_ASSETS or the PATH where they are there, else built by the machine's
+// Go from their released modules and kept under .cache. Nothing else of this
+// project uses Go.
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 
@@ -9,15 +10,22 @@ const root = resolve(import.meta.dir, "..");
 const cache = join(root, ".cache");
 
 const kubernetesVersion = "1.36.3";
+/** The one that is developed against the same Kubernetes, so that most of it is compiled already. */
+const helmVersion = "3.21.4";
 /** Program -> its package. Of etcd, Kubernetes' go.mod says the version. */
 const packages = {
   etcd: "go.etcd.io/etcd/server/v3",
   "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
   "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+  helm: "helm.sh/helm/v3/cmd/helm",
 };
 type Program = keyof typeof packages;
 /** Of one origin, so that they fit; an envtest folder has no controllers. */
-const sets: readonly (readonly Program[])[] = [["etcd", "kube-apiserver"], ["kube-controller-manager"]];
+const sets: readonly (readonly Program[])[] = [
+  ["etcd", "kube-apiserver"],
+  ["kube-controller-manager"],
+  ["helm"],
+];
 const built = join(cache, `kube-assets-${kubernetesVersion}`);
 
 /** Program -> its path. */
@@ -84,6 +92,7 @@ function writeModule(go: string, work: string): void {
     "module kube-assets",
     `go ${Go}`,
     `require k8s.io/kubernetes v${kubernetesVersion}`,
+    `require helm.sh/helm/v3 v${helmVersion}`,
     ...Replace.map(({ Old }) => `replace ${Old.Path} => ${Old.Path} ${library}`),
   ];
   writeFileSync(module, `${lines.join("\n")}\n`);

@@ -13,6 +13,7 @@ import type { JsonValue } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 import { type Context, findValue, type Given, type Output, UsageError } from "./command.ts";
 import { readOverrides, refuseFixed } from "./overrides.ts";
+import { comeBack, Leaving } from "./leave.ts";
 import { openSession } from "./session.ts";
 
 const levels: readonly Level[] = ["debug", "info", "warn", "error"];
@@ -40,16 +41,20 @@ async function run(context: Context, log: Log): Promise<Output> {
   const { given, stateDir, version } = context;
   using session = openSession(context);
   using _lock = lockStore(stateDir);
+  const leaving = given.switches.has("leave") ? new Leaving() : undefined;
   const node = readNodeName(given);
   putSettings(session.store, given);
+  if (leaving === undefined) comeBack(session.store);
   const notifier = new Notifier(process.env["NOTIFY_SOCKET"]);
   const onLook = (problem: string | undefined) =>
     notifier.send("READY=1", `STATUS=${problem ?? "the mesh is as the store says"}`);
   using running = new Agent(session, {
     ...{ stateDir, version, log, onLook, wallClock: Date.now },
-    ...(node === undefined ? {} : { node }),
+    // Who leaves needs no identity, and is not given one.
+    ...(leaving !== undefined ? { leaving: () => leaving.problem } : node === undefined ? {} : { node }),
   });
   running.start();
+  void leaving?.leave(context, running, log);
   using _watchdog = feedWatchdog(notifier, () => running.isAlive);
   const signal = await stopSignal(log);
   notifier.send("STOPPING=1");
