@@ -20,12 +20,7 @@ interface Part {
 }
 
 /** In the order in which they are applied. */
-const parts: readonly Part[] = [
-  { name: "crd" },
-  { name: "rbac" },
-  { name: "policy" },
-  { name: "daemonset" },
-];
+const parts: readonly Part[] = [{ name: "crd" }, { name: "rbac" }, { name: "policy" }, { name: "daemonset" }];
 const templates = "conf/chart/templates";
 
 const heading = (what: string) => `# ${what}
