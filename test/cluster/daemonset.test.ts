@@ -210,9 +210,8 @@ describeKube("the DaemonSet's pod", () => {
     await stopPod();
     damage();
     await startMain(withoutMount("netns"));
-    await waitUntil(() => readFileSync(n1.outsidePath(validMark), "utf8") === "1\n", {
-      what: "it has looked",
-    });
+    await ready();
+    expect(n1.must(["cat", validMark])).toBe("1\n");
     expect(podMtu()).toBe("1200");
     await stopPod();
     await startMain(installing);
@@ -293,4 +292,4 @@ describeKube("the DaemonSet's pod", () => {
     const lines = commands.flatMap((command) => n1.must(command.split(" ")).split("\n"));
     return lines.filter((line) => /wg-cni|lookup 1809|table 1809|goto/.test(line));
   }
-});
+}, ["podman", "crun", "npm", "wireguard-go", "/usr/lib/cni/ptp"]);

@@ -138,7 +138,7 @@ describeKube("the chart", () => {
       metricsAddress: "[::]:9999",
       logFormat: "json",
       extraArgs: ["--host-encryption=on", '--install-entry={"mtu": 1400}'],
-      resources: { requests: { cpu: "1" } },
+      resources: { requests: { cpu: "1", memory: "1Gi" }, limits: { memory: "2Gi" } },
       nodeSelector: { "example.org/encrypted": "yes" },
       tolerations: [{ key: "a", operator: "Exists" }],
     };

@@ -4,13 +4,13 @@
 import { describe, setDefaultTimeout } from "bun:test";
 import { findKubeAssets } from "../../../scripts/kube-assets.ts";
 
-const needs = ["unshare", "nsenter", "ip", "openssl"];
+const common = ["unshare", "nsenter", "ip", "openssl"];
 /** For a test or hook on a busy machine. */
 const testTimeoutMs = 120_000;
 
-/** describe(), skipped where there is no API server to be had. */
-export function describeKube(title: string, body: () => void): void {
-  const missing = whatIsMissing();
+/** describe(), skipped where there is no API server to be had; `needs` are further programs. */
+export function describeKube(title: string, body: () => void, needs: readonly string[] = []): void {
+  const missing = whatIsMissing([...common, ...needs]);
   if (missing === undefined) {
     setDefaultTimeout(testTimeoutMs);
     describe(title, body);
@@ -21,7 +21,7 @@ export function describeKube(title: string, body: () => void): void {
   describe.skip(`${title} (${missing})`, body);
 }
 
-function whatIsMissing(): string | undefined {
+function whatIsMissing(needs: readonly string[]): string | undefined {
   if (process.getuid?.() !== 0) return "not root";
   const absent = needs.filter((tool) => !Bun.which(tool));
   if (absent.length > 0) return `${absent.join(", ")} missing`;
