@@ -10,8 +10,9 @@ const root = resolve(import.meta.dir, "..");
 const cache = join(root, ".cache");
 
 const kubernetesVersion = "1.36.3";
-/** The one that is developed against the same Kubernetes, so that most of it is compiled already. */
-const helmVersion = "3.21.4";
+const kubernetes = `k8s.io/kubernetes v${kubernetesVersion}`;
+/** Developed against the same Kubernetes, so that most of it is compiled already. */
+const helm = "helm.sh/helm/v3 v3.21.4";
 /** Program -> its package. Of etcd, Kubernetes' go.mod says the version. */
 const packages = {
   etcd: "go.etcd.io/etcd/server/v3",
@@ -62,8 +63,9 @@ function build(names: readonly Program[]): void {
   const work = join(cache, `kube-build-${kubernetesVersion}`);
   mkdirSync(work, { recursive: true });
   mkdirSync(built, { recursive: true });
-  writeModule(go, work);
   for (const name of names) {
+    const requirement = name === "helm" ? helm : kubernetes;
+    writeModule(go, work, requirement);
     const flags = ["-p", "2", "-trimpath", "-ldflags", `-s -w ${versionFlags()}`];
     runGo(go, work, ["build", ...flags, "-o", join(work, name), packages[name]]);
     renameSync(join(work, name), join(built, name));
@@ -72,15 +74,16 @@ function build(names: readonly Program[]): void {
 }
 
 /**
- * Kubernetes' own module names the libraries that are developed beside it by a
- * folder of its repository, which is not in its zip. They are released under the
- * same number, and sum.golang.org has the hashes of all.
+ * Needs `requirement`, and nothing else, so that nothing else changes what it is
+ * built with. Kubernetes' own module names the libraries that are developed beside
+ * it by a folder of its repository, which is not in its zip. They are released under
+ * the same number, and sum.golang.org has the hashes of all.
  */
-function writeModule(go: string, work: string): void {
+function writeModule(go: string, work: string, requirement: string): void {
   const module = join(work, "go.mod");
   rmSync(module, { force: true });
-  const kubernetes = `k8s.io/kubernetes@v${kubernetesVersion}`;
-  const { GoMod } = JSON.parse(runGo(go, work, ["mod", "download", "-json", kubernetes])) as {
+  const source = kubernetes.replace(" ", "@");
+  const { GoMod } = JSON.parse(runGo(go, work, ["mod", "download", "-json", source])) as {
     GoMod: string;
   };
   const { Replace, Go } = JSON.parse(runGo(go, work, ["mod", "edit", "-json", GoMod])) as {
@@ -91,8 +94,7 @@ function writeModule(go: string, work: string): void {
   const lines = [
     "module kube-assets",
     `go ${Go}`,
-    `require k8s.io/kubernetes v${kubernetesVersion}`,
-    `require helm.sh/helm/v3 v${helmVersion}`,
+    `require ${requirement}`,
     ...Replace.map(({ Old }) => `replace ${Old.Path} => ${Old.Path} ${library}`),
   ];
   writeFileSync(module, `${lines.join("\n")}\n`);
@@ -137,7 +139,7 @@ if (import.meta.main) {
     const missing = sets.filter((names) => findSet(names) === undefined).flat();
     if (missing.length > 0) {
       console.error(
-        `building ${missing.join(", ")} of Kubernetes ${kubernetesVersion}: once, for some minutes`,
+        `building ${missing.join(", ")}, of Kubernetes ${kubernetesVersion} or for it: once, for some minutes`,
       );
       build(missing);
     }

@@ -27,7 +27,7 @@ const heading = (what: string) => `# ${what}
 #
 # Made of conf/kubernetes by scripts/manifests: change it there.
 `;
-const all = heading("Everything that wg-cni needs in a cluster, for `kubectl apply --server-side -f`.");
+const all = heading("Everything that wg-cni needs in a cluster, for `kubectl apply -f`.");
 const leaving = heading(
   "Applied in the place of the DaemonSet it takes wg-cni off the nodes; see README, Kubernetes.",
 );
@@ -81,7 +81,8 @@ function template(part: Part, text: string): string {
     return made;
   });
   const inner = lines.join("\n");
-  return part.when === undefined ? inner : `{{- if ${part.when} }}\n${inner}{{- end }}\n`;
+  const origin = `{{- /* Made of ${pathOf(part)} by scripts/manifests: change it there. */}}\n`;
+  return origin + (part.when === undefined ? inner : `{{- if ${part.when} }}\n${inner}{{- end }}\n`);
 }
 
 /** What is not as it would be written, a line each. */

@@ -2,7 +2,9 @@
 // as it is, a chart that Helm makes the same objects of, and a pod that needs what
 // its manifest says and no more of the namespace.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { findKubeAssets } from "../../scripts/kube-assets.ts";
 import { repository } from "../lab/paths.ts";
 import { waitUntil } from "../lab/wait.ts";
@@ -16,23 +18,31 @@ import { refused } from "./support/refused.ts";
 const read = (file: string) => readObjects(readFileSync(`${repository}/conf/${file}`, "utf8"));
 const keyOf = ({ kind, metadata }: KubeObject) => `${kind} ${metadata.name}`;
 const isDaemonSet = ({ kind }: KubeObject) => kind === "DaemonSet";
+const home = mkdtempSync(join(tmpdir(), "wg-cni-helm-"));
+afterAll(() => rmSync(home, { recursive: true }));
 const strict = { manager: "kubectl", fieldValidation: "Strict" };
 
-/** What `helm template` says; its exit code tells whether it is objects. */
+const chart = ["wg-cni", `${repository}/conf/chart`];
+const template = ["template", ...chart, "--kube-version", "1.36.3"];
+
 function helm(...words: readonly string[]) {
-  const program = findKubeAssets()?.helm ?? "helm";
-  const chart = ["template", "wg-cni", `${repository}/conf/chart`, "--kube-version", "1.36.3"];
-  const { exitCode, stdout, stderr } = Bun.spawnSync([program, ...chart, ...words], {
+  const { exitCode, stdout, stderr } = Bun.spawnSync([findKubeAssets()?.helm ?? "helm", ...words], {
     // It keeps nothing in anybody's home.
-    env: { HOME: "/nonexistent", PATH: "/usr/bin:/bin" },
+    env: { HOME: home, PATH: "/usr/bin:/bin" },
+    timeout: 60_000,
   });
   return { exitCode, stdout: stdout.toString(), stderr: stderr.toString() };
 }
 
-function render(...words: readonly string[]): KubeObject[] {
+/** Its standard output. Throws Error. */
+function mustHelm(...words: readonly string[]): string {
   const { exitCode, stdout, stderr } = helm(...words);
   if (exitCode !== 0) throw new Error(`helm ${words.join(" ")}: ${stderr}`);
-  return readObjects(stdout);
+  return stdout;
+}
+
+function render(...words: readonly string[]): KubeObject[] {
+  return readObjects(mustHelm(...template, ...words));
 }
 
 function renderPod(...words: readonly string[]) {
@@ -124,7 +134,7 @@ describeKube("the chart", () => {
     );
   });
 
-  test("every value arrives where it belongs, quoted where it must be", async () => {
+  test("every value arrives where it belongs, quoted where it must be", () => {
     const values = {
       image: "registry.example:5000/wg-cni@sha256:0a",
       imagePullPolicy: "Always",
@@ -142,10 +152,9 @@ describeKube("the chart", () => {
       nodeSelector: { "example.org/encrypted": "yes" },
       tolerations: [{ key: "a", operator: "Exists" }],
     };
-    const file = `/tmp/wg-cni-values-${process.pid}.json`;
-    await Bun.write(file, JSON.stringify(values));
+    const file = join(home, "values.json");
+    writeFileSync(file, JSON.stringify(values));
     const pod = renderPod("--values", file);
-    await Bun.file(file).delete();
     const [install, agent] = [...pod.initContainers, ...pod.containers];
     expect(agent.args).toEqual([
       ...["agent", "--kubernetes", "--mode=strict", "--pod-addresses=pods"],
@@ -176,7 +185,7 @@ describeKube("the chart", () => {
       ["keyRotation=soon", "at '/keyRotation'"],
       ["clusterCIDRs={10.0.0.0}", "at '/clusterCIDRs/0'"],
     ] as const) {
-      const { exitCode, stderr } = helm("--set", value);
+      const { exitCode, stderr } = helm(...template, "--set", value);
       expect({ value, exitCode }).toEqual({ value, exitCode: 1 });
       expect(stderr).toContain(says);
     }
@@ -188,4 +197,44 @@ describeKube("the chart", () => {
     );
     expect(objects.map(({ metadata }) => metadata.namespace)).toEqual(objects.map(() => namespace));
   });
+
+  test("is installed, made one that leaves, and uninstalled; the records' definition stays", async () => {
+    await using server = await ApiServer.start();
+    const { admin } = server;
+    const kubeconfig = join(home, "kubeconfig");
+    writeFileSync(kubeconfig, JSON.stringify(kubeconfigOf(server)));
+    const release = (verb: string, ...words: readonly string[]) =>
+      mustHelm(verb, ...words, "--kubeconfig", kubeconfig, "--namespace", namespace);
+    const objects = read("wg-cni.yaml");
+    const daemonSet = pathOf(objects.find(isDaemonSet) as KubeObject);
+    const args = async () => (await admin.get(daemonSet))["spec"].template.spec.containers[0].args;
+    release("install", ...chart, "--set", "mode=strict");
+    expect(await args()).not.toContain("--leave");
+    const leaves = (is: boolean) =>
+      release("upgrade", ...chart, "--reuse-values", "--set", `uninstall=${is}`);
+    leaves(true);
+    expect(await args()).toEqual(expect.arrayContaining(["--leave", "--mode=strict"]));
+    leaves(false);
+    expect(await args()).not.toContain("--leave");
+    release("uninstall", "wg-cni");
+    const left = await Promise.all(objects.map(async (object) => (await admin.find(pathOf(object)))?.kind));
+    expect(left.filter((kind) => kind !== undefined)).toEqual(["CustomResourceDefinition"]);
+  });
 });
+
+/** As an administrator has it, for the test's side of the relay. */
+function kubeconfigOf({ admin: { url, credentials } }: ApiServer) {
+  const name = "lab";
+  const base64 = (text = "") => Buffer.from(text).toString("base64");
+  const cluster = { server: url, "certificate-authority-data": base64(credentials.ca) };
+  const user = {
+    "client-certificate-data": base64(credentials.cert),
+    "client-key-data": base64(credentials.key),
+  };
+  return {
+    ...{ apiVersion: "v1", kind: "Config", "current-context": name },
+    clusters: [{ name, cluster }],
+    users: [{ name, user }],
+    contexts: [{ name, context: { cluster: name, user: name } }],
+  };
+}

@@ -154,10 +154,6 @@ function environmentOf(node: Node, { env = [] }: Container): string[] {
 function prepareFolders(node: Node, { volumes }: PodSpec, { volumeMounts }: Container): void {
   for (const { name, hostPath } of volumes) {
     if (!volumeMounts.some((mount) => mount.name === name)) continue;
-    node.must([
-      hostPath.type === "Directory" ? "ls" : "mkdir",
-      ...(hostPath.type === "Directory" ? ["-d"] : ["-p", "-m", "0755"]),
-      hostPath.path,
-    ]);
+    node.must(hostPath.type === "Directory" ? ["test", "-d", hostPath.path] : ["mkdir", "-p", hostPath.path]);
   }
 }
