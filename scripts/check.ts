@@ -1,7 +1,8 @@
 // The one gate, `npm run check`: types, lint and format, import ranks, file
-// lengths. One line for each; details only of what fails. Changes nothing.
+// lengths, what is made of other files. One line for each; details only of what fails. Changes nothing.
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { checkManifests } from "./manifests.ts";
 import { ok, seconds } from "./outcome.ts";
 import { checkRanks } from "./ranks.ts";
 import { red } from "./stage/screen.ts";
@@ -16,6 +17,7 @@ const gates: Record<string, () => string> = {
     output(["node_modules/.bin/biome", "check", "--colors=off", "--error-on-warnings", "."]),
   "import ranks": () => checkRanks(root).join("\n"),
   "file lengths": () => longFiles().join("\n"),
+  manifests: () => checkManifests().join("\n"),
 };
 
 /** What a program that failed wrote. */

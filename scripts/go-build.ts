@@ -7,7 +7,7 @@ import { dirname, join, resolve } from "node:path";
 const cache = resolve(import.meta.dir, "../.cache");
 const usualPlaces = ["/usr/local/go/bin/go", "/usr/lib/go/bin/go"];
 
-/** Programs of one go.mod. */
+/** Programs that fit together. */
 export interface GoBuild {
   /** Short; unique in this project. */
   readonly name: string;
@@ -15,8 +15,8 @@ export interface GoBuild {
   readonly version: string;
   /** Program -> its package. */
   readonly packages: Readonly<Record<string, string>>;
-  /** The lines of its go.mod after the first, which has its name. */
-  readonly moduleLines: (go: Go) => readonly string[];
+  /** The lines of a program's go.mod after the first, which has the build's name. */
+  readonly moduleLines: (go: Go, program: string) => readonly string[];
   /** Where programs are looked for before they are built, in words. */
   readonly soughtIn: string;
   /** For the linker, besides what makes programs small. */
@@ -42,9 +42,10 @@ export function buildPrograms(build: GoBuild, programs: readonly string[]): void
   mkdirSync(work, { recursive: true });
   mkdirSync(dirname(builtPath(build, programs[0] as string)), { recursive: true });
   const go = new Go(executable, work);
-  rmSync(join(work, "go.mod"), { force: true });
-  writeFileSync(join(work, "go.mod"), [`module ${name}-assets`, ...build.moduleLines(go), ""].join("\n"));
   for (const program of programs) {
+    rmSync(join(work, "go.mod"), { force: true });
+    const lines = build.moduleLines(go, program);
+    writeFileSync(join(work, "go.mod"), [`module ${name}-assets`, ...lines, ""].join("\n"));
     const flags = ["-p", "2", "-trimpath", "-ldflags", `-s -w ${linkerFlags}`];
     go.run(["build", ...flags, "-o", join(work, program), packages[program] as string]);
     renameSync(join(work, program), builtPath(build, program));

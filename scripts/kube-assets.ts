@@ -1,21 +1,29 @@
 // The real thing that the cluster tests talk to: etcd, kube-apiserver and
-// kube-controller-manager. Taken from KUBEBUILDER_ASSETS or the PATH where they
-// are there, else built by the machine's Go from their released modules and kept
-// under .cache.
+// kube-controller-manager; and Helm, which renders the chart. Taken from
+// KUBEBUILDER_ASSETS or the PATH where they are there, else built by the machine's
+// Go from their released modules and kept under .cache.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { builtPath, type Go, type GoBuild, provide } from "./go-build.ts";
 
 const kubernetesVersion = "1.36.3";
+const kubernetes = `k8s.io/kubernetes v${kubernetesVersion}`;
+/** Developed against the same Kubernetes, so that most of it is compiled already. */
+const helm = "helm.sh/helm/v3 v3.21.4";
 /** Program -> its package. Of etcd, Kubernetes' go.mod says the version. */
 const packages = {
   etcd: "go.etcd.io/etcd/server/v3",
   "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
   "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+  helm: "helm.sh/helm/v3/cmd/helm",
 };
 type Program = keyof typeof packages;
 /** Of one origin, so that they fit; an envtest folder has no controllers. */
-const sets: readonly (readonly Program[])[] = [["etcd", "kube-apiserver"], ["kube-controller-manager"]];
+const sets: readonly (readonly Program[])[] = [
+  ["etcd", "kube-apiserver"],
+  ["kube-controller-manager"],
+  ["helm"],
+];
 
 const build: GoBuild = {
   name: "kube",
@@ -48,13 +56,14 @@ function findSet(names: readonly Program[]): (readonly [Program, string])[] | un
 }
 
 /**
- * Kubernetes' own module names the libraries that are developed beside it by a
- * folder of its repository, which is not in its zip. They are released under the
- * same number, and sum.golang.org has the hashes of all.
+ * Needs what the program is of, and nothing else, so that nothing else changes what it
+ * is built with. Kubernetes' own module names the libraries that are developed beside
+ * it by a folder of its repository, which is not in its zip. They are released under
+ * the same number, and sum.golang.org has the hashes of all.
  */
-function moduleLines(go: Go): string[] {
-  const kubernetes = `k8s.io/kubernetes@v${kubernetesVersion}`;
-  const { GoMod } = JSON.parse(go.run(["mod", "download", "-json", kubernetes])) as { GoMod: string };
+function moduleLines(go: Go, program: string): string[] {
+  const source = kubernetes.replace(" ", "@");
+  const { GoMod } = JSON.parse(go.run(["mod", "download", "-json", source])) as { GoMod: string };
   const { Replace, Go } = JSON.parse(go.run(["mod", "edit", "-json", GoMod])) as {
     readonly Replace: readonly { readonly Old: { readonly Path: string } }[];
     readonly Go: string;
@@ -62,7 +71,7 @@ function moduleLines(go: Go): string[] {
   const library = kubernetesVersion.replace(/^1\./, "v0.");
   return [
     `go ${Go}`,
-    `require k8s.io/kubernetes v${kubernetesVersion}`,
+    `require ${program === "helm" ? helm : kubernetes}`,
     ...Replace.map(({ Old }) => `replace ${Old.Path} => ${Old.Path} ${library}`),
   ];
 }

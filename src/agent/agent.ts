@@ -46,6 +46,8 @@ export interface AgentOptions {
   readonly wallClock: () => number;
   /** Called after every look, with the failure that is standing, if any. */
   readonly onLook: (problem: string | undefined) => void;
+  /** Where this agent is there to leave the mesh: what is still to be done, undefined when it has left. */
+  readonly leaving?: () => string | undefined;
 }
 
 export class Agent implements Disposable {
@@ -103,6 +105,11 @@ export class Agent implements Disposable {
   /** True while looks follow one another: what the service manager's watchdog is to be told. */
   get isAlive(): boolean {
     return this.#metrics.liveness().ok;
+  }
+
+  /** True where the Kubernetes API has this node's record as it is, and where there is none to have it. */
+  get isPublished(): boolean {
+    return this.#look.kubernetes?.published ?? true;
   }
 
   [Symbol.dispose](): void {
@@ -181,9 +188,13 @@ export class Agent implements Disposable {
     try {
       this.#http.listen(readSettings(this.session.store).metricsAddress);
       const { problem, wakeInMs } = this.#look.run(reasons);
-      this.#stand(problem, false);
+      this.#stand(problem ?? this.options.leaving?.(), problem === undefined);
       return wakeInMs;
     } catch (error) {
+      if (error instanceof NotUpError && this.options.leaving !== undefined) {
+        this.#stand(this.options.leaving(), true);
+        return retryMs;
+      }
       this.#stand(error instanceof Error ? error.message : String(error), error instanceof NotUpError);
       return retryMs;
     }

@@ -12,6 +12,7 @@ import { parseSettings, settingNames } from "../plan/settings.ts";
 import type { JsonValue } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 import { type Context, findValue, type Given, type Output, UsageError } from "./command.ts";
+import { comeBack, Leaving } from "./leave.ts";
 import { readOverrides, refuseFixed } from "./overrides.ts";
 import { openSession } from "./session.ts";
 
@@ -40,18 +41,24 @@ async function run(context: Context, log: Log): Promise<Output> {
   const { given, stateDir, version } = context;
   using session = openSession(context);
   using _lock = lockStore(stateDir);
+  const leaving = given.switches.has("leave") ? new Leaving() : undefined;
   const node = readNodeName(given);
   putSettings(session.store, given);
+  if (leaving === undefined) comeBack(session.store);
   const notifier = new Notifier(process.env["NOTIFY_SOCKET"]);
   const onLook = (problem: string | undefined) =>
     notifier.send("READY=1", `STATUS=${problem ?? "the mesh is as the store says"}`);
   using running = new Agent(session, {
     ...{ stateDir, version, log, onLook, wallClock: Date.now },
-    ...(node === undefined ? {} : { node }),
+    // Who leaves needs no identity, and is not given one.
+    ...(leaving !== undefined ? { leaving: () => leaving.problem } : node === undefined ? {} : { node }),
   });
+  // Before the first look, which takes its time: the first process of a container is not ended by a signal that it does not handle.
+  const stopped = stopSignal(log);
   running.start();
+  void leaving?.leave(context, running, log);
   using _watchdog = feedWatchdog(notifier, () => running.isAlive);
-  const signal = await stopSignal(log);
+  const signal = await stopped;
   notifier.send("STOPPING=1");
   log.info("stopping; the mesh stays as it is", { signal });
   return { json: { signal }, text: () => "" };
@@ -102,7 +109,7 @@ function feedWatchdog(notifier: Notifier, isAlive: () => boolean): Disposable {
 }
 
 /** Resolves at SIGTERM or SIGINT. SIGUSR1 switches debug lines on and off. */
-async function stopSignal(log: Log): Promise<string> {
+function stopSignal(log: Log): Promise<string> {
   process.on("SIGUSR1", () => log.toggleDebug());
   const { promise, resolve } = Promise.withResolvers<string>();
   for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => resolve(name));

@@ -132,10 +132,14 @@ and off. Under systemd it reports readiness and feeds the watchdog.
 With --kubernetes no \`up\` is needed: who this node is comes from its Node object
 and follows it, peers come from the API and this node's record is written to it,
 as a pod of the cluster or with --kubeconfig. Settings that are given are stored
-as by \`up\`.`,
+as by \`up\`.
+
+With --leave it takes this node out of the mesh as \`down\` does, and stays, doing
+nothing else: /readyz says when it is out. An agent without --leave brings it back.`,
     flags: [
       { name: "kubernetes", help: "take this node's identity from its Node object" },
       { name: "node", value: "NAME", help: "the Node's name (default: $NODE_NAME, or the host's name)" },
+      { name: "leave", help: "take this node out of the mesh, and stay out for as long as this runs" },
       { name: "log-level", value: "LEVEL", help: "debug, info, warn or error (default info)" },
       { name: "log-format", value: "FORMAT", help: "text or json (default text)" },
       ...settingFlags,

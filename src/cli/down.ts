@@ -15,7 +15,8 @@ import { isAgentThere, openSession, reportSync } from "./session.ts";
 /** An agent takes a changed record within a second, and moves its routes with it. */
 const withdrawalMs = 3000;
 
-export async function down(context: Context): Promise<Output> {
+/** `forNow`: the next agent without --leave brings the node back. */
+export async function down(context: Context, forNow = false): Promise<Output> {
   using session = openSession(context);
   const { store } = session;
   const identity = store.identity();
@@ -28,7 +29,7 @@ export async function down(context: Context): Promise<Output> {
     store.setGated(false);
     // Read again: the agent may have exchanged a key since.
     const { leaving: _, ...own } = store.identity() ?? identity;
-    store.putIdentity({ ...own, up: false });
+    store.putIdentity({ ...own, up: false, ...(forNow ? { leaving: true } : {}) });
   });
   const report = session.sync();
   const how = report.failures.length === 0 ? "down" : "not wholly down";

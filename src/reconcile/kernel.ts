@@ -2,7 +2,8 @@
 // netlink socket in the node's namespace, perhaps one in a pod's, and a
 // WireGuard backend. Counts what was written, so that "a no-op writes nothing"
 // can be checked.
-import { writeFile } from "../linux/file.ts";
+import { exists, writeFile } from "../linux/file.ts";
+import { SysError } from "../linux/syscall.ts";
 import type { Nft } from "../netlink/nft.ts";
 import { Rtnl } from "../netlink/rtnl.ts";
 import type { WireGuard } from "../wireguard/backend.ts";
@@ -15,6 +16,9 @@ export interface Backends {
   /** Undefined where the kernel has no nftables. */
   readonly openFirewall: () => Nft | undefined;
 }
+
+/** Where a container, whose own /proc/sys is read-only, has the node's net mounted (conf/kubernetes/daemonset.yaml). */
+const mountedSysctls = "/host/proc/sys";
 
 export class Kernel implements Disposable {
   readonly host: Rtnl;
@@ -70,7 +74,13 @@ export class Kernel implements Disposable {
 
   /** Writes below /proc/sys in the node's namespace. Throws SysError. */
   writeSysctl(path: string, value: string): void {
-    writeFile(`/proc/sys/${path}`, value);
+    try {
+      writeFile(`/proc/sys/${path}`, value);
+    } catch (error) {
+      const mounted = `${mountedSysctls}/${path}`;
+      if (!isReadOnly(error) || !exists(mounted)) throw error;
+      writeFile(mounted, value);
+    }
     this.#fileWrites++;
   }
 
@@ -94,4 +104,9 @@ export class Kernel implements Disposable {
     for (const backend of this.#opened.values()) backend[Symbol.dispose]();
     this.#firewall?.nft?.[Symbol.dispose]();
   }
+}
+
+/** As containers have it: mounted so, or refused by AppArmor. */
+function isReadOnly(error: unknown): boolean {
+  return error instanceof SysError && (error.code === "EROFS" || error.code === "EACCES");
 }

@@ -22,7 +22,10 @@ export interface Identity {
   readonly nodeIPsFollow: boolean;
   readonly podCIDRs: readonly string[];
   readonly slots: readonly IdentitySlot[];
-  /** While the node leaves the mesh: the others are told that it has no key. */
+  /**
+   * While the node leaves the mesh: the others are told that it has no key. Where it is
+   * not up, an agent that is there for that (`agent --leave`) has taken it out.
+   */
   readonly leaving?: true;
   /** True where the mesh is wanted: `up` was run, and not `down` since. */
   readonly up: boolean;

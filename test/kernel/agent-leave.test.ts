@@ -9,6 +9,7 @@ import type { Pod } from "../lab/pod.ts";
 import { readConfList } from "../lab/runtime.ts";
 import { answering, paths, probeSeven, sevenStreams } from "../lab/seven.ts";
 import { losses } from "../lab/stream.ts";
+import { http } from "../lab/traffic.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { addNode, wgMust } from "./mesh-witness.ts";
 import { describeKernel } from "./support/gate.ts";
@@ -70,6 +71,35 @@ describeKernel("leaving", () => {
         });
       await Bun.sleep(aroundMs);
       expect(losses(await streams.stop())).toEqual({});
+    },
+    testMs,
+  );
+
+  test(
+    "an agent that is there to leave is ready when it has left, also where nobody ever was",
+    async () => {
+      const node = await addNode(lab, 3);
+      const isReady = async () => (await http(node, "127.0.0.1", 5, 9586, "/readyz")).ok;
+      const isUp = () => node.must(["ip", "-br", "link"]).includes("wg-cni");
+      const leave = async () => {
+        const agent = await node.agent({ args: ["--leave"] });
+        await agent.waitFor("this node has left the mesh");
+        await waitUntil(isReady, { what: "it is ready" });
+        expect(isUp()).toBe(false);
+        expect(agent.lines().filter(({ level }) => level === "error")).toEqual([]);
+        await agent.stop();
+      };
+      await leave();
+      await wgMust(node, ["up", ...node.upArguments]);
+      await leave();
+      // Who comes back by itself is who has left so, and not who was taken down by hand.
+      const back = await node.agent();
+      expect(isUp()).toBe(true);
+      await back.stop();
+      await wgMust(node, ["down"]);
+      const down = await node.agent();
+      expect(isUp()).toBe(false);
+      await down.stop();
     },
     testMs,
   );

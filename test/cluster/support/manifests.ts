@@ -15,6 +15,7 @@ const collections: Record<string, string> = {
   RoleBinding: "rolebindings",
   ClusterRole: "clusterroles",
   ClusterRoleBinding: "clusterrolebindings",
+  DaemonSet: "daemonsets",
   CustomResourceDefinition: "customresourcedefinitions",
   ValidatingAdmissionPolicy: "validatingadmissionpolicies",
   ValidatingAdmissionPolicyBinding: "validatingadmissionpolicybindings",
@@ -23,8 +24,13 @@ const collections: Record<string, string> = {
 export type Manifest = "crd" | "rbac" | "policy" | "mesh" | "startup-taint";
 
 export function readManifest(name: Manifest): KubeObject[] {
-  const parsed = Bun.YAML.parse(readFileSync(`${repository}/conf/kubernetes/${name}.yaml`, "utf8"));
-  return (Array.isArray(parsed) ? parsed : [parsed]) as KubeObject[];
+  return readObjects(readFileSync(`${repository}/conf/kubernetes/${name}.yaml`, "utf8"));
+}
+
+/** All objects of a YAML text. */
+export function readObjects(yaml: string): KubeObject[] {
+  const objects = [Bun.YAML.parse(yaml) as KubeObject | readonly KubeObject[]].flat();
+  return objects.filter((object) => object !== null);
 }
 
 /** The path of an object of one of the kinds that manifests have. */
