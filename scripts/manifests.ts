@@ -15,12 +15,19 @@ const root = resolve(import.meta.dir, "..");
 interface Part {
   /** Of the file in conf/kubernetes. */
   readonly name: string;
-  /** The chart has it only where this is true. */
+  /** Only for who asks for it: the chart has it where this is true, the one file has it not. */
   readonly when?: string;
 }
 
 /** In the order in which they are applied. */
-const parts: readonly Part[] = [{ name: "crd" }, { name: "rbac" }, { name: "policy" }, { name: "daemonset" }];
+const parts: readonly Part[] = [
+  { name: "crd" },
+  { name: "mesh" },
+  { name: "rbac" },
+  { name: "policy" },
+  { name: "startup-taint", when: ".Values.startupTaint.enabled" },
+  { name: "daemonset" },
+];
 const templates = "conf/chart/templates";
 
 const heading = (what: string) => `# ${what}
@@ -37,7 +44,12 @@ export function makeManifests(): ReadonlyMap<string, string> {
   const texts = parts.map((part) => [part, readFileSync(join(root, pathOf(part)), "utf8")] as const);
   const daemonSet = texts.find(([{ name }]) => name === "daemonset")?.[1] ?? "";
   return new Map([
-    ["conf/wg-cni.yaml", [all, ...texts.map(([, text]) => plain(text, false))].join("---\n")],
+    [
+      "conf/wg-cni.yaml",
+      [all, ...texts.flatMap(([{ when }, text]) => (when === undefined ? [plain(text, false)] : []))].join(
+        "---\n",
+      ),
+    ],
     ["conf/wg-cni-uninstall.yaml", [leaving, plain(daemonSet, true)].join("---\n")],
     ...texts.map(([part, text]) => [`${templates}/${part.name}.yaml`, template(part, text)] as const),
   ]);

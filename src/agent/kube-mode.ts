@@ -1,8 +1,8 @@
-// Follows the WireGuardMesh object: its mode becomes this node's setting, as if it
-// had been typed, so that every process programs the same and an outage of the API
-// changes nothing. What the object does not say stays.
+// Follows the WireGuardMesh object: what it says is kept in the store above this
+// node's own settings, so that every process programs the same, and an outage of the
+// API or a restart of the agent changes nothing. Once the object is gone, what it
+// said last is the node's own.
 import { type MeshFacts, meshObjectName } from "../kube/mesh.ts";
-import { parseSetting } from "../plan/settings.ts";
 import type { JsonValue } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 import type { Log } from "./log.ts";
@@ -20,18 +20,35 @@ export class ModeFollower {
   /** Throws StoreError. */
   follow(mesh: MeshFacts | "absent" | "unknown"): void {
     if (mesh === "unknown") return;
-    const { mode, clusterCIDRs, remarks } = mesh === "absent" ? { remarks: [] } : mesh;
-    this.#put("mode", mode);
-    this.#put("clusterCIDRs", clusterCIDRs);
-    this.#stand(remarks.join(". "));
+    if (mesh === "absent") this.#release();
+    else this.#take(mesh);
+    this.#stand(mesh === "absent" ? "" : mesh.remarks.join(". "));
   }
 
-  #put(name: "mode" | "clusterCIDRs", wanted: JsonValue | undefined): void {
-    const stored = this.store.settings()[name];
-    const before = stored === undefined ? undefined : parseSetting(name, stored);
-    if (wanted === undefined || JSON.stringify(wanted) === JSON.stringify(before)) return;
-    this.store.putSetting(name, wanted);
-    this.log.info("this node follows the cluster's mesh", { [name]: String(wanted) });
+  /** What is not understood stays as it was. */
+  #take({ mode, clusterCIDRs, remarks }: MeshFacts): void {
+    const before = this.store.meshSettings();
+    const said = {
+      ...(remarks.length === 0 ? {} : before),
+      ...(mode === undefined ? {} : { mode }),
+      ...(clusterCIDRs === undefined ? {} : { clusterCIDRs }),
+    } as Record<string, JsonValue>;
+    if (Bun.deepEquals(before, said)) return;
+    this.store.putMeshSettings(said);
+    this.log.info("this node follows the cluster's mesh", {
+      ...(mode === undefined ? {} : { mode }),
+      ...(clusterCIDRs === undefined ? {} : { clusterCIDRs: clusterCIDRs.join(",") }),
+    });
+  }
+
+  #release(): void {
+    const said = Object.entries(this.store.meshSettings());
+    if (said.length === 0) return;
+    this.store.transaction(() => {
+      for (const [name, value] of said) this.store.putSetting(name, value as JsonValue);
+      this.store.putMeshSettings({});
+    });
+    this.log.warn("the cluster has no mesh any more: what it said is this node's own from now on");
   }
 
   #stand(remark: string): void {

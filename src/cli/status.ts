@@ -31,6 +31,7 @@ export function status(context: Context): Output {
   const plaintext = session.readPlaintext(plan.ownership.peers);
   const peers = describePeers(plan, context.nowMs, (dev) => session.readDevice(dev), plaintext);
   const overrides = session.store.settings();
+  const mesh = session.store.meshSettings();
   const pods = session.store.attachments().length;
   const pending = renderPlan(plan);
   const refusedRecords = session.store.refusedRecords();
@@ -52,7 +53,7 @@ export function status(context: Context): Output {
       peers,
       refusals: plan.ownership.refusals,
       refusedRecords,
-      settings: settingNames.map((name) => describeSetting(plan, name, overrides)),
+      settings: settingNames.map((name) => describeSetting(plan, name, overrides, mesh)),
     },
     text: (style) =>
       renderStatus(
@@ -82,13 +83,18 @@ function describeMissing(): Output {
   };
 }
 
-function describeSetting({ settings }: MeshPlan, name: SettingName, overrides: Record<string, unknown>) {
+function describeSetting(
+  { settings }: MeshPlan,
+  name: SettingName,
+  overrides: Readonly<Record<string, unknown>>,
+  mesh: Readonly<Record<string, unknown>>,
+) {
   const set = overrides[name] !== undefined;
   const value = showSetting(name, settings[name] as never);
   return {
     name,
     value,
-    origin: set ? "set" : "default",
+    origin: mesh[name] !== undefined ? "mesh" : set ? "set" : "default",
     ...(set ? {} : { reason: settingTable[name].reason }),
   };
 }

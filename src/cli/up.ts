@@ -4,14 +4,15 @@
 
 import { findConflicts } from "../plan/conflicts.ts";
 import { slots } from "../plan/path.ts";
-import { parseSettings, type Settings, settingNames } from "../plan/settings.ts";
+import { parseSettings, type Settings, settingNames, showSetting } from "../plan/settings.ts";
 import { observeHost } from "../reconcile/observe.ts";
 import type { Session } from "../reconcile/session.ts";
 import { observeTransport } from "../reconcile/transport.ts";
 import type { Identity, JsonValue } from "../state/model.ts";
 import { readOrCreateSealKey } from "../state/seal.ts";
 import { makeSlotKeys } from "../state/slot-key.ts";
-import { type Context, type Output, UsageError } from "./command.ts";
+import type { Store } from "../state/store.ts";
+import { type Context, type Given, type Output, UsageError } from "./command.ts";
 import { readEndpoints, readIdentity } from "./identity.ts";
 import { readOverrides, refuseFixed } from "./overrides.ts";
 import { openSession, reportSync, syncAll } from "./session.ts";
@@ -44,8 +45,20 @@ export function up(context: Context): Output {
   });
   const report = syncAll(session);
   const { remark } = report.hostEncryption;
-  const more = remark === undefined ? [] : [remark];
+  const more = [...(remark === undefined ? [] : [remark]), ...findOverruled(store, given)];
   return reportSync(report, `Node ${identity.name} is up`, [...remarks, ...more]);
+}
+
+/** Typed, and without effect for as long as the cluster's mesh says otherwise. */
+function findOverruled(store: Store, given: Given): string[] {
+  const mesh = parseSettings(store.meshSettings());
+  return settingNames.flatMap((name) => {
+    if (store.meshSettings()[name] === undefined || !given.values.has(settingFlag(name))) return [];
+    const said = showSetting(name, mesh[name] as never);
+    return [
+      `--${settingFlag(name)} is the cluster's, and all its nodes have ${said}: change it by \`wg-cni rollout\``,
+    ];
+  });
 }
 
 function refuseConflicts({ kernel }: Session, settings: Settings, before: Identity | undefined): void {

@@ -1,18 +1,47 @@
-// The settings: what an operator has set, as JSON values, in the row of `meta`.
-// Which keys there are, what they mean and what holds where one is absent is
-// plan/settings.ts.
+// The settings: what an operator has set, as JSON values, in the row of `meta`; and
+// above these, what the cluster's mesh says for all nodes. Which keys there are, what
+// they mean and what holds where one is absent is plan/settings.ts.
 import type { Connection } from "./connection.ts";
 import { bumpGeneration, readSettingsText, writeSettingsText } from "./meta.ts";
 import type { JsonValue } from "./model.ts";
 
-export function readSettings(db: Connection): Record<string, unknown> {
-  return db.parseJson(readSettingsText(db), "what is set") as Record<string, unknown>;
+/** Where the mesh's are, beside the node's own; no setting has such a name. */
+const meshKey = "(mesh)";
+
+interface Stored {
+  readonly [meshKey]?: Readonly<Record<string, unknown>>;
+  readonly [key: string]: unknown;
 }
 
-/** Sets one value; undefined goes back to the default. */
+/** What holds: the mesh's above the node's own. */
+export function readSettings(db: Connection): Record<string, unknown> {
+  const { [meshKey]: mesh, ...own } = readStored(db);
+  return { ...own, ...mesh };
+}
+
+/** Sets one of the node's own; undefined goes back to the default. */
 export function writeSetting(db: Connection, key: string, value: JsonValue | undefined): void {
+  write(db, (stored) => ({ ...stored, [key]: value }));
+}
+
+/** What the mesh says, as it was heard of last. */
+export function readMeshSettings(db: Connection): Record<string, unknown> {
+  return { ...readStored(db)[meshKey] };
+}
+
+/** Exchanges it. */
+export function writeMeshSettings(db: Connection, mesh: Readonly<Record<string, JsonValue>>): void {
+  write(db, ({ [meshKey]: _, ...own }) =>
+    Object.keys(mesh).length === 0 ? own : { ...own, [meshKey]: mesh },
+  );
+}
+
+function write(db: Connection, change: (stored: Stored) => Stored): void {
   db.transaction(() => {
-    const settings = { ...readSettings(db), [key]: value };
-    if (writeSettingsText(db, JSON.stringify(settings))) bumpGeneration(db);
+    if (writeSettingsText(db, JSON.stringify(change(readStored(db))))) bumpGeneration(db);
   });
+}
+
+function readStored(db: Connection): Stored {
+  return db.parseJson(readSettingsText(db), "what is set") as Stored;
 }

@@ -88,12 +88,21 @@ export class Store implements Disposable {
     meta.writeProgrammed(this.#db, programmed);
   }
 
-  /** Only what was set; defaults are plan/settings.ts. */
+  /** Only what was set, by the cluster's mesh before the node's own; defaults are plan/settings.ts. */
   settings(): Record<string, unknown> {
     return settings.readSettings(this.#db);
   }
 
-  /** Undefined goes back to the default. */
+  /** What the cluster's mesh says, whatever is set here; empty where it says nothing. */
+  meshSettings(): Record<string, unknown> {
+    return settings.readMeshSettings(this.#db);
+  }
+
+  putMeshSettings(mesh: Readonly<Record<string, JsonValue>>): void {
+    settings.writeMeshSettings(this.#db, mesh);
+  }
+
+  /** The node's own; undefined goes back to the default. */
   putSetting(key: string, value: JsonValue | undefined): void {
     settings.writeSetting(this.#db, key, value);
   }

@@ -49,7 +49,17 @@ test("it is followed as it changes, and the store is written to only then", asyn
   put({ mode: "strict", clusterCIDRs: ["10.244.0.0/16"], more: "of a newer version" });
   await node.until("the watch is there still", () => node.look().mesh !== "unknown");
   expect([node.store.generation, node.changes - before]).toEqual([generation, 0]);
-  expect(lines).toHaveLength(3);
+  expect(lines).toHaveLength(2);
+});
+
+test("what is typed on the node changes nothing while the mesh says otherwise", async () => {
+  await using scene = await start();
+  const { node, put, until } = scene;
+  put({ mode: "strict" });
+  await until({ mode: "strict" });
+  // As an agent does that is started with --mode, before it has heard of anything.
+  node.store.putSetting("mode", "permissive");
+  expect(node.store.settings()).toEqual({ mode: "strict" });
 });
 
 test("what it does not say is each node's own", async () => {
@@ -80,7 +90,7 @@ test("a mode of a newer version is not followed, which is said", async () => {
   expect(node.refused).toEqual({});
 });
 
-test("deleted, it leaves the mode as it was", async () => {
+test("deleted, it leaves the mode as it was, which is the node's own then", async () => {
   await using scene = await start();
   const { api, node, put, until } = scene;
   put({ mode: "strict" });
@@ -88,6 +98,9 @@ test("deleted, it leaves the mode as it was", async () => {
   api.remove(meshesPath, "default");
   await node.until("it is gone", () => node.look().mesh === "absent");
   await until({ mode: "strict" });
+  expect(node.store.meshSettings()).toEqual({});
+  node.store.putSetting("mode", "permissive");
+  await until({ mode: "permissive" });
 });
 
 test("an API without the resource has no mesh, and that is no outage", async () => {

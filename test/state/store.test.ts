@@ -252,3 +252,22 @@ test("an address is another's only where another attachment has exactly it", () 
     true,
   ]);
 });
+
+test("what the mesh says holds above the node's own, which are kept beside it", () => {
+  using store = Store.open(newStateDir(), "b1");
+  store.putSetting("mode", "permissive");
+  store.putSetting("mtu", 1400);
+  const { generation } = store;
+  store.putMeshSettings({ mode: "strict" });
+  expect(store.generation).toBe(generation + 1);
+  store.putMeshSettings({ mode: "strict" });
+  expect(store.generation).toBe(generation + 1);
+  expect([store.settings(), store.meshSettings()]).toEqual([
+    { mode: "strict", mtu: 1400 },
+    { mode: "strict" },
+  ]);
+  store.putSetting("mode", "off");
+  expect(store.settings()).toEqual({ mode: "strict", mtu: 1400 });
+  store.putMeshSettings({});
+  expect([store.settings(), store.meshSettings()]).toEqual([{ mode: "off", mtu: 1400 }, {}]);
+});
