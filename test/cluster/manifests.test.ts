@@ -11,7 +11,8 @@ import { waitUntil } from "../lab/wait.ts";
 import { ApiServer } from "./support/api-server.ts";
 import { describeKube } from "./support/gate.ts";
 import type { KubeObject } from "./support/kube-client.ts";
-import { pathOf, readObjects } from "./support/manifests.ts";
+import { adminKubeconfig } from "./support/kubeconfig.ts";
+import { pathOf, readManifest, readObjects } from "./support/manifests.ts";
 import { namespace, serviceAccount } from "./support/nodes.ts";
 import { refused } from "./support/refused.ts";
 
@@ -20,6 +21,7 @@ const keyOf = ({ kind, metadata }: KubeObject) => `${kind} ${metadata.name}`;
 const isDaemonSet = ({ kind }: KubeObject) => kind === "DaemonSet";
 const home = mkdtempSync(join(tmpdir(), "wg-cni-helm-"));
 afterAll(() => rmSync(home, { recursive: true }));
+const taintPolicy = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/wg-cni-startup-taint";
 const strict = { manager: "kubectl", fieldValidation: "Strict" };
 
 const chart = ["wg-cni", `${repository}/conf/chart`];
@@ -134,6 +136,19 @@ describeKube("the chart", () => {
     );
   });
 
+  test("the start-up taint's right is there for who asks for it", () => {
+    const names = (...words: string[]) =>
+      render(...words)
+        .filter(({ metadata }) => metadata.name === "wg-cni-startup-taint")
+        .map(({ kind }) => kind);
+    expect(names()).toEqual([]);
+    expect(names("--set", "startupTaint.enabled=true").toSorted()).toEqual(
+      readManifest("startup-taint")
+        .map(({ kind }) => kind)
+        .toSorted(),
+    );
+  });
+
   test("every value arrives where it belongs, quoted where it must be", () => {
     const values = {
       image: "registry.example:5000/wg-cni@sha256:0a",
@@ -141,7 +156,7 @@ describeKube("the chart", () => {
       imagePullSecrets: [{ name: "pull" }],
       binDir: "/home/kubernetes/bin",
       confDir: "/var/lib/rancher/k3s/agent/etc/cni/net.d",
-      mode: "strict",
+      initialMode: "off",
       podAddresses: "pods",
       clusterCIDRs: ["10.244.0.0/16", "fd00:10:244::/48"],
       keyRotation: "off",
@@ -157,7 +172,7 @@ describeKube("the chart", () => {
     const pod = renderPod("--values", file);
     const [install, agent] = [...pod.initContainers, ...pod.containers];
     expect(agent.args).toEqual([
-      ...["agent", "--kubernetes", "--mode=strict", "--pod-addresses=pods"],
+      ...["agent", "--kubernetes", "--mode=off", "--pod-addresses=pods"],
       ...["--cluster-cidrs=10.244.0.0/16,fd00:10:244::/48", "--key-rotation=off"],
       ...["--metrics-address=[::]:9999", "--log-format=json", ...values.extraArgs],
     ]);
@@ -178,8 +193,9 @@ describeKube("the chart", () => {
 
   test("a value that there is not, or that cannot be right, is refused in words", () => {
     for (const [value, says] of [
-      ["mod=strict", "additional properties 'mod' not allowed"],
-      ["mode=strikt", "at '/mode': value must be one of 'permissive', 'strict'"],
+      ["mode=strict", "additional properties 'mode' not allowed"],
+      ["initialMode=strict", "at '/initialMode': value must be one of 'off', 'permissive'"],
+      ["startupTaint.enable=true", "at '/startupTaint': additional properties 'enable' not allowed"],
       ["binDir=opt/cni/bin", "at '/binDir'"],
       ["metricsAddress=off", "at '/metricsAddress'"],
       ["keyRotation=soon", "at '/keyRotation'"],
@@ -202,39 +218,27 @@ describeKube("the chart", () => {
     await using server = await ApiServer.start();
     const { admin } = server;
     const kubeconfig = join(home, "kubeconfig");
-    writeFileSync(kubeconfig, JSON.stringify(kubeconfigOf(server)));
+    writeFileSync(kubeconfig, adminKubeconfig(server));
     const release = (verb: string, ...words: readonly string[]) =>
       mustHelm(verb, ...words, "--kubeconfig", kubeconfig, "--namespace", namespace);
     const objects = read("wg-cni.yaml");
     const daemonSet = pathOf(objects.find(isDaemonSet) as KubeObject);
     const args = async () => (await admin.get(daemonSet))["spec"].template.spec.containers[0].args;
-    release("install", ...chart, "--set", "mode=strict");
+    release("install", ...chart, "--set", "initialMode=off,startupTaint.enabled=true");
+    expect(await admin.find(taintPolicy)).toBeDefined();
     expect(await args()).not.toContain("--leave");
     const leaves = (is: boolean) =>
       release("upgrade", ...chart, "--reuse-values", "--set", `uninstall=${is}`);
     leaves(true);
-    expect(await args()).toEqual(expect.arrayContaining(["--leave", "--mode=strict"]));
+    expect(await args()).toEqual(expect.arrayContaining(["--leave", "--mode=off"]));
     leaves(false);
     expect(await args()).not.toContain("--leave");
     release("uninstall", "wg-cni");
     const left = await Promise.all(objects.map(async (object) => (await admin.find(pathOf(object)))?.kind));
-    expect(left.filter((kind) => kind !== undefined)).toEqual(["CustomResourceDefinition"]);
+    expect(left.filter((kind) => kind !== undefined)).toEqual([
+      "CustomResourceDefinition",
+      "CustomResourceDefinition",
+    ]);
+    expect(await admin.find(taintPolicy)).toBeUndefined();
   });
 });
-
-/** As an administrator has it, for the test's side of the relay. */
-function kubeconfigOf({ admin: { url, credentials } }: ApiServer) {
-  const name = "lab";
-  const base64 = (text = "") => Buffer.from(text).toString("base64");
-  const cluster = { server: url, "certificate-authority-data": base64(credentials.ca) };
-  const user = {
-    "client-certificate-data": base64(credentials.cert),
-    "client-key-data": base64(credentials.key),
-  };
-  return {
-    ...{ apiVersion: "v1", kind: "Config", "current-context": name },
-    clusters: [{ name, cluster }],
-    users: [{ name, user }],
-    contexts: [{ name, context: { cluster: name, user: name } }],
-  };
-}

@@ -15,6 +15,7 @@ import { waitUntil } from "../lab/wait.ts";
 import { ApiServer } from "./support/api-server.ts";
 import { describeKube } from "./support/gate.ts";
 import { giveAccount, joinByApi, registerNode, startAgent } from "./support/join.ts";
+import { adminKubeconfig } from "./support/kubeconfig.ts";
 import { applyManifests, policiesObeyed } from "./support/manifests.ts";
 import { agentOf, createNode, nodesPath, recordPath } from "./support/nodes.ts";
 import { refused } from "./support/refused.ts";
@@ -49,7 +50,8 @@ describeKube("a rollout", () => {
     const probe = await createNode(server.admin, "probe", { internalIPs: ["192.0.2.200"] });
     await policiesObeyed(await agentOf(server, "probe"), probe);
     await server.admin.remove(`${nodesPath}/probe`);
-    config = writeKubeconfig();
+    config = `${lab.sharedFolder}/admin.json`;
+    writeFileSync(config, adminKubeconfig(server, server.nodeUrl));
     for (const index of [1, 2, 3]) nodes.push(await addNode(lab, index));
     for (const node of nodes) {
       node.strictReversePath();
@@ -70,23 +72,6 @@ describeKube("a rollout", () => {
     await server?.[Symbol.asyncDispose]();
     lab?.[Symbol.dispose]();
   });
-
-  /** An administrator's, as it is read on the lab's nodes. */
-  function writeKubeconfig(): string {
-    const { ca, cert, key } = server.admin.credentials;
-    const data = (text = "") => Buffer.from(text).toString("base64");
-    const name = "lab";
-    const cluster = { server: server.nodeUrl, "certificate-authority-data": data(ca) };
-    const user = { "client-certificate-data": data(cert), "client-key-data": data(key) };
-    const file = `${lab.sharedFolder}/admin.json`;
-    const contexts = [{ name, context: { cluster: name, user: name } }];
-    const lists = { clusters: [{ name, cluster }], users: [{ name, user }], contexts };
-    writeFileSync(
-      file,
-      JSON.stringify({ apiVersion: "v1", kind: "Config", ...lists, "current-context": name }),
-    );
-    return file;
-  }
 
   const rollout = (...words: string[]) => n1().wg(["rollout", ...words, "--kubeconfig", config]);
   const shown = async () => JSON.parse((await rollout("--json")).stdout) as Shown;

@@ -14,6 +14,7 @@ import { Service } from "../../lab/service.ts";
 import { Space } from "../../lab/space.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { KubeClient } from "./kube-client.ts";
+import { makeKubeconfig } from "./kubeconfig.ts";
 import { makePki, type Pki } from "./pki.ts";
 
 const port = 6443;
@@ -133,19 +134,10 @@ function serverFlags({ folder }: Pki): string[] {
 }
 
 function controllerFlags({ folder }: Pki): string[] {
-  const name = "lab";
   const cluster = { server: `https://127.0.0.1:${port}`, "certificate-authority": `${folder}/ca.crt` };
   const user = { "client-certificate": `${folder}/admin.crt`, "client-key": `${folder}/admin.key` };
-  const config = {
-    apiVersion: "v1",
-    kind: "Config",
-    clusters: [{ name, cluster }],
-    users: [{ name, user }],
-    contexts: [{ name, context: { cluster: name, user: name } }],
-    "current-context": name,
-  };
   const file = `${folder}/controllers.json`;
-  writeFileSync(file, JSON.stringify(config));
+  writeFileSync(file, makeKubeconfig(cluster, user));
   const controllers = ["garbage-collector-controller", "validatingadmissionpolicy-status-controller"];
   return [`--kubeconfig=${file}`, `--controllers=${controllers}`, "--leader-elect=false"];
 }
