@@ -1,5 +1,6 @@
 // The subcommands, one row each. What a command does is loaded when it is run.
-import { settingNames, settingTable, showSetting } from "../plan/settings.ts";
+import { settingTable } from "../plan/setting-table.ts";
+import { settingNames, showSetting } from "../plan/settings.ts";
 import type { Command, Flag } from "./command.ts";
 import { settingFlag } from "./setting-flags.ts";
 

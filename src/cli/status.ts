@@ -3,14 +3,8 @@
 
 import { countOf, formatAge, formatBytes } from "../net/words.ts";
 import { slots } from "../plan/path.ts";
-import {
-  type Mode,
-  type SettingName,
-  settingNames,
-  settingTable,
-  showSetting,
-  slotDevice,
-} from "../plan/settings.ts";
+import { settingTable } from "../plan/setting-table.ts";
+import { type Mode, type SettingName, settingNames, showSetting, slotDevice } from "../plan/settings.ts";
 import { describePeers, type PeerStatus } from "../plan/status.ts";
 import { describeEndpoints } from "../plan/transport.ts";
 import type { MeshPlan } from "../reconcile/sync.ts";

@@ -4,7 +4,8 @@
 // our tables are ours, and what strays into them is removed. Pure.
 import type { Link, Route, Rule } from "../net/objects.ts";
 import { slots } from "./path.ts";
-import { formatMark, type Settings, slotDevice, slotPort } from "./settings.ts";
+import { formatMark } from "./setting.ts";
+import { type Settings, slotDevice, slotPort } from "./settings.ts";
 import { renderRoute, renderRule } from "./step.ts";
 
 export interface HostFacts {

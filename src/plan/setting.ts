@@ -95,6 +95,10 @@ export function parseMark(raw: unknown): Mark {
   );
 }
 
+export function formatMark({ mark, mask }: Mark): string {
+  return `0x${mark.toString(16)}/0x${mask.toString(16)}`;
+}
+
 export function cidrList(raw: unknown): readonly string[] {
   return listOf(raw, "CIDRs")
     .map((item) => parsePrefix(String(item)))

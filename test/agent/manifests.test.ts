@@ -8,7 +8,7 @@ import { checkManifests, makeManifests } from "../../scripts/manifests.ts";
 import { commands } from "../../src/cli/commands.ts";
 import { parseFlags } from "../../src/cli/flags.ts";
 import { readOverrides } from "../../src/cli/overrides.ts";
-import { settingTable } from "../../src/plan/settings.ts";
+import { settingTable } from "../../src/plan/setting-table.ts";
 
 interface Container {
   readonly name: string;
