@@ -299,7 +299,9 @@ export class Look implements Disposable {
     const record = isThere ? ownRecord(identity, settings) : withdrawnRecord(identity, settings);
     const { problem } = this.#records.publish(record);
     const { done } = this.#kube.publish(record);
-    this.#published = done && problem === undefined ? JSON.stringify(record) : undefined;
+    const isPublished = done && problem === undefined;
+    this.#published = isPublished ? JSON.stringify(record) : undefined;
+    if (isPublished && settings.publishWait > 0) this.session.store.putAnnounced(record.podCIDRs);
   }
 
   /** Counters of thousands of peers are read only when the API is to be told. */

@@ -142,6 +142,14 @@ export const settingTable: SettingTable = {
     value: "node|pods",
     parse: oneOf("node", "pods"),
   },
+  publishWait: {
+    default: 0,
+    reason: "a pod starts without the API",
+    help: "with --pod-addresses pods, how long ADD waits until the pod's address is published, or off",
+    value: "TIME",
+    parse: duration(1, true),
+    show: showDuration,
+  },
   hostEncryption: {
     default: false,
     reason: "host to host stays outside, so losing the tunnel never cuts a node from its control plane",

@@ -49,6 +49,8 @@ export interface Settings {
   readonly kubeconfig: string;
   /** Where this node's pods have their addresses from: the Node's pod CIDRs, or the network, so that each is announced. */
   readonly podAddresses: PodAddresses;
+  /** Seconds that ADD waits until the others can read of the pod's address, where it is the network's; 0 for not at all. */
+  readonly publishWait: number;
   /** Traffic between the nodes themselves goes through the tunnel too. */
   readonly hostEncryption: boolean;
   /** What stays outside the tunnel in spite of hostEncryption, beside the control plane. */

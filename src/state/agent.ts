@@ -77,6 +77,18 @@ export function writeHostRevert(db: Connection, revert: HostRevert | undefined):
   writeNote(db, "host_revert", revert);
 }
 
+/** Prefixes. */
+export function readAnnounced(db: Connection): readonly string[] {
+  const text = db.find<{ announced: string | null }>("SELECT announced FROM agent")?.announced ?? null;
+  return parse<string[]>(db, text, "the pods that are announced") ?? [];
+}
+
+/** The generation stays: it changes nothing that is programmed. */
+export function writeAnnounced(db: Connection, prefixes: readonly string[]): void {
+  const text = JSON.stringify(prefixes);
+  db.join(() => db.change("UPDATE agent SET announced = ? WHERE announced IS NOT ?", text, text));
+}
+
 export function readRefusedRecords(db: Connection): RefusedRecord[] {
   return db.all<RefusedRecord>("SELECT file, reason FROM refused_records ORDER BY file");
 }

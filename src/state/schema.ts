@@ -87,4 +87,8 @@ export const migrations: readonly string[] = [
     before TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- What others can read of this node's pods, for an ADD that waits for that: JSON list of prefixes.
+  ALTER TABLE agent ADD COLUMN announced TEXT;
+  `,
 ];

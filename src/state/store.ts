@@ -177,6 +177,15 @@ export class Store implements Disposable {
     agent.writeHostRevert(this.#db, revert);
   }
 
+  /** What others can read of this node's pods, as prefixes; kept where an ADD may wait for it. */
+  announced(): readonly string[] {
+    return agent.readAnnounced(this.#db);
+  }
+
+  putAnnounced(prefixes: readonly string[]): void {
+    agent.writeAnnounced(this.#db, prefixes);
+  }
+
   /** Files of the watched folder that were not taken, by name. */
   refusedRecords(): RefusedRecord[] {
     return agent.readRefusedRecords(this.#db);

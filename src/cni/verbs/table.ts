@@ -1,4 +1,5 @@
 // The verbs, bound to what they work with.
+import { awaitAnnouncement } from "../announced.ts";
 import type { Host } from "../host.ts";
 import type { Verbs } from "../skel.ts";
 import { addChained } from "./chained.ts";
@@ -10,8 +11,12 @@ import { status } from "./status.ts";
 
 export function makeVerbs(host: Host): Verbs {
   return {
-    add: (request) =>
-      request.conf.role === "chained" ? addChained(host, request) : addStandalone(host, request),
+    add: (request) => {
+      const add = request.conf.role === "chained" ? addChained : addStandalone;
+      const result = add(host, request);
+      awaitAnnouncement(host, request);
+      return result;
+    },
     del: (request) => del(host, request),
     check: (request) => check(host, request),
     status,

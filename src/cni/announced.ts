@@ -1,0 +1,40 @@
+// Waits until the other nodes can read of a pod's address, where it is the network's
+// and not of a CIDR of the node's: until then they send to it outside the tunnel, or
+// in strict mode not at all. A pod that nobody can announce starts all the same, with
+// a warning: what it lacks comes later by itself.
+import { isLocked } from "../linux/lock.ts";
+import { hostPrefix, prefixContains } from "../net/prefix.ts";
+import { type Host, ownerOf } from "./host.ts";
+import type { Request } from "./request.ts";
+
+const pauseMs = 10;
+
+/** After the attachment was made. Throws StoreError. */
+export function awaitAnnouncement(host: Host, request: Request): void {
+  const { podAddresses, publishWait } = host.settings;
+  if (podAddresses !== "pods" || publishWait === 0) return;
+  const ips = host.store.findAttachment(ownerOf(request))?.ips ?? [];
+  const deadline = Bun.nanoseconds() + publishWait * 1e9;
+  while (!areAnnounced(host, ips)) {
+    const obstacle = findObstacle(host, publishWait, deadline);
+    if (obstacle !== undefined) {
+      request.warn(
+        `the other nodes cannot read of ${ips.join(", ")} yet and do not encrypt to it: ${obstacle}`,
+      );
+      return;
+    }
+    Bun.sleepSync(pauseMs);
+  }
+}
+
+function findObstacle({ stateDir }: Host, seconds: number, deadline: number): string | undefined {
+  if (!isLocked(`${stateDir}/agent.lock`)) return "no agent runs, which would announce it";
+  if (Bun.nanoseconds() < deadline) return undefined;
+  return `the agent has not announced it within ${seconds} s (see its log)`;
+}
+
+function areAnnounced({ store }: Host, ips: readonly string[]): boolean {
+  const prefixes = ips.map(hostPrefix);
+  const announced = prefixes.length === 0 ? [] : store.announced();
+  return prefixes.every((prefix) => announced.some((outer) => prefixContains(outer, prefix)));
+}
