@@ -34,8 +34,10 @@ const candidateMs = 10_000;
 const laterCandidateMs = 60_000;
 /** A peer that has not answered for so long is looked at as seldom as the others. */
 const hurryMs = 60_000;
-/** In mode off a handshake proves for so long that the peer could be encrypted to. */
-const provedMs = 600_000;
+/** In mode off a handshake proves for so long that the peer could be encrypted to, */
+const provedMs = 900_000;
+/** and the next is provoked after so long: what is proved does not lapse meanwhile. */
+const proveAgainMs = 600_000;
 /** What was sent "lately": a poll's distance and some. */
 const sendingMs = 15_000;
 /** WireGuard answers packets within ten seconds (KEEPALIVE_TIMEOUT), and tries a handshake where none came for fifteen. */
@@ -136,7 +138,7 @@ function close(path: PeerPath, why: "keyless" | "off", nowMs: number): GateDecis
 
 function stepWaiting(facts: Remembered, wanted: Slot, nowMs: number): GateDecision {
   const { node, peer, path, memory, sight, held } = facts;
-  if (held && isProved(sight, nowMs)) return rest(path, nowMs);
+  if (held && hasShakenWithin(proveAgainMs, sight, nowMs)) return rest(path, nowMs);
   const order = [wanted, otherSlot(wanted)];
   const { releasedAtMs = Number.NEGATIVE_INFINITY } = memory;
   const opened = order.find(
@@ -242,7 +244,11 @@ function stepSilent(facts: Remembered, slot: Slot, nowMs: number): GateDecision 
 
 /** True where a handshake on either slot has shown lately that the peer could be encrypted to. */
 export function isProved(sight: PeerSight, nowMs: number): boolean {
-  return slots.some((slot) => nowMs - (sight[slot]?.handshakeAtMs ?? Number.NEGATIVE_INFINITY) < provedMs);
+  return hasShakenWithin(provedMs, sight, nowMs);
+}
+
+function hasShakenWithin(ms: number, sight: PeerSight, nowMs: number): boolean {
+  return slots.some((slot) => nowMs - (sight[slot]?.handshakeAtMs ?? Number.NEGATIVE_INFINITY) < ms);
 }
 
 function isFresh(sight: PeerSight, slot: Slot, nowMs: number): boolean {

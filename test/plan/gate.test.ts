@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { closedPath, type PeerPath } from "../../src/net/path.ts";
 import type { SlotState } from "../../src/net/record.ts";
 import type { OwnedPeer } from "../../src/plan/claims.ts";
-import { type GateDecision, type GateMemory, stepGate } from "../../src/plan/gate.ts";
+import { type GateDecision, type GateMemory, isProved, stepGate } from "../../src/plan/gate.ts";
 import type { PeerSight, SlotSight } from "../../src/plan/sight.ts";
 import { localRecord, makeRandom, pick } from "./random.ts";
 
@@ -322,6 +322,17 @@ const table: [string, Case, string][] = [
 describe("gate", () => {
   test.each(table)("%s", (_name, given, expected) => {
     expect(say(step(given))).toBe(expected);
+  });
+
+  test("what mode off has proved lasts until it is proved again", () => {
+    const seen = (seconds: number) => ({ b: sight({ handshakeAtMs: ago(seconds) }) });
+    expect([599, 600, 899, 900].map((seconds) => isProved(seen(seconds), now))).toEqual([
+      true,
+      true,
+      true,
+      false,
+    ]);
+    expect(isProved({}, now)).toBe(false);
   });
 
   test("mode off and back: a handshake of meanwhile opens the gate again", () => {
