@@ -38,7 +38,7 @@ export class NodeFollower {
   follow({ node, mesh, problem }: KubeReport, settings: Settings): void {
     const isNew = this.session.store.identity() === undefined;
     // A node of a strict cluster is strict from its first moment.
-    const facts = isNew && mesh === "unknown" ? mesh : node;
+    const facts = isNew && mesh === "pending" ? "unknown" : node;
     const remarks = typeof facts === "string" ? [] : this.#follow(facts, settings);
     this.#stand(remarks.length === 0 ? undefined : remarks.join(" "));
     if (this.session.store.identity() !== undefined) return;

@@ -26,6 +26,9 @@ export interface LinkOptions {
   readonly onChange: () => void;
 }
 
+/** "unknown": the API does not say. */
+export type SeenMesh = MeshFacts | "absent" | "pending" | "unknown";
+
 /** A Node object, with what of it is of use. */
 interface SeenNode extends Kept {
   readonly facts: NodeFacts;
@@ -90,16 +93,18 @@ export class KubeLink implements Disposable {
     return this.#node.objects.get(this.nodeName)?.facts ?? "absent";
   }
 
-  /** "unknown" until the API has said it, or that it knows no such resource. */
-  get mesh(): MeshFacts | "absent" | "unknown" {
-    const { lists, problem, objects } = this.#mesh;
-    if (lists === 0 && problem === undefined) return "unknown";
-    return objects.get(meshName) ?? "absent";
+  /** "pending" until there is an answer; "absent" also where the API knows no such resource. */
+  get mesh(): SeenMesh {
+    const { lists, problem, objects, isMissing } = this.#mesh;
+    if (lists > 0) return objects.get(meshName) ?? "absent";
+    if (isMissing) return "absent";
+    return problem === undefined ? "pending" : "unknown";
   }
 
   /** Why what is known may be old: a sentence. */
   get problem(): string | undefined {
-    return this.objects.problem ?? this.#node?.problem;
+    const { problem, isMissing } = this.#mesh;
+    return this.objects.problem ?? this.#node?.problem ?? (isMissing ? undefined : problem);
   }
 
   /** Only after the others' records are here: a node that encrypts to us must not find us without its key. */

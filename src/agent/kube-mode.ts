@@ -5,6 +5,7 @@
 import { type MeshFacts, meshObjectName } from "../kube/mesh.ts";
 import type { JsonValue } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
+import type { SeenMesh } from "./kube-link.ts";
 import type { Log } from "./log.ts";
 import type { RefusedRecords } from "./refused.ts";
 
@@ -18,8 +19,8 @@ export class ModeFollower {
   ) {}
 
   /** Throws StoreError. */
-  follow(mesh: MeshFacts | "absent" | "unknown"): void {
-    if (mesh === "unknown") return;
+  follow(mesh: SeenMesh): void {
+    if (mesh === "pending" || mesh === "unknown") return;
     if (mesh === "absent") this.#release();
     else this.#take(mesh);
     this.#stand(mesh === "absent" ? "" : mesh.remarks.join(". "));

@@ -9,7 +9,6 @@
 // the API can be watched again and says otherwise.
 
 import { type Absences, type GonePlan, planGone } from "../kube/gone.ts";
-import type { MeshFacts } from "../kube/mesh.ts";
 import type { NodeFacts } from "../kube/node.ts";
 import { refusedName, type SeenObject } from "../kube/object.ts";
 import { explainRefused, recordsToPut, standing } from "../kube/peers.ts";
@@ -19,7 +18,7 @@ import type { Store } from "../state/store.ts";
 import type { KubernetesFacts } from "./facts.ts";
 import type { Credentials } from "./kube-client.ts";
 import { KubeCredentials } from "./kube-config.ts";
-import { KubeLink } from "./kube-link.ts";
+import { KubeLink, type SeenMesh } from "./kube-link.ts";
 import type { Publication } from "./kube-publish.ts";
 import { usualTiming, type WatchTiming } from "./kube-watch.ts";
 import type { Log } from "./log.ts";
@@ -49,8 +48,8 @@ export interface KubeSourceOptions {
 export interface KubeReport {
   /** What the API says of this node's Node; "unknown" until it has, and without a kubeconfig. */
   readonly node: NodeFacts | "absent" | "unknown";
-  /** What it says of the whole mesh; "unknown" as above. */
-  readonly mesh: MeshFacts | "absent" | "unknown";
+  /** What it says of the whole mesh; "unknown" also without a kubeconfig. */
+  readonly mesh: SeenMesh;
   /** A sentence where what is known may be old. */
   readonly problem?: string;
 }
@@ -131,7 +130,8 @@ export class KubeSource implements Disposable {
 
   /** This node programs what it is told, and the others know of it: pods may come. */
   welcomePods(): void {
-    if (this.#isPublished && this.#link?.mesh !== "unknown") this.#link?.welcomePods();
+    const mesh = this.#link?.mesh;
+    if (this.#isPublished && mesh !== "pending" && mesh !== "unknown") this.#link?.welcomePods();
   }
 
   /** Begins anew where the API, or this node's name, is another than at the last look. */

@@ -66,6 +66,7 @@ export class KubeWatch<T extends Kept> implements Disposable {
   #lists = 0;
   #isWatching = false;
   #failures = 0;
+  #isMissing = false;
   #problem: string | undefined;
   #version: string | undefined;
   /** The version of the last list. */
@@ -99,6 +100,11 @@ export class KubeWatch<T extends Kept> implements Disposable {
   /** Why the map may be old: a sentence, from the second failure in a row on. */
   get problem(): string | undefined {
     return this.#problem;
+  }
+
+  /** True where the server, asked last, knew no such resource. */
+  get isMissing(): boolean {
+    return this.#isMissing;
   }
 
   /** Names of what has changed since `forgetChanged`. */
@@ -149,6 +155,7 @@ export class KubeWatch<T extends Kept> implements Disposable {
     const { random, timing, onChange } = this.options;
     this.#isWatching = false;
     this.#failures = lastedMs >= timing.provenMs ? 1 : this.#failures + 1;
+    this.#isMissing = error.failure.status === 404;
     if (mustListAgain(error, this.#failures)) this.#listNext(error);
     // One is what the restart of a server looks like; nothing to go by at all is said at once.
     if (this.#failures > 1 || this.#lists === 0) this.#problem = error.message;
@@ -189,6 +196,7 @@ export class KubeWatch<T extends Kept> implements Disposable {
     }
     for (const name of objects.keys()) if (!before.has(name)) this.#changed.add(name);
     this.#objects = objects;
+    this.#isMissing = false;
     this.#lists++;
     this.options.onChange();
   }

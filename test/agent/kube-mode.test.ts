@@ -47,7 +47,7 @@ test("it is followed as it changes, and the store is written to only then", asyn
   const { generation } = node.store;
   const before = node.changes;
   put({ mode: "strict", clusterCIDRs: ["10.244.0.0/16"], more: "of a newer version" });
-  await node.until("the watch is there still", () => node.look().mesh !== "unknown");
+  await node.until("the watch is there still", () => typeof node.look().mesh === "object");
   expect([node.store.generation, node.changes - before]).toEqual([generation, 0]);
   expect(lines).toHaveLength(2);
 });
@@ -101,6 +101,24 @@ test("deleted, it leaves the mode as it was, which is the node's own then", asyn
   expect(node.store.meshSettings()).toEqual({});
   node.store.putSetting("mode", "permissive");
   await until({ mode: "permissive" });
+});
+
+test("a server that is away, or does not let it be read, changes nothing of it", async () => {
+  await using scene = await start((api) => {
+    api.fault = ({ path }, response) => {
+      if (path !== meshesPath) return false;
+      refuse(response, 403, "Forbidden", "wireguardmeshes is forbidden");
+      return true;
+    };
+  });
+  const { api, node, follow } = scene;
+  node.store.putMeshSettings({ mode: "strict" });
+  for (const words of ["wireguardmeshes is forbidden", "ECONNREFUSED"]) {
+    await node.until(`it is known: ${words}`, () => node.look().problem?.includes(words) === true);
+    follow();
+    expect([node.look().mesh, node.store.meshSettings()]).toEqual(["unknown", { mode: "strict" }]);
+    await api.down();
+  }
 });
 
 test("an API without the resource has no mesh, and that is no outage", async () => {
