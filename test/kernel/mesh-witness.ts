@@ -201,12 +201,13 @@ export function hostFacts(space: Space): string[] {
   return lines(commands.map((command) => space.must(["sh", "-c", command])).join("\n"));
 }
 
-/** A shell line that kills the userspace process behind a device of this node, and waits until the device has gone. */
+/** A shell line that kills the userspace process behind a device of this node, and waits until that device has gone: an agent may have made the next one by then. */
 export function killBehind(dev: string): string {
   const mine = `[ "$(readlink $p/ns/net)" = "$(readlink /proc/self/ns/net)" ]`;
   const itsName = `grep -qE 'wireguard|boringtun' $p/comm && tr '\\0' ' ' <$p/cmdline | grep -q ' ${dev} '`;
   const kill = `for p in /proc/[0-9]*; do if ${itsName} && ${mine}; then kill -KILL $(basename $p); fi; done`;
-  return `(${kill}) 2>/dev/null; while ip link show ${dev} >/dev/null 2>&1; do sleep 0.01; done`;
+  const index = `cat /sys/class/net/${dev}/ifindex 2>/dev/null || echo none`;
+  return `was=$(${index}); (${kill}) 2>/dev/null; while [ "$was" != none ] && [ "$(${index})" = "$was" ]; do sleep 0.01; done`;
 }
 
 /** `hostFacts` without the mesh: our devices, tables and rules, and the one sysctl of the host that is ours. */
