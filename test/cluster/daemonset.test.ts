@@ -159,8 +159,7 @@ describeKube("the DaemonSet's pod", () => {
     await waitUntil(() => n1.exec([plugin, "node", "show"]).exitCode === 0, {
       what: "the node has an identity",
     });
-    // This kernel has no WireGuard: a userspace one is the node's to start, not the container's.
-    n1.exec([plugin, "sync"]);
+    await startDevices();
     p1 = n1.pod("p1");
     await n1.runtime.add(list(), p1, { binDir });
     await ready();
@@ -263,7 +262,7 @@ describeKube("the DaemonSet's pod", () => {
     expect(before?.["spec"].slots ?? []).toEqual([]);
     await stopPod();
     await startPod(installing);
-    n1.exec([plugin, "sync"]);
+    await startDevices();
     await ready();
     await bothEncrypt();
     expect(list().plugins.map(({ type }) => type)).toEqual(["ptp", "wg-cni"]);
@@ -279,6 +278,15 @@ describeKube("the DaemonSet's pod", () => {
   const withoutMount = (name: string): PodSpec =>
     withAgent({ ...agent, volumeMounts: agent.volumeMounts.filter((mount) => mount.name !== name) });
   const withAgent = (container: Container): PodSpec => ({ ...installing, containers: [container] });
+
+  /** This kernel has no WireGuard, and a userspace one is the node's to start, not the container's: once the agent has made it a node that is up. */
+  async function startDevices(): Promise<void> {
+    const areThere = () => {
+      n1.exec([plugin, "sync"]);
+      return n1.exec(["ip", "link", "show", "wg-cni-b"]).exitCode === 0;
+    };
+    await waitUntil(areThere, { what: "the devices on the node", timeoutMs: soonMs, everyMs: 500 });
+  }
 
   /** Everything that the agent has to bring back; nobody is there who would. */
   function damage(): void {

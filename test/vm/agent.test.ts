@@ -120,4 +120,29 @@ describe.skipIf(reason !== undefined)(`the agent on kernel WireGuard${reason ? `
       },
       testMs,
     );
+
+  test(
+    "mode off and back: no packet is lost, and in between handshakes are all there is",
+    async () => {
+      const said = await run(`
+        node 1 ping -q -i 0.05 -c 400 -I 10.1.0.1 10.2.0.1 >/tmp/ping & ping=$!
+        sleep 1
+        for n in 1 2; do wgcni $n up --mode off >/dev/null; done
+        left() { ! routed && [ "$(wgcni 1 status --json | jq -r '.peers[0].state')" = ready ]; }
+        until_true 30 left
+        before=$(node 1 wg show wg-cni-a transfer | cut -f 3)
+        sleep 3
+        echo "$(node 1 wg show wg-cni-a transfer | cut -f 3) $before"
+        node 1 wg show all persistent-keepalive
+        for n in 1 2; do wgcni $n up --mode permissive >/dev/null; done
+        until_true 30 routed
+        wait $ping || true
+        cat /tmp/ping`);
+      const [now, before] = (said.split("\n")[0] ?? "").split(" ");
+      expect(now).toBe(before as string);
+      expect(said).not.toMatch(/wg-cni-[ab]\t\S+\t[0-9]/);
+      expect(said).toContain(" 0% packet loss");
+    },
+    testMs,
+  );
 });
