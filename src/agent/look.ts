@@ -1,5 +1,6 @@
 // One look of the agent: its parts, in the order in which one builds on another.
 //
+//   abandoned pods       what nobody ends is no pod any more
 //   API, records, pods   what came from outside is in the store, and where this
 //   transport            node is reached
 //   gate, rotation       what is decided is in the store
@@ -20,6 +21,7 @@ import type { Session } from "../reconcile/session.ts";
 import { type MeshState, NotUpError, type SyncReport } from "../reconcile/sync.ts";
 import { StoreError } from "../state/error.ts";
 import type { Identity } from "../state/model.ts";
+import { AbandonedPods } from "./abandoned.ts";
 import { AgentClock } from "./clock.ts";
 import { DeadMan } from "./dead-man.ts";
 import type { KubernetesFacts } from "./facts.ts";
@@ -92,6 +94,7 @@ export class Look implements Disposable {
   readonly #follower: NodeFollower | undefined;
   readonly #mode: ModeFollower;
   readonly #installation: Installation;
+  readonly #abandoned: AbandonedPods;
   readonly #clock: AgentClock;
   readonly #garbage = new Garbage();
   #view: View | undefined;
@@ -105,7 +108,7 @@ export class Look implements Disposable {
     private readonly session: Session,
     private readonly options: LookOptions,
   ) {
-    const { log, lookSoon, wallClock, version, node } = options;
+    const { log, lookSoon, wallClock, version, node, metrics } = options;
     const { store } = session;
     this.#gate = new Gate(session);
     this.#deadMan = new DeadMan(session.store, log, () => lookSoon("control plane"));
@@ -122,6 +125,7 @@ export class Look implements Disposable {
       ...{ log, disk, now, source: "/proc/self/exe" },
       onChange: () => lookSoon("network configuration"),
     });
+    this.#abandoned = new AbandonedPods({ log, now, onRelease: (pods) => metrics.podsReleased(pods) });
     this.#mode = new ModeFollower(store, log, refused);
     this.#follower =
       node === undefined ? undefined : new NodeFollower(session, { node, log, refused, wallClock });
@@ -160,6 +164,7 @@ export class Look implements Disposable {
     const refusals: string[] = [];
     // At polls too, since one may be what it waits for.
     const installed = attempt(() => this.#installation.look(), refusals);
+    attempt(() => this.#abandoned.look(this.session), refusals);
     if (!isPoll) attempt(() => this.#takeIn(), refusals);
     const decided = attempt(() => this.#decide(), refusals) ?? undecided;
     this.#garbage.collect();
