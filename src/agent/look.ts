@@ -101,6 +101,7 @@ export class Look implements Disposable {
   #state: MeshState | undefined;
   #transportProblem: string | undefined;
   #quiet: Quiet | undefined;
+  #tookPods = false;
   /** This node's record as the others can read it. */
   #published: string | undefined;
 
@@ -151,6 +152,11 @@ export class Look implements Disposable {
     return this.#view?.settings.podAddresses === "pods" && arePodsNew(this.session.store);
   }
 
+  /** True where the last look announces other pods than the one before. */
+  get tookPods(): boolean {
+    return this.#tookPods;
+  }
+
   [Symbol.dispose](): void {
     this.#deadMan[Symbol.dispose]();
     this.#kube[Symbol.dispose]();
@@ -162,6 +168,7 @@ export class Look implements Disposable {
   run(reasons: Reasons): Looked {
     const isPoll = reasons.size === 1 && reasons.has("poll");
     const refusals: string[] = [];
+    this.#tookPods = false;
     // At polls too, since one may be what it waits for.
     const installed = attempt(() => this.#installation.look(), refusals);
     attempt(() => this.#abandoned.look(this.session), refusals);
@@ -191,7 +198,7 @@ export class Look implements Disposable {
     this.#mode.follow(heard.mesh);
     const settings = readSettings(store);
     this.#follower?.follow(heard, settings);
-    followPods(store, settings);
+    this.#tookPods = followPods(store, settings);
     this.#records.refresh(settings.recordsDir, store.identity()?.name);
     let problem: string | undefined;
     followTransport(this.session, (sentence) => {

