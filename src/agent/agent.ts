@@ -175,8 +175,9 @@ export class Agent implements Disposable {
     if (this.#problem !== undefined) reasons.add("retry");
     const spent = process.cpuUsage();
     this.#lastLookMs = performance.now();
-    if (reasons.has("pods")) this.#lastPodLookMs = this.#lastLookMs;
     const wakeInMs = this.#run(reasons);
+    // Whatever it looked for: each leads to a write to the API.
+    if (reasons.has("pods") || this.#look.tookPods) this.#lastPodLookMs = this.#lastLookMs;
     this.#metrics.looked(this.#problem);
     this.options.onLook(this.#problem);
     // Work counts, not waiting for somebody's lock: that is to be noticed soon when it is over.

@@ -1,5 +1,6 @@
 // One look of the agent: its parts, in the order in which one builds on another.
 //
+//   abandoned pods       what nobody ends is no pod any more
 //   API, records, pods   what came from outside is in the store, and where this
 //   transport            node is reached
 //   gate, rotation       what is decided is in the store
@@ -20,6 +21,7 @@ import type { Session } from "../reconcile/session.ts";
 import { type MeshState, NotUpError, type SyncReport } from "../reconcile/sync.ts";
 import { StoreError } from "../state/error.ts";
 import type { Identity } from "../state/model.ts";
+import { AbandonedPods } from "./abandoned.ts";
 import { AgentClock } from "./clock.ts";
 import { DeadMan } from "./dead-man.ts";
 import type { KubernetesFacts } from "./facts.ts";
@@ -92,12 +94,14 @@ export class Look implements Disposable {
   readonly #follower: NodeFollower | undefined;
   readonly #mode: ModeFollower;
   readonly #installation: Installation;
+  readonly #abandoned: AbandonedPods;
   readonly #clock: AgentClock;
   readonly #garbage = new Garbage();
   #view: View | undefined;
   #state: MeshState | undefined;
   #transportProblem: string | undefined;
   #quiet: Quiet | undefined;
+  #tookPods = false;
   /** This node's record as the others can read it. */
   #published: string | undefined;
 
@@ -105,7 +109,7 @@ export class Look implements Disposable {
     private readonly session: Session,
     private readonly options: LookOptions,
   ) {
-    const { log, lookSoon, wallClock, version, node } = options;
+    const { log, lookSoon, wallClock, version, node, metrics } = options;
     const { store } = session;
     this.#gate = new Gate(session);
     this.#deadMan = new DeadMan(session.store, log, () => lookSoon("control plane"));
@@ -122,6 +126,7 @@ export class Look implements Disposable {
       ...{ log, disk, now, source: "/proc/self/exe" },
       onChange: () => lookSoon("network configuration"),
     });
+    this.#abandoned = new AbandonedPods({ log, now, onRelease: (pods) => metrics.podsReleased(pods) });
     this.#mode = new ModeFollower(store, log, refused);
     this.#follower =
       node === undefined ? undefined : new NodeFollower(session, { node, log, refused, wallClock });
@@ -147,6 +152,11 @@ export class Look implements Disposable {
     return this.#view?.settings.podAddresses === "pods" && arePodsNew(this.session.store);
   }
 
+  /** True where the last look announces other pods than the one before. */
+  get tookPods(): boolean {
+    return this.#tookPods;
+  }
+
   [Symbol.dispose](): void {
     this.#deadMan[Symbol.dispose]();
     this.#kube[Symbol.dispose]();
@@ -158,8 +168,10 @@ export class Look implements Disposable {
   run(reasons: Reasons): Looked {
     const isPoll = reasons.size === 1 && reasons.has("poll");
     const refusals: string[] = [];
+    this.#tookPods = false;
     // At polls too, since one may be what it waits for.
     const installed = attempt(() => this.#installation.look(), refusals);
+    attempt(() => this.#abandoned.look(this.session), refusals);
     if (!isPoll) attempt(() => this.#takeIn(), refusals);
     const decided = attempt(() => this.#decide(), refusals) ?? undecided;
     this.#garbage.collect();
@@ -186,7 +198,7 @@ export class Look implements Disposable {
     this.#mode.follow(heard.mesh);
     const settings = readSettings(store);
     this.#follower?.follow(heard, settings);
-    followPods(store, settings);
+    this.#tookPods = followPods(store, settings);
     this.#records.refresh(settings.recordsDir, store.identity()?.name);
     let problem: string | undefined;
     followTransport(this.session, (sentence) => {

@@ -75,6 +75,10 @@ export class Metrics implements Disposable {
     "wg_cni_event_losses_total",
     "Times that the kernel's events overran the agent, which then looked at everything.",
   );
+  readonly #releases = this.#counter(
+    "wg_cni_pods_released_total",
+    "Pods that were released because their network namespace was gone and no DEL came.",
+  );
   readonly #ready = this.#gauge("wg_cni_ready", "1 where /readyz says ok.");
   readonly #readable = this.#gauge(
     "wg_cni_facts_readable",
@@ -150,6 +154,10 @@ export class Metrics implements Disposable {
 
   eventsLost(): void {
     this.#eventLosses.inc();
+  }
+
+  podsReleased(pods: number): void {
+    this.#releases.inc(pods);
   }
 
   liveness(): Verdict {

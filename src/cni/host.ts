@@ -5,7 +5,7 @@ import { readBootId } from "../linux/boot.ts";
 import type { Settings } from "../plan/settings.ts";
 import { Kernel } from "../reconcile/kernel.ts";
 import { readSettings } from "../reconcile/node.ts";
-import type { Attachment, Owner } from "../state/model.ts";
+import type { Owner } from "../state/model.ts";
 import { Store } from "../state/store.ts";
 import type { Request } from "./request.ts";
 
@@ -37,9 +37,4 @@ export class Host {
 /** The attachment's name in the store. */
 export function ownerOf({ conf, containerID, ifname }: Request): Owner {
   return { network: conf.name, containerID, ifname };
-}
-
-/** The attachment's addresses that no other attachment has: a stale one must not take a live pod's routes away. */
-export function addressesOnlyOf(store: Store, attachment: Owner & Pick<Attachment, "ips">): string[] {
-  return attachment.ips.filter((ip) => !store.isHeldByAnother(attachment, ip));
 }

@@ -168,16 +168,25 @@ export function findStatus(path: string): FileStatus | undefined {
 
 /** Of the filesystem that `path` is on; Infinity for what has no limit (some are not made of blocks). Throws SysError. */
 export function readSpace(path: string): Space {
-  // struct statfs (asm-generic/statfs.h): words of 64 bits on both architectures.
-  const statfs = new Uint8Array(120);
-  syscall("statfs", path, cString(path), statfs);
-  const view = new DataView(statfs.buffer);
-  const word = (index: number) => Number(view.getBigUint64(8 * index, true));
+  const word = readStatfs(path);
   const [blockBytes, blocks, freeBlocks, files, freeFiles] = [word(1), word(2), word(4), word(5), word(6)];
   return {
     freeBytes: blocks === 0 ? Number.POSITIVE_INFINITY : freeBlocks * blockBytes,
     freeFiles: files === 0 ? Number.POSITIVE_INFINITY : freeFiles,
   };
+}
+
+/** The number of the kind of filesystem that `path` is on (linux/magic.h). Throws SysError. */
+export function readFilesystemKind(path: string): number {
+  return readStatfs(path)(0);
+}
+
+/** Its words by index: struct statfs (asm-generic/statfs.h) has 64 bits each on both architectures. */
+function readStatfs(path: string): (index: number) => number {
+  const statfs = new Uint8Array(120);
+  syscall("statfs", path, cString(path), statfs);
+  const view = new DataView(statfs.buffer);
+  return (index) => Number(view.getBigUint64(8 * index, true));
 }
 
 export function exists(path: string): boolean {

@@ -1,11 +1,16 @@
 // Network namespaces: run something inside one, tell two apart. setns(2) moves
 // only the thread that calls it, so what runs inside must be synchronous:
 // anything asynchronous would go on in the wrong namespace.
-import { closeFd, findStatus, openFile, writeFd } from "./file.ts";
+import { closeFd, findStatus, isAbsent, openFile, readFilesystemKind, writeFd } from "./file.ts";
 import { AF_UNIX, SOCK_DGRAM, Socket } from "./socket.ts";
 import { exitProcess, rawSyscall, SysError, syscall } from "./syscall.ts";
 
 const CLONE_NEWNET = 0x40000000;
+
+/** NSFS_MAGIC (linux/magic.h). */
+const nsfs = 0x6e736673;
+/** PROC_PID_INIT_INO (linux/proc_ns.h). */
+const initialPidNamespace = "4026531836";
 
 /** The namespace this thread is in, which need not be the process's. */
 export const ownNetns = "/proc/thread-self/ns/net";
@@ -33,6 +38,21 @@ export function openNetns(path: string): number {
 /** Equal for two paths exactly where both are the same namespace; undefined where there is none. Throws SysError. */
 export function findNetnsIdentity(path: string): string | undefined {
   return findStatus(path)?.identity;
+}
+
+/** What is at a path where a namespace was: one, or a file that is none, as where its mount is gone. Throws SysError. */
+export function lookAtNetns(path: string): "namespace" | "file" | "absent" {
+  try {
+    return readFilesystemKind(path) === nsfs ? "namespace" : "file";
+  } catch (error) {
+    if (isAbsent(error)) return "absent";
+    throw error;
+  }
+}
+
+/** True where process numbers are the machine's, and not those of a container. Throws SysError. */
+export function isInitialPidNamespace(): boolean {
+  return findStatus("/proc/self/ns/pid")?.identity.endsWith(`:${initialPidNamespace}`) ?? false;
 }
 
 /** The kernel's number of this thread's namespace, unique until reboot; undefined before Linux 5.14. */

@@ -150,6 +150,14 @@ export const settingTable: SettingTable = {
     parse: duration(1, true),
     show: showDuration,
   },
+  releaseAfter: {
+    default: 300,
+    reason: "a runtime that is restarted sends its DELs within minutes",
+    help: "how long the network namespace of a pod is gone until the agent releases what it had, where no DEL came; or off",
+    value: "TIME",
+    parse: duration(5, true),
+    show: showDuration,
+  },
   hostEncryption: {
     default: false,
     reason: "host to host stays outside, so losing the tunnel never cuts a node from its control plane",

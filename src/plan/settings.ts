@@ -51,6 +51,8 @@ export interface Settings {
   readonly podAddresses: PodAddresses;
   /** Seconds that ADD waits until the others can read of the pod's address, where it is the network's; 0 for not at all. */
   readonly publishWait: number;
+  /** Seconds for which a pod's namespace is gone until the agent releases what it had; 0 for never. */
+  readonly releaseAfter: number;
   /** Traffic between the nodes themselves goes through the tunnel too. */
   readonly hostEncryption: boolean;
   /** What stays outside the tunnel in spite of hostEncryption, beside the control plane. */

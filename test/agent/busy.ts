@@ -20,6 +20,7 @@ export async function scrapeBusyAgent(stateDir: string): Promise<string> {
     { kind: "silent", slot: "a", rung: "re-pin", round: 1 },
   ]);
   metrics.eventsLost();
+  metrics.podsReleased(2);
   appendFileSync(`${stateDir}/verbs.log`, verbLines);
   return new TextDecoder().decode(await metrics.scrape());
 }

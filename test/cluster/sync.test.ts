@@ -4,22 +4,18 @@
 // on all the while, and never in clear.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
-import { addNode, wgJson, wgMust } from "../kernel/mesh-witness.ts";
-import type { Agent } from "../lab/agent.ts";
+import { wgJson, wgMust } from "../kernel/mesh-witness.ts";
 import { Lab } from "../lab/lab.ts";
 import { knowsPeers } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
-import { repository } from "../lab/paths.ts";
-import type { Pod } from "../lab/pod.ts";
-import { readConfList } from "../lab/runtime.ts";
 import { answering, paths, probeSeven } from "../lab/seven.ts";
 import { eachWay, losses, Streams } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { ApiServer } from "./support/api-server.ts";
 import { describeKube } from "./support/gate.ts";
-import { giveAccount, joinByApi, registerNode, startAgent } from "./support/join.ts";
-import { applyManifests, policiesObeyed } from "./support/manifests.ts";
-import { agentOf, createNode, nodesPath, recordObject, recordPath, recordsPath } from "./support/nodes.ts";
+import { giveAccount, registerNode, startAgent } from "./support/join.ts";
+import { isEncrypted, joinThree, peersOf, refusedOf, ring, type Trio } from "./support/mesh.ts";
+import { createNode, nodesPath, recordObject, recordPath, recordsPath } from "./support/nodes.ts";
 
 const eventsPath = "/apis/events.k8s.io/v1/namespaces/kube-system/events";
 /** Anything between API, agents and kernel on a busy machine. */
@@ -29,60 +25,24 @@ const rotationMs = 240_000;
 describeKube("a mesh through the API", () => {
   let lab: Lab;
   let server: ApiServer;
-  const nodes: Node[] = [];
-  const pods: Pod[] = [];
-  let agents: Agent[];
+  let nodes: Trio["nodes"];
+  let pods: Trio["pods"];
+  let agents: Trio["agents"];
 
   beforeAll(async () => {
     lab = await Lab.create("sync");
     server = await ApiServer.start(lab);
-    await applyManifests(server.admin, ["crd", "rbac", "policy"]);
-    const probe = await createNode(server.admin, "probe", { internalIPs: ["192.0.2.200"] });
-    await policiesObeyed(await agentOf(server, "probe"), probe);
-    await server.admin.remove(`${nodesPath}/probe`);
-    for (const index of [1, 2, 3]) nodes.push(await addNode(lab, index));
-    for (const node of nodes) node.strictReversePath();
-    agents = await joinByApi(server, nodes);
-    await Promise.all(nodes.map((node) => knowsPeers(node, nodes)));
-    for (const node of nodes) pods.push(await addPod(node, `p${node.name}`));
+    ({ nodes, pods, agents } = await joinThree(lab, server));
   }, 240_000);
   afterAll(async () => {
     await server?.[Symbol.asyncDispose]();
     lab?.[Symbol.dispose]();
   });
 
-  async function addPod(node: Node, name: string): Promise<Pod> {
-    const pod = node.pod(name);
-    await node.runtime.add(readConfList(`${repository}/conf/10-wg-cni.conflist`), pod);
-    return pod;
-  }
-
-  const pairs = () => {
-    const [p1, p2, p3] = pods as [Pod, Pod, Pod];
-    return [
-      [p1, p2],
-      [p2, p3],
-      [p3, p1],
-    ] as const;
-  };
+  const pairs = () => ring(pods);
   const record = (node: Node) => wgJson<NodeRecord>(node, ["node", "show"]);
   const published = async (node: Node) => (await server.admin.find(recordPath(node.name)))?.["spec"];
-  const peersOf = async (node: Node) => {
-    const { peers } = await wgJson<{ peers: readonly { name: string; source: string; refused: string[] }[] }>(
-      node,
-      ["peer", "list"],
-    );
-    return peers;
-  };
-  const refusedOf = async (node: Node) => {
-    const { refusedRecords } = await wgJson<{ refusedRecords: readonly { file: string; reason: string }[] }>(
-      node,
-      ["peer", "list"],
-    );
-    return refusedRecords;
-  };
-
-  const n1 = () => nodes[0] as Node;
+  const n1 = () => nodes[0];
 
   async function allAnswer(): Promise<void> {
     for (const [one, other] of pairs())
@@ -143,6 +103,8 @@ describeKube("a mesh through the API", () => {
       expect(conditions).toMatchObject([
         { type: "NetworkEncrypted", status: "True", reason: "AllPeers" },
         { type: "RecordAccepted", status: "True", reason: "NoConflict" },
+        // Nothing was in clear for long enough only minutes later.
+        { type: "Covered", status: "False", reason: "JustStarted" },
       ]);
     }
   }, 300_000);
@@ -198,7 +160,7 @@ describeKube("a mesh through the API", () => {
   }, 400_000);
 
   test("what changed during an outage is heard of afterwards", async () => {
-    const [n1, n2, n3] = nodes as [Node, Node, Node];
+    const [n1, n2, n3] = nodes;
     await server.server.kill();
     await wgMust(n3, ["down"]);
     await server.server.start();
@@ -226,13 +188,6 @@ describeKube("a mesh through the API", () => {
     await allAnswer();
   }, 400_000);
 
-  async function isEncrypted(node: Node, peer: string): Promise<boolean> {
-    const { peers } = JSON.parse((await node.wg(["status", "--json"])).stdout) as {
-      peers: readonly { name: string; reach: string }[];
-    };
-    return peers.some(({ name, reach }) => name === peer && reach === "tunnel");
-  }
-
   test("a record that somebody deletes is there again, and nothing was lost", async () => {
     const before = await published(n1());
     await losesNothing(async () => {
@@ -254,7 +209,7 @@ describeKube("a mesh through the API", () => {
   }, 200_000);
 
   test("a Node's new address is the node's, and the others send there", async () => {
-    const [n1, n2] = nodes as [Node, Node];
+    const [n1, n2] = nodes;
     n1.must(["ip", "address", "add", "192.0.2.101/24", "dev", "eth0"]);
     const addresses = [...n1.nodeIps, "192.0.2.101"].map((address) => ({ type: "InternalIP", address }));
     await server.admin.patch(`${nodesPath}/n1/status`, { status: { addresses } });
@@ -318,7 +273,7 @@ describeKube("a mesh through the API", () => {
         what: `${node.name} letting go of the thief`,
         timeoutMs: 2 * soonMs,
       });
-    const [n1, n2, n3] = nodes as [Node, Node, Node];
+    const [n1, n2, n3] = nodes;
     await server.admin.remove(`${nodesPath}/n3`);
     for (const node of [n1, n2])
       await waitUntil(async () => !(await peersOf(node)).some(({ name }) => name === "n3"), {

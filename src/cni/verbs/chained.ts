@@ -2,9 +2,7 @@
 // of the tunnel on this node, and give the routes that lead off the node the
 // tunnel's MTU. The result is prevResult, unchanged.
 
-import { hostPrefix } from "../../net/prefix.ts";
 import { readMainRoutes } from "../../netlink/mtu.ts";
-import { localRoute } from "../../plan/mesh.ts";
 import { throwSteps } from "../../plan/pod.ts";
 import {
   configuredMtu,
@@ -14,11 +12,11 @@ import {
   readPodMtu,
   routesAbove,
 } from "../../plan/pod-mtu.ts";
-import type { Step } from "../../plan/step.ts";
 import { applyAll, applySteps } from "../../reconcile/apply.ts";
 import type { Kernel } from "../../reconcile/kernel.ts";
+import { routeRemovals } from "../../reconcile/removal.ts";
 import type { Attachment } from "../../state/model.ts";
-import { addressesOnlyOf, type Host, ownerOf } from "../host.ts";
+import { type Host, ownerOf } from "../host.ts";
 import type { Request } from "../request.ts";
 import { formatPrevResult, type PrevResult, podIps } from "../result.ts";
 import { missingAddresses, missingThrows } from "./missing.ts";
@@ -61,10 +59,7 @@ function planMtu(host: Host, request: Request, before: Attachment | undefined): 
 
 /** A repeated ADD with other addresses: once the record has these, nobody would know of the old ones' routes. */
 function forgetAddresses({ store, kernel, settings }: Host, attachment: Attachment): void {
-  const steps = addressesOnlyOf(store, attachment).map((ip): Step => {
-    return { do: "deleteRoute", route: localRoute(settings, hostPrefix(ip)) };
-  });
-  applyAll(steps, kernel);
+  applyAll(routeRemovals(store, settings, attachment), kernel);
 }
 
 function without(ips: readonly string[], kept: readonly string[]): string[] {

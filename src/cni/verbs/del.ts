@@ -2,12 +2,11 @@
 // succeeds for pods it never saw and as often as it is called (CNI
 // specification 1.1.0, "DEL").
 
-import { hostPrefix } from "../../net/prefix.ts";
-import { localRoute } from "../../plan/mesh.ts";
 import { podNames } from "../../plan/pod.ts";
 import type { Step } from "../../plan/step.ts";
 import { applySteps } from "../../reconcile/apply.ts";
-import { addressesOnlyOf, type Host, ownerOf } from "../host.ts";
+import { routeRemovals } from "../../reconcile/removal.ts";
+import { type Host, ownerOf } from "../host.ts";
 import type { Request } from "../request.ts";
 import { podIps } from "../result.ts";
 import { releaseAddresses } from "./addresses.ts";
@@ -33,7 +32,6 @@ function removeUnknown(host: Host, request: Request) {
   if (request.conf.role === "standalone") steps.push({ do: "deleteLink", dev: podNames(request).hostDev });
   const { prevResult } = request.conf;
   const ips = prevResult === undefined ? [] : podIps(prevResult, request.ifname);
-  for (const ip of addressesOnlyOf(host.store, { ...ownerOf(request), ips }))
-    steps.push({ do: "deleteRoute", route: localRoute(host.settings, hostPrefix(ip)) });
+  steps.push(...routeRemovals(host.store, host.settings, { ...ownerOf(request), ips }));
   return steps.length === 0 ? [] : applySteps(steps, host.kernel);
 }

@@ -2,12 +2,10 @@
 // its rows, so that a crash in between leaves a record of what is still to do.
 
 import { isAbsent } from "../../linux/file.ts";
-import { hostPrefix } from "../../net/prefix.ts";
-import { localRoute } from "../../plan/mesh.ts";
-import type { Step } from "../../plan/step.ts";
 import { applySteps, type Failure } from "../../reconcile/apply.ts";
+import { removalSteps } from "../../reconcile/removal.ts";
 import type { Attachment } from "../../state/model.ts";
-import { addressesOnlyOf, type Host } from "../host.ts";
+import type { Host } from "../host.ts";
 import type { Request } from "../request.ts";
 import { restoreRoutes } from "./chained.ts";
 
@@ -18,11 +16,7 @@ import { restoreRoutes } from "./chained.ts";
  */
 export function removePod(host: Host, attachment: Attachment, warn: Request["warn"]): Failure[] {
   const { store, kernel, settings } = host;
-  const steps: Step[] = [];
-  if (attachment.hostDev !== undefined) steps.push({ do: "deleteLink", dev: attachment.hostDev });
-  for (const ip of addressesOnlyOf(store, attachment))
-    steps.push({ do: "deleteRoute", route: localRoute(settings, hostPrefix(ip)) });
-  const failures = applySteps(steps, kernel);
+  const failures = applySteps(removalSteps(store, settings, attachment), kernel);
   if (attachment.role === "chained") restoreIfThere(host, attachment, warn);
   if (failures.length === 0) store.removeAttachment(attachment);
   return failures;

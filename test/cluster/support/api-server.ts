@@ -15,9 +15,9 @@ import { Space } from "../../lab/space.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { KubeClient } from "./kube-client.ts";
 import { makeKubeconfig } from "./kubeconfig.ts";
-import { makePki, type Pki } from "./pki.ts";
+import { exchangeAuthority, makePki, type Pki } from "./pki.ts";
 
-const port = 6443;
+export const port = 6443;
 const etcdUrl = "http://127.0.0.1:2379";
 
 export class ApiServer {
@@ -31,6 +31,7 @@ export class ApiServer {
     /** May do everything. */
     readonly admin: KubeClient,
     readonly isLabOurs: boolean,
+    readonly pki: Pki,
   ) {}
 
   /** In a lab of its own, which ends with it, or in one that is given and has none yet. */
@@ -43,7 +44,7 @@ export class ApiServer {
       const services = makeServices(lab, pki, admin);
       await services.etcd.start();
       await services.server.start();
-      return new ApiServer(lab, services.etcd, services.server, services.controllers, admin, isLabOurs);
+      return new ApiServer(lab, services.etcd, services.server, services.controllers, admin, isLabOurs, pki);
     } catch (error) {
       if (isLabOurs) lab[Symbol.dispose]();
       throw error;
@@ -58,6 +59,16 @@ export class ApiServer {
   /** Somebody with a token and no certificate. */
   client(token: string): KubeClient {
     return new KubeClient(this.admin.url, { ca: this.admin.credentials.ca, token });
+  }
+
+  /**
+   * The server is started with a certificate of another authority: who knows only the old one does not
+   * believe it any more. The administrator does, and those who are given an account from now on.
+   */
+  async exchangeAuthority(): Promise<void> {
+    await this.server.kill();
+    this.admin.credentials = { ...this.admin.credentials, ca: exchangeAuthority(this.pki) };
+    await this.server.start();
   }
 
   /** Ends everything; a lab that was given stays. */

@@ -14,13 +14,17 @@ export async function registerNode(server: ApiServer, node: Node): Promise<void>
   await createNode(server.admin, node.name, { internalIPs: node.nodeIps, podCIDRs: node.podCidrs });
 }
 
-/** What the kubelet puts into the agent's pod; called again, the token is another one. */
-export async function giveAccount(server: ApiServer, node: Node): Promise<void> {
+/** What the kubelet puts into the agent's pod; called again, the token is another one. `change` is of that. */
+export async function giveAccount(
+  server: ApiServer,
+  node: Node,
+  change = (token: string) => token,
+): Promise<void> {
   const folder = node.outsidePath(account);
   mkdirSync(folder, { recursive: true });
   writeFileSync(`${folder}/ca.crt`, server.admin.credentials.ca);
   writeFileSync(`${folder}/namespace`, "kube-system");
-  writeFileSync(`${folder}/token`, await mintToken(server.admin, node.name));
+  writeFileSync(`${folder}/token`, change(await mintToken(server.admin, node.name)));
 }
 
 /** The agent as the DaemonSet starts it. */

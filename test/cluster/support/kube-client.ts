@@ -56,7 +56,7 @@ const timeoutMs = 30_000;
 export class KubeClient {
   constructor(
     readonly url: string,
-    readonly credentials: Credentials,
+    public credentials: Credentials,
   ) {}
 
   /** Any request; the answer as it comes, whatever its status. */

@@ -1,11 +1,14 @@
 // Certificates of a cluster: one authority, the server's certificate, the
 // administrator's, and the keys that service account tokens are signed with.
 // Made by openssl(1), which every machine with TLS has.
-import { mkdirSync, readFileSync } from "node:fs";
+import { sign } from "node:crypto";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 
 export interface Pki {
   /** Has ca.crt, server.{crt,key}, admin.{crt,key}, tokens.{key,pub}. */
   readonly folder: string;
+  /** Subject alternative names of the server. */
+  readonly names: readonly string[];
   /** Texts in PEM. */
   readonly ca: string;
   readonly admin: { readonly cert: string; readonly key: string };
@@ -16,18 +19,53 @@ const makeKey = "openssl ecparam -name prime256v1 -genkey -noout -out";
 /** `names` are what the server is reached by: "IP:192.0.2.1", "DNS:kubernetes". Throws Error. */
 export function makePki(folder: string, names: readonly string[]): Pki {
   mkdirSync(folder, { recursive: true });
-  const lines = [
-    `${makeKey} ca.key`,
-    "openssl req -x509 -new -key ca.key -subj /CN=lab -days 2 -out ca.crt",
-    ...issue("server", "/CN=kube-apiserver", [`subjectAltName=${names}`, "extendedKeyUsage=serverAuth"]),
+  run(folder, [
+    ...makeAuthority("lab"),
+    ...issueServer(names),
     ...issue("admin", "/O=system:masters/CN=admin", ["extendedKeyUsage=clientAuth"]),
     `${makeKey} tokens.key`,
     "openssl ec -in tokens.key -pubout -out tokens.pub",
-  ];
+  ]);
+  const read = (name: string) => readFileSync(`${folder}/${name}`, "utf8");
+  return { folder, names, ca: read("ca.crt"), admin: { cert: read("admin.crt"), key: read("admin.key") } };
+}
+
+/** A certificate of the server's by another authority, whose own is returned; ca.crt has it beside the old one. Throws Error. */
+export function exchangeAuthority({ folder, names }: Pki): string {
+  const old = readFileSync(`${folder}/ca.crt`, "utf8");
+  run(folder, [...makeAuthority("lab2"), ...issueServer(names)]);
+  const ca = readFileSync(`${folder}/ca.crt`, "utf8");
+  // Certificates of clients are still of the old one.
+  writeFileSync(`${folder}/ca.crt`, `${ca}${old}`);
+  return ca;
+}
+
+/** The same service account token as it was a day ago, signed as the API server signs them (RFC 7515, 7518 3.4). */
+export function expireToken({ folder }: Pki, token: string): string {
+  const [header = "", claims = ""] = token.split(".");
+  const then = Math.floor(Date.now() / 1000) - 86_400;
+  const old = {
+    ...JSON.parse(Buffer.from(claims, "base64url").toString()),
+    iat: then,
+    nbf: then,
+    exp: then + 3600,
+  };
+  const text = `${header}.${Buffer.from(JSON.stringify(old)).toString("base64url")}`;
+  const key = readFileSync(`${folder}/tokens.key`, "utf8");
+  return `${text}.${sign("sha256", Buffer.from(text), { key, dsaEncoding: "ieee-p1363" }).toString("base64url")}`;
+}
+
+function run(folder: string, lines: readonly string[]): void {
   const done = Bun.spawnSync(["sh", "-euc", lines.join("\n")], { cwd: folder, stderr: "pipe" });
   if (done.exitCode !== 0) throw new Error(`Cannot make certificates in ${folder}: ${done.stderr}`);
-  const read = (name: string) => readFileSync(`${folder}/${name}`, "utf8");
-  return { folder, ca: read("ca.crt"), admin: { cert: read("admin.crt"), key: read("admin.key") } };
+}
+
+function makeAuthority(name: string): string[] {
+  return [`${makeKey} ca.key`, `openssl req -x509 -new -key ca.key -subj /CN=${name} -days 2 -out ca.crt`];
+}
+
+function issueServer(names: readonly string[]): string[] {
+  return issue("server", "/CN=kube-apiserver", [`subjectAltName=${names}`, "extendedKeyUsage=serverAuth"]);
 }
 
 function issue(name: string, subject: string, extensions: readonly string[]): string[] {

@@ -1,0 +1,31 @@
+// What of the node's goes with an attachment, for every way it ends: DEL, GC, an ADD
+// that failed, and the agent where none of these came.
+import { hostPrefix } from "../net/prefix.ts";
+import { localRoute } from "../plan/mesh.ts";
+import type { Settings } from "../plan/settings.ts";
+import type { Step } from "../plan/step.ts";
+import type { Attachment, Owner } from "../state/model.ts";
+import type { Store } from "../state/store.ts";
+
+/** The kernel comes first, then the row, so that a crash in between leaves a record of what is still to do. */
+export function removalSteps(store: Store, settings: Settings, attachment: Attachment): Step[] {
+  const { hostDev } = attachment;
+  const link: Step[] = hostDev === undefined ? [] : [{ do: "deleteLink", dev: hostDev }];
+  return [...link, ...routeRemovals(store, settings, attachment)];
+}
+
+/** Of the routes that keep its addresses out of the tunnel, those that are its alone. */
+export function routeRemovals(
+  store: Store,
+  settings: Settings,
+  attachment: Owner & Pick<Attachment, "ips">,
+): Step[] {
+  return addressesOnlyOf(store, attachment).map((ip) => {
+    return { do: "deleteRoute", route: localRoute(settings, hostPrefix(ip)) };
+  });
+}
+
+/** The attachment's addresses that no other attachment has: a stale one must not take a live pod's routes away. */
+export function addressesOnlyOf(store: Store, attachment: Owner & Pick<Attachment, "ips">): string[] {
+  return attachment.ips.filter((ip) => !store.isHeldByAnother(attachment, ip));
+}
