@@ -73,7 +73,7 @@ export class KubeLink implements Disposable {
         isOlder: isOlderThan,
       });
     this.#mesh = new KubeWatch<MeshFacts>({
-      ...{ ...watching, path: meshesPath, ...only(meshName), read: readMesh },
+      ...{ ...watching, path: meshesPath, ...only(meshName), read: readMesh, isOptional: true },
       isSame: (a, b) => textOf(a) === textOf(b),
       isOlder: isOlderThan,
     });

@@ -40,6 +40,8 @@ export interface KubeWatchOptions<T extends Kept> {
   readonly timing: WatchTiming;
   /** From 0 to 1. */
   readonly random: () => number;
+  /** The server may be one that has no such kind: then it is asked ever more rarely. */
+  readonly isOptional?: boolean;
 }
 
 export interface WatchTiming {
@@ -50,10 +52,12 @@ export interface WatchTiming {
   /** A watch that has lasted so long was no failure, however it ended. */
   readonly provenMs: number;
   readonly retries: RetryTiming;
+  /** The longest rest where the server has no such kind, which may stay so, and which it may do without. */
+  readonly absentMs: number;
 }
 
 export const usualTiming: WatchTiming = {
-  ...{ watchMs: 1_800_000, silenceMs: 300_000, provenMs: 10_000 },
+  ...{ watchMs: 1_800_000, silenceMs: 300_000, provenMs: 10_000, absentMs: 600_000 },
   retries: usualRetries,
 };
 
@@ -153,14 +157,20 @@ export class KubeWatch<T extends Kept> implements Disposable {
   /** Returns how long to rest. */
   #hasFailed(error: KubeError, lastedMs: number): number {
     const { random, timing, onChange } = this.options;
+    const wasKnown = !this.#isWatching && this.#problem === error.message;
     this.#isWatching = false;
     this.#failures = lastedMs >= timing.provenMs ? 1 : this.#failures + 1;
     this.#isMissing = error.failure.status === 404;
     if (mustListAgain(error, this.#failures)) this.#listNext(error);
     // One is what the restart of a server looks like; nothing to go by at all is said at once.
     if (this.#failures > 1 || this.#lists === 0) this.#problem = error.message;
-    onChange();
-    return retryDelayMs(this.#failures, random(), error.failure.retryAfterMs, timing.retries);
+    if (!wasKnown) onChange();
+    return retryDelayMs(this.#failures, random(), error.failure.retryAfterMs, this.#retriesAfter(error));
+  }
+
+  #retriesAfter({ failure: { status } }: KubeError): RetryTiming {
+    const { isOptional = false, timing } = this.options;
+    return isOptional && status === 404 ? { ...timing.retries, longestMs: timing.absentMs } : timing.retries;
   }
 
   /** After a long outage the version has mostly expired: who hears that has a server again, and does not rest as long as before. */

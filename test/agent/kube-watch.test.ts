@@ -1,6 +1,7 @@
 // What is watched, and everything that can go wrong with it: after each fault the
 // peers are as they were, and what has changed meanwhile is heard of in the end.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { meshesPath } from "../../src/kube/mesh.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { FakeApi, kindOf, refuse } from "./fake-api.ts";
 import { recordOf } from "./folder.ts";
@@ -228,6 +229,34 @@ describe("an outage", () => {
     later.look();
     expect(later.names).toBe("node-1 node-2");
   });
+});
+
+test("an outage that goes on calls for no further looks", async () => {
+  await using scene = await start();
+  const { api, node } = scene;
+  await api.down();
+  await node.until("the outage is known", () => node.look().problem !== undefined);
+  await Bun.sleep(500);
+  const before = node.changes;
+  // Five tries of each watch at the least.
+  await Bun.sleep(1000);
+  expect(node.changes).toBe(before);
+});
+
+test("a server that has no mesh is asked for it ever more rarely; for records as often as before", async () => {
+  await using api = await FakeApi.start();
+  api.fault = ({ path }, response) => {
+    if (path !== records && path !== meshesPath) return false;
+    refuse(response, 404, "NotFound", "the server could not find the requested resource");
+    return true;
+  };
+  using node = new KubeNode(api);
+  const lists = (path: string) => api.seen.filter((one) => one.path === path).length;
+  await node.until("both are known to be absent", () => node.look().mesh === "absent" && lists(records) > 20);
+  expect(lists(meshesPath)).toBeLessThan(10);
+  api.fault = () => false;
+  api.put(meshesPath, { metadata: { name: "default" }, spec: { mode: "off" } });
+  await node.until("it is there", () => typeof node.look().mesh === "object");
 });
 
 describe("a busy server", () => {

@@ -16,7 +16,7 @@ import type { FakeApi } from "./fake-api.ts";
 import { own } from "./folder.ts";
 
 export const timing: WatchTiming = {
-  ...{ watchMs: 60_000, silenceMs: 60_000, provenMs: 100 },
+  ...{ watchMs: 60_000, silenceMs: 60_000, provenMs: 100, absentMs: 6000 },
   retries: { firstMs: 20, longestMs: 200 },
 };
 

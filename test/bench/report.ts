@@ -1,8 +1,9 @@
 // Samples to the lines of a table: medians, p90, ratios against the plugin that
 // the budget names, and whether the budget is met. Pure but for colours.
 
-import { bold, cyan, dim, fit, glyphs, green, red, row } from "../../scripts/stage/screen.ts";
+import { bold, cyan, dim, red } from "../../scripts/stage/screen.ts";
 import { type Contender, type Measured, quantile, type Verb } from "./samples.ts";
+import { isOver, median, milliseconds, table, verdict } from "./table.ts";
 
 interface Line {
   readonly verb: Verb;
@@ -59,7 +60,7 @@ const aligns = ["left", "left", "right", "right", "right", "left"] as const;
 export function report(measured: Measured): Report {
   const calls = callRows(measured);
   const bursts = burstRows(measured);
-  const missedBudgets = [...calls, ...bursts].filter((cells) => cells[5]?.includes("over")).length;
+  const missedBudgets = [...calls, ...bursts].filter(isOver).length;
   const count = Math.max(0, ...Object.values(measured.samples).map((values) => values.length));
   return {
     missedBudgets,
@@ -67,11 +68,11 @@ export function report(measured: Measured): Report {
       "",
       `${bold(cyan("One at a time"))}  ${dim(`${count} calls each, taking turns`)}`,
       "",
-      ...table(["", "", "median", "p90", "ratio", ""], calls),
+      ...table(["", "", "median", "p90", "ratio", ""], calls, aligns),
       "",
       `${bold(cyan("All at once"))}  ${dim("wall-clock time of the whole burst")}`,
       "",
-      ...table(["", "", "median", "worst", "ratio", ""], bursts),
+      ...table(["", "", "median", "worst", "ratio", ""], bursts, aligns),
       "",
     ],
   };
@@ -126,28 +127,4 @@ function burstRows({ bursts }: Measured): string[][] {
     }
   }
   return rows;
-}
-
-function verdict(ratio: number | undefined, budget: number | undefined): string[] {
-  if (ratio === undefined) return ["", ""];
-  const text = `${ratio.toFixed(2)} ${glyphs.times}`;
-  if (budget === undefined) return [text, ""];
-  const limit = `${glyphs.atMost} ${budget.toFixed(1)}`;
-  return [
-    bold(text),
-    ratio <= budget ? green(`${glyphs.yes} ${limit}`) : red(`${glyphs.no} over budget (${limit})`),
-  ];
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const columns = fit([head, ...rows], aligns);
-  return [dim(row(columns, head)), ...rows.map((cells) => row(columns, cells))];
-}
-
-function median(values: readonly number[]): number {
-  return quantile(values, 0.5);
-}
-
-function milliseconds(value: number): string {
-  return `${value.toFixed(value < 100 ? 2 : 0)} ms`;
 }

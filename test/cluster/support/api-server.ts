@@ -34,14 +34,14 @@ export class ApiServer {
     readonly pki: Pki,
   ) {}
 
-  /** In a lab of its own, which ends with it, or in one that is given and has none yet. */
-  static async start(given?: Lab): Promise<ApiServer> {
+  /** In a lab of its own, which ends with it, or in one that is given and has none yet; `flags` are further ones of the server. */
+  static async start(given?: Lab, flags: readonly string[] = []): Promise<ApiServer> {
     const lab = given ?? (await Lab.create("kube"));
     const isLabOurs = given === undefined;
     try {
       const pki = makePki(`${lab.sharedFolder}/kube`, serverNames);
       const admin = new KubeClient(`https://127.0.0.1:${await openRelay(lab)}`, { ca: pki.ca, ...pki.admin });
-      const services = makeServices(lab, pki, admin);
+      const services = makeServices(lab, pki, admin, flags);
       await services.etcd.start();
       await services.server.start();
       return new ApiServer(lab, services.etcd, services.server, services.controllers, admin, isLabOurs, pki);
@@ -99,7 +99,7 @@ async function openRelay(lab: Lab): Promise<number> {
   return Number(await waitUntil(() => ours, { what: "the relay into the lab" }));
 }
 
-function makeServices(lab: Lab, pki: Pki, admin: KubeClient) {
+function makeServices(lab: Lab, pki: Pki, admin: KubeClient, flags: readonly string[]) {
   const assets = findKubeAssets();
   if (assets === undefined) throw new Error("there is no kube-apiserver: run scripts/kube-assets");
   const said = (text: string) => (log: readonly string[]) => log.some((line) => line.includes(text));
@@ -108,10 +108,11 @@ function makeServices(lab: Lab, pki: Pki, admin: KubeClient) {
       ({ ok }) => ok,
       () => false,
     );
+  const serve = [assets["kube-apiserver"], ...serverFlags(pki), ...flags];
   const control = [assets["kube-controller-manager"], ...controllerFlags(pki)];
   return {
     etcd: new Service(lab.wire, [assets.etcd, ...etcdFlags], said("ready to serve client requests")),
-    server: new Service(lab.wire, [assets["kube-apiserver"], ...serverFlags(pki)], isServing),
+    server: new Service(lab.wire, serve, isServing),
     controllers: new Service(lab.wire, control, said("all resource monitors have synced")),
   };
 }

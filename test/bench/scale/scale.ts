@@ -1,0 +1,175 @@
+// `npm run bench -- scale`: what an agent takes among 5,000 nodes, with a real API
+// server that has their records. Peers are in a userspace WireGuard and exist on
+// paper only: nobody answers. While figures of rest are taken, their gates are open
+// as those of a cluster at rest are, so nothing asks them to.
+//
+//   scripts/bench scale [--quick] [--json] [--enforce] [--peers N]
+
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
+import { join } from "node:path";
+import minimist from "minimist";
+import { print, spin, unspin, yellow } from "../../../scripts/stage/screen.ts";
+import { giveAccount, registerNode, startAgent } from "../../cluster/support/join.ts";
+import { addressing, paperRecord, wgMust } from "../../kernel/mesh-witness.ts";
+import type { Agent } from "../../lab/agent.ts";
+import { Lab } from "../../lab/lab.ts";
+import type { Node } from "../../lab/node.ts";
+import { Cluster } from "./cluster.ts";
+import type { Figures, Memory } from "./figures.ts";
+import { measureFirstSync } from "./first-sync.ts";
+import { cpuMsOf, memoryOf } from "./process.ts";
+import { report } from "./report.ts";
+import { measureChange, measureNoop, measureRelist, Routes } from "./watched.ts";
+
+const args = minimist(process.argv.slice(2), {
+  boolean: ["quick", "json", "enforce"],
+  default: { peers: 5000 },
+});
+const peers = Number(args["peers"]);
+const quick: boolean = args["quick"];
+const restSeconds = quick ? 30 : 180;
+const turns = quick ? 5 : 20;
+const rounds = quick ? 1 : 5;
+/** Garbage is given back and looks that were called for are over. */
+const settleMs = 30_000;
+const timeoutMs = 120_000;
+const debug = ["--log-level", "debug"];
+const records = Array.from({ length: peers }, (_, i) => paperRecord(i + 1));
+
+if (process.getuid?.() !== 0) {
+  console.error("The benchmark makes network namespaces and has to run as root.");
+  process.exit(1);
+}
+// On disk, as on a node.
+const storage = mkdtempSync(join(tmpdir(), "wg-cni-bench-"));
+const lab = await Lab.create("scale");
+for (const name of ["SIGINT", "SIGTERM"] as const) {
+  process.on(name, () => {
+    end();
+    process.exit(130);
+  });
+}
+try {
+  process.exitCode = await main();
+} finally {
+  end();
+}
+
+/** Measures and prints; returns the exit code. */
+async function main(): Promise<number> {
+  const count = peers.toLocaleString("en");
+  await using cluster = await stage(`an API server with ${count} nodes`, () => Cluster.start(lab, peers));
+  const n1 = await addNode(1);
+  const imported = await stage("an agent with as many peers and no API", () => measureImported(n1));
+  const settled = await stage("the same agent with the API", () => settle(cluster, n1));
+  const rest = await stage(`nothing changes for ${restSeconds} s`, () => measureRest(cluster, settled.agent));
+  const { noop, change } = await stage("looks with nothing to do, and changes, in turn", () =>
+    measureTurns(cluster, n1, settled.agent),
+  );
+  const relist = await stage("the API server forgets", () => measureRelist(cluster, n1, settled.agent));
+  const api = { ...settled.memory, peak: memoryOf(settled.agent.pid).peak };
+  await settled.agent.stop();
+  const joined = await stage("a node that joins", async () => measureJoining(cluster, await addNode(2)));
+  const n3 = await addNode(3);
+  const firstSync = await stage("the first sync, beside wg and ip", async () =>
+    measureFirstSync(n3, records, rounds),
+  );
+  const [, load = 0] = readFileSync("/proc/loadavg", "utf8").split(" ").map(Number);
+  const figures: Figures = {
+    ...{ peers, load, cores: cpus().length, memory: { imported, api, joined: joined.memory } },
+    ...{ start: joined.start, rest, noop, change, relist, firstSync },
+  };
+  unspin();
+  const { lines, missedBudgets } = report(figures);
+  print(args["json"] ? JSON.stringify(figures) : lines.join("\n"));
+  if (missedBudgets > 0) console.error(yellow(`${missedBudgets} over budget.`));
+  return args["enforce"] && missedBudgets > 0 ? 1 : 0;
+}
+
+/** Shown while it lasts: the report is all that is printed. */
+function stage<T>(text: string, work: () => Promise<T>): Promise<T> {
+  spin(text);
+  return work();
+}
+
+function addNode(index: number): Promise<Node> {
+  const folder = join(storage, `n${index}`);
+  mkdirSync(folder);
+  const { ip4, podCidrs } = addressing(index);
+  return lab.node(`n${index}`, { ip4, podCidrs: podCidrs.slice(0, 1), storage: folder });
+}
+
+/** Without an agent routes are installed at once; the agent finds them and keeps the gates open. */
+async function measureImported(node: Node): Promise<Memory> {
+  await wgMust(node, ["up", ...node.upArguments]);
+  await wgMust(node, ["peer", "import", "-"], { stdin: JSON.stringify(records), timeoutMs });
+  const agent = await node.agent();
+  await Bun.sleep(settleMs);
+  const memory = memoryOf(agent.pid);
+  await agent.stop();
+  return memory;
+}
+
+async function settle(cluster: Cluster, node: Node): Promise<{ agent: Agent; memory: Memory }> {
+  await registerNode(cluster.server, node);
+  await giveAccount(cluster.server, node);
+  const agent = await startAgent(node, { args: debug });
+  await agent.waitFor("this node's record is published", timeoutMs);
+  await Bun.sleep(settleMs);
+  return { agent, memory: memoryOf(agent.pid) };
+}
+
+async function measureRest(cluster: Cluster, agent: Agent): Promise<Figures["rest"]> {
+  const { asked, bytes } = cluster;
+  const from = agent.lines().length;
+  const cpuMs = cpuMsOf(agent.pid);
+  await Bun.sleep(restSeconds * 1000);
+  const changes = agent
+    .lines()
+    .slice(from)
+    .filter(({ message }) => message === "looked");
+  return {
+    ...{ seconds: restSeconds, requests: cluster.requests(asked), bytes: cluster.bytes - bytes },
+    cpuMs: cpuMsOf(agent.pid) - cpuMs,
+    writes: changes.reduce((sum, { writes }) => sum + Number(writes), 0),
+  };
+}
+
+async function measureTurns(
+  cluster: Cluster,
+  node: Node,
+  agent: Agent,
+): Promise<Pick<Figures, "noop" | "change">> {
+  const routes = new Routes(node);
+  const noop: Figures["noop"][number][] = [];
+  const change: Figures["change"][number][] = [];
+  for (let i = 1; i <= turns; i++) {
+    noop.push(await measureNoop(node, agent));
+    change.push(await measureChange(cluster, node, agent, routes, i));
+  }
+  return { noop, change };
+}
+
+async function measureJoining(
+  cluster: Cluster,
+  node: Node,
+): Promise<{ memory: Memory; start: Figures["start"] }> {
+  await registerNode(cluster.server, node);
+  await giveAccount(cluster.server, node);
+  const { asked, bytes } = cluster;
+  const startMs = Date.now();
+  const agent = await startAgent(node, { args: debug });
+  const line = await agent.waitFor(({ writes }) => Number(writes) >= peers, timeoutMs);
+  const start = { requests: cluster.requests(asked), bytes: cluster.bytes - bytes };
+  await Bun.sleep(settleMs);
+  const memory = memoryOf(agent.pid);
+  await agent.stop();
+  return { memory, start: { ...start, joinedMs: Date.parse(line.time) - startMs } };
+}
+
+function end(): void {
+  unspin();
+  lab[Symbol.dispose]();
+  rmSync(storage, { recursive: true, force: true });
+}

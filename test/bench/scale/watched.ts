@@ -1,0 +1,122 @@
+// An agent at work under measurement: what a look, a change of a record and a
+// fresh list cost, by its debug log, the kernel's accounts of its process, its
+// store and the routes that appear.
+
+import { Database } from "bun:sqlite";
+import { recordPath } from "../../cluster/support/nodes.ts";
+import { paperRecord, tables } from "../../kernel/mesh-witness.ts";
+import type { Agent } from "../../lab/agent.ts";
+import type { Node } from "../../lab/node.ts";
+import { waitUntil } from "../../lab/wait.ts";
+import type { Cluster } from "./cluster.ts";
+import type { ChangeCost, Figures, LookCost } from "./figures.ts";
+import { cpuMsOf } from "./process.ts";
+
+/** Longer than a look, and than the pause after one. */
+const calmMs = 1500;
+const timeoutMs = 120_000;
+/** Nobody's: it goes before the agent looks. */
+const strayRoute = `blackhole 203.0.113.0/24 table ${tables.hosts}`;
+
+/** What a deed makes the agent do, until it is calm again. */
+export async function measureLook(agent: Agent, deed: () => unknown): Promise<LookCost> {
+  const from = agent.lines().length;
+  const cpuMs = cpuMsOf(agent.pid);
+  await deed();
+  await agent.waitFor("looked", timeoutMs, from);
+  await Bun.sleep(calmMs);
+  const looks = agent
+    .lines()
+    .slice(from)
+    .filter(({ message }) => message === "looked");
+  // What is programmed is heard of, and looked at once more: that is not its price.
+  const main = looks.reduce((most, look) => (Number(look["writes"]) > Number(most["writes"]) ? look : most));
+  const writes = looks.reduce((sum, look) => sum + Number(look["writes"]), 0);
+  return { syncMs: Number(main["ms"]), cpuMs: cpuMsOf(agent.pid) - cpuMs, writes };
+}
+
+/** The kernel tells of something that is over when the agent looks. */
+export function measureNoop(node: Node, agent: Agent): Promise<LookCost> {
+  return measureLook(agent, () =>
+    node.script([`ip route add ${strayRoute}`, `ip route delete ${strayRoute}`]),
+  );
+}
+
+/** One of the thousands gets other pods: number `i` of such changes. */
+export async function measureChange(
+  cluster: Cluster,
+  node: Node,
+  agent: Agent,
+  routes: Routes,
+  i: number,
+): Promise<ChangeCost> {
+  const { name } = paperRecord(i);
+  const cidr = `10.${200 + (i >> 8)}.${i & 255}.0/24`;
+  const { generation } = readStore(node);
+  const { bytes } = cluster;
+  let programmedMs = 0;
+  const look = await measureLook(agent, async () => {
+    const startMs = performance.now();
+    await cluster.server.admin.patch(recordPath(name), { spec: { podCIDRs: [cidr] } });
+    programmedMs = (await routes.seen(cidr)) - startMs;
+  });
+  if (!node.must(["wg", "show", "wg-cni-a", "allowed-ips"]).includes(cidr))
+    throw new Error(`${cidr} of ${name} is routed and not allowed`);
+  return { ...look, programmedMs, bytes: cluster.bytes - bytes, rows: rowsSince(node, generation) };
+}
+
+/** The server forgets what has been, so that a watch cannot go on and everything is listed again. */
+export async function measureRelist(cluster: Cluster, node: Node, agent: Agent): Promise<Figures["relist"]> {
+  const { generation } = readStore(node);
+  const from = agent.lines().length;
+  const { asked, bytes } = cluster;
+  const { server } = cluster.server;
+  await server.kill();
+  await server.start();
+  const line = await agent.waitFor("the API's records were read", timeoutMs, from);
+  await Bun.sleep(calmMs);
+  const changes = agent
+    .lines()
+    .slice(from)
+    .filter(({ message }) => message === "the mesh was changed");
+  return {
+    ...{ requests: cluster.requests(asked), bytes: cluster.bytes - bytes },
+    ms: Date.parse(line.time) - cluster.listedAt(asked),
+    rows: rowsSince(node, generation),
+    writes: changes.reduce((sum, { writes }) => sum + Number(writes), 0),
+  };
+}
+
+/** Routes of a node as they come, by `ip monitor`. */
+export class Routes {
+  readonly #seen: { readonly text: string; readonly atMs: number }[] = [];
+
+  constructor(node: Node) {
+    node.start(["sh", "-c", "ip monitor route >&2"], {
+      onStderrLine: (text) => this.#seen.push({ text, atMs: performance.now() }),
+    });
+  }
+
+  /** When a route to `cidr` came, as performance.now() says it. */
+  async seen(cidr: string): Promise<number> {
+    const look = () => this.#seen.find(({ text }) => text.startsWith(`${cidr} `))?.atMs;
+    return (await waitUntil(look, { what: `a route to ${cidr}`, timeoutMs, everyMs: 5 })) as number;
+  }
+}
+
+function readStore(node: Node): { readonly generation: number } {
+  using store = openStore(node);
+  return store.query("SELECT generation FROM meta").get() as { generation: number };
+}
+
+/** Peers that were written since. */
+function rowsSince(node: Node, generation: number): number {
+  using store = openStore(node);
+  const query = store.query("SELECT count(*) AS rows FROM peers WHERE changed_at > ?");
+  return (query.get(generation) as { rows: number }).rows;
+}
+
+/** By the node's storage: SQLite follows no way through /proc. */
+function openStore({ options: { storage } }: Node): Database {
+  return new Database(`${storage}/wg-cni/state.db`, { readonly: true });
+}
