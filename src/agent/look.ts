@@ -13,35 +13,27 @@
 // wanted to write: the kernel is kept to what was committed before.
 import { disk } from "../install/disk.ts";
 import { findTarget } from "../install/target.ts";
-import type { StatusFacts } from "../kube/status.ts";
-import { followPlaintext, type Quiet } from "../plan/quiet.ts";
-import type { Mode, Settings } from "../plan/settings.ts";
-import { ownRecord, readSettings, withdrawnRecord } from "../reconcile/node.ts";
+import { readSettings } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
 import { type MeshState, NotUpError, type SyncReport } from "../reconcile/sync.ts";
 import { StoreError } from "../state/error.ts";
-import type { Identity } from "../state/model.ts";
 import { AbandonedPods } from "./abandoned.ts";
 import { AgentClock } from "./clock.ts";
 import { DeadMan } from "./dead-man.ts";
+import { Exchange, type Sighting } from "./exchange.ts";
 import type { KubernetesFacts } from "./facts.ts";
 import { describeSync } from "./facts.ts";
 import { Garbage } from "./garbage.ts";
 import { Gate } from "./gate.ts";
 import { Installation } from "./installation.ts";
-import { NodeFollower } from "./kube-identity.ts";
-import { ModeFollower } from "./kube-mode.ts";
-import { KubeSource } from "./kube-source.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { firstCommand, isAboutPods, logNews } from "./news.ts";
-import { arePodsNew, followPods } from "./pod-addresses.ts";
-import { RecordsFolder } from "./records.ts";
-import { RefusedRecords } from "./refused.ts";
+import { arePodsNew } from "./pod-addresses.ts";
 import { KeyRotation } from "./rotation.ts";
 import { followTransport } from "./transport.ts";
 import type { Underlay } from "./underlay.ts";
-import { describeMesh, readView, type View } from "./view.ts";
+import { readView, type View } from "./view.ts";
 
 /** Handshakes make no event: while one is waited for, the devices are read this often, */
 const hurryMs = 1000;
@@ -89,10 +81,7 @@ export class Look implements Disposable {
   readonly #gate: Gate;
   readonly #deadMan: DeadMan;
   readonly #rotation: KeyRotation;
-  readonly #records: RecordsFolder;
-  readonly #kube: KubeSource;
-  readonly #follower: NodeFollower | undefined;
-  readonly #mode: ModeFollower;
+  readonly #exchange: Exchange;
   readonly #installation: Installation;
   readonly #abandoned: AbandonedPods;
   readonly #clock: AgentClock;
@@ -100,10 +89,7 @@ export class Look implements Disposable {
   #view: View | undefined;
   #state: MeshState | undefined;
   #transportProblem: string | undefined;
-  #quiet: Quiet | undefined;
   #tookPods = false;
-  /** This node's record as the others can read it. */
-  #published: string | undefined;
 
   constructor(
     private readonly session: Session,
@@ -115,21 +101,16 @@ export class Look implements Disposable {
     this.#deadMan = new DeadMan(session.store, log, () => lookSoon("control plane"));
     this.#rotation = new KeyRotation(session.store, log);
     this.#clock = new AgentClock(log, wallClock);
-    const onChange = () => lookSoon("records");
-    const refused = new RefusedRecords(store);
-    const now = () => performance.now();
-    this.#records = new RecordsFolder(store, { log, refused, onChange, now });
-    this.#kube = new KubeSource(store, {
-      ...{ log, refused, version, onChange, now, wallClock, random: Math.random },
+    this.#exchange = new Exchange(session, {
+      ...{ log, version, wallClock, onChange: () => lookSoon("records") },
+      ...(node === undefined ? {} : { node }),
     });
+    const now = () => performance.now();
     this.#installation = new Installation(() => findTarget(readSettings(store)), {
       ...{ log, disk, now, source: "/proc/self/exe" },
       onChange: () => lookSoon("network configuration"),
     });
     this.#abandoned = new AbandonedPods({ log, now, onRelease: (pods) => metrics.podsReleased(pods) });
-    this.#mode = new ModeFollower(store, log, refused);
-    this.#follower =
-      node === undefined ? undefined : new NodeFollower(session, { node, log, refused, wallClock });
   }
 
   /** What the last sync has made of the mesh. */
@@ -139,7 +120,7 @@ export class Look implements Disposable {
 
   /** Undefined where records are not kept in the Kubernetes API. */
   get kubernetes(): KubernetesFacts | undefined {
-    return this.#kube.facts;
+    return this.#exchange.kubernetes;
   }
 
   /** Generation of the store that was looked at last. */
@@ -159,8 +140,7 @@ export class Look implements Disposable {
 
   [Symbol.dispose](): void {
     this.#deadMan[Symbol.dispose]();
-    this.#kube[Symbol.dispose]();
-    this.#records[Symbol.dispose]();
+    this.#exchange[Symbol.dispose]();
     this.#installation[Symbol.dispose]();
   }
 
@@ -179,9 +159,9 @@ export class Look implements Disposable {
     const synced = isIdle ? {} : this.#sync(reasons, decided.changed);
     this.#garbage.collect();
     const trialMs = attempt(() => this.#tryHosts(reasons), refusals);
-    attempt(() => this.#publish(isIdle), refusals);
+    attempt(() => this.#exchange.publish(isIdle, () => this.#sighting()), refusals);
     const problem = refusals[0] ?? synced.problem ?? installed?.problem;
-    if (problem === undefined && this.#state?.up === true) this.#kube.welcomePods();
+    if (problem === undefined && this.#state?.up === true) this.#exchange.welcomePods();
     const waits = [decided.hurry ? hurryMs : pollMs, decided.wakeInMs, trialMs, installed?.wakeInMs];
     return {
       ...(problem === undefined ? {} : { problem }),
@@ -191,15 +171,7 @@ export class Look implements Disposable {
 
   /** What others have written, and where this node is reached, comes into the store. */
   #takeIn(): void {
-    const { store } = this.session;
-    const { kubeconfig } = readSettings(store);
-    const heard = this.#kube.refresh(kubeconfig, this.options.node ?? store.identity()?.name);
-    // First: a node that has just come begins in the cluster's mode.
-    this.#mode.follow(heard.mesh);
-    const settings = readSettings(store);
-    this.#follower?.follow(heard, settings);
-    this.#tookPods = followPods(store, settings);
-    this.#records.refresh(settings.recordsDir, store.identity()?.name);
+    this.#tookPods = this.#exchange.takeIn();
     let problem: string | undefined;
     followTransport(this.session, (sentence) => {
       problem = sentence;
@@ -223,7 +195,7 @@ export class Look implements Disposable {
     const rotation = this.#rotation.look(
       {
         ...{ peers: ownership.peers, paths: this.#gate.paths, sights: this.#gate.sights },
-        isPublished: this.#published === JSON.stringify(node),
+        isPublished: this.#exchange.published === JSON.stringify(node),
       },
       clocks,
     );
@@ -296,33 +268,9 @@ export class Look implements Disposable {
     return this.#deadMan.look(this.#state, this.#clock.read()).wakeInMs;
   }
 
-  /** What could not be written is tried again at every look but polls; what is seen of the others changes at any. */
-  #publish(isIdle: boolean): void {
-    const { store } = this.session;
-    const identity = store.identity();
-    if (identity === undefined) return;
-    const settings = readSettings(store);
-    if (!isIdle) this.#publishRecord(identity, settings);
-    this.#kube.report(identity.name, () => this.#describeMesh(identity, settings.mode));
-  }
-
-  #publishRecord(identity: Identity, settings: Settings): void {
-    const isThere = identity.up && identity.leaving === undefined;
-    const record = isThere ? ownRecord(identity, settings) : withdrawnRecord(identity, settings);
-    const { problem } = this.#records.publish(record);
-    const { done } = this.#kube.publish(record);
-    const isPublished = done && problem === undefined;
-    this.#published = isPublished ? JSON.stringify(record) : undefined;
-    if (isPublished && settings.publishWait > 0) this.session.store.putAnnounced(record.podCIDRs);
-  }
-
-  /** Counters of thousands of peers are read only when the API is to be told. */
-  #describeMesh(identity: Identity, mode: Mode): StatusFacts {
+  #sighting(): Sighting {
     const { paths, sights } = this.#gate;
-    const { nowMs } = this.#clock.read();
-    const peers = this.#view?.ownership.peers ?? [];
-    this.#quiet = followPlaintext(this.#quiet, this.session.readPlaintext(peers), nowMs);
-    return describeMesh(this.#view, identity, mode, { paths, sights, quiet: this.#quiet, nowMs });
+    return { view: this.#view, paths, sights, nowMs: this.#clock.read().nowMs };
   }
 }
 

@@ -1,0 +1,120 @@
+// What this node and the others let each other know, in both directions: records by a
+// folder or by the Kubernetes API, and what that API says of this node and of the
+// whole mesh. What comes in goes into the store; what goes out is from the store.
+import type { StatusFacts } from "../kube/status.ts";
+import { followPlaintext, type Quiet } from "../plan/quiet.ts";
+import type { Settings } from "../plan/settings.ts";
+import { ownRecord, readSettings, withdrawnRecord } from "../reconcile/node.ts";
+import type { Session } from "../reconcile/session.ts";
+import type { Identity } from "../state/model.ts";
+import type { KubernetesFacts } from "./facts.ts";
+import { NodeFollower } from "./kube-identity.ts";
+import { ModeFollower } from "./kube-mode.ts";
+import { KubeSource } from "./kube-source.ts";
+import type { Log } from "./log.ts";
+import { followPods } from "./pod-addresses.ts";
+import { RecordsFolder } from "./records.ts";
+import { RefusedRecords } from "./refused.ts";
+import { describeMesh, type Seen, type View } from "./view.ts";
+
+export interface ExchangeOptions {
+  readonly log: Log;
+  readonly version: string;
+  /** Name of the Kubernetes Node that this node's identity comes from; absent where `up` has given it one. */
+  readonly node?: string;
+  /** Unix milliseconds. */
+  readonly wallClock: () => number;
+  /** Others were heard of: call `takeIn` soon. */
+  readonly onChange: () => void;
+}
+
+/** How this node sees the others now. */
+export interface Sighting extends Omit<Seen, "quiet"> {
+  readonly view: View | undefined;
+}
+
+export class Exchange implements Disposable {
+  readonly #records: RecordsFolder;
+  readonly #kube: KubeSource;
+  readonly #mode: ModeFollower;
+  readonly #follower: NodeFollower | undefined;
+  #quiet: Quiet | undefined;
+  #published: string | undefined;
+
+  constructor(
+    private readonly session: Session,
+    private readonly options: ExchangeOptions,
+  ) {
+    const { log, version, node, wallClock, onChange } = options;
+    const { store } = session;
+    const refused = new RefusedRecords(store);
+    const now = () => performance.now();
+    this.#records = new RecordsFolder(store, { log, refused, onChange, now });
+    this.#kube = new KubeSource(store, {
+      ...{ log, refused, version, onChange, now, wallClock, random: Math.random },
+    });
+    this.#mode = new ModeFollower(store, log, refused);
+    this.#follower =
+      node === undefined ? undefined : new NodeFollower(session, { node, log, refused, wallClock });
+  }
+
+  [Symbol.dispose](): void {
+    for (const part of [this.#kube, this.#records]) part[Symbol.dispose]();
+  }
+
+  /** Undefined where records are not kept in the Kubernetes API. */
+  get kubernetes(): KubernetesFacts | undefined {
+    return this.#kube.facts;
+  }
+
+  /** This node's record as the others can read it, as JSON; undefined where they cannot. */
+  get published(): string | undefined {
+    return this.#published;
+  }
+
+  /** Brings the store to what was heard; true where other pods are to be announced. Throws StoreError, NotUpError. */
+  takeIn(): boolean {
+    const { store } = this.session;
+    const { kubeconfig } = readSettings(store);
+    const heard = this.#kube.refresh(kubeconfig, this.options.node ?? store.identity()?.name);
+    // First: a node that has just come begins in the cluster's mode.
+    this.#mode.follow(heard.mesh);
+    const settings = readSettings(store);
+    this.#follower?.follow(heard, settings);
+    const tookPods = followPods(store, settings);
+    this.#records.refresh(settings.recordsDir, store.identity()?.name);
+    return tookPods;
+  }
+
+  /** What could not be written is tried again at every look that is not idle; what is seen of the others changes at any. */
+  publish(isIdle: boolean, look: () => Sighting): void {
+    const { store } = this.session;
+    const identity = store.identity();
+    if (identity === undefined) return;
+    const settings = readSettings(store);
+    if (!isIdle) this.#publishRecord(identity, settings);
+    this.#kube.report(identity.name, () => this.#describe(identity, settings, look()));
+  }
+
+  /** This node is ready for pods. */
+  welcomePods(): void {
+    this.#kube.welcomePods();
+  }
+
+  #publishRecord(identity: Identity, settings: Settings): void {
+    const isThere = identity.up && identity.leaving === undefined;
+    const record = isThere ? ownRecord(identity, settings) : withdrawnRecord(identity, settings);
+    const { problem } = this.#records.publish(record);
+    const { done } = this.#kube.publish(record);
+    const isPublished = done && problem === undefined;
+    this.#published = isPublished ? JSON.stringify(record) : undefined;
+    if (isPublished && settings.publishWait > 0) this.session.store.putAnnounced(record.podCIDRs);
+  }
+
+  /** Counters of thousands of peers are read only when the API is to be told. */
+  #describe(identity: Identity, { mode }: Settings, { view, ...seen }: Sighting): StatusFacts {
+    const plaintext = this.session.readPlaintext(view?.ownership.peers ?? []);
+    this.#quiet = followPlaintext(this.#quiet, plaintext, seen.nowMs);
+    return describeMesh(view, identity, mode, { ...seen, quiet: this.#quiet });
+  }
+}
