@@ -3,6 +3,8 @@
 // node holds until the next look. What a Node says is kube/node.ts.
 import { type NodeFacts, type NodeIdentity, planIdentity } from "../kube/node.ts";
 import { nodeObjectName } from "../kube/peers.ts";
+import { hostPrefix, prefixContains } from "../net/prefix.ts";
+import { countOf } from "../net/words.ts";
 import { findConflicts } from "../plan/conflicts.ts";
 import { slots } from "../plan/path.ts";
 import type { Settings } from "../plan/settings.ts";
@@ -16,6 +18,9 @@ import { makeSlotKeys } from "../state/slot-key.ts";
 import type { KubeReport } from "./kube-source.ts";
 import type { Log } from "./log.ts";
 import type { RefusedRecords } from "./refused.ts";
+
+/** As examples, in a sentence. */
+const maxNamed = 5;
 
 export interface NodeIdentityOptions {
   /** The Node's name. */
@@ -69,12 +74,25 @@ export class NodeFollower {
 
   #update(said: Omit<Identity, "slots" | "up">): undefined {
     const { store } = this.session;
+    const before = store.identity() as Identity;
     const isAsBefore = (identity: Identity) =>
       JSON.stringify({ ...identity, ...said }) === JSON.stringify(identity);
-    if (isAsBefore(store.identity() as Identity)) return;
+    if (isAsBefore(before)) return;
     // Read again: another process may have exchanged a key since.
     store.transaction(() => store.putIdentity({ ...(store.identity() as Identity), ...said }));
     this.#logTaken("this node follows its Node object", said);
+    if (JSON.stringify(said.podCIDRs) !== JSON.stringify(before.podCIDRs)) this.#warnOfStrays(said.podCIDRs);
+  }
+
+  /** Pods that were there before its CIDRs were exchanged: to the others, what they send is nobody's. */
+  #warnOfStrays(podCIDRs: readonly string[]): void {
+    const ips = this.session.store.attachments().flatMap((attachment) => attachment.ips);
+    const strays = ips.filter((ip) => !podCIDRs.some((cidr) => prefixContains(cidr, hostPrefix(ip))));
+    if (strays.length === 0) return;
+    const few = `${strays.slice(0, maxNamed).join(", ")}${strays.length > maxNamed ? ", …" : ""}`;
+    this.options.log.warn(
+      `This node has ${countOf(strays.length, "pod IP")} outside its new pod CIDRs (${few}): the others take nothing from there through the tunnel. Start these pods anew.`,
+    );
   }
 
   /** Returns why there is none. */

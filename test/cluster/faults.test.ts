@@ -16,7 +16,7 @@ import { describeKube } from "./support/gate.ts";
 import { giveAccount } from "./support/join.ts";
 import type { KubeObject } from "./support/kube-client.ts";
 import { pathOf, readManifest } from "./support/manifests.ts";
-import { isEncrypted, joinThree, peersOf, refusedOf, ring, type Trio } from "./support/mesh.ts";
+import { addSamplePod, isEncrypted, joinThree, peersOf, refusedOf, ring, type Trio } from "./support/mesh.ts";
 import { agentOf, createNode, namespace, nodesPath, recordObject, recordPath } from "./support/nodes.ts";
 import { expireToken } from "./support/pki.ts";
 
@@ -308,6 +308,24 @@ describeKube("faults of the API, and bad input", () => {
     expect(Math.min(...results.map(({ received }) => received))).toBeGreaterThan(3000);
     expect((await capture.packets()).length).toBe(0);
     for (const node of trio.nodes) expect(await reasons(node)).toEqual({});
+  });
+
+  test("a Node that is made anew with other CIDRs: pods from before are named, new ones are encrypted", async () => {
+    const [n1, , n3] = trio.nodes;
+    const cidrs = ["10.244.33.0/24", "fd00:10:244:33::/64"];
+    const [, , agent] = trio.agents;
+    const since = agent.lines().length;
+    await server.admin.remove(`${nodesPath}/n3`);
+    await createNode(server.admin, "n3", { internalIPs: n3.nodeIps, podCIDRs: cidrs });
+    await giveAccount(server, n3);
+    const { message } = await agent.waitFor("outside its new pod CIDRs", soonMs, since);
+    expect(message).toStartWith(`This node has 2 pod IPs outside its new pod CIDRs (${trio.pods[2].ip(4)}, `);
+    await until("them being published", async () => (await published(n3))?.podCIDRs[0] === cidrs[0]);
+    const onward = () => n1.exec(["ip", "-4", "route", "get", "10.244.33.2"]).stdout.includes("dev wg-cni-");
+    await until("n1 encrypting to them", onward);
+    const pod = await addSamplePod(n3, "anew");
+    expect(pod.ip(4)).toStartWith("10.244.33.");
+    expect(pod.must(["ping", "-q", "-c", "3", "-W", "5", trio.pods[0].ip(4)])).toContain(" 0% packet loss");
   });
 
   /** The faults in which something was lost. */
