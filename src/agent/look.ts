@@ -158,6 +158,8 @@ export class Look implements Disposable {
   run(reasons: Reasons): Looked {
     const isPoll = reasons.size === 1 && reasons.has("poll");
     const refusals: string[] = [];
+    // What a list of thousands has left.
+    this.#garbage.collect();
     // At polls too, since one may be what it waits for.
     const installed = attempt(() => this.#installation.look(), refusals);
     if (!isPoll) attempt(() => this.#takeIn(), refusals);
@@ -260,7 +262,7 @@ export class Look implements Disposable {
 
   #syncMesh(startMs: number): SyncReport {
     try {
-      return this.session.sync();
+      return this.session.sync(() => this.#garbage.collect());
     } catch (error) {
       if (!(error instanceof NotUpError)) this.options.metrics.syncBroke(performance.now() - startMs);
       throw error;
