@@ -149,6 +149,8 @@ export class Look implements Disposable {
     const isPoll = reasons.size === 1 && reasons.has("poll");
     const refusals: string[] = [];
     this.#tookPods = false;
+    // What a list of thousands has left.
+    this.#garbage.collect();
     // At polls too, since one may be what it waits for.
     const installed = attempt(() => this.#installation.look(), refusals);
     attempt(() => this.#abandoned.look(this.session), refusals);
@@ -244,7 +246,7 @@ export class Look implements Disposable {
 
   #syncMesh(startMs: number): SyncReport {
     try {
-      return this.session.sync();
+      return this.session.sync(() => this.#garbage.collect());
     } catch (error) {
       if (!(error instanceof NotUpError)) this.options.metrics.syncBroke(performance.now() - startMs);
       throw error;

@@ -73,8 +73,9 @@ export class Session implements Disposable {
     return counters === undefined || counters.size === 0 ? new Map() : sumPlaintext(peers, counters);
   }
 
-  sync(): SyncReport {
-    return syncMesh(this, this.#options());
+  /** `relieve`: as in SyncOptions. */
+  sync(relieve?: () => void): SyncReport {
+    return syncMesh(this, { ...this.#options(), ...(relieve === undefined ? {} : { relieve }) });
   }
 
   /** After a sync that the node is up by: live pods get the MTU that the devices have. */

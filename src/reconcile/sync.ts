@@ -73,6 +73,8 @@ export interface SyncReport extends MeshPlan {
 export interface SyncOptions extends ApplyContext {
   readonly bootId: string;
   readonly nowMs: number;
+  /** Called where much of what was made is needed no longer. */
+  readonly relieve?: () => void;
 }
 
 /** What a sync looks at. */
@@ -86,9 +88,10 @@ export interface SyncScene {
 /** What a sync would do now; writes nothing. Throws NotUpError where there is no identity. */
 export function planMesh(
   { store, nodes, kernel, ways }: SyncScene,
-  { bootId, nowMs }: SyncOptions,
+  { bootId, nowMs, relieve }: SyncOptions,
 ): MeshPlan {
   const observed = observeMesh(readSettings(store), kernel);
+  relieve?.();
   const state = nodes.read();
   const { settings, record: node, up, generation, ownership } = state;
   if (node === undefined)

@@ -3,7 +3,7 @@
 // store and the routes that appear.
 
 import { Database } from "bun:sqlite";
-import { recordPath } from "../../cluster/support/nodes.ts";
+import { nodesPath, recordPath } from "../../cluster/support/nodes.ts";
 import { paperRecord, tables } from "../../kernel/mesh-witness.ts";
 import type { Agent } from "../../lab/agent.ts";
 import type { Node } from "../../lab/node.ts";
@@ -65,14 +65,18 @@ export async function measureChange(
   return { ...look, programmedMs, bytes: cluster.bytes - bytes, rows: rowsSince(node, generation) };
 }
 
-/** The server forgets what has been, so that a watch cannot go on and everything is listed again. */
+/** While the agent is not there, a Node changes and the server forgets what was before: everything is listed again. */
 export async function measureRelist(cluster: Cluster, node: Node, agent: Agent): Promise<Figures["relist"]> {
   const { generation } = readStore(node);
   const from = agent.lines().length;
   const { asked, bytes } = cluster;
-  const { server } = cluster.server;
+  const { server, admin } = cluster.server;
+  agent.freeze();
+  await admin.patch(`${nodesPath}/${paperRecord(1).name}`, { metadata: { labels: { forgotten: "" } } });
+  // A server's memory begins where it starts.
   await server.kill();
   await server.start();
+  agent.thaw();
   const line = await agent.waitFor("the API's records were read", timeoutMs, from);
   await Bun.sleep(calmMs);
   const changes = agent
