@@ -8,6 +8,7 @@
 // An outage of any length changes nothing here: peers stay as they are, until
 // the API can be watched again and says otherwise.
 
+import { type Edits, planEdited } from "../kube/edited.ts";
 import { type Absences, type GonePlan, planGone } from "../kube/gone.ts";
 import type { NodeFacts } from "../kube/node.ts";
 import { refusedName, type SeenObject } from "../kube/object.ts";
@@ -58,6 +59,7 @@ const off: KubeReport = { node: "unknown", mesh: "unknown" };
 
 export class KubeSource implements Disposable {
   readonly #goneAlarm: Alarm;
+  readonly #editedAlarm: Alarm;
   readonly #publishAlarm: Alarm;
   readonly #statusAlarm: Alarm;
   #link: KubeLink | undefined;
@@ -65,6 +67,7 @@ export class KubeSource implements Disposable {
   /** Peers that came from the API, as far as the store was asked. */
   #known = new Set<string>();
   #absences: Absences = new Map();
+  #edits: Edits = new Map();
   /** Of the store, and of the lists, when the sources of all peers were looked at last. */
   #compared: { readonly generation: number; readonly lists: number } | undefined;
   #problem: string | undefined;
@@ -79,12 +82,19 @@ export class KubeSource implements Disposable {
     private readonly options: KubeSourceOptions,
   ) {
     this.#goneAlarm = new Alarm(options.onChange);
+    this.#editedAlarm = new Alarm(options.onChange);
     this.#publishAlarm = new Alarm(options.onChange);
     this.#statusAlarm = new Alarm(options.onChange);
   }
 
   [Symbol.dispose](): void {
-    for (const part of [this.#link, this.#goneAlarm, this.#publishAlarm, this.#statusAlarm])
+    for (const part of [
+      this.#link,
+      this.#goneAlarm,
+      this.#editedAlarm,
+      this.#publishAlarm,
+      this.#statusAlarm,
+    ])
       part?.[Symbol.dispose]();
   }
 
@@ -162,6 +172,7 @@ export class KubeSource implements Disposable {
   #forget(): void {
     this.#known = new Set();
     this.#absences = new Map();
+    this.#edits = new Map();
     this.#compared = undefined;
     this.#problem = undefined;
     this.#publishProblem = undefined;
@@ -170,6 +181,7 @@ export class KubeSource implements Disposable {
     this.#doubt = undefined;
     this.#wasRefused = new Map();
     this.#goneAlarm.set(undefined);
+    this.#editedAlarm.set(undefined);
     this.#publishAlarm.set(undefined);
     this.#statusAlarm.set(undefined);
   }
@@ -191,8 +203,10 @@ export class KubeSource implements Disposable {
     const isListed = this.#compared?.lists !== lists;
     // Somebody may have removed a peer, or imported another record of it.
     const lost = this.#compared?.generation === generation && !isListed ? [] : this.#findLost(objects);
-    const seen = [...new Set([...lost, ...changed])].flatMap((name) => objects.get(name) ?? []);
-    const put = recordsToPut(seen, link.nodeName);
+    const names = new Set([...lost, ...changed, ...this.#edits.keys()]);
+    const seen = [...names].flatMap((name) => objects.get(name) ?? []);
+    const edited = planEdited({ seen, known: this.#known, edits: this.#edits, nowMs: this.options.now() });
+    const put = recordsToPut(edited.take, link.nodeName);
     const gone = this.#planGone(link);
     const after = this.#write(put, gone.remove) ?? generation;
     for (const name of gone.remove) this.#known.delete(name);
@@ -200,7 +214,9 @@ export class KubeSource implements Disposable {
     link.objects.forgetChanged();
     this.#compared = { generation: after, lists };
     this.#absences = gone.absences;
+    this.#edits = edited.edits;
     this.#goneAlarm.set(gone.wakeInMs);
+    this.#editedAlarm.set(edited.wakeInMs);
     this.#doubt = this.#stand(this.#doubt, gone.doubt, "the API has the records of the peers again");
     if (isListed) this.options.log.info("the API's records were read", { records: objects.size });
     this.#logChange(isListed ? [] : put, gone.remove);

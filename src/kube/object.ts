@@ -24,6 +24,8 @@ export interface SeenObject {
   readonly uid: string;
   /** UID of the Node that owns it; "" where none does. */
   readonly nodeUid: string;
+  /** Somebody else than an agent was the last to change its spec. */
+  readonly isEdited: boolean;
   readonly verdict: Verdict;
 }
 
@@ -51,6 +53,7 @@ export function judgeObject(json: unknown): SeenObject | undefined {
     createdAt: asText(creationTimestamp),
     uid: asText(uid),
     nodeUid: nodeUid ?? "",
+    isEdited: isEdited(metadata["managedFields"]),
     verdict: judge(name, nodeUid, asObject(json)["spec"]),
   };
 }
@@ -91,6 +94,20 @@ function findOwner(references: unknown, name: string): string | undefined {
   return typeof uid === "string" && uid !== "" ? uid : undefined;
 }
 
+/** By metadata.managedFields: each manager with the fields that it has set, by subresource, and when it did last, by the second. */
+function isEdited(managedFields: unknown): boolean {
+  if (!Array.isArray(managedFields)) return false;
+  const writers = managedFields
+    .map(asObject)
+    .filter(({ subresource = "", fieldsV1 }) => subresource === "" && "f:spec" in asObject(fieldsV1));
+  const latest = (isOurs: boolean) =>
+    writers
+      .filter(({ manager }) => (manager === fieldManager) === isOurs)
+      .reduce((last, { time }) => (asText(time) > last ? asText(time) : last), "");
+  // Who has set a field to what it is already has a part in it for ever: the last one counts.
+  return latest(false) > latest(true);
+}
+
 /** True where the API has the record as we would write it. */
 export function isPublished(seen: SeenObject | undefined, record: NodeRecord, nodeUid: string): boolean {
   if (seen === undefined || seen.nodeUid !== nodeUid || !("record" in seen.verdict)) return false;
@@ -99,7 +116,11 @@ export function isPublished(seen: SeenObject | undefined, record: NodeRecord, no
 
 /** True where two sightings say the same of a node, whatever else of the object has changed. */
 export function isSameRecord(a: SeenObject, b: SeenObject): boolean {
-  return a.nodeUid === b.nodeUid && JSON.stringify(a.verdict) === JSON.stringify(b.verdict);
+  return (
+    a.nodeUid === b.nodeUid &&
+    a.isEdited === b.isEdited &&
+    JSON.stringify(a.verdict) === JSON.stringify(b.verdict)
+  );
 }
 
 /** True where `seen` is older than what is known already: an answer may overtake the watch. Versions are numbers, formally of no meaning. */

@@ -202,3 +202,34 @@ test("each source's refusals are there beside the other's", async () => {
   refused.put("folder", []);
   expect(Object.keys(node.refused)).toEqual(["wireguardnode/node-5"]);
 });
+
+test("a record that somebody else has changed is taken only where its agent does not put its own back", async () => {
+  await using scene = await start(1, 2);
+  const { api, node } = scene;
+  const edit = () => {
+    const { metadata, ...object } = objectOf(recordOf(2), { spec: { podCIDRs: [] } });
+    const time = "2999-01-01T00:00:00Z";
+    const managedFields = [
+      { manager: "kubectl-edit", operation: "Update", time, fieldsV1: { "f:spec": {} } },
+    ];
+    api.putRecord({ ...object, metadata: { ...metadata, managedFields } });
+  };
+  const heard = async (deed: () => void) => {
+    const { changes } = node;
+    deed();
+    await node.until("it is heard of", () => node.changes > changes);
+  };
+  const { generation } = node.store;
+  await heard(edit);
+  node.skippedMs += 9000;
+  node.look();
+  await heard(() => put(api, 2));
+  node.skippedMs += 60_000;
+  node.look();
+  // The agent's own is there again, and nobody has moved.
+  expect([node.peer("node-2"), node.store.generation]).toEqual([recordOf(2), generation]);
+  await heard(edit);
+  node.skippedMs += 10_000;
+  node.look();
+  expect(node.peer("node-2")?.podCIDRs).toEqual([]);
+});
