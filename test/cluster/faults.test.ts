@@ -84,6 +84,8 @@ describeKube("faults of the API, and bad input", () => {
   const from = () => trio.agents.map((agent) => agent.lines().length);
   const allSay = (what: string, since: readonly number[], timeoutMs = soonMs) =>
     Promise.all(trio.agents.map((agent, at) => agent.waitFor(what, timeoutMs, since[at])));
+  const hasListed = (at: number, since: readonly number[]) =>
+    trio.agents[at]!.lines().slice(since[at]).some(isListing);
   const complaints = (since: readonly number[]) =>
     trio.agents.flatMap((agent, at) =>
       agent
@@ -255,6 +257,20 @@ describeKube("faults of the API, and bad input", () => {
     },
   );
 
+  fault("the API has forgotten what was before (410): everything is listed again", async () => {
+    const since = from();
+    await relay.tell("hold");
+    await setAddresses("n1", [...trio.nodes[0].nodeIps, "192.0.2.102"]);
+    // What a server knows of the past begins with its start.
+    await server.server.kill();
+    await server.server.start();
+    await relay.tell("cut");
+    const isKnown = async (node: Node) => JSON.stringify(await peersOf(node)).includes("192.0.2.102");
+    for (const node of trio.nodes.slice(1)) await until(`${node.name} knowing it`, () => isKnown(node));
+    expect(trio.agents.map((_, at) => hasListed(at, since))).toEqual([true, true, true]);
+    await setAddresses("n1", trio.nodes[0].nodeIps);
+  });
+
   fault(
     "the API is too busy, with 429 and Retry-After: it is left alone for as long as it asks",
     async () => {
@@ -269,8 +285,7 @@ describeKube("faults of the API, and bad input", () => {
       // Three agents watch the records and their Node.
       expect(gaps.length).toBeGreaterThanOrEqual(6);
       expect(Math.min(...gaps.flat())).toBeGreaterThan(busySeconds * 1000 - clockMs);
-      const listed = (at: number) => trio.agents[at]!.lines().slice(since[at]).some(isListing);
-      expect([0, 1, 2].map(listed)).toEqual([false, false, false]);
+      expect(trio.agents.map((_, at) => hasListed(at, since))).toEqual([false, false, false]);
     },
   );
 
