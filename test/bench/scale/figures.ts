@@ -27,6 +27,7 @@ export interface ChangeCost extends LookCost {
   readonly programmedMs: number;
   /** From the API server to the node, with headers of the network. */
   readonly bytes: number;
+  readonly requests: Requests;
   /** Peers that the store has written. */
   readonly rows: number;
 }

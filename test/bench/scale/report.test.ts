@@ -15,7 +15,7 @@ const within: Figures = {
   start: { requests: { "list wireguardnodes": 10, "watch nodes": 1 }, bytes: 2 * megabyte, joinedMs: 4000 },
   rest: { seconds: 120, requests: {}, bytes: 4096, cpuMs: 400, writes: 0 },
   noop: [look, { ...look, syncMs: 50 }, { ...look, syncMs: 400 }],
-  change: [{ ...look, syncMs: 75, writes: 4, programmedMs: 250, bytes: 3072, rows: 1 }],
+  change: [{ ...look, syncMs: 75, writes: 4, programmedMs: 250, bytes: 3072, requests: {}, rows: 1 }],
   relist: { requests: { "list wireguardnodes": 11 }, bytes: megabyte, ms: 900, rows: 0, writes: 0 },
   firstSync: { ours: [90], commands: [100], firewall: [10] },
 };
@@ -34,6 +34,10 @@ test("medians, what a change adds, and ratios", () => {
 test.each([
   ["a peak of memory", { memory: { ...within.memory, api: { ...memory, peak: 151 * megabyte } } }],
   ["a request while nothing changes", { rest: { ...within.rest, requests: { "list nodes": 1 } } }],
+  [
+    "a request by a change",
+    { change: within.change.map((one) => ({ ...one, requests: { "list nodes": 1 } })) },
+  ],
   ["a write while nothing changes", { rest: { ...within.rest, writes: 1 } }],
   ["a look with nothing to do that takes long", { noop: [{ ...look, syncMs: 101 }] }],
   ["a look with nothing to do that writes", { noop: [{ ...look, writes: 1 }] }],

@@ -53,7 +53,7 @@ export async function measureChange(
   const { name } = paperRecord(i);
   const cidr = `10.${200 + (i >> 8)}.${i & 255}.0/24`;
   const { generation } = readStore(node);
-  const { bytes } = cluster;
+  const { asked, bytes } = cluster;
   let programmedMs = 0;
   const look = await measureLook(agent, async () => {
     const startMs = performance.now();
@@ -62,7 +62,10 @@ export async function measureChange(
   });
   if (!node.must(["wg", "show", "wg-cni-a", "allowed-ips"]).includes(cidr))
     throw new Error(`${cidr} of ${name} is routed and not allowed`);
-  return { ...look, programmedMs, bytes: cluster.bytes - bytes, rows: rowsSince(node, generation) };
+  return {
+    ...{ ...look, programmedMs, rows: rowsSince(node, generation) },
+    ...{ requests: cluster.requests(asked), bytes: cluster.bytes - bytes },
+  };
 }
 
 /** While the agent is not there, a Node changes and the server forgets what was before: everything is listed again. */
