@@ -14,13 +14,13 @@ const testMs = 240_000;
 const prelude = `
 set -e
 export PATH=/opt/cni/bin:$PATH
-node() { n=$1; shift; ip netns exec node$n "$@"; }
-wgcni() { n=$1; shift; node $n /opt/cni/bin/wg-cni "$@" --state-dir /tmp/state$n; }
+node() { local n=$1; shift; ip netns exec node$n "$@"; }
+wgcni() { local n=$1; shift; node $n /opt/cni/bin/wg-cni "$@" --state-dir /tmp/state$n; }
 start() {
   ip netns exec node$1 /opt/cni/bin/wg-cni agent --log-format json --state-dir /tmp/state$1 >>/tmp/log$1 2>&1 &
   echo $! >/tmp/pid$1
 }
-until_true() { n=$1; shift; while ! "$@" >/dev/null 2>&1; do n=$((n - 1)); [ $n -gt 0 ] || return 1; sleep 1; done; }
+until_true() { local n=$1; shift; while ! "$@" >/dev/null 2>&1; do n=$((n - 1)); [ $n -gt 0 ] || return 1; sleep 1; done; }
 routed() { node 1 ip route show table 18099 exact 10.2.0.0/24 | grep -q "dev wg-cni-"; }
 forget() {
   node $1 wg set wg-cni-$2 peer $(jq -r '.slots[] | select(.slot == "'$2'").publicKey' /tmp/record$((3 - $1))) remove
@@ -125,21 +125,19 @@ describe.skipIf(reason !== undefined)(`the agent on kernel WireGuard${reason ? `
     "mode off and back: no packet is lost, and in between handshakes are all there is",
     async () => {
       const said = await run(`
-        node 1 ping -q -i 0.05 -c 400 -I 10.1.0.1 10.2.0.1 >/tmp/ping & ping=$!
+        node 1 ping -q -i 0.05 -c 500 -I 10.1.0.1 10.2.0.1 >/tmp/ping & ping=$!
         sleep 1
         for n in 1 2; do wgcni $n up --mode off >/dev/null; done
         left() { ! routed && [ "$(wgcni 1 status --json | jq -r '.peers[0].state')" = ready ]; }
         until_true 30 left
-        before=$(node 1 wg show wg-cni-a transfer | cut -f 3)
-        sleep 3
-        echo "$(node 1 wg show wg-cni-a transfer | cut -f 3) $before"
+        sent() { node 1 wg show wg-cni-a transfer | cut -f 3; }
+        still() { local before=$(sent); sleep 3; [ "$(sent)" = "$before" ]; }
+        until_true 5 still
         node 1 wg show all persistent-keepalive
         for n in 1 2; do wgcni $n up --mode permissive >/dev/null; done
         until_true 30 routed
         wait $ping || true
         cat /tmp/ping`);
-      const [now, before] = (said.split("\n")[0] ?? "").split(" ");
-      expect(now).toBe(before as string);
       expect(said).not.toMatch(/wg-cni-[ab]\t\S+\t[0-9]/);
       expect(said).toContain(" 0% packet loss");
     },
