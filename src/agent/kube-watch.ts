@@ -106,7 +106,7 @@ export class KubeWatch<T extends Kept> implements Disposable {
     return this.#problem;
   }
 
-  /** True where the server, asked last, knew no such resource. */
+  /** True where the server, when it answered last, knew no such resource. */
   get isMissing(): boolean {
     return this.#isMissing;
   }
@@ -160,7 +160,8 @@ export class KubeWatch<T extends Kept> implements Disposable {
     const wasKnown = !this.#isWatching && this.#problem === error.message;
     this.#isWatching = false;
     this.#failures = lastedMs >= timing.provenMs ? 1 : this.#failures + 1;
-    this.#isMissing = error.failure.status === 404;
+    const { status } = error.failure;
+    if (status !== undefined) this.#isMissing = status === 404;
     if (mustListAgain(error, this.#failures)) this.#listNext(error);
     // One is what the restart of a server looks like; nothing to go by at all is said at once.
     if (this.#failures > 1 || this.#lists === 0) this.#problem = error.message;

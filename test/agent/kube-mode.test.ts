@@ -132,4 +132,12 @@ test("an API without the resource has no mesh, and that is no outage", async () 
   await scene.node.until("it is known", () => scene.node.look().mesh === "absent");
   await scene.node.until("records are read", () => scene.node.source.facts?.watching === true);
   expect(scene.node.refused).toEqual({});
+  // Nor does an outage make it one that cannot be read.
+  const { api, node } = scene;
+  await api.down();
+  await node.until("the outage is known", () => node.look().problem !== undefined);
+  expect([node.look().mesh, node.look().problem]).toEqual([
+    "absent",
+    expect.stringContaining("wireguardnodes"),
+  ]);
 });

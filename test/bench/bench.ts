@@ -3,38 +3,20 @@
 //
 //   scripts/bench [--quick] [--json] [--enforce]
 
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import minimist from "minimist";
 import { print, red, spin, unspin, yellow } from "../../scripts/stage/screen.ts";
-import { Lab } from "../lab/lab.ts";
 import { joinMesh } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { report } from "./report.ts";
 import type { Measured, Options } from "./samples.ts";
+import { openStage } from "./stage.ts";
 
 const measureTimeoutMs = 600_000;
 
 const args = minimist(process.argv.slice(2), { boolean: ["quick", "json", "enforce"] });
-if (process.getuid?.() !== 0) {
-  console.error("The benchmark makes network namespaces and has to run as root.");
-  process.exit(1);
-}
-// On disk, as on a node: memory would hide what the ledgers cost.
-const storage = mkdtempSync(join(tmpdir(), "wg-cni-bench-"));
-const lab = await Lab.create("bench");
-for (const name of ["SIGINT", "SIGTERM"] as const) {
-  process.on(name, () => {
-    end();
-    process.exit(130);
-  });
-}
-try {
-  process.exitCode = await main();
-} finally {
-  end();
-}
+const { lab, storage, run } = await openStage("bench");
+await run(main);
 
 /** Measures and prints; returns the exit code. */
 async function main(): Promise<number> {
@@ -78,12 +60,6 @@ async function whyNoMesh(nodes: readonly Node[]): Promise<string | undefined> {
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
-}
-
-function end(): void {
-  unspin();
-  lab[Symbol.dispose]();
-  rmSync(storage, { recursive: true, force: true });
 }
 
 function addresses(index: number) {

@@ -5,16 +5,16 @@
 //
 //   scripts/bench scale [--quick] [--json] [--enforce] [--peers N]
 
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { cpus, tmpdir } from "node:os";
+import { mkdirSync, readFileSync } from "node:fs";
+import { cpus } from "node:os";
 import { join } from "node:path";
 import minimist from "minimist";
 import { print, spin, unspin, yellow } from "../../../scripts/stage/screen.ts";
 import { giveAccount, registerNode, startAgent } from "../../cluster/support/join.ts";
 import { addressing, paperRecord, wgMust } from "../../kernel/mesh-witness.ts";
 import type { Agent } from "../../lab/agent.ts";
-import { Lab } from "../../lab/lab.ts";
 import type { Node } from "../../lab/node.ts";
+import { openStage } from "../stage.ts";
 import { Cluster } from "./cluster.ts";
 import type { Figures, Memory } from "./figures.ts";
 import { measureFirstSync } from "./first-sync.ts";
@@ -37,24 +37,8 @@ const timeoutMs = 120_000;
 const debug = ["--log-level", "debug"];
 const records = Array.from({ length: peers }, (_, i) => paperRecord(i + 1));
 
-if (process.getuid?.() !== 0) {
-  console.error("The benchmark makes network namespaces and has to run as root.");
-  process.exit(1);
-}
-// On disk, as on a node.
-const storage = mkdtempSync(join(tmpdir(), "wg-cni-bench-"));
-const lab = await Lab.create("scale");
-for (const name of ["SIGINT", "SIGTERM"] as const) {
-  process.on(name, () => {
-    end();
-    process.exit(130);
-  });
-}
-try {
-  process.exitCode = await main();
-} finally {
-  end();
-}
+const { lab, storage, run } = await openStage("scale");
+await run(main);
 
 /** Measures and prints; returns the exit code. */
 async function main(): Promise<number> {
@@ -166,10 +150,4 @@ async function measureJoining(
   const memory = memoryOf(agent.pid);
   await agent.stop();
   return { memory, start: { ...start, joinedMs: Date.parse(line.time) - startMs } };
-}
-
-function end(): void {
-  unspin();
-  lab[Symbol.dispose]();
-  rmSync(storage, { recursive: true, force: true });
 }

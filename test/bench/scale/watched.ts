@@ -57,7 +57,9 @@ export async function measureChange(
   let programmedMs = 0;
   const look = await measureLook(agent, async () => {
     const startMs = performance.now();
-    await cluster.server.admin.patch(recordPath(name), { spec: { podCIDRs: [cidr] } });
+    // As its agent does: what somebody else has changed is taken later.
+    const path = `${recordPath(name)}?fieldManager=wg-cni`;
+    await cluster.server.admin.patch(path, { spec: { podCIDRs: [cidr] } });
     programmedMs = (await routes.seen(cidr)) - startMs;
   });
   if (!node.must(["wg", "show", "wg-cni-a", "allowed-ips"]).includes(cidr))
