@@ -19,7 +19,7 @@ const assetsLimitMs = 1_500_000;
 const separateFolders: Record<string, number> = {
   kernel: 300_000,
   lab: 300_000,
-  vm: 600_000,
+  vm: 900_000,
   runtime: 300_000,
   cluster: 600_000,
 };

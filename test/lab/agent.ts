@@ -28,7 +28,8 @@ export interface LogLine {
 }
 
 const MSG_DONTWAIT = 0x40;
-const defaultTimeoutMs = 20_000;
+/** Emulated processors, which may be those of two machines at once, take many times as long. */
+const defaultTimeoutMs = process.env["EMULATED"] === "1" ? 90_000 : 20_000;
 /** How much of the log an error shows. */
 const shownLines = 15;
 let agents = 0;

@@ -3,6 +3,6 @@
 import { guestTests } from "./guest.ts";
 
 await guestTests(["test/vm/guest/sight.ts", "test/vm/guest/mesh.ts"], {
-  timeoutMs: 480_000,
+  timeoutMs: 840_000,
   testTimeoutMs: 240_000,
 });
