@@ -264,10 +264,14 @@ function isFresh(sight: PeerSight, slot: Slot, nowMs: number): boolean {
  * answers a keepalive.
  */
 function isSilent(sight: PeerSight, slot: Slot, memory: GateMemory, nowMs: number): boolean {
-  const heardAtMs = lastHeardMs(sight, slot, memory);
-  const { sentAtMs = Number.NEGATIVE_INFINITY, unansweredSinceMs = nowMs } = sight[slot] ?? {};
+  const never = Number.NEGATIVE_INFINITY;
+  const { handshakeAtMs = never, dataAtMs = never, sentAtMs = never } = sight[slot] ?? {};
   const { askedAtMs = Number.POSITIVE_INFINITY, sinceMs, silentSinceMs } = memory;
-  if (silentSinceMs !== undefined) return heardAtMs <= silentSinceMs;
+  // A keepalive ends no silence: a peer that does not hear us either asks with one (mayAsk). Were we
+  // heard again, there would be a handshake: WireGuard tries one all the while, and so do the rungs.
+  if (silentSinceMs !== undefined) return Math.max(handshakeAtMs, dataAtMs) <= silentSinceMs;
+  const heardAtMs = lastHeardMs(sight, slot, memory);
+  const { unansweredSinceMs = nowMs } = sight[slot] ?? {};
   if (Math.max(heardAtMs, sentAtMs) <= askedAtMs && nowMs - askedAtMs > answerMs) return true;
   return nowMs - sentAtMs <= sendingMs && nowMs - Math.max(unansweredSinceMs, sinceMs) > silentMs;
 }

@@ -1,0 +1,163 @@
+// Silence as the gate sees it, as a table: what is idle, what is asked, what the ladder tries, what ends it.
+import { expect, test } from "bun:test";
+import { ago, type Case, say, sight, step } from "./gates.ts";
+
+const silentA = {
+  a: sight({ sentAtMs: ago(1), unansweredSinceMs: ago(31), heardAtMs: ago(131), handshakeAtMs: ago(131) }),
+};
+const table: [string, Case, string][] = [
+  [
+    "silence without sending is idleness",
+    { path: { slot: "a" }, sight: { a: sight({ sentAtMs: ago(16), heardAtMs: ago(900) }) } },
+    "a, candidate 0; nothing new",
+  ],
+  [
+    "sending and unanswered for 30 s is well",
+    {
+      path: { slot: "a" },
+      sight: { a: sight({ sentAtMs: ago(0), heardAtMs: ago(50), unansweredSinceMs: ago(30) }) },
+    },
+    "a, candidate 0; nothing new",
+  ],
+  [
+    "a packet after a long silence: the peer has time to answer, and is not asked",
+    {
+      path: { slot: "a" },
+      sight: {
+        a: sight({ sentAtMs: ago(1), sentDataAtMs: ago(1), unansweredSinceMs: ago(1), heardAtMs: ago(900) }),
+      },
+    },
+    "a, candidate 0; nothing new",
+  ],
+  [
+    "keepalives alone, which nobody answers, are no silence",
+    { path: { slot: "a" }, sight: { a: sight({ sentAtMs: ago(1), heardAtMs: ago(900) }) } },
+    "a, candidate 0; nothing new",
+  ],
+  [
+    "silent: the recorded endpoint is pinned first",
+    { path: { slot: "a", candidate: 1 }, sight: silentA },
+    "a, candidate 1, provoke a, pinned; silent re-pin",
+  ],
+  [
+    "a rung takes 15 s",
+    { path: { slot: "a", pinned: true }, sight: silentA, memory: { rung: "re-pin", rungAtMs: ago(14) } },
+    "a, candidate 0, pinned; nothing new",
+  ],
+  [
+    "then the peer is added anew",
+    { path: { slot: "a", pinned: true }, sight: silentA, memory: { rung: "re-pin", rungAtMs: ago(15) } },
+    "a, candidate 0, provoke a, pinned, readd a; silent re-add",
+  ],
+  [
+    "then the other slot is asked",
+    { path: { slot: "a" }, sight: silentA, memory: { rung: "re-add", rungAtMs: ago(15) } },
+    "a, candidate 0, provoke ab; silent other-slot",
+  ],
+  [
+    "and taken when it answers",
+    {
+      path: { slot: "a" },
+      sight: { ...silentA, b: sight({ handshakeAtMs: ago(1) }) },
+      memory: { rung: "other-slot", rungAtMs: ago(3) },
+    },
+    "b, candidate 0; moved",
+  ],
+  [
+    "the ladder begins again after a minute, with the next endpoint",
+    { path: { slot: "a" }, sight: silentA, memory: { rung: "other-slot", rungAtMs: ago(60) } },
+    "a, candidate 1, provoke a, pinned; silent re-pin",
+  ],
+  [
+    "heard again: all is as before",
+    {
+      path: { slot: "a", pinned: true, provoke: ["a"] },
+      sight: { a: sight({ sentAtMs: ago(0), heardAtMs: ago(0), handshakeAtMs: ago(0) }) },
+      memory: { rung: "re-add", rungAtMs: ago(3) },
+    },
+    "a, candidate 0; answers",
+  ],
+  [
+    "packets of its pods are a sign too",
+    {
+      path: { slot: "a", pinned: true, provoke: ["a"] },
+      sight: { a: sight({ sentAtMs: ago(0), heardAtMs: ago(0), dataAtMs: ago(0) }) },
+      memory: { rung: "re-pin", rungAtMs: ago(3) },
+    },
+    "a, candidate 0; answers",
+  ],
+  [
+    "its keepalives are not: it asks whether anybody is there, without hearing us",
+    {
+      path: { slot: "a", pinned: true, provoke: ["a"] },
+      sight: { a: sight({ sentAtMs: ago(0), heardAtMs: ago(0), handshakeAtMs: ago(131) }) },
+      memory: { rung: "re-pin", rungAtMs: ago(3) },
+    },
+    "a, candidate 0, provoke a, pinned; nothing new",
+  ],
+  [
+    "had traffic, not heard for a minute: asked",
+    { path: { slot: "a" }, sight: { a: sight({ dataAtMs: ago(61), heardAtMs: ago(61) }) } },
+    "a, candidate 0, provoke a; nothing new",
+  ],
+  [
+    "no traffic for ten minutes: left alone",
+    { path: { slot: "a" }, sight: { a: sight({ sentDataAtMs: ago(601), heardAtMs: ago(601) }) } },
+    "a, candidate 0; nothing new",
+  ],
+  [
+    "asked and answered: left alone again",
+    {
+      path: { slot: "a", provoke: ["a"] },
+      sight: { a: sight({ dataAtMs: ago(70), heardAtMs: ago(1) }) },
+      memory: { askedAtMs: ago(5) },
+    },
+    "a, candidate 0; nothing new",
+  ],
+  ...(
+    [
+      ["asked within a session: for 20 s, to see whether anything goes out", 20, 179, ", provoke a"],
+      ["then it is left alone, since nobody answers within a session", 21, 179, ""],
+      ["once the session is over, a handshake is asked for", 90, 181, ", provoke a"],
+    ] as const
+  ).map(([name, asked, handshake, provoke]): [string, Case, string] => [
+    name,
+    {
+      path: { slot: "a" },
+      sight: {
+        a: sight({
+          dataAtMs: ago(150),
+          heardAtMs: ago(150),
+          sentAtMs: ago(1),
+          handshakeAtMs: ago(handshake),
+        }),
+      },
+      memory: { askedAtMs: ago(asked) },
+    },
+    `a, candidate 0${provoke}; nothing new`,
+  ]),
+  [
+    "asked with a handshake that stays unanswered: silent",
+    {
+      path: { slot: "a", provoke: ["a"] },
+      sight: {
+        a: sight({ dataAtMs: ago(90), heardAtMs: ago(90), sentAtMs: ago(1), unansweredSinceMs: ago(31) }),
+      },
+      memory: { askedAtMs: ago(32) },
+    },
+    "a, candidate 0, provoke a, pinned; silent re-pin",
+  ],
+  [
+    "asked, and not even that counts as sent: silent",
+    {
+      path: { slot: "a", provoke: ["a"] },
+      sight: { a: sight({ dataAtMs: ago(90), heardAtMs: ago(90) }) },
+      memory: { askedAtMs: ago(21) },
+    },
+    "a, candidate 0, provoke a, pinned; silent re-pin",
+  ],
+];
+
+test.each(table)("%s", (_name, given, expected) => {
+  expect(say(step(given))).toBe(expected);
+});
