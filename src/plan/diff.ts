@@ -5,7 +5,8 @@
 //   make    links, addresses, sysctls, keys, peers and their allowed IPs, the
 //           nftables tables
 //   switch  routes, then rules
-//   unmake  rules, routes, the nftables tables, allowed IPs, peers, addresses, links
+//   unmake  rules, routes, the nftables tables, allowed IPs, peers, addresses, links;
+//           where a route led to what goes, the packets on their way are waited for
 //
 // The nftables tables mark what arrives outside of tunnels that routes lead into.
 // They change before the first such route is there, and where they only become
@@ -14,6 +15,7 @@
 // Equal meshes give no steps. Pure: time is an argument.
 import type { NftTable, NftTableName } from "../net/nftables.ts";
 import { diffNftTables } from "../net/nftables-diff.ts";
+import type { Route } from "../net/objects.ts";
 import { type DiffOptions, diffDevice, greetPeers } from "./diff-device.ts";
 import { diffAddresses, diffRoutes, diffRules } from "./diff-routing.ts";
 import { type Mesh, type MeshLink, validMarkSysctl } from "./mesh.ts";
@@ -28,6 +30,8 @@ export function diffMesh(desired: Mesh, observed: Mesh, options: DiffOptions): S
   const routes = diffRoutes(desired.routes, observed.routes, addresses.renewed);
   const rules = diffRules(desired.rules, observed.rules);
   const firewall = diffFirewall(desired.firewall, observed.firewall, isRetreat(routes));
+  const fewer = devices.flatMap((device) => device.unmake);
+  const strange = [...observed.links.keys()].filter((dev) => !desired.links.has(dev));
   return [
     ...diffLinks(desired, observed, devices),
     ...addresses.make,
@@ -38,11 +42,10 @@ export function diffMesh(desired: Mesh, observed: Mesh, options: DiffOptions): S
     ...rules.unmake,
     ...routes.unmake,
     ...firewall.unmake,
-    ...devices.flatMap((device) => device.unmake),
+    ...(fewer.length + strange.length === 0 ? [] : letArrive(desired, observed)),
+    ...fewer,
     ...addresses.unmake,
-    ...[...observed.links.keys()]
-      .filter((dev) => !desired.links.has(dev))
-      .map((dev): Step => ({ do: "deleteLink", dev })),
+    ...strange.map((dev): Step => ({ do: "deleteLink", dev })),
   ];
 }
 
@@ -119,6 +122,27 @@ function diffFirewall(
       halves.unmake.push({ do: "deleteFirewall", table: { family, name } });
   }
   return halves;
+}
+
+/** A userspace device reads its queue when the scheduler lets it, and within this on a busy node too. */
+const onTheWayMs = 200;
+
+/**
+ * A peer that goes, or a device, takes along what a route has led there until
+ * now and is not encrypted yet, and what has come from the peer and is not
+ * decrypted yet.
+ */
+function letArrive(desired: Mesh, observed: Mesh): Step[] {
+  const place = ({ dev, table, dst }: Route) => `${dev} ${table} ${dst}`;
+  const going = new Set<string>();
+  for (const [dev, { peers }] of observed.devices) {
+    const stays = desired.devices.get(dev)?.peers;
+    for (const [key, { allowedIPs }] of peers)
+      if (!stays?.has(key)) for (const prefix of allowedIPs) going.add(`${dev} ${prefix}`);
+  }
+  const led = observed.routes.filter(({ dev, dst }) => going.has(`${dev} ${dst}`));
+  const stay = new Set(led.length === 0 ? [] : desired.routes.map(place));
+  return led.some((route) => !stay.has(place(route))) ? [{ do: "wait", ms: onTheWayMs }] : [];
 }
 
 function findTable(tables: readonly NftTable[], { family, name }: NftTableName): NftTable | undefined {

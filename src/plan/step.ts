@@ -74,6 +74,12 @@ export interface DeleteFirewallStep {
   readonly table: NftTableName;
 }
 
+/** Nothing is changed for a while: packets that are on their way arrive. */
+export interface WaitStep {
+  readonly do: "wait";
+  readonly ms: number;
+}
+
 export type Step =
   | RtnlStep
   | RouteMtuStep
@@ -82,7 +88,8 @@ export type Step =
   | SysctlStep
   | ThreadingStep
   | FirewallStep
-  | DeleteFirewallStep;
+  | DeleteFirewallStep
+  | WaitStep;
 
 /** What to make before traffic moves, and what to take away after it has. */
 export interface Halves {
@@ -105,6 +112,8 @@ export function renderStep(step: Step): string[] {
       return step.commands.map((command) => `nft '${formatNftCommand(command)}'`);
     case "deleteFirewall":
       return [`nft 'delete table ${formatNftTableName(step.table)}'`];
+    case "wait":
+      return [`sleep ${step.ms / 1000}`];
     case "changeRouteMtu":
       return [`ip ${whereFlag(step)}${renderRouteMtu(step)}`];
     default:

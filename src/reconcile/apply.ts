@@ -73,7 +73,8 @@ function isRtnl(step: Step): step is RtnlStep {
     step.do !== "writeSysctl" &&
     step.do !== "setThreading" &&
     step.do !== "applyFirewall" &&
-    step.do !== "deleteFirewall"
+    step.do !== "deleteFirewall" &&
+    step.do !== "wait"
   );
 }
 
@@ -158,6 +159,9 @@ function applyOne(step: Exclude<Step, RtnlStep>, kernel: Kernel, context: ApplyC
         break;
       case "deleteFirewall":
         kernel.firewall?.delete(step.table);
+        break;
+      case "wait":
+        Bun.sleepSync(step.ms);
         break;
     }
     return [];

@@ -53,7 +53,10 @@ describeKernel("leaving", () => {
         what: "all seven paths",
         timeoutMs: 60_000,
       });
-      await waitUntil(() => route(n1, "10.244.2.0/24").includes("dev wg-cni-"), { what: "node 1 encrypts" });
+      await waitUntil(() => route(n1, "10.244.2.0/24").includes("dev wg-cni-"), {
+        what: "node 1 encrypts",
+        timeoutMs: 60_000,
+      });
       const streams = await sevenStreams(p1, p2, 4);
       await Bun.sleep(aroundMs);
       await wgMust(n2, ["down"]);

@@ -58,6 +58,28 @@ describe("properties of the diff", () => {
     }
   });
 
+  test("what a route has led to until now goes after a wait, and nothing else is waited for", () => {
+    let waited = 0;
+    for (const seed of seeds) {
+      const random = makeRandom(seed);
+      const from = randomMesh(random);
+      const to = random() < 0.1 ? emptyMesh : randomMesh(random);
+      const steps = diffMesh(to, from, options);
+      const wait = steps.findIndex((step) => step.do === "wait");
+      const before = applyToModel(from, steps.slice(0, Math.max(wait, 0)), publicKeys);
+      const isLeft = leftWays(to, from).length > 0;
+      expect(wait >= 0, `seed ${seed}`).toBe(isLeft);
+      if (!isLeft) continue;
+      waited++;
+      expect(leftWays(before, from), `seed ${seed}`).toEqual([]);
+      expect(
+        tunnelWays(before).filter((way) => !tunnelWays(to).includes(way)),
+        `seed ${seed}`,
+      ).toEqual([]);
+    }
+    expect(waited).toBeGreaterThan(100);
+  });
+
   test("an allowed IP belongs to one peer of a device", () => {
     for (const seed of seeds) {
       for (const [dev, device] of randomMesh(makeRandom(seed)).devices) {
@@ -79,6 +101,21 @@ function wanted(reached: Mesh, to: Mesh): string[] {
     return [dev, matters ? { ...link, threaded: threaded ?? false } : link];
   });
   return printMesh({ ...reached, links: new Map(links), sysctls: new Map(kept) });
+}
+
+const tunnelWays = ({ routes }: Mesh): string[] =>
+  routes.filter(({ type }) => type === "unicast").map(({ dev, table, dst }) => `${dev} ${table} ${dst}`);
+
+/** Routes of `before` that led to a peer of a device which `after` does not have there, and lead there no more. */
+function leftWays(after: Mesh, before: Mesh): string[] {
+  const stay = tunnelWays(after);
+  const left = before.routes.filter(({ dev, dst }) => {
+    const [key] = [...(before.devices.get(dev ?? "")?.peers ?? [])].find(([, { allowedIPs }]) =>
+      allowedIPs.includes(dst),
+    ) ?? [""];
+    return !after.devices.get(dev ?? "")?.peers.has(key);
+  });
+  return tunnelWays({ ...before, routes: left }).filter((way) => !stay.includes(way));
 }
 
 function blackHoles(mesh: Mesh): string[] {

@@ -101,6 +101,8 @@ export function applyToModel(mesh: Mesh, steps: readonly Step[], publicKeys: Rec
       case "deleteFirewall":
         firewall.delete(formatNftTableName(step.table));
         break;
+      case "wait":
+        break;
       default:
         throw new Error(`the model does not know ${step.do}`);
     }
