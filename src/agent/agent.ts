@@ -119,11 +119,21 @@ export class Agent implements Disposable {
   }
 
   #heard(event: KernelEvent): void {
+    if (this.#isOwn(event)) return;
     const { settings, node } = this.#look.state ?? {};
     if (this.#underlay.isConcernedBy(event)) this.#lookSoon("underlay");
     // Before the first sync nothing is known, and nothing is there that an event could be about.
     else if (settings !== undefined && concernsMesh(event, settings, node?.podCIDRs ?? []))
       this.#lookSoon(event.about);
+  }
+
+  /**
+   * A route or a set that this agent itself has changed stands as it should: a second look at
+   * thousands of peers would find nothing. Links and addresses bring more about than was asked for.
+   */
+  #isOwn({ about, port }: KernelEvent): boolean {
+    const { host, firewall } = this.session.kernel;
+    return (about === "route" && port === host.port) || (about === "firewall" && port === firewall?.port);
   }
 
   /** One line a resync at most: where events come faster than they are read, they mostly go on so. */

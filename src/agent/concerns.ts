@@ -3,7 +3,7 @@
 // is worth a look. What lies between the nodes is underlay.ts. Pure.
 import { familyOf } from "../net/ip.ts";
 import { hostPrefix, prefixContains } from "../net/prefix.ts";
-import type { KernelEvent } from "../netlink/events.ts";
+import type { KernelChange } from "../netlink/events.ts";
 import { firewallName } from "../plan/mesh.ts";
 import type { Settings } from "../plan/settings.ts";
 
@@ -11,7 +11,7 @@ import type { Settings } from "../plan/settings.ts";
 const ownPriorities = 4;
 
 /** `podCIDRs`: of this node, whose gateways some plugins give to every pod's link. */
-export function concernsMesh(event: KernelEvent, settings: Settings, podCIDRs: readonly string[]): boolean {
+export function concernsMesh(event: KernelChange, settings: Settings, podCIDRs: readonly string[]): boolean {
   const { hostTable, podTable, deviceA, deviceB, rulePriority: first, routeProtocol } = settings;
   switch (event.about) {
     case "firewall":

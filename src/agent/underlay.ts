@@ -3,7 +3,7 @@
 // and a peer. Reads nothing; remembers what the last look has found.
 import { familyBits, familyOf, ipBytes } from "../net/ip.ts";
 import { formatPrefix } from "../net/prefix.ts";
-import type { KernelEvent } from "../netlink/events.ts";
+import type { KernelChange } from "../netlink/events.ts";
 import { peerEndpoints } from "../plan/mtu.ts";
 import type { MeshState } from "../reconcile/sync.ts";
 
@@ -28,7 +28,7 @@ export class Underlay {
   }
 
   /** True where the mesh should be looked at again for it. */
-  isConcernedBy(event: KernelEvent): boolean {
+  isConcernedBy(event: KernelChange): boolean {
     switch (event.about) {
       case "link": {
         const mtu = this.#uplinks.get(event.name);

@@ -14,7 +14,7 @@ import { NETLINK_NETFILTER } from "./nft-transaction.ts";
 import { toLink, toRoute } from "./objects.ts";
 import { NETLINK_ROUTE } from "./socket.ts";
 
-export type KernelEvent =
+export type KernelChange =
   /** `up`: administratively; false too for one that is gone. */
   | { readonly about: "link"; readonly name: string; readonly mtu: number; readonly up: boolean }
   | { readonly about: "address"; readonly ip: string }
@@ -23,6 +23,9 @@ export type KernelEvent =
   | { readonly about: "route"; readonly table: number; readonly dst: string }
   /** Something in an nftables table of that name. */
   | { readonly about: "firewall"; readonly table: string };
+
+/** `port`: of the socket whose request made the change; 0 where the kernel made it by itself. */
+export type KernelEvent = KernelChange & { readonly port: number };
 
 /** One family of events: a socket that they arrive on, and what they mean. */
 export interface EventSource {
@@ -70,20 +73,20 @@ function openSource(protocol: number, groups: readonly number[]): Socket {
   return socket;
 }
 
-type Reader = (type: number, bytes: Uint8Array, at: number, end: number) => KernelEvent | undefined;
+type Reader = (type: number, bytes: Uint8Array, at: number, end: number) => KernelChange | undefined;
 
 function readAll(bytes: Uint8Array, length: number, read: Reader): KernelEvent[] {
   const events: KernelEvent[] = [];
   for (let at = 0; at < length; ) {
     const header = readHeader(bytes, at, length);
-    const event = read(header.type, bytes, header.at, header.end);
-    if (event !== undefined) events.push(event);
+    const change = read(header.type, bytes, header.at, header.end);
+    if (change !== undefined) events.push({ ...change, port: header.port });
     at = nextMessage(header);
   }
   return events;
 }
 
-function readRouteEvent(type: number, bytes: Uint8Array, at: number, end: number): KernelEvent | undefined {
+function readRouteEvent(type: number, bytes: Uint8Array, at: number, end: number): KernelChange | undefined {
   switch (type) {
     case RTM_NEWLINK:
     case RTM_DELLINK: {
@@ -112,7 +115,7 @@ function readRouteEvent(type: number, bytes: Uint8Array, at: number, end: number
   }
 }
 
-function readAddressEvent(bytes: Uint8Array, at: number, end: number): KernelEvent | undefined {
+function readAddressEvent(bytes: Uint8Array, at: number, end: number): KernelChange | undefined {
   const { IFA_LOCAL, IFA_ADDRESS } = addressMessage.read(bytes, at, end, "skip");
   const ip = IFA_LOCAL ?? IFA_ADDRESS;
   return ip === undefined ? undefined : { about: "address", ip };
@@ -124,7 +127,7 @@ function readFirewallEvent(
   bytes: Uint8Array,
   at: number,
   end: number,
-): KernelEvent | undefined {
+): KernelChange | undefined {
   if (type >> 8 !== NFNL_SUBSYS_NFTABLES || type === NFT_MSG_NEWGEN) return undefined;
   const { NFTA_TABLE_NAME } = inTableMessage.read(bytes, at, end, "skip");
   return NFTA_TABLE_NAME === undefined ? undefined : { about: "firewall", table: NFTA_TABLE_NAME };

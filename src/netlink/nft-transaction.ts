@@ -41,6 +41,7 @@ const timeLimitSeconds = 60;
 
 export class NftTransactions implements Disposable {
   #sequence = 0;
+  #port: number | undefined;
   readonly #received = new Uint8Array(receiveBytes);
 
   private constructor(private readonly socket: Socket) {}
@@ -54,6 +55,11 @@ export class NftTransactions implements Disposable {
     socket.trySetOption(SOL_NETLINK, NETLINK_EXT_ACK, 1);
     socket.trySetOption(SOL_NETLINK, NETLINK_CAP_ACK, 1);
     return new NftTransactions(socket);
+  }
+
+  /** By which events name this socket; undefined before the first transaction. */
+  get port(): number | undefined {
+    return this.#port;
   }
 
   /**
@@ -99,6 +105,7 @@ export class NftTransactions implements Disposable {
       for (let at = 0; at < length; ) {
         const header = readHeader(this.#received, at, length);
         at = nextMessage(header);
+        this.#port ??= header.port;
         // What is left of an earlier conversation has an earlier number.
         if (header.type !== NLMSG_ERROR || header.sequence < first) continue;
         const { errno, extack } = readAck(this.#received, header);

@@ -67,6 +67,11 @@ export class Nft implements Disposable {
     return this.#writes;
   }
 
+  /** By which the kernel's events name what comes from here; undefined before the first change. */
+  get port(): number | undefined {
+    return this.transactions.port;
+  }
+
   /** The table as it is at one moment; undefined where there is none. */
   find(table: NftTableName): NftTable | undefined {
     return this.#observe(table).value;

@@ -54,6 +54,11 @@ export class Rtnl implements Disposable {
     return this.#writes;
   }
 
+  /** By which the kernel's events name what comes from here; undefined before the first answer. */
+  get port(): number | undefined {
+    return this.socket.port;
+  }
+
   links(): Link[] {
     const links = this.#list(
       RTM_GETLINK,

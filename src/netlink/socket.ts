@@ -57,6 +57,7 @@ export type Visit = (bytes: Uint8Array, at: number, end: number) => void;
 /** Owns a netlink socket; not for use by two conversations at once. */
 export class NetlinkSocket implements Disposable {
   #sequence = 0;
+  #port: number | undefined;
   readonly #received = new Uint8Array(receiveBytes);
   readonly #writer = new Writer(4096);
 
@@ -73,6 +74,11 @@ export class NetlinkSocket implements Disposable {
     socket.trySetOption(SOL_NETLINK, NETLINK_CAP_ACK, 1);
     socket.trySetOption(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
     return new NetlinkSocket(socket);
+  }
+
+  /** By which events name this socket; undefined before the kernel has answered for the first time. */
+  get port(): number | undefined {
+    return this.#port;
   }
 
   /**
@@ -220,6 +226,7 @@ export class NetlinkSocket implements Disposable {
       if (length > this.#received.length) throw new SysError("recvfrom", Errno.EMSGSIZE, this.socket.subject);
       for (let at = 0; at < length; ) {
         const header = readHeader(this.#received, at, length);
+        this.#port ??= header.port;
         if (!more(header)) return;
         at = nextMessage(header);
       }

@@ -27,6 +27,8 @@ export interface MessageHeader {
   readonly type: number;
   readonly flags: number;
   readonly sequence: number;
+  /** Port of the socket that the message answers, or whose request it tells of; 0 is the kernel's own. */
+  readonly port: number;
   readonly at: number;
   readonly end: number;
 }
@@ -66,6 +68,7 @@ export function readHeader(bytes: Uint8Array, at: number, end: number): MessageH
     type: readU16(bytes, at + 4),
     flags: readU16(bytes, at + 6),
     sequence: readU32(bytes, at + 8),
+    port: readU32(bytes, at + 12),
     at: at + headerBytes,
     end: at + length,
   };

@@ -2,14 +2,14 @@
 // another CNI plugin has events all day.
 import { expect, test } from "bun:test";
 import { concernsMesh } from "../../src/agent/concerns.ts";
-import type { KernelEvent } from "../../src/netlink/events.ts";
+import type { KernelChange } from "../../src/netlink/events.ts";
 import { parseSettings } from "../../src/plan/settings.ts";
 
-const rule = (priority: number, table: number, protocol = 3): KernelEvent => ({
+const rule = (priority: number, table: number, protocol = 3): KernelChange => ({
   ...{ about: "rule", priority, table, protocol },
 });
 
-test.each<[string, KernelEvent, boolean]>([
+test.each<[string, KernelChange, boolean]>([
   ["our device", { about: "link", name: "wg-cni-b", mtu: 1420, up: true }, true],
   ["a pod's link", { about: "link", name: "veth1", mtu: 1500, up: true }, false],
   ["our table of hosts", { about: "route", table: 18098, dst: "192.0.2.2/32" }, true],

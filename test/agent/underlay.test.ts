@@ -1,7 +1,7 @@
 // Which of the kernel's events make the agent look at the tunnel's MTU again.
 import { describe, expect, test } from "bun:test";
 import { Underlay } from "../../src/agent/underlay.ts";
-import type { KernelEvent } from "../../src/netlink/events.ts";
+import type { KernelChange } from "../../src/netlink/events.ts";
 import { parseSettings } from "../../src/plan/settings.ts";
 
 const record = { name: "n1", slots: [], endpoints: ["192.0.2.1", "2001:db8::1"], nodeIPs: [], podCIDRs: [] };
@@ -21,14 +21,14 @@ const facts = {
   mtu: { bytes: 1440, reason: "", uplinks: [{ dev: "eth0", mtu: 1500 }] },
 };
 
-const link = (name: string, mtu: number, up = true): KernelEvent => ({ about: "link", name, mtu, up });
-const route = (dst: string, table = 254): KernelEvent => ({ about: "route", dst, table });
+const link = (name: string, mtu: number, up = true): KernelChange => ({ about: "link", name, mtu, up });
+const route = (dst: string, table = 254): KernelChange => ({ about: "route", dst, table });
 
 describe("what concerns the underlay", () => {
   const underlay = new Underlay();
   underlay.learn(facts);
 
-  test.each<[string, KernelEvent, boolean]>([
+  test.each<[string, KernelChange, boolean]>([
     ["an uplink with another MTU", link("eth0", 1400), true],
     ["an uplink that goes down", link("eth0", 1500, false), true],
     ["an uplink that is as it was", link("eth0", 1500), false],

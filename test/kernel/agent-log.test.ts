@@ -18,6 +18,8 @@ const podsARound = 3;
 const flapsARound = 5;
 /** Metrics, the peer's gate, its first programming. */
 const linesOfAStart = 5;
+/** Two looks are 250 ms apart. */
+const anotherLookMs = 1000;
 
 describeKernel("an agent's log", () => {
   setDefaultTimeout(120_000);
@@ -90,6 +92,28 @@ describeKernel("an agent's log", () => {
     const changed = lines.filter((line) => line.includes("the mesh was changed"));
     expect(changed).toHaveLength(1);
     expect(changed[0]).toMatch(/ reason=route writes=1 first="ip route delete 10\.99\.0\.0\/16 .*"$/);
+  });
+
+  test("what it has mended is not looked at a second time", async () => {
+    const agent = await n1.agent({ args: ["--log-level", "debug"] });
+    await opened();
+    const looks = () =>
+      agent
+        .lines()
+        .filter(({ message }) => message === "looked")
+        .flatMap(({ reason }) => /route|firewall/.exec(String(reason))?.[0] ?? []);
+    const from = looks().length;
+    for (const damage of [
+      ["ip", "route", "flush", "table", String(tables.pods)],
+      ["nft", "flush", "chain", "inet", "wg-cni", "prerouting"],
+    ]) {
+      const line = agent.waitFor("the mesh was changed", undefined, agent.lines().length);
+      n1.must(damage);
+      await line;
+      await Bun.sleep(anotherLookMs);
+    }
+    expect(looks().slice(from)).toEqual(["route", "firewall"]);
+    await agent.stop();
   });
 
   test("SIGUSR1 switches debug lines on, and off again", async () => {

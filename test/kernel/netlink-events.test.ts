@@ -2,7 +2,9 @@
 // decides by. ip(8) makes the changes.
 import { afterAll, expect, test } from "bun:test";
 import { withNetns } from "../../src/linux/netns.ts";
-import { type KernelEvent, routeEvents } from "../../src/netlink/events.ts";
+import type { Route } from "../../src/net/objects.ts";
+import { type KernelChange, routeEvents } from "../../src/netlink/events.ts";
+import { Rtnl } from "../../src/netlink/rtnl.ts";
 import { describeKernel, Namespace, removeNamespaces } from "./namespaces.ts";
 
 afterAll(removeNamespaces);
@@ -11,7 +13,7 @@ const waitSeconds = 10;
 
 describeKernel("the kernel's events", () => {
   /** The events of a new namespace with a link `eth0` while the commands run, until `last` is there. */
-  const hear = (commands: readonly string[], last: KernelEvent): KernelEvent[] => {
+  const hear = (commands: readonly string[], last: KernelChange): KernelChange[] => {
     const namespace = new Namespace();
     for (const command of ["link add eth0 type veth peer name far", "link set far up", "link set eth0 up"])
       namespace.ip(command);
@@ -20,12 +22,35 @@ describeKernel("the kernel's events", () => {
     using socket = withNetns(namespace.path, () => routeEvents.open());
     socket.setTimeLimit(waitSeconds);
     for (const command of commands) namespace.ip(command);
-    const events: KernelEvent[] = [];
+    const events: KernelChange[] = [];
     const buffer = new Uint8Array(65_536);
     while (!events.some((event) => Bun.deepEquals(event, last)))
-      events.push(...routeEvents.read(buffer, socket.receive(buffer)));
+      for (const { port: _, ...change } of routeEvents.read(buffer, socket.receive(buffer)))
+        events.push(change);
     return events;
   };
+
+  test("whose request it was", () => {
+    const namespace = new Namespace();
+    namespace.ip("link set lo up");
+    using socket = withNetns(namespace.path, () => routeEvents.open());
+    using rtnl = Rtnl.open(namespace.path);
+    socket.setTimeLimit(waitSeconds);
+    const table = 18099;
+    for (const family of [4, 6] as const) {
+      const dst = family === 4 ? "10.1.0.0/16" : "fd00:1::/64";
+      const ours: Route = { family, table, dst, type: "throw", scope: "global", protocol: 118 };
+      expect(rtnl.batch().addRoute(ours).send()).toEqual([undefined]);
+      namespace.ip(`-${family} route delete throw ${dst} table ${table}`);
+      const ports: number[] = [];
+      const buffer = new Uint8Array(65_536);
+      while (ports.length < 2)
+        for (const { about, port } of routeEvents.read(buffer, socket.receive(buffer)))
+          if (about === "route") ports.push(port);
+      expect(ports[0]).toBe(rtnl.port);
+      expect(ports[1]).not.toBe(rtnl.port);
+    }
+  });
 
   test("a link with another MTU, down, gone", () => {
     const link = { about: "link", name: "eth0", mtu: 1400 } as const;

@@ -11,7 +11,7 @@ const read = (hex: string) => {
   new DataView(bytes.buffer).setUint32(0, bytes.length, true);
   return firewallEvents.read(bytes, bytes.length);
 };
-const header = (type: string) => `00000000 ${type} 0000 00000000 00000000  01 00 0001`;
+const header = (type: string) => `00000000 ${type} 0000 00000000 03020000  01 00 0001`;
 
 test.each([
   ["NFT_MSG_NEWTABLE", "000a", "0800 0200 00000000"],
@@ -20,7 +20,9 @@ test.each([
   ["NFT_MSG_NEWSET", "090a", "0d00 0200 706f6473345f696e00 000000"],
   ["NFT_MSG_DELSETELEM", "0e0a", "0d00 0200 706f6473345f696e00 000000"],
 ])("%s names the table", (_name, type, rest) => {
-  expect(read(`${header(type)} ${table} ${rest}`)).toEqual([{ about: "firewall", table: "wg-cni" }]);
+  expect(read(`${header(type)} ${table} ${rest}`)).toEqual([
+    { about: "firewall", table: "wg-cni", port: 0x0203 },
+  ]);
 });
 
 test("a new generation is about no table", () => {

@@ -55,7 +55,7 @@ describe("frames", () => {
     }
     const bytes = writer.written;
     const first = readHeader(bytes, 0, bytes.length);
-    expect(first).toEqual({ type: 24, flags: 1, sequence: 7, at: 16, end: 19 });
+    expect(first).toEqual({ type: 24, flags: 1, sequence: 7, port: 0, at: 16, end: 19 });
     const second = readHeader(bytes, nextMessage(first), bytes.length);
     expect(bytes.subarray(second.at, second.end).toHex()).toBe("dd");
     expect(nextMessage(second)).toBe(bytes.length);
