@@ -24,7 +24,7 @@ export function collectFacts(
     node: identity.name,
     mode: last.settings.mode,
     backend: last.linkKind === "wireguard" ? "kernel" : "userspace",
-    peers: describePeers(last, nowMs, (dev) => session.readDevice(dev), plaintext),
+    peers: describePeers(last, nowMs, session.readDevices(last.settings), plaintext),
     slots: identity.slots,
     generation: {
       desired: store.generation,

@@ -162,9 +162,10 @@ export class Gate {
   }
 
   #readDevices(settings: Settings): Partial<Record<Slot, Device>> {
+    const read = this.session.readDevices(settings);
     const devices: Partial<Record<Slot, Device>> = {};
     for (const slot of slots) {
-      const device = this.session.readDevice(slotDevice(settings, slot));
+      const device = read.get(slotDevice(settings, slot));
       if (device !== undefined) devices[slot] = device;
     }
     return devices;

@@ -23,7 +23,7 @@ export function status(context: Context): Output {
   if (identity === undefined) return describeMissing();
   const plan = session.plan();
   const plaintext = session.readPlaintext(plan.ownership.peers);
-  const peers = describePeers(plan, context.nowMs, (dev) => session.readDevice(dev), plaintext);
+  const peers = describePeers(plan, context.nowMs, session.readDevices(plan.settings), plaintext);
   const overrides = session.store.settings();
   const mesh = session.store.meshSettings();
   const pods = session.store.attachments().length;

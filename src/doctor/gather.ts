@@ -107,7 +107,7 @@ function lookAtKernel(session: Session, identity: Identity, nowMs: number): Kern
   const uplinks = new Set([...derivedMtu.uplinks.map(({ dev }) => dev), ...findUplinks(kernel.host)]);
   return {
     ...{ plan, derivedMtu },
-    peers: describePeers(plan, nowMs, (dev) => session.readDevice(dev), plaintext),
+    peers: describePeers(plan, nowMs, session.readDevices(settings), plaintext),
     hasKernelWireGuard: kernel.hasKernelWireGuard(),
     ...(program === undefined ? {} : { userspaceProgram: program }),
     hasFirewall: kernel.firewall !== undefined,

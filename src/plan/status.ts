@@ -57,16 +57,16 @@ interface StatusFacts {
   readonly paths?: ReadonlyMap<string, PeerPath>;
 }
 
-/** One status a peer, by name. `readDevice` gives a device's counters. */
+/** One status a peer, by name. `read`: the devices that there are, by name. */
 export function describePeers(
   { up, settings, node, ownership, paths }: StatusFacts,
   nowMs: number,
-  readDevice: (dev: string) => Device | undefined,
+  read: ReadonlyMap<string, Device>,
   plaintext: ReadonlyMap<string, Plaintext>,
 ): PeerStatus[] {
   const devices = new Map(
     (["a", "b"] as const).map((slot) => {
-      const peers = readDevice(slotDevice(settings, slot))?.peers ?? [];
+      const peers = read.get(slotDevice(settings, slot))?.peers ?? [];
       return [slot, new Map(peers.map((peer) => [peer.publicKey, peer]))];
     }),
   );

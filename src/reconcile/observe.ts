@@ -30,7 +30,7 @@ export function observeMesh(settings: Settings, kernel: Kernel): Mesh {
   const links = meshLinks(settings, kernel);
   return {
     links: new Map(links.map((link) => [link.name, toMeshLink(link)])),
-    devices: new Map(links.flatMap((link) => observeDevice(link, kernel))),
+    devices: observeDevices(links, kernel),
     addresses: links.flatMap(({ name }) =>
       kernel.host.addresses(name).filter((address) => !isKernelMade(address)),
     ),
@@ -52,7 +52,7 @@ export function meshLinks(settings: Settings, kernel: Kernel): Link[] {
 
 /** What `up` looks at before it takes anything. */
 export function observeHost(settings: Settings, kernel: Kernel, ownKeys: readonly string[]): HostFacts {
-  const devices = meshLinks(settings, kernel).flatMap((link) => observeDevice(link, kernel));
+  const devices = [...observeDevices(meshLinks(settings, kernel), kernel)];
   return {
     links: kernel.host.links(),
     rules: families.flatMap((family) => kernel.host.rules(family)),
@@ -72,10 +72,20 @@ function isKernelMade({ ip, scope }: Address): boolean {
   return scope === "link" && ip.includes(":");
 }
 
-function observeDevice({ name, kind }: Link, kernel: Kernel): [string, MeshDevice][] {
-  if (kind !== "wireguard" && kind !== "tun") return [];
-  const device = kernel.wireguard(kind).read(name);
-  return device === undefined ? [] : [[name, toMeshDevice(device)]];
+/** Those of the links that are WireGuard devices, with their counters, by name. */
+export function readDevices(links: readonly Link[], kernel: Kernel): Map<string, Device> {
+  const devices = new Map<string, Device>();
+  for (const [kind, some] of Map.groupBy(links, (link) => link.kind)) {
+    if (kind !== "wireguard" && kind !== "tun") continue;
+    for (const device of kernel.wireguard(kind).readAll(some.map(({ name }) => name)))
+      if (device !== undefined) devices.set(device.name, device);
+  }
+  return devices;
+}
+
+function observeDevices(links: readonly Link[], kernel: Kernel): Map<string, MeshDevice> {
+  const devices = readDevices(links, kernel);
+  return new Map([...devices].map(([name, device]) => [name, toMeshDevice(device)]));
 }
 
 function toMeshLink(link: Link): MeshLink {

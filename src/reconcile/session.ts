@@ -9,6 +9,7 @@ import { NetlinkError } from "../netlink/error.ts";
 import { Nft } from "../netlink/nft.ts";
 import type { OwnedPeer } from "../plan/claims.ts";
 import { firewallName } from "../plan/mesh.ts";
+import type { Settings } from "../plan/settings.ts";
 import { type Plaintext, sumPlaintext } from "../plan/status.ts";
 import { publicKeyOf } from "../state/keys.ts";
 import { openPrivateKey, readSealKey } from "../state/seal.ts";
@@ -19,6 +20,7 @@ import { openUserspaceWireGuard } from "../wireguard/uapi.ts";
 import { type Backends, Kernel } from "./kernel.ts";
 import { KnownWays } from "./mtu.ts";
 import { NodeReader, readSettings } from "./node.ts";
+import { meshLinks, readDevices } from "./observe.ts";
 import { type PodReport, syncPods } from "./pods.ts";
 import { type MeshPlan, planMesh, type SyncOptions, type SyncReport, syncMesh } from "./sync.ts";
 
@@ -61,10 +63,9 @@ export class Session implements Disposable {
     return planMesh(this, this.#options());
   }
 
-  /** A WireGuard device with its counters, or undefined where there is none. */
-  readDevice(dev: string): Device | undefined {
-    const kind = this.kernel.host.findLink(dev)?.kind;
-    return kind === "wireguard" || kind === "tun" ? this.kernel.wireguard(kind).read(dev) : undefined;
+  /** The mesh's WireGuard devices that there are, with their counters, by name. */
+  readDevices(settings: Settings): Map<string, Device> {
+    return readDevices(meshLinks(settings, this.kernel), this.kernel);
   }
 
   /** What went in clear, by peer; empty without nftables or where the table is not there. */

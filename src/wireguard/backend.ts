@@ -8,6 +8,8 @@ export interface WireGuard extends Disposable {
   readonly writes: number;
   /** The device as it is, or undefined where there is none of that name. */
   read(name: string): Device | undefined;
+  /** As read, of several at once, in the order of their names. */
+  readAll(names: readonly string[]): (Device | undefined)[];
   /** Applies a change; where it fails, an unknown part of it may have been applied. It may be repeated. */
   configure(name: string, config: DeviceConfig): void;
 }

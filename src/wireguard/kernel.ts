@@ -83,6 +83,10 @@ class KernelWireGuard implements WireGuard {
     return merge.device();
   }
 
+  readAll(names: readonly string[]): (Device | undefined)[] {
+    return names.map((name) => this.read(name));
+  }
+
   /** Throws NetlinkError. */
   configure(name: string, config: DeviceConfig): void {
     for (const part of splitConfig(config)) {

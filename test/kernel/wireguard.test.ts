@@ -252,6 +252,17 @@ function suite(backend: "kernel" | "userspace"): void {
     expect(peer()?.txBytes).toBeGreaterThan(0);
   }, 12_000);
 
+  test("several are read at once, in the order of their names, and one that is not there is none", () => {
+    const namespace = new Namespace();
+    using one = makeDevice(backend, namespace);
+    using other = makeDevice(backend, namespace);
+    one.wireguard.configure(one.name, { fwmark: 1, peers: [{ publicKey: key(1) }] });
+    other.wireguard.configure(other.name, { fwmark: 2 });
+    const read = one.wireguard.readAll([other.name, "none", one.name]);
+    expect(read).toEqual([one.wireguard.read(other.name), undefined, one.wireguard.read(one.name)]);
+    expect(read.map((device) => device?.fwmark)).toEqual([2, undefined, 1]);
+  });
+
   test("a device that is not there is undefined to read and an error to configure", () => {
     using device = makeDevice(backend);
     expect(device.wireguard.read("none")).toBeUndefined();
