@@ -26,3 +26,17 @@ export async function listAll(client: KubeClient, path: string, signal: AbortSig
   for await (const page of listPages(client, path, {}, signal)) items.push(...page.items);
   return items;
 }
+
+/** Names alone: a Node is many kilobytes. Throws KubeError. */
+export async function listNames(
+  client: KubeClient,
+  path: string,
+  query: Query,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const names: string[] = [];
+  for await (const { items } of listPages(client, path, query, signal))
+    for (const item of items)
+      names.push((item as { readonly metadata: { readonly name: string } }).metadata.name);
+  return names;
+}

@@ -154,10 +154,17 @@ nothing else: /readyz says when it is out. An agent without --leave brings it ba
     details: `For an administrator, with a kubeconfig as kubectl takes it; no node is needed. The
 mode is the WireGuardMesh object's, which all agents follow. A step up is made only
 where every node has reported that it would lose nothing, and is refused with the
-list of what is missing (exit code 3); a step down is made at once.`,
+list of what is missing (exit code 3); a step down is made at once. Nodes that have
+no agent by design, as Windows and virtual ones, are left out: --selector says which are
+not. Give it what the DaemonSet's nodeSelector says, where that was changed.`,
     maxOperands: 1,
     flags: [
       { name: "kubeconfig", value: "FILE", help: "kubeconfig (default: $KUBECONFIG, or ~/.kube/config)" },
+      {
+        name: "selector",
+        value: "LABELS",
+        help: "of the Nodes that have agents (default kubernetes.io/os!=windows,type!=virtual-kubelet)",
+      },
     ],
     load: async () => (await import("./rollout.ts")).rollout,
   },

@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { KubeClient } from "../agent/kube-client.ts";
 import { KubeCredentials } from "../agent/kube-config.ts";
-import { listAll } from "../agent/kube-list.ts";
+import { listAll, listNames } from "../agent/kube-list.ts";
 import { formatMesh, meshesPath, meshName, readMesh } from "../kube/mesh.ts";
 import { objectsPath } from "../kube/object.ts";
 import { describeRollout, isUp, modes, type Rollout } from "../kube/rollout.ts";
@@ -15,18 +15,21 @@ import { type Context, findValue, type Output, UsageError } from "./command.ts";
 import { alignColumns, type Style } from "./style.ts";
 
 const nodesPath = "/api/v1/nodes";
+/** Linux is the only system that an agent runs on, and a virtual node runs none. */
+export const usualSelector = "kubernetes.io/os!=windows,type!=virtual-kubelet";
 const requestMs = 30_000;
 /** Reading all of a large cluster. */
 const limitMs = 120_000;
 const notReady = 3;
 /** The rest is in `--json`. */
 const maxShown = 20;
+const maxLeftOut = 3;
 
 export async function rollout(context: Context): Promise<Output> {
   const to = readMode(context.given.positional[0]);
   const client = connect(context);
   const signal = AbortSignal.timeout(limitMs);
-  const now = await look(client, signal);
+  const now = await look(client, findValue(context.given, "selector") ?? usualSelector, signal);
   if (to === undefined) return { json: now, text: (style) => renderRollout(now, style) };
   if (to === now.mode)
     return {
@@ -54,13 +57,18 @@ function connect({ given, version }: Context): KubeClient {
   return new KubeClient(credentials, { userAgent: `wg-cni/${version}`, requestMs, wallClock: Date.now });
 }
 
-async function look(client: KubeClient, signal: AbortSignal): Promise<Rollout> {
-  const [meshes, nodes, records] = await Promise.all(
-    [meshesPath, nodesPath, objectsPath].map((path) => listAll(client, path, signal)),
-  );
-  const { mode } = meshes?.map(readMesh).find((mesh) => mesh?.name === meshName) ?? {};
-  const names = (nodes ?? []).map((node) => (node as { metadata: { name: string } }).metadata.name);
-  return describeRollout({ ...(mode === undefined ? {} : { mode }), nodes: names, records: records ?? [] });
+/** `labelSelector`: of the Nodes that are to have an agent. */
+async function look(client: KubeClient, labelSelector: string, signal: AbortSignal): Promise<Rollout> {
+  const [meshes, records, nodes, all] = await Promise.all([
+    listAll(client, meshesPath, signal),
+    listAll(client, objectsPath, signal),
+    listNames(client, nodesPath, { labelSelector }, signal),
+    listNames(client, nodesPath, {}, signal),
+  ]);
+  const { mode } = meshes.map(readMesh).find((mesh) => mesh?.name === meshName) ?? {};
+  const selected = new Set(nodes);
+  const others = all.filter((name) => !selected.has(name));
+  return describeRollout({ ...(mode === undefined ? {} : { mode }), nodes, others, records });
 }
 
 function explainLeap({ mode, next }: Rollout, to: Mode): string {
@@ -88,11 +96,12 @@ function renderChange(before: Rollout, to: Mode, style: Style): string {
 }
 
 function renderRollout(now: Rollout, style: Style): string {
-  const { mode, nodes, inMode, covered, missing } = now;
+  const { mode, nodes, inMode, covered, missing, leftOut } = now;
   const head = [
     [style.bold("mode"), mode ?? style.yellow("each node's own: there is no WireGuardMesh default")],
     ...(mode === undefined ? [] : [[style.bold("nodes"), `${inMode} of ${nodes} report it`]]),
     [style.bold("covered"), `${covered} of ${nodes}`],
+    ...(leftOut.length === 0 ? [] : [[style.bold("left out"), describeLeftOut(leftOut)]]),
   ];
   const rows = missing.slice(0, maxShown).map(({ node, reason }) => [style.red("✗"), node, reason]);
   const more = missing.length - rows.length;
@@ -104,6 +113,12 @@ function renderRollout(now: Rollout, style: Style): string {
   ]
     .join("\n\n")
     .concat("\n");
+}
+
+function describeLeftOut(nodes: readonly string[]): string {
+  const names = nodes.slice(0, maxLeftOut).join(", ");
+  const more = nodes.length > maxLeftOut ? ` and ${nodes.length - maxLeftOut} more` : "";
+  return `${countOf(nodes.length, "node")} without an agent: ${names}${more}`;
 }
 
 function renderNext({ mode, next, missing }: Rollout, style: Style): string {

@@ -13,8 +13,10 @@ export const modes: readonly Mode[] = ["off", "permissive", "strict"];
 export interface RolloutFacts {
   /** Of the mesh; absent where there is none. */
   readonly mode?: Mode;
-  /** Names of the cluster's Nodes. */
+  /** Names of the Nodes that are to have an agent, */
   readonly nodes: readonly string[];
+  /** and of the cluster's others: Windows, virtual ones. */
+  readonly others: readonly string[];
   /** WireGuardNode objects as the API has them. */
   readonly records: readonly unknown[];
 }
@@ -35,12 +37,16 @@ export interface Rollout {
   readonly covered: number;
   /** What keeps from the next step, by node. */
   readonly missing: readonly Missing[];
+  /** Nodes that are to have no agent and have none. */
+  readonly leftOut: readonly string[];
 }
 
-export function describeRollout({ mode, nodes, records }: RolloutFacts): Rollout {
+export function describeRollout({ mode, nodes, others, records }: RolloutFacts): Rollout {
   const reports = new Map(records.map(readReport).map((report) => [report.name, report]));
+  // Who has a record has an agent, and the API server goes by records alone.
+  const asked = [...nodes, ...others.filter((node) => reports.has(node))];
   // A record whose Node is gone is about to be collected.
-  const judged = nodes.map((node) => ({ node, report: reports.get(node) }));
+  const judged = asked.map((node) => ({ node, report: reports.get(node) }));
   const inMode = judged.filter(({ report }) => mode !== undefined && report?.mode === mode);
   const missing = judged.flatMap(({ node, report }) => {
     const reason = findReason(report, mode);
@@ -50,8 +56,9 @@ export function describeRollout({ mode, nodes, records }: RolloutFacts): Rollout
   return {
     ...(mode === undefined ? {} : { mode }),
     ...(next === undefined ? {} : { next }),
-    ...{ nodes: nodes.length, inMode: inMode.length, covered: nodes.length - missing.length },
+    ...{ nodes: asked.length, inMode: inMode.length, covered: asked.length - missing.length },
     missing: missing.sort((a, b) => compareText(a.node, b.node)),
+    leftOut: others.filter((node) => !reports.has(node)).sort(compareText),
   };
 }
 

@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { makePki, type Pki } from "../cluster/support/pki.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { isSelected, type Labels } from "./selector.ts";
 
 interface ApiObject {
   readonly metadata: {
@@ -269,8 +270,12 @@ export class FakeApi implements AsyncDisposable {
 
   #list({ path, query }: Seen, response: ServerResponse): void {
     const names = query.get("fieldSelector")?.replace("metadata.name=", "");
+    const labels = query.get("labelSelector");
     const all = [...this.#objects].filter(
-      ([key]) => key.startsWith(`${path}/`) && (names === undefined || key === `${path}/${names}`),
+      ([key, { metadata }]) =>
+        key.startsWith(`${path}/`) &&
+        (names === undefined || key === `${path}/${names}`) &&
+        (labels === null || isSelected(metadata["labels"] as Labels, labels)),
     );
     const from = Number(query.get("continue") ?? 0);
     const limit = Number(query.get("limit") ?? 500);

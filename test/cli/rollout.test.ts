@@ -1,6 +1,7 @@
 // `rollout` as an administrator sees it, on an API that has whatever a test puts
 // there: what is missing, what is refused, and what is written.
 import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import { usualSelector } from "../../src/cli/rollout.ts";
 import { meshesPath } from "../../src/kube/mesh.ts";
 import { objectsPath } from "../../src/kube/object.ts";
 import { FakeApi, refuse } from "../agent/fake-api.ts";
@@ -22,8 +23,9 @@ const mode = () => (api.object(`${meshesPath}/default`)?.["spec"] as { mode?: st
 const writes = () => api.seen.filter(({ method }) => method !== "GET").length;
 
 /** A node whose agent reports this; undefined for one that has none. */
-function putNode(name: string, reports?: string, missing?: string): void {
-  api.putNode(nodeOf(name));
+function putNode(name: string, reports?: string, missing?: string, labels = {}): void {
+  const { metadata, ...node } = nodeOf(name);
+  api.putNode({ metadata: { ...metadata, labels }, ...node });
   if (reports === undefined) return;
   const covered = { type: "Covered", status: missing === undefined ? "True" : "False", message: missing };
   api.put(objectsPath, { metadata: { name }, status: { mode: reports, conditions: [covered] } });
@@ -66,6 +68,25 @@ test("a step up that loses nothing is made, a step down always", async () => {
   expect(down.exitCode).toBe(0);
   expectGolden("rollout-down", down.stdout);
   expect(mode()).toBe("off");
+});
+
+test("nodes that have no agent by design are left out, by the selector that is given", async () => {
+  setMode("off");
+  putNode("n1", "off");
+  for (const name of ["win-1", "win-2", "win-3", "win-4"])
+    putNode(name, undefined, undefined, { "kubernetes.io/os": "windows" });
+  putNode("aci", undefined, undefined, { "kubernetes.io/os": "linux", type: "virtual-kubelet" });
+  expectGolden("rollout-left-out", (await rollout()).stdout);
+  const missing = async (selector: string) => {
+    const { stdout } = await rollout("--json", "--selector", selector);
+    return (JSON.parse(stdout) as { missing: { node: string }[] }).missing.map(({ node }) => node);
+  };
+  expect(await missing("kubernetes.io/os!=windows")).toEqual(["aci"]);
+  expect((await run(["rollout", "--help"])).stdout).toContain(`(default ${usualSelector})`);
+  expect(await rollout("permissive", "--selector", "kubernetes.io/os=windows")).toMatchObject({
+    exitCode: 3,
+  });
+  expect(await rollout("permissive")).toMatchObject({ exitCode: 0 });
 });
 
 test("no step is left out, and the mode that is there is not written again", async () => {

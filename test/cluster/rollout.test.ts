@@ -97,7 +97,7 @@ describeKube("a rollout", () => {
   }
 
   test("begins with off: `rollout off` makes the mesh, and agents that come are in it", async () => {
-    expect(await shown()).toEqual({ nodes: 0, inMode: 0, covered: 0, missing: [] } as never);
+    expect(await shown()).toEqual({ nodes: 0, inMode: 0, covered: 0, missing: [], leftOut: [] } as never);
     expect(await rollout("off")).toMatchObject({ exitCode: 0 });
     agents = await joinByApi(server, nodes, agentOptions);
     const early = await rollout("permissive");
@@ -119,7 +119,12 @@ describeKube("a rollout", () => {
     await createNode(server.admin, "bare", { internalIPs: ["192.0.2.66"] });
     const said = await rollout("permissive");
     expect([said.exitCode, said.stdout]).toEqual([3, expect.stringContaining("bare  has no record")]);
-    await server.admin.remove(`${nodesPath}/bare`);
+    const labels = { "kubernetes.io/os": "windows" };
+    await server.admin.patch(`${nodesPath}/bare`, { metadata: { labels } });
+    expect(await shown()).toMatchObject({ missing: [], leftOut: ["bare"] });
+    expect((await rollout("permissive", "--selector", "kubernetes.io/os")).stdout).toContain(
+      "bare  has no record",
+    );
   });
 
   test("permissive: all pairs are encrypted, and strict has to wait until nothing is in clear", async () => {
@@ -190,6 +195,7 @@ describeKube("a rollout", () => {
       metadata: { name: "default" },
       spec: { mode: "strict" },
     };
+    // The Windows node has no taint, and no agent that would take it off.
     await refused(server.admin.apply(meshPath, mesh), "may have pods already");
     for (const { name } of nodes)
       await server.admin.patch(`${nodesPath}/${name}`, {

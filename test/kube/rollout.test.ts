@@ -21,8 +21,17 @@ const yes: [string, string] = ["True", "all"];
 
 test("a cluster that is ready for the next step", () => {
   const records = [record("n1", "off", yes), record("n2", "off", yes), record("gone", "strict")];
-  expect(describeRollout({ mode: "off", nodes: ["n1", "n2"], records })).toEqual({
-    ...{ mode: "off", next: "permissive", nodes: 2, inMode: 2, covered: 2, missing: [] },
+  expect(describeRollout({ mode: "off", nodes: ["n1", "n2"], others: [], records })).toEqual({
+    ...{ mode: "off", next: "permissive", nodes: 2, inMode: 2, covered: 2, missing: [], leftOut: [] },
+  });
+});
+
+test("nodes that are to have no agent are left out, but for one that has a record", () => {
+  const records = [record("n1", "off", yes), record("odd", "permissive", yes)];
+  const others = ["win-2", "odd", "win-1"];
+  expect(describeRollout({ mode: "off", nodes: ["n1"], others, records })).toMatchObject({
+    ...{ nodes: 2, inMode: 1, covered: 1, leftOut: ["win-1", "win-2"] },
+    missing: [{ node: "odd", reason: "reports permissive, and not off yet" }],
   });
 });
 
@@ -37,7 +46,7 @@ test("every kind of thing that is missing, by node", () => {
     null,
   ];
   const nodes = ["well", "quiet", "old", "odd", "none", "late", "alone"];
-  const { missing, covered, inMode } = describeRollout({ mode: "permissive", nodes, records });
+  const { missing, covered, inMode } = describeRollout({ mode: "permissive", nodes, others: [], records });
   expect({ covered, inMode }).toEqual({ covered: 1, inMode: 4 });
   expect(missing.map(({ node, reason }) => `${node} ${reason}`)).toEqual([
     "alone n9 is not reached",
@@ -51,9 +60,9 @@ test("every kind of thing that is missing, by node", () => {
 
 test("strict is the last step, and without a mesh there is none", () => {
   const records = [record("n1", "strict", yes)];
-  expect(describeRollout({ mode: "strict", nodes: ["n1"], records })).not.toHaveProperty("next");
-  expect(describeRollout({ nodes: ["n1"], records })).toEqual({
-    ...{ nodes: 1, inMode: 0, covered: 1, missing: [] },
+  expect(describeRollout({ mode: "strict", nodes: ["n1"], others: [], records })).not.toHaveProperty("next");
+  expect(describeRollout({ nodes: ["n1"], others: [], records })).toEqual({
+    ...{ nodes: 1, inMode: 0, covered: 1, missing: [], leftOut: [] },
   });
 });
 
