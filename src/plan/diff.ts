@@ -140,8 +140,9 @@ function letArrive(desired: Mesh, observed: Mesh): Step[] {
     for (const [key, { allowedIPs }] of peers)
       if (!stays?.has(key)) for (const prefix of allowedIPs) going.add(`${dev} ${prefix}`);
   }
+  if (going.size === 0) return [];
   const led = observed.routes.filter(({ dev, dst }) => going.has(`${dev} ${dst}`));
-  const stay = new Set(led.length === 0 ? [] : desired.routes.map(place));
+  const stay = new Set(desired.routes.map(place));
   return led.some((route) => !stay.has(place(route))) ? [{ do: "wait", ms: onTheWayMs }] : [];
 }
 

@@ -29,7 +29,7 @@ export async function measureLook(agent: Agent, deed: () => unknown): Promise<Lo
     .lines()
     .slice(from)
     .filter(({ message }) => message === "looked");
-  // What is programmed is heard of, and looked at once more: that is not its price.
+  // A look that happens to follow is not its price.
   const main = looks.reduce((most, look) => (Number(look["writes"]) > Number(most["writes"]) ? look : most));
   const writes = looks.reduce((sum, look) => sum + Number(look["writes"]), 0);
   return { syncMs: Number(main["ms"]), cpuMs: cpuMsOf(agent.pid) - cpuMs, writes };
