@@ -195,7 +195,9 @@ describeKube("a rollout", () => {
       metadata: { name: "default" },
       spec: { mode: "strict" },
     };
-    // The Windows node has no taint, and no agent that would take it off.
+    // The Windows and the virtual node have no taint, and no agent that would take it off.
+    await createNode(server.admin, "virtual", { internalIPs: ["192.0.2.67"] });
+    await server.admin.patch(`${nodesPath}/virtual`, { metadata: { labels: { type: "virtual-kubelet" } } });
     await refused(server.admin.apply(meshPath, mesh), "may have pods already");
     for (const { name } of nodes)
       await server.admin.patch(`${nodesPath}/${name}`, {
