@@ -155,7 +155,8 @@ describeKube("the DaemonSet's pod", () => {
   test("the init step installs, the agent makes the mesh, pods talk through it", async () => {
     await startPod(installing);
     expect(list().plugins.map(({ type }) => type)).toEqual(["ptp", "wg-cni"]);
-    expect(readFileSync(n1.outsidePath(plugin)).equals(readFileSync(binary))).toBe(true);
+    const isSame = readFileSync(n1.outsidePath(plugin)).equals(readFileSync(binary));
+    expect(isSame, `the image, made of src, has the executable of ${binary} (npm run build)`).toBe(true);
     await waitUntil(() => n1.exec([plugin, "node", "show"]).exitCode === 0, {
       what: "the node has an identity",
     });
