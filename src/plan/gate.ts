@@ -9,7 +9,7 @@
 //   └─────────┘ ◄─────────── └─────────┘                        └──────┘ ──┘ once the other has a
 //        ▲       withdrawn    provokes on both slots;            │    ▲      fresh handshake
 //        │                    the next endpoint every    nothing │    │
-//        │                    10 s, later 60 s       heard for   │    │ heard again,
+//        │                    10 s, later 60 s       heard for   │    │ a handshake,
 //        │ its record has no key any more            30 s of     ▼    │ or moved
 //        └────────────────────────────────────────── sending   ┌────────┐
 //                                                              │ silent │ one rung each 15 s:
@@ -265,11 +265,11 @@ function isFresh(sight: PeerSight, slot: Slot, nowMs: number): boolean {
  */
 function isSilent(sight: PeerSight, slot: Slot, memory: GateMemory, nowMs: number): boolean {
   const never = Number.NEGATIVE_INFINITY;
-  const { handshakeAtMs = never, dataAtMs = never, sentAtMs = never } = sight[slot] ?? {};
+  const { handshakeAtMs = never, sentAtMs = never } = sight[slot] ?? {};
   const { askedAtMs = Number.POSITIVE_INFINITY, sinceMs, silentSinceMs } = memory;
-  // A keepalive ends no silence: a peer that does not hear us either asks with one (mayAsk). Were we
-  // heard again, there would be a handshake: WireGuard tries one all the while, and so do the rungs.
-  if (silentSinceMs !== undefined) return Math.max(handshakeAtMs, dataAtMs) <= silentSinceMs;
+  // Only a handshake takes both directions. What comes in shows that the peer is heard, not that it
+  // hears us: it may be asking (mayAsk). WireGuard tries a handshake all the while, and so do the rungs.
+  if (silentSinceMs !== undefined) return handshakeAtMs <= silentSinceMs;
   const heardAtMs = lastHeardMs(sight, slot, memory);
   const { unansweredSinceMs = nowMs } = sight[slot] ?? {};
   if (Math.max(heardAtMs, sentAtMs) <= askedAtMs && nowMs - askedAtMs > answerMs) return true;

@@ -69,7 +69,7 @@ const table: [string, Case, string][] = [
     "a, candidate 1, provoke a, pinned; silent re-pin",
   ],
   [
-    "heard again: all is as before",
+    "a handshake: all is as before",
     {
       path: { slot: "a", pinned: true, provoke: ["a"] },
       sight: { a: sight({ sentAtMs: ago(0), heardAtMs: ago(0), handshakeAtMs: ago(0) }) },
@@ -78,19 +78,12 @@ const table: [string, Case, string][] = [
     "a, candidate 0; answers",
   ],
   [
-    "packets of its pods are a sign too",
+    "what comes in without a handshake is no answer: it is heard, and need not hear us",
     {
       path: { slot: "a", pinned: true, provoke: ["a"] },
-      sight: { a: sight({ sentAtMs: ago(0), heardAtMs: ago(0), dataAtMs: ago(0) }) },
-      memory: { rung: "re-pin", rungAtMs: ago(3) },
-    },
-    "a, candidate 0; answers",
-  ],
-  [
-    "its keepalives are not: it asks whether anybody is there, without hearing us",
-    {
-      path: { slot: "a", pinned: true, provoke: ["a"] },
-      sight: { a: sight({ sentAtMs: ago(0), heardAtMs: ago(0), handshakeAtMs: ago(131) }) },
+      sight: {
+        a: sight({ sentAtMs: ago(0), heardAtMs: ago(0), dataAtMs: ago(0), handshakeAtMs: ago(131) }),
+      },
       memory: { rung: "re-pin", rungAtMs: ago(3) },
     },
     "a, candidate 0, provoke a, pinned; nothing new",
