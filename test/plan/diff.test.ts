@@ -128,6 +128,20 @@ function blackHoles(mesh: Mesh): string[] {
     .map((route) => `${route.dst} dev ${route.dev}`);
 }
 
+test("`plan` shows the wait between the last route to a peer and the peer's end", () => {
+  const random = makeRandom(7);
+  let mesh = randomMesh(random);
+  while (mesh.routes.every(({ type }) => type !== "unicast")) mesh = randomMesh(random);
+  const commands = diffMesh(emptyMesh, mesh, options).flatMap(renderStep);
+  const wait = commands.indexOf("sleep 0.2");
+  const isOf = (pattern: RegExp) => (command: string) => pattern.test(command);
+  expect(commands.filter(isOf(/^sleep/))).toHaveLength(1);
+  const lastRoute = commands.findLastIndex(isOf(/route delete .* dev wg-cni-/));
+  expect(lastRoute).toBeGreaterThanOrEqual(0);
+  expect(lastRoute).toBeLessThan(wait);
+  expect(commands.findIndex(isOf(/^ip link delete/))).toBeGreaterThan(wait);
+});
+
 describe("what a change costs", () => {
   const random = makeRandom(7);
   let base: Mesh = randomMesh(random);
