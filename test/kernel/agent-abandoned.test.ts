@@ -163,7 +163,8 @@ describeKernel("pods that nobody ends", () => {
     }
     const numbered = await addNumbered("numbered");
     const later = await add({ ...standalone, ipam: {} }, "later");
-    node.script(["umount /run/netns/unmounted", "ip link delete veth-unmounted"]);
+    // In this order: a link goes with its namespace, too, some time later.
+    node.script(["ip link delete veth-unmounted", "umount /run/netns/unmounted"]);
     await isReleased(unmounted);
     await agent.waitFor((line) => line.message === kept && of(alive)(line), soonMs, from);
     await agent.waitFor((line) => line.message === kept && of(routed)(line), soonMs, from);
