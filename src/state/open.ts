@@ -4,7 +4,7 @@
 import { closeFd, createFile, exists, isAbsent, mkdir, openFile, rename, unlink } from "../linux/file.ts";
 import { withFileLock } from "../linux/lock.ts";
 import { busyTimeoutMs, Connection } from "./connection.ts";
-import { corruptError, findStoreError, newerVersionError, StoreError } from "./error.ts";
+import { corruptError, findStoreError, newerVersionError, type StoreError } from "./error.ts";
 import { migrations as ourMigrations } from "./schema.ts";
 
 const O_RDWR = 2;
@@ -14,8 +14,7 @@ const sqliteSuffixes = ["", "-wal", "-shm", "-journal"];
 export function openState(stateDir: string, migrations: readonly string[] = ourMigrations): Connection {
   const path = `${stateDir}/state.db`;
   try {
-    // The usual case comes first, without any look at the filesystem.
-    const connection = openExisting(path) ?? createState(stateDir, path, migrations);
+    const connection = exists(path) ? new Connection(path) : createState(stateDir, path, migrations);
     return withSchema(connection, stateDir, migrations);
   } catch (error) {
     throw diagnose(stateDir, findStoreError(path, error)) ?? error;
@@ -38,19 +37,10 @@ function diagnose(stateDir: string, error: StoreError | undefined): StoreError |
 }
 
 /**
- * The file's connection, or undefined where there was none. SQLite says only
- * "unable to open" of a file that is missing, and by now another process may
- * have made it: whoever has the lock knows.
+ * SQLite is asked only for a file that is there: where it finds none to write to, it
+ * tries once more to read only, and would get one that has appeared in between, for
+ * good (os_unix.c, unixOpen).
  */
-function openExisting(path: string): Connection | undefined {
-  try {
-    return new Connection(path);
-  } catch (error) {
-    if (error instanceof StoreError && error.kind === "io") return undefined;
-    throw error;
-  }
-}
-
 function createState(stateDir: string, path: string, migrations: readonly string[]): Connection {
   mkdir(stateDir, 0o700);
   return locked(stateDir, () => {

@@ -17,7 +17,7 @@ import { openState } from "../../src/state/open.ts";
 import { migrations } from "../../src/state/schema.ts";
 import { Store } from "../../src/state/store.ts";
 import { attachment, owner, peer } from "./samples.ts";
-import { newStateDir, removeStateDirs, runChild, startChild } from "./support.ts";
+import { newStateDir, removeStateDirs, runChild, runChildBy, startChild } from "./support.ts";
 
 afterAll(removeStateDirs);
 
@@ -40,6 +40,14 @@ test("16 processes at once make one state and share its addresses", async () => 
   expect(store.attachments()).toHaveLength(16);
   expect(store.leases()).toHaveLength(32);
   expect(readdirSync(dir).sort()).toEqual(["state.db", "state.db-shm", "state.db-wal", "state.lock"]);
+}, 30_000);
+
+test("SQLite is never asked for a file that is not there: it would open the one that another process makes just then, to read only", async () => {
+  const dir = newStateDir();
+  const traced = ["strace", "-f", "-o", `${dir}.trace`, "-e", "trace=openat", "-P", `${dir}/state.db`];
+  await runChildBy(traced, "add", dir, "b1", "c1");
+  const opened = readFileSync(`${dir}.trace`, "utf8").match(/openat\(.*/g);
+  expect(opened).toEqual([expect.stringMatching(/O_RDWR.* = \d+$/)]);
 }, 30_000);
 
 test("16 processes at once after a boot drop what was before once, and nothing of each other's", async () => {

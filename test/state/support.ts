@@ -21,13 +21,22 @@ export function newStateDir(): string {
 
 /** Starts test/state/child.ts with these arguments. */
 export function startChild(...args: string[]) {
-  const child = resolve(import.meta.dir, "child.ts");
-  return Bun.spawn([process.execPath, child, ...args], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+  return startChildBy([], ...args);
+}
+
+function startChildBy(before: readonly string[], ...args: string[]) {
+  const child = [process.execPath, resolve(import.meta.dir, "child.ts")];
+  return Bun.spawn([...before, ...child, ...args], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
 }
 
 /** Runs one child to its end; throws with what it said where it failed. */
-export async function runChild(...args: string[]): Promise<string> {
-  const child = startChild(...args);
+export function runChild(...args: string[]): Promise<string> {
+  return runChildBy([], ...args);
+}
+
+/** The same under another program, which is given the child's command. */
+export async function runChildBy(before: readonly string[], ...args: string[]): Promise<string> {
+  const child = startChildBy(before, ...args);
   const [stdout, stderr, code] = await Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),
