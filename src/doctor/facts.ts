@@ -10,6 +10,7 @@ import type { PeerStatus } from "../plan/status.ts";
 import type { NoTransport, Transport } from "../plan/transport.ts";
 import type { MeshPlan } from "../reconcile/sync.ts";
 import type { Identity, RefusedRecord, Rotation } from "../state/model.ts";
+import type { Detour } from "./detours.ts";
 
 export interface Facts {
   /** Unix milliseconds. */
@@ -58,6 +59,7 @@ export interface KernelFacts {
   readonly userspaceProgram?: string;
   readonly hasFirewall: boolean;
   readonly host: HostFacts;
+  readonly detours: readonly Detour[];
   /** What the MTU would be if it were not set by hand. */
   readonly derivedMtu: DerivedMtu;
   readonly pods: readonly PodMtu[];

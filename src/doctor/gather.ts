@@ -17,6 +17,7 @@ import type { Identity } from "../state/model.ts";
 import { findStateFault } from "../state/probe.ts";
 import { openPrivateKey, readSealKey, SealError } from "../state/seal.ts";
 import { findProgram, implementations } from "../wireguard/start.ts";
+import { findDetours } from "./detours.ts";
 import type { Facts, FileFacts, KernelFacts, NodeFacts, UplinkFilter } from "./facts.ts";
 import { readPodMtus } from "./pods.ts";
 
@@ -104,14 +105,19 @@ function lookAtKernel(session: Session, identity: Identity, nowMs: number): Kern
   const derivedMtu = observeMtu({ ...settings, mtu: 0 }, node, ownership.peers, podIPs, kernel);
   const program = findProgram(implementations, process.env["PATH"] ?? systemPath);
   const ownKeys = identity.slots.map(({ publicKey }) => publicKey);
+  const host = observeHost(settings, kernel, ownKeys);
+  const detours = findDetours(settings, {
+    rules: host.rules,
+    remoteCIDRs: ownership.peers.flatMap(({ podCIDRs }) => podCIDRs),
+    routesOf: (filter) => kernel.host.routes(filter),
+  });
   const uplinks = new Set([...derivedMtu.uplinks.map(({ dev }) => dev), ...findUplinks(kernel.host)]);
   return {
-    ...{ plan, derivedMtu },
+    ...{ plan, derivedMtu, host, detours },
     peers: describePeers(plan, nowMs, session.readDevices(settings), plaintext),
     hasKernelWireGuard: kernel.hasKernelWireGuard(),
     ...(program === undefined ? {} : { userspaceProgram: program }),
     hasFirewall: kernel.firewall !== undefined,
-    host: observeHost(settings, kernel, ownKeys),
     pods: readPodMtus(store, kernel),
     addresses: kernel.host.addresses(),
     transport: observeTransport(settings, kernel),

@@ -2,7 +2,7 @@
 // store says, and that nobody else holds what is ours.
 import { countOf } from "../net/words.ts";
 import { findConflicts } from "../plan/conflicts.ts";
-import { renderStep } from "../plan/step.ts";
+import { renderRoute, renderRule, renderStep } from "../plan/step.ts";
 import { implementations } from "../wireguard/start.ts";
 import type { KernelFacts } from "./facts.ts";
 import { type Check, type Finding, fail, ok, shorten, warn } from "./finding.ts";
@@ -54,6 +54,21 @@ export const kernelChecks: readonly Check[] = [
         "somebody else uses what is ours",
         "remove theirs, or `wg-cni down`, and `wg-cni up` with what each line names",
         shorten(conflicts),
+      );
+    },
+  },
+  {
+    name: "detours",
+    why: "what a rule catches that comes before ours is routed past the tunnel",
+    run: ({ kernel }) => {
+      if (kernel === undefined || !kernel.plan.up) return undefined;
+      const { detours, plan } = kernel;
+      if (detours.length === 0) return ok("no rule before ours leads to other nodes' pods");
+      const { rulePriority } = plan.settings;
+      return warn(
+        `${countOf(detours.length, "rule")} of others before ours ${detours.length === 1 ? "leads" : "lead"} to other nodes' pods`,
+        `move them behind priority ${rulePriority + 3}. Those of Amazon's branch interfaces (security groups for pods) have to be where they are: see which pods have one`,
+        shorten(detours.map(({ rule, route }) => `rule "${renderRule(rule)}": ${renderRoute(route)}`)),
       );
     },
   },

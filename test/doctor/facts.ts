@@ -2,6 +2,7 @@
 import type { Facts, FileFacts, KernelFacts, NodeFacts } from "../../src/doctor/facts.ts";
 import type { Level } from "../../src/doctor/finding.ts";
 import type { FileStatus } from "../../src/linux/file.ts";
+import type { Route } from "../../src/net/objects.ts";
 import { emptyMesh, type Mesh } from "../../src/plan/mesh.ts";
 import { parseSettings } from "../../src/plan/settings.ts";
 import type { PeerStatus } from "../../src/plan/status.ts";
@@ -99,6 +100,7 @@ export const kernel: KernelFacts = {
     udpPorts: new Set([51820]),
     ownDevices: new Set(["wg-cni-a", "wg-cni-b"]),
   },
+  detours: [],
   pods: [{ pod: "eth0 of container c0ffee", bytes: 1440, byConfiguration: false }],
   addresses: [{ ...address, dev: "eth0", ip: "192.0.2.1", length: 24 }],
   transport: { endpoints: ["192.0.2.1"], from: "eth0, which has the default route" },
@@ -134,4 +136,8 @@ const { rotation: _, ...unrotated } = node;
 export const agentless: Facts = { ...healthy, node: { ...unrotated, gated: false, agentRuns: false } };
 export const strict = parseSettings({ mode: "strict" });
 export const tun = { ...plan, linkKind: "tun" as const };
+export const defaultRoute: Route = {
+  ...{ family: 4, table: 101, type: "unicast", dst: "0.0.0.0/0", via: "10.0.0.1", dev: "vlan.eth.1" },
+  ...{ scope: "global", protocol: 4 },
+};
 export const rule = { family: 4, action: "lookup", table: 254, invert: false, protocol: 4 } as const;

@@ -3,6 +3,7 @@ import { parseSettings } from "../../src/plan/settings.ts";
 import {
   address,
   agentless,
+  defaultRoute,
   hourMs,
   identity,
   kernel,
@@ -97,6 +98,14 @@ export const meshRows: readonly Row[] = [
     "fail",
     /somebody else/,
     /wg-cni down/,
+  ],
+  [
+    "another's rule before ours, which knows a way",
+    withKernel({ detours: [{ rule: { ...rule, priority: 10 }, route: defaultRoute }] }),
+    "detours",
+    "warn",
+    /^1 rule of others before ours leads to other nodes' pods$/,
+    /behind priority 100/,
   ],
   [
     "src_valid_mark is 0 and an uplink strict",

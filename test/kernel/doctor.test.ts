@@ -104,6 +104,23 @@ describe.skipIf(missing !== undefined)("doctor", () => {
       /rule "priority 98 fwmark 0x100000\/0x300000 lookup 254 .*--rule-priority/,
     ],
     [
+      "a rule before ours by which pods' packets leave, and one by which they do not",
+      [
+        "ip rule add priority 10 iif pod0 lookup 101",
+        "ip route add default via 192.0.2.254 dev eth0 table 101",
+        "ip rule add priority 11 iif pod0 lookup 102",
+        "ip route add 10.99.0.0/16 via 192.0.2.254 dev eth0 table 102",
+      ],
+      [
+        "ip rule delete priority 10",
+        "ip rule delete priority 11",
+        "ip route flush table 101",
+        "ip route flush table 102",
+      ],
+      ["detours warn"],
+      /1 rule of others .* rule "priority 10 iif pod0 lookup 101.*": 0\.0\.0\.0\/0 via 192\.0\.2\.254 dev eth0 table 101/,
+    ],
+    [
       "a device that is down",
       ["ip link set wg-cni-b down"],
       ["wg sync"],
