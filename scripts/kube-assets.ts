@@ -1,5 +1,5 @@
 // The real thing that the cluster tests talk to: etcd, kube-apiserver and
-// kube-controller-manager; and Helm, which renders the chart. Taken from
+// kube-controller-manager; and what a person has, kubectl and Helm. Taken from
 // KUBEBUILDER_ASSETS or the PATH where they are there, else built by the machine's
 // Go from their released modules and kept under .cache.
 import { existsSync } from "node:fs";
@@ -15,6 +15,7 @@ const packages = {
   etcd: "go.etcd.io/etcd/server/v3",
   "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
   "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+  kubectl: "k8s.io/kubernetes/cmd/kubectl",
   helm: "helm.sh/helm/v3/cmd/helm",
 };
 type Program = keyof typeof packages;
@@ -22,6 +23,7 @@ type Program = keyof typeof packages;
 const sets: readonly (readonly Program[])[] = [
   ["etcd", "kube-apiserver"],
   ["kube-controller-manager"],
+  ["kubectl"],
   ["helm"],
 ];
 

@@ -1,8 +1,8 @@
 // A real API server with its etcd, for the tests of a file. It runs in a lab's
 // namespace of the wire, where the lab's nodes reach it; the test process does so
 // through a relay. Controllers run where a test starts them: the one that collects
-// what has lost its owner, and the one that checks policies' types. No others:
-// nothing evicts pods or taints nodes.
+// what has lost its owner, the one that checks policies' types, and the one that makes
+// the pods of DaemonSets. No others: nothing evicts pods or taints nodes.
 //
 //   test process ── 127.0.0.1 ── relay ─┐
 //                        n1, n2 ── br0 ─┴─ kube-apiserver ── etcd (in memory)
@@ -150,6 +150,10 @@ function controllerFlags({ folder }: Pki): string[] {
   const user = { "client-certificate": `${folder}/admin.crt`, "client-key": `${folder}/admin.key` };
   const file = `${folder}/controllers.json`;
   writeFileSync(file, makeKubeconfig(cluster, user));
-  const controllers = ["garbage-collector-controller", "validatingadmissionpolicy-status-controller"];
+  const controllers = [
+    "garbage-collector-controller",
+    "validatingadmissionpolicy-status-controller",
+    "daemonset-controller",
+  ];
   return [`--kubeconfig=${file}`, `--controllers=${controllers}`, "--leader-elect=false"];
 }
