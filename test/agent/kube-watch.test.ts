@@ -6,7 +6,7 @@ import { waitUntil } from "../lab/wait.ts";
 import { FakeApi, kindOf, refuse } from "./fake-api.ts";
 import { recordOf } from "./folder.ts";
 import { KubeNode } from "./kube.ts";
-import { put, records, start, withoutVersion } from "./kube-scene.ts";
+import { isOfRecords, put, records, start, withoutVersion } from "./kube-scene.ts";
 
 setDefaultTimeout(60_000);
 
@@ -183,7 +183,7 @@ describe("an outage", () => {
     const { api, node } = scene;
     const { generation } = node.store;
     await api.down();
-    await node.until("the outage is known", () => node.look().problem !== undefined);
+    await node.until("the outage is known", () => isOfRecords(node));
     node.skippedMs += 30 * 86_400_000;
     const report = node.look();
     expect(report.problem).toMatch(
