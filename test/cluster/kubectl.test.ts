@@ -6,8 +6,10 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findKubeAssets } from "../../scripts/kube-assets.ts";
+import { meshesPath } from "../../src/kube/mesh.ts";
 import { keyOf } from "../kernel/mesh-witness.ts";
 import { repository } from "../lab/paths.ts";
+import { waitUntil } from "../lab/wait.ts";
 import { ApiServer } from "./support/api-server.ts";
 import { describeKube } from "./support/gate.ts";
 import type { KubeObject } from "./support/kube-client.ts";
@@ -128,6 +130,10 @@ describeKube("a cluster by kubectl", () => {
 
   test("and gets rid of it: the DaemonSet that leaves, of the same image, then nothing is left", async () => {
     const [leave = "", waitAgain = "", remove = ""] = readmeCommands("conf/wg-cni-uninstall.yaml");
+    // As agents have: a definition that goes while its storage is opened for the first time stays, terminating.
+    await waitUntil(async () => (await server.admin.send("GET", meshesPath)).ok, {
+      what: "meshes being served",
+    });
     const before = (await agentPods(server.admin)).map(({ metadata: { name } }) => name);
     expect(await must(leave)).toEqual(["daemonset.apps/wg-cni configured"]);
     expect(await images()).toEqual([image, image]);
