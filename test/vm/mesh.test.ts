@@ -4,5 +4,6 @@ import { guestTests } from "./guest.ts";
 
 await guestTests(["test/vm/guest/sight.ts", "test/vm/guest/mesh.ts"], {
   timeoutMs: 840_000,
-  testTimeoutMs: 240_000,
+  // A rotation of three nodes at once, and their agents started anew.
+  testTimeoutMs: 480_000,
 });
