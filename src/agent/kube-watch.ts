@@ -68,7 +68,8 @@ export class KubeWatch<T extends Kept> implements Disposable {
   /** Written by us, and not yet seen in the watch. */
   readonly #noted = new Set<string>();
   #lists = 0;
-  #isWatching = false;
+  /** performance.now() when the server began to tell; undefined while it does not. */
+  #watchingSinceMs: number | undefined;
   #failures = 0;
   #isMissing = false;
   #problem: string | undefined;
@@ -98,7 +99,7 @@ export class KubeWatch<T extends Kept> implements Disposable {
 
   /** True while changes would be heard of. */
   get isCurrent(): boolean {
-    return this.#isWatching;
+    return this.#watchingSinceMs !== undefined;
   }
 
   /** Why the map may be old: a sentence, from the second failure in a row on. */
@@ -132,34 +133,33 @@ export class KubeWatch<T extends Kept> implements Disposable {
   async #run(): Promise<void> {
     const { signal } = this.#ended;
     while (!signal.aborted) {
-      const startedMs = performance.now();
       let restMs: number;
       try {
         this.#version ??= await this.#list(signal);
         await this.#watch(signal, this.#version);
-        restMs = this.#hasEnded(performance.now() - startedMs);
+        restMs = this.#hasEnded();
       } catch (error) {
         if (signal.aborted) return;
-        restMs = this.#hasFailed(toKubeError(error), performance.now() - startedMs);
+        restMs = this.#hasFailed(toKubeError(error));
       }
       await rest(restMs, signal);
     }
   }
 
   /** The server has ended the watch, as it does now and then. Returns how long to rest: one that ends at once is none. */
-  #hasEnded(lastedMs: number): number {
+  #hasEnded(): number {
     const { random, timing } = this.options;
-    this.#isWatching = false;
-    this.#failures = lastedMs >= timing.provenMs ? 0 : this.#failures + 1;
+    this.#failures = this.#isProven() ? 0 : this.#failures + 1;
+    this.#watchingSinceMs = undefined;
     return this.#failures === 0 ? 0 : retryDelayMs(this.#failures, random(), 0, timing.retries);
   }
 
   /** Returns how long to rest. */
-  #hasFailed(error: KubeError, lastedMs: number): number {
-    const { random, timing, onChange } = this.options;
-    const wasKnown = !this.#isWatching && this.#problem === error.message;
-    this.#isWatching = false;
-    this.#failures = lastedMs >= timing.provenMs ? 1 : this.#failures + 1;
+  #hasFailed(error: KubeError): number {
+    const { random, onChange } = this.options;
+    const wasKnown = !this.isCurrent && this.#problem === error.message;
+    this.#failures = this.#isProven() ? 1 : this.#failures + 1;
+    this.#watchingSinceMs = undefined;
     const { status } = error.failure;
     if (status !== undefined) this.#isMissing = status === 404;
     if (mustListAgain(error, this.#failures)) this.#listNext(error);
@@ -167,6 +167,12 @@ export class KubeWatch<T extends Kept> implements Disposable {
     if (this.#failures > 1 || this.#lists === 0) this.#problem = error.message;
     if (!wasKnown) onChange();
     return retryDelayMs(this.#failures, random(), error.failure.retryAfterMs, this.#retriesAfter(error));
+  }
+
+  /** Not where the time went by before the server answered, or without an answer. */
+  #isProven(): boolean {
+    const sinceMs = this.#watchingSinceMs;
+    return sinceMs !== undefined && performance.now() - sinceMs >= this.options.timing.provenMs;
   }
 
   #retriesAfter({ failure: { status } }: KubeError): RetryTiming {
@@ -225,7 +231,7 @@ export class KubeWatch<T extends Kept> implements Disposable {
       { ...query, ...watching },
       AbortSignal.any([signal, silence.signal]),
     );
-    this.#isWatching = true;
+    this.#watchingSinceMs = performance.now();
     if (this.#problem !== undefined) this.options.onChange();
     this.#problem = undefined;
     silence.begin();

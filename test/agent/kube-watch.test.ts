@@ -5,7 +5,7 @@ import { meshesPath } from "../../src/kube/mesh.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { FakeApi, kindOf, refuse } from "./fake-api.ts";
 import { recordOf } from "./folder.ts";
-import { KubeNode } from "./kube.ts";
+import { KubeNode, timing } from "./kube.ts";
 import { isOfRecords, put, records, start, withoutVersion } from "./kube-scene.ts";
 
 setDefaultTimeout(60_000);
@@ -197,6 +197,19 @@ describe("an outage", () => {
     expect(node.refused).toEqual({});
     expect(node.names).toBe("node-1 node-2");
     expect(node.lines.at(-1)).toBe("info  the Kubernetes API can be watched again");
+  });
+
+  test("of a server that takes longer to refuse than a sound watch lasts is said too", async () => {
+    await using scene = await start();
+    const { api, node } = scene;
+    api.fault = async (_, response) => {
+      await Bun.sleep(2 * timing.provenMs);
+      refuse(response, 503, "ServiceUnavailable", "starting");
+      return true;
+    };
+    scene.watch.cut();
+    await node.until("the outage is known", () => isOfRecords(node));
+    expect(node.look().problem).toContain("(503)");
   });
 
   test("while records are deleted does not make up for the time that they were gone", async () => {
