@@ -64,7 +64,10 @@ export class KubeLink implements Disposable {
       },
     });
     this.#status = new KubeStatus({ client, log, now, wallClock, random });
-    this.#taint = new StartupTaint({ client, log, now, random, retries: timing.retries });
+    this.#taint = new StartupTaint({
+      ...{ client, log, now, random, retries: timing.retries },
+      onRemoved: (node) => this.#node?.note(node),
+    });
     const only = (name: string) => ({ query: { fieldSelector: `metadata.name=${name}` } });
     if (nodeName !== undefined)
       this.#node = new KubeWatch<SeenNode>({

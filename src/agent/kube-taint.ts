@@ -9,6 +9,8 @@ import type { Log } from "./log.ts";
 export interface StartupTaintOptions {
   readonly client: KubeClient;
   readonly log: Log;
+  /** Called with the Node as it is without the taint: the watch may tell of it later than the next look. */
+  readonly onRemoved: (node: unknown) => void;
   readonly retries: RetryTiming;
   /** Milliseconds on a clock that only goes forward. */
   readonly now: () => number;
@@ -34,10 +36,10 @@ export class StartupTaint implements Disposable {
   }
 
   async #write(path: string, taints: readonly unknown[]): Promise<void> {
-    const { client, log, now, random, retries } = this.options;
+    const { client, log, now, random, retries, onRemoved } = this.options;
     this.#isWriting = true;
     try {
-      await client.patch(path, removeStartupTaint(taints), this.#ended.signal);
+      onRemoved(await client.patch(path, removeStartupTaint(taints), this.#ended.signal));
       this.#failures = 0;
       log.info("this node is ready: pods may be scheduled here", { taint: startupTaint });
     } catch (error) {

@@ -210,7 +210,9 @@ export class RecordsFolder implements Disposable {
     const isForeign = this.#published?.text === text && compareRecordFile(path, text) === "other";
     if (isForeign) this.#refuseRace(path, record.name);
     const wrote = publishRecord(folder, record);
-    this.#published = { text, stamp: stampOf(path) };
+    // The stamp before the look: what somebody else puts there afterwards has another one.
+    const written = stampOf(path);
+    this.#published = { text, stamp: compareRecordFile(path, text) === "same" ? written : "" };
     if (isForeign) this.options.log.warn("this node's record was not as published, and is again", { path });
     else if (wrote) this.options.log.info("this node's record was published", { path });
     return wrote;

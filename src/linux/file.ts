@@ -105,17 +105,25 @@ export function appendFile(path: string, content: string, mode = 0o600): void {
   writeOpened(path, openFile(path, O_WRONLY | O_CREAT | O_APPEND, mode), content);
 }
 
-/** Creates a file that must not exist (EEXIST), durably: content and name are on disk. Throws SysError. */
+/**
+ * Creates a file that must not exist (EEXIST), whole and durably: it gets its name, which is on
+ * disk when this returns, with its content. Throws SysError.
+ */
 export function createFile(path: string, content: string | Uint8Array, mode = 0o600): void {
-  const fd = openFile(path, O_WRONLY | O_CREAT | O_EXCL, mode);
+  const draft = `${path}.new-${process.pid}`;
+  // Of a process with this number that did not live to finish.
+  unlink(draft);
   try {
-    writeFd(fd, toBytes(content), path);
-    syscall("fsync", path, fd);
-  } catch (error) {
-    rawSyscall("unlinkat", AT_FDCWD, cString(path), 0);
-    throw error;
+    const fd = openFile(draft, O_WRONLY | O_CREAT | O_EXCL, mode);
+    try {
+      writeFd(fd, toBytes(content), draft);
+      syscall("fsync", draft, fd);
+    } finally {
+      closeFd(fd);
+    }
+    syscall("linkat", path, AT_FDCWD, cString(draft), AT_FDCWD, cString(path), 0);
   } finally {
-    closeFd(fd);
+    unlink(draft);
   }
   syncFolder(path.slice(0, path.lastIndexOf("/")) || "/");
 }
@@ -232,8 +240,8 @@ function writeOpened(path: string, fd: number, content: string | Uint8Array): vo
   }
 }
 
-/** A new name is durable only once its folder is on disk too. */
-function syncFolder(path: string): void {
+/** A new name is durable only once its folder is on disk too. Throws SysError. */
+export function syncFolder(path: string): void {
   const fd = openFile(path);
   try {
     syscall("fsync", path, fd);

@@ -16,6 +16,7 @@ const calls = {
   fsync: { numbers: [74, 82], verb: "flush" },
   getsockopt: { numbers: [55, 209], verb: "read an option of" },
   ioctl: { numbers: [16, 29], verb: "control" },
+  linkat: { numbers: [265, 37], verb: "create" },
   mkdirat: { numbers: [258, 34], verb: "create folder" },
   openat: { numbers: [257, 56], verb: "open" },
   read: { numbers: [0, 63], verb: "read" },

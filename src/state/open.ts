@@ -1,7 +1,17 @@
 // Opening state.db, and making it where there is none. A file gets its name
 // only when it is complete, so whoever sees it sees all its tables, and an
 // empty or damaged one is never taken for a new node's.
-import { closeFd, createFile, exists, isAbsent, mkdir, openFile, rename, unlink } from "../linux/file.ts";
+import {
+  closeFd,
+  createFile,
+  exists,
+  isAbsent,
+  mkdir,
+  openFile,
+  rename,
+  syncFolder,
+  unlink,
+} from "../linux/file.ts";
 import { withFileLock } from "../linux/lock.ts";
 import { busyTimeoutMs, Connection } from "./connection.ts";
 import { corruptError, findStoreError, newerVersionError, type StoreError } from "./error.ts";
@@ -49,7 +59,7 @@ function createState(stateDir: string, path: string, migrations: readonly string
   });
 }
 
-/** Makes the whole file under another name, closes it (which empties its log), then names it. */
+/** Makes the whole file under another name, then names it. */
 function makeFile(path: string, migrations: readonly string[]): void {
   const draft = `${path}.new`;
   // One that another process began and did not live to finish.
@@ -59,8 +69,11 @@ function makeFile(path: string, migrations: readonly string[]): void {
     using connection = new Connection(draft);
     connection.execute("PRAGMA journal_mode = WAL");
     migrate(connection, 0, migrations);
+    // Closing empties the log, too, but says nothing where it cannot: the file would be half of it.
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)");
   }
   rename(draft, path);
+  syncFolder(path.slice(0, path.lastIndexOf("/")));
 }
 
 /** Checks which migrations the file has had; brings it up to date under the lock. */

@@ -75,17 +75,25 @@ test.skipIf(!isRoot)("a full filesystem is said to be full, and works again with
   expect([kept, again, count]).toEqual(['0 {"x":1}', "done", "3000"]);
 });
 
-test.skipIf(!isRoot)("no state can be made where nothing fits (needs root)", () => {
+test.skipIf(!isRoot)("a state is made whole or not at all, however little fits (needs root)", () => {
+  const sizes = Array.from({ length: 40 }, (_, i) => `${8 + 8 * i}k`);
   const dir = newStateDir();
   mkdirSync(dir, { recursive: true });
   const output = runMounted(
     dir,
-    `mount -t tmpfs -o size=8k tmpfs "${dir}"`,
-    `console.log(attempt(() => Store.open(dir, "b1")));
-     remount("size=64m");
-     console.log(attempt(() => Store.open(dir, "b1")));`,
+    `mount -t tmpfs -o size=64m tmpfs "${dir}"`,
+    `const { rmSync, readdirSync } = await import("node:fs");
+     for (const size of ${JSON.stringify(sizes)}) {
+       remount("size=" + size);
+       const first = attempt(() => Store.open(dir, "b1")[Symbol.dispose]());
+       remount("size=64m");
+       const then = attempt(() => Store.open(dir, "b1")[Symbol.dispose]());
+       console.log(first.slice(0, 16) + ", " + then);
+       for (const name of readdirSync(dir)) rmSync(dir + "/" + name);
+     }`,
   );
-  const [full, again] = output.split("\n");
-  expect(full).toStartWith("StoreError full: ");
-  expect(again).toBe("done");
+  const outcomes = output.trim().split("\n");
+  const [full, fits] = ["StoreError full:, done", "done, done"];
+  expect([outcomes[0], outcomes.at(-1)]).toEqual([full, fits]);
+  expect(outcomes.filter((outcome) => outcome !== full && outcome !== fits)).toEqual([]);
 });

@@ -1,6 +1,7 @@
 // Sealed keys open only with their key, node and slot, and their file says nothing.
 import { afterAll, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, truncateSync } from "node:fs";
+import { dirname } from "node:path";
 import { formatKey, keyBytes } from "../../src/net/key.ts";
 import { generateKeyPair, publicKeyOf } from "../../src/state/keys.ts";
 import {
@@ -56,6 +57,21 @@ test("the seal key is made once, private, and read again", () => {
   expect(readSealKey(path)).toEqual(key);
   expect(statSync(path).mode & 0o777).toBe(0o600);
 });
+
+test("whoever looks while it is made sees all of it or nothing", async () => {
+  const path = `${newStateDir()}/seal.key`;
+  const program = `const { readOrCreateSealKey } = await import(${JSON.stringify(`${import.meta.dir}/../../src/state/seal.ts`)});
+    console.log(Buffer.from(readOrCreateSealKey(${JSON.stringify(path)})).toString("hex"));`;
+  const traced = ["strace", "-f", "-o", `${dirname(dirname(path))}/trace`, "-e", "trace=write,fsync,linkat"];
+  const child = Bun.spawn([...traced, process.execPath, "-e", program], { stdout: "pipe", stderr: "pipe" });
+  expect([await child.exited, (await child.stdout.text()).length]).toEqual([0, 65]);
+  const trace = readFileSync(`${dirname(dirname(path))}/trace`, "utf8").split("\n");
+  const [written, flushed, named] = [/ write\(\d+, .*, 32\) /, / fsync\(/, / linkat\(.*seal\.key"/].map(
+    (call) => trace.findIndex((line) => call.test(line)),
+  ) as [number, number, number];
+  expect([written > 0, flushed > written, named > flushed]).toEqual([true, true, true]);
+  expect(readdirSync(dirname(path))).toEqual(["seal.key"]);
+}, 30_000);
 
 test("a seal key that is missing, open to others or damaged is refused and not replaced", () => {
   const dir = newStateDir();
