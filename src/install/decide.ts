@@ -45,12 +45,13 @@ export type Decision =
   /** Nothing can be done yet. `reason` is a sentence. */
   | { readonly do: "wait"; readonly reason: string }
   | { readonly do: "write"; readonly file: string; readonly was: string | undefined; readonly text: string }
-  /** `list` is written with `text`, then `single`, which has `was`, is put aside. */
+  /** `list`, which has `listWas`, is written with `text`, then `single`, which has `was`, is put aside. */
   | {
       readonly do: "convert";
       readonly single: string;
       readonly was: string;
       readonly list: string;
+      readonly listWas: string | undefined;
       readonly text: string;
     };
 
@@ -116,7 +117,9 @@ function convert(folder: Folder, single: string, was: string, entry: Entry | und
     throw new ParseError(
       `it would have to become ${list}, which is there already and not from wg-cni: remove one of the two`,
     );
-  return { do: "convert", single, was, list, text };
+  const before = folder.get(list);
+  const listWas = before !== undefined && "text" in before ? before.text : undefined;
+  return { do: "convert", single, was, list, listWas, text };
 }
 
 /** The single plugin that a list of ours stands for, where its owner has written it anew: a `.json` comes behind its list. */

@@ -8,6 +8,7 @@ import {
   fchownSync,
   fstatSync,
   fsyncSync,
+  linkSync,
   lstatSync,
   openSync,
   readdirSync,
@@ -69,6 +70,8 @@ export interface Disk {
   warm(path: string): void;
   /** Two names trade what they stand for; false where the filesystem cannot. */
   exchange(a: string, b: string): boolean;
+  /** Gives a file one more name; false where something has that name. */
+  name(path: string, name: string): boolean;
   rename(from: string, to: string): void;
   /** What is not there is no failure. */
   remove(path: string): void;
@@ -113,6 +116,21 @@ export const disk: Disk = {
   isSameProgram: (a, b) => attempt(`Cannot compare ${a} with ${b}`, () => isSameProgram(a, b)),
   warm: (path) => attempt(`Cannot read ${path}`, () => forEachBlock(path, () => true)),
   exchange: (a, b) => attempt(`Cannot put ${a} in the place of ${b}`, () => exchange(a, b)),
+  name: (path, name) =>
+    attempt(`Cannot give ${path} the name ${name}`, () => {
+      try {
+        linkSync(path, name);
+        return true;
+      } catch (error) {
+        const { code } = error as { readonly code?: string };
+        if (code === "EEXIST") return false;
+        if (code !== "EPERM" && code !== "ENOTSUP") throw error;
+        // Without links there is a moment between looking and renaming.
+        if (lstatSync(name, { throwIfNoEntry: false }) !== undefined) return false;
+        renameSync(path, name);
+        return true;
+      }
+    }),
   rename: (from, to) => attempt(`Cannot rename ${from} to ${to}`, () => renameSync(from, to)),
   remove: (path) => attempt(`Cannot remove ${path}`, () => rmSync(path, { force: true })),
   flush: (folder) =>

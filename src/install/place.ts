@@ -65,8 +65,8 @@ function placeNow(disk: Disk, folder: string, decision: Decision): boolean {
       return replace(disk, `${folder}/${decision.file}`, decision.was, decision.text);
     case "convert": {
       const single = `${folder}/${decision.single}`;
-      write(disk, `${folder}/${decision.list}`, decision.text, single);
-      return putAside(disk, folder, decision.single, decision.was);
+      const isWritten = replace(disk, `${folder}/${decision.list}`, decision.listWas, decision.text, single);
+      return isWritten && putAside(disk, folder, decision.single, decision.was);
     }
   }
 }
@@ -92,13 +92,12 @@ function takeAwayNow(disk: Disk, folder: string, removal: Removal): boolean {
   }
 }
 
-/** Puts a text under a name that has `was`, with the same mode and owner; links are followed, and stay. */
-function replace(disk: Disk, path: string, was: string | undefined, text: string): boolean {
-  if (was === undefined) {
-    if (disk.has(path)) return false;
-    write(disk, path, text);
-    return true;
-  }
+/**
+ * Puts a text under a name that has `was`, with the same mode and owner; links are followed, and
+ * stay. What is new has those of `like`.
+ */
+function replace(disk: Disk, path: string, was: string | undefined, text: string, like?: string): boolean {
+  if (was === undefined) return add(disk, path, text, like);
   const target = disk.resolve(path);
   const fresh = unfinishedName(target);
   disk.create(fresh, text, target);
@@ -128,12 +127,14 @@ function holds(disk: Disk, path: string, text: string): boolean {
   return "text" in content && content.text === text;
 }
 
-/** Over whatever has the name, in one step. */
-function write(disk: Disk, path: string, text: string, like?: string): void {
+/** False where something has the name by now. */
+function add(disk: Disk, path: string, text: string, like?: string): boolean {
   const fresh = unfinishedName(path);
   disk.create(fresh, text, like);
-  disk.rename(fresh, path);
+  const isOurs = disk.name(fresh, path);
+  disk.remove(fresh);
   disk.flush(folderOf(path));
+  return isOurs;
 }
 
 /** The list is used from this moment on, where the single plugin came before it. */

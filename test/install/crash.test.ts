@@ -12,7 +12,7 @@ setDefaultTimeout(60_000);
 class Killed extends Error {}
 
 /** What changes something; each of it is a point to be killed at. */
-const deeds = ["create", "copy", "exchange", "rename", "remove", "flush"] as const;
+const deeds = ["create", "copy", "exchange", "name", "rename", "remove", "flush"] as const;
 
 /** A disk that is dead from the nth deed on, as for a process that was killed: nothing tidies up any more. */
 function mortalDisk(

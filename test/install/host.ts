@@ -1,6 +1,15 @@
 // A host for installers: a folder of plugins and one of networks, real files in
 // a temporary place; and the networks that CNIs write, as they write them.
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Disk, disk as realDisk } from "../../src/install/disk.ts";
@@ -12,6 +21,9 @@ import {
   uninstall,
 } from "../../src/install/install.ts";
 import type { Entry } from "../../src/plan/entry.ts";
+
+/** In memory: an owner that flushes nothing is not to be faster than we are because a disk is slow. */
+const place = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 
 interface Fixture {
   readonly source: string;
@@ -66,7 +78,7 @@ export const ptpConf = `{
 `;
 
 export class Host implements Disposable {
-  readonly root = mkdtempSync(join(tmpdir(), "wg-cni-install-"));
+  readonly root = mkdtempSync(join(place, "wg-cni-install-"));
   readonly binDir = join(this.root, "bin");
   readonly confDir = join(this.root, "net.d");
   /** What is installed as the plugin. */

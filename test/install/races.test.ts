@@ -127,7 +127,7 @@ test("some install while others uninstall: no network ever names an executable t
 describe("an owner that writes between two steps of ours", () => {
   /** Calls `meanwhile` once, right before the nth of a kind of deed. */
   function interrupted(
-    name: "exchange" | "rename",
+    name: "exchange" | "name" | "rename",
     nth: number,
     canExchange: boolean,
     meanwhile: () => void,
@@ -214,16 +214,30 @@ describe("an owner that writes between two steps of ours", () => {
     host.plugins("ptp", "wg-cni");
     host.put("10.conf", ptpConf);
     const theirs = ptpConf.replace("10.1.0.0", "10.9.0.0");
-    // The list is renamed first, then the original.
     host.assert(
       undefined,
-      interrupted("rename", 2, true, () => host.put("10.conf", theirs)),
+      interrupted("rename", 1, true, () => host.put("10.conf", theirs)),
     );
     expect(host.types("10.conflist")).toEqual(["ptp", "wg-cni"]);
     expect(host.get("10.conflist")).toContain("10.9.0.0");
     expect(readFileSync(host.path(".10.conf.before-wg-cni"), "utf8")).toBe(theirs);
     host.uninstall();
     expect(host.texts()).toEqual({ "10.conf": theirs });
+  });
+
+  test("a single plugin whose owner makes it a list just before ours gets the name: theirs is the network", () => {
+    using host = new Host();
+    host.plugins("ptp", "wg-cni");
+    host.put("10.conf", ptpConf);
+    const upgraded = interrupted("name", 1, true, () => {
+      host.put("10.conflist", theirs);
+      unlinkSync(host.path("10.conf"));
+    });
+    host.assert(undefined, upgraded);
+    expect(host.types("10.conflist")).toEqual(["ptp", "wg-cni"]);
+    expect(host.get("10.conflist")).toContain("10.9.0.0");
+    host.uninstall();
+    expect(host.texts()).toEqual({ "10.conflist": theirs });
   });
 
   test("while we uninstall", async () => {
