@@ -32,6 +32,8 @@ const sessionFreshMs = 150_000;
 const candidateMs = 10_000;
 /** Once all endpoints had their turn there is no hurry. */
 const laterCandidateMs = 60_000;
+/** One of the two begins, and has this time; the other only then, should it not know us yet or not be heard. */
+const yieldMs = 500;
 /** A peer that has not answered for so long is looked at as seldom as the others. */
 const hurryMs = 60_000;
 /** In mode off a handshake proves for so long that the peer could be encrypted to, */
@@ -67,6 +69,8 @@ export interface GateMemory {
   readonly isOpen: boolean;
   /** An operator closed the gate then: older handshakes do not open it again. */
   readonly releasedAtMs?: number;
+  /** Since when its traffic is to move to the other slot. */
+  readonly wantedSinceMs?: number;
   /** When it was asked for a sign of life. */
   readonly askedAtMs?: number;
   /** The rung that was climbed last, while silent. */
@@ -145,7 +149,9 @@ function stepWaiting(facts: Remembered, wanted: Slot, nowMs: number): GateDecisi
     (slot) => isFresh(sight, slot, nowMs) && (sight[slot]?.handshakeAtMs ?? 0) > releasedAtMs,
   );
   if (opened !== undefined && !held) return open(facts, opened, nowMs);
-  const provoke = slots.filter((slot) => usableSlot(peer, slot) !== undefined);
+  const provoke = slots.filter(
+    (slot) => usableSlot(peer, slot) !== undefined && mayBegin(facts, slot, memory.sinceMs, nowMs),
+  );
   const candidates = endpointCandidates(node, peer);
   const patienceMs = memory.tries < candidates.length ? candidateMs : laterCandidateMs;
   if (candidates.length < 2 || nowMs - memory.triedAtMs < patienceMs)
@@ -206,7 +212,25 @@ function stepOpen(facts: Remembered, slot: Slot, wanted: Slot, nowMs: number): G
     };
   }
   if (isFresh(sight, wanted, nowMs)) return move(facts, wanted, "drained", nowMs);
-  return { path: { ...path, provoke: [wanted] }, memory: calm, news: answers, hurry: true };
+  const { wantedSinceMs = nowMs } = memory;
+  return {
+    path: { ...path, provoke: mayBegin(facts, wanted, wantedSinceMs, nowMs) ? [wanted] : [] },
+    ...{ memory: { ...calm, wantedSinceMs }, news: answers, hurry: true },
+  };
+}
+
+/**
+ * Nodes hear of each other in the same moment. Two handshakes that cross leave both with the
+ * other's answer to drop, until they try again 5 s later; in wireguard-go, whose workers take
+ * them side by side, one direction may be lost for 15 s. So the one with the lesser key begins.
+ */
+function mayBegin({ node, peer }: GateFacts, slot: Slot, sinceMs: number, nowMs: number): boolean {
+  const [ours = "", theirs = ""] = [keyOf(node, slot), keyOf(peer, slot)];
+  return ours < theirs || nowMs - sinceMs >= yieldMs;
+}
+
+function keyOf({ slots }: NodeRecord, slot: Slot): string | undefined {
+  return slots.find((one) => one.slot === slot)?.publicKey;
 }
 
 function stepSilent(facts: Remembered, slot: Slot, nowMs: number): GateDecision {

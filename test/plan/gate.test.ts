@@ -163,6 +163,27 @@ describe("gate", () => {
     expect(say(decision)).toBe("b, candidate 0; moved");
   });
 
+  test.each(["waiting", "draining"] as const)(
+    "of two nodes that hear of each other in the same moment one begins (%s); the other, where that comes to nothing",
+    (what) => {
+      const lesser = peer({ a: what === "draining" ? "draining" : "active", b: "active" });
+      const greater = { ...localRecord, slots: lesser.slots.map((slot) => ({ ...slot, publicKey: "~" })) };
+      const path = what === "draining" ? ({ slot: "a" } as const) : {};
+      const wanted = what === "draining" ? "b" : "ab";
+      const provokes = (given: Case, nowMs: number, node = localRecord) =>
+        step({ path, ...given }, nowMs, node).path.provoke.join("");
+      const fresh = { sinceMs: now };
+      const theirs = { ...lesser, slots: greater.slots };
+      expect(provokes({ peer: theirs, memory: fresh }, now, { ...localRecord, slots: lesser.slots })).toBe(
+        wanted,
+      );
+      const first = step({ path, peer: lesser, memory: fresh }, now, greater);
+      expect([first.path.provoke, first.hurry]).toEqual([[], true]);
+      expect(provokes({ peer: lesser, memory: first.memory }, now + 400, greater)).toBe("");
+      expect(provokes({ peer: lesser, memory: first.memory }, now + 500, greater)).toBe(wanted);
+    },
+  );
+
   test("where both sides drain another slot, both choose slot b: rotations that meet wait in one order", () => {
     const own = localRecord.slots.map((slot) =>
       slot.slot === "b" ? { ...slot, state: "draining" as const } : slot,
