@@ -65,12 +65,15 @@ async function run(context: Context, log: Log): Promise<Output> {
 }
 
 function lockStore(stateDir: string): Disposable {
-  const lock = tryLock(`${stateDir}/agent.lock`);
-  if (lock === undefined)
-    throw new Error(
-      `Another agent has the store ${stateDir}: one store has one agent. Stop that one, or give --state-dir.`,
-    );
-  return lock;
+  // Who only asks whether there is an agent has the lock for an instant.
+  for (const waitMs of [10, 50, 200, 0]) {
+    const lock = tryLock(`${stateDir}/agent.lock`);
+    if (lock !== undefined) return lock;
+    Bun.sleepSync(waitMs);
+  }
+  throw new Error(
+    `Another agent has the store ${stateDir}: one store has one agent. Stop that one, or give --state-dir.`,
+  );
 }
 
 /** Of the Node that this node's identity comes from; undefined where `up` has given it one. */

@@ -1,6 +1,6 @@
 // What commands share: a session on the node's state, and what a sync did, for
 // people and as JSON.
-import { tryLock } from "../linux/lock.ts";
+import { isLocked } from "../linux/lock.ts";
 import { countOf } from "../net/words.ts";
 import { renderStep } from "../plan/step.ts";
 import type { Failure } from "../reconcile/apply.ts";
@@ -16,8 +16,7 @@ export function openSession({ stateDir }: Context): Session {
 
 /** The agent holds its lock for as long as it runs. */
 export function isAgentThere(stateDir: string): boolean {
-  using lock = tryLock(`${stateDir}/agent.lock`);
-  return lock === undefined;
+  return isLocked(`${stateDir}/agent.lock`);
 }
 
 /** A sync of the mesh and, where the node is up, of the pods on it. */

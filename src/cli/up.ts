@@ -15,7 +15,7 @@ import type { Store } from "../state/store.ts";
 import { type Context, type Given, type Output, UsageError } from "./command.ts";
 import { readEndpoints, readIdentity } from "./identity.ts";
 import { readOverrides, refuseFixed } from "./overrides.ts";
-import { openSession, reportSync, syncAll } from "./session.ts";
+import { isAgentThere, openSession, reportSync, syncAll } from "./session.ts";
 import { settingFlag } from "./setting-flags.ts";
 
 export function up(context: Context): Output {
@@ -42,6 +42,8 @@ export function up(context: Context): Output {
     // Read again: the agent may have exchanged a key since.
     const own = made ?? (store.identity() as Identity).slots;
     store.putIdentity({ ...identity, slots: own, up: true });
+    // The others have no key of this node yet: the agent opens to each of them when it has shaken hands.
+    if (before?.up !== true && isAgentThere(store.folder)) store.setGated(true);
   });
   const report = syncAll(session);
   const { remark } = report.hostEncryption;
