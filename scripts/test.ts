@@ -17,11 +17,11 @@ const stepLimitMs = 300_000;
 const assetsLimitMs = 1_500_000;
 /** Folders whose tests use the kernel: a process for each file, and the time it may take. The others share one. */
 const separateFolders: Record<string, number> = {
-  kernel: 300_000,
+  kernel: 600_000,
   lab: 300_000,
-  vm: 900_000,
+  vm: 1_000_000,
   runtime: 300_000,
-  cluster: 600_000,
+  cluster: 900_000,
 };
 /** Its tests emulate two processors, which is as much as there may be: one of them at a time. */
 const emulatedFolder = "vm";

@@ -1,6 +1,6 @@
 // The pages over a real socket on the loopback, and what happens where the
 // address cannot be had.
-import { afterEach, expect, test } from "bun:test";
+import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +11,7 @@ import { parseExposition } from "./exposition.ts";
 import { makeFacts, makeLog } from "./facts.ts";
 
 const patienceMs = 20_000;
+setDefaultTimeout(2 * patienceMs);
 const open: Disposable[] = [];
 afterEach(() => {
   for (const one of open.splice(0)) one[Symbol.dispose]();

@@ -63,7 +63,7 @@ test("peers whose objects are all gone stay for minutes, and that is said", asyn
   await using scene = await start(1, 2, 3);
   const { api, node } = scene;
   for (const n of [1, 2, 3]) api.removeRecord(`node-${n}`);
-  await node.until("it is doubted", () => "wireguardnodes" in node.refused);
+  await node.until("all are missed", () => node.refused["wireguardnodes"]?.includes("3 of 3") === true);
   expect(node.refused["wireguardnodes"]).toContain("no WireGuardNode any more for 3 of 3 peers");
   node.skippedMs += 200_000;
   node.look();

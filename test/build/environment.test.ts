@@ -12,7 +12,7 @@ const bun = join(repository, "scripts/bun");
 const buildTimeoutMs = 240_000;
 const runTimeoutMs = 20_000;
 /** Time enough for a debugger to be listened for; nobody connects. */
-const waitingMs = 700;
+const waitingMs = 2500;
 
 describe("the built executable", () => {
   let folder: string;

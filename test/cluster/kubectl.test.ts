@@ -128,25 +128,29 @@ describeKube("a cluster by kubectl", () => {
     }
   });
 
-  test("and gets rid of it: the DaemonSet that leaves, of the same image, then nothing is left", async () => {
-    const [leave = "", waitAgain = "", remove = ""] = readmeCommands("conf/wg-cni-uninstall.yaml");
-    // As agents have: a definition that goes while its storage is opened for the first time stays, terminating.
-    await waitUntil(async () => (await server.admin.send("GET", meshesPath)).ok, {
-      what: "meshes being served",
-    });
-    const before = (await agentPods(server.admin)).map(({ metadata: { name } }) => name);
-    expect(await must(leave)).toEqual(["daemonset.apps/wg-cni configured"]);
-    expect(await images()).toEqual([image, image]);
-    await using _living = livePods(server.admin);
-    expect((await must(waitAgain)).at(-1)).toBe('daemon set "wg-cni" successfully rolled out');
-    const pods = await agentPods(server.admin);
-    expect(pods.map(nodeOf).toSorted()).toEqual(["plain", "tainted"]);
-    for (const { metadata, spec } of pods as readonly KubeObject[]) {
-      expect(before).not.toContain(metadata.name);
-      expect(spec.containers[0].args).toContain("--leave");
-    }
-    expect(await must(remove)).toEqual(objects.map(() => expect.stringMatching(/ deleted( from .*)?$/)));
-    const left = await Promise.all(objects.map((object) => server.admin.find(pathOf(object))));
-    expect(left.filter((object) => object !== undefined)).toEqual([]);
-  });
+  test(
+    "and gets rid of it: the DaemonSet that leaves, of the same image, then nothing is left",
+    async () => {
+      const [leave = "", waitAgain = "", remove = ""] = readmeCommands("conf/wg-cni-uninstall.yaml");
+      // As agents have: a definition that goes while its storage is opened for the first time stays, terminating.
+      await waitUntil(async () => (await server.admin.send("GET", meshesPath)).ok, {
+        what: "meshes being served",
+      });
+      const before = (await agentPods(server.admin)).map(({ metadata: { name } }) => name);
+      expect(await must(leave)).toEqual(["daemonset.apps/wg-cni configured"]);
+      expect(await images()).toEqual([image, image]);
+      await using _living = livePods(server.admin);
+      expect((await must(waitAgain)).at(-1)).toBe('daemon set "wg-cni" successfully rolled out');
+      const pods = await agentPods(server.admin);
+      expect(pods.map(nodeOf).toSorted()).toEqual(["plain", "tainted"]);
+      for (const { metadata, spec } of pods as readonly KubeObject[]) {
+        expect(before).not.toContain(metadata.name);
+        expect(spec.containers[0].args).toContain("--leave");
+      }
+      expect(await must(remove)).toEqual(objects.map(() => expect.stringMatching(/ deleted( from .*)?$/)));
+      const left = await Promise.all(objects.map((object) => server.admin.find(pathOf(object))));
+      expect(left.filter((object) => object !== undefined)).toEqual([]);
+    },
+    5 * commandSeconds * 1000,
+  );
 });

@@ -187,7 +187,9 @@ describeKube("who may write what", () => {
       const spec = { slots, endpoints: ["192.0.2.3"], nodeIPs: ["192.0.2.3"], podCIDRs: ["198.18.3.7/32"] };
       expect(await third.apply(recordPath("n3"), recordObject(n3, spec))).toMatchObject({ spec });
       const other = recordObject(n3, { ...spec, nodeIPs: ["192.0.2.1"] });
-      await refused(third.apply(recordPath("n3"), other), "nodeIPs: 192.0.2.1 is no");
+      const look = () =>
+        refused(third.apply(recordPath("n3"), other), "nodeIPs: 192.0.2.1 is no").catch(() => false);
+      await waitUntil(look, { what: "the policy knowing n3" });
     });
 
     test("whose addresses change is obeyed with the new ones", async () => {
@@ -249,7 +251,9 @@ describeKube("who may write what", () => {
       for (const name of policies) {
         const path = `/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/${name}`;
         const checked = async () => (await server.admin.get(path))["status"]?.typeChecking;
-        expect(await waitUntil(checked, { what: `the types of ${name} being checked` })).toEqual({});
+        expect(
+          await waitUntil(checked, { what: `the types of ${name} being checked`, timeoutMs: 60_000 }),
+        ).toEqual({});
       }
     });
 

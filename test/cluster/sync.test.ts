@@ -14,7 +14,7 @@ import { waitUntil } from "../lab/wait.ts";
 import { ApiServer } from "./support/api-server.ts";
 import { describeKube } from "./support/gate.ts";
 import { giveAccount, registerNode, startAgent } from "./support/join.ts";
-import { isEncrypted, joinThree, peersOf, refusedOf, ring, type Trio } from "./support/mesh.ts";
+import { allEncrypt, isEncrypted, joinThree, peersOf, refusedOf, ring, type Trio } from "./support/mesh.ts";
 import { createNode, nodesPath, recordObject, recordPath, recordsPath } from "./support/nodes.ts";
 
 const eventsPath = "/apis/events.k8s.io/v1/namespaces/kube-system/events";
@@ -33,6 +33,7 @@ describeKube("a mesh through the API", () => {
     lab = await Lab.create("sync");
     server = await ApiServer.start(lab);
     ({ nodes, pods, agents } = await joinThree(lab, server));
+    await allEncrypt(nodes);
   }, 240_000);
   afterAll(async () => {
     await server?.[Symbol.asyncDispose]();
@@ -133,7 +134,11 @@ describeKube("a mesh through the API", () => {
       const { slots } = await record(node);
       const old = before[at]!.slots.map(({ publicKey }) => publicKey);
       expect(slots.filter(({ publicKey }) => old.includes(publicKey))).toEqual([]);
-      expect((await published(node)).slots).toEqual(slots);
+      // It is announced in the same look, a moment after it was said.
+      await waitUntil(async () => Bun.deepEquals((await published(node)).slots, slots), {
+        what: `the new keys of ${node.name} in the API`,
+        timeoutMs: soonMs,
+      });
     }
   }, 400_000);
 

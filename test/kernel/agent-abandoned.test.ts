@@ -1,6 +1,6 @@
 // Pods that end without a DEL: the agent takes away what they had, some time later, as
 // DEL would; and leaves alone what may still be a pod. The time is a setting.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { isInitialPidNamespace } from "../../src/linux/netns.ts";
@@ -28,6 +28,8 @@ const released = "a pod was released: its network namespace is gone, and no DEL 
 const kept = "a pod's network namespace is gone, no DEL came, and it is kept";
 
 describeKernel("pods that nobody ends", () => {
+  // Some wait for three of these.
+  setDefaultTimeout(4 * soonMs);
   let lab: Lab;
   let node: Node;
   let agent: Agent;

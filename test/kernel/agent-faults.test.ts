@@ -60,6 +60,12 @@ describeKernel("an agent meets faults", () => {
       what: "the gate is open",
       timeoutMs: 60_000,
     });
+    // Nobody answers until `newSession`, or the gate may open before anything is in its way.
+    n2.script([
+      "nft add table inet deaf",
+      "nft 'add chain inet deaf input { type filter hook prerouting priority -400; }'",
+      "nft add rule inet deaf input udp dport { 51820, 51821 } drop",
+    ]);
     await wgMust(n1, ["peer", "release", "n2"]);
     await waitUntil(() => peerRoute().startsWith("throw"), { what: "the gate is closed" });
   };
@@ -70,6 +76,7 @@ describeKernel("an agent meets faults", () => {
   };
   /** The devices forget each other, so that they shake hands anew. */
   const newSession = async () => {
+    n2.exec(["nft", "delete", "table", "inet", "deaf"]);
     const { slots } = await wgJson<NodeRecord>(n2, ["node", "show"]);
     for (const [index, dev] of devices.entries())
       n1.must(["wg", "set", dev, "peer", slots[index]!.publicKey, "remove"]);

@@ -16,8 +16,6 @@ import { waitUntil } from "../lab/wait.ts";
 import { addNode, wgJson, wgMust } from "./mesh-witness.ts";
 import { describeKernel } from "./support/gate.ts";
 
-setDefaultTimeout(120_000);
-
 const families = [4, 6] as const;
 /** Long enough for hundreds of requests on each path in each phase. */
 const phaseMs = 3000;
@@ -33,6 +31,7 @@ async function importOne(to: Node, from: Node, change: Partial<NodeRecord> = {})
 }
 
 describeKernel("gate", () => {
+  setDefaultTimeout(120_000);
   let lab: Lab;
   let n1: Node;
   let n2: Node;

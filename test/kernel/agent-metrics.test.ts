@@ -1,6 +1,6 @@
 // Metrics and health of a real agent, over HTTP in its node's namespace.
 // Witnesses are ip and wg.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { type Metric, parseExposition } from "../agent/exposition.ts";
 import type { Agent } from "../lab/agent.ts";
 import { Lab } from "../lab/lab.ts";
@@ -49,6 +49,7 @@ function reaches(node: Node, sample: string, value: number): Promise<unknown> {
 }
 
 describeKernel("metrics of an agent", () => {
+  setDefaultTimeout(2 * timeoutMs);
   let lab: Lab;
   let n1: Node;
   let n2: Node;

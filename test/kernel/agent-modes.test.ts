@@ -14,8 +14,6 @@ import { waitUntil } from "../lab/wait.ts";
 import { addNode, wgMust } from "./mesh-witness.ts";
 import { describeKernel } from "./support/gate.ts";
 
-setDefaultTimeout(240_000);
-
 const families = [4, 6] as const;
 /** Long enough for hundreds of requests on each path. */
 const phaseMs = 2000;
@@ -28,6 +26,7 @@ interface Shown {
 }
 
 describeKernel("modes", () => {
+  setDefaultTimeout(400_000);
   let lab: Lab;
   const nodes: Node[] = [];
   const pods: Pod[] = [];
@@ -70,7 +69,9 @@ describeKernel("modes", () => {
   const clearDuring = async (ms: number) => {
     const capture = await lab.capture();
     await Bun.sleep(ms);
-    return (await capture.tally()).packets;
+    const { packets } = await capture.tally();
+    await capture.stop();
+    return packets;
   };
 
   test("off: they shake hands, and no route leads into the tunnel", async () => {
@@ -105,8 +106,13 @@ describeKernel("modes", () => {
     expect((await clearDuring(phaseMs)).clear).toBe(0);
     await setMode("off");
     await reached(/^ready$/, "clear");
-    const { clear, wireguard } = await clearDuring(phaseMs);
-    expect({ isClear: clear > 0, wireguard }).toEqual({ isClear: true, wireguard: 0 });
+    // Of the sessions' own accord a keepalive may follow, and a handshake; then nothing.
+    const isQuiet = async () => {
+      const { clear, wireguard } = await clearDuring(phaseMs);
+      expect(clear).toBeGreaterThan(0);
+      return wireguard === 0;
+    };
+    await waitUntil(isQuiet, { what: "nothing but packets in clear", timeoutMs: soonMs });
     await setMode("permissive");
     await reached(/^encrypted$/, "tunnel");
     expect((await clearDuring(phaseMs)).clear).toBe(0);

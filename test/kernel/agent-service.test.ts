@@ -26,7 +26,7 @@ const validMark = "/proc/sys/net/ipv4/conf/all/src_valid_mark";
 const mtu = 1380;
 const rights = ["CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"] as const;
 /** WatchdogSec= for a test; the agent says twice in it that it looks. */
-const watchdogSeconds = 2;
+const watchdogSeconds = 6;
 /** Neither waits for the watchdog's look, which takes as long as a lock is held. */
 const testMs = 120_000;
 

@@ -35,6 +35,8 @@ setDefaultTimeout(180_000);
 const crashes = 50;
 /** About as long as the commands below run. */
 const longestMs = 90;
+/** Its process ends later than its device; a new one would find its socket in use. */
+const afterwards = "while [ -e /run/wireguard/wg-cni-b.sock ]; do sleep 0.01; done";
 /** Another one is tried by SEED=7. */
 const seed = Number(process.env["SEED"] ?? 20);
 
@@ -85,7 +87,7 @@ describe.skipIf(missing !== undefined)("crash", () => {
       }));
       const [damage, args] = pick<[string, string[]]>(random, [
         [killBehind("wg-cni-a"), ["sync"]],
-        ["ip link delete wg-cni-b; ip rule flush priority 98 || true", ["sync"]],
+        [`ip link delete wg-cni-b; ${afterwards}; ip rule flush priority 98 || true`, ["sync"]],
         ["ip route flush table 18099; ip address flush dev wg-cni-a", ["up"]],
         [`wg set wg-cni-a peer ${keyOf(99)} allowed-ips 10.0.0.0/8`, ["peer", "import", "-"]],
         ["true", ["peer", "import", "-"]],
@@ -126,7 +128,12 @@ describe.skipIf(missing !== undefined)("crash", () => {
     await importPeers(n1, records);
     const [facts, dump] = [hostFacts(n1), settledDump(n1)];
     for (let round = 0; round < 3; round++) {
-      n1.script([killBehind("wg-cni-a"), "ip link delete wg-cni-b", "ip rule delete priority 98"]);
+      n1.script([
+        killBehind("wg-cni-a"),
+        "ip link delete wg-cni-b",
+        afterwards,
+        "ip rule delete priority 98",
+      ]);
       const done = await Promise.all([
         n1.wg(["sync"]),
         n1.wg(["sync"]),

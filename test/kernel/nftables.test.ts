@@ -7,6 +7,7 @@ import { Nft } from "../../src/netlink/nft.ts";
 import { commandRequests } from "../../src/netlink/nft-objects.ts";
 import { NftTransactions } from "../../src/netlink/nft-transaction.ts";
 import { firewallTable, firewallTables } from "../../src/plan/firewall.ts";
+import { waitUntil } from "../lab/wait.ts";
 import { random } from "../wire/bytes.ts";
 import { describeKernel, Namespace, removeNamespaces } from "./namespaces.ts";
 
@@ -62,19 +63,30 @@ describeKernel(
       const monitor = Bun.spawn(["ip", "netns", "exec", namespace.name, "nft", "monitor"], {
         stdout: "pipe",
       });
-      await Bun.sleep(200);
+      let heard = "";
+      void (async () => {
+        for await (const text of monitor.stdout.pipeThrough(new TextDecoderStream())) heard += text;
+      })();
+      const hears = (name: string) =>
+        waitUntil(() => heard.includes(`add table inet ${name}\n`), { what: `nft monitor saying ${name}` });
+      // Until it listens.
+      for (let i = 0; !heard.includes("marker"); i++) {
+        nft(namespace, "add", "table", "inet", `marker${i}`);
+        await Bun.sleep(50);
+      }
+      nft(namespace, "add", "table", "inet", "before");
+      await hears("before");
       using second = Nft.open(namespace.path);
       expect([second.sync(permissive), second.writes]).toEqual([[], 0]);
       const writes = first.writes;
       expect([first.sync(permissive), first.writes]).toEqual([[], writes]);
       // Something it does see, so that its silence before means something.
       nft(namespace, "add", "table", "inet", "witness");
-      await Bun.sleep(200);
+      await hears("witness");
       monitor.kill();
-      const heard = await new Response(monitor.stdout).text();
-      expect(heard.split("\n").filter((line) => !line.startsWith("#"))).toEqual([
-        "add table inet witness",
-        "",
+      const lines = heard.split("\n").filter((line) => !line.startsWith("#"));
+      expect(lines.slice(lines.indexOf("add table inet before"))).toEqual([
+        ...["add table inet before", "add table inet witness", ""],
       ]);
     });
 
@@ -230,7 +242,7 @@ describeKernel(
 
     test("succeed beside another program that changes its own table all the time", async () => {
       const namespace = new Namespace();
-      const script = "while :; do nft add table ip busy; nft delete table ip busy; done";
+      const script = "while :; do nft add table ip busy; nft delete table ip busy; sleep 0.02; done";
       const other = Bun.spawn(["ip", "netns", "exec", namespace.name, "sh", "-c", script]);
       try {
         using nftables = Nft.open(namespace.path);

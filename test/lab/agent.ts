@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { AF_UNIX, SOCK_DGRAM, Socket } from "../../src/linux/socket.ts";
 import { rawSyscall } from "../../src/linux/syscall.ts";
 import type { Node } from "./node.ts";
+import { atPace } from "./pace.ts";
 import { binary } from "./paths.ts";
 import { CommandError, type Completed, type Running } from "./space.ts";
 import { waitUntil } from "./wait.ts";
@@ -28,8 +29,7 @@ export interface LogLine {
 }
 
 const MSG_DONTWAIT = 0x40;
-/** Emulated processors, which may be those of two machines at once, take many times as long. */
-const defaultTimeoutMs = process.env["EMULATED"] === "1" ? 90_000 : 20_000;
+const defaultTimeoutMs = atPace(20_000);
 /** How much of the log an error shows. */
 const shownLines = 15;
 let agents = 0;

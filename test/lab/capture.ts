@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { prefixContains } from "../../src/net/prefix.ts";
 import type { Lab } from "./lab.ts";
+import { atPace } from "./pace.ts";
 import { type Packet, parsePcap } from "./pcap.ts";
 import type { Running } from "./space.ts";
 
@@ -25,7 +26,10 @@ export interface Tally {
 export const wireguardPorts: readonly number[] = [51820, 51821];
 
 const markerGroup = "224.0.0.99";
-const markerTimeoutMs = 5_000;
+const markerTimeoutMs = atPace(20_000);
+/** Where the kernel had no room for it, it is sent again. */
+const markerEveryMs = 1000;
+const lookEveryMs = 20;
 
 export class Capture {
   #markers = 0;
@@ -49,13 +53,15 @@ export class Capture {
   /** Everything that was on the wire until now, and certainly all of it. */
   async packets(): Promise<Packet[]> {
     const marker = `lab marker ${++this.#markers};`;
-    this.lab.wire.must(["bash", "-c", `printf %s "$0" >/dev/udp/${markerGroup}/9`, marker]);
     const deadline = Date.now() + markerTimeoutMs;
-    while (Date.now() < deadline) {
+    for (let sentMs = 0; Date.now() < deadline; await Bun.sleep(lookEveryMs)) {
+      if (Date.now() - sentMs >= markerEveryMs) {
+        this.lab.wire.must(["bash", "-c", `printf %s "$0" >/dev/udp/${markerGroup}/9`, marker]);
+        sentMs = Date.now();
+      }
       const packets = parsePcap(readFileSync(this.lab.wirePath(this.path)));
       const until = packets.findIndex((packet) => holds(packet, marker));
       if (until >= 0) return packets.slice(0, until).filter((packet) => packet.destination !== markerGroup);
-      await Bun.sleep(5);
     }
     throw new Error(
       `The capture has not seen its marker after ${markerTimeoutMs} ms: the kernel dropped packets`,

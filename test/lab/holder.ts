@@ -20,7 +20,7 @@ export interface Holder {
 const before = ["read -r pid rest </proc/self/stat", "mount -t proc proc /proc"];
 const after = ['echo "ready $pid $$"', "exec 3<&0", "cat <&3 >/dev/null & wait $!"];
 
-const endTimeoutMs = 5_000;
+const endTimeoutMs = 20_000;
 
 /**
  * `wrapper` is the unshare or nsenter command line that the shell is started by,
@@ -57,5 +57,11 @@ function end(pid: number): void {
   if (!existsSync(`/proc/${pid}`)) return;
   process.kill(pid, "SIGKILL");
   const deadline = Date.now() + endTimeoutMs;
-  while (existsSync(`/proc/${pid}`) && Date.now() < deadline) Bun.sleepSync(2);
+  while (existsSync(`/proc/${pid}`)) {
+    if (Date.now() > deadline)
+      throw new Error(
+        `The lab's first process ${pid} is still there, ${endTimeoutMs} ms after it was killed`,
+      );
+    Bun.sleepSync(2);
+  }
 }

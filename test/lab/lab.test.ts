@@ -1,7 +1,7 @@
 // The lab proves itself with Debian's reference plugins alone: pods on three
 // nodes talk, across nodes in clear, and the capture says so.
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import type { Capture } from "./capture.ts";
 import { Lab } from "./lab.ts";
@@ -15,6 +15,9 @@ import { waitUntil } from "./wait.ts";
 const missing = whatIsMissing();
 if (missing && process.env["REQUIRE_KERNEL"] === "1") throw new Error(`The lab cannot run: ${missing}`);
 if (missing) console.log(`skipped: the lab cannot run: ${missing}`);
+
+/** The lab is made of dozens of processes. */
+setDefaultTimeout(60_000);
 
 const secret = "a sentence nobody else should read";
 

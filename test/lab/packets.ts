@@ -61,7 +61,7 @@ export interface Report {
 const burst = 32;
 const receivesAtOnce = 1000;
 /** Nothing more is expected after a silence as long as this. */
-const quietMs = 1_000;
+const quietMs = 3_000;
 const drainMs = 10_000;
 
 const now = () => performance.timeOrigin + performance.now();

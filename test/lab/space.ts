@@ -1,6 +1,7 @@
 // A space is a set of Linux namespaces that commands are run in: a node, a pod
 // or the wire between nodes. Every command goes through nsenter(1), so the test
 // process itself never changes its namespaces.
+import { atPace } from "./pace.ts";
 
 export interface RunOptions {
   /** Text on standard input; nothing when absent. */
@@ -36,7 +37,7 @@ export class CommandError extends Error {
   }
 }
 
-const defaultTimeoutMs = 30_000;
+const defaultTimeoutMs = atPace(30_000);
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 export class Space {

@@ -9,6 +9,7 @@
 import type { Family } from "../../src/net/ip.ts";
 import { type LostRange, lostRanges } from "./arrivals.ts";
 import { Node } from "./node.ts";
+import { atPace } from "./pace.ts";
 import type { ArrivalReport, Report, SentReport, SinkSpec, SourceSpec, Spec } from "./packets.ts";
 import { Pod } from "./pod.ts";
 import { CommandError, type Running, type Space } from "./space.ts";
@@ -56,7 +57,7 @@ const ports = 1000;
 let streams = 0;
 
 /** The programs may be starved on a busy machine. */
-const answerTimeoutMs = 30_000;
+const answerTimeoutMs = atPace(30_000);
 
 export class Streams {
   private constructor(

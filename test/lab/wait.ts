@@ -1,4 +1,5 @@
 // A bounded wait for something that other processes bring about.
+import { atPace } from "./pace.ts";
 
 export interface WaitOptions {
   /** What is waited for; the error says it, with whatever is known by then. */
@@ -14,7 +15,7 @@ export interface WaitOptions {
  * once the time is over, and at once what `look` throws.
  */
 export async function waitUntil<T>(look: () => T | Promise<T>, options: WaitOptions): Promise<T> {
-  const { what, timeoutMs = 20_000, everyMs = 20 } = options;
+  const { what, timeoutMs = atPace(20_000), everyMs = 20 } = options;
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const seen = await look();

@@ -110,7 +110,9 @@ describe.skipIf(reason !== undefined)(`the agent on kernel WireGuard${reason ? `
         // One that starts now finds handshakes of another day.
         await run(`
           kill -KILL $(cat /tmp/pid1); sleep 1
+          said=$(wc -l </tmp/log1)
           start 1
+          until_true 90 sh -c "tail -n +$((said + 1)) /tmp/log1 | grep -q 'health are served'"
           sleep 8
           routed; answers`);
         const started = (await log(1)).slice(before + 1);

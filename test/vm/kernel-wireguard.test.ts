@@ -1,6 +1,6 @@
 // The virtual machine itself: its kernel has WireGuard, and the built plugin
 // runs on it. Everything else in test/vm stands on these.
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { Machine, unavailable } from "./machine.ts";
 
 const reason = unavailable();
@@ -8,10 +8,11 @@ const reason = unavailable();
 describe.skipIf(reason !== undefined)(
   `Debian's kernel in a virtual machine${reason ? ` (${reason})` : ""}`,
   () => {
+    setDefaultTimeout(60_000);
     let machine: Machine;
     beforeAll(async () => {
       machine = await Machine.boot();
-    }, 120_000);
+    }, 180_000);
     afterAll(async () => await machine?.[Symbol.asyncDispose]());
 
     test("has WireGuard, loaded on demand", async () => {
@@ -42,7 +43,7 @@ describe.skipIf(reason !== undefined)(
       done
       ip netns exec wgt1 ping -q -c 3 -i 0.2 10.0.0.2`);
       expect(output).toContain(" 0% packet loss");
-    }, 60_000);
+    });
 
     test("has nftables and Debian's CNI plugins", async () => {
       await machine.check("nft add table inet wgt && nft list tables");
@@ -54,7 +55,7 @@ describe.skipIf(reason !== undefined)(
     test("runs the built plugin", async () => {
       const { exitCode } = await machine.run("/opt/cni/bin/wg-cni version");
       expect(exitCode).toBe(0);
-    }, 30_000);
+    });
 
     test("tells the status and output of a script that fails", async () => {
       expect(await machine.run("echo out; echo err >&2; exit 3")).toEqual({

@@ -14,7 +14,7 @@ const repositoryFiles = [
   "plugin-bin/wg-cni",
 ];
 
-const bootTimeoutMs = 60_000;
+const bootTimeoutMs = 120_000;
 const defaultTimeoutMs = 240_000;
 
 export interface Output {

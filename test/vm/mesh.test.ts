@@ -5,5 +5,5 @@ import { guestTests } from "./guest.ts";
 await guestTests(["test/vm/guest/sight.ts", "test/vm/guest/mesh.ts"], {
   timeoutMs: 840_000,
   // A rotation of three nodes at once, and their agents started anew.
-  testTimeoutMs: 480_000,
+  testTimeoutMs: 700_000,
 });

@@ -8,6 +8,7 @@ import type { Node } from "../../lab/node.ts";
 import { repository } from "../../lab/paths.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { readConfList } from "../../lab/runtime.ts";
+import { waitUntil } from "../../lab/wait.ts";
 import type { ApiServer } from "./api-server.ts";
 import { joinByApi } from "./join.ts";
 import { applyManifests, policiesObeyed } from "./manifests.ts";
@@ -77,4 +78,15 @@ export async function isEncrypted(node: Node, peer: string): Promise<boolean> {
     peers: readonly { name: string; reach: string }[];
   };
   return peers.some(({ name, reach }) => name === peer && reach === "tunnel");
+}
+
+/** Until each sends to each of the others through the tunnel. */
+export async function allEncrypt(nodes: readonly Node[]): Promise<void> {
+  for (const node of nodes)
+    for (const peer of nodes)
+      if (peer !== node)
+        await waitUntil(() => isEncrypted(node, peer.name), {
+          what: `${node.name} encrypting to ${peer.name}`,
+          timeoutMs: 60_000,
+        });
 }

@@ -1,5 +1,6 @@
 // A request that must be refused, and with which words.
 
+import { waitUntil } from "../../lab/wait.ts";
 import { KubeRefusal } from "./kube-client.ts";
 
 /** Throws where it was accepted, or refused with other words than one of these: of several policies that refuse, the server names any. */
@@ -13,4 +14,14 @@ export async function refused(
   if (answer instanceof KubeRefusal) throw new Error(`not for "${says}", but: ${answer.message}`);
   if (answer instanceof Error) throw answer;
   throw new Error(`accepted: ${JSON.stringify(answer)}`);
+}
+
+/** Until it is no longer refused with these words: what policies know of other objects comes a moment later. Returns its answer. */
+export function unrefused<T>(request: () => Promise<T>, says: string): Promise<T> {
+  const look = () =>
+    request().catch((error: unknown) => {
+      if (error instanceof KubeRefusal && error.message.includes(says)) return undefined;
+      throw error;
+    });
+  return waitUntil(look, { what: `no refusal with "${says}"`, timeoutMs: 60_000 }) as Promise<T>;
 }

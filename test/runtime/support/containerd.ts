@@ -44,7 +44,12 @@ export class Containerd {
   readonly #service: Service;
 
   private constructor(readonly enclosure: Enclosure) {
-    const isReady = () => enclosure.exec(["ctr", "version"]).exitCode === 0;
+    // It answers before what speaks CRI has read what there is.
+    const asks = [
+      ["ctr", "version"],
+      [crictlPath(), "info"],
+    ];
+    const isReady = () => asks.every((ask) => enclosure.exec(ask).exitCode === 0);
     this.#service = new Service(enclosure, ["containerd"], isReady);
   }
 
@@ -76,8 +81,7 @@ export class Containerd {
 
   /** What it prints. Throws where it fails. */
   async crictl(...args: readonly string[]): Promise<string> {
-    const { crictl } = findRuntimeAssets() ?? { crictl: "crictl" };
-    return (await this.enclosure.mustRun([crictl, ...args])).trim();
+    return (await this.enclosure.mustRun([crictlPath(), ...args])).trim();
   }
 
   /** RunPodSandbox, with port 80 of the pod as `hostPort` of the node where that is told. Throws where it fails. */
@@ -142,4 +146,8 @@ export class Containerd {
     );
     return file;
   }
+}
+
+function crictlPath(): string {
+  return findRuntimeAssets()?.crictl ?? "crictl";
 }

@@ -25,14 +25,14 @@ import { waitUntil } from "../../lab/wait.ts";
 
 const families = [4, 6] as const;
 const phaseMs = 3000;
-const openMs = 40_000;
-const rotationMs = 120_000;
+const openMs = 120_000;
+const rotationMs = 300_000;
 /** 30 s of silence and 15 s a rung; on a slow machine a look may come much later. */
 const mendMs = 200_000;
 /** WireGuard's KEEPALIVE_TIMEOUT, and some. */
 const passiveKeepaliveMs = 12_000;
 /** WireGuard alone takes 15 s from the beginning of a stream. */
-const longestGapMs = 6000;
+const longestGapMs = 12_000;
 const apiPort = 6443;
 const otherPort = 8080;
 /** Packets a second of a flow: the machine is emulated, and all that is sent must be carried. */

@@ -216,6 +216,8 @@ test("after a new key of its own the handshake's time stays, and says nothing of
     },
     { what: "a handshake with the new key" },
   );
+  // Who answers knows it with the first packet that comes under the new keys.
+  await waitUntil(() => n2.look(n1.publicKey).handshakeAtMs !== undefined, { what: "n2's handshake" });
   expect(n1.look(n2.publicKey).handshakeAtMs).toBeGreaterThan(since);
   expect(n2.look(n1.publicKey).handshakeAtMs).toBeGreaterThan(since);
 });
