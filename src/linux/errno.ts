@@ -3,6 +3,7 @@
 
 /** Error numbers that code here branches on. */
 export const Errno = {
+  EPERM: 1,
   ENOENT: 2,
   ESRCH: 3,
   EINTR: 4,

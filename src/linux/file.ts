@@ -121,11 +121,20 @@ export function createFile(path: string, content: string | Uint8Array, mode = 0o
     } finally {
       closeFd(fd);
     }
-    syscall("linkat", path, AT_FDCWD, cString(draft), AT_FDCWD, cString(path), 0);
+    nameOnce(draft, path);
   } finally {
     unlink(draft);
   }
   syncFolder(path.slice(0, path.lastIndexOf("/")) || "/");
+}
+
+/** EEXIST where something has the name. */
+function nameOnce(draft: string, path: string): void {
+  const result = rawSyscall("linkat", AT_FDCWD, cString(draft), AT_FDCWD, cString(path), 0);
+  if (result >= 0) return;
+  // A filesystem without hard links: there is a moment between looking and renaming.
+  if (-result !== Errno.EPERM || exists(path)) throw new SysError("linkat", -result, path);
+  rename(draft, path);
 }
 
 /** Creates a folder and the ones above it; `mode` is the last one's. True where it was made here. Throws SysError. */

@@ -24,6 +24,8 @@ const sqliteSuffixes = ["", "-wal", "-shm", "-journal"];
 export function openState(stateDir: string, migrations: readonly string[] = ourMigrations): Connection {
   const path = `${stateDir}/state.db`;
   try {
+    // SQLite is asked only for a file that is there: where it finds none to write to, it tries once more to
+    // read only, and would keep one so that has appeared in between (os_unix.c, unixOpen).
     const connection = exists(path) ? new Connection(path) : createState(stateDir, path, migrations);
     return withSchema(connection, stateDir, migrations);
   } catch (error) {
@@ -46,11 +48,6 @@ function diagnose(stateDir: string, error: StoreError | undefined): StoreError |
   }
 }
 
-/**
- * SQLite is asked only for a file that is there: where it finds none to write to, it
- * tries once more to read only, and would get one that has appeared in between, for
- * good (os_unix.c, unixOpen).
- */
 function createState(stateDir: string, path: string, migrations: readonly string[]): Connection {
   mkdir(stateDir, 0o700);
   return locked(stateDir, () => {
