@@ -132,26 +132,22 @@ describeKube("identity from the Node", () => {
     await createNode(server.admin, "n2", { internalIPs: n2.nodeIps });
     await giveAccount(server, n2);
     announcer = await startAgent(n2, {
-      args: [...["--pod-addresses", "pods", "--release-after", "5s"], ...["--log-level", "debug"]],
+      args: ["--pod-addresses", "pods", "--release-after", "5s"],
     });
     await until("the record", async () => (await published(n2)) !== undefined);
     expect((await published(n2)).podCIDRs).toEqual([]);
     // Policies may know a new Node a moment later: what was refused is said to be published then.
     await until("nothing is refused", async () => (await refusedOf(n2)).length === 0);
     const times: number[] = [];
-    const reasons: unknown[] = [];
     const pods = ["one", "two", "three", "four", "five"].map((name) => n2.pod(name));
     for (const [at, pod] of pods.entries()) {
       // Looks follow each other four times a second at most.
       await Bun.sleep(1000);
-      const from = announcer.lines().length;
       await n2.runtime.add(network, pod);
       times.push(await appears(at + 1));
-      reasons.push((await announcer.waitFor("looked", soonMs, from))["reason"]);
     }
     console.log(`published after the ADD: ${times.map((ms) => `${ms} ms`).join(", ")}`);
-    // Each has a look of its own, and none waits for a poll, which comes after 5 s.
-    expect(reasons).toEqual(reasons.map(() => expect.stringContaining("pods")));
+    // None waits for a poll, which comes after 5 s.
     expect(Math.max(...times)).toBeLessThan(3000);
     // The fastest is what it takes where nothing else runs, the time to see it included: further ones on a busy machine.
     for (let more = 0; Math.min(...times) > 100 && more < 20; more++) {
