@@ -256,8 +256,9 @@ function suite(backend: "kernel" | "userspace"): void {
     const namespace = new Namespace();
     using one = makeDevice(backend, namespace);
     using other = makeDevice(backend, namespace);
-    one.wireguard.configure(one.name, { fwmark: 1, peers: [{ publicKey: key(1) }] });
-    other.wireguard.configure(other.name, { fwmark: 2 });
+    // With a port of its own, or a userspace device has one a moment later, when it has noticed that it is up.
+    one.wireguard.configure(one.name, { fwmark: 1, listenPort: 5001, peers: [{ publicKey: key(1) }] });
+    other.wireguard.configure(other.name, { fwmark: 2, listenPort: 5002 });
     const read = one.wireguard.readAll([other.name, "none", one.name]);
     expect(read).toEqual([one.wireguard.read(other.name), undefined, one.wireguard.read(one.name)]);
     expect(read.map((device) => device?.fwmark)).toEqual([2, undefined, 1]);
