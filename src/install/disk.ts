@@ -8,7 +8,6 @@ import {
   fchownSync,
   fstatSync,
   fsyncSync,
-  linkSync,
   lstatSync,
   openSync,
   readdirSync,
@@ -22,7 +21,7 @@ import {
   writeSync,
 } from "node:fs";
 import { errnoText } from "../linux/errno.ts";
-import { exchange } from "../linux/file.ts";
+import { addName, exchange } from "../linux/file.ts";
 import { lockFolder } from "../linux/lock.ts";
 import { SysError } from "../linux/syscall.ts";
 import { formatBytes } from "../net/words.ts";
@@ -116,21 +115,7 @@ export const disk: Disk = {
   isSameProgram: (a, b) => attempt(`Cannot compare ${a} with ${b}`, () => isSameProgram(a, b)),
   warm: (path) => attempt(`Cannot read ${path}`, () => forEachBlock(path, () => true)),
   exchange: (a, b) => attempt(`Cannot put ${a} in the place of ${b}`, () => exchange(a, b)),
-  name: (path, name) =>
-    attempt(`Cannot give ${path} the name ${name}`, () => {
-      try {
-        linkSync(path, name);
-        return true;
-      } catch (error) {
-        const { code } = error as { readonly code?: string };
-        if (code === "EEXIST") return false;
-        if (code !== "EPERM" && code !== "ENOTSUP") throw error;
-        // Without links there is a moment between looking and renaming.
-        if (lstatSync(name, { throwIfNoEntry: false }) !== undefined) return false;
-        renameSync(path, name);
-        return true;
-      }
-    }),
+  name: (path, name) => attempt(`Cannot give ${path} the name ${name}`, () => addName(path, name)),
   rename: (from, to) => attempt(`Cannot rename ${from} to ${to}`, () => renameSync(from, to)),
   remove: (path) => attempt(`Cannot remove ${path}`, () => rmSync(path, { force: true })),
   flush: (folder) =>

@@ -121,20 +121,11 @@ export function createFile(path: string, content: string | Uint8Array, mode = 0o
     } finally {
       closeFd(fd);
     }
-    nameOnce(draft, path);
+    if (!addName(draft, path)) throw new SysError("linkat", Errno.EEXIST, path);
   } finally {
     unlink(draft);
   }
   syncFolder(path.slice(0, path.lastIndexOf("/")) || "/");
-}
-
-/** EEXIST where something has the name. */
-function nameOnce(draft: string, path: string): void {
-  const result = rawSyscall("linkat", AT_FDCWD, cString(draft), AT_FDCWD, cString(path), 0);
-  if (result >= 0) return;
-  // A filesystem without hard links: there is a moment between looking and renaming.
-  if (-result !== Errno.EPERM || exists(path)) throw new SysError("linkat", -result, path);
-  rename(draft, path);
 }
 
 /** Creates a folder and the ones above it; `mode` is the last one's. True where it was made here. Throws SysError. */
@@ -164,6 +155,18 @@ export function unlink(path: string): boolean {
 /** Moves a file over whatever has the new name, in one step. Throws SysError. */
 export function rename(from: string, to: string): void {
   syscall("renameat", `${from} to ${to}`, AT_FDCWD, cString(from), AT_FDCWD, cString(to));
+}
+
+/** Gives a file one more name, or moves it there where the filesystem has no links; false where something has the name. Throws SysError. */
+export function addName(path: string, name: string): boolean {
+  const result = rawSyscall("linkat", AT_FDCWD, cString(path), AT_FDCWD, cString(name), 0);
+  if (-result === Errno.EEXIST) return false;
+  if (result >= 0) return true;
+  if (-result !== Errno.EPERM && -result !== Errno.EOPNOTSUPP) throw new SysError("linkat", -result, name);
+  // There is a moment between looking and renaming.
+  if (exists(name)) return false;
+  rename(path, name);
+  return true;
 }
 
 /** Two names trade what they stand for, in one step; false where the filesystem cannot. Throws SysError. */

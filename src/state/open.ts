@@ -51,7 +51,10 @@ function diagnose(stateDir: string, error: StoreError | undefined): StoreError |
 function createState(stateDir: string, path: string, migrations: readonly string[]): Connection {
   mkdir(stateDir, 0o700);
   return locked(stateDir, () => {
-    if (!exists(path)) makeFile(path, migrations);
+    if (!exists(path)) {
+      makeFile(path, migrations);
+      syncFolder(stateDir);
+    }
     return new Connection(path);
   });
 }
@@ -70,7 +73,6 @@ function makeFile(path: string, migrations: readonly string[]): void {
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)");
   }
   rename(draft, path);
-  syncFolder(path.slice(0, path.lastIndexOf("/")));
 }
 
 /** Checks which migrations the file has had; brings it up to date under the lock. */

@@ -116,7 +116,7 @@ describeKube("identity from the Node", () => {
     expect(await record(n1)).toEqual(before);
     await agent.waitFor("this node's record is published", soonMs);
     await wgMust(n1, ["down"]);
-    await until("its keys are withdrawn", async () => (await published(n1)).slots.length === 0);
+    expect((await published(n1)).slots).toEqual([]);
     await agent.stop();
     agent = await startAgent(n1);
     await agent.waitFor("the API's records were read", soonMs);
@@ -147,8 +147,8 @@ describeKube("identity from the Node", () => {
       times.push(await appears(at + 1));
     }
     console.log(`published after the ADD: ${times.map((ms) => `${ms} ms`).join(", ")}`);
-    // None waits for a poll, which comes after 5 s.
-    expect(Math.max(...times)).toBeLessThan(3000);
+    // None waits for a poll, which comes after 5 s, nor for another look than its own.
+    expect(Math.max(...times)).toBeLessThan(1000);
     // The fastest is what it takes where nothing else runs, the time to see it included: further ones on a busy machine.
     for (let more = 0; Math.min(...times) > 100 && more < 20; more++) {
       const pod = n2.pod(`more${more}`);

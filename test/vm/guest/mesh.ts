@@ -32,7 +32,7 @@ const mendMs = 200_000;
 /** WireGuard's KEEPALIVE_TIMEOUT, and some. */
 const passiveKeepaliveMs = 12_000;
 /** WireGuard alone takes 15 s from the beginning of a stream. */
-const longestGapMs = 12_000;
+const longestGapMs = 6000;
 const apiPort = 6443;
 const otherPort = 8080;
 /** Packets a second of a flow: the machine is emulated, and all that is sent must be carried. */
