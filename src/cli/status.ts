@@ -2,7 +2,7 @@
 // two differ, so that a probe can ask.
 
 import { countOf, formatAge, formatBytes } from "../net/words.ts";
-import { slots } from "../plan/path.ts";
+import { keyOf, slots } from "../plan/path.ts";
 import { settingTable } from "../plan/setting-table.ts";
 import { type Mode, type SettingName, settingNames, showSetting, slotDevice } from "../plan/settings.ts";
 import { describePeers, type PeerStatus } from "../plan/status.ts";
@@ -167,7 +167,7 @@ function renderDevices({ settings, node, observed }: MeshPlan, style: Style): st
     const name = slotDevice(settings, slot);
     const link = observed.links.get(name);
     const device = observed.devices.get(name);
-    const key = node.slots.find((record) => record.slot === slot)?.publicKey ?? "none";
+    const key = keyOf(node, slot) ?? "none";
     if (link === undefined || device === undefined)
       return [name, style.red("missing"), "", "", "", style.dim(key)];
     return [

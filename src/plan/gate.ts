@@ -23,7 +23,7 @@ import { closedPath, type PeerPath } from "../net/path.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
 import type { OwnedPeer } from "./claims.ts";
 import { handshakeFreshMs } from "./diff-device.ts";
-import { endpointCandidates, isDraining, otherSlot, routeSlot, slots, usableSlot } from "./path.ts";
+import { endpointCandidates, isDraining, keyOf, otherSlot, routeSlot, slots, usableSlot } from "./path.ts";
 import type { PeerSight } from "./sight.ts";
 
 /** WireGuard gives up on a session 180 s after its handshake (REJECT_AFTER_TIME); nothing moves onto one about to end. */
@@ -227,10 +227,6 @@ function stepOpen(facts: Remembered, slot: Slot, wanted: Slot, nowMs: number): G
 function mayBegin({ node, peer }: GateFacts, slot: Slot, sinceMs: number, nowMs: number): boolean {
   const [ours = "", theirs = ""] = [keyOf(node, slot), keyOf(peer, slot)];
   return ours < theirs || nowMs - sinceMs >= yieldMs;
-}
-
-function keyOf({ slots }: NodeRecord, slot: Slot): string | undefined {
-  return slots.find((one) => one.slot === slot)?.publicKey;
 }
 
 function stepSilent(facts: Remembered, slot: Slot, nowMs: number): GateDecision {

@@ -19,6 +19,11 @@ export function otherSlot(slot: Slot): Slot {
   return slot === "a" ? "b" : "a";
 }
 
+/** The public key of a node's slot; undefined where it has none there, or there is no slot. */
+export function keyOf({ slots }: Pick<NodeRecord, "slots">, slot: Slot | undefined): string | undefined {
+  return slots.find((record) => record.slot === slot)?.publicKey;
+}
+
 /** The slot's record where the peer can be programmed on it: it has a key and an endpoint and is not withdrawn. */
 export function usableSlot(peer: OwnedPeer, slot: Slot): SlotRecord | undefined {
   if (peer.endpoints.length === 0) return undefined;

@@ -17,7 +17,7 @@ import { handshakeFreshMs } from "./diff-device.ts";
 import { sumByPeer } from "./firewall.ts";
 import { podSets } from "./firewall-sets.ts";
 import { remotePods } from "./mesh.ts";
-import { resolvePath, routeSlot } from "./path.ts";
+import { keyOf, resolvePath, routeSlot } from "./path.ts";
 import { type Settings, slotDevice } from "./settings.ts";
 
 export type PeerState = "encrypted" | "idle" | "unanswered" | "silent" | "waiting" | "ready" | "keyless";
@@ -72,7 +72,7 @@ export function describePeers(
   );
   return ownership.peers.map((peer) => {
     const { slot, pinned } = resolvePath(node, peer, paths);
-    const key = peer.slots.find((record) => record.slot === slot)?.publicKey;
+    const key = keyOf(peer, slot);
     const seen = slot === undefined || key === undefined ? undefined : devices.get(slot)?.get(key);
     const inClear = plaintext.get(peer.name);
     const base = {
