@@ -1,28 +1,51 @@
 // GC: what the runtime no longer knows goes away (CNI specification 1.1.0,
 // "GC"). A missing list is no permission to delete anything: cnitool sends none.
 
+import type { Attachment } from "../../state/model.ts";
 import { runDelegate } from "../delegate.ts";
 import { CniError } from "../error.ts";
 import type { Host } from "../host.ts";
 import type { Request } from "../request.ts";
 import { removePod } from "./remove.ts";
 
-/** Removes all it can; what failed is one error at the end. */
+/**
+ * Removes all it can; what failed is one error at the end. If the store cannot be read,
+ * nobody knows what is stale: another IPAM plugin is asked all the same, and the
+ * store's error is the one to report.
+ */
 export function gc(host: Host, request: Request): void {
-  const { validAttachments, name, ipam } = request.conf;
-  const warn = (message: string) => request.warn(message);
+  const { name, ipam } = request.conf;
   const complaints: string[] = [];
-  if (validAttachments !== undefined) {
-    const valid = new Set(validAttachments.map(({ containerID, ifname }) => `${containerID} ${ifname}`));
-    const stale = host.store.attachments(name).filter((a) => !valid.has(`${a.containerID} ${a.ifname}`));
-    for (const attachment of stale) complaints.push(...attempt(() => removePod(host, attachment, warn)));
-  }
+  const warn = (message: string) => request.warn(message);
+  const { stale, fault } = findStale(host, request);
+  for (const attachment of stale) complaints.push(...attempt(() => removePod(host, attachment, warn)));
   if (ipam?.kind === "delegate") complaints.push(...attempt(() => forward(request)));
+  if (fault !== undefined) {
+    for (const complaint of complaints) warn(complaint);
+    throw fault;
+  }
   if (complaints.length > 0)
     throw new CniError(
       "incomplete",
       `GC of network "${name}" could not remove everything: ${complaints.join("; ")}`,
     );
+}
+
+interface Stale {
+  readonly stale: readonly Attachment[];
+  readonly fault?: unknown;
+}
+
+function findStale(host: Host, { conf: { validAttachments, name } }: Request): Stale {
+  if (validAttachments === undefined) return { stale: [] };
+  const valid = new Set(validAttachments.map(({ containerID, ifname }) => `${containerID} ${ifname}`));
+  try {
+    return {
+      stale: host.store.attachments(name).filter((a) => !valid.has(`${a.containerID} ${a.ifname}`)),
+    };
+  } catch (fault) {
+    return { stale: [], fault };
+  }
 }
 
 function forward(request: Request): readonly [] {

@@ -2,12 +2,48 @@
 // its rows, so that a crash in between leaves a record of what is still to do.
 
 import { isAbsent } from "../../linux/file.ts";
+import { podNames } from "../../plan/pod.ts";
+import type { Step } from "../../plan/step.ts";
 import { applySteps, type Failure } from "../../reconcile/apply.ts";
-import { removalSteps } from "../../reconcile/removal.ts";
+import { removalSteps, routeRemovals } from "../../reconcile/removal.ts";
 import type { Attachment } from "../../state/model.ts";
-import type { Host } from "../host.ts";
+import { type Host, ownerOf } from "../host.ts";
 import type { Request } from "../request.ts";
+import { podIps } from "../result.ts";
 import { restoreRoutes } from "./chained.ts";
+import { removeUnrecorded } from "./unrecorded.ts";
+
+/** What became of one pod. */
+export interface PodEnd {
+  /** As recorded; as configured if there is no record that can be read. */
+  readonly role: Attachment["role"];
+  /** What could not be removed, or why. */
+  readonly errors: readonly Error[];
+}
+
+/**
+ * Ends the pod of a request, with the record that `find` finds. If the store cannot be
+ * used, what the kernel and prevResult know of the pod is removed without it, and the
+ * record stays. Throws only for a standalone pod, and never StoreError.
+ */
+export function endPod(host: Host, request: Request, find: () => Attachment | undefined): PodEnd {
+  const known: { attachment?: Attachment } = {};
+  const roleNow = () => known.attachment?.role ?? request.conf.role;
+  try {
+    const attachment = find();
+    if (attachment !== undefined) known.attachment = attachment;
+    const failures =
+      attachment === undefined
+        ? removeUnknown(host, request)
+        : removePod(host, attachment, (message) => request.warn(message));
+    return { role: roleNow(), errors: failures.map(({ error }) => error) };
+  } catch (error) {
+    if (isStoreFault(error)) warnOfRecord(request, error);
+    else if (roleNow() === "standalone") throw error;
+    else request.warn(`the pod was not removed from the node completely: ${messageOf(error)}`);
+    return { role: roleNow(), errors: withoutStore(host, request, known.attachment) };
+  }
+}
 
 /**
  * Takes away all that was made for the attachment; what could not be is
@@ -22,12 +58,42 @@ export function removePod(host: Host, attachment: Attachment, warn: Request["war
   return failures;
 }
 
+/** No record: never ours, or the store was lost. What ADD would have made can still be named. */
+function removeUnknown(host: Host, request: Request): Failure[] {
+  const steps: Step[] = [];
+  if (request.conf.role === "standalone") steps.push({ do: "deleteLink", dev: podNames(request).hostDev });
+  const { prevResult } = request.conf;
+  const ips = prevResult === undefined ? [] : podIps(prevResult, request.ifname);
+  steps.push(...routeRemovals(host.store, host.settings, { ...ownerOf(request), ips }));
+  return steps.length === 0 ? [] : applySteps(steps, host.kernel);
+}
+
+/** A chained pod's removal reports its failures and never throws. */
+function withoutStore(host: Host, request: Request, attachment: Attachment | undefined): Error[] {
+  try {
+    return removeUnrecorded(host.kernel, request, attachment).map(({ error }) => error);
+  } catch (error) {
+    return [error instanceof Error ? error : new Error(String(error))];
+  }
+}
+
+/** ParseError: a setting that another version has written. */
+function isStoreFault(error: unknown): error is Error {
+  return error instanceof Error && (error.name === "StoreError" || error.name === "ParseError");
+}
+
+function warnOfRecord({ warn, ifname, containerID }: Request, { message }: Error): void {
+  warn(
+    `The store cannot be used, so the record of ${ifname} of container ${containerID} stays until the agent, GC or a later DEL ends it: ${message}`,
+  );
+}
+
 /** Best effort: the pod's namespace is often gone already. */
 function restoreIfThere({ kernel }: Host, attachment: Attachment, warn: Request["warn"]): void {
   try {
     restoreRoutes(kernel, attachment, warn);
   } catch (error) {
-    if (!isAbsent(error) && !isGone(error)) warn(error instanceof Error ? error.message : String(error));
+    if (!isAbsent(error) && !isGone(error)) warn(messageOf(error));
   }
 }
 
@@ -35,4 +101,8 @@ function restoreIfThere({ kernel }: Host, attachment: Attachment, warn: Request[
 function isGone(error: unknown): boolean {
   const code = error instanceof Error && "code" in error ? error.code : undefined;
   return code === "EINVAL" || code === "ENODEV" || code === "ESRCH";
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

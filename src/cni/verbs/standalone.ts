@@ -22,7 +22,7 @@ import {
   throwSteps,
   vethStep,
 } from "../../plan/pod.ts";
-import { applyAll, applySteps } from "../../reconcile/apply.ts";
+import { applyAll } from "../../reconcile/apply.ts";
 import { CniError } from "../error.ts";
 import { type Host, ownerOf } from "../host.ts";
 import type { Request } from "../request.ts";
@@ -32,7 +32,7 @@ import { enableForwarding } from "./forwarding.ts";
 import { enableIpv6 } from "./ipv6.ts";
 import { missingAddresses, missingNeighbours, missingRoutes, missingThrows } from "./missing.ts";
 import { enterPod, podMtu } from "./pod.ts";
-import { removePod } from "./remove.ts";
+import { endPod } from "./remove.ts";
 
 /** ADD: returns the result's JSON. */
 export function addStandalone(host: Host, request: Request): string {
@@ -44,7 +44,7 @@ export function addStandalone(host: Host, request: Request): string {
     makePod(host, request, pod);
     return formatResult(podResult(request, pod), request.conf.cniVersion);
   } catch (error) {
-    undo(host, request, names.hostDev);
+    undo(host, request);
     throw error;
   }
 }
@@ -123,13 +123,9 @@ function alreadyThere({ ifname, containerID }: Request, dev: string, cause?: unk
   return new CniError("exists", msg, { cause });
 }
 
-function undo(host: Host, request: Request, hostDev: string): void {
-  const attachment = host.store.findAttachment(ownerOf(request));
-  const failures =
-    attachment === undefined
-      ? applySteps([{ do: "deleteLink", dev: hostDev }], host.kernel)
-      : removePod(host, attachment, (message) => request.warn(message));
-  for (const { error } of failures) request.warn(`while undoing: ${error.message}`);
+function undo(host: Host, request: Request): void {
+  const { errors } = endPod(host, request, () => host.store.findAttachment(ownerOf(request)));
+  for (const { message } of errors) request.warn(`while undoing: ${message}`);
   undoAddresses(request);
 }
 

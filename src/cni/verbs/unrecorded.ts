@@ -1,0 +1,91 @@
+// Removes a pod from the node without the store. What ADD has made for it is found by
+// what the kernel shows: the pod's addresses in its namespace, routes to single
+// addresses in tables that our rules lead to. Settings are in the store too, so tables
+// and protocol are recognised and not looked up.
+import { findNetnsIdentity, ownNetns } from "../../linux/netns.ts";
+import { SysError } from "../../linux/syscall.ts";
+import { familyOf } from "../../net/ip.ts";
+import type { Route } from "../../net/objects.ts";
+import { hostPrefix } from "../../net/prefix.ts";
+import { NetlinkError } from "../../netlink/error.ts";
+import type { Rtnl } from "../../netlink/rtnl.ts";
+import { podNames } from "../../plan/pod.ts";
+import { parseSettings } from "../../plan/settings.ts";
+import { applySteps, type Failure } from "../../reconcile/apply.ts";
+import type { Kernel } from "../../reconcile/kernel.ts";
+import type { Attachment } from "../../state/model.ts";
+import type { Request } from "../request.ts";
+import { podIps } from "../result.ts";
+
+const mainTable = 254;
+/** RTPROT_STATIC: protocols up to this one are the kernel's, boot's and administrators'. */
+const lastCommonProtocol = 4;
+
+/** `attachment`: its record, if it could be read before the store failed. */
+export function removeUnrecorded(
+  kernel: Kernel,
+  request: Request,
+  attachment: Attachment | undefined,
+): Failure[] {
+  // The link goes with the pod's addresses, so these are read first.
+  const present = addressesInPod(kernel, request);
+  const failures = removeLink(kernel, request, attachment);
+  const named = attachment?.ips ?? namedIps(request);
+  const gone = named.filter((ip) => !present.includes(ip) && !hasRouteToPod(kernel.host, ip));
+  const steps = findThrows(kernel.host, [...present, ...gone]).map(
+    (route) => ({ do: "deleteRoute", route }) as const,
+  );
+  return [...failures, ...applySteps(steps, kernel)];
+}
+
+function removeLink(kernel: Kernel, request: Request, attachment: Attachment | undefined): Failure[] {
+  const isMain = (attachment?.role ?? request.conf.role) === "standalone";
+  return isMain
+    ? applySteps([{ do: "deleteLink", dev: attachment?.hostDev ?? podNames(request).hostDev }], kernel)
+    : [];
+}
+
+function namedIps({ conf, ifname }: Request): string[] {
+  return conf.prevResult === undefined ? [] : podIps(conf.prevResult, ifname);
+}
+
+/** Empty if the namespace or the interface is gone, or the namespace is the node's own. */
+function addressesInPod(kernel: Kernel, { netns, ifname }: Request): string[] {
+  if (netns === "") return [];
+  try {
+    if (findNetnsIdentity(netns) === findNetnsIdentity(ownNetns)) return [];
+    return kernel
+      .enterPod(netns)
+      .addresses(ifname)
+      .filter(({ scope }) => scope === "global")
+      .map(({ ip }) => ip);
+  } catch (error) {
+    if (error instanceof SysError || error instanceof NetlinkError) return [];
+    throw error;
+  } finally {
+    kernel.leavePod();
+  }
+}
+
+/** True if the node still reaches the address through an interface: a live pod has it now. */
+function hasRouteToPod(host: Rtnl, ip: string): boolean {
+  const dst = hostPrefix(ip);
+  const routes = host.routes({ family: familyOf(ip), table: mainTable, type: "unicast" });
+  return routes.some((route) => route.dst === dst && route.dev !== undefined);
+}
+
+/** The routes that keep the addresses out of the tunnel, in whichever tables are ours. */
+function findThrows(host: Rtnl, ips: readonly string[]): Route[] {
+  const { routeProtocol } = parseSettings({});
+  return [...Map.groupBy(ips, familyOf)].flatMap(([family, some]) => {
+    const wanted = new Set(some.map(hostPrefix));
+    const throws = host.routes({ family, type: "throw" }).filter(({ dst }) => wanted.has(dst));
+    if (throws.every(({ protocol }) => protocol === routeProtocol)) return throws;
+    const rules = host.rules(family);
+    const isOurs = ({ table, protocol }: Route) =>
+      protocol === routeProtocol ||
+      (protocol > lastCommonProtocol &&
+        rules.some((rule) => rule.table === table && rule.protocol === protocol));
+    return throws.filter(isOurs);
+  });
+}
