@@ -12,7 +12,7 @@ import type { Session } from "../reconcile/session.ts";
 import { NotUpError } from "../reconcile/sync.ts";
 import { StoreError } from "../state/error.ts";
 import { collectFacts } from "./collect.ts";
-import { concernsMesh } from "./concerns.ts";
+import { concernsMesh, concernsPods } from "./concerns.ts";
 import { type Watcher, watchKernel, watchStore } from "./events.ts";
 import { HttpServer } from "./http.ts";
 import type { Log } from "./log.ts";
@@ -125,6 +125,7 @@ export class Agent implements Disposable {
     // Before the first sync nothing is known, and nothing is there that an event could be about.
     else if (settings !== undefined && concernsMesh(event, settings, node?.podCIDRs ?? []))
       this.#lookSoon(event.about);
+    else if (settings !== undefined && concernsPods(event, settings, this.#look.podLinks)) this.#podsSoon();
   }
 
   /**
@@ -151,8 +152,11 @@ export class Agent implements Disposable {
   /** Attachments change with every pod and mostly need nothing of us; settings, identity and peers have a generation. */
   #storeChanged(): void {
     if (this.#reads(() => this.session.store.generation !== this.#look.generation)) this.#lookSoon("store");
-    if (this.#reads(() => this.#look.arePodsNew))
-      this.#lookSoon("pods", Math.max(performance.now() + podSettleMs, this.#lastPodLookMs + spacingMs));
+    if (this.#reads(() => this.#look.arePodsNew)) this.#podsSoon();
+  }
+
+  #podsSoon(): void {
+    this.#lookSoon("pods", Math.max(performance.now() + podSettleMs, this.#lastPodLookMs + spacingMs));
   }
 
   #reads(isNew: () => boolean): boolean {

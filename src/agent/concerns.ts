@@ -4,6 +4,7 @@
 import { familyOf } from "../net/ip.ts";
 import { hostPrefix, prefixContains } from "../net/prefix.ts";
 import type { KernelChange } from "../netlink/events.ts";
+import { addressOf } from "../plan/local-pods.ts";
 import { firewallName } from "../plan/mesh.ts";
 import type { Settings } from "../plan/settings.ts";
 
@@ -29,6 +30,26 @@ export function concernsMesh(event: KernelChange, settings: Settings, podCIDRs: 
       return !isLinkLocal(event.ip) && !podCIDRs.some((cidr) => holds(cidr, event.ip));
   }
 }
+
+/**
+ * Whether it may be about a pod that this node announces by its address: one whose plugin
+ * does not call us, or that goes without a DEL. `podLinks`: those that are known; the kernel
+ * tells of a link that goes, and not of the IPv4 routes that it takes along.
+ */
+export function concernsPods(
+  event: KernelChange,
+  settings: Settings,
+  podLinks: ReadonlySet<string>,
+): boolean {
+  if (settings.podAddresses !== "pods") return false;
+  if (event.about === "link") return !event.up && podLinks.has(event.name);
+  if (event.about !== "route" || concernsMesh(event, settings, [])) return false;
+  const ip = addressOf(event.dst);
+  return ip !== undefined && event.table !== localTable && !isLinkLocal(ip);
+}
+
+/** RT_TABLE_LOCAL: the node's own addresses. */
+const localTable = 255;
 
 /** Every link that comes up brings one. */
 function isLinkLocal(ip: string): boolean {

@@ -2,6 +2,7 @@
 // folder or by the Kubernetes API, and what that API says of this node and of the
 // whole mesh. What comes in goes into the store; what goes out is from the store.
 import type { StatusFacts } from "../kube/status.ts";
+import { describePod } from "../plan/local-pods.ts";
 import { followPlaintext, type Quiet } from "../plan/quiet.ts";
 import type { Settings } from "../plan/settings.ts";
 import { ownRecord, readSettings, withdrawnRecord } from "../reconcile/node.ts";
@@ -12,7 +13,7 @@ import { NodeFollower } from "./kube-identity.ts";
 import { ModeFollower } from "./kube-mode.ts";
 import { KubeSource } from "./kube-source.ts";
 import type { Log } from "./log.ts";
-import { followPods } from "./pod-addresses.ts";
+import { PodFollower } from "./pod-addresses.ts";
 import { RecordsFolder } from "./records.ts";
 import { RefusedRecords } from "./refused.ts";
 import { describeMesh, type Seen, type View } from "./view.ts";
@@ -29,7 +30,7 @@ export interface ExchangeOptions {
 }
 
 /** How this node sees the others now. */
-export interface Sighting extends Omit<Seen, "quiet"> {
+export interface Sighting extends Omit<Seen, "quiet" | "unknownPods"> {
   readonly view: View | undefined;
 }
 
@@ -38,6 +39,7 @@ export class Exchange implements Disposable {
   readonly #kube: KubeSource;
   readonly #mode: ModeFollower;
   readonly #follower: NodeFollower | undefined;
+  readonly #pods: PodFollower;
   #quiet: Quiet | undefined;
   #published: string | undefined;
 
@@ -54,6 +56,7 @@ export class Exchange implements Disposable {
       ...{ log, refused, version, onChange, now, wallClock, random: Math.random },
     });
     this.#mode = new ModeFollower(store, log, refused);
+    this.#pods = new PodFollower(session);
     this.#follower =
       node === undefined ? undefined : new NodeFollower(session, { node, log, refused, wallClock });
   }
@@ -67,12 +70,17 @@ export class Exchange implements Disposable {
     return this.#kube.facts;
   }
 
+  /** What this node announces of its pods. */
+  get pods(): PodFollower {
+    return this.#pods;
+  }
+
   /** This node's record as the others can read it, as JSON; undefined where they cannot. */
   get published(): string | undefined {
     return this.#published;
   }
 
-  /** Brings the store to what was heard; true where other pods are to be announced. Throws StoreError, NotUpError. */
+  /** Brings the store to what was heard; true where other pods are to be announced. Throws StoreError, NotUpError, NetlinkError, SysError. */
   takeIn(): boolean {
     const { store } = this.session;
     const { kubeconfig } = readSettings(store);
@@ -81,7 +89,7 @@ export class Exchange implements Disposable {
     this.#mode.follow(heard.mesh);
     const settings = readSettings(store);
     this.#follower?.follow(heard, settings);
-    const tookPods = followPods(store, settings);
+    const tookPods = this.#pods.follow(settings);
     this.#records.refresh(settings.recordsDir, store.identity()?.name);
     return tookPods;
   }
@@ -112,9 +120,10 @@ export class Exchange implements Disposable {
   }
 
   /** Counters of thousands of peers are read only when the API is to be told. */
-  #describe(identity: Identity, { mode }: Settings, { view, ...seen }: Sighting): StatusFacts {
+  #describe(identity: Identity, settings: Settings, { view, ...seen }: Sighting): StatusFacts {
     const plaintext = this.session.readPlaintext(view?.ownership.peers ?? []);
     this.#quiet = followPlaintext(this.#quiet, plaintext, seen.nowMs);
-    return describeMesh(view, identity, mode, { ...seen, quiet: this.#quiet });
+    const unknownPods = this.#pods.unknown(settings).map(describePod);
+    return describeMesh(view, identity, settings.mode, { ...seen, quiet: this.#quiet, unknownPods });
   }
 }

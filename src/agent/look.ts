@@ -29,7 +29,6 @@ import { Installation } from "./installation.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { firstCommand, isAboutPods, logNews } from "./news.ts";
-import { arePodsNew } from "./pod-addresses.ts";
 import { KeyRotation } from "./rotation.ts";
 import { followTransport } from "./transport.ts";
 import type { Underlay } from "./underlay.ts";
@@ -130,7 +129,12 @@ export class Look implements Disposable {
 
   /** True where pods have come or gone that others must hear of. Throws StoreError. */
   get arePodsNew(): boolean {
-    return this.#view?.settings.podAddresses === "pods" && arePodsNew(this.session.store);
+    return this.#view?.settings.podAddresses === "pods" && this.#exchange.pods.areNew;
+  }
+
+  /** Names of the links that lead to pods which this node announces one by one. */
+  get podLinks(): ReadonlySet<string> {
+    return this.#exchange.pods.links;
   }
 
   /** True where the last look announces other pods than the one before. */

@@ -1,26 +1,64 @@
 // Where pods have addresses of the network and not of a CIDR of the node's (AKS,
-// EKS), what the node announces follows the pods that its plugin has attached.
+// EKS), what the node announces follows the pods that there are: those that our
+// plugin attached, and those that the kernel shows, which may be older than wg-cni.
 import { aggregateIps } from "../kube/aggregate.ts";
+import { announcedIPs, judgePods, type LocalPods, type SeenPod } from "../plan/local-pods.ts";
 import type { Settings } from "../plan/settings.ts";
+import { observePods } from "../reconcile/local-pods.ts";
+import type { Session } from "../reconcile/session.ts";
 import type { Store } from "../state/store.ts";
 
-/** True where the identity's pod CIDRs were exchanged. Throws StoreError. */
-export function followPods(store: Store, { podAddresses }: Settings): boolean {
-  if (podAddresses !== "pods" || !arePodsNew(store)) return false;
-  return store.transaction(() => {
+export class PodFollower {
+  #seen: readonly SeenPod[] = [];
+
+  constructor(private readonly session: Session) {}
+
+  /** Names of the links of pods, as they were last looked for. */
+  get links(): ReadonlySet<string> {
+    return new Set(this.#seen.map(({ dev }) => dev));
+  }
+
+  /** True where the identity's pod CIDRs were exchanged. Throws StoreError, NetlinkError, SysError. */
+  follow(settings: Settings): boolean {
+    const { store, kernel } = this.session;
+    if (settings.podAddresses !== "pods") return false;
+    this.#seen = observePods(settings, kernel);
+    if (!this.areNew) return false;
+    return store.transaction(() => {
+      const identity = store.identity();
+      if (identity === undefined) return false;
+      store.putIdentity({ ...identity, podCIDRs: podCIDRsOf(store, this.#seen) });
+      return true;
+    });
+  }
+
+  /**
+   * Pods whose addresses the record does not have. Where each is announced, what was seen at the last look
+   * is, and one that has come since is announced with the next. Throws StoreError, NetlinkError, SysError.
+   */
+  unknown(settings: Settings): LocalPods["unknown"] {
+    return settings.podAddresses === "pods" ? [] : lookAtPods(this.session, settings).unknown;
+  }
+
+  /** True where the node announces other pods than it has. Throws StoreError. */
+  get areNew(): boolean {
+    const { store } = this.session;
     const identity = store.identity();
     if (identity === undefined) return false;
-    store.putIdentity({ ...identity, podCIDRs: podCIDRsOf(store) });
-    return true;
-  });
+    return JSON.stringify(identity.podCIDRs) !== JSON.stringify(podCIDRsOf(store, this.#seen));
+  }
 }
 
-/** True where the node announces other pods than it has. Throws StoreError. */
-export function arePodsNew(store: Store): boolean {
-  const identity = store.identity();
-  return identity !== undefined && JSON.stringify(identity.podCIDRs) !== JSON.stringify(podCIDRsOf(store));
+/** All pods of this node beside its record. Throws StoreError, NetlinkError, SysError. */
+export function lookAtPods({ store, kernel }: Session, settings: Settings): LocalPods {
+  const podCIDRs = store.identity()?.podCIDRs ?? [];
+  return judgePods({ podCIDRs, attached: attachedIPs(store), seen: observePods(settings, kernel) });
 }
 
-function podCIDRsOf(store: Store): string[] {
-  return aggregateIps(store.attachments().flatMap(({ ips }) => ips));
+function podCIDRsOf(store: Store, seen: readonly SeenPod[]): string[] {
+  return aggregateIps(announcedIPs(attachedIPs(store), seen));
+}
+
+function attachedIPs(store: Store): string[] {
+  return store.attachments().flatMap(({ ips }) => ips);
 }

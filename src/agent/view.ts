@@ -29,6 +29,8 @@ export interface Seen {
   readonly sights: Sights;
   /** Absent where nothing counts what goes in clear. */
   readonly quiet: Quiet | undefined;
+  /** Pods of this node whose addresses its record does not have. */
+  readonly unknownPods: readonly string[];
   /** On the clock of the sights. */
   readonly nowMs: number;
 }
@@ -38,16 +40,16 @@ export function describeMesh(
   view: View | undefined,
   { up, slots }: Identity,
   mode: Mode,
-  { paths, sights, quiet, nowMs }: Seen,
+  { paths, sights, quiet, unknownPods, nowMs }: Seen,
 ): StatusFacts {
   const keyCreatedAtMs = Math.min(...slots.map(({ createdAtMs }) => createdAtMs));
-  const nobody = { peers: 0, unencrypted: [], unproven: [], contested: [] };
+  const nobody = { peers: 0, unencrypted: [], unproven: [], contested: [], unknownPods };
   if (view === undefined) return { up: false, mode, keyCreatedAtMs, ...nobody };
   const { node, ownership, settings } = view;
   const { peers } = ownership;
   const namesOf = (which: (peer: OwnedPeer) => boolean) => peers.filter(which).map(({ name }) => name);
   return {
-    ...{ up, mode, keyCreatedAtMs, peers: peers.length },
+    ...{ up, mode, keyCreatedAtMs, unknownPods, peers: peers.length },
     unencrypted: namesOf((peer) => resolvePath(node, peer, paths).slot === undefined),
     unproven: namesOf(({ name }) => !isProved(sights.get(name) ?? {}, nowMs)),
     contested: ownership.refusals.filter(({ owner }) => owner === node.name),

@@ -1,7 +1,10 @@
 // `status`: what there is, beside what there should be. Exit code 3 where the
 // two differ, so that a probe can ask.
 
+import { lookAtPods } from "../agent/pod-addresses.ts";
+import { shorten } from "../doctor/finding.ts";
 import { countOf, formatAge, formatBytes } from "../net/words.ts";
+import { describePod, type LocalPods } from "../plan/local-pods.ts";
 import { keyOf, slots } from "../plan/path.ts";
 import { settingTable } from "../plan/setting-table.ts";
 import { type Mode, type SettingName, settingNames, showSetting, slotDevice } from "../plan/settings.ts";
@@ -27,6 +30,7 @@ export function status(context: Context): Output {
   const overrides = session.store.settings();
   const mesh = session.store.meshSettings();
   const pods = session.store.attachments().length;
+  const localPods = lookAtPods(session, plan.settings);
   const pending = renderPlan(plan);
   const refusedRecords = session.store.refusedRecords();
   const rotation = readRotation(session.store, identity, context.nowMs);
@@ -44,6 +48,8 @@ export function status(context: Context): Output {
       hostEncryption: plan.hostEncryption,
       pending,
       pods,
+      earlierPods: localPods.earlier,
+      unknownPods: localPods.unknown,
       peers,
       refusals: plan.ownership.refusals,
       refusedRecords,
@@ -55,6 +61,7 @@ export function status(context: Context): Output {
           plan,
           peers,
           pods,
+          localPods,
           pending,
           refusedRecords,
           rotation,
@@ -97,6 +104,7 @@ interface Shown {
   readonly plan: MeshPlan;
   readonly peers: readonly PeerStatus[];
   readonly pods: number;
+  readonly localPods: LocalPods;
   readonly pending: readonly string[];
   readonly refusedRecords: readonly RefusedRecord[];
   readonly rotation: RotationStatus;
@@ -119,7 +127,7 @@ function renderStatus(shown: Shown, style: Style): string {
 }
 
 function renderHead(shown: Shown, style: Style): string {
-  const { plan, peers, pods, pending, rotation, endpointsFrom, overrides, nowMs } = shown;
+  const { plan, peers, pending, rotation, endpointsFrom, overrides, nowMs } = shown;
   const { node, settings, up, linkKind, mtu } = plan;
   const state = !up
     ? style.yellow("down")
@@ -136,7 +144,7 @@ function renderHead(shown: Shown, style: Style): string {
     [style.bold("mtu"), `${mtu.bytes}  ${style.dim(`(${mtu.reason})`)}`],
     [style.bold("keys"), renderRotation(rotation, nowMs)],
     [style.bold("hosts"), renderHostEncryption(plan, style)],
-    [style.bold("pods"), `${pods} here; ${node.podCIDRs.join(", ") || "no CIDR of the node's own"}`],
+    [style.bold("pods"), `${countPods(shown)}; ${node.podCIDRs.join(", ") || "no CIDR of the node's own"}`],
     [style.bold("peers"), `${encrypted} of ${peers.length} encrypted`],
     ...(set.length === 0
       ? []
@@ -147,6 +155,12 @@ function renderHead(shown: Shown, style: Style): string {
           ],
         ]),
   ]);
+}
+
+function countPods({ pods, localPods: { earlier } }: Shown): string {
+  return earlier.length === 0
+    ? `${pods} here`
+    : `${pods} here, and ${earlier.length} that wg-cni did not attach`;
 }
 
 const modeText: Readonly<Record<Mode, string>> = {
@@ -217,7 +231,7 @@ function renderPlaintext(plaintext: PeerStatus["plaintext"], style: Style): stri
   return style.red(`${inPackets} in, ${outPackets} out`);
 }
 
-function renderRemarks({ plan, pending, refusedRecords }: Shown, style: Style): string {
+function renderRemarks({ plan, localPods, pending, refusedRecords }: Shown, style: Style): string {
   const refused = plan.ownership.refusals.map(({ reason }) => `${style.yellow("!")} refused: ${reason}`);
   const behind =
     pending.length === 0
@@ -227,7 +241,14 @@ function renderRemarks({ plan, pending, refusedRecords }: Shown, style: Style): 
         ];
   const { remark } = plan.hostEncryption;
   const hosts = remark === undefined ? [] : [`${style.yellow("!")} ${remark}`];
-  return [...refused, ...describeRecords(refusedRecords, style), ...hosts, ...behind].join("\n");
+  const { unknown } = localPods;
+  const strays =
+    unknown.length === 0
+      ? []
+      : [
+          `${style.yellow("!")} ${countOf(unknown.length, "pod address")} not in this node's record, so not encrypted: ${shorten(unknown.map(describePod)).join(", ")}`,
+        ];
+  return [...refused, ...strays, ...describeRecords(refusedRecords, style), ...hosts, ...behind].join("\n");
 }
 
 /** What is wrong with the folder of records, and how many files of it were not taken. */

@@ -1,8 +1,10 @@
 // `sync` and `plan`: the same pipeline, one of them stops before applying.
 
+import { PodFollower } from "../agent/pod-addresses.ts";
 import { followTransport } from "../agent/transport.ts";
 import { countOf } from "../net/words.ts";
 import { nextEndpoints } from "../plan/transport.ts";
+import { readSettings } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
 import type { MeshPlan } from "../reconcile/sync.ts";
 import { observeTransport } from "../reconcile/transport.ts";
@@ -16,6 +18,10 @@ export function sync(context: Context): Output {
   if (followTransport(session, (problem) => remarks.push(problem)))
     remarks.push(
       `the node's endpoints have changed, to ${session.store.identity()?.endpoints.join(", ")}: give its record (\`wg-cni node show --json\`) to the other nodes`,
+    );
+  if (new PodFollower(session).follow(readSettings(session.store)))
+    remarks.push(
+      "the pods of this node are others than its record had: give it (`wg-cni node show --json`) to the other nodes, unless an agent publishes it",
     );
   const report = syncAll(session);
   return reportSync(report, `Node ${report.node.name}`, remarks);

@@ -2,9 +2,11 @@
 // the store changes; then the mesh is programmed. Run again it changes only what
 // is given. Keys are made once and replaced only by --new-keys.
 
+import { PodFollower } from "../agent/pod-addresses.ts";
 import { findConflicts } from "../plan/conflicts.ts";
 import { slots } from "../plan/path.ts";
 import { parseSettings, type Settings, settingNames, showSetting } from "../plan/settings.ts";
+import { readSettings } from "../reconcile/node.ts";
 import { observeHost } from "../reconcile/observe.ts";
 import type { Session } from "../reconcile/session.ts";
 import { observeTransport } from "../reconcile/transport.ts";
@@ -45,6 +47,8 @@ export function up(context: Context): Output {
     // The others have no key of this node yet: the agent opens to each of them when it has shaken hands.
     if (before?.up !== true && isAgentThere(store.folder)) store.setGated(true);
   });
+  // Pods may be older than this: what they send is to be known before it is encrypted.
+  new PodFollower(session).follow(readSettings(store));
   const report = syncAll(session);
   const { remark } = report.hostEncryption;
   const more = [...(remark === undefined ? [] : [remark]), ...findOverruled(store, given)];

@@ -3,6 +3,7 @@
 import type { FileStatus, Space } from "../linux/file.ts";
 import type { Address } from "../net/objects.ts";
 import type { HostFacts } from "../plan/conflicts.ts";
+import type { LocalPods } from "../plan/local-pods.ts";
 import type { DerivedMtu } from "../plan/mtu.ts";
 import type { RotationState } from "../plan/rotation.ts";
 import type { Settings } from "../plan/settings.ts";
@@ -63,6 +64,8 @@ export interface KernelFacts {
   /** What the MTU would be if it were not set by hand. */
   readonly derivedMtu: DerivedMtu;
   readonly pods: readonly PodMtu[];
+  /** Those of this node beside its record. */
+  readonly localPods: LocalPods;
   readonly addresses: readonly Address[];
   readonly transport: Transport | NoTransport;
   readonly uplinks: readonly UplinkFilter[];

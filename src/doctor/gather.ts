@@ -4,10 +4,12 @@
 import { findStatus, readSpace } from "../linux/file.ts";
 import { isLocked } from "../linux/lock.ts";
 import { findUplinks } from "../netlink/uplinks.ts";
+import { judgePods } from "../plan/local-pods.ts";
 import { validMarkSysctl } from "../plan/mesh.ts";
 import { describeRotation } from "../plan/rotation.ts";
 import { describePeers } from "../plan/status.ts";
 import { readSysctl } from "../reconcile/apply.ts";
+import { observePods } from "../reconcile/local-pods.ts";
 import { observeMtu } from "../reconcile/mtu.ts";
 import { readSettings } from "../reconcile/node.ts";
 import { observeHost } from "../reconcile/observe.ts";
@@ -119,6 +121,11 @@ function lookAtKernel(session: Session, identity: Identity, nowMs: number): Kern
     ...(program === undefined ? {} : { userspaceProgram: program }),
     hasFirewall: kernel.firewall !== undefined,
     pods: readPodMtus(store, kernel),
+    localPods: judgePods({
+      podCIDRs: node.podCIDRs,
+      attached: podIPs,
+      seen: observePods(settings, kernel),
+    }),
     addresses: kernel.host.addresses(),
     transport: observeTransport(settings, kernel),
     uplinks: [...uplinks].map(readFilter),

@@ -1,9 +1,11 @@
 // Checks of the way to the other nodes: the addresses that this one goes by, and
 // how large a packet may be.
 import { hostPrefix, prefixContains } from "../net/prefix.ts";
+import { specialAddress } from "../net/special.ts";
+import { countOf } from "../net/words.ts";
+import { describePod } from "../plan/local-pods.ts";
 import { overheadBytes } from "../plan/mtu.ts";
 import { slots } from "../plan/path.ts";
-import { specialAddress } from "../plan/record.ts";
 import { slotDevice } from "../plan/settings.ts";
 import { describeEndpoints, nextEndpoints } from "../plan/transport.ts";
 import type { KernelFacts, NodeFacts } from "./facts.ts";
@@ -25,6 +27,11 @@ export const underlayChecks: readonly Check[] = [
     name: "mtu",
     why: "what is too large is fragmented, or lost where that is not allowed",
     run: ({ kernel }) => (kernel?.plan.up ? checkMtu(kernel) : undefined),
+  },
+  {
+    name: "pods",
+    why: "other nodes send through the tunnel only to what this node's record has, and take only that from it",
+    run: ({ kernel }) => (kernel?.plan.up ? checkPods(kernel) : undefined),
   },
   {
     name: "pod mtu",
@@ -110,6 +117,25 @@ function checkMtu({ plan, derivedMtu }: KernelFacts): Finding {
       `give the uplink an MTU of at least ${mtu.bytes + overheadBytes[6]}`,
     );
   return ok(`${mtu.bytes}: ${mtu.reason}`);
+}
+
+function checkPods({ plan, localPods: { earlier, unknown } }: KernelFacts): Finding {
+  if (unknown.length > 0) {
+    const remedy =
+      plan.settings.podAddresses === "pods"
+        ? "`wg-cni sync`; where an agent runs, its log says why it does not"
+        : "start these pods anew if their network has changed; name it with `wg-cni up --pod-cidr` if it is this node's alone; `--pod-addresses pods` announces each by itself";
+    return warn(
+      `${countOf(unknown.length, "pod address")} not in this node's record: not encrypted, and refused in strict mode`,
+      remedy,
+      shorten(unknown.map(describePod)),
+    );
+  }
+  return ok(
+    earlier.length === 0
+      ? "no pod is seen that this node's record lacks"
+      : `${countOf(earlier.length, "pod address")} that wg-cni did not attach, all in this node's record`,
+  );
 }
 
 function checkPodMtu({ plan: { mtu }, pods }: KernelFacts): Finding | undefined {

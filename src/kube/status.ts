@@ -24,6 +24,8 @@ export interface StatusFacts {
   readonly keyCreatedAtMs: number;
   /** What peers claim although this node has it. */
   readonly contested: readonly Contest[];
+  /** Pods of this node whose addresses its record does not have. */
+  readonly unknownPods: readonly string[];
 }
 
 export interface QuietFacts {
@@ -122,12 +124,13 @@ function explainUnencrypted(peers: number, unencrypted: readonly string[]): stri
 
 /** Whether a step up from the present mode is safe: who has shaken hands may be encrypted to, and what nobody sends in clear may be refused. */
 function judgeCoverage(
-  { up, mode, peers, unencrypted, unproven, quiet }: StatusFacts,
+  { up, mode, peers, unencrypted, unproven, quiet, unknownPods }: StatusFacts,
   lost: readonly Contest[],
 ): Verdict {
   const verdict = verdictOn("Covered");
   if (!up) return verdict("False", "NodeDown", "the node does not encrypt: it is down");
   if (lost.length > 0) return verdict("False", "Conflict", explainLost(lost));
+  if (unknownPods.length > 0) return verdict("False", "UnknownPods", explainUnknown(unknownPods));
   if (mode === "off") {
     if (unproven.length === 0)
       return verdict("True", "AllPairs", `all ${countOf(peers, "peer")} have shaken hands with this node`);
@@ -153,6 +156,11 @@ function judgeCoverage(
     return verdict("False", "JustStarted", `it has counted what goes in clear for less than ${wanted}`);
   const names = listNames(quiet.peers);
   return verdict("False", "PacketsInClear", `packets went in clear within ${wanted}, to or from ${names}`);
+}
+
+function explainUnknown(pods: readonly string[]): string {
+  const are = pods.length === 1 ? "is" : "are";
+  return `${countOf(pods.length, "pod address")} of this node ${are} not in its record, so other nodes neither send to it through the tunnel nor take from it: ${listNames(pods)}`;
 }
 
 function verdictOn(type: string) {

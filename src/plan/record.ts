@@ -3,7 +3,7 @@
 // A record that parses is canonical text throughout. Pure.
 import IPCIDR from "ip-cidr";
 import { ParseError } from "../net/error.ts";
-import { familyOf, parseIp } from "../net/ip.ts";
+import { parseIp } from "../net/ip.ts";
 import { parseKey, zeroKey } from "../net/key.ts";
 import {
   comparePrefixes,
@@ -13,6 +13,7 @@ import {
   prefixContains,
 } from "../net/prefix.ts";
 import type { NodeRecord, Slot, SlotRecord, SlotState } from "../net/record.ts";
+import { specialAddress } from "../net/special.ts";
 import { suggest } from "../net/suggest.ts";
 
 /** Bounds of one record; a node with 110 pod IPs of two families is far below. */
@@ -111,24 +112,6 @@ function parseTypedCidr(text: string, path: string): string {
   if (network !== attempt(path, () => parseInterfaceAddress(text)).ip)
     throw new ParseError(`${path}: ${text} has host bits set; did you mean ${cidr}?`);
   return cidr;
-}
-
-/** What an address is, in words, that no other node can reach; undefined for one that may be a node's. */
-export function specialAddress(ip: string): string | undefined {
-  if (familyOf(ip) === 4) {
-    const first = Number(ip.slice(0, ip.indexOf(".")));
-    if (first === 0) return "the unspecified network";
-    if (first === 127) return "a loopback address";
-    if (ip.startsWith("169.254.")) return "a link-local address";
-    if (first >= 224) return first === 255 ? "a broadcast address" : "a multicast or reserved address";
-    return undefined;
-  }
-  if (ip === "::") return "the unspecified address";
-  if (ip === "::1") return "a loopback address";
-  if (ip.startsWith("::ffff:")) return "an IPv4 address written as IPv6";
-  if (/^fe[89ab]/.test(ip)) return "a link-local address";
-  if (ip.startsWith("ff")) return "a multicast address";
-  return undefined;
 }
 
 /** Special networks that a CIDR of the widest kind can have in it without beginning in them. */

@@ -4,8 +4,8 @@
 import { familyBits, familyOf } from "../net/ip.ts";
 import type { Address } from "../net/objects.ts";
 import { comparePrefixes, hostPrefix, prefixContains } from "../net/prefix.ts";
+import { specialAddress } from "../net/special.ts";
 import { suggest } from "../net/suggest.ts";
-import { specialAddress } from "./record.ts";
 import type { Settings } from "./settings.ts";
 
 export interface TransportFacts {

@@ -203,6 +203,21 @@ export const meshRows: readonly Row[] = [
     /^192\.0\.2\.1$/,
   ],
   [
+    "a pod outside of the node's CIDRs",
+    withKernel({ localPods: { earlier: [], unknown: [{ ip: "10.9.0.7", dev: "veth1" }] } }),
+    "pods",
+    "warn",
+    /^1 pod address not in this node's record/,
+    /--pod-cidr/,
+  ],
+  [
+    "a pod that was there before",
+    withKernel({ localPods: { earlier: [{ ip: "10.1.0.7", dev: "eni1" }], unknown: [] } }),
+    "pods",
+    "ok",
+    /^1 pod address that wg-cni did not attach/,
+  ],
+  [
     "a device is larger than what fits",
     withPlan({ mtu: { ...plan.mtu, bytes: 1240 } }),
     "mtu",

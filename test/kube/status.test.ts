@@ -5,7 +5,15 @@ import { type NodeStatus, planStatus, type StatusFacts, statusSpacingMs } from "
 
 const wallMs = Date.parse("2026-03-01T12:00:00.789Z");
 const well: StatusFacts = {
-  ...{ up: true, mode: "permissive", peers: 3, unencrypted: [], unproven: [], contested: [] },
+  ...{
+    up: true,
+    mode: "permissive",
+    peers: 3,
+    unencrypted: [],
+    unproven: [],
+    contested: [],
+    unknownPods: [],
+  },
   quiet: { forMs: 300_000, wantedMs: 300_000, peers: [] },
   keyCreatedAtMs: Date.parse("2026-03-01T06:30:00.123Z"),
 };
@@ -100,6 +108,12 @@ describe("coverage", () => {
     [
       quiet(119_999, ["n2", "n1"]),
       ...["False", "PacketsInClear", "packets went in clear within 2 min, to or from n1, n2"],
+    ],
+    [
+      { ...off, unknownPods: ["10.9.0.7 (veth1)"] },
+      "False",
+      "UnknownPods",
+      "1 pod address of this node is not in its record, so other nodes neither send to it through the tunnel nor take from it: 10.9.0.7 (veth1)",
     ],
     [quiet(119_999), ...["False", "JustStarted", "it has counted what goes in clear for less than 2 min"]],
     [

@@ -1,0 +1,29 @@
+// Looks for the pods of this node in the kernel. What is one, plan/local-pods.ts says.
+import type { Family } from "../net/ip.ts";
+import type { Rule } from "../net/objects.ts";
+import { findPods, isPairToElsewhere, type SeenPod } from "../plan/local-pods.ts";
+import type { Settings } from "../plan/settings.ts";
+import type { Kernel } from "./kernel.ts";
+
+const families: readonly Family[] = [4, 6];
+/** RT_TABLE_MAIN, and RT_TABLE_LOCAL, which has the node's own addresses. */
+const mainTable = 254;
+const localTable = 255;
+
+/** Throws NetlinkError, SysError. */
+export function observePods(settings: Settings, { host }: Kernel): SeenPod[] {
+  const links = host.links();
+  // Most of the work is the routes'.
+  if (!links.some(isPairToElsewhere)) return [];
+  const routes = families.flatMap((family) =>
+    tablesOf(settings, host.rules(family)).flatMap((table) => host.routes({ family, table })),
+  );
+  return findPods({ links, routes, addresses: host.addresses() });
+}
+
+/** Where some cloud CNIs keep the routes to pods: a table of its own for each interface. */
+function tablesOf({ hostTable, podTable }: Settings, rules: readonly Rule[]): number[] {
+  const left: readonly unknown[] = [hostTable, podTable, localTable, undefined];
+  const named = rules.map(({ table }) => table).filter((table) => !left.includes(table));
+  return [...new Set([mainTable, ...named])] as number[];
+}
