@@ -14,6 +14,7 @@
 import { disk } from "../install/disk.ts";
 import { findTarget } from "../install/target.ts";
 import { readSettings } from "../reconcile/node.ts";
+import { findObstacle } from "../reconcile/outcome.ts";
 import type { Session } from "../reconcile/session.ts";
 import { type MeshState, NotUpError, type SyncReport } from "../reconcile/sync.ts";
 import { StoreError } from "../state/error.ts";
@@ -88,6 +89,8 @@ export class Look implements Disposable {
   #view: View | undefined;
   #state: MeshState | undefined;
   #transportProblem: string | undefined;
+  #lacks = "";
+  #peerProblem: string | undefined;
   #tookPods = false;
 
   constructor(
@@ -228,8 +231,9 @@ export class Look implements Disposable {
     const reason = [...reasons].join(", ");
     const startMs = performance.now();
     const before = this.#state;
-    if (![...reasons].every((reason) => inward.has(reason))) this.session.ways.forget();
-    const report = this.#syncMesh(startMs);
+    const isOutward = ![...reasons].every((reason) => inward.has(reason));
+    if (isOutward) this.session.ways.forget();
+    const report = this.#syncMesh(startMs, isOutward);
     this.#state = stateOf(report);
     underlay.learn(report);
     const isPods = isAboutPods(report);
@@ -244,13 +248,30 @@ export class Look implements Disposable {
     // At a resync too: an ADD may have read the MTU just before the devices changed.
     const isLater = before?.mtu.bytes === report.mtu.bytes && !reasons.has("resync");
     if (report.up && !isLater) this.#syncPods(report);
-    const failure = report.failures[0]?.error.message;
-    return failure === undefined ? {} : { problem: failure };
+    this.#sayLimits(report);
+    const problem = findObstacle(report);
+    return problem === undefined ? {} : { problem };
   }
 
-  #syncMesh(startMs: number): SyncReport {
+  /** Says once what this host cannot have, and what keeps single peers from being reached. */
+  #sayLimits({ lacks, failures, blocking }: SyncReport): void {
+    const { log } = this.options;
+    const said = lacks.join("; ");
+    if (said !== this.#lacks) {
+      for (const why of lacks) log.warn("this host cannot have all of the mesh", { why });
+      if (lacks.length === 0) log.info("this host can have all of the mesh now");
+    }
+    this.#lacks = said;
+    // Where something else blocks, routes fail because of it.
+    const problem = blocking.length > 0 ? undefined : failures[0]?.error.message;
+    if (problem !== undefined && problem !== this.#peerProblem)
+      log.warn("a peer's object cannot be programmed, the others work", { why: problem });
+    this.#peerProblem = problem;
+  }
+
+  #syncMesh(startMs: number, reexamine: boolean): SyncReport {
     try {
-      return this.session.sync(() => this.#garbage.collect());
+      return this.session.sync({ relieve: () => this.#garbage.collect(), reexamine });
     } catch (error) {
       if (!(error instanceof NotUpError)) this.options.metrics.syncBroke(performance.now() - startMs);
       throw error;

@@ -26,12 +26,13 @@ export interface FullReport extends SyncReport {
 
 /** Brings the mesh, and live pods with it, to what the store says. */
 export function syncAll(session: Session): FullReport {
-  const report = session.sync();
+  const report = session.sync({ reexamine: true });
   return report.up ? { ...report, pods: session.syncPods(report.mtu.bytes) } : report;
 }
 
 /** What a sync did, below a first line of the command's own. `remarks`: what else whoever called it should know. */
-export function reportSync(report: FullReport, headline: string, remarks: readonly string[] = []): Output {
+export function reportSync(report: FullReport, headline: string, others: readonly string[] = []): Output {
+  const remarks = [...others, ...report.lacks];
   const { pods } = report;
   const failed = [
     ...report.failures.map(({ step, error }) => ({ step: renderStep(step), error: error.message })),

@@ -43,6 +43,7 @@ export function status(context: Context): Output {
       backend: plan.linkKind === "wireguard" ? "kernel" : "userspace",
       endpointsFrom,
       mtu: plan.mtu,
+      lacks: plan.lacks,
       generation: plan.generation,
       rotation,
       hostEncryption: plan.hostEncryption,
@@ -248,7 +249,9 @@ function renderRemarks({ plan, localPods, pending, refusedRecords }: Shown, styl
       : [
           `${style.yellow("!")} ${countOf(unknown.length, "pod address")} not in this node's record, so not encrypted: ${shorten(unknown.map(describePod)).join(", ")}`,
         ];
-  return [...refused, ...strays, ...describeRecords(refusedRecords, style), ...hosts, ...behind].join("\n");
+  const lacks = plan.lacks.map((why) => `${style.yellow("!")} ${why}`);
+  const records = describeRecords(refusedRecords, style);
+  return [...refused, ...strays, ...records, ...hosts, ...lacks, ...behind].join("\n");
 }
 
 /** What is wrong with the folder of records, and how many files of it were not taken. */

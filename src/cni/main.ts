@@ -4,7 +4,7 @@
 import { CniError } from "./error.ts";
 import { Host } from "./host.ts";
 import { logVerb, withLog, withLoggedFailures } from "./log.ts";
-import { isMeshBehind } from "./mesh.ts";
+import { isMeshBehind, podFamilies } from "./mesh.ts";
 import type { Request } from "./request.ts";
 import { type Answer, type Io, perform, readRequest } from "./skel.ts";
 import { makeVerbs } from "./verbs/table.ts";
@@ -34,10 +34,12 @@ async function serve(io: Io, request: Request): Promise<Answer> {
 /** Programs the mesh where it is behind; returns what must fail the ADD, warns of what need not. */
 async function repairMesh(host: Host, request: Request): Promise<Error | undefined> {
   try {
-    if (!isMeshBehind(host)) return undefined;
+    const families = podFamilies(host, request);
+    if (!isMeshBehind(host, families)) return undefined;
     const repair = await import("../reconcile/repair.ts");
-    const failure = repair.repairMesh(host.stateDir, Date.now());
-    return failure === undefined ? undefined : judge(host, request, new Error(failure));
+    const { obstacle, remarks } = repair.repairMesh(host.stateDir, Date.now(), families);
+    for (const remark of remarks) request.warn(remark);
+    return obstacle === undefined ? undefined : judge(host, request, new Error(obstacle));
   } catch (error) {
     return judge(host, request, error instanceof Error ? error : new Error(String(error)));
   }

@@ -1,13 +1,35 @@
 // Does an ADD have to program the mesh first? A few reads answer; an ADD on a
 // node whose agent or last sync did its work goes on at once.
+import type { Family } from "../net/ip.ts";
+import { familyOf } from "../net/ip.ts";
 import { slots } from "../plan/path.ts";
 import { slotDevice } from "../plan/settings.ts";
 import { isProgrammed } from "../reconcile/programmed.ts";
 import type { Host } from "./host.ts";
+import type { Request } from "./request.ts";
+import { podIps } from "./result.ts";
 
-/** True where the mesh is wanted, and not programmed to the present intent, boot and namespace, or a device is missing. */
-export function isMeshBehind({ store, settings, kernel, bootId }: Host): boolean {
+/**
+ * True where the mesh is wanted, and not programmed to the present intent, boot and namespace, or a device is
+ * missing, or, in strict mode, one of the pod's families.
+ */
+export function isMeshBehind(
+  { store, settings, kernel, bootId }: Host,
+  families: readonly Family[],
+): boolean {
   if (!(store.identity()?.up ?? false)) return false;
-  if (!isProgrammed(store.programmed(), store.generation, bootId)) return true;
+  const programmed = store.programmed();
+  if (!isProgrammed(programmed, store.generation, bootId)) return true;
+  if (settings.mode === "strict" && programmed?.unmet?.some((family) => families.includes(family)))
+    return true;
   return !slots.every((slot) => kernel.host.hasLink(slotDevice(settings, slot)));
+}
+
+/** Of the addresses that the pod has or will have; both if another IPAM plugin gives them. */
+export function podFamilies({ store }: Host, { conf, ifname }: Request): readonly Family[] {
+  const { ipam, prevResult } = conf;
+  if (prevResult !== undefined) return podIps(prevResult, ifname).map(familyOf);
+  if (ipam?.kind !== "embedded") return [4, 6];
+  if (ipam.ranges.length > 0) return ipam.ranges.flatMap((set) => set[0]?.family ?? []);
+  return (store.identity()?.podCIDRs ?? []).map(familyOf);
 }

@@ -26,6 +26,20 @@ export const kernelChecks: readonly Check[] = [
     },
   },
   {
+    name: "host",
+    why: "what this host cannot have of the mesh is left out of it: traffic that would need it is not encrypted",
+    run: ({ kernel }) => {
+      if (kernel === undefined || !kernel.plan.up) return undefined;
+      const { lacks } = kernel.plan;
+      if (lacks.length === 0) return ok("it can have all of the mesh");
+      return warn(
+        `it cannot have ${lacks.length === 1 ? "one thing" : `${lacks.length} things`} that the mesh uses`,
+        "give the host what each line names, or leave it where that is wanted",
+        shorten(lacks),
+      );
+    },
+  },
+  {
     name: "mesh",
     why: "what differs from the store is not encrypted as it should be",
     run: ({ kernel, node }) => {

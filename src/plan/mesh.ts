@@ -13,6 +13,7 @@ import type { Address, Route, Rule } from "../net/objects.ts";
 import type { PeerPath } from "../net/path.ts";
 import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
+import { type Capabilities, everything } from "./capabilities.ts";
 import type { OwnedPeer, Ownership } from "./claims.ts";
 import { firewallTables } from "./firewall.ts";
 import type { RemotePods } from "./firewall-sets.ts";
@@ -90,11 +91,13 @@ export interface MeshFacts {
   readonly mtu: number;
   /** False where the kernel has no nftables: encryption works without, but nothing counts what is in clear. */
   readonly hasFirewall: boolean;
+  /** What the host can have; absent: everything. */
+  readonly capabilities?: Capabilities;
 }
 
 /** The whole desired state of a node that is up. */
 export function desiredMesh(facts: MeshFacts): Mesh {
-  const { settings, node, ownership } = facts;
+  const { settings, node, ownership, capabilities: { tunnel, routing } = everything } = facts;
   const names = slots.map((slot) => slotDevice(settings, slot));
   const ways = ownership.peers.map((peer) => findWay(facts, peer));
   const devices = new Map(
@@ -103,9 +106,9 @@ export function desiredMesh(facts: MeshFacts): Mesh {
   return {
     links: new Map([...devices].map(([name, device]) => [name, desiredLink(facts, device)])),
     devices,
-    addresses: names.flatMap((dev) => nodeAddresses(node).map((ip) => deviceAddress(dev, ip))),
+    addresses: names.flatMap((dev) => addressesOf(dev, node, tunnel)),
     routes: desiredRoutes(facts, ways),
-    rules: families.flatMap((family) => desiredRules(settings, family)),
+    rules: routing.flatMap((family) => desiredRules(settings, family)),
     sysctls: new Map([
       // The reverse-path check of a marked packet must use the mark, or one-sided phases drop packets.
       [validMarkSysctl, "1"],
@@ -155,6 +158,12 @@ export const emptyMesh: Mesh = {
 /** The node's own address in each family: the source of what it sends to remote pods. */
 export function nodeAddresses(node: NodeRecord): string[] {
   return families.flatMap((family) => node.nodeIPs.find((ip) => familyOf(ip) === family) ?? []);
+}
+
+function addressesOf(dev: string, node: NodeRecord, tunnel: readonly Family[]): Address[] {
+  return nodeAddresses(node)
+    .filter((ip) => tunnel.includes(familyOf(ip)))
+    .map((ip) => deviceAddress(dev, ip));
 }
 
 function deviceAddress(dev: string, ip: string): Address {
@@ -239,7 +248,8 @@ function desiredDevice(facts: MeshFacts, ways: readonly Way[], slot: Slot): Mesh
 /** WireGuard itself tries again after five seconds (REKEY_TIMEOUT), and sends at once when a keepalive is set. */
 const provokeSeconds = 5;
 
-function desiredRoutes({ settings, node, podIPs, hostEncryption }: MeshFacts, ways: readonly Way[]): Route[] {
+function desiredRoutes(facts: MeshFacts, ways: readonly Way[]): Route[] {
+  const { settings, node, podIPs, hostEncryption, capabilities = everything } = facts;
   const { podTable, hostTable } = settings;
   const strict = settings.mode === "strict";
   const routes = new RouteIndex();
@@ -253,12 +263,14 @@ function desiredRoutes({ settings, node, podIPs, hostEncryption }: MeshFacts, wa
     for (const cidr of settings.clusterCIDRs) routes.put(refusal(settings, podTable, cidr, "prohibit"));
   const sources = new Map(nodeAddresses(node).map((ip) => [familyOf(ip), ip]));
   for (const { peer, path, hosts } of ways) {
-    const { slot } = path;
+    const slotFor = (dst: string) => (carries(capabilities, dst) ? path.slot : undefined);
     for (const cidr of peer.podCIDRs) {
+      const slot = slotFor(cidr);
       if (slot === undefined) routes.put(refusal(settings, podTable, cidr, strict ? "prohibit" : "throw"));
       else putTunnel(tunnelRoute(settings, podTable, cidr, slot, sources.get(familyOf(cidr))));
     }
     for (const dst of hosts) {
+      const slot = slotFor(dst);
       if (slot !== undefined) putTunnel(tunnelRoute(settings, hostTable, dst, slot));
       else if (strict) routes.put(refusal(settings, hostTable, dst, "prohibit"));
       // Nothing refuses behind this one, in strict mode neither: where a device is lost, refusing
@@ -268,14 +280,24 @@ function desiredRoutes({ settings, node, podIPs, hostEncryption }: MeshFacts, wa
     }
   }
   for (const dst of [...node.podCIDRs, ...podIPs.map(hostPrefix)]) routes.put(localRoute(settings, dst));
-  return routes.list();
+  const list = routes.list();
+  // Without rules the kernel may have but one table, and ours would be the main one.
+  return capabilities.routing.length === families.length
+    ? list
+    : list.filter(({ family }) => capabilities.routing.includes(family));
+}
+
+/** True if our devices can carry what is sent to the address or prefix. */
+function carries({ tunnel }: Capabilities, dst: string): boolean {
+  return tunnel.length === families.length || tunnel.includes(familyOf(dst));
 }
 
 /** Addresses of other nodes that this node itself reaches through the tunnel. */
-export function tunneledHosts({ node, ownership, paths, hostEncryption }: MeshFacts): Set<string> {
+export function tunneledHosts(facts: MeshFacts): Set<string> {
+  const { node, ownership, paths, hostEncryption, capabilities = everything } = facts;
   if (!hostEncryption) return new Set();
   const open = ownership.peers.filter((peer) => resolvePath(node, peer, paths).slot !== undefined);
-  return new Set(open.flatMap(({ nodeIPs }) => nodeIPs));
+  return new Set(open.flatMap(({ nodeIPs }) => nodeIPs.filter((ip) => carries(capabilities, ip))));
 }
 
 /** What a pod of this node gets: its address is looked up in the main table, wherever a wider prefix points. */

@@ -120,7 +120,7 @@ function ownUplink({ node, own }: MtuFacts): Way {
 }
 
 /** A peer's pods count too: without IPv6 on our devices there is no route to them. */
-function usesIpv6({ node, peers, podIPs }: MtuFacts): boolean {
+export function usesIpv6({ node, peers, podIPs }: Pick<MtuFacts, "node" | "peers" | "podIPs">): boolean {
   const isIpv6 = (text: string) => familyOf(text) === 6;
   const ofNode = ({ endpoints, nodeIPs, podCIDRs }: Pick<NodeRecord, "endpoints" | "nodeIPs" | "podCIDRs">) =>
     endpoints.some(isIpv6) || nodeIPs.some(isIpv6) || podCIDRs.some(isIpv6);

@@ -2,7 +2,7 @@
 // is ours: our two devices, our two tables, the rules that are ours or point at
 // our tables. Writes nothing.
 
-import { readText } from "../linux/file.ts";
+import { findText } from "../linux/file.ts";
 import type { Device } from "../net/device.ts";
 import type { Family } from "../net/ip.ts";
 import type { NftFamily, NftTable } from "../net/nftables.ts";
@@ -25,8 +25,13 @@ import { readThreading } from "./threading.ts";
 const families: readonly Family[] = [4, 6];
 const nftFamilies: readonly NftFamily[] = ["inet", "arp"];
 
-/** The mesh as the kernel has it now. */
-export function observeMesh(settings: Settings, kernel: Kernel): Mesh {
+/** All rules of the host, of both families. */
+export function observeRules({ host }: Kernel): Rule[] {
+  return families.flatMap((family) => host.rules(family));
+}
+
+/** The mesh as the kernel has it now; `rules` are all of the host. */
+export function observeMesh(settings: Settings, kernel: Kernel, rules = observeRules(kernel)): Mesh {
   const links = meshLinks(settings, kernel);
   return {
     links: new Map(links.map((link) => [link.name, toMeshLink(link)])),
@@ -35,7 +40,7 @@ export function observeMesh(settings: Settings, kernel: Kernel): Mesh {
       kernel.host.addresses(name).filter((address) => !isKernelMade(address)),
     ),
     routes: observeRoutes(settings, kernel),
-    rules: families.flatMap((family) => kernel.host.rules(family)).filter((rule) => isOurs(settings, rule)),
+    rules: rules.filter((rule) => isOurs(settings, rule)),
     sysctls: observeSysctls(links),
     firewall: observeFirewall(kernel),
   };
@@ -55,7 +60,7 @@ export function observeHost(settings: Settings, kernel: Kernel, ownKeys: readonl
   const devices = [...observeDevices(meshLinks(settings, kernel), kernel)];
   return {
     links: kernel.host.links(),
-    rules: families.flatMap((family) => kernel.host.rules(family)),
+    rules: observeRules(kernel),
     routes: observeRoutes(settings, kernel),
     udpPorts: observeUdpPorts(),
     ownDevices: new Set(
@@ -121,9 +126,11 @@ function observeSysctls(links: readonly Link[]): Map<string, string> {
   return new Map(paths.map((path) => [path, readSysctl(path) ?? ""]));
 }
 
-/** Local ports of all UDP sockets of this namespace (proc(5), /proc/net/udp: "sl local_address …", hex). */
+/** Local ports of all UDP sockets of this namespace; a kernel without IPv6 has no second table (proc(5), /proc/net/udp: "sl local_address …", hex). */
 function observeUdpPorts(): Set<number> {
   const tables = ["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"];
-  const ports = tables.flatMap((path) => [...readText(path).matchAll(/^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) /gm)]);
+  const ports = tables.flatMap((path) => [
+    ...(findText(path) ?? "").matchAll(/^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) /gm),
+  ]);
   return new Set(ports.map((match) => Number.parseInt(match[1] as string, 16)));
 }

@@ -1,9 +1,20 @@
 // Programs the mesh on behalf of an ADD that found it missing or behind. Loaded
 // on demand as a bundle of its own, so only plain values go in and come out.
+import { findObstacle } from "./outcome.ts";
 import { Session } from "./session.ts";
 
-/** Syncs; returns the first failure's sentence, or undefined where the mesh is as it should be. Throws StoreError, ParseError. */
-export function repairMesh(stateDir: string, nowMs: number): string | undefined {
+export interface Repair {
+  /** Why a pod with addresses of these families has not what it needs: a sentence. */
+  readonly obstacle?: string;
+  /** What else failed. */
+  readonly remarks: readonly string[];
+}
+
+/** Syncs. `families`: of the pod's addresses. Throws StoreError, ParseError. */
+export function repairMesh(stateDir: string, nowMs: number, families: readonly (4 | 6)[]): Repair {
   using session = new Session(stateDir, () => nowMs);
-  return session.sync().failures[0]?.error.message;
+  const report = session.sync();
+  const obstacle = findObstacle(report, families);
+  const remarks = report.failures.map(({ error }) => error.message).filter((text) => text !== obstacle);
+  return { ...(obstacle === undefined ? {} : { obstacle }), remarks: [...remarks, ...report.lacks] };
 }

@@ -74,9 +74,9 @@ export class Session implements Disposable {
     return counters === undefined || counters.size === 0 ? new Map() : sumPlaintext(peers, counters);
   }
 
-  /** `relieve`: as in SyncOptions. */
-  sync(relieve?: () => void): SyncReport {
-    return syncMesh(this, { ...this.#options(), ...(relieve === undefined ? {} : { relieve }) });
+  /** `how`: as in SyncOptions. */
+  sync(how: Pick<SyncOptions, "relieve" | "reexamine"> = {}): SyncReport {
+    return syncMesh(this, { ...this.#options(), ...how });
   }
 
   /** After a sync that the node is up by: live pods get the MTU that the devices have. */

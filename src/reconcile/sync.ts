@@ -5,23 +5,33 @@
 
 import { withFileLock } from "../linux/lock.ts";
 import { netnsCookie } from "../linux/netns.ts";
+import type { Family } from "../net/ip.ts";
 import type { PeerPath } from "../net/path.ts";
 import type { NodeRecord } from "../net/record.ts";
+import {
+  type Capabilities,
+  findOpenFamilies,
+  hasTable,
+  type Lacking,
+  withoutLacking,
+} from "../plan/capabilities.ts";
 import type { Ownership } from "../plan/claims.ts";
 import { findConflicts } from "../plan/conflicts.ts";
 import { diffMesh } from "../plan/diff.ts";
 import { describeHostEncryption, type HostEncryptionReport } from "../plan/host-encryption.ts";
 import { desiredMesh, emptyMesh, type Mesh, type MeshFacts, tunneledHosts } from "../plan/mesh.ts";
-import type { DerivedMtu } from "../plan/mtu.ts";
+import { type DerivedMtu, usesIpv6 } from "../plan/mtu.ts";
 import { slots } from "../plan/path.ts";
 import { type Settings, slotDevice } from "../plan/settings.ts";
 import type { Step } from "../plan/step.ts";
 import type { Store } from "../state/store.ts";
 import { type ApplyContext, applySteps, type Failure } from "./apply.ts";
+import { observeCapabilities } from "./capabilities.ts";
 import type { Kernel } from "./kernel.ts";
 import { type KnownWays, observeMtu } from "./mtu.ts";
 import { type NodeReader, readSettings } from "./node.ts";
-import { meshLinks, observeHost, observeMesh } from "./observe.ts";
+import { meshLinks, observeHost, observeMesh, observeRules } from "./observe.ts";
+import { judgeFailures } from "./outcome.ts";
 import { isHere, isProgrammed } from "./programmed.ts";
 import { restoreSysctls } from "./sysctls.ts";
 
@@ -53,6 +63,10 @@ export interface MeshState {
   readonly paths?: ReadonlyMap<string, PeerPath>;
   readonly mtu: DerivedMtu;
   readonly linkKind: "wireguard" | "tun";
+  readonly capabilities: Capabilities;
+  readonly lacking: Lacking;
+  /** What this host cannot have of what the mesh would use: a sentence each. */
+  readonly lacks: readonly string[];
   readonly hostEncryption: HostEncryptionReport;
   /** Addresses of other nodes that this node itself is to reach through the tunnel. */
   readonly tunneledHosts: ReadonlySet<string>;
@@ -65,7 +79,12 @@ export interface MeshPlan extends MeshState {
 }
 
 export interface SyncReport extends MeshPlan {
+  /** What failed, but for what this host cannot have. */
   readonly failures: readonly Failure[];
+  /** Of these, what more than the traffic to one peer waits for. */
+  readonly blocking: readonly Failure[];
+  /** Families that are not programmed, or that strict mode cannot close. */
+  readonly unmet: readonly Family[];
   /** State-changing requests sent to the kernel. */
   readonly writes: number;
 }
@@ -75,6 +94,8 @@ export interface SyncOptions extends ApplyContext {
   readonly nowMs: number;
   /** Called where much of what was made is needed no longer. */
   readonly relieve?: () => void;
+  /** Tries again what the kernel has refused for good. */
+  readonly reexamine?: boolean;
 }
 
 /** What a sync looks at. */
@@ -88,9 +109,10 @@ export interface SyncScene {
 /** What a sync would do now; writes nothing. Throws NotUpError where there is no identity. */
 export function planMesh(
   { store, nodes, kernel, ways }: SyncScene,
-  { bootId, nowMs, relieve }: SyncOptions,
+  { bootId, nowMs, relieve, reexamine }: SyncOptions,
 ): MeshPlan {
-  const observed = observeMesh(readSettings(store), kernel);
+  const rules = observeRules(kernel);
+  const observed = observeMesh(readSettings(store), kernel, rules);
   relieve?.();
   const state = nodes.read();
   const { settings, record: node, up, generation, ownership } = state;
@@ -109,19 +131,24 @@ export function planMesh(
     ...{ settings, hasFirewall, gated: state.paths !== undefined },
     ...(revert === undefined ? {} : { revert }),
   });
+  const links = [...observed.links.keys()].map((name) => ({ name }));
+  const capabilities = observeCapabilities(settings, links, rules, mtu.bytes);
+  const lacking = (here && !reexamine ? state.programmed?.lacking : undefined) ?? {};
   const facts: MeshFacts = {
     ...{ settings, node, ownership, podIPs: state.podIPs, linkKind, mtu: mtu.bytes, hasFirewall },
+    capabilities,
     ...(state.paths === undefined ? {} : { paths: state.paths }),
     changedPeers: new Set([...state.changedAt].flatMap(([name, at]) => (at > known ? [name] : []))),
     hostEncryption: hostEncryption.state === "on",
   };
-  const desired = up ? desiredMesh(facts) : emptyMesh;
+  const desired = up ? withoutLacking(desiredMesh(facts), lacking) : emptyMesh;
   const slotOf = new Map(slots.map((slot) => [slotDevice(settings, slot), slot] as const));
   // Once a `down` is complete, what has our names is somebody else's.
   const gone = !up && state.programmed === undefined;
   const steps = gone ? [] : diffMesh(desired, observed, { slotOf, nowMs });
   return {
     ...{ settings, node, up, generation, programmed, ownership, desired, observed, steps, mtu, linkKind },
+    ...{ capabilities, lacking, lacks: describeLacks(capabilities, lacking, facts) },
     ...{ here, hostEncryption, tunneledHosts: up ? tunneledHosts(facts) : new Set<string>() },
     ...(state.paths === undefined ? {} : { paths: state.paths }),
   };
@@ -134,14 +161,37 @@ export function syncMesh(scene: SyncScene, options: SyncOptions): SyncReport {
     const plan = planMesh(scene, options);
     if (plan.up && !plan.here) refuseForeign(plan, kernel);
     const writesBefore = kernel.writes;
-    const failures = applySteps(plan.steps, kernel, options);
-    if (failures.length === 0) {
+    const outcome = judgeFailures(applySteps(plan.steps, kernel, options), (steps) =>
+      applySteps(steps, kernel, options),
+    );
+    const lacking = { ...plan.lacking, ...outcome.lacking };
+    const unmet = [...new Set([...outcome.unmet, ...openFamilies(plan, lacking, kernel)])];
+    const isDone = plan.up ? !outcome.isWhole : outcome.failures.length === 0;
+    if (isDone) {
       // Before it is noted that nothing is left to do: a `down` that is killed here is finished by the next sync.
       if (!plan.up) restoreSysctls(store, kernel);
-      noteProgrammed(store, plan, options.bootId);
+      noteProgrammed(store, plan, options.bootId, { lacking, unmet });
     }
-    return { ...plan, failures, writes: kernel.writes - writesBefore };
+    const lacks = [...plan.lacks, ...Object.values(outcome.lacking)];
+    const { failures, blocking } = outcome;
+    return { ...plan, lacking, lacks, failures, blocking, unmet, writes: kernel.writes - writesBefore };
   });
+}
+
+/** Only what the mesh would use: a node without anything of IPv6 lacks none. */
+function describeLacks(
+  { lacks }: Capabilities,
+  lacking: Lacking,
+  { node, ownership: { peers }, podIPs }: MeshFacts,
+): string[] {
+  const isUsed = (family: Family) => family === 4 || usesIpv6({ node, peers, podIPs });
+  const families = lacks.filter(({ family }) => isUsed(family)).map(({ why }) => why);
+  return [...families, ...Object.values(lacking)];
+}
+
+function openFamilies({ settings, capabilities, up }: MeshPlan, lacking: Lacking, kernel: Kernel): Family[] {
+  if (!up || settings.mode !== "strict") return [];
+  return findOpenFamilies(capabilities, kernel.firewall !== undefined && hasTable(lacking));
 }
 
 /**
@@ -158,13 +208,20 @@ function refuseForeign({ settings, node }: MeshPlan, kernel: Kernel): void {
 }
 
 /** The store writes only where this says something new, so a sync with nothing to do writes nothing there either. */
-function noteProgrammed(store: Store, { settings, generation, mtu, up }: MeshPlan, bootId: string): void {
+function noteProgrammed(
+  store: Store,
+  { settings, generation, mtu, up }: MeshPlan,
+  bootId: string,
+  { lacking, unmet }: Pick<SyncReport, "lacking" | "unmet">,
+): void {
   const cookie = netnsCookie();
   const programmed = {
     generation,
     bootId,
     ...(cookie === undefined ? {} : { netnsCookie: cookie }),
     mtu: { [settings.deviceA]: mtu.bytes, [settings.deviceB]: mtu.bytes },
+    ...(Object.keys(lacking).length === 0 ? {} : { lacking }),
+    ...(unmet.length === 0 ? {} : { unmet }),
   };
   store.setProgrammed(up ? programmed : undefined);
 }

@@ -98,6 +98,10 @@ export interface Programmed {
   readonly netnsCookie?: string;
   /** MTUs by what they were given to (a device, a family). */
   readonly mtu?: Readonly<Record<string, number>>;
+  /** Objects that the kernel refused because it has no such thing, by kind, and why. */
+  readonly lacking?: Readonly<Record<string, string>>;
+  /** Families that are not programmed: in strict mode no pod that has one of them can start. */
+  readonly unmet?: readonly (4 | 6)[];
 }
 
 /** CNI's name of one attachment: a network, a container, an interface in it. */

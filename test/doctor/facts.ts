@@ -3,6 +3,7 @@ import type { Facts, FileFacts, KernelFacts, NodeFacts } from "../../src/doctor/
 import type { Level } from "../../src/doctor/finding.ts";
 import type { FileStatus } from "../../src/linux/file.ts";
 import type { Route } from "../../src/net/objects.ts";
+import { everything } from "../../src/plan/capabilities.ts";
 import { emptyMesh, type Mesh } from "../../src/plan/mesh.ts";
 import { parseSettings } from "../../src/plan/settings.ts";
 import type { PeerStatus } from "../../src/plan/status.ts";
@@ -65,6 +66,7 @@ export const plan: MeshPlan = {
     refusals: [],
   },
   linkKind: "wireguard",
+  ...{ capabilities: everything, lacking: {}, lacks: [] },
   hostEncryption: { state: "off", text: "off: the nodes themselves reach each other in clear" },
   tunneledHosts: new Set(),
 };

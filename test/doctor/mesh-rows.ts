@@ -76,6 +76,14 @@ export const meshRows: readonly Row[] = [
     /nf_tables/,
   ],
   [
+    "IPv6 switched off",
+    withPlan({ lacks: ["IPv6 is switched off"] }),
+    "host",
+    "warn",
+    /cannot have one thing/,
+    /leave it where that is wanted/,
+  ],
+  [
     "a change is pending",
     withPlan({ steps: [{ do: "deleteLink", dev: "wg-cni-b" }] }),
     "mesh",

@@ -1,0 +1,61 @@
+// What the failures of a sync mean: what this host cannot have, what only the traffic to
+// one peer waits for, and what keeps a family or everything from working.
+import type { Family } from "../net/ip.ts";
+import { findExtent, findLack } from "../plan/capabilities.ts";
+import type { Step } from "../plan/step.ts";
+import type { Failure } from "./apply.ts";
+
+export interface Outcome {
+  /** What failed, but for what this host cannot have. */
+  readonly failures: readonly Failure[];
+  /** Of these, what more than the traffic to one peer waits for. */
+  readonly blocking: readonly Failure[];
+  /** True if something failed that every pod needs. */
+  readonly isWhole: boolean;
+  readonly unmet: readonly Family[];
+  /** What this host cannot have, by kind, and why. */
+  readonly lacking: Readonly<Record<string, string>>;
+}
+
+/** `again` applies steps once more: somebody may have changed nftables in between, which looks alike. */
+export function judgeFailures(
+  first: readonly Failure[],
+  again: (steps: readonly Step[]) => readonly Failure[],
+): Outcome {
+  const isTable = ({ step, error }: Failure) =>
+    step.do === "applyFirewall" && findLack(step, error) !== undefined;
+  const tables = first.filter(isTable);
+  const all = [...first.filter((failure) => !isTable(failure)), ...again(tables.map(({ step }) => step))];
+  const lacking: Record<string, string> = {};
+  const failures = all.filter(({ step, error }) => {
+    const lack = findLack(step, error);
+    if (lack !== undefined) lacking[lack[0]] = lack[1];
+    return lack === undefined;
+  });
+  const blocking = failures.filter(({ step }) => findExtent(step) !== "peer");
+  const extents = blocking.map(({ step }) => findExtent(step));
+  return {
+    ...{ failures, blocking, lacking, isWhole: extents.includes("all") },
+    unmet: extents.filter((extent) => extent === 4 || extent === 6),
+  };
+}
+
+/**
+ * Why a pod that has addresses of `families` cannot have what the mode promises it: a
+ * sentence; undefined if it can. What only the traffic to one peer waits for is no reason.
+ */
+export function findObstacle(
+  { blocking, unmet }: Pick<Outcome, "blocking" | "unmet">,
+  families: readonly Family[] = [4, 6],
+): string | undefined {
+  const isMet = ({ step }: Failure) => {
+    const extent = findExtent(step);
+    return extent !== "all" && extent !== "peer" && !families.includes(extent);
+  };
+  const failure = blocking.find((each) => !isMet(each));
+  if (failure !== undefined) return failure.error.message;
+  const open = unmet.find((family) => families.includes(family) && blocking.length === 0);
+  return open === undefined
+    ? undefined
+    : `the kernel has neither routing rules for IPv${open} nor nftables, so nothing keeps IPv${open} from leaving past the tunnel`;
+}

@@ -1,0 +1,131 @@
+// One node has IPv6 switched off, as hardening guides have it; the others are dual-stack.
+// That is a fact of the host and no failure: IPv4 is encrypted, the agent is ready, an ADD
+// does not begin anew, and strict mode starts the pods that it can protect.
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import type { Agent } from "../../lab/agent.ts";
+import { Lab } from "../../lab/lab.ts";
+import { joinMesh } from "../../lab/mesh.ts";
+import type { Node } from "../../lab/node.ts";
+import type { Pod } from "../../lab/pod.ts";
+import { http, ping } from "../../lab/traffic.ts";
+import { waitUntil } from "../../lab/wait.ts";
+import { addNode, routeLines, ruleLines, tables, wgJson } from "../mesh-witness.ts";
+import { describeKernel } from "../support/gate.ts";
+import { call, succeed } from "../support/plugin.ts";
+
+interface StatusJson {
+  readonly lacks: readonly string[];
+  readonly pending: readonly string[];
+}
+
+/** Of the whole host, as sysctl.d has it; what was there before stays as it was made. */
+const off = ["echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6"];
+const on = ["all", "default", "eth0"].map((dev) => `echo 0 >/proc/sys/net/ipv6/conf/${dev}/disable_ipv6`);
+
+const conf = (range: string, more: object = {}) => ({
+  ...{ type: "wg-cni", name: "pods", cniVersion: "1.0.0" },
+  ipam: { ranges: [[{ subnet: range }]] },
+  ...more,
+});
+
+describeKernel("a node with half of the families", () => {
+  let lab: Lab;
+  let half: Node;
+  let whole: Node;
+  let agents: Agent[];
+  let count = 0;
+
+  beforeEach(async () => {
+    lab = await Lab.create("half");
+    half = await addNode(lab, 1);
+    whole = await addNode(lab, 2);
+    agents = [];
+  });
+  afterEach(async () => {
+    for (const agent of agents) await agent.stop();
+    lab?.[Symbol.dispose]();
+  });
+
+  /** What a node without IPv6 is brought up with. */
+  const announceHalf = () =>
+    Object.defineProperty(half, "upArguments", {
+      value: ["--node", "n1", "--endpoint", "192.0.2.1", "--pod-cidr", "10.244.1.0/24"],
+    });
+  const status = async (node: Node) => JSON.parse((await node.wg(["status", "--json"])).stdout) as StatusJson;
+  const isTunneled = () => routeLines(half, 6, tables.pods).some((line) => line.includes("wg-cni-"));
+  async function attach(node: Node, to: Pod, range: string): Promise<string> {
+    const { json } = await succeed(node, "ADD", conf(range), to);
+    return json.ips?.[0]?.address.split("/")[0] as string;
+  }
+  async function expectIpv4Pods(): Promise<void> {
+    const [near, far] = [half.pod(`p${++count}`), whole.pod(`p${++count}`)];
+    await attach(half, near, "10.244.1.0/24");
+    const ip = await attach(whole, far, "10.244.2.0/24");
+    expect(await ping(near, ip, { count: 3 })).toMatchObject({ received: 3 });
+  }
+
+  test("control: with IPv6 there is nothing to say, and it takes the tunnel", async () => {
+    await joinMesh([half, whole], ["--mode", "strict"]);
+    expect(await status(half)).toMatchObject({ lacks: [], pending: [] });
+    expect(isTunneled()).toBe(true);
+    await expectIpv4Pods();
+  });
+
+  test.each([
+    ["permissive", false],
+    ["strict", false],
+    ["strict", true],
+  ])(
+    "in mode %s IPv4 is encrypted and nothing fails, its own record with IPv6: %p",
+    async (mode, announces) => {
+      if (!announces) announceHalf();
+      half.script(off);
+      await joinMesh([half, whole], ["--mode", mode]);
+      const { lacks, pending } = await status(half);
+      expect([lacks.length, pending]).toEqual([1, []]);
+      expect(await wgJson(half, ["sync"])).toMatchObject({ writes: 0, failures: [] });
+      await expectIpv4Pods();
+      expect(isTunneled()).toBe(false);
+      // Strict mode refuses what it could not encrypt, from the moment that IPv6 is there.
+      const refusals = routeLines(half, 6, tables.pods).filter((line) => line.startsWith("prohibit"));
+      expect(refusals.some((line) => line.includes("fd00:10:244:2::/64"))).toBe(mode === "strict");
+      expect((await half.wg(["down"])).exitCode).toBe(0);
+      expect([ruleLines(half, 6), routeLines(half, 6, tables.pods)]).toEqual([[], []]);
+    },
+  );
+
+  test("an ADD finds the mesh programmed, and does not begin anew", async () => {
+    half.script(off);
+    await joinMesh([half, whole], ["--mode", "strict"]);
+    // Who syncs waits for this lock, for a minute.
+    const holder = half.start(["flock", "-x", "/var/lib/wg-cni/sync.lock", "sleep", "600"]);
+    await waitUntil(() => half.exec(["flock", "-n", "/var/lib/wg-cni/sync.lock", "true"]).exitCode !== 0, {
+      what: "the lock that is held",
+    });
+    const answer = await call(half, "ADD", conf("10.244.1.0/24"), half.pod("one"));
+    await holder.stop("SIGKILL");
+    expect(answer.json.code).toBeUndefined();
+    expect(answer.milliseconds).toBeLessThan(30_000);
+  });
+
+  test("the agent is ready, says it once, and follows when IPv6 comes and goes", async () => {
+    half.script(off);
+    await joinMesh([half, whole]);
+    agents.push(await half.agent(), await whole.agent());
+    const [agent] = agents as [Agent];
+    const ready = () => http(half, "127.0.0.1", 5, 9586, "/readyz");
+    expect(await ready()).toMatchObject({ ok: true });
+    const said = () =>
+      agent.lines().filter(({ message }) => message.includes("this host cannot have")).length;
+    expect(said()).toBe(1);
+    half.script(on);
+    await waitUntil(isTunneled, { what: "the routes of IPv6" });
+    expect(await ready()).toMatchObject({ ok: true });
+    half.script(off);
+    await waitUntil(() => !isTunneled() && said() === 2, {
+      what: "the routes of IPv6 gone, and that it is said",
+    });
+    expect(await ready()).toMatchObject({ ok: true });
+    expect(agent.lines().filter(({ level }) => level === "error")).toEqual([]);
+  });
+}, ["flock", "wireguard-go"]);
