@@ -30,6 +30,7 @@ import { Installation } from "./installation.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { firstCommand, isAboutPods, logNews } from "./news.ts";
+import { RefusalLog } from "./refusal-log.ts";
 import { KeyRotation } from "./rotation.ts";
 import { followTransport } from "./transport.ts";
 import type { Underlay } from "./underlay.ts";
@@ -86,6 +87,7 @@ export class Look implements Disposable {
   readonly #abandoned: AbandonedPods;
   readonly #clock: AgentClock;
   readonly #garbage = new Garbage();
+  readonly #refusals: RefusalLog;
   #view: View | undefined;
   #state: MeshState | undefined;
   #transportProblem: string | undefined;
@@ -100,6 +102,7 @@ export class Look implements Disposable {
     const { log, lookSoon, wallClock, version, node, metrics } = options;
     const { store } = session;
     this.#gate = new Gate(session);
+    this.#refusals = new RefusalLog(log);
     this.#deadMan = new DeadMan(session.store, log, () => lookSoon("control plane"));
     this.#rotation = new KeyRotation(session.store, log);
     this.#clock = new AgentClock(log, wallClock);
@@ -193,6 +196,7 @@ export class Look implements Disposable {
   #decide(): Decided {
     const view = this.#readView();
     if (view === undefined) return undecided;
+    this.#refusals.note(view.ownership.refusals);
     this.#gate.adopt(view);
     const clocks = this.#clock.read();
     const gate = this.#gate.step(view, clocks);

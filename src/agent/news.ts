@@ -34,7 +34,7 @@ function describe(news: GateNews): { level: Level; text: string } {
       };
     case "closed":
       if (news.why === "off") return { level: "info", text: "the mode is off: the peer is not encrypted" };
-      return { level: "warn", text: "the peer's record has no key any more: it is not encrypted" };
+      return { level: "warn", text: "the peer's own record says that it has no key: it is not encrypted" };
     case "candidate":
       return { level: "debug", text: "no handshake yet: the peer's next endpoint is tried" };
     case "silent":
@@ -61,7 +61,7 @@ function describeMany(kind: GateNews["kind"]): string {
     case "moved":
       return "traffic moved to another slot";
     case "closed":
-      return "records have no key any more, or the mode is off: their nodes are not encrypted";
+      return "records say that their nodes have no key, or the mode is off: they are not encrypted";
     case "candidate":
       return "no handshake yet: the next endpoints are tried";
     case "silent":

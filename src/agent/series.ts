@@ -30,6 +30,7 @@ const states: Record<PeerState, 0> = {
   silent: 0,
   waiting: 0,
   ready: 0,
+  conflict: 0,
   keyless: 0,
 };
 const reaches: Record<Reach, 0> = { tunnel: 0, clear: 0, refused: 0 };

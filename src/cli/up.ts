@@ -4,9 +4,10 @@
 
 import { PodFollower } from "../agent/pod-addresses.ts";
 import { findConflicts } from "../plan/conflicts.ts";
+import { findTakenClaims } from "../plan/own-claims.ts";
 import { slots } from "../plan/path.ts";
-import { parseSettings, type Settings, settingNames, showSetting } from "../plan/settings.ts";
-import { readSettings } from "../reconcile/node.ts";
+import { parseSettings, type Settings, settingNames, showSetting, slotDevice } from "../plan/settings.ts";
+import { nobody, readSettings } from "../reconcile/node.ts";
 import { observeHost } from "../reconcile/observe.ts";
 import type { Session } from "../reconcile/session.ts";
 import { observeTransport } from "../reconcile/transport.ts";
@@ -32,6 +33,7 @@ export function up(context: Context): Output {
   else refuseConflicts(session, settings, before);
   const find = () => observeTransport(settings, session.kernel);
   const { identity, remarks } = readIdentity(given, before, endpoints, find);
+  refuseTakenClaims(session, settings, identity, before);
   const keepsKeys = before?.name === identity.name && !given.switches.has("new-keys");
   const made = keepsKeys
     ? undefined
@@ -65,6 +67,23 @@ function findOverruled(store: Store, given: Given): string[] {
       `--${settingFlag(name)} is the cluster's, and all its nodes have ${said}: change it by \`wg-cni rollout\``,
     ];
   });
+}
+
+/** A neighbour's address or CIDR is refused before anything changes: claiming it would cut this node off from the neighbour. */
+function refuseTakenClaims(
+  { store, kernel }: Session,
+  settings: Settings,
+  wanted: Pick<Identity, "name" | "nodeIPs" | "podCIDRs">,
+  before: Identity | undefined,
+): void {
+  const own = slots.map((slot) => slotDevice(settings, slot));
+  const hostIPs = kernel.host.addresses().flatMap(({ ip, dev }) => (own.includes(dev) ? [] : [ip]));
+  const peers = store.peers().flatMap(({ record }) => (record.name === wanted.name ? [] : [record]));
+  const taken = findTakenClaims({ wanted, before: before ?? nobody, hostIPs }, peers);
+  if (taken.length > 0)
+    throw new UsageError(
+      `other nodes have what this one would claim, so nothing was changed:\n  ${taken.join("\n  ")}\nGive this node's own with --node-ip and --pod-cidr; if the other node is gone, \`wg-cni peer remove\` it first.`,
+    );
 }
 
 function refuseConflicts({ kernel }: Session, settings: Settings, before: Identity | undefined): void {

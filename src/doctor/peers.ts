@@ -19,7 +19,7 @@ export const peerChecks: readonly Check[] = [
       if (keyless.length === 0)
         return ok(`${peers.length === 1 ? "the peer has" : `all ${peers.length} peers have`} keys`);
       return warn(
-        `${countOf(keyless.length, "peer")} without a key or an endpoint`,
+        `${countOf(keyless.length, "peer")} without a key`,
         "run `wg-cni up` there, and import its record here",
         shorten(
           keyless.map(({ name, reach }) => `${name}, ${reach === "clear" ? "reached in clear" : "refused"}`),

@@ -4,7 +4,7 @@
 // is checked as records from anywhere else are (plan/record.ts). Pure.
 import { ParseError } from "../net/error.ts";
 import type { NodeRecord } from "../net/record.ts";
-import { refuse, type Verdict } from "../plan/folder.ts";
+import { refuse, requireSlots, type Verdict } from "../plan/folder.ts";
 import { parseNodeName, parseRecord } from "../plan/record.ts";
 
 export const apiVersion = "wg-cni.dev/v1alpha1";
@@ -64,7 +64,9 @@ function judge(name: string, nodeUid: string | undefined, spec: unknown): Verdic
       `it is not owned by Node ${name}, so it would outlive it: the agent of ${name} writes it with an owner`,
     );
   try {
-    return { record: parseRecord(recordOf(parseNodeName(name, "metadata.name"), spec), "spec") };
+    const record = parseRecord(recordOf(parseNodeName(name, "metadata.name"), spec), "spec");
+    requireSlots(spec, "spec");
+    return { record };
   } catch (error) {
     if (!(error instanceof ParseError)) throw error;
     return refuse(error.message);

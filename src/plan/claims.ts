@@ -7,7 +7,7 @@
 import { type Family, familyOf } from "../net/ip.ts";
 import { zeroKey } from "../net/key.ts";
 import { formatPrefix, hostPrefix, prefixBytes } from "../net/prefix.ts";
-import type { NodeRecord, SlotRecord } from "../net/record.ts";
+import type { NodeRecord, Slot, SlotRecord } from "../net/record.ts";
 import { compareText } from "../net/words.ts";
 
 /** A peer's record with the order in which it claimed each key, CIDR and node IP (as /32 or /128). */
@@ -41,6 +41,10 @@ export interface OwnedPeer {
   readonly endpoints: readonly string[];
   readonly nodeIPs: readonly string[];
   readonly podCIDRs: readonly string[];
+  /** Slots that its record offers, and whose key another node had first. Absent if there are none. */
+  readonly refusedSlots?: readonly Slot[];
+  /** Present if its record names endpoints, and all of them are addresses of this node. */
+  readonly endpointsRefused?: true;
 }
 
 export interface Ownership {
@@ -84,12 +88,20 @@ function reduce(
     endpoints.every((ip) => !ownIPs.includes(ip));
   if (isWhole) return record;
   const owns = (value: string) => !refused.has(`${name} ${value}`);
+  const withKey = slots.filter(({ publicKey }) => publicKey !== zeroKey);
+  const refusedSlots = withKey
+    .filter(({ publicKey, state }) => state !== "withdrawn" && !owns(publicKey))
+    .map(({ slot }) => slot);
+  const usableEndpoints = endpoints.filter((ip) => !ownIPs.includes(ip));
+  const endpointsRefused = endpoints.length > 0 && usableEndpoints.length === 0;
   return {
     name,
-    slots: slots.filter(({ publicKey }) => publicKey !== zeroKey && owns(publicKey)),
-    endpoints: endpoints.filter((ip) => !ownIPs.includes(ip)),
+    slots: withKey.filter(({ publicKey }) => owns(publicKey)),
+    endpoints: usableEndpoints,
     nodeIPs: nodeIPs.filter((ip) => owns(hostPrefix(ip))),
     podCIDRs: podCIDRs.filter(owns),
+    ...(refusedSlots.length === 0 ? {} : { refusedSlots }),
+    ...(endpointsRefused ? { endpointsRefused } : {}),
   };
 }
 

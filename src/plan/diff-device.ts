@@ -9,6 +9,8 @@ import type { DeviceStep, Halves } from "./step.ts";
 export interface DiffOptions {
   /** Which slot's private key a device has. */
   readonly slotOf: ReadonlyMap<string, Slot>;
+  /** The node's own addresses: no peer is there. */
+  readonly ownIPs: readonly string[];
   readonly nowMs: number;
 }
 
@@ -128,6 +130,8 @@ export function greetPeers(
 function endpointStands(desired: MeshPeer, seen: MeshPeer | undefined, options: DiffOptions): boolean {
   if (seen?.endpoint === undefined) return false;
   if (seen.endpoint.ip === desired.endpoint?.ip && seen.endpoint.port === desired.endpoint.port) return true;
+  // A peer had the address before this node: what is sent there goes no further.
+  if (options.ownIPs.includes(seen.endpoint.ip)) return false;
   // A handshake ahead of the clock: the clock was set back, and says nothing of its age.
   return desired.mayRoam === true && options.nowMs - seen.lastHandshakeMs < handshakeFreshMs;
 }

@@ -63,7 +63,9 @@ export function isRecordFile(file: string): boolean {
 /** Judges a file by its text. */
 export function judgeRecord(file: string, text: string, ownName?: string): Verdict {
   try {
-    const record = parseRecord(parseJson(text), "record");
+    const json = parseJson(text);
+    const record = parseRecord(json, "record");
+    requireSlots(json, "record");
     const { name } = record;
     if (recordFile(name) === file) return { record };
     return refuse(
@@ -75,6 +77,15 @@ export function judgeRecord(file: string, text: string, ownName?: string): Verdi
     if (!(error instanceof ParseError)) throw error;
     return refuse(error.message);
   }
+}
+
+/**
+ * A record that does not mention its slots does not say that its node has no key: whoever wrote it
+ * left out what matters most, and the peer would be reached in plaintext. Throws ParseError.
+ */
+export function requireSlots(json: unknown, path: string): void {
+  if ((json as { readonly slots?: unknown }).slots === undefined)
+    throw new ParseError(`${path}.slots: is missing; the record of a node without a key has an empty list`);
 }
 
 export function refuse(reason: string): Verdict {

@@ -10,20 +10,30 @@
 //        ▲       withdrawn    provokes on both slots;            │    ▲      fresh handshake
 //        │                    the next endpoint every    nothing │    │
 //        │                    10 s, later 60 s       heard for   │    │ a handshake,
-//        │ its record has no key any more            30 s of     ▼    │ or moved
+//        │ its own record has no key any more        30 s of     ▼    │ or moved
 //        └────────────────────────────────────────── sending   ┌────────┐
 //                                                              │ silent │ one rung each 15 s:
 //                                                              └────────┘ re-pin, re-add, other slot
 //
 // There is no way from open or silent to waiting: once encrypted, a peer is
-// never reached in clear because handshakes fail (the ratchet). An operator may
+// never reached in clear because handshakes fail (the ratchet), nor because
+// another node claims its key or address, or it has no endpoint to send to. An operator may
 // take its path out of the store; then only a newer handshake opens it again. In
 // mode off nothing opens: a handshake every ten minutes shows that it could.
 import { closedPath, type PeerPath } from "../net/path.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
 import type { OwnedPeer } from "./claims.ts";
 import { handshakeFreshMs } from "./diff-device.ts";
-import { endpointCandidates, isDraining, keyOf, otherSlot, routeSlot, slots, usableSlot } from "./path.ts";
+import {
+  endpointCandidates,
+  isDraining,
+  isKeyless,
+  keyOf,
+  otherSlot,
+  routeSlot,
+  slots,
+  usableSlot,
+} from "./path.ts";
 import type { PeerSight } from "./sight.ts";
 
 /** WireGuard gives up on a session 180 s after its handshake (REJECT_AFTER_TIME); nothing moves onto one about to end. */
@@ -93,10 +103,12 @@ export interface GateFacts {
   readonly held: boolean;
 }
 
+export type MoveReason = "drained" | "silent" | "withdrawn" | "refused";
+
 /** What has happened, for the log and the counters. */
 export type GateNews =
   | { readonly kind: "opened"; readonly slot: Slot }
-  | { readonly kind: "moved"; readonly slot: Slot; readonly why: "drained" | "silent" | "withdrawn" }
+  | { readonly kind: "moved"; readonly slot: Slot; readonly why: MoveReason }
   | { readonly kind: "closed"; readonly why: "keyless" | "off" }
   | { readonly kind: "candidate"; readonly endpoint: string }
   | { readonly kind: "silent"; readonly slot: Slot; readonly rung: Rung; readonly round: number }
@@ -116,15 +128,18 @@ export interface GateDecision {
 export function stepGate(facts: GateFacts, nowMs: number): GateDecision {
   const { node, peer, path } = facts;
   const memory = facts.memory ?? begin(path.slot !== undefined, nowMs);
-  const wanted = routeSlot(node, peer);
-  if (wanted === undefined) return close(path, "keyless", nowMs);
+  if (isKeyless(peer)) return close(path, "keyless", nowMs);
   if (facts.held && path.slot !== undefined) return close(path, "off", nowMs);
+  const wanted = routeSlot(node, peer);
+  if (wanted === undefined) return keepUnusable(path, nowMs);
   if (path.slot === undefined) {
     const released = memory.isOpen ? { ...begin(false, nowMs), releasedAtMs: nowMs } : memory;
     return stepWaiting({ ...facts, memory: released }, wanted, nowMs);
   }
-  if (usableSlot(peer, path.slot) === undefined)
-    return move({ ...facts, memory }, wanted, "withdrawn", nowMs);
+  if (usableSlot(peer, path.slot) === undefined) {
+    const why = peer.refusedSlots?.includes(path.slot) ? "refused" : "withdrawn";
+    return move({ ...facts, memory }, wanted, why, nowMs);
+  }
   return stepOpen({ ...facts, memory }, path.slot, wanted, nowMs);
 }
 
@@ -138,6 +153,17 @@ type Remembered = GateFacts & { readonly memory: GateMemory };
 function close(path: PeerPath, why: "keyless" | "off", nowMs: number): GateDecision {
   const news: GateNews[] = path.slot === undefined ? [] : [{ kind: "closed", why }];
   return { path: closedPath, memory: begin(false, nowMs), news, hurry: false };
+}
+
+/**
+ * All its keys are refused: nobody to shake hands with. A path that is open stays open: what is
+ * sent to the peer is refused until its record has a key of its own again (isBarred).
+ */
+function keepUnusable(path: PeerPath, nowMs: number): GateDecision {
+  return {
+    path: { ...path, provoke: [], pinned: false },
+    ...{ memory: begin(path.slot !== undefined, nowMs), news: [], hurry: false },
+  };
 }
 
 function stepWaiting(facts: Remembered, wanted: Slot, nowMs: number): GateDecision {
@@ -183,12 +209,7 @@ function open({ path }: Remembered, slot: Slot, nowMs: number): GateDecision {
   };
 }
 
-function move(
-  { path }: Remembered,
-  slot: Slot,
-  why: "drained" | "silent" | "withdrawn",
-  nowMs: number,
-): GateDecision {
+function move({ path }: Remembered, slot: Slot, why: MoveReason, nowMs: number): GateDecision {
   return {
     path: { slot, candidate: path.candidate, provoke: [], pinned: false },
     memory: begin(true, nowMs),
@@ -246,7 +267,7 @@ function stepSilent(facts: Remembered, slot: Slot, nowMs: number): GateDecision 
     case "re-pin": {
       // The first time it is the endpoint that the record names, should the peer have roamed; then the next.
       const step = memory.rung === undefined ? 0 : 1;
-      const candidate = (path.candidate + step) % endpointCandidates(node, peer).length;
+      const candidate = (path.candidate + step) % Math.max(1, endpointCandidates(node, peer).length);
       return {
         path: { ...path, candidate, provoke: [slot], pinned: true },
         ...{ memory: climbed, news, hurry: true },

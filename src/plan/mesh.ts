@@ -18,7 +18,7 @@ import type { OwnedPeer, Ownership } from "./claims.ts";
 import { firewallTables } from "./firewall.ts";
 import type { RemotePods } from "./firewall-sets.ts";
 import { exemptionsOf } from "./host-encryption.ts";
-import { endpointCandidates, resolvePath, slots, usableSlot } from "./path.ts";
+import { endpointCandidates, hasNoPlace, isBarred, resolvePath, slots, usableSlot } from "./path.ts";
 import { RouteIndex } from "./route-index.ts";
 import { type Settings, slotDevice, slotPort } from "./settings.ts";
 
@@ -199,7 +199,7 @@ function desiredLink({ settings, linkKind, mtu }: MeshFacts, { peers }: MeshDevi
 interface Way {
   readonly peer: OwnedPeer;
   readonly path: PeerPath;
-  /** Absent where it has no endpoint. */
+  /** Absent if it has no endpoint that this node could send to. */
   readonly endpointIP: string | undefined;
   /** Its node IPs as prefixes. */
   readonly hosts: readonly string[];
@@ -225,9 +225,10 @@ function desiredDevice(facts: MeshFacts, ways: readonly Way[], slot: Slot): Mesh
   const peers = new Map<string, MeshPeer>();
   for (const { peer, path, endpointIP, allowedIPs } of ways) {
     const record = usableSlot(peer, slot);
-    if (record === undefined || endpointIP === undefined) continue;
+    if (record === undefined || (paths === undefined && hasNoPlace(peer))) continue;
     peers.set(record.publicKey, {
-      endpoint: { ip: endpointIP, port: record.port },
+      // Without one, the kernel keeps the endpoint that it has, and learns another from the peer's packets.
+      ...(endpointIP === undefined ? {} : { endpoint: { ip: endpointIP, port: record.port } }),
       keepaliveSeconds: path.provoke.includes(slot) ? provokeSeconds : settings.persistentKeepalive,
       hasPresharedKey: false,
       allowedIPs,
@@ -249,7 +250,7 @@ function desiredDevice(facts: MeshFacts, ways: readonly Way[], slot: Slot): Mesh
 const provokeSeconds = 5;
 
 function desiredRoutes(facts: MeshFacts, ways: readonly Way[]): Route[] {
-  const { settings, node, podIPs, hostEncryption, capabilities = everything } = facts;
+  const { settings, node, podIPs, hostEncryption, paths, capabilities = everything } = facts;
   const { podTable, hostTable } = settings;
   const strict = settings.mode === "strict";
   const routes = new RouteIndex();
@@ -264,15 +265,16 @@ function desiredRoutes(facts: MeshFacts, ways: readonly Way[]): Route[] {
   const sources = new Map(nodeAddresses(node).map((ip) => [familyOf(ip), ip]));
   for (const { peer, path, hosts } of ways) {
     const slotFor = (dst: string) => (carries(capabilities, dst) ? path.slot : undefined);
+    const isRefused = strict || isBarred(peer, paths);
     for (const cidr of peer.podCIDRs) {
       const slot = slotFor(cidr);
-      if (slot === undefined) routes.put(refusal(settings, podTable, cidr, strict ? "prohibit" : "throw"));
+      if (slot === undefined) routes.put(refusal(settings, podTable, cidr, isRefused ? "prohibit" : "throw"));
       else putTunnel(tunnelRoute(settings, podTable, cidr, slot, sources.get(familyOf(cidr))));
     }
     for (const dst of hosts) {
       const slot = slotFor(dst);
       if (slot !== undefined) putTunnel(tunnelRoute(settings, hostTable, dst, slot));
-      else if (strict) routes.put(refusal(settings, hostTable, dst, "prohibit"));
+      else if (isRefused) routes.put(refusal(settings, hostTable, dst, "prohibit"));
       // Nothing refuses behind this one, in strict mode neither: where a device is lost, refusing
       // would come ahead of what keeps the control plane outside, and cut the node off from it.
       if (slot !== undefined && hostEncryption)

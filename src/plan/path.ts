@@ -24,10 +24,20 @@ export function keyOf({ slots }: Pick<NodeRecord, "slots">, slot: Slot | undefin
   return slots.find((record) => record.slot === slot)?.publicKey;
 }
 
-/** The slot's record where the peer can be programmed on it: it has a key and an endpoint and is not withdrawn. */
+/**
+ * The slot's record if the peer can be programmed on it: it has a key and is not withdrawn. A peer
+ * without an endpoint that this node could send to is programmed too: it may begin the handshake.
+ */
 export function usableSlot(peer: OwnedPeer, slot: Slot): SlotRecord | undefined {
-  if (peer.endpoints.length === 0) return undefined;
   return peer.slots.find((record) => record.slot === slot && record.state !== "withdrawn");
+}
+
+/**
+ * True if the peer's own record says that it has no key. Nothing else undoes the ratchet: a key that
+ * is refused because another node had it first is still a key.
+ */
+export function isKeyless(peer: OwnedPeer): boolean {
+  return peer.refusedSlots === undefined && slots.every((slot) => usableSlot(peer, slot) === undefined);
 }
 
 /** The peer's endpoints that this node can reach, best first: of families that this node has, else all. */
@@ -47,7 +57,7 @@ export function isDraining(node: NodeRecord, peer: OwnedPeer, slot: Slot): boole
 /**
  * The slot that traffic to a peer should take: the first that neither side
  * drains. Where both drain one, slot a is left first, so that two rotations
- * that meet wait for each other in one order. Undefined for a keyless peer.
+ * that meet wait for each other in one order. Undefined if no key of the peer can be used.
  */
 export function routeSlot(node: NodeRecord, peer: OwnedPeer): Slot | undefined {
   let last: Slot | undefined;
@@ -67,9 +77,23 @@ export function resolvePath(
 ): PeerPath {
   const wanted = routeSlot(node, peer);
   if (wanted === undefined) return closedPath;
-  if (paths === undefined) return openPaths[wanted];
+  if (paths === undefined) return hasNoPlace(peer) ? closedPath : openPaths[wanted];
   const path = paths.get(peer.name) ?? closedPath;
   if (path.slot === undefined || usableSlot(peer, path.slot) !== undefined) return path;
   // The slot was withdrawn since: the ratchet holds, so the other one must do.
   return { ...path, slot: wanted };
+}
+
+/** True if its record names no endpoint at all. Without an agent, nothing is promised of such a peer. */
+export function hasNoPlace({ endpoints, endpointsRefused }: OwnedPeer): boolean {
+  return endpoints.length === 0 && endpointsRefused !== true;
+}
+
+/**
+ * True if what is sent to the peer is refused, in permissive mode too: it was in the tunnel, and all
+ * its keys are another node's now. Without an agent nobody knows what was in the tunnel.
+ */
+export function isBarred(peer: OwnedPeer, paths: ReadonlyMap<string, PeerPath> | undefined): boolean {
+  if (isKeyless(peer) || slots.some((slot) => usableSlot(peer, slot) !== undefined)) return false;
+  return paths?.get(peer.name)?.slot !== undefined;
 }

@@ -7,7 +7,8 @@
 //   silent      routed into the tunnel, sent to, not heard of: the agent tries to repair it
 //   waiting     has a key, but no handshake has opened the gate yet
 //   ready       has shaken hands, and is left alone because the mode is off
-//   keyless     has no key that we could use
+//   conflict    its key is another node's; if it was in the tunnel before, it is refused
+//   keyless     its record says that it has no key
 import type { Device, Peer } from "../net/device.ts";
 import type { NftCounter } from "../net/nftables.ts";
 import type { PeerPath } from "../net/path.ts";
@@ -17,10 +18,18 @@ import { handshakeFreshMs } from "./diff-device.ts";
 import { sumByPeer } from "./firewall.ts";
 import { podSets } from "./firewall-sets.ts";
 import { remotePods } from "./mesh.ts";
-import { keyOf, resolvePath, routeSlot } from "./path.ts";
+import { isBarred, isKeyless, keyOf, resolvePath, routeSlot } from "./path.ts";
 import { type Settings, slotDevice } from "./settings.ts";
 
-export type PeerState = "encrypted" | "idle" | "unanswered" | "silent" | "waiting" | "ready" | "keyless";
+export type PeerState =
+  | "encrypted"
+  | "idle"
+  | "unanswered"
+  | "silent"
+  | "waiting"
+  | "ready"
+  | "conflict"
+  | "keyless";
 
 /** Where a packet for the peer's pods goes now. */
 export type Reach = "tunnel" | "clear" | "refused";
@@ -84,10 +93,12 @@ export function describePeers(
     if (slot === undefined || seen === undefined) {
       const lastHandshakeMs = settings.mode === "off" ? latestHandshake(peer, devices) : 0;
       const waiting = lastHandshakeMs > 0 ? "ready" : "waiting";
+      const isRefused = settings.mode === "strict" || isBarred(peer, paths);
+      const isConflict = !isKeyless(peer) && routeSlot(node, peer) === undefined;
       return {
         ...base,
-        state: routeSlot(node, peer) === undefined ? "keyless" : waiting,
-        reach: up && settings.mode === "strict" ? "refused" : "clear",
+        state: isKeyless(peer) ? "keyless" : isConflict ? "conflict" : waiting,
+        reach: up && isRefused ? "refused" : "clear",
         ...{ lastHandshakeMs, rxBytes: 0, txBytes: 0 },
       };
     }

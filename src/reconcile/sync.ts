@@ -145,7 +145,7 @@ export function planMesh(
   const slotOf = new Map(slots.map((slot) => [slotDevice(settings, slot), slot] as const));
   // Once a `down` is complete, what has our names is somebody else's.
   const gone = !up && state.programmed === undefined;
-  const steps = gone ? [] : diffMesh(desired, observed, { slotOf, nowMs });
+  const steps = gone ? [] : diffMesh(desired, observed, { slotOf, nowMs, ownIPs: node.nodeIPs });
   return {
     ...{ settings, node, up, generation, programmed, ownership, desired, observed, steps, mtu, linkKind },
     ...{ capabilities, lacking, lacks: describeLacks(capabilities, lacking, facts) },

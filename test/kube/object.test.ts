@@ -93,8 +93,16 @@ test.each([
 });
 
 test("an object of an older version that says less is taken for what it says", () => {
-  const json = objectOf(record, { spec: { slots: undefined, podCIDRs: undefined } });
-  expect(judge(json).verdict).toEqual({ record: { ...record, slots: [], podCIDRs: [] } });
+  const json = objectOf(record, { spec: { podCIDRs: undefined } });
+  expect(judge(json).verdict).toEqual({ record: { ...record, podCIDRs: [] } });
+});
+
+test("an object without slots does not say that its node has no key: it is refused", () => {
+  const json = objectOf(record, { spec: { slots: undefined } });
+  expect(judge(json).verdict).toHaveProperty("reason");
+  expect(judge(objectOf(record, { spec: { slots: [] } })).verdict).toEqual({
+    record: { ...record, slots: [] },
+  });
 });
 
 test("what has no name is passed over", () => {

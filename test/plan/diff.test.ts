@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Slot } from "../../src/net/record.ts";
 import { diffMesh } from "../../src/plan/diff.ts";
-import { emptyMesh, type Mesh, type MeshLink } from "../../src/plan/mesh.ts";
+import { emptyMesh, type Mesh, type MeshDevice, type MeshLink, type MeshPeer } from "../../src/plan/mesh.ts";
 import { renderStep } from "../../src/plan/step.ts";
 import { applyToModel, printMesh } from "./model.ts";
 import { key, localRecord, makeRandom, pick, randomMesh } from "./random.ts";
@@ -11,7 +11,7 @@ const slotOf = new Map<string, Slot>([
   ["wg-cni-a", "a"],
   ["wg-cni-b", "b"],
 ]);
-const options = { slotOf, nowMs: 1_000_000_000 };
+const options = { slotOf, nowMs: 1_000_000_000, ownIPs: ["192.0.2.100"] };
 const seeds = Array.from({ length: 400 }, (_, i) => i + 1);
 
 describe("properties of the diff", () => {
@@ -92,7 +92,7 @@ describe("properties of the diff", () => {
 
 /**
  * Sysctls of the node outlive the devices, and a device without peers keeps the NAPI threading that
- * it had; everything else must match.
+ * it had; a peer without an endpoint to send to keeps the one that it had; everything else must match.
  */
 function wanted(reached: Mesh, to: Mesh): string[] {
   const kept = [...reached.sysctls].filter(([path]) => to.sysctls.has(path) && to.links.size > 0);
@@ -100,7 +100,15 @@ function wanted(reached: Mesh, to: Mesh): string[] {
     const matters = to.links.get(dev)?.threaded !== undefined;
     return [dev, matters ? { ...link, threaded: threaded ?? false } : link];
   });
-  return printMesh({ ...reached, links: new Map(links), sysctls: new Map(kept) });
+  const devices = [...reached.devices].map(([dev, device]): [string, MeshDevice] => {
+    const peers = [...device.peers].map(([key, { endpoint, ...peer }]): [string, MeshPeer] => {
+      const isKept = to.devices.get(dev)?.peers.get(key)?.endpoint === undefined;
+      return [key, isKept || endpoint === undefined ? peer : { ...peer, endpoint }];
+    });
+    return [dev, { ...device, peers: new Map(peers) }];
+  });
+  const stated = { links: new Map(links), devices: new Map(devices), sysctls: new Map(kept) };
+  return printMesh({ ...reached, ...stated });
 }
 
 const tunnelWays = ({ routes }: Mesh): string[] =>

@@ -15,6 +15,45 @@ const table: [string, Case, string][] = [
     "closed, candidate 0; closed",
   ],
   [
+    "another node has its keys now: the path stays open",
+    { peer: { ...peer({}), refusedSlots: ["a", "b"] }, path: { slot: "a", provoke: ["b"], pinned: true } },
+    "a, candidate 0; nothing new",
+  ],
+  [
+    "another node has its keys: never opened, it is not provoked",
+    { peer: { ...peer({}), refusedSlots: ["a"] } },
+    "closed, candidate 0; nothing new",
+  ],
+  [
+    "another node has the key of its slot: the other slot must do",
+    { peer: { ...peer({ b: "active" }), refusedSlots: ["a"] }, path: { slot: "a" } },
+    "b, candidate 0; moved",
+  ],
+  [
+    "mode off: the gate closes, whoever has its keys",
+    { held: true, peer: { ...peer({}), refusedSlots: ["a"] }, path: { slot: "a" } },
+    "closed, candidate 0; closed",
+  ],
+  [
+    "no endpoint to send to: the path stays open",
+    { peer: { ...peer(), endpoints: [] }, path: { slot: "a" } },
+    "a, candidate 0; nothing new",
+  ],
+  [
+    "no endpoint to send to, and silent: still open",
+    {
+      peer: { ...peer(), endpoints: [] },
+      path: { slot: "a" },
+      sight: { a: sight({ sentAtMs: ago(1), unansweredSinceMs: ago(31), handshakeAtMs: ago(131) }) },
+    },
+    "a, candidate 0, provoke a, pinned; silent re-pin",
+  ],
+  [
+    "no endpoint to send to: it may begin, and a handshake opens",
+    { peer: { ...peer(), endpoints: [] }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
+    "a, candidate 0; opened",
+  ],
+  [
     "waiting provokes on both slots",
     { memory: { triedAtMs: ago(9) } },
     "closed, candidate 0, provoke ab; nothing new",

@@ -39,7 +39,7 @@ const hostRoutes = ({ routes }: Mesh) =>
     ({ table, dst }) => table === 18099 && (dst.startsWith("192.0.2.") || dst.startsWith("2001:")),
   );
 const steps = (to: Mesh, from: Mesh) =>
-  diffMesh(to, from, { slotOf: new Map(), nowMs: 0 }).flatMap((step) => {
+  diffMesh(to, from, { slotOf: new Map(), nowMs: 0, ownIPs: [] }).flatMap((step) => {
     const [first = ""] = renderStep(step);
     if (step.do === "applyFirewall") return "nft";
     return /18099/.test(first) ? [first.replace(/ src.*/, "")] : [];

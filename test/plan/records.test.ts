@@ -138,10 +138,18 @@ describe("who owns what", () => {
       peer("node-2", 2, { slots: [slot(1)] }),
       peer("node-1", 1, { slots: [slot(1)] }),
     ]);
-    expect(peers.map((p) => [p.name, p.slots.length])).toEqual([
-      ["node-1", 1],
-      ["node-2", 0],
+    expect(peers.map((p) => [p.name, p.slots.length, p.refusedSlots])).toEqual([
+      ["node-1", 1, undefined],
+      ["node-2", 0, ["a"]],
     ]);
+  });
+
+  test("a withdrawn slot, copied or not, offers no key", () => {
+    const { peers } = resolveClaims(local, [
+      peer("node-2", 2, { slots: [{ ...slot(1), state: "withdrawn" }] }),
+      peer("node-1", 1, { slots: [slot(1)] }),
+    ]);
+    expect(peers.map((p) => p.refusedSlots)).toEqual([undefined, undefined]);
   });
 
   test("what is this node's own no peer gets, nor a record with this node's name", () => {
@@ -153,7 +161,10 @@ describe("who owns what", () => {
       }),
     ]);
     expect(peers).toEqual([
-      { name: "node-1", slots: [], endpoints: ["192.0.2.9"], nodeIPs: [], podCIDRs: [] },
+      {
+        ...{ name: "node-1", slots: [], endpoints: ["192.0.2.9"], nodeIPs: [], podCIDRs: [] },
+        refusedSlots: ["a"],
+      },
     ]);
     expect(refusals.map((r) => r.owner)).toEqual(["node-0", "node-0", "node-0", "node-0"]);
     expect(refusals.at(-1)?.reason).toBe("endpoint 192.0.2.100 of node-1 is already node-0's");
