@@ -17,6 +17,9 @@ const packages = {
   "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
   kubectl: "k8s.io/kubernetes/cmd/kubectl",
   helm: "helm.sh/helm/v3/cmd/helm",
+  "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
+  kubelet: "k8s.io/kubernetes/cmd/kubelet",
+  "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
 };
 type Program = keyof typeof packages;
 /** Of one origin, so that they fit; an envtest folder has no controllers. */
@@ -26,6 +29,8 @@ const sets: readonly (readonly Program[])[] = [
   ["kubectl"],
   ["helm"],
 ];
+/** What a whole cluster has besides; a person has it nowhere in the PATH that is of this version. */
+const nodeSet = ["kube-scheduler", "kubelet", "kube-proxy"] as const;
 
 const build: GoBuild = {
   name: "kube",
@@ -37,13 +42,23 @@ const build: GoBuild = {
 };
 
 /** Program -> its path. */
-export type KubeAssets = Readonly<Record<Program, string>>;
+export type ClusterAssets = Readonly<Record<Program, string>>;
+export type KubeAssets = Omit<ClusterAssets, (typeof nodeSet)[number]>;
 
 /** Undefined where a program is missing. */
 export function findKubeAssets(): KubeAssets | undefined {
-  const found = sets.map(findSet);
+  return findAll(sets) as KubeAssets | undefined;
+}
+
+/** What a whole cluster runs; undefined when a program is missing. */
+export function findClusterAssets(): ClusterAssets | undefined {
+  return findAll([...sets, nodeSet]) as ClusterAssets | undefined;
+}
+
+function findAll(wanted: readonly (readonly Program[])[]): Readonly<Record<string, string>> | undefined {
+  const found = wanted.map(findSet);
   if (found.includes(undefined)) return undefined;
-  return Object.fromEntries(found.flatMap((set) => set ?? [])) as KubeAssets;
+  return Object.fromEntries(found.flatMap((set) => set ?? []));
 }
 
 function findSet(names: readonly Program[]): (readonly [Program, string])[] | undefined {
@@ -86,5 +101,9 @@ function versionFlags(): string {
   return Object.entries(values).map(flag).join(" ");
 }
 
-if (import.meta.main)
-  provide(build, sets.filter((names) => findSet(names) === undefined).flat(), findKubeAssets);
+if (import.meta.main) {
+  const hasNodes = process.argv.includes("--nodes");
+  const wanted = hasNodes ? [...sets, nodeSet] : sets;
+  const missing = wanted.filter((names) => findSet(names) === undefined).flat();
+  provide(build, missing, hasNodes ? findClusterAssets : findKubeAssets);
+}

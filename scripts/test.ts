@@ -22,12 +22,17 @@ const separateFolders: Record<string, number> = {
   vm: 1_000_000,
   runtime: 300_000,
   cluster: 900_000,
+  "small-cluster": 1_500_000,
 };
+/** Folders whose tests take too long for each run: they run when a filter has the name in it. */
+const onlyWhenNamed: readonly string[] = ["small-cluster"];
 /** Its tests emulate two processors, which is as much as there may be: one of them at a time. */
 const emulatedFolder = "vm";
 /** Folder -> the script that provides the programs its tests talk to, and the variable that has them required. */
 const providers: Record<string, { readonly script: string; readonly requires: string }> = {
   runtime: { script: "runtime-assets", requires: "REQUIRE_RUNTIME" },
+  // Before the other: Kubernetes' programs are built together, once.
+  "small-cluster": { script: "small-cluster-assets", requires: "REQUIRE_SMALL_CLUSTER" },
   cluster: { script: "kube-assets", requires: "REQUIRE_KUBE" },
 };
 const sharedLimitMs = 300_000;
@@ -96,8 +101,10 @@ function takeJob(queue: Job[], emulating: boolean): Job | undefined {
 /** Pure tests first: they are quick, and what they find explains the rest. Last, what may still be built meanwhile. */
 function planJobs(filters: string[]): Job[] {
   const files = [...new Bun.Glob("test/**/*.test.ts").scanSync(root)].sort();
-  const chosen = files.filter(
-    (file) => filters.length === 0 || filters.some((filter) => file.includes(filter)),
+  const chosen = files.filter((file) =>
+    onlyWhenNamed.includes(folderOf(file))
+      ? filters.some((filter) => filter.includes(folderOf(file)) && file.includes(filter))
+      : filters.length === 0 || filters.some((filter) => file.includes(filter)),
   );
   const shared = chosen.filter((file) => separateFolders[folderOf(file)] === undefined);
   const jobs: Job[] =
@@ -176,7 +183,9 @@ async function runJob(job: Job): Promise<void> {
 
 /** Runs a program in a process group of its own, so that all it started can be ended with it. */
 async function execute(argv: string[], limitMs: number): Promise<Ended> {
-  const required = isRequired ? { REQUIRE_KERNEL: "1", REQUIRE_KUBE: "1", REQUIRE_RUNTIME: "1" } : {};
+  const required = isRequired
+    ? { REQUIRE_KERNEL: "1", REQUIRE_KUBE: "1", REQUIRE_RUNTIME: "1", REQUIRE_SMALL_CLUSTER: "1" }
+    : {};
   const child = Bun.spawn(argv, {
     cwd: root,
     env: { ...required, ...process.env, NO_COLOR: "1" },

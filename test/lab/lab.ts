@@ -11,7 +11,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { type Family, familyOf } from "../../src/net/ip.ts";
 import { Capture } from "./capture.ts";
-import { endGroup, makeGroup, nameGroup, removeGroup } from "./control-groups.ts";
+import { endGroup, hierarchiesOfVersion1, makeGroup, nameGroup, removeGroup } from "./control-groups.ts";
 import { type Holder, hold } from "./holder.ts";
 import { Node, type NodeOptions } from "./node.ts";
 import { Space } from "./space.ts";
@@ -24,6 +24,8 @@ const underlayLengths: Readonly<Record<Family, number>> = { 4: 24, 6: 64 };
 export interface LabOptions {
   /** For nodes that run containers: a control group of the lab's own, `Lab.controlGroup`. */
   readonly hasControlGroup?: boolean;
+  /** The same group in every hierarchy that this machine has with version 1, `Lab.hierarchies`. */
+  readonly hasControllers?: boolean;
 }
 
 export class Lab {
@@ -40,16 +42,20 @@ export class Lab {
     readonly sharedFolder: string,
     /** Its name below the root of control groups. */
     readonly controlGroup: string | undefined,
+    /** Those of version 1 that the group is in too. */
+    readonly hierarchies: readonly string[],
   ) {
     this.#holder = holder;
     this.wire = new Space(`${name}/wire`, ["-t", `${holder.pid}`, "-m", "-p", "-n"]);
   }
 
   /** Needs root, unshare(1), nsenter(1) and ip(8). */
-  static async create(name = "lab", { hasControlGroup = false }: LabOptions = {}): Promise<Lab> {
+  static async create(name = "lab", options: LabOptions = {}): Promise<Lab> {
+    const { hasControllers = false, hasControlGroup = hasControllers } = options;
     const unshare = ["unshare", "--net", "--mount", "--pid", "--fork"];
     const sharedFolder = mkdtempSync("/tmp/wg-cni-lab-");
     const group = hasControlGroup ? nameGroup() : undefined;
+    const hierarchies = hasControllers ? hierarchiesOfVersion1() : [];
     const setup = [
       "mount -t tmpfs tmpfs /run",
       "mount -t sysfs sysfs /sys",
@@ -59,14 +65,15 @@ export class Lab {
       `ip address add ${gateways[6]}/${underlayLengths[6]} dev br0 nodad`,
       "ip link set br0 up",
       "ip route add 224.0.0.0/4 dev br0",
-      ...(group === undefined ? [] : makeGroup(group)),
+      ...(group === undefined ? [] : makeGroup(group, hierarchies)),
     ];
-    const farewell = [`rm -rf ${sharedFolder}`, ...(group === undefined ? [] : endGroup(group))];
+    // The folder last: what runs in the group may still write to it.
+    const farewell = [...(group === undefined ? [] : endGroup(group, hierarchies)), `rm -rf ${sharedFolder}`];
     const holder = await hold(unshare, setup, farewell).catch((error) => {
       rmSync(sharedFolder, { recursive: true });
       throw error;
     });
-    return new Lab(name, holder, sharedFolder, group);
+    return new Lab(name, holder, sharedFolder, group, hierarchies);
   }
 
   /** Adds a node and the routes between it and the ones before it. */
@@ -85,6 +92,14 @@ export class Lab {
     return node;
   }
 
+  /** Switches a node off: its processes end, its namespaces go; the other nodes keep their routes to it. */
+  remove(node: Node): void {
+    this.nodes.splice(this.nodes.indexOf(node), 1);
+    // The kernel tears a network namespace down some time later, and with it the other end.
+    this.wire.exec(["ip", "link", "delete", node.name]);
+    node.end();
+  }
+
   /** Starts to capture everything on the bridge, or what a filter of pcap-filter(7) lets through. */
   capture(filter?: string): Promise<Capture> {
     return Capture.start(this, `/run/capture-${++this.#captures}.pcap`, filter);
@@ -98,7 +113,7 @@ export class Lab {
   /** Ends every process of the lab; the namespaces go with them. */
   [Symbol.dispose](): void {
     this.#holder.end();
-    if (this.controlGroup !== undefined) removeGroup(this.controlGroup);
+    if (this.controlGroup !== undefined) removeGroup(this.controlGroup, this.hierarchies);
     rmSync(this.sharedFolder, { recursive: true, force: true });
   }
 }
@@ -107,5 +122,6 @@ function routeTo(node: Node, cidr: string): string {
   const family = familyOf(cidr.slice(0, cidr.indexOf("/")));
   const via = node.ip(family);
   if (via === undefined) throw new Error(`${node.name} has pod CIDR ${cidr} but no IPv${family} address`);
-  return `ip route add ${cidr} via ${via} dev eth0`;
+  // The one to a node that was there before and starts anew has stayed.
+  return `ip route replace ${cidr} via ${via} dev eth0`;
 }

@@ -38,6 +38,7 @@ export class Node extends Space {
   readonly innerPid: number;
   /** Path of the node's network namespace, valid outside of it. */
   readonly netns: string;
+  readonly #holder: Holder;
 
   private constructor(
     readonly name: string,
@@ -48,6 +49,7 @@ export class Node extends Space {
     readonly sharedFolder: string,
   ) {
     super(name, ["-t", `${holder.pid}`, "-m", "-u", "-p", "-n"]);
+    this.#holder = holder;
     this.pid = holder.pid;
     this.innerPid = holder.innerPid;
     this.netns = `/proc/${holder.pid}/ns/net`;
@@ -98,6 +100,11 @@ export class Node extends Space {
     const pod = Pod.create(this, name);
     this.pods.push(pod);
     return pod;
+  }
+
+  /** Called by Lab.remove(). What still runs in its namespaces keeps them alive, as long as the lab. */
+  end(): void {
+    this.#holder.end();
   }
 
   /** Arguments that make `wg-cni up` configure this node. */

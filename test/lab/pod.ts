@@ -34,6 +34,13 @@ export class Pod extends Space {
     return new Pod(node, name, `${node.name}-${name}`, netns, node.outsidePath(netns));
   }
 
+  /** A pod that a runtime has made: `netns` is in the node. */
+  static adopt(node: Node, name: string, netns: string, ips: { readonly [family in Family]?: string }): Pod {
+    const pod = new Pod(node, name, `${node.name}-${name}`, netns, node.outsidePath(netns));
+    Object.assign(pod.ips, ips);
+    return pod;
+  }
+
   /** The pod's address; throws where it has none of that family. */
   ip(family: Family): string {
     const ip = this.ips[family];

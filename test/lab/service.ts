@@ -32,11 +32,10 @@ export class Service {
       ended = true;
     });
     const look = async () => {
-      if (ended)
-        throw new CommandError(this.space.label, { ...(await running.finished), stderr: this.#said });
+      if (ended) throw new CommandError(this.space.label, { ...(await running.finished), stderr: this.said });
       return this.isReady(lines);
     };
-    const what = () => `${this.#name} being ready, which said:\n${this.#said}`;
+    const what = () => `${this.#name} being ready, which said:\n${this.said}`;
     await waitUntil(look, { what, timeoutMs: startTimeoutMs, everyMs: 50 });
   }
 
@@ -59,7 +58,8 @@ export class Service {
     return this.command[0]?.split("/").at(-1) ?? "";
   }
 
-  get #said(): string {
+  /** The end of its log. */
+  get said(): string {
     return this.#lines.slice(-shownLines).join("\n");
   }
 }

@@ -79,7 +79,8 @@ export class ApiServer {
 }
 
 const serverNames = [
-  ...["127.0.0.1", gateways[4], gateways[6]].map((ip) => `IP:${ip}`),
+  // The last one is the first of the services' addresses: "kubernetes", where a proxy serves it.
+  ...["127.0.0.1", gateways[4], gateways[6], "10.96.0.1"].map((ip) => `IP:${ip}`),
   "DNS:kubernetes.default.svc",
 ];
 

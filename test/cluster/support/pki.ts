@@ -30,6 +30,11 @@ export function makePki(folder: string, names: readonly string[]): Pki {
   return { folder, names, ca: read("ca.crt"), admin: { cert: read("admin.crt"), key: read("admin.key") } };
 }
 
+/** A certificate of somebody who asks the server, NAME.{crt,key}; `subject` as "/O=system:nodes/CN=system:node:n1". Throws Error. */
+export function issueClient({ folder }: Pki, name: string, subject: string): void {
+  run(folder, issue(name, subject, ["extendedKeyUsage=clientAuth"]));
+}
+
 /** A certificate of the server's by another authority, whose own is returned; ca.crt has it beside the old one. Throws Error. */
 export function exchangeAuthority({ folder, names }: Pki): string {
   const old = readFileSync(`${folder}/ca.crt`, "utf8");

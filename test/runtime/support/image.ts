@@ -1,9 +1,10 @@
-// The one image of these tests, sandbox and container alike: Debian's static
-// busybox and nothing else, packed here as `docker save` does it, since there is no
-// registry to fetch one from.
+// Images, packed here as `docker save` does it, since there is no registry to fetch
+// them from. The one of these tests, sandbox and container alike, is Debian's static
+// busybox and nothing else.
 // Spec: POSIX ustar; Docker Image Specification 1.2, "Combined Image JSON".
 
 import { readFileSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 
 /** Fully qualified, so that no runtime looks for it elsewhere. */
 export const imageName = "wg-cni.test/busybox:1";
@@ -31,19 +32,43 @@ export function writeImage(path: string): void {
   const busybox = Bun.which("busybox");
   if (busybox === null)
     throw new Error("No busybox in the PATH to make an image of: apt-get install busybox-static");
-  const layer = tar([
+  const entries = [
     ...folders.map((name) => ({ name: `${name}/`, type: folder })),
     { name: "bin/busybox", type: regular, content: readFileSync(busybox) },
     ...applets.map((name) => ({ name: `bin/${name}`, type: symbolicLink, target: "busybox" })),
-  ]);
+  ];
+  writeArchive(path, imageName, { Cmd: command, Env: ["PATH=/bin"] }, entries);
+}
+
+/** An image of a program and the libraries that it loads, as conf/Containerfile makes it: /NAME is its entry point. */
+export function writeProgramImage(path: string, image: string, name: string, program: string): void {
+  const listed = Bun.spawnSync(["ldd", program]).stdout.toString();
+  const libraries = [...listed.matchAll(/\/\S+/g)].map(([library]) => library.slice(1));
+  const parents = new Set(libraries.flatMap(foldersAbove));
+  const entries = [
+    ...[...parents].map((above) => ({ name: `${above}/`, type: folder })),
+    ...libraries.map((library) => ({ name: library, type: regular, content: readFileSync(`/${library}`) })),
+    { name, type: regular, content: readFileSync(program) },
+  ];
+  writeArchive(path, image, { Entrypoint: [`/${name}`] }, entries);
+}
+
+/** Those above come first. */
+function foldersAbove(path: string): string[] {
+  const above = dirname(path);
+  return above === "." ? [] : [...foldersAbove(above), above];
+}
+
+function writeArchive(path: string, image: string, behaviour: object, entries: readonly Entry[]): void {
+  const layer = tar(entries);
   const digest = new Bun.CryptoHasher("sha256").update(layer).digest("hex");
   const config = {
     architecture: process.arch === "x64" ? "amd64" : process.arch,
     os: "linux",
-    config: { Cmd: command, Env: ["PATH=/bin"] },
+    config: behaviour,
     rootfs: { type: "layers", diff_ids: [`sha256:${digest}`] },
   };
-  const manifest = [{ Config: "config.json", RepoTags: [imageName], Layers: ["layer.tar"] }];
+  const manifest = [{ Config: "config.json", RepoTags: [image], Layers: ["layer.tar"] }];
   const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
   const archive = tar([
     { name: "config.json", type: regular, content: json(config) },
