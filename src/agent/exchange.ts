@@ -2,12 +2,14 @@
 // folder or by the Kubernetes API, and what that API says of this node and of the
 // whole mesh. What comes in goes into the store; what goes out is from the store.
 import type { StatusFacts } from "../kube/status.ts";
+import type { CidrRefusal } from "../plan/cluster-cidrs.ts";
 import { describePod } from "../plan/local-pods.ts";
 import { followPlaintext, type Quiet } from "../plan/quiet.ts";
 import type { Settings } from "../plan/settings.ts";
 import { ownRecord, readSettings, withdrawnRecord } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
 import type { Identity } from "../state/model.ts";
+import { refuseClusterCIDRs } from "./cluster-cidrs.ts";
 import type { KubernetesFacts } from "./facts.ts";
 import { NodeFollower } from "./kube-identity.ts";
 import { ModeFollower } from "./kube-mode.ts";
@@ -30,7 +32,9 @@ export interface ExchangeOptions {
 }
 
 /** How this node sees the others now. */
-export interface Sighting extends Omit<Seen, "quiet" | "unknownPods"> {
+export interface Sighting extends Omit<Seen, "quiet" | "unknownPods" | "refusedCIDRs" | "meshRemark"> {
+  /** As the last sync left them out. */
+  readonly refusedCIDRs: readonly CidrRefusal[];
   readonly view: View | undefined;
 }
 
@@ -55,7 +59,7 @@ export class Exchange implements Disposable {
     this.#kube = new KubeSource(store, {
       ...{ log, refused, version, onChange, now, wallClock, random: Math.random },
     });
-    this.#mode = new ModeFollower(store, log, refused);
+    this.#mode = new ModeFollower(store, log, refused, (cidrs) => refuseClusterCIDRs(session, cidrs));
     this.#pods = new PodFollower(session);
     this.#follower =
       node === undefined ? undefined : new NodeFollower(session, { node, log, refused, wallClock });
@@ -123,7 +127,12 @@ export class Exchange implements Disposable {
   #describe(identity: Identity, settings: Settings, { view, ...seen }: Sighting): StatusFacts {
     const plaintext = this.session.readPlaintext(view?.ownership.peers ?? []);
     this.#quiet = followPlaintext(this.#quiet, plaintext, seen.nowMs);
+    const refusedCIDRs = seen.refusedCIDRs.map(({ reason }) => reason);
+    const meshRemark = this.#mode.remark;
     const unknownPods = this.#pods.unknown(settings).map(describePod);
-    return describeMesh(view, identity, settings.mode, { ...seen, quiet: this.#quiet, unknownPods });
+    return describeMesh(view, identity, settings.mode, {
+      ...{ ...seen, quiet: this.#quiet, unknownPods, meshRemark },
+      refusedCIDRs: [...(meshRemark === "" ? [] : [meshRemark]), ...refusedCIDRs],
+    });
   }
 }

@@ -16,14 +16,35 @@ export class ModeFollower {
     private readonly store: Store,
     private readonly log: Log,
     private readonly refused: RefusedRecords,
+    /** What of cluster CIDRs holds what is no pod's: a sentence each. */
+    private readonly judge: (cidrs: readonly string[]) => readonly string[],
   ) {}
+
+  /** What of the mesh is not followed, and why: a sentence; "" if all is. */
+  get remark(): string {
+    return this.#remark;
+  }
 
   /** Throws StoreError. */
   follow(mesh: SeenMesh): void {
     if (mesh === "pending" || mesh === "unknown") return;
-    if (mesh === "absent") this.#release();
-    else this.#take(mesh);
-    this.#stand(mesh === "absent" ? "" : mesh.remarks.join(". "));
+    if (mesh === "absent") {
+      this.#release();
+      this.#stand("");
+      return;
+    }
+    const taken = this.#withoutHosts(mesh);
+    this.#take(taken);
+    this.#stand(taken.remarks.join(". "));
+  }
+
+  /** Each time anew: a peer may have joined with an address in them, or an address have gone. */
+  #withoutHosts({ clusterCIDRs, ...mesh }: MeshFacts): MeshFacts {
+    if (clusterCIDRs === undefined) return mesh;
+    const reasons = this.judge(clusterCIDRs);
+    if (reasons.length === 0) return { ...mesh, clusterCIDRs };
+    const remark = `clusterCIDRs: ${reasons.join(", ")}; it stays as it was`;
+    return { ...mesh, remarks: [...mesh.remarks, remark] };
   }
 
   /** What is not understood stays as it was. */

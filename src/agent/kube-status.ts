@@ -2,7 +2,7 @@
 // events about records that claim what it has. One request at a time, seldom, and
 // only where it says something new. What refuses a report is nobody's problem: the
 // mesh does not depend on it.
-import { eventsPath, formatEvent } from "../kube/event.ts";
+import { eventsPath, formatEvent, formatMeshEvent } from "../kube/event.ts";
 import { objectsPath, type SeenObject } from "../kube/object.ts";
 import { compareAge } from "../kube/peers.ts";
 import { type Contest, formatStatus, planStatus, type StatusFacts, statusSpacingMs } from "../kube/status.ts";
@@ -68,6 +68,7 @@ export class KubeStatus implements Disposable {
         ? []
         : [[`${objectsPath}/${name}/status`, formatStatus(name, status)] as const]),
       ...this.#events(name, refused, objects),
+      ...this.#meshEvent(name, facts.meshRemark),
     ];
     if (writes.length > 0) void this.#write(writes);
   }
@@ -76,13 +77,20 @@ export class KubeStatus implements Disposable {
   #events(name: string, refused: readonly Contest[], objects: ReadonlyMap<string, SeenObject>): Write[] {
     return refused.flatMap((contest): Write[] => {
       const object = objects.get(contest.peer);
-      if (object === undefined || this.#told.size >= maxTold) return [];
-      const event = formatEvent(name, object, contest, this.options.wallClock());
-      const path = `${eventsPath}/${event.metadata.name}`;
-      if (this.#told.has(path)) return [];
-      this.#told.add(path);
-      return [[path, event]];
+      if (object === undefined) return [];
+      return this.#tell(formatEvent(name, object, contest, this.options.wallClock()));
     });
+  }
+
+  #meshEvent(name: string, remark: string): Write[] {
+    return remark === "" ? [] : this.#tell(formatMeshEvent(name, remark, this.options.wallClock()));
+  }
+
+  #tell(event: object & { readonly metadata: { readonly name: string } }): Write[] {
+    const path = `${eventsPath}/${event.metadata.name}`;
+    if (this.#told.has(path) || this.#told.size >= maxTold) return [];
+    this.#told.add(path);
+    return [[path, event]];
   }
 
   async #write(writes: readonly Write[]): Promise<void> {

@@ -93,6 +93,7 @@ export class Look implements Disposable {
   #transportProblem: string | undefined;
   #lacks = "";
   #peerProblem: string | undefined;
+  #refusedCIDRs = "";
   #tookPods = false;
 
   constructor(
@@ -240,6 +241,7 @@ export class Look implements Disposable {
     const report = this.#syncMesh(startMs, isOutward);
     this.#state = stateOf(report);
     underlay.learn(report);
+    this.#sayRefusedCIDRs(report);
     const isPods = isAboutPods(report);
     const wasDecided = decided || isPods || before?.generation !== report.generation;
     const ms = performance.now() - startMs;
@@ -273,6 +275,15 @@ export class Look implements Disposable {
     this.#peerProblem = problem;
   }
 
+  #sayRefusedCIDRs({ refusedCIDRs }: SyncReport): void {
+    const said = refusedCIDRs.map(({ reason }) => reason).join(", ");
+    if (said === this.#refusedCIDRs) return;
+    this.#refusedCIDRs = said;
+    const { log } = this.options;
+    if (said === "") log.info("resolved: all cluster CIDRs are obeyed");
+    else log.warn("a cluster CIDR is left out", { why: said });
+  }
+
   #syncMesh(startMs: number, reexamine: boolean): SyncReport {
     try {
       return this.session.sync({ relieve: () => this.#garbage.collect(), reexamine });
@@ -301,7 +312,8 @@ export class Look implements Disposable {
 
   #sighting(): Sighting {
     const { paths, sights } = this.#gate;
-    return { view: this.#view, paths, sights, nowMs: this.#clock.read().nowMs };
+    const refusedCIDRs = this.#state?.refusedCIDRs ?? [];
+    return { view: this.#view, paths, sights, refusedCIDRs, nowMs: this.#clock.read().nowMs };
   }
 }
 

@@ -31,6 +31,10 @@ export interface Seen {
   readonly quiet: Quiet | undefined;
   /** Pods of this node whose addresses its record does not have. */
   readonly unknownPods: readonly string[];
+  /** Cluster CIDRs that are not obeyed, and why: sentences. */
+  readonly refusedCIDRs: readonly string[];
+  /** What of the cluster's mesh is not followed, and why; "" if all is. */
+  readonly meshRemark: string;
   /** On the clock of the sights. */
   readonly nowMs: number;
 }
@@ -40,16 +44,24 @@ export function describeMesh(
   view: View | undefined,
   { up, slots }: Identity,
   mode: Mode,
-  { paths, sights, quiet, unknownPods, nowMs }: Seen,
+  { paths, sights, quiet, unknownPods, refusedCIDRs, meshRemark, nowMs }: Seen,
 ): StatusFacts {
   const keyCreatedAtMs = Math.min(...slots.map(({ createdAtMs }) => createdAtMs));
-  const nobody = { peers: 0, unencrypted: [], unproven: [], contested: [], unknownPods };
+  const nobody = {
+    peers: 0,
+    unencrypted: [],
+    unproven: [],
+    contested: [],
+    unknownPods,
+    refusedCIDRs,
+    meshRemark,
+  };
   if (view === undefined) return { up: false, mode, keyCreatedAtMs, ...nobody };
   const { node, ownership, settings } = view;
   const { peers } = ownership;
   const namesOf = (which: (peer: OwnedPeer) => boolean) => peers.filter(which).map(({ name }) => name);
   return {
-    ...{ up, mode, keyCreatedAtMs, unknownPods, peers: peers.length },
+    ...{ up, mode, keyCreatedAtMs, unknownPods, refusedCIDRs, meshRemark, peers: peers.length },
     unencrypted: namesOf((peer) => resolvePath(node, peer, paths).slot === undefined),
     unproven: namesOf(({ name }) => !isProved(sights.get(name) ?? {}, nowMs)),
     contested: ownership.refusals.filter(({ owner }) => owner === node.name),

@@ -1,5 +1,6 @@
 // Settings that were typed, checked before any of them is stored.
 import { ParseError } from "../net/error.ts";
+import { refuseImpossibleCIDRs } from "../plan/cluster-cidrs.ts";
 import { parseSetting, type SettingName, type Settings, settingNames } from "../plan/settings.ts";
 import { findValue, type Given, UsageError } from "./command.ts";
 import { settingFlag } from "./setting-flags.ts";
@@ -34,9 +35,16 @@ export function readOverrides(
     const text = findValue(given, settingFlag(name));
     if (text === undefined) continue;
     if (text === "default") delete overrides[name];
-    else overrides[name] = attempt(`--${settingFlag(name)}`, () => parseSetting(name, text));
+    else overrides[name] = attempt(`--${settingFlag(name)}`, () => parseTyped(name, text));
   }
   return overrides;
+}
+
+/** What is stored is taken as it is: a sync leaves out what it cannot use. */
+function parseTyped(name: SettingName, text: string): unknown {
+  const value = parseSetting(name, text);
+  if (name === "clusterCIDRs") refuseImpossibleCIDRs(text.split(",").filter((cidr) => cidr !== ""));
+  return value;
 }
 
 /** Throws UsageError where the node is up and cannot change to `next`. */

@@ -53,6 +53,7 @@ export function status(context: Context): Output {
       unknownPods: localPods.unknown,
       peers,
       refusals: plan.ownership.refusals,
+      refusedCIDRs: plan.refusedCIDRs,
       refusedRecords,
       settings: settingNames.map((name) => describeSetting(plan, name, overrides, mesh)),
     },
@@ -251,7 +252,8 @@ function renderRemarks({ plan, localPods, pending, refusedRecords }: Shown, styl
         ];
   const lacks = plan.lacks.map((why) => `${style.yellow("!")} ${why}`);
   const records = describeRecords(refusedRecords, style);
-  return [...refused, ...strays, ...records, ...hosts, ...lacks, ...behind].join("\n");
+  const cidrs = plan.refusedCIDRs.map(({ reason }) => `${style.yellow("!")} left out: ${reason}`);
+  return [...refused, ...cidrs, ...strays, ...records, ...hosts, ...lacks, ...behind].join("\n");
 }
 
 /** What is wrong with the folder of records, and how many files of it were not taken. */

@@ -17,6 +17,7 @@ import { makeSlotKeys } from "../state/slot-key.ts";
 import type { Store } from "../state/store.ts";
 import { type Context, type Given, type Output, UsageError } from "./command.ts";
 import { readEndpoints, readIdentity } from "./identity.ts";
+import { refuseHosts } from "./networks.ts";
 import { readOverrides, refuseFixed } from "./overrides.ts";
 import { isAgentThere, openSession, reportSync, syncAll } from "./session.ts";
 import { settingFlag } from "./setting-flags.ts";
@@ -34,6 +35,7 @@ export function up(context: Context): Output {
   const find = () => observeTransport(settings, session.kernel);
   const { identity, remarks } = readIdentity(given, before, endpoints, find);
   refuseTakenClaims(session, settings, identity, before);
+  refuseHosts(session, settings, identity, given);
   const keepsKeys = before?.name === identity.name && !given.switches.has("new-keys");
   const made = keepsKeys
     ? undefined

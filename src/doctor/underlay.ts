@@ -29,6 +29,21 @@ export const underlayChecks: readonly Check[] = [
     run: ({ kernel }) => (kernel?.plan.up ? checkMtu(kernel) : undefined),
   },
   {
+    name: "cluster CIDRs",
+    why: "what is refused to pods as a whole must hold pods alone, or it is not refused at all",
+    run: ({ kernel }) => {
+      if (!kernel?.plan.up) return undefined;
+      const { settings, refusedCIDRs } = kernel.plan;
+      if (refusedCIDRs.length === 0)
+        return ok(settings.clusterCIDRs.length === 0 ? "none" : settings.clusterCIDRs.join(", "));
+      return warn(
+        `${countOf(refusedCIDRs.length, "cluster CIDR")} left out: pods that no peer announces are reached in plaintext there`,
+        "name only the pods' part: `wg-cni up --cluster-cidrs`, or clusterCIDRs of the cluster's mesh",
+        shorten(refusedCIDRs.map(({ reason }) => reason)),
+      );
+    },
+  },
+  {
     name: "pods",
     why: "other nodes send through the tunnel only to what this node's record has, and take only that from it",
     run: ({ kernel }) => (kernel?.plan.up ? checkPods(kernel) : undefined),

@@ -1,11 +1,29 @@
-// Events that tell whoever asks about a record (`kubectl events`) that it claims
-// what another node has. The node that has it says so, and no other: of thousands
-// of agents, one. Pure.
+// Events that tell whoever asks (`kubectl events`) that a record claims what another
+// node has: the node that has it says so, and no other, of thousands of agents one. And
+// that a node does not follow the cluster's mesh: each for itself. Pure.
+import { meshName } from "./mesh.ts";
 import { apiVersion, kind, type SeenObject } from "./object.ts";
 import type { Contest } from "./status.ts";
 
 /** Events about what is in no namespace may be in this one. */
 export const eventsPath = "/apis/events.k8s.io/v1/namespaces/kube-system/events";
+
+/** `node`: this node, which does not follow the mesh in what `remark` says. */
+export function formatMeshEvent(node: string, remark: string, wallMs: number) {
+  return {
+    apiVersion: "events.k8s.io/v1",
+    kind: "Event",
+    metadata: { name: eventName(node, meshName, remark), namespace: "kube-system" },
+    eventTime: formatTime(wallMs),
+    type: "Warning",
+    reason: "MeshRefused",
+    action: "Refuse",
+    reportingController: "wg-cni.dev/agent",
+    reportingInstance: node.slice(0, maxInstanceLength),
+    regarding: { apiVersion, kind: "WireGuardMesh", name: meshName },
+    note: `Node ${node}: ${remark}`.slice(0, maxNoteLength),
+  };
+}
 
 /** `owner`: this node, which has what is claimed; `refused`: the object that claims it too. */
 export function formatEvent(owner: string, refused: SeenObject, { claim }: Contest, wallMs: number) {
@@ -14,8 +32,7 @@ export function formatEvent(owner: string, refused: SeenObject, { claim }: Conte
     apiVersion: "events.k8s.io/v1",
     kind: "Event",
     metadata: { name: eventName(owner, name, claim), namespace: "kube-system" },
-    // In microseconds, as Kubernetes writes it.
-    eventTime: new Date(wallMs).toISOString().replace("Z", "000Z"),
+    eventTime: formatTime(wallMs),
     type: "Warning",
     reason: "ClaimRefused",
     action: "Refuse",
@@ -25,6 +42,14 @@ export function formatEvent(owner: string, refused: SeenObject, { claim }: Conte
     note: `${claim} is refused to ${name} by all nodes: ${owner} had it first and keeps it until it lets go.`,
   };
 }
+
+/** In microseconds, as Kubernetes writes it. */
+function formatTime(wallMs: number): string {
+  return new Date(wallMs).toISOString().replace("Z", "000Z");
+}
+
+/** Of an event's note, in characters. */
+const maxNoteLength = 1024;
 
 /** A node's name may be longer, an event's field may not. */
 const maxInstanceLength = 128;

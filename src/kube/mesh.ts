@@ -2,6 +2,7 @@
 // one, which an operator writes and every agent follows (conf/kubernetes/mesh.yaml).
 // Pure.
 import { ParseError } from "../net/error.ts";
+import { refuseImpossibleCIDRs } from "../plan/cluster-cidrs.ts";
 import { type Mode, parseSetting } from "../plan/settings.ts";
 import { apiVersion } from "./object.ts";
 
@@ -32,12 +33,22 @@ export function readMesh(json: unknown): MeshFacts | undefined {
   const remarks: string[] = [];
   const mode = attempt(() => parseSetting("mode", spec?.["mode"]), remarks);
   const given = spec?.["clusterCIDRs"];
-  const cidrs = given === undefined ? undefined : attempt(() => parseSetting("clusterCIDRs", given), remarks);
+  const cidrs = given === undefined ? undefined : attempt(() => readCIDRs(given), remarks);
   return {
     ...{ name, resourceVersion: typeof resourceVersion === "string" ? resourceVersion : "", remarks },
     ...(mode === undefined ? {} : { mode }),
     ...(cidrs === undefined ? {} : { clusterCIDRs: cidrs }),
   };
+}
+
+function readCIDRs(given: unknown): readonly string[] {
+  const cidrs = parseSetting("clusterCIDRs", given);
+  try {
+    refuseImpossibleCIDRs(Array.isArray(given) ? given.map(String) : cidrs);
+  } catch (error) {
+    throw error instanceof ParseError ? new ParseError(`clusterCIDRs: ${error.message}`) : error;
+  }
+  return cidrs;
 }
 
 /** How it is called beside refused records. */

@@ -12,10 +12,12 @@
 //   both families, either first       IPv4 first: it takes 20 bytes less
 //   no InternalIP that can be used    stays as it was; there is none before the first
 //   other pod CIDRs than before       are exchanged
+//   a pod CIDR with an InternalIP     is left out: who routes it would take hosts along
 //   no pod CIDR                       stay as they were: a Node that is made anew has none for a moment
 import { ParseError } from "../net/error.ts";
 import { familyOf } from "../net/ip.ts";
 import { prefixesOverlap } from "../net/prefix.ts";
+import { refusePodCIDRs } from "../plan/pod-cidrs.ts";
 import { parseNodeAddress, parseNodeName, parsePodCidr } from "../plan/record.ts";
 
 export interface NodeFacts {
@@ -111,15 +113,20 @@ export function planIdentity(
   const problem = findProblem(name, internalIPs);
   if (problem !== undefined) return { remarks: [...remarks, problem] };
   const addresses = byFamily(internalIPs).slice(0, maxAddresses);
-  const isFromNode = podAddresses === "node" && podCIDRs.length > 0;
+  const own = internalIPs.map((ip) => ({ ip, whose: `an InternalIP of Node ${name}` }));
+  const refused = refusePodCIDRs(podCIDRs, own);
+  const usable = podCIDRs.filter((cidr) => refusePodCIDRs([cidr], own).length === 0);
+  const isFromNode = podAddresses === "node" && usable.length > 0;
   const identity = {
     name,
     endpoints: addresses,
     nodeIPs: addresses,
-    podCIDRs: isFromNode ? podCIDRs : before,
+    podCIDRs: isFromNode ? usable : before,
   };
-  if (podAddresses === "pods" || isFromNode) return { identity, remarks };
-  return { identity, remarks: [...remarks, explainNoCidrs(name, before)] };
+  if (podAddresses === "pods") return { identity, remarks };
+  const leftOut = refused.map((sentence) => `${sentence}; it is left out`);
+  const none = isFromNode ? [] : [explainNoCidrs(name, before)];
+  return { identity, remarks: [...remarks, ...leftOut, ...none] };
 }
 
 function findProblem(name: string, internalIPs: readonly string[]): string | undefined {

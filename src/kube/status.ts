@@ -26,6 +26,10 @@ export interface StatusFacts {
   readonly contested: readonly Contest[];
   /** Pods of this node whose addresses its record does not have. */
   readonly unknownPods: readonly string[];
+  /** Cluster CIDRs that are not obeyed, and why: sentences. */
+  readonly refusedCIDRs: readonly string[];
+  /** What of the cluster's mesh is not followed, and why: a sentence; "" if all is. */
+  readonly meshRemark: string;
 }
 
 export interface QuietFacts {
@@ -63,6 +67,9 @@ export interface NodeStatus {
 }
 
 type Verdict = Omit<Condition, "lastTransitionTime">;
+
+/** The API takes 4096 of a condition's message, and bounds a status as a whole. */
+const maxMessageLength = 1000;
 
 /** How many names a message has. */
 const maxNames = 5;
@@ -124,7 +131,7 @@ function explainUnencrypted(peers: number, unencrypted: readonly string[]): stri
 
 /** Whether a step up from the present mode is safe: who has shaken hands may be encrypted to, and what nobody sends in clear may be refused. */
 function judgeCoverage(
-  { up, mode, peers, unencrypted, unproven, quiet, unknownPods }: StatusFacts,
+  { up, mode, peers, unencrypted, unproven, quiet, unknownPods, refusedCIDRs }: StatusFacts,
   lost: readonly Contest[],
 ): Verdict {
   const verdict = verdictOn("Covered");
@@ -142,6 +149,8 @@ function judgeCoverage(
     );
   }
   if (unencrypted.length > 0) return verdict("False", "PeersInClear", explainUnencrypted(peers, unencrypted));
+  if (refusedCIDRs.length > 0)
+    return verdict("False", "ClusterCIDRRefused", shorten(refusedCIDRs.join(", "), maxMessageLength));
   if (peers === 0) return verdict("True", "NoPeers", "there are no other nodes");
   if (quiet === undefined)
     return verdict("False", "NotCounted", "nothing counts what goes in clear: there is no nftables table");
@@ -161,6 +170,10 @@ function judgeCoverage(
 function explainUnknown(pods: readonly string[]): string {
   const are = pods.length === 1 ? "is" : "are";
   return `${countOf(pods.length, "pod address")} of this node ${are} not in its record, so other nodes neither send to it through the tunnel nor take from it: ${listNames(pods)}`;
+}
+
+function shorten(text: string, length: number): string {
+  return text.length > length ? `${text.slice(0, length - 1)}…` : text;
 }
 
 function verdictOn(type: string) {

@@ -58,6 +58,20 @@ export function prefixContains(outer: string, inner: string): boolean {
   return a.bytes.every((byte, i) => byte === masked[i]);
 }
 
+/** Whether an address is in the prefix, for many addresses: by their bytes (ipBytes). */
+export function prefixTest(prefix: string): (address: Uint8Array) => boolean {
+  const { bytes, length } = prefixBytes(prefix);
+  const whole = length >> 3;
+  const mask = 0xff00 >> (length & 7);
+  return (address) => {
+    if (address.length !== bytes.length) return false;
+    for (let i = 0; i < whole; i++) if (address[i] !== bytes[i]) return false;
+    return (
+      (length & 7) === 0 || (((address[whole] as number) ^ (bytes[whole] as number)) & mask & 0xff) === 0
+    );
+  };
+}
+
 /** True where the two share an address: of two prefixes one contains the other, or they are apart. */
 export function prefixesOverlap(a: string, b: string): boolean {
   return prefixContains(a, b) || prefixContains(b, a);

@@ -1,6 +1,7 @@
-// Addresses that are nobody's own: loopback, link-local, multicast, reserved (RFC
-// 6890). No I/O.
+// Addresses and networks that are nobody's own: loopback, link-local, multicast,
+// reserved (RFC 6890). No I/O.
 import { familyOf } from "./ip.ts";
+import { prefixContains } from "./prefix.ts";
 
 /** What an address is, in words, that no other node can reach; undefined for one that may be a node's. */
 export function specialAddress(ip: string): string | undefined {
@@ -18,4 +19,23 @@ export function specialAddress(ip: string): string | undefined {
   if (/^fe[89ab]/.test(ip)) return "a link-local address";
   if (ip.startsWith("ff")) return "a multicast address";
   return undefined;
+}
+
+/** 10.0.0.0/8 and fd00::/8 are the widest networks that are anybody's own. */
+export const widestNetwork = 8;
+
+/** Special networks that a wide one can have in it without beginning in them. */
+const innerSpecialNetworks = ["169.254.0.0/16", "fe80::/10"];
+
+/** Why a canonical prefix is no network of pods, in words that follow it; undefined for one that may be. */
+export function specialNetwork(prefix: string): string | undefined {
+  const slash = prefix.indexOf("/");
+  const length = Number(prefix.slice(slash + 1));
+  if (length === 0) return "is everything";
+  const special = specialAddress(prefix.slice(0, slash));
+  if (special !== undefined) return `is ${special}`;
+  if (length < widestNetwork) return `is too wide; a /${widestNetwork} is the widest that is taken`;
+  const inside =
+    length < 16 ? innerSpecialNetworks.find((inner) => prefixContains(prefix, inner)) : undefined;
+  return inside === undefined ? undefined : `has ${inside} in it`;
 }

@@ -5,22 +5,14 @@ import IPCIDR from "ip-cidr";
 import { ParseError } from "../net/error.ts";
 import { parseIp } from "../net/ip.ts";
 import { parseKey, zeroKey } from "../net/key.ts";
-import {
-  comparePrefixes,
-  parseInterfaceAddress,
-  parsePrefix,
-  prefixBytes,
-  prefixContains,
-} from "../net/prefix.ts";
+import { comparePrefixes, parseInterfaceAddress, parsePrefix, prefixContains } from "../net/prefix.ts";
 import type { NodeRecord, Slot, SlotRecord, SlotState } from "../net/record.ts";
-import { specialAddress } from "../net/special.ts";
+import { specialAddress, specialNetwork, widestNetwork } from "../net/special.ts";
 import { suggest } from "../net/suggest.ts";
 
 /** Bounds of one record; a node with 110 pod IPs of two families is far below. */
 const maxCidrs = 4096;
 const maxAddresses = 64;
-/** 10.0.0.0/8 and fd00::/8 are the widest networks that are anybody's own. */
-const widestPodCidr = 8;
 
 const recordKeys = ["name", "slots", "endpoints", "nodeIPs", "podCIDRs"];
 const slotKeys = ["slot", "publicKey", "port", "state"];
@@ -81,17 +73,15 @@ export function parsePodCidr(value: unknown, path: string): string {
   const text = asText(value);
   // Records have it canonical, and thousands of them; only what a person typed needs explaining.
   const cidr = isCanonicalPrefix(text) ? text : parseTypedCidr(text, path);
-  const { length } = prefixBytes(cidr);
-  if (length === 0) throw new ParseError(`${path}: ${cidr} is everything, not the pods of one node`);
+  if (cidr.endsWith("/0")) throw new ParseError(`${path}: ${cidr} is everything, not the pods of one node`);
   const special = specialAddress(cidr.slice(0, cidr.indexOf("/")));
   if (special !== undefined) throw new ParseError(`${path}: ${cidr} is ${special}, not a network of pods`);
-  if (length < widestPodCidr)
+  if (Number(cidr.slice(cidr.indexOf("/") + 1)) < widestNetwork)
     throw new ParseError(
-      `${path}: ${cidr} is too wide for the pods of one node; a /${widestPodCidr} is the widest that is taken`,
+      `${path}: ${cidr} is too wide for the pods of one node; a /${widestNetwork} is the widest that is taken`,
     );
-  const inside = length < 16 ? innerSpecialNetworks.find((inner) => prefixContains(cidr, inner)) : undefined;
-  if (inside !== undefined)
-    throw new ParseError(`${path}: ${cidr} has ${inside} in it, which is no network of pods`);
+  const inside = specialNetwork(cidr);
+  if (inside !== undefined) throw new ParseError(`${path}: ${cidr} ${inside}, which is no network of pods`);
   return cidr;
 }
 
@@ -113,9 +103,6 @@ function parseTypedCidr(text: string, path: string): string {
     throw new ParseError(`${path}: ${text} has host bits set; did you mean ${cidr}?`);
   return cidr;
 }
-
-/** Special networks that a CIDR of the widest kind can have in it without beginning in them. */
-const innerSpecialNetworks = ["169.254.0.0/16", "fe80::/10"];
 
 function parseSlots(value: unknown, path: string): SlotRecord[] {
   const slots = list(value, path, 2, (item, itemPath): SlotRecord => {

@@ -4,10 +4,12 @@
 import type { RouteLookup } from "../net/objects.ts";
 import type { NodeRecord } from "../net/record.ts";
 import type { OwnedPeer } from "../plan/claims.ts";
+import type { Landmark } from "../plan/landmarks.ts";
 import { type DerivedMtu, deriveMtu, peerEndpoints, type Uplink } from "../plan/mtu.ts";
 import { slots } from "../plan/path.ts";
 import { type Settings, slotDevice } from "../plan/settings.ts";
 import type { Kernel } from "./kernel.ts";
+import { observeLandmarks } from "./landmarks.ts";
 
 /**
  * The kernel's ways to addresses, as they were last asked for: thousands of them
@@ -16,9 +18,17 @@ import type { Kernel } from "./kernel.ts";
 export class KnownWays {
   #ways = new Map<string, RouteLookup>();
   #mark = 0;
+  #landmarks: readonly Landmark[] | undefined;
 
   forget(): void {
     this.#ways.clear();
+    this.#landmarks = undefined;
+  }
+
+  /** Addresses around this node that are no pod's. */
+  landmarks(settings: Settings, kernel: Kernel): readonly Landmark[] {
+    this.#landmarks ??= observeLandmarks(settings, kernel);
+    return this.#landmarks;
   }
 
   /** One entry an address, in order; asks only for what is not known. */

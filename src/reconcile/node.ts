@@ -4,6 +4,8 @@ import type { PeerPath } from "../net/path.ts";
 import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord } from "../net/record.ts";
 import { type ClaimingPeer, type Ownership, resolveClaims } from "../plan/claims.ts";
+import { knownLandmarks } from "../plan/landmarks.ts";
+import { withoutHosts } from "../plan/pod-cidrs.ts";
 import { parseSettings, type Settings, slotPort } from "../plan/settings.ts";
 import type { HostRevert, Identity, PeerClaims, Programmed, StoredPeer } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
@@ -75,7 +77,10 @@ function readIntent(store: Store, generation: number): Intent {
     ...{ generation, settings },
     ...(identity === undefined ? {} : { identity, record }),
     up: identity?.up ?? false,
-    ownership: resolveClaims({ ...record, publicKeys }, peers.map(toClaimingPeer)),
+    ownership: withoutHosts(
+      resolveClaims({ ...record, publicKeys }, peers.map(toClaimingPeer)),
+      knownLandmarks({ node: record, peers: [], settings }),
+    ),
     changedAt: new Map(peers.map((peer) => [peer.record.name, peer.changedAt])),
     ...(hostRevert === undefined ? {} : { hostRevert }),
   };

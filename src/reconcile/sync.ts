@@ -16,6 +16,7 @@ import {
   withoutLacking,
 } from "../plan/capabilities.ts";
 import type { Ownership } from "../plan/claims.ts";
+import type { CidrRefusal } from "../plan/cluster-cidrs.ts";
 import { findConflicts } from "../plan/conflicts.ts";
 import { diffMesh } from "../plan/diff.ts";
 import { describeHostEncryption, type HostEncryptionReport } from "../plan/host-encryption.ts";
@@ -28,6 +29,7 @@ import type { Store } from "../state/store.ts";
 import { type ApplyContext, applySteps, type Failure } from "./apply.ts";
 import { observeCapabilities } from "./capabilities.ts";
 import type { Kernel } from "./kernel.ts";
+import { judgeNetworks } from "./landmarks.ts";
 import { type KnownWays, observeMtu } from "./mtu.ts";
 import { type NodeReader, readSettings } from "./node.ts";
 import { meshLinks, observeHost, observeMesh, observeRules } from "./observe.ts";
@@ -59,6 +61,8 @@ export interface MeshState {
   /** True where the kernel was already programmed to this generation. */
   readonly programmed: boolean;
   readonly ownership: Ownership;
+  /** Cluster CIDRs of the settings that are left out, since they hold what is no pod's. */
+  readonly refusedCIDRs: readonly CidrRefusal[];
   /** Absent where no agent decides. */
   readonly paths?: ReadonlyMap<string, PeerPath>;
   readonly mtu: DerivedMtu;
@@ -115,11 +119,13 @@ export function planMesh(
   const observed = observeMesh(readSettings(store), kernel, rules);
   relieve?.();
   const state = nodes.read();
-  const { settings, record: node, up, generation, ownership } = state;
+  const { settings, record: node, up, generation } = state;
   if (node === undefined)
     throw new NotUpError(
       "This node has no identity yet: run `wg-cni up --node NAME --endpoint IP --pod-cidr CIDR` first.",
     );
+  const around = ways.landmarks(settings, kernel);
+  const { ownership, clusterCIDRs } = judgeNetworks(settings, node, state.ownership, around);
   const mtu = observeMtu(settings, node, ownership.peers, state.podIPs, kernel, ways);
   const linkKind = chooseLinkKind(settings, kernel);
   const hasFirewall = kernel.firewall !== undefined;
@@ -135,7 +141,8 @@ export function planMesh(
   const capabilities = observeCapabilities(settings, links, rules, mtu.bytes);
   const lacking = (here && !reexamine ? state.programmed?.lacking : undefined) ?? {};
   const facts: MeshFacts = {
-    ...{ settings, node, ownership, podIPs: state.podIPs, linkKind, mtu: mtu.bytes, hasFirewall },
+    ...{ node, ownership, podIPs: state.podIPs, linkKind, mtu: mtu.bytes, hasFirewall },
+    settings: { ...settings, clusterCIDRs: clusterCIDRs.kept },
     capabilities,
     ...(state.paths === undefined ? {} : { paths: state.paths }),
     changedPeers: new Set([...state.changedAt].flatMap(([name, at]) => (at > known ? [name] : []))),
@@ -149,6 +156,7 @@ export function planMesh(
   return {
     ...{ settings, node, up, generation, programmed, ownership, desired, observed, steps, mtu, linkKind },
     ...{ capabilities, lacking, lacks: describeLacks(capabilities, lacking, facts) },
+    refusedCIDRs: clusterCIDRs.refusals,
     ...{ here, hostEncryption, tunneledHosts: up ? tunneledHosts(facts) : new Set<string>() },
     ...(state.paths === undefined ? {} : { paths: state.paths }),
   };

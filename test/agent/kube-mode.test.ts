@@ -20,10 +20,13 @@ async function start(prepare: (api: FakeApi) => void = () => undefined) {
     ...{ format: "text", level: "info", now: () => "" },
     write: (line) => lines.push(line.trim()),
   });
-  const mode = new ModeFollower(node.store, log, new RefusedRecords(node.store));
+  const hosts: { judge: (cidrs: readonly string[]) => string[] } = { judge: () => [] };
+  const mode = new ModeFollower(node.store, log, new RefusedRecords(node.store), (cidrs) =>
+    hosts.judge(cidrs),
+  );
   const follow = () => mode.follow(node.look().mesh);
   return {
-    ...{ api, node, lines, follow },
+    ...{ api, node, lines, follow, hosts, mode },
     put: (spec: object) => api.put(meshesPath, { metadata: { name: "default" }, spec }),
     /** Follows until the settings are these. */
     until: (settings: object) =>
@@ -88,6 +91,24 @@ test("a mode of a newer version is not followed, which is said", async () => {
   ]);
   put({ mode: "permissive" });
   await until({ mode: "permissive" });
+  expect(node.refused).toEqual({});
+});
+
+test("cluster CIDRs that hold a host are not taken: what was said before holds, the mode is followed, and it is said", async () => {
+  await using scene = await start();
+  const { node, put, until, follow, hosts, mode, lines } = scene;
+  put({ mode: "permissive", clusterCIDRs: ["10.244.0.0/16"] });
+  await until({ mode: "permissive", clusterCIDRs: ["10.244.0.0/16"] });
+  hosts.judge = (cidrs) => (cidrs.includes("10.0.0.0/8") ? ["10.0.0.0/8 holds 10.0.0.1"] : []);
+  put({ mode: "strict", clusterCIDRs: ["10.0.0.0/8"] });
+  await until({ mode: "strict", clusterCIDRs: ["10.244.0.0/16"] });
+  const remark = "clusterCIDRs: 10.0.0.0/8 holds 10.0.0.1; it stays as it was";
+  expect([mode.remark, node.refused["wireguardmesh/default"]]).toEqual([remark, remark]);
+  expect(lines.filter((line) => line.includes("10.0.0.1"))).toHaveLength(1);
+  // The address has gone: the object is what it was, and is taken now.
+  hosts.judge = () => [];
+  follow();
+  expect(node.store.settings()).toEqual({ mode: "strict", clusterCIDRs: ["10.0.0.0/8"] });
   expect(node.refused).toEqual({});
 });
 

@@ -68,6 +68,7 @@ export const plan: MeshPlan = {
   linkKind: "wireguard",
   ...{ capabilities: everything, lacking: {}, lacks: [] },
   hostEncryption: { state: "off", text: "off: the nodes themselves reach each other in clear" },
+  refusedCIDRs: [],
   tunneledHosts: new Set(),
 };
 

@@ -211,6 +211,14 @@ export const meshRows: readonly Row[] = [
     /^192\.0\.2\.1$/,
   ],
   [
+    "a cluster CIDR that holds a node",
+    withPlan({ refusedCIDRs: [{ cidr: "192.0.0.0/16", ip: "192.0.2.1", reason: "it holds 192.0.2.1" }] }),
+    "cluster CIDRs",
+    "warn",
+    /^1 cluster CIDR left out/,
+    /only the pods' part/,
+  ],
+  [
     "a pod outside of the node's CIDRs",
     withKernel({ localPods: { earlier: [], unknown: [{ ip: "10.9.0.7", dev: "veth1" }] } }),
     "pods",

@@ -13,6 +13,8 @@ const well: StatusFacts = {
     unproven: [],
     contested: [],
     unknownPods: [],
+    refusedCIDRs: [],
+    meshRemark: "",
   },
   quiet: { forMs: 300_000, wantedMs: 300_000, peers: [] },
   keyCreatedAtMs: Date.parse("2026-03-01T06:30:00.123Z"),

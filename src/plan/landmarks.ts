@@ -1,0 +1,85 @@
+// Addresses that are no pod's, and that a network of pods must therefore not hold:
+// who routes or refuses such a network as a whole would do it to them too. Pure.
+//
+//   of this node      node IPs, endpoints, addresses of the interfaces that lead elsewhere
+//   of the peers      node IPs, endpoints
+//   of the network    next hops of what leaves by those interfaces
+//   of the cluster    the control plane, the API server
+import { ipBytes } from "../net/ip.ts";
+import type { Address, Link, Route } from "../net/objects.ts";
+import { prefixContains, prefixTest } from "../net/prefix.ts";
+import type { NodeRecord } from "../net/record.ts";
+import { specialAddress } from "../net/special.ts";
+import type { Settings } from "./settings.ts";
+
+export interface Landmark {
+  readonly ip: string;
+  /** Whose it is, as a sentence says it: "the gateway of 0.0.0.0/0 on eth0". */
+  readonly whose: string;
+  /** Of a gateway: what it leads to. An overlay has gateways inside the network that it carries. */
+  readonly towards?: string;
+}
+
+/** What the store and the environment say. */
+export interface KnownHosts {
+  readonly node: Pick<NodeRecord, "nodeIPs" | "endpoints">;
+  readonly peers: readonly Pick<NodeRecord, "name" | "nodeIPs" | "endpoints">[];
+  readonly settings: Pick<Settings, "controlPlane">;
+  /** Addresses of the API server that this node uses. */
+  readonly apiServers?: readonly string[];
+}
+
+export function knownLandmarks({ node, peers, settings, apiServers = [] }: KnownHosts): Landmark[] {
+  return [
+    ...node.nodeIPs.map((ip) => ({ ip, whose: "a node IP of this node" })),
+    ...node.endpoints.map((ip) => ({ ip, whose: "an endpoint of this node" })),
+    ...settings.controlPlane.map(({ ip }) => ({ ip, whose: "the control plane (--control-plane)" })),
+    ...apiServers.map((ip) => ({ ip, whose: "the Kubernetes API" })),
+    ...peers.flatMap(({ name, nodeIPs, endpoints }) => [
+      ...nodeIPs.map((ip) => ({ ip, whose: `a node IP of ${name}` })),
+      ...endpoints.map((ip) => ({ ip, whose: `an endpoint of ${name}` })),
+    ]),
+  ];
+}
+
+/** What the kernel says. */
+export interface HostView {
+  readonly links: readonly Pick<Link, "name" | "kind">[];
+  readonly addresses: readonly Address[];
+  /** Of the main table. */
+  readonly routes: readonly Route[];
+  /** Interfaces that default routes leave by, and our own devices. */
+  readonly uplinks: readonly string[];
+  readonly ownDevices: readonly string[];
+}
+
+/** Hardware, and what bundles or divides it: no plugin makes these for pods. */
+const outwardKinds: readonly string[] = ["", "vlan", "bond", "team"];
+
+/** A bridge of pods, an overlay or a pod's own link has addresses of the pods' network, rightly. */
+export function hostLandmarks({ links, addresses, routes, uplinks, ownDevices }: HostView): Landmark[] {
+  const outward = new Set(
+    [
+      ...uplinks,
+      ...links
+        .filter(({ kind, name }) => outwardKinds.includes(kind) && name !== "lo")
+        .map(({ name }) => name),
+    ].filter((dev) => !ownDevices.includes(dev)),
+  );
+  const gateways = routes.flatMap(({ via, dev, dst }) =>
+    via === undefined || dev === undefined || !outward.has(dev)
+      ? []
+      : [{ ip: via, whose: `the gateway of ${dst} on ${dev}`, towards: dst }],
+  );
+  const own = addresses.filter(({ dev }) => outward.has(dev));
+  const all = [...own.map(({ ip, dev }) => ({ ip, whose: `this node's address on ${dev}` })), ...gateways];
+  return all.filter(({ ip }) => specialAddress(ip) === undefined);
+}
+
+/** The first landmark that the prefix holds. */
+export function findHeld(prefix: string, landmarks: readonly Landmark[]): Landmark | undefined {
+  const holds = prefixTest(prefix);
+  return landmarks.find(
+    ({ ip, towards }) => holds(ipBytes(ip)) && (towards === undefined || !prefixContains(prefix, towards)),
+  );
+}
