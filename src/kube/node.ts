@@ -114,17 +114,17 @@ export function planIdentity(
   if (problem !== undefined) return { remarks: [...remarks, problem] };
   const addresses = byFamily(internalIPs).slice(0, maxAddresses);
   const own = internalIPs.map((ip) => ({ ip, whose: `an InternalIP of Node ${name}` }));
-  const refused = refusePodCIDRs(podCIDRs, own);
-  const usable = podCIDRs.filter((cidr) => refusePodCIDRs([cidr], own).length === 0);
+  const isUsable = (cidr: string) => refusePodCIDRs([cidr], own).length === 0;
+  const usable = podCIDRs.filter(isUsable);
   const isFromNode = podAddresses === "node" && usable.length > 0;
   const identity = {
     name,
     endpoints: addresses,
     nodeIPs: addresses,
-    podCIDRs: isFromNode ? usable : before,
+    podCIDRs: isFromNode ? usable : before.filter(isUsable),
   };
   if (podAddresses === "pods") return { identity, remarks };
-  const leftOut = refused.map((sentence) => `${sentence}; it is left out`);
+  const leftOut = refusePodCIDRs(podCIDRs, own).map((sentence) => `${sentence}; it is left out`);
   const none = isFromNode ? [] : [explainNoCidrs(name, before)];
   return { identity, remarks: [...remarks, ...leftOut, ...none] };
 }

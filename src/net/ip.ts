@@ -38,6 +38,21 @@ export function formatIp(bytes: Uint8Array): string {
   throw new ParseError(`an IP address has 4 or 16 bytes, not ${bytes.length}`);
 }
 
+/** A canonical IPv4 address, or that of a canonical prefix, as a number: what is canonical needs no second look. */
+export function ipv4Number(prefix: string): number {
+  let address = 0;
+  let part = 0;
+  for (let i = 0; ; i++) {
+    const c = prefix.charCodeAt(i);
+    if (c >= 0x30 && c <= 0x39) part = part * 10 + c - 0x30;
+    else {
+      address = address * 256 + part;
+      part = 0;
+      if (c !== 0x2e) return address;
+    }
+  }
+}
+
 /**
  * The value of one to three decimal digits; undefined for all else. Leading zeros
  * are refused: some parsers read them as octal (RFC 6943, 3.1.1). A loop, because

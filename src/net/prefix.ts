@@ -2,7 +2,7 @@
 // few set operations that routing needs. User-facing ranges and their
 // arithmetic belong to ipam/.
 import { ParseError } from "./error.ts";
-import { type Family, familyBits, familyOf, findDecimal, formatIp, ipBytes } from "./ip.ts";
+import { type Family, familyBits, familyOf, findDecimal, formatIp, ipBytes, ipv4Number } from "./ip.ts";
 
 /** An address with the length of its network: "10.1.2.3/16" on an interface. */
 export interface InterfaceAddress {
@@ -58,18 +58,20 @@ export function prefixContains(outer: string, inner: string): boolean {
   return a.bytes.every((byte, i) => byte === masked[i]);
 }
 
-/** Whether an address is in the prefix, for many addresses: by their bytes (ipBytes). */
-export function prefixTest(prefix: string): (address: Uint8Array) => boolean {
-  const { bytes, length } = prefixBytes(prefix);
-  const whole = length >> 3;
-  const mask = 0xff00 >> (length & 7);
-  return (address) => {
-    if (address.length !== bytes.length) return false;
-    for (let i = 0; i < whole; i++) if (address[i] !== bytes[i]) return false;
-    return (
-      (length & 7) === 0 || (((address[whole] as number) ^ (bytes[whole] as number)) & mask & 0xff) === 0
-    );
-  };
+/**
+ * True if the address is in the canonical prefix. For thousands of both: without bytes for IPv4, and
+ * for IPv6 only if their first 16 bits are the same.
+ */
+export function prefixHolds(prefix: string, ip: string): boolean {
+  const family = familyOf(prefix);
+  if (family !== familyOf(ip)) return false;
+  const length = Number(prefix.slice(prefix.indexOf("/") + 1));
+  if (family === 4) {
+    const size = 2 ** (32 - length);
+    return Math.floor(ipv4Number(prefix) / size) === Math.floor(ipv4Number(ip) / size);
+  }
+  if (length >= 16 && prefix.slice(0, prefix.indexOf(":")) !== ip.slice(0, ip.indexOf(":"))) return false;
+  return prefixContains(prefix, hostPrefix(ip));
 }
 
 /** True where the two share an address: of two prefixes one contains the other, or they are apart. */

@@ -4,7 +4,7 @@
 // between nodes in any order of events. What this node holds itself, no peer
 // gets. Pure; the same claims give the same answer on every node.
 
-import { type Family, familyOf } from "../net/ip.ts";
+import { type Family, familyOf, ipv4Number } from "../net/ip.ts";
 import { zeroKey } from "../net/key.ts";
 import { formatPrefix, hostPrefix, prefixBytes } from "../net/prefix.ts";
 import type { NodeRecord, Slot, SlotRecord } from "../net/record.ts";
@@ -293,21 +293,6 @@ function ipv4Keys(prefix: string): (length: number) => number {
 function ipv6Keys(prefix: string): (length: number) => string {
   const { bytes } = prefixBytes(prefix);
   return (length) => formatPrefix(bytes, length);
-}
-
-/** The address of a canonical prefix: what is canonical needs no second look. */
-function ipv4Number(prefix: string): number {
-  let address = 0;
-  let part = 0;
-  for (let i = 0; ; i++) {
-    const c = prefix.charCodeAt(i);
-    if (c >= 0x30 && c <= 0x39) part = part * 10 + c - 0x30;
-    else {
-      address = address * 256 + part;
-      part = 0;
-      if (c !== 0x2e) return address;
-    }
-  }
 }
 
 function lengthOf(prefix: string): number {

@@ -5,9 +5,8 @@
 //   of the peers      node IPs, endpoints
 //   of the network    next hops of what leaves by those interfaces
 //   of the cluster    the control plane, the API server
-import { ipBytes } from "../net/ip.ts";
 import type { Address, Link, Route } from "../net/objects.ts";
-import { prefixContains, prefixTest } from "../net/prefix.ts";
+import { prefixContains, prefixHolds } from "../net/prefix.ts";
 import type { NodeRecord } from "../net/record.ts";
 import { specialAddress } from "../net/special.ts";
 import type { Settings } from "./settings.ts";
@@ -78,8 +77,8 @@ export function hostLandmarks({ links, addresses, routes, uplinks, ownDevices }:
 
 /** The first landmark that the prefix holds. */
 export function findHeld(prefix: string, landmarks: readonly Landmark[]): Landmark | undefined {
-  const holds = prefixTest(prefix);
   return landmarks.find(
-    ({ ip, towards }) => holds(ipBytes(ip)) && (towards === undefined || !prefixContains(prefix, towards)),
+    ({ ip, towards }) =>
+      prefixHolds(prefix, ip) && (towards === undefined || !prefixContains(prefix, towards)),
   );
 }

@@ -2,6 +2,7 @@
 // takes hosts along: the gateway, the control plane, the nodes of a whole subnet. What
 // two nodes claim alike is claims.ts. Pure.
 
+import { prefixHolds } from "../net/prefix.ts";
 import type { OwnedPeer, Ownership, Refusal } from "./claims.ts";
 import { findHeld, type Landmark } from "./landmarks.ts";
 
@@ -32,10 +33,17 @@ export function withoutHosts(ownership: Ownership, landmarks: readonly Landmark[
   return refusals.length === 0 ? ownership : { peers, refusals: [...ownership.refusals, ...refusals] };
 }
 
-function refuseOf(peer: OwnedPeer, landmarks: readonly Landmark[]): Refusal[] {
-  const networks = peer.podCIDRs.filter(isNetwork);
-  if (networks.length === 0) return [];
+function refuseOf(peer: OwnedPeer, landmarks: readonly Landmark[]): readonly Refusal[] {
   const { name, nodeIPs, endpoints } = peer;
+  const holds = (cidr: string) => (ip: string) => prefixHolds(cidr, ip);
+  const networks = peer.podCIDRs.filter(
+    (cidr) =>
+      isNetwork(cidr) &&
+      (nodeIPs.some(holds(cidr)) ||
+        endpoints.some(holds(cidr)) ||
+        landmarks.some(({ ip }) => prefixHolds(cidr, ip))),
+  );
+  if (networks.length === 0) return none;
   const own = [...nodeIPs, ...endpoints].map((ip) => ({ ip, whose: `${name} itself` }));
   return networks.flatMap((claim) => {
     const held = findHeldByNetwork(claim, own) ?? findHeldByNetwork(claim, landmarks);
@@ -43,6 +51,9 @@ function refuseOf(peer: OwnedPeer, landmarks: readonly Landmark[]): Refusal[] {
     return [{ peer: name, claim, owner: held.whose, reason: `of ${name}: ${explain(claim, held)}` }];
   });
 }
+
+/** Of nearly every peer. */
+const none: readonly Refusal[] = [];
 
 /** One address is whoever claimed it first's: claims.ts. */
 function isNetwork(cidr: string): boolean {

@@ -128,6 +128,17 @@ describe("pod CIDRs", () => {
   });
 });
 
+test("a pod CIDR that holds the Node's own address is left out and said, whatever was there before", () => {
+  const spec = { podCIDRs: ["192.0.2.0/24", "10.244.1.0/24"] };
+  const { identity, remarks } = plan({ spec });
+  expect([identity?.podCIDRs, remarks]).toEqual([
+    ["10.244.1.0/24"],
+    [expect.stringContaining("192.0.2.0/24 holds")],
+  ]);
+  const alone = plan({ spec: { podCIDRs: ["192.0.2.0/24"] } }, ["192.0.2.0/24", "10.9.0.0/24"]);
+  expect(alone.identity?.podCIDRs).toEqual(["10.9.0.0/24"]);
+});
+
 test("what is no Node is passed over", () => {
   const metadata = [{}, { name: "n" }, { name: "n", uid: "" }];
   for (const json of [null, undefined, 5, "x", {}, ...metadata.map((one) => ({ metadata: one }))])

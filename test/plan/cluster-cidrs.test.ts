@@ -2,9 +2,9 @@
 // kernel shows of a node under several plugins, as a table.
 import { describe, expect, test } from "bun:test";
 import { ParseError } from "../../src/net/error.ts";
-import { familyOf, ipBytes } from "../../src/net/ip.ts";
+import { familyOf } from "../../src/net/ip.ts";
 import type { Address, Route } from "../../src/net/objects.ts";
-import { hostPrefix, prefixContains, prefixTest } from "../../src/net/prefix.ts";
+import { hostPrefix, prefixContains, prefixHolds } from "../../src/net/prefix.ts";
 import type { OwnedPeer } from "../../src/plan/claims.ts";
 import { judgeClusterCIDRs, refuseImpossibleCIDRs } from "../../src/plan/cluster-cidrs.ts";
 import { hostLandmarks, knownLandmarks } from "../../src/plan/landmarks.ts";
@@ -222,7 +222,7 @@ describe("pod CIDRs that hold hosts", () => {
   });
 });
 
-test("prefixTest says what prefixContains does", () => {
+test("prefixHolds says what prefixContains does", () => {
   const prefixes = [
     "10.1.0.0/16",
     "10.1.2.0/23",
@@ -246,7 +246,7 @@ test("prefixTest says what prefixContains does", () => {
   ];
   for (const prefix of prefixes)
     for (const ip of ips)
-      expect([prefix, ip, prefixTest(prefix)(ipBytes(ip))]).toEqual([
+      expect([prefix, ip, prefixHolds(prefix, ip)]).toEqual([
         prefix,
         ip,
         prefixContains(prefix, hostPrefix(ip)),
