@@ -4,7 +4,7 @@
 import { aggregateIps } from "../kube/aggregate.ts";
 import { announcedIPs, judgePods, type LocalPods, type SeenPod } from "../plan/local-pods.ts";
 import type { Settings } from "../plan/settings.ts";
-import { observePods } from "../reconcile/local-pods.ts";
+import { observeBridgedPods, observePods } from "../reconcile/local-pods.ts";
 import type { Session } from "../reconcile/session.ts";
 import type { Store } from "../state/store.ts";
 
@@ -37,7 +37,13 @@ export class PodFollower {
    * is, and one that has come since is announced with the next. Throws StoreError, NetlinkError, SysError.
    */
   unknown(settings: Settings): LocalPods["unknown"] {
-    return settings.podAddresses === "pods" ? [] : lookAtPods(this.session, settings).unknown;
+    if (settings.podAddresses !== "pods") return lookAtPods(this.session, settings).unknown;
+    const { store, kernel } = this.session;
+    const attached = new Set(attachedIPs(store));
+    const bridged = observeBridgedPods(kernel, otherNodes(this.session)).filter(
+      ({ ip }) => !attached.has(ip),
+    );
+    return judgePods({ podCIDRs: store.identity()?.podCIDRs ?? [], attached: [], seen: [], bridged }).unknown;
   }
 
   /** True where the node announces other pods than it has. Throws StoreError. */
@@ -50,9 +56,18 @@ export class PodFollower {
 }
 
 /** All pods of this node beside its record. Throws StoreError, NetlinkError, SysError. */
-export function lookAtPods({ store, kernel }: Session, settings: Settings): LocalPods {
-  const podCIDRs = store.identity()?.podCIDRs ?? [];
-  return judgePods({ podCIDRs, attached: attachedIPs(store), seen: observePods(settings, kernel) });
+export function lookAtPods(session: Session, settings: Settings): LocalPods {
+  const { store, kernel } = session;
+  return judgePods({
+    podCIDRs: store.identity()?.podCIDRs ?? [],
+    attached: attachedIPs(store),
+    seen: observePods(settings, kernel),
+    bridged: observeBridgedPods(kernel, otherNodes(session)),
+  });
+}
+
+function otherNodes({ nodes }: Session): string[] {
+  return nodes.intent().ownership.peers.flatMap(({ nodeIPs, endpoints }) => [...nodeIPs, ...endpoints]);
 }
 
 function podCIDRsOf(store: Store, seen: readonly SeenPod[]): string[] {

@@ -9,7 +9,7 @@ import { validMarkSysctl } from "../plan/mesh.ts";
 import { describeRotation } from "../plan/rotation.ts";
 import { describePeers } from "../plan/status.ts";
 import { readSysctl } from "../reconcile/apply.ts";
-import { observePods } from "../reconcile/local-pods.ts";
+import { observeBridgedPods, observePods } from "../reconcile/local-pods.ts";
 import { observeMtu } from "../reconcile/mtu.ts";
 import { readSettings } from "../reconcile/node.ts";
 import { observeHost } from "../reconcile/observe.ts";
@@ -125,6 +125,10 @@ function lookAtKernel(session: Session, identity: Identity, nowMs: number): Kern
       podCIDRs: node.podCIDRs,
       attached: podIPs,
       seen: observePods(settings, kernel),
+      bridged: observeBridgedPods(
+        kernel,
+        ownership.peers.flatMap(({ nodeIPs, endpoints }) => [...nodeIPs, ...endpoints]),
+      ),
     }),
     addresses: kernel.host.addresses(),
     transport: observeTransport(settings, kernel),

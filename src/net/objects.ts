@@ -18,6 +18,8 @@ export interface Link {
   /** IFLA_LINK: index of the other end of a veth, in the namespace `linkNetnsId` names. */
   readonly linkIndex?: number;
   readonly linkNetnsId?: number;
+  /** IFLA_MASTER: index of the bridge, bond or other interface that this one is a port of. */
+  readonly masterIndex?: number;
 }
 
 /** One address of an interface (struct ifaddrmsg, IFA_*). */
@@ -126,6 +128,12 @@ export interface Neighbour {
   readonly ip: string;
   readonly mac: string;
   readonly permanent: boolean;
+}
+
+/** What a bridge has learned: the port that a link-layer address is behind. */
+export interface BridgeEntry {
+  readonly dev: string;
+  readonly mac: string;
 }
 
 /** A WireGuard device to be made. */

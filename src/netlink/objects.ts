@@ -78,6 +78,7 @@ export function toLink(message: Read<typeof linkMessage>): Link {
     mac: message.IFLA_ADDRESS ?? "",
     ...(message.IFLA_LINK === undefined ? {} : { linkIndex: message.IFLA_LINK }),
     ...(message.IFLA_LINK_NETNSID === undefined ? {} : { linkNetnsId: message.IFLA_LINK_NETNSID }),
+    ...(message.IFLA_MASTER === undefined ? {} : { masterIndex: message.IFLA_MASTER }),
   };
 }
 

@@ -3,12 +3,21 @@
 // should be there is decided elsewhere (rtnetlink(7)).
 import { Errno } from "../linux/errno.ts";
 import type { Family } from "../net/ip.ts";
-import type { Address, Link, Neighbour, Route, RouteLookup, RouteType, Rule } from "../net/objects.ts";
+import type {
+  Address,
+  BridgeEntry,
+  Link,
+  Neighbour,
+  Route,
+  RouteLookup,
+  RouteType,
+  Rule,
+} from "../net/objects.ts";
 import { addressMessage, RTM_GETADDR } from "../wire/address.ts";
 import type { Unknown } from "../wire/attributes.ts";
 import { addressFamily } from "../wire/codec.ts";
 import { linkMessage, RTEXT_FILTER_SKIP_STATS, RTM_GETLINK } from "../wire/link.ts";
-import { neighbourMessage, RTM_GETNEIGH } from "../wire/neighbour.ts";
+import { AF_BRIDGE, neighbourMessage, RTM_GETNEIGH } from "../wire/neighbour.ts";
 import { RTM_F_CLONED, RTM_GETROUTE, routeMessage } from "../wire/route.ts";
 import { RTM_GETRULE, ruleMessage } from "../wire/rule.ts";
 import type { Writer } from "../wire/writer.ts";
@@ -148,6 +157,21 @@ export class Rtnl implements Disposable {
     return defined(messages, (message) =>
       message.ndm_ifindex === index ? toNeighbour(message, dev) : undefined,
     );
+  }
+
+  /** What the bridges of this namespace have learned; the addresses of their ports are there too. */
+  bridgeEntries(): BridgeEntry[] {
+    this.#names.forget();
+    const messages = this.#list(
+      RTM_GETNEIGH,
+      "list what bridges have learned",
+      (to) => neighbourMessage.write(to, { ndm_family: AF_BRIDGE }),
+      (bytes, at, end) => neighbourMessage.read(bytes, at, end, "skip"),
+    );
+    return defined(messages, ({ ndm_ifindex, NDA_LLADDR: mac }) => {
+      const dev = mac === undefined ? undefined : this.#names.findName(ndm_ifindex);
+      return mac === undefined || dev === undefined ? undefined : { dev, mac };
+    });
   }
 
   /** Requests for changes, to be sent together. */

@@ -14,13 +14,14 @@
 //                                                         pods, secondary addresses,
 //                                                         kube-ipvs0, virtual IPs
 //
-// A pod that shows in no route cannot be seen here: one behind a bridge, on macvlan,
-// or with a device of the hardware's.
+// A pod that shows in no route is seen only by what it has sent: if its bridge is the
+// node's uplink too, the bridge has learned the port, and the node the address. That is
+// enough to name it, and too little to announce it: both are forgotten when it is quiet.
+// One on macvlan, or with a device of the hardware's, is not seen at all.
 import { familyBits, familyOf } from "../net/ip.ts";
-import type { Address, Link, Route } from "../net/objects.ts";
+import type { Address, BridgeEntry, Link, Neighbour, Route } from "../net/objects.ts";
 import { hostPrefix, prefixContains } from "../net/prefix.ts";
 import { specialAddress } from "../net/special.ts";
-import type { PodAddresses } from "./settings.ts";
 
 export interface HostView {
   readonly links: readonly Link[];
@@ -57,6 +58,32 @@ export function findPods({ links, routes, addresses }: HostView): SeenPod[] {
   return [...found.values()];
 }
 
+export interface BridgeView {
+  readonly links: readonly Link[];
+  /** Names of the bridges that default routes leave by. */
+  readonly bridges: readonly string[];
+  /** On those bridges. */
+  readonly neighbours: readonly Neighbour[];
+  readonly learned: readonly BridgeEntry[];
+  /** Addresses of other nodes and of gateways: the port that they are behind leads to the wire. */
+  readonly outside: ReadonlySet<string>;
+}
+
+/** Addresses that are in use behind a port of a bridge which leads into another network namespace. */
+export function findBridgedPods({ links, bridges, neighbours, learned, outside }: BridgeView): SeenPod[] {
+  const indexes = new Set(links.filter(({ name }) => bridges.includes(name)).map(({ index }) => index));
+  const isPort = ({ masterIndex = 0 }: Link) => indexes.has(masterIndex);
+  const ports = new Set(
+    links.filter((link) => isPort(link) && isPairToElsewhere(link)).map(({ name }) => name),
+  );
+  const portOf = new Map(learned.map(({ mac, dev }) => [mac, dev]));
+  for (const { ip, mac } of neighbours) if (outside.has(ip)) ports.delete(portOf.get(mac) ?? "");
+  return neighbours.flatMap(({ ip, mac }) => {
+    const dev = portOf.get(mac);
+    return dev === undefined || !ports.has(dev) || specialAddress(ip) !== undefined ? [] : [{ ip, dev }];
+  });
+}
+
 /** False where a network is behind the link; every link has its link-local and multicast ones. */
 function leadsToOne({ type, dst, via }: Route): boolean {
   if (type !== "unicast") return true;
@@ -76,12 +103,13 @@ export function addressOf(prefix: string): string | undefined {
 }
 
 export interface PodFacts {
-  readonly podAddresses: PodAddresses;
   /** Of this node's record. */
   readonly podCIDRs: readonly string[];
   /** Addresses of the pods that our plugin attached. */
   readonly attached: readonly string[];
   readonly seen: readonly SeenPod[];
+  /** In use behind a bridge. */
+  readonly bridged: readonly SeenPod[];
 }
 
 export interface LocalPods {
@@ -91,12 +119,13 @@ export interface LocalPods {
   readonly unknown: readonly (Pick<SeenPod, "ip"> & Partial<SeenPod>)[];
 }
 
-export function judgePods({ podCIDRs, attached, seen }: Omit<PodFacts, "podAddresses">): LocalPods {
+export function judgePods({ podCIDRs, attached, seen, bridged }: PodFacts): LocalPods {
   const known = new Set(attached);
   const earlier = seen.filter(({ ip }) => !known.has(ip));
   const isAnnounced = (ip: string) => podCIDRs.some((cidr) => prefixContains(cidr, hostPrefix(ip)));
-  const devs = new Map(seen.map(({ ip, dev }) => [ip, dev]));
-  const all = [...attached.filter((ip) => specialAddress(ip) === undefined), ...earlier.map(({ ip }) => ip)];
+  const found = [...earlier, ...bridged];
+  const devs = new Map(found.map(({ ip, dev }) => [ip, dev]));
+  const all = [...attached.filter((ip) => specialAddress(ip) === undefined), ...found.map(({ ip }) => ip)];
   const unknown = [...new Set(all)]
     .filter((ip) => !isAnnounced(ip))
     .map((ip) => {

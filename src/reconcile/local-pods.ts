@@ -1,7 +1,8 @@
 // Looks for the pods of this node in the kernel. What is one, plan/local-pods.ts says.
 import type { Family } from "../net/ip.ts";
 import type { Rule } from "../net/objects.ts";
-import { findPods, isPairToElsewhere, type SeenPod } from "../plan/local-pods.ts";
+import { findUplinks } from "../netlink/uplinks.ts";
+import { findBridgedPods, findPods, isPairToElsewhere, type SeenPod } from "../plan/local-pods.ts";
 import type { Settings } from "../plan/settings.ts";
 import type { Kernel } from "./kernel.ts";
 
@@ -19,6 +20,24 @@ export function observePods(settings: Settings, { host }: Kernel): SeenPod[] {
     tablesOf(settings, host.rules(family)).flatMap((table) => host.routes({ family, table })),
   );
   return findPods({ links, routes, addresses: host.addresses() });
+}
+
+/** `outside`: addresses of other nodes. Throws NetlinkError, SysError. */
+export function observeBridgedPods({ host }: Kernel, outside: readonly string[]): SeenPod[] {
+  const links = host.links();
+  const kinds = new Map(links.map(({ name, kind }) => [name, kind]));
+  const bridges = findUplinks(host).filter((dev) => kinds.get(dev) === "bridge");
+  if (bridges.length === 0) return [];
+  const gateways = families.flatMap((family) =>
+    host.routes({ family, table: mainTable }).flatMap(({ via }) => via ?? []),
+  );
+  const own = new Set(host.addresses().map(({ ip }) => ip));
+  const found = findBridgedPods({
+    ...{ links, bridges, learned: host.bridgeEntries() },
+    neighbours: bridges.flatMap((dev) => host.neighbours(dev)),
+    outside: new Set([...outside, ...gateways]),
+  });
+  return found.filter(({ ip }) => !own.has(ip));
 }
 
 /** Where some cloud CNIs keep the routes to pods: a table of its own for each interface. */

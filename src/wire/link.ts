@@ -37,6 +37,7 @@ export const linkMessage = message("ifinfomsg", ifinfomsg, {
   IFLA_IFNAME: [3, text],
   IFLA_MTU: [4, u32],
   IFLA_LINK: [5, s32],
+  IFLA_MASTER: [10, u32],
   IFLA_LINKINFO: [18, linkInfo],
   IFLA_AF_SPEC: [26, afSpec],
   IFLA_NET_NS_FD: [28, u32],

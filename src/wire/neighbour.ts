@@ -6,6 +6,9 @@ export const RTM_NEWNEIGH = 28;
 export const RTM_DELNEIGH = 29;
 export const RTM_GETNEIGH = 30;
 
+/** ndm_family of what a bridge has learned (linux/socket.h). */
+export const AF_BRIDGE = 7;
+
 export const NUD_REACHABLE = 0x02;
 export const NUD_PERMANENT = 0x80;
 

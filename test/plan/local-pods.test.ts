@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { familyOf } from "../../src/net/ip.ts";
 import type { Address, Link, Route } from "../../src/net/objects.ts";
-import { announcedIPs, findPods, judgePods } from "../../src/plan/local-pods.ts";
+import { announcedIPs, findBridgedPods, findPods, judgePods } from "../../src/plan/local-pods.ts";
 
 function link(name: string, change: Partial<Link> = {}): Link {
   return {
@@ -109,9 +109,43 @@ test("a pod of ours is told from an earlier one, and what the record lacks is na
     { ip: "10.9.0.9", dev: "eni3" },
   ];
   const attached = ["10.0.0.8", "10.8.0.1", "fe80::5"];
-  expect(judgePods({ podCIDRs: ["10.0.0.0/24"], attached, seen })).toEqual({
+  expect(judgePods({ podCIDRs: ["10.0.0.0/24"], attached, seen, bridged: [] })).toEqual({
     earlier: [seen[0], seen[2]] as never,
     unknown: [{ ip: "10.8.0.1" }, { ip: "10.9.0.9", dev: "eni3" }],
   });
   expect(announcedIPs(attached, seen)).toEqual(["10.0.0.8", "10.8.0.1", "fe80::5", "10.0.0.7", "10.9.0.9"]);
+});
+
+test("behind a bridge that is the uplink, what is in use is named, and nothing of the wire", () => {
+  const port = (name: string, index: number, change: Partial<Link> = {}) =>
+    link(name, { index, masterIndex: 9, ...change });
+  const links = [
+    link("br0", { index: 9, kind: "bridge" }),
+    port("eth0", 1),
+    port("veth1", 2),
+    port("tap1", 3, { kind: "tun" }),
+    port("veth2", 4, { masterIndex: 8 }),
+  ];
+  const macs = { gateway: "02:00:00:00:00:01", other: "02:00:00:00:00:02", pod: "02:00:00:00:00:03" };
+  const neighbour = (ip: string, mac: string) => ({ dev: "br0", ip, mac, permanent: false });
+  const view = {
+    ...{ links, bridges: ["br0"], outside: new Set(["192.0.2.254"]) },
+    neighbours: [
+      neighbour("192.0.2.254", macs.gateway),
+      neighbour("192.0.2.77", macs.other),
+      neighbour("192.0.2.101", macs.pod),
+      neighbour("192.0.2.102", "02:00:00:00:00:09"),
+    ],
+    learned: [
+      { dev: "eth0", mac: macs.gateway },
+      { dev: "eth0", mac: macs.other },
+      { dev: "veth1", mac: macs.pod },
+    ],
+  };
+  expect(findBridgedPods(view)).toEqual([{ ip: "192.0.2.101", dev: "veth1" }]);
+  expect(findBridgedPods({ ...view, bridges: [] })).toEqual([]);
+  const bridged = findBridgedPods(view);
+  const facts = { podCIDRs: [], attached: [], seen: [], bridged };
+  expect(judgePods(facts).unknown).toEqual([{ ip: "192.0.2.101", dev: "veth1" }]);
+  expect(judgePods({ ...facts, podCIDRs: ["192.0.2.100/31"] }).unknown).toEqual([]);
 });

@@ -334,3 +334,40 @@ describe.skipIf(missing !== undefined)("pods of a node with a pod CIDR", () => {
     expect(findings.find(({ check }) => check === "pods")?.level).toBe("warn");
   });
 });
+
+describe.skipIf(missing !== undefined)("pods behind a bridge that is the uplink", () => {
+  let lab: Lab;
+  let node: Node;
+
+  beforeAll(async () => {
+    lab = await Lab.create("bridged");
+    node = await lab.node("n1", { ip4: "192.0.2.1", podCidrs: [] });
+    node.script([
+      "ip link add br0 type bridge forward_delay 0",
+      "ip link set eth0 master br0",
+      "ip address flush dev eth0",
+      "ip address add 192.0.2.1/24 dev br0",
+      "ip link set br0 up",
+      "ip route replace default via 192.0.2.254 dev br0",
+    ]);
+  });
+  afterAll(() => lab?.[Symbol.dispose]());
+
+  test("one in use is named and not announced, and the wire is no pod", async () => {
+    await wgMust(node, ["up", "--node", "n1", "--pod-addresses", "pods"]);
+    const pod = node.pod("bridged");
+    node.script([
+      `ip link add veth-b type veth peer name eth0 netns ${pod.name}`,
+      "ip link set veth-b master br0 up",
+      `ip -n ${pod.name} link set eth0 up`,
+      `ip -n ${pod.name} address add 192.0.2.140/24 dev eth0`,
+    ]);
+    // Control: the wire behind eth0, which is a pair into another namespace too, is none.
+    expect(await ping(node, "192.0.2.254")).toMatchObject({ received: 3 });
+    expect((await shown(node)).unknownPods).toEqual([]);
+    expect(await ping(node, "192.0.2.140")).toMatchObject({ received: 3 });
+    expect((await shown(node)).unknownPods).toEqual([{ ip: "192.0.2.140", dev: "veth-b" }]);
+    await wgMust(node, ["sync"]);
+    expect(await announced(node)).toEqual([]);
+  });
+});
