@@ -25,7 +25,7 @@ export function collectFacts(
     mode: last.settings.mode,
     backend: last.linkKind === "wireguard" ? "kernel" : "userspace",
     peers: describePeers(last, nowMs, session.readDevices(last.settings), plaintext),
-    slots: identity.slots,
+    slots: identity.slots.map(({ fault, ...slot }) => ({ ...slot, state: fault ? "withdrawn" : slot.state })),
     generation: {
       desired: store.generation,
       ...(programmed === undefined ? {} : { programmed: programmed.generation }),

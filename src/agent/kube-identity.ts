@@ -1,6 +1,7 @@
 // Who this node is, from its Node object: made once with new keys, and followed
 // when the Node's addresses or pod CIDRs change. What was typed to `up` on such a
 // node holds until the next look. What a Node says is kube/node.ts.
+import { explainConflict } from "../doctor/port-holder.ts";
 import { type NodeFacts, type NodeIdentity, planIdentity } from "../kube/node.ts";
 import { nodeObjectName } from "../kube/peers.ts";
 import { hostPrefix, prefixContains } from "../net/prefix.ts";
@@ -132,7 +133,8 @@ export class NodeFollower {
 
 function findHostConflicts({ kernel }: Session, settings: Settings, before: Identity | undefined): string[] {
   const ownKeys = before?.slots.map(({ publicKey }) => publicKey) ?? [];
-  return findConflicts(settings, observeHost(settings, kernel, ownKeys));
+  const host = observeHost(settings, kernel, { ownKeys, isProgrammed: false });
+  return findConflicts(settings, host).map((conflict) => explainConflict(settings, conflict));
 }
 
 interface Place {

@@ -13,9 +13,11 @@
 // wanted to write: the kernel is kept to what was committed before.
 import { disk } from "../install/disk.ts";
 import { findTarget } from "../install/target.ts";
+import { ownSlots } from "../plan/path.ts";
 import { readSettings } from "../reconcile/node.ts";
 import { findObstacle } from "../reconcile/outcome.ts";
 import type { Session } from "../reconcile/session.ts";
+import { mayReturn } from "../reconcile/slots.ts";
 import { type MeshState, NotUpError, type SyncReport } from "../reconcile/sync.ts";
 import { StoreError } from "../state/error.ts";
 import { AbandonedPods } from "./abandoned.ts";
@@ -32,6 +34,7 @@ import type { Metrics } from "./metrics.ts";
 import { firstCommand, isAboutPods, logNews } from "./news.ts";
 import { RefusalLog } from "./refusal-log.ts";
 import { KeyRotation } from "./rotation.ts";
+import { SlotLog } from "./slot-log.ts";
 import { followTransport } from "./transport.ts";
 import type { Underlay } from "./underlay.ts";
 import { readView, type View } from "./view.ts";
@@ -86,6 +89,7 @@ export class Look implements Disposable {
   readonly #installation: Installation;
   readonly #abandoned: AbandonedPods;
   readonly #clock: AgentClock;
+  readonly #slots: SlotLog;
   readonly #garbage = new Garbage();
   readonly #refusals: RefusalLog;
   #view: View | undefined;
@@ -104,6 +108,7 @@ export class Look implements Disposable {
     const { store } = session;
     this.#gate = new Gate(session);
     this.#refusals = new RefusalLog(log);
+    this.#slots = new SlotLog(log);
     this.#deadMan = new DeadMan(session.store, log, () => lookSoon("control plane"));
     this.#rotation = new KeyRotation(session.store, log);
     this.#clock = new AgentClock(log, wallClock);
@@ -168,7 +173,7 @@ export class Look implements Disposable {
     if (!isPoll) attempt(() => this.#takeIn(), refusals);
     const decided = attempt(() => this.#decide(), refusals) ?? undecided;
     this.#garbage.collect();
-    const isIdle = isPoll && !decided.changed && !decided.drifted;
+    const isIdle = isPoll && !decided.changed && !decided.drifted && !mayReturn(this.session);
     const synced = isIdle ? {} : this.#sync(reasons, decided.changed);
     this.#garbage.collect();
     const trialMs = attempt(() => this.#tryHosts(reasons), refusals);
@@ -202,7 +207,9 @@ export class Look implements Disposable {
     const clocks = this.#clock.read();
     const gate = this.#gate.step(view, clocks);
     const news = gate.news.map((one) => one.news);
-    logNews(this.options.log, gate.news);
+    // A node without a slot of its own reaches nobody: that is said once, and is no peer's doing.
+    const isOwnLoss = ownSlots(view.node).length === 0;
+    if (!isOwnLoss) logNews(this.options.log, gate.news);
     this.options.metrics.gateChanged(news);
     for (const { error } of gate.failures) this.options.log.error(error.message);
     const { ownership, node } = view;
@@ -239,6 +246,7 @@ export class Look implements Disposable {
     const isOutward = ![...reasons].every((reason) => inward.has(reason));
     if (isOutward) this.session.ways.forget();
     const report = this.#syncMesh(startMs, isOutward);
+    this.#slots.note(report);
     this.#state = stateOf(report);
     underlay.learn(report);
     this.#sayRefusedCIDRs(report);
@@ -286,7 +294,11 @@ export class Look implements Disposable {
 
   #syncMesh(startMs: number, reexamine: boolean): SyncReport {
     try {
-      return this.session.sync({ relieve: () => this.#garbage.collect(), reexamine });
+      return this.session.sync({
+        relieve: () => this.#garbage.collect(),
+        reexamine,
+        retriesSlots: this.#slots.takeTurn(startMs),
+      });
     } catch (error) {
       if (!(error instanceof NotUpError)) this.options.metrics.syncBroke(performance.now() - startMs);
       throw error;

@@ -179,7 +179,7 @@ function readOwn(store: Store): OwnState | undefined {
 /** The same keys in the same states: all that a rotation decides by. */
 function isSame(a: Identity, b: Identity): boolean {
   const text = ({ name, up, slots }: Identity) =>
-    `${name} ${up} ${slots.map(({ publicKey, state }) => `${publicKey} ${state}`).join(" ")}`;
+    `${name} ${up} ${slots.map(({ publicKey, state, fault }) => `${publicKey} ${state} ${fault?.reason}`).join(" ")}`;
   return text(a) === text(b);
 }
 

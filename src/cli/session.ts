@@ -6,7 +6,9 @@ import { renderStep } from "../plan/step.ts";
 import type { Failure } from "../reconcile/apply.ts";
 import type { PodReport } from "../reconcile/pods.ts";
 import { Session } from "../reconcile/session.ts";
+import { areAllFaulty } from "../reconcile/slots.ts";
 import type { MeshPlan, SyncReport } from "../reconcile/sync.ts";
+import type { SlotFault } from "../state/model.ts";
 import type { Context, Output } from "./command.ts";
 import type { Style } from "./style.ts";
 
@@ -34,8 +36,10 @@ export function syncAll(session: Session): FullReport {
 export function reportSync(report: FullReport, headline: string, others: readonly string[] = []): Output {
   const remarks = [...others, ...report.lacks];
   const { pods } = report;
+  const said = [...remarks, ...slotRemarks(report), ...report.conflicts.map(({ text }) => text)];
   const failed = [
     ...report.failures.map(({ step, error }) => ({ step: renderStep(step), error: error.message })),
+    ...slotFailures(report).map((error) => ({ step: [], error })),
     ...(pods?.failures ?? []).map((error) => ({ step: [], error })),
   ];
   return {
@@ -46,16 +50,35 @@ export function reportSync(report: FullReport, headline: string, others: readonl
       failures: failed,
       refusals: report.ownership.refusals,
       mtu: report.mtu,
-      remarks,
+      remarks: said,
     },
-    text: (style) => `${headline}\n${describeSync(report, remarks, style)}`,
+    text: (style) => `${headline}\n${describeSync(report, said, style)}`,
     exitCode: failed.length === 0 ? 0 : 1,
   };
 }
 
+/** Slots that could not be made, where the other one works; where none does, they are among the failures. */
+function slotFailures(report: FullReport): string[] {
+  return faultsOfOne(report, "failure");
+}
+
+/** What somebody else has of a slot is not a failure of ours. */
+function slotRemarks(report: FullReport): string[] {
+  return faultsOfOne(report, "conflict");
+}
+
+function faultsOfOne({ up, faults }: FullReport, kind: SlotFault["kind"]): string[] {
+  if (!up || areAllFaulty(faults)) return [];
+  return [...faults.values()].flatMap((fault) => (fault.kind === kind ? [fault.reason] : []));
+}
+
 function describeSync(report: FullReport, remarks: readonly string[], style: Style): string {
   const writes = report.writes + (report.pods?.writes ?? 0);
-  const failures = [...report.failures.map(describeFailure), ...(report.pods?.failures ?? [])];
+  const failures = [
+    ...report.failures.map(describeFailure),
+    ...slotFailures(report),
+    ...(report.pods?.failures ?? []),
+  ];
   const lines = [
     writes === 0
       ? `${style.green("✓")} the kernel was as it should be, nothing written`

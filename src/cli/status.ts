@@ -10,6 +10,7 @@ import { settingTable } from "../plan/setting-table.ts";
 import { type Mode, type SettingName, settingNames, showSetting, slotDevice } from "../plan/settings.ts";
 import { describePeers, type PeerStatus } from "../plan/status.ts";
 import { describeEndpoints } from "../plan/transport.ts";
+import { areAllFaulty } from "../reconcile/slots.ts";
 import type { MeshPlan } from "../reconcile/sync.ts";
 import { observeTransport } from "../reconcile/transport.ts";
 import type { RefusedRecord } from "../state/model.ts";
@@ -35,7 +36,8 @@ export function status(context: Context): Output {
   const refusedRecords = session.store.refusedRecords();
   const rotation = readRotation(session.store, identity, context.nowMs);
   const endpointsFrom = describeEndpoints(identity, observeTransport(plan.settings, session.kernel));
-  const good = plan.up && pending.length === 0;
+  const isFailed = [...plan.faults.values()].some(({ kind }) => kind === "failure");
+  const good = plan.up && pending.length === 0 && !isFailed && !areAllFaulty(plan.faults);
   return {
     json: {
       node: plan.node,
@@ -48,6 +50,7 @@ export function status(context: Context): Output {
       rotation,
       hostEncryption: plan.hostEncryption,
       pending,
+      faults: [...plan.faults].map(([slot, { reason }]) => ({ slot, reason })),
       pods,
       earlierPods: localPods.earlier,
       unknownPods: localPods.unknown,
@@ -133,9 +136,11 @@ function renderHead(shown: Shown, style: Style): string {
   const { node, settings, up, linkKind, mtu } = plan;
   const state = !up
     ? style.yellow("down")
-    : pending.length === 0
-      ? style.green("up")
-      : style.red("not as it should be");
+    : areAllFaulty(plan.faults)
+      ? style.red("up, and cannot encrypt")
+      : pending.length === 0
+        ? style.green("up")
+        : style.red("not as it should be");
   const set = settingNames.filter((name) => overrides[name] !== undefined);
   const encrypted = peers.filter(({ state }) => state === "encrypted" || state === "idle").length;
   return alignColumns([
@@ -177,7 +182,7 @@ function renderHostEncryption({ hostEncryption: { state, text } }: MeshPlan, sty
   return `encryption ${state === "reverted" ? style.red(text) : style.yellow(text)}`;
 }
 
-function renderDevices({ settings, node, observed }: MeshPlan, style: Style): string {
+function renderDevices({ settings, node, observed, faults }: MeshPlan, style: Style): string {
   const head = ["DEVICE", "LINK", "PORT", "MTU", "PEERS", "PUBLIC KEY"].map(style.bold);
   const rows = slots.map((slot) => {
     const name = slotDevice(settings, slot);
@@ -185,7 +190,7 @@ function renderDevices({ settings, node, observed }: MeshPlan, style: Style): st
     const device = observed.devices.get(name);
     const key = keyOf(node, slot) ?? "none";
     if (link === undefined || device === undefined)
-      return [name, style.red("missing"), "", "", "", style.dim(key)];
+      return [name, style.red(faults.has(slot) ? "withdrawn" : "missing"), "", "", "", style.dim(key)];
     return [
       name,
       link.up ? style.green("up") : style.red("down"),
@@ -253,7 +258,8 @@ function renderRemarks({ plan, localPods, pending, refusedRecords }: Shown, styl
   const lacks = plan.lacks.map((why) => `${style.yellow("!")} ${why}`);
   const records = describeRecords(refusedRecords, style);
   const cidrs = plan.refusedCIDRs.map(({ reason }) => `${style.yellow("!")} left out: ${reason}`);
-  return [...refused, ...cidrs, ...strays, ...records, ...hosts, ...lacks, ...behind].join("\n");
+  const faults = plan.up ? [...plan.faults.values()].map(({ reason }) => `${style.red("✗")} ${reason}`) : [];
+  return [...faults, ...refused, ...cidrs, ...strays, ...records, ...hosts, ...lacks, ...behind].join("\n");
 }
 
 /** What is wrong with the folder of records, and how many files of it were not taken. */

@@ -3,6 +3,7 @@
 // is given. Keys are made once and replaced only by --new-keys.
 
 import { PodFollower } from "../agent/pod-addresses.ts";
+import { explainConflict } from "../doctor/port-holder.ts";
 import { findConflicts } from "../plan/conflicts.ts";
 import { findTakenClaims } from "../plan/own-claims.ts";
 import { slots } from "../plan/path.ts";
@@ -90,7 +91,8 @@ function refuseTakenClaims(
 
 function refuseConflicts({ kernel }: Session, settings: Settings, before: Identity | undefined): void {
   const ownKeys = before?.slots.map(({ publicKey }) => publicKey) ?? [];
-  const conflicts = findConflicts(settings, observeHost(settings, kernel, ownKeys));
+  const host = observeHost(settings, kernel, { ownKeys, isProgrammed: false });
+  const conflicts = findConflicts(settings, host).map((conflict) => explainConflict(settings, conflict));
   if (conflicts.length > 0)
     throw new UsageError(
       `this host already has what we would use, so nothing was changed:\n  ${conflicts.join("\n  ")}`,

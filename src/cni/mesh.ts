@@ -2,7 +2,7 @@
 // node whose agent or last sync did its work goes on at once.
 import type { Family } from "../net/ip.ts";
 import { familyOf } from "../net/ip.ts";
-import { slots } from "../plan/path.ts";
+import type { Slot } from "../net/record.ts";
 import { slotDevice } from "../plan/settings.ts";
 import { isProgrammed } from "../reconcile/programmed.ts";
 import type { Host } from "./host.ts";
@@ -17,12 +17,15 @@ export function isMeshBehind(
   { store, settings, kernel, bootId }: Host,
   families: readonly Family[],
 ): boolean {
-  if (!(store.identity()?.up ?? false)) return false;
+  const { up = false, slots = [] } = store.identity() ?? {};
+  if (!up) return false;
   const programmed = store.programmed();
   if (!isProgrammed(programmed, store.generation, bootId)) return true;
   if (settings.mode === "strict" && programmed?.unmet?.some((family) => families.includes(family)))
     return true;
-  return !slots.every((slot) => kernel.host.hasLink(slotDevice(settings, slot)));
+  const has = (slot: Slot) => kernel.host.hasLink(slotDevice(settings, slot));
+  // A slot that cannot be used has no device, and the rest works without.
+  return !slots.every(({ slot, fault }) => fault !== undefined || has(slot));
 }
 
 /** Of the addresses that the pod has or will have; both if another IPAM plugin gives them. */

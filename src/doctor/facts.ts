@@ -2,7 +2,6 @@
 // the kernel or the store.
 import type { FileStatus, Space } from "../linux/file.ts";
 import type { Address } from "../net/objects.ts";
-import type { HostFacts } from "../plan/conflicts.ts";
 import type { LocalPods } from "../plan/local-pods.ts";
 import type { DerivedMtu } from "../plan/mtu.ts";
 import type { RotationState } from "../plan/rotation.ts";
@@ -59,7 +58,10 @@ export interface KernelFacts {
   /** Path of a userspace WireGuard that is installed. */
   readonly userspaceProgram?: string;
   readonly hasFirewall: boolean;
-  readonly host: HostFacts;
+  /** What others use of ours, beside names and ports of devices: a sentence each. */
+  readonly conflicts: readonly string[];
+  /** Why slots of this node cannot be used: a sentence each. */
+  readonly faults: readonly string[];
   readonly detours: readonly Detour[];
   /** What the MTU would be if it were not set by hand. */
   readonly derivedMtu: DerivedMtu;

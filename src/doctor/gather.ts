@@ -4,6 +4,7 @@
 import { findStatus, readSpace } from "../linux/file.ts";
 import { isLocked } from "../linux/lock.ts";
 import { findUplinks } from "../netlink/uplinks.ts";
+import { findConflicts } from "../plan/conflicts.ts";
 import { judgePods } from "../plan/local-pods.ts";
 import { validMarkSysctl } from "../plan/mesh.ts";
 import { describeRotation } from "../plan/rotation.ts";
@@ -22,6 +23,7 @@ import { findProgram, implementations } from "../wireguard/start.ts";
 import { findDetours } from "./detours.ts";
 import type { Facts, FileFacts, KernelFacts, NodeFacts, UplinkFilter } from "./facts.ts";
 import { readPodMtus } from "./pods.ts";
+import { explainFault } from "./port-holder.ts";
 
 /** `nowMs`: Unix milliseconds. Throws only where not even the state folder's filesystem can be looked at. */
 export function gatherFacts(stateDir: string, nowMs: number): Facts {
@@ -107,7 +109,9 @@ function lookAtKernel(session: Session, identity: Identity, nowMs: number): Kern
   const derivedMtu = observeMtu({ ...settings, mtu: 0 }, node, ownership.peers, podIPs, kernel);
   const program = findProgram(implementations, process.env["PATH"] ?? systemPath);
   const ownKeys = identity.slots.map(({ publicKey }) => publicKey);
-  const host = observeHost(settings, kernel, ownKeys);
+  const host = observeHost(settings, kernel, { ownKeys, isProgrammed: plan.here });
+  const conflicts = findConflicts(settings, host).flatMap(({ slot, text }) => (slot ? [] : [text]));
+  const faults = [...plan.faults].map(([slot, fault]) => explainFault(settings, slot, fault));
   const detours = findDetours(settings, {
     rules: host.rules,
     remoteCIDRs: ownership.peers.flatMap(({ podCIDRs }) => podCIDRs),
@@ -115,7 +119,7 @@ function lookAtKernel(session: Session, identity: Identity, nowMs: number): Kern
   });
   const uplinks = new Set([...derivedMtu.uplinks.map(({ dev }) => dev), ...findUplinks(kernel.host)]);
   return {
-    ...{ plan, derivedMtu, host, detours },
+    ...{ plan, derivedMtu, conflicts, detours, faults },
     peers: describePeers(plan, nowMs, session.readDevices(settings), plaintext),
     hasKernelWireGuard: kernel.hasKernelWireGuard(),
     ...(program === undefined ? {} : { userspaceProgram: program }),

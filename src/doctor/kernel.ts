@@ -1,7 +1,7 @@
 // Checks of this node's kernel: that it can encrypt and count, that it is as the
 // store says, and that nobody else holds what is ours.
 import { countOf } from "../net/words.ts";
-import { findConflicts } from "../plan/conflicts.ts";
+import { slots } from "../plan/path.ts";
 import { renderRoute, renderRule, renderStep } from "../plan/step.ts";
 import { implementations } from "../wireguard/start.ts";
 import type { KernelFacts } from "./facts.ts";
@@ -57,13 +57,29 @@ export const kernelChecks: readonly Check[] = [
     },
   },
   {
-    name: "others",
-    why: "a rule, route, mark or port that somebody else uses too sends packets the wrong way",
+    name: "slots",
+    why: "with one slot less, nothing is left when the other fails, and keys are not exchanged",
     run: ({ kernel }) => {
       if (kernel === undefined || !kernel.plan.up) return undefined;
-      const conflicts = findConflicts(kernel.plan.settings, kernel.host);
+      const { faults, plan } = kernel;
+      if (faults.length === 0) return ok("both can be used");
+      return fail(
+        faults.length === slots.length
+          ? "neither can be used: nothing is encrypted"
+          : `slot ${[...plan.faults.keys()].join()} cannot be used; the other one carries all traffic`,
+        "remove what each line names; the agent then takes the slot back by itself",
+        faults,
+      );
+    },
+  },
+  {
+    name: "others",
+    why: "a rule, route or mark that somebody else uses too sends packets the wrong way",
+    run: ({ kernel }) => {
+      if (kernel === undefined || !kernel.plan.up) return undefined;
+      const { conflicts } = kernel;
       if (conflicts.length === 0)
-        return ok("nobody else uses our tables, mark, priorities, ports and device names");
+        return ok("nobody else uses our tables and mark, or comes between our rules");
       return fail(
         "somebody else uses what is ours",
         "remove theirs, or `wg-cni down`, and `wg-cni up` with what each line names",

@@ -11,6 +11,7 @@ export const Errno = {
   EAGAIN: 11,
   EEXIST: 17,
   ENODEV: 19,
+  ENOTDIR: 20,
   EINVAL: 22,
   EFBIG: 27,
   ENAMETOOLONG: 36,

@@ -18,7 +18,7 @@ import type { OwnedPeer, Ownership } from "./claims.ts";
 import { firewallTables } from "./firewall.ts";
 import type { RemotePods } from "./firewall-sets.ts";
 import { exemptionsOf } from "./host-encryption.ts";
-import { endpointCandidates, hasNoPlace, isBarred, resolvePath, slots, usableSlot } from "./path.ts";
+import { endpointCandidates, hasNoPlace, isBarred, ownSlots, resolvePath, usableSlot } from "./path.ts";
 import { RouteIndex } from "./route-index.ts";
 import { type Settings, slotDevice, slotPort } from "./settings.ts";
 
@@ -98,11 +98,10 @@ export interface MeshFacts {
 /** The whole desired state of a node that is up. */
 export function desiredMesh(facts: MeshFacts): Mesh {
   const { settings, node, ownership, capabilities: { tunnel, routing } = everything } = facts;
-  const names = slots.map((slot) => slotDevice(settings, slot));
+  const own = ownSlots(node);
+  const names = own.map((slot) => slotDevice(settings, slot));
   const ways = ownership.peers.map((peer) => findWay(facts, peer));
-  const devices = new Map(
-    slots.map((slot) => [slotDevice(settings, slot), desiredDevice(facts, ways, slot)]),
-  );
+  const devices = new Map(own.map((slot) => [slotDevice(settings, slot), desiredDevice(facts, ways, slot)]));
   return {
     links: new Map([...devices].map(([name, device]) => [name, desiredLink(facts, device)])),
     devices,
@@ -124,7 +123,7 @@ export const firewallName = "wg-cni";
 function desiredFirewall({ settings, node, ownership: { peers }, hostEncryption }: MeshFacts): NftTable[] {
   return firewallTables({
     table: firewallName,
-    devices: slots.map((slot) => slotDevice(settings, slot)),
+    devices: ownSlots(node).map((slot) => slotDevice(settings, slot)),
     mark: settings.fwmark,
     strict: settings.mode === "strict",
     pods: remotePods(peers),

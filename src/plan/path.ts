@@ -15,6 +15,23 @@ const openPaths: Readonly<Record<Slot, PeerPath>> = {
   b: { ...closedPath, slot: "b" },
 };
 
+/** The slots that a node has a device for: all but those that its record withdraws. */
+export function ownSlots(node: Pick<NodeRecord, "slots">): Slot[] {
+  return slots.filter((slot) => node.slots.find((own) => own.slot === slot)?.state !== "withdrawn");
+}
+
+/** The peers as this node can reach them: on a slot that it has withdrawn itself it reaches nobody. */
+export function reachablePeers(
+  node: Pick<NodeRecord, "slots">,
+  peers: readonly OwnedPeer[],
+): readonly OwnedPeer[] {
+  const own = ownSlots(node);
+  if (own.length === slots.length) return peers;
+  const withdraw = (record: SlotRecord): SlotRecord =>
+    own.includes(record.slot) ? record : { ...record, state: "withdrawn" };
+  return peers.map((peer) => ({ ...peer, slots: peer.slots.map(withdraw) }));
+}
+
 export function otherSlot(slot: Slot): Slot {
   return slot === "a" ? "b" : "a";
 }

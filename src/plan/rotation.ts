@@ -43,11 +43,19 @@ const lookMs = 1000;
 /** The agent looks every minute anyway. */
 const longestSleepMs = 60_000;
 
+interface OwnKey {
+  readonly slot: Slot;
+  readonly state: SlotState;
+  readonly createdAtMs: number;
+  /** Present where the slot cannot be used. */
+  readonly fault?: object;
+}
+
 /** What of this node decides. */
 export interface RotationFacts {
   readonly name: string;
   readonly up: boolean;
-  readonly keys: readonly { readonly slot: Slot; readonly state: SlotState; readonly createdAtMs: number }[];
+  readonly keys: readonly OwnKey[];
   /** The one that is going on, as stored. */
   readonly rotation?: { readonly remaining: readonly Slot[] };
   readonly settings: Pick<Settings, "keyRotation" | "drainTimeout" | "recordsDir" | "kubeconfig">;
@@ -116,8 +124,10 @@ export function describeRotation(facts: RotationFacts, wallMs: number): Rotation
 }
 
 /** Why peers would not hear of new keys. */
-function explainObstacle({ up, settings }: RotationFacts): string | undefined {
+function explainObstacle({ up, settings, keys }: RotationFacts): string | undefined {
   if (!up) return "the node is down";
+  const lost = keys.find(({ fault }) => fault !== undefined);
+  if (lost !== undefined) return `slot ${lost.slot} cannot be used, so traffic could not leave the other one`;
   if (!isAnnounced(settings))
     return "peers would not hear of new keys, since neither recordsDir nor kubeconfig is set";
   return undefined;

@@ -2,13 +2,25 @@
 
 import type { PeerPath } from "../net/path.ts";
 import { hostPrefix } from "../net/prefix.ts";
-import type { NodeRecord } from "../net/record.ts";
+import type { NodeRecord, Slot } from "../net/record.ts";
 import { type ClaimingPeer, type Ownership, resolveClaims } from "../plan/claims.ts";
 import { knownLandmarks } from "../plan/landmarks.ts";
+import { reachablePeers } from "../plan/path.ts";
 import { withoutHosts } from "../plan/pod-cidrs.ts";
 import { parseSettings, type Settings, slotPort } from "../plan/settings.ts";
-import type { HostRevert, Identity, PeerClaims, Programmed, StoredPeer } from "../state/model.ts";
+import type {
+  HostRevert,
+  Identity,
+  IdentitySlot,
+  PeerClaims,
+  Programmed,
+  SlotFault,
+  StoredPeer,
+} from "../state/model.ts";
 import type { Store } from "../state/store.ts";
+
+/** The slots of this node that cannot be used, with the reason. */
+export type SlotFaults = ReadonlyMap<Slot, SlotFault>;
 
 /** What stands for as long as the store's generation does. */
 export interface Intent {
@@ -20,7 +32,7 @@ export interface Intent {
   readonly record?: NodeRecord;
   /** True where the mesh is wanted: `up` was run, and not `down` since. */
   readonly up: boolean;
-  /** The peers, with what is theirs. */
+  /** The peers, with what is theirs, as they are reached from here: not on a slot that this node withdraws. */
   readonly ownership: Ownership;
   /** By peer, the generation at which its record last changed. */
   readonly changedAt: ReadonlyMap<string, number>;
@@ -46,16 +58,19 @@ export class NodeReader {
 
   constructor(private readonly store: Store) {}
 
-  intent(): Intent {
+  /** `faults`: of this node's slots, in place of those that the store has. */
+  intent(faults?: SlotFaults): Intent {
     // First: what is committed after this makes the generation we note too old, and the next sync looks again.
     const { generation } = this.store;
     if (this.#intent?.generation !== generation) this.#intent = readIntent(this.store, generation);
-    return this.#intent;
+    if (faults === undefined || isSameFaults(faults, faultsOf(this.#intent.identity))) return this.#intent;
+    return readIntent(this.store, generation, faults);
   }
 
-  read(): NodeState {
+  /** `faults`: as of `intent`. */
+  read(faults?: SlotFaults): NodeState {
     const { store } = this;
-    const intent = this.intent();
+    const intent = this.intent(faults);
     const programmed = store.programmed();
     return {
       ...intent,
@@ -66,21 +81,23 @@ export class NodeReader {
   }
 }
 
-function readIntent(store: Store, generation: number): Intent {
+function readIntent(store: Store, generation: number, faults?: SlotFaults): Intent {
   const settings = readSettings(store);
-  const identity = store.identity();
+  const stored = store.identity();
+  const identity = stored === undefined || faults === undefined ? stored : withFaults(stored, faults);
   const record = identity === undefined ? nobody : ownRecord(identity, settings);
   const peers = store.peers();
   const hostRevert = store.hostRevert();
   const publicKeys = record.slots.map(({ publicKey }) => publicKey);
+  const ownership = withoutHosts(
+    resolveClaims({ ...record, publicKeys }, peers.map(toClaimingPeer)),
+    knownLandmarks({ node: record, peers: [], settings }),
+  );
   return {
     ...{ generation, settings },
     ...(identity === undefined ? {} : { identity, record }),
     up: identity?.up ?? false,
-    ownership: withoutHosts(
-      resolveClaims({ ...record, publicKeys }, peers.map(toClaimingPeer)),
-      knownLandmarks({ node: record, peers: [], settings }),
-    ),
+    ownership: { ...ownership, peers: reachablePeers(record, ownership.peers) },
     changedAt: new Map(peers.map((peer) => [peer.record.name, peer.changedAt])),
     ...(hostRevert === undefined ? {} : { hostRevert }),
   };
@@ -111,13 +128,36 @@ export function readSettings(store: Store): Settings {
 /** The record that other nodes import. */
 export function ownRecord(identity: Identity, settings: Settings): NodeRecord {
   const { name, endpoints, nodeIPs, podCIDRs } = identity;
-  const slots = identity.slots.map(({ slot, publicKey, state }) => ({
+  const slots = identity.slots.map(({ slot, publicKey, state, fault }) => ({
     slot,
     publicKey,
     port: slotPort(settings, slot),
-    state,
+    state: fault === undefined ? state : ("withdrawn" as const),
   }));
   return { name, slots, endpoints, nodeIPs, podCIDRs };
+}
+
+/** Those that the store has. */
+export function faultsOf(identity: Identity | undefined): SlotFaults {
+  return new Map(
+    (identity?.slots ?? []).flatMap(({ slot, fault }) => (fault ? [[slot, fault] as const] : [])),
+  );
+}
+
+export function withFaults(identity: Identity, faults: SlotFaults): Identity {
+  const slots = identity.slots.map(({ fault: _, ...own }): IdentitySlot => {
+    const fault = faults.get(own.slot);
+    return fault === undefined ? own : { ...own, fault };
+  });
+  return { ...identity, slots };
+}
+
+export function isSameFaults(some: SlotFaults, others: SlotFaults): boolean {
+  const same = ([slot, { kind, reason }]: readonly [Slot, SlotFault]) => {
+    const other = others.get(slot);
+    return other?.kind === kind && other.reason === reason;
+  };
+  return some.size === others.size && [...some].every(same);
 }
 
 /** The record of a node that must not be encrypted to: it keeps its name, addresses and CIDRs. */

@@ -2,12 +2,11 @@
 // is ours: our two devices, our two tables, the rules that are ours or point at
 // our tables. Writes nothing.
 
-import { findText } from "../linux/file.ts";
 import type { Device } from "../net/device.ts";
 import type { Family } from "../net/ip.ts";
 import type { NftFamily, NftTable } from "../net/nftables.ts";
 import type { Address, Link, Route, Rule } from "../net/objects.ts";
-import type { HostFacts } from "../plan/conflicts.ts";
+import { type HostFacts, isForeign, type SlotFacts } from "../plan/conflicts.ts";
 import {
   firewallName,
   type Mesh,
@@ -20,6 +19,7 @@ import { slots } from "../plan/path.ts";
 import { type Settings, slotDevice } from "../plan/settings.ts";
 import { readSysctl } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
+import { readUdpPorts } from "./ports.ts";
 import { readThreading } from "./threading.ts";
 
 const families: readonly Family[] = [4, 6];
@@ -56,19 +56,44 @@ export function meshLinks(settings: Settings, kernel: Kernel): Link[] {
 }
 
 /** What `up` looks at before it takes anything. */
-export function observeHost(settings: Settings, kernel: Kernel, ownKeys: readonly string[]): HostFacts {
-  const devices = [...observeDevices(meshLinks(settings, kernel), kernel)];
+export function observeHost(
+  settings: Settings,
+  kernel: Kernel,
+  known: Pick<SlotFacts, "ownKeys" | "isProgrammed">,
+): HostFacts {
+  const links = meshLinks(settings, kernel);
   return {
     links: kernel.host.links(),
     rules: observeRules(kernel),
     routes: observeRoutes(settings, kernel),
-    udpPorts: observeUdpPorts(),
-    ownDevices: new Set(
-      devices.flatMap(([name, { publicKey }]) =>
-        // Without a key: made by a sync that was killed before it configured it.
-        publicKey === undefined || ownKeys.includes(publicKey) ? [name] : [],
-      ),
-    ),
+    slots: {
+      ...known,
+      links: new Map(links.map((link) => [link.name, link])),
+      devices: observeDevices(links, kernel),
+      isPortTaken: makePortReader(),
+    },
+  };
+}
+
+/** Reads the ports once, when the first is asked for. */
+export function makePortReader(): (port: number) => boolean {
+  let ports: ReadonlyMap<number, unknown> | undefined;
+  return (port) => {
+    ports ??= readUdpPorts();
+    return ports.has(port);
+  };
+}
+
+/** What of it is ours: links of others that have a device's name, and all that is on them, are left out. */
+export function withoutForeign(mesh: Mesh, facts: SlotFacts): Mesh {
+  const foreign = [...mesh.links.keys()].filter((name) => isForeign(name, facts));
+  if (foreign.length === 0) return mesh;
+  const isOwn = ([name]: readonly [string, unknown]) => !foreign.includes(name);
+  return {
+    ...mesh,
+    links: new Map([...mesh.links].filter(isOwn)),
+    devices: new Map([...mesh.devices].filter(isOwn)),
+    addresses: mesh.addresses.filter(({ dev }) => !foreign.includes(dev)),
   };
 }
 
@@ -124,13 +149,4 @@ function isOurs(settings: Settings, rule: Rule): boolean {
 function observeSysctls(links: readonly Link[]): Map<string, string> {
   const paths = [validMarkSysctl, ...links.map(({ name }) => `net/ipv4/conf/${name}/rp_filter`)];
   return new Map(paths.map((path) => [path, readSysctl(path) ?? ""]));
-}
-
-/** Local ports of all UDP sockets of this namespace; a kernel without IPv6 has no second table (proc(5), /proc/net/udp: "sl local_address …", hex). */
-function observeUdpPorts(): Set<number> {
-  const tables = ["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"];
-  const ports = tables.flatMap((path) => [
-    ...(findText(path) ?? "").matchAll(/^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) /gm),
-  ]);
-  return new Set(ports.map((match) => Number.parseInt(match[1] as string, 16)));
 }

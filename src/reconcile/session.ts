@@ -22,6 +22,7 @@ import { KnownWays } from "./mtu.ts";
 import { NodeReader, readSettings } from "./node.ts";
 import { meshLinks, readDevices } from "./observe.ts";
 import { type PodReport, syncPods } from "./pods.ts";
+import { failuresOf } from "./slots.ts";
 import { type MeshPlan, planMesh, type SyncOptions, type SyncReport, syncMesh } from "./sync.ts";
 
 const backends: Backends = {
@@ -59,8 +60,9 @@ export class Session implements Disposable {
     this.kernel = new Kernel(backends);
   }
 
+  /** Slots that could not be made are left out: whether they can be now shows when a sync tries. */
   plan(): MeshPlan {
-    return planMesh(this, this.#options());
+    return planMesh(this, this.#options(), failuresOf(this.nodes));
   }
 
   /** The mesh's WireGuard devices that there are, with their counters, by name. */
@@ -75,7 +77,7 @@ export class Session implements Disposable {
   }
 
   /** `how`: as in SyncOptions. */
-  sync(how: Pick<SyncOptions, "relieve" | "reexamine"> = {}): SyncReport {
+  sync(how: Pick<SyncOptions, "relieve" | "reexamine" | "retriesSlots"> = {}): SyncReport {
     return syncMesh(this, { ...this.#options(), ...how });
   }
 

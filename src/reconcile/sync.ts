@@ -17,7 +17,7 @@ import {
 } from "../plan/capabilities.ts";
 import type { Ownership } from "../plan/claims.ts";
 import type { CidrRefusal } from "../plan/cluster-cidrs.ts";
-import { findConflicts } from "../plan/conflicts.ts";
+import type { Conflict } from "../plan/conflicts.ts";
 import { diffMesh } from "../plan/diff.ts";
 import { describeHostEncryption, type HostEncryptionReport } from "../plan/host-encryption.ts";
 import { desiredMesh, emptyMesh, type Mesh, type MeshFacts, tunneledHosts } from "../plan/mesh.ts";
@@ -31,19 +31,16 @@ import { observeCapabilities } from "./capabilities.ts";
 import type { Kernel } from "./kernel.ts";
 import { judgeNetworks } from "./landmarks.ts";
 import { type KnownWays, observeMtu } from "./mtu.ts";
-import { type NodeReader, readSettings } from "./node.ts";
-import { meshLinks, observeHost, observeMesh, observeRules } from "./observe.ts";
+import { type NodeReader, readSettings, type SlotFaults } from "./node.ts";
+import { observeMesh, observeRules } from "./observe.ts";
 import { judgeFailures } from "./outcome.ts";
+import { programMesh } from "./program.ts";
 import { isHere, isProgrammed } from "./programmed.ts";
+import { areAllFaulty, describeLost, keepFaults, noFaults, observeSlots } from "./slots.ts";
 import { restoreSysctls } from "./sysctls.ts";
 
 /** Longer than any sync: 5,000 peers under emulation take 10 s; a runtime gives an ADD two minutes. */
 const lockTimeoutMs = 60_000;
-
-/** Somebody else holds what we would use, and nothing of ours is in this kernel yet. */
-export class ConflictError extends Error {
-  override readonly name = "ConflictError";
-}
 
 /** A node that was never brought up has no mesh. */
 export class NotUpError extends Error {
@@ -71,6 +68,8 @@ export interface MeshState {
   readonly lacking: Lacking;
   /** What this host cannot have of what the mesh would use: a sentence each. */
   readonly lacks: readonly string[];
+  /** Slots of this node that cannot be used. */
+  readonly faults: SlotFaults;
   readonly hostEncryption: HostEncryptionReport;
   /** Addresses of other nodes that this node itself is to reach through the tunnel. */
   readonly tunneledHosts: ReadonlySet<string>;
@@ -89,6 +88,8 @@ export interface SyncReport extends MeshPlan {
   readonly blocking: readonly Failure[];
   /** Families that are not programmed, or that strict mode cannot close. */
   readonly unmet: readonly Family[];
+  /** At the first sync of a boot: what others use of ours. It stands in nobody's way. */
+  readonly conflicts: readonly Conflict[];
   /** State-changing requests sent to the kernel. */
   readonly writes: number;
 }
@@ -96,6 +97,8 @@ export interface SyncReport extends MeshPlan {
 export interface SyncOptions extends ApplyContext {
   readonly bootId: string;
   readonly nowMs: number;
+  /** False where slots whose device could not be made are left as they are, and not tried again. */
+  readonly retriesSlots?: boolean;
   /** Called where much of what was made is needed no longer. */
   readonly relieve?: () => void;
   /** Tries again what the kernel has refused for good. */
@@ -114,23 +117,26 @@ export interface SyncScene {
 export function planMesh(
   { store, nodes, kernel, ways }: SyncScene,
   { bootId, nowMs, relieve, reexamine }: SyncOptions,
+  failed: SlotFaults = noFaults,
 ): MeshPlan {
   const rules = observeRules(kernel);
-  const observed = observeMesh(readSettings(store), kernel, rules);
+  const seen = observeMesh(readSettings(store), kernel, rules);
   relieve?.();
-  const state = nodes.read();
-  const { settings, record: node, up, generation } = state;
-  if (node === undefined)
+  const before = nodes.read();
+  if (before.record === undefined)
     throw new NotUpError(
       "This node has no identity yet: run `wg-cni up --node NAME --endpoint IP --pod-cidr CIDR` first.",
     );
+  const here = isHere(before.programmed, bootId);
+  const { faults, observed } = observeSlots(before, seen, here, failed);
+  const state = nodes.read(faults);
+  const { settings, record: node = before.record, up, generation } = state;
   const around = ways.landmarks(settings, kernel);
   const { ownership, clusterCIDRs } = judgeNetworks(settings, node, state.ownership, around);
   const mtu = observeMtu(settings, node, ownership.peers, state.podIPs, kernel, ways);
-  const linkKind = chooseLinkKind(settings, kernel);
+  const linkKind = chooseLinkKind(settings, observed, kernel);
   const hasFirewall = kernel.firewall !== undefined;
   const programmed = isProgrammed(state.programmed, generation, bootId);
-  const here = isHere(state.programmed, bootId);
   const known = here ? (state.programmed?.generation ?? -1) : -1;
   const { hostRevert: revert } = state;
   const hostEncryption = describeHostEncryption({
@@ -155,9 +161,9 @@ export function planMesh(
   const steps = gone ? [] : diffMesh(desired, observed, { slotOf, nowMs, ownIPs: node.nodeIPs });
   return {
     ...{ settings, node, up, generation, programmed, ownership, desired, observed, steps, mtu, linkKind },
-    ...{ capabilities, lacking, lacks: describeLacks(capabilities, lacking, facts) },
+    ...{ capabilities, lacking, lacks: describeLacks(capabilities, lacking, facts), here, faults },
     refusedCIDRs: clusterCIDRs.refusals,
-    ...{ here, hostEncryption, tunneledHosts: up ? tunneledHosts(facts) : new Set<string>() },
+    ...{ hostEncryption, tunneledHosts: up ? tunneledHosts(facts) : new Set<string>() },
     ...(state.paths === undefined ? {} : { paths: state.paths }),
   };
 }
@@ -166,23 +172,34 @@ export function planMesh(
 export function syncMesh(scene: SyncScene, options: SyncOptions): SyncReport {
   const { store, kernel } = scene;
   return withFileLock(`${store.folder}/sync.lock`, lockTimeoutMs, () => {
-    const plan = planMesh(scene, options);
-    if (plan.up && !plan.here) refuseForeign(plan, kernel);
     const writesBefore = kernel.writes;
-    const outcome = judgeFailures(applySteps(plan.steps, kernel, options), (steps) =>
+    const {
+      plan,
+      failures: tried,
+      conflicts,
+    } = programMesh((failed) => planMesh(scene, options, failed), scene, options);
+    const lost = plan.up && areAllFaulty(plan.faults);
+    // A node that is running and loses both keeps its record: its peers go on to encrypt, and wait.
+    const known = plan.up && !(lost && plan.here) ? keepFaults(store, plan.faults) : undefined;
+    // Where nobody else has changed anything meanwhile, the kernel is as of the generation that this has made.
+    const generation = known === plan.generation + 1 ? known : plan.generation;
+    const outcome = judgeFailures([...tried, ...(lost ? describeLost(plan) : [])], (steps) =>
       applySteps(steps, kernel, options),
     );
     const lacking = { ...plan.lacking, ...outcome.lacking };
     const unmet = [...new Set([...outcome.unmet, ...openFamilies(plan, lacking, kernel)])];
+    const report = { ...plan, generation, conflicts, lacking, unmet };
     const isDone = plan.up ? !outcome.isWhole : outcome.failures.length === 0;
     if (isDone) {
       // Before it is noted that nothing is left to do: a `down` that is killed here is finished by the next sync.
       if (!plan.up) restoreSysctls(store, kernel);
-      noteProgrammed(store, plan, options.bootId, { lacking, unmet });
-    }
+      noteProgrammed(store, report, options.bootId);
+    } else if (plan.up && !plan.here && !lost)
+      // Not done, but begun: what has our names from here on is ours.
+      noteProgrammed(store, { ...report, generation: -1 }, options.bootId);
     const lacks = [...plan.lacks, ...Object.values(outcome.lacking)];
     const { failures, blocking } = outcome;
-    return { ...plan, lacking, lacks, failures, blocking, unmet, writes: kernel.writes - writesBefore };
+    return { ...report, lacks, failures, blocking, writes: kernel.writes - writesBefore };
   });
 }
 
@@ -202,25 +219,18 @@ function openFamilies({ settings, capabilities, up }: MeshPlan, lacking: Lacking
   return findOpenFamilies(capabilities, kernel.firewall !== undefined && hasTable(lacking));
 }
 
-/**
- * After a boot others may have come first. Once our tables are programmed they
- * are ours, and what strays into them is removed. Throws ConflictError.
- */
-function refuseForeign({ settings, node }: MeshPlan, kernel: Kernel): void {
-  const ownKeys = node.slots.map(({ publicKey }) => publicKey);
-  const conflicts = findConflicts(settings, observeHost(settings, kernel, ownKeys));
-  if (conflicts.length === 0) return;
-  throw new ConflictError(
-    `This host has what the mesh would use, so nothing is programmed: ${conflicts.join("; ")} (after \`wg-cni down\`, with \`wg-cni up\`).`,
-  );
-}
-
 /** The store writes only where this says something new, so a sync with nothing to do writes nothing there either. */
 function noteProgrammed(
   store: Store,
-  { settings, generation, mtu, up }: MeshPlan,
+  {
+    settings,
+    generation,
+    mtu,
+    up,
+    lacking,
+    unmet,
+  }: Pick<SyncReport, "settings" | "generation" | "mtu" | "up" | "lacking" | "unmet">,
   bootId: string,
-  { lacking, unmet }: Pick<SyncReport, "lacking" | "unmet">,
 ): void {
   const cookie = netnsCookie();
   const programmed = {
@@ -234,9 +244,9 @@ function noteProgrammed(
   store.setProgrammed(up ? programmed : undefined);
 }
 
-function chooseLinkKind(settings: Settings, kernel: Kernel): "wireguard" | "tun" {
+function chooseLinkKind(settings: Settings, { links }: Mesh, kernel: Kernel): "wireguard" | "tun" {
   if (settings.backend !== "auto") return settings.backend === "kernel" ? "wireguard" : "tun";
-  const there = meshLinks(settings, kernel)[0]?.kind;
+  const there = links.values().next().value?.kind;
   if (there === "wireguard" || there === "tun") return there;
   return kernel.hasKernelWireGuard() ? "wireguard" : "tun";
 }

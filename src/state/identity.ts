@@ -45,12 +45,13 @@ function encode(identity: Identity): string {
     nodeIPs,
     nodeIPsFollow,
     podCIDRs,
-    slots: slots.map(({ slot, createdAtMs, publicKey, sealedPrivateKey, state }) => ({
+    slots: slots.map(({ slot, createdAtMs, publicKey, sealedPrivateKey, state, fault }) => ({
       slot,
       createdAtMs,
       publicKey,
       sealedPrivateKey: sealedPrivateKey.toBase64(),
       state,
+      ...(fault === undefined ? {} : { fault: { kind: fault.kind, reason: fault.reason } }),
     })),
     up,
     ...(leaving === undefined ? {} : { leaving }),

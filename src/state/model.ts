@@ -39,6 +39,16 @@ export interface IdentitySlot {
   /** Opened by seal.ts only. */
   readonly sealedPrivateKey: Uint8Array;
   readonly state: SlotState;
+  /** Present while the slot's device cannot be had: the record says that it is withdrawn, whatever `state` is. */
+  readonly fault?: SlotFault;
+}
+
+/** Why a slot of this node cannot be used. */
+export interface SlotFault {
+  /** "conflict": somebody else has its port or name. "failure": making the device failed, which is tried again. */
+  readonly kind: "conflict" | "failure";
+  /** A sentence, with a remedy. */
+  readonly reason: string;
 }
 
 export interface StoredPeer {

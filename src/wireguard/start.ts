@@ -61,7 +61,9 @@ function run(program: string, name: string, path: string): void {
     timeout: startMilliseconds,
   });
   if (done.exitCode === 0) return;
-  const said = done.stderr.toString().trim().split("\n").at(-1) ?? "";
+  // wireguard-go puts a banner in a frame around its errors.
+  const lines = done.stderr.toString().trim().split("\n");
+  const said = lines.findLast((line) => /^[^│┌└]/.test(line)) ?? "";
   const how = done.exitedDueToTimeout
     ? `it did not go to the background within ${startMilliseconds / 1000} seconds`
     : `it ended with ${done.signalCode ?? `exit code ${done.exitCode}`}`;

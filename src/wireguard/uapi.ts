@@ -124,9 +124,9 @@ function connect(folder: string, name: string): Socket | undefined {
     return socket;
   } catch (error) {
     socket[Symbol.dispose]();
-    const gone =
-      error instanceof SysError && (error.errno === Errno.ENOENT || error.errno === Errno.ECONNREFUSED);
-    if (gone) return undefined;
+    // A folder that is a file has no sockets.
+    const gone: readonly number[] = [Errno.ENOENT, Errno.ECONNREFUSED, Errno.ENOTDIR];
+    if (error instanceof SysError && gone.includes(error.errno)) return undefined;
     throw error;
   }
 }

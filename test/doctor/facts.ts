@@ -70,6 +70,7 @@ export const plan: MeshPlan = {
   hostEncryption: { state: "off", text: "off: the nodes themselves reach each other in clear" },
   refusedCIDRs: [],
   tunneledHosts: new Set(),
+  faults: new Map(),
 };
 
 export const peer: PeerStatus = {
@@ -96,13 +97,8 @@ export const address = { scope: "global", noPrefixRoute: false, noDad: false } a
 
 export const kernel: KernelFacts = {
   ...{ plan, peers: [peer], hasKernelWireGuard: true, hasFirewall: true, derivedMtu: mtu, validMark: true },
-  host: {
-    links: [],
-    rules: [],
-    routes: [],
-    udpPorts: new Set([51820]),
-    ownDevices: new Set(["wg-cni-a", "wg-cni-b"]),
-  },
+  conflicts: [],
+  faults: [],
   detours: [],
   pods: [{ pod: "eth0 of container c0ffee", bytes: 1440, byConfiguration: false }],
   localPods: { earlier: [], unknown: [] },

@@ -100,8 +100,19 @@ export const meshRows: readonly Row[] = [
     /wg-cni sync/,
   ],
   [
+    "a slot whose port somebody else has",
+    withKernel({
+      plan: { ...plan, faults: new Map([["b", { kind: "conflict", reason: "Cannot use slot b: …" }]]) },
+      faults: ["Cannot use slot b: … Port 51821 is held by python3 (process 7)."],
+    }),
+    "slots",
+    "fail",
+    /^slot b cannot be used; the other one carries all traffic$/,
+    /by itself/,
+  ],
+  [
     "another's rule at our priority",
-    withKernel({ host: { ...kernel.host, rules: [{ ...rule, priority: 98 }] } }),
+    withKernel({ conflicts: ['rule "priority 98 lookup 254" comes between the rules of ours'] }),
     "others",
     "fail",
     /somebody else/,

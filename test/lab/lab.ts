@@ -95,9 +95,30 @@ export class Lab {
   /** Switches a node off: its processes end, its namespaces go; the other nodes keep their routes to it. */
   remove(node: Node): void {
     this.nodes.splice(this.nodes.indexOf(node), 1);
-    // The kernel tears a network namespace down some time later, and with it the other end.
-    this.wire.exec(["ip", "link", "delete", node.name]);
     node.end();
+    // The kernel tears a network namespace down some time later, and with it the other end.
+    const port = `/sys/class/net/${node.name}`;
+    this.wire.script([
+      `while [ -e ${port} ]; do ip link delete ${node.name} 2>/dev/null || sleep 0.01; done`,
+    ]);
+  }
+
+  /**
+   * The node as after a reboot: the same /var/lib, and nothing of its kernel, /etc and /run. `setup`
+   * runs before anything of the product does. Only for nodes with a `storage`.
+   */
+  async reboot(node: Node, setup: readonly string[] = []): Promise<Node> {
+    const { name, options } = node;
+    if (options.storage === undefined) throw new Error(`${name} has no storage that outlives it`);
+    this.remove(node);
+    const next = await this.node(name, options);
+    const bootId = "/proc/sys/kernel/random/boot_id";
+    next.script([
+      `cat /proc/sys/kernel/random/uuid >/run/boot_id`,
+      `mount --bind /run/boot_id ${bootId}`,
+      ...setup,
+    ]);
+    return next;
   }
 
   /** Starts to capture everything on the bridge, or what a filter of pcap-filter(7) lets through. */

@@ -2,7 +2,7 @@
 // /run, /etc and /var/lib, so that the sockets, keys and databases of several
 // nodes do not meet and the machine's own stay untouched.
 
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, readlinkSync } from "node:fs";
 import type { Family } from "../../src/net/ip.ts";
 import { Agent, type AgentOptions } from "./agent.ts";
 import { type Holder, hold } from "./holder.ts";
@@ -38,7 +38,6 @@ export class Node extends Space {
   readonly innerPid: number;
   /** Path of the node's network namespace, valid outside of it. */
   readonly netns: string;
-  readonly #holder: Holder;
 
   private constructor(
     readonly name: string,
@@ -49,12 +48,23 @@ export class Node extends Space {
     readonly sharedFolder: string,
   ) {
     super(name, ["-t", `${holder.pid}`, "-m", "-u", "-p", "-n"]);
-    this.#holder = holder;
     this.pid = holder.pid;
     this.innerPid = holder.innerPid;
     this.netns = `/proc/${holder.pid}/ns/net`;
     this.podCidrs = options.podCidrs;
     this.runtime = new Runtime(this);
+  }
+
+  /** Ends every process in its network namespace, as a power failure does. Called by Lab.remove() and Lab.reboot(). */
+  end(): void {
+    const netns = readlinkSync(this.netns);
+    // Processes may be started meanwhile by those that are ended last.
+    for (let found = true; found; ) {
+      const pids = readdirSync("/proc").filter((pid) => /^\d+$/.test(pid) && isIn(pid, netns));
+      found = pids.length > 0;
+      for (const pid of pids) tryToKill(Number(pid));
+      Bun.sleepSync(2);
+    }
   }
 
   /** Called by Lab.node(), which also plugs it into the bridge. */
@@ -102,11 +112,6 @@ export class Node extends Space {
     return pod;
   }
 
-  /** Called by Lab.remove(). What still runs in its namespaces keeps them alive, as long as the lab. */
-  end(): void {
-    this.#holder.end();
-  }
-
   /** Arguments that make `wg-cni up` configure this node. */
   get upArguments(): string[] {
     return [
@@ -145,6 +150,22 @@ export class Node extends Space {
   /** A file of this node's mount namespace, as the test process reaches it. */
   outsidePath(path: string): string {
     return `/proc/${this.pid}/root${path}`;
+  }
+}
+
+function isIn(pid: string, netns: string): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/net`) === netns;
+  } catch {
+    return false;
+  }
+}
+
+function tryToKill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended by itself.
   }
 }
 

@@ -1,0 +1,56 @@
+// Who has a UDP port, as far as /proc shows it. Reads what every process has open, so
+// it is only asked once a port is known to be taken.
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import type { Slot } from "../net/record.ts";
+import type { Conflict } from "../plan/conflicts.ts";
+import { type Settings, slotPort } from "../plan/settings.ts";
+import { readUdpPorts } from "../reconcile/ports.ts";
+import type { SlotFault } from "../state/model.ts";
+
+/** The conflict's sentence, with who has the port where it is one. */
+export function explainConflict(settings: Settings, { slot, text }: Conflict): string {
+  return slot === undefined ? text : `${text}${nameHolder(settings, slot)}`;
+}
+
+/** Why a slot cannot be used, with who has its port. */
+export function explainFault(settings: Settings, slot: Slot, { kind, reason }: SlotFault): string {
+  return kind === "conflict" ? `${reason}${nameHolder(settings, slot)}` : reason;
+}
+
+function nameHolder(settings: Settings, slot: Slot): string {
+  const port = slotPort(settings, slot);
+  const holder = findPortHolder(port);
+  return holder === undefined ? "" : ` Port ${port} is held by ${holder}.`;
+}
+
+/**
+ * "python3 (process 123)"; several are separated by commas. Undefined where no process that can be
+ * seen has the port: a WireGuard device of the kernel's has it, or a process of another container.
+ */
+export function findPortHolder(port: number): string | undefined {
+  const wanted = new Set((readUdpPorts().get(port) ?? []).map((inode) => `socket:[${inode}]`));
+  if (wanted.size === 0) return undefined;
+  const processes = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  const holders = processes.filter((pid) => hasOpen(pid, wanted)).map(describe);
+  return holders.length === 0 ? undefined : holders.join(", ");
+}
+
+function hasOpen(pid: string, wanted: ReadonlySet<string>): boolean {
+  const folder = `/proc/${pid}/fd`;
+  const open = attempt(() => readdirSync(folder)) ?? [];
+  return open.some((fd) => wanted.has(attempt(() => readlinkSync(`${folder}/${fd}`)) ?? ""));
+}
+
+function describe(pid: string): string {
+  const name = attempt(() => readFileSync(`/proc/${pid}/comm`, "utf8").trim());
+  return name === undefined ? `process ${pid}` : `${name} (process ${pid})`;
+}
+
+/** Undefined where the process has ended meanwhile, or is not ours to look at. */
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}

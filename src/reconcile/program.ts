@@ -1,0 +1,48 @@
+// Carries a plan of the mesh out, and does without the slots that prove to be unusable
+// on the way: what is left is planned anew, so that a device that cannot be had never
+// has a route that leads into it.
+import { type Conflict, findConflicts } from "../plan/conflicts.ts";
+import { applySteps, type Failure } from "./apply.ts";
+import type { Kernel } from "./kernel.ts";
+import type { SlotFaults } from "./node.ts";
+import { observeHost } from "./observe.ts";
+import { areAllFaulty, failuresOf, findBroken, findLockedKeys, removalOf } from "./slots.ts";
+import type { MeshPlan, SyncOptions, SyncScene } from "./sync.ts";
+
+export interface Programming {
+  /** As it was carried out. */
+  readonly plan: MeshPlan;
+  readonly failures: readonly Failure[];
+  readonly conflicts: readonly Conflict[];
+}
+
+/** Programs the mesh; without the slots whose device cannot be had, which is tried once. */
+export function programMesh(
+  plan: (failed: SlotFaults) => MeshPlan,
+  { kernel, nodes }: Pick<SyncScene, "kernel" | "nodes">,
+  options: SyncOptions,
+): Programming {
+  const failed = new Map(options.retriesSlots === false ? failuresOf(nodes) : []);
+  const first = plan(failed);
+  if (!first.up) return { plan: first, failures: applySteps(first.steps, kernel, options), conflicts: [] };
+  const conflicts = first.here ? [] : findForeign(first, kernel);
+  for (const [slot, fault] of findLockedKeys(first.steps, options)) failed.set(slot, fault);
+  const whole = failed.size === 0 ? first : plan(failed);
+  const failures = applySteps(whole.steps, kernel, options);
+  const broken = findBroken(whole.settings, failures);
+  const isLost = areAllFaulty(new Map([...whole.faults, ...broken]));
+  // A node that is running and loses both is repaired as it is: without them its routes would lead past the tunnel.
+  if (broken.size === 0 || (isLost && whole.here)) return { plan: whole, failures, conflicts };
+  applySteps(removalOf(broken, whole.settings, kernel), kernel, options);
+  for (const [slot, fault] of broken) failed.set(slot, fault);
+  const rest = plan(failed);
+  const others = applySteps(rest.steps, kernel, options);
+  return { plan: { ...rest, steps: [...whole.steps, ...rest.steps] }, failures: others, conflicts };
+}
+
+/** After a boot others may have come first: they are told of, and cost at most a slot. */
+function findForeign({ settings, node, here }: MeshPlan, kernel: Kernel): Conflict[] {
+  const ownKeys = node.slots.map(({ publicKey }) => publicKey);
+  const conflicts = findConflicts(settings, observeHost(settings, kernel, { ownKeys, isProgrammed: here }));
+  return conflicts.filter(({ slot }) => slot === undefined);
+}
