@@ -108,14 +108,26 @@ function formatStatement(statement: NftStatement): string {
       return `${formatFamily(familyOf(statement.ip))} ${statement.field} ${statement.ip}`;
     case "port":
       return `${statement.protocol} ${statement.field} ${statement.port}`;
-    case "notLocal":
-      return "fib daddr type != local";
-    case "notUnicast":
-      return "fib daddr type != unicast";
+    case "local":
+      return `fib ${statement.field} type ${statement.not ? "!= " : ""}local`;
+    case "routedBy":
+      return `fib daddr . mark oifname "${statement.device}"`;
+    case "routed":
+      return "fib daddr . mark oif exists";
+    case "icmp":
+      return `${statement.family === 4 ? "icmp" : "icmpv6"} type ${statement.type}`;
     case "hasMark":
-      return `meta mark & ${hex(statement.mark.mask)} == ${hex(statement.mark.mark)}`;
+      return `meta mark ${formatHasMark(statement.mark)}`;
     case "setMark":
       return `meta mark set meta mark ${formatSetMark(statement.mark)}`;
+    case "hasConnectionMark":
+      return `ct mark ${formatHasMark(statement.mark)}`;
+    case "setConnectionMark":
+      return `ct mark set ct mark ${formatSetMark(statement.mark)}`;
+    case "notTranslated":
+      return "ct status ! dnat";
+    case "reject":
+      return "reject with icmpx host-unreachable";
     case "tcpSyn":
       return "tcp flags syn";
     case "clampMss":
@@ -131,6 +143,10 @@ function formatStatement(statement: NftStatement): string {
 
 function formatFamily(family: Family): string {
   return family === 4 ? "ip" : "ip6";
+}
+
+function formatHasMark({ mark, mask }: Mark): string {
+  return `& ${hex(mask)} == ${hex(mark)}`;
 }
 
 /** Bits to be set stand only in the second operand, as nft lists them. */

@@ -61,6 +61,8 @@ export interface NftChain extends NftChainDeclaration {
   readonly rules: readonly NftRule[];
 }
 
+export type IcmpType = "destination-unreachable" | "time-exceeded" | "packet-too-big";
+
 export type NftRule = readonly NftStatement[];
 
 export type NftStatement =
@@ -82,17 +84,29 @@ export type NftStatement =
       readonly field: "sport" | "dport";
       readonly port: number;
     }
-  /** The destination is none of this node's own addresses. */
-  | { readonly kind: "notLocal" }
-  /** The destination is this node, or several: packets that are not forwarded. */
-  | { readonly kind: "notUnicast" }
+  /** The address is, or with `not` is not, one of this node's own (RTN_LOCAL). */
+  | { readonly kind: "local"; readonly field: "saddr" | "daddr"; readonly not?: true }
+  /** The routes that the packet's mark selects, for a process of this node, lead to the destination by the device. */
+  | { readonly kind: "routedBy"; readonly device: string }
+  /** As routedBy, by any device: they neither lack a route nor refuse the packet. */
+  | { readonly kind: "routed" }
+  /** The type of an ICMP or ICMPv6 message, by the name that nft has for it. */
+  | { readonly kind: "icmp"; readonly family: Family; readonly type: IcmpType }
   | { readonly kind: "hasMark"; readonly mark: Mark }
   /** Sets the bits of the mask, and leaves the others as they are. */
   | { readonly kind: "setMark"; readonly mark: Mark }
+  /** The tracked connection that the packet belongs to has the mark; false for a packet without one. */
+  | { readonly kind: "hasConnectionMark"; readonly mark: Mark }
+  /** As setMark, on the connection; nothing happens to a packet without one. */
+  | { readonly kind: "setConnectionMark"; readonly mark: Mark }
+  /** The connection's destination was not translated; false for a packet without a connection. */
+  | { readonly kind: "notTranslated" }
   | { readonly kind: "tcpSyn" }
   /** Lowers the maximum segment size to what fits the route, in both directions; never raises it. */
   | { readonly kind: "clampMss" }
   | { readonly kind: "verdict"; readonly verdict: "accept" | "drop" }
+  /** Drops the packet and tells its sender that the host is unreachable (ICMP or ICMPv6). */
+  | { readonly kind: "reject" }
   | { readonly kind: "goto"; readonly chain: string }
   /** An expression of the kernel's that is none of the above; only ever observed. */
   | { readonly kind: "unknown"; readonly expression: string };

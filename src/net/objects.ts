@@ -15,11 +15,11 @@ export interface Link {
   readonly up: boolean;
   /** Link-layer address, lower case; "" where there is none. */
   readonly mac: string;
+  /** IFLA_MASTER: index of the bridge, bond or other interface that this one is a port of. */
+  readonly masterIndex?: number;
   /** IFLA_LINK: index of the other end of a veth, in the namespace `linkNetnsId` names. */
   readonly linkIndex?: number;
   readonly linkNetnsId?: number;
-  /** IFLA_MASTER: index of the bridge, bond or other interface that this one is a port of. */
-  readonly masterIndex?: number;
 }
 
 /** One address of an interface (struct ifaddrmsg, IFA_*). */

@@ -3,13 +3,14 @@
 import {
   type Expression,
   NFT_BYTEORDER_HTON,
+  NFT_CT_MARK,
   NFT_EXTHDR_OP_TCPOPT,
-  NFT_FIB_RESULT_ADDRTYPE,
   NFT_META_MARK,
   NFT_REG_1,
   NFT_REG_VERDICT,
+  NFT_REJECT_ICMPX_HOST_UNREACH,
+  NFT_REJECT_ICMPX_UNREACH,
   NFT_RT_TCPMSS,
-  NFTA_FIB_F_DADDR,
 } from "../wire/nftables-expressions.ts";
 
 const tcpOptionMaxseg = 2;
@@ -75,13 +76,30 @@ export const storeMark: Expression = {
   data: { NFTA_META_KEY: NFT_META_MARK, NFTA_META_SREG: NFT_REG_1 },
 };
 
-/** What the destination is to this node, RTN_*. */
-export const destinationType: Expression = {
-  name: "fib",
+/** An attribute of the packet's connection, NFT_CT_*. */
+export function loadConnection(key: number): Expression {
+  return { name: "ct", data: { NFTA_CT_KEY: key, NFTA_CT_DREG: NFT_REG_1 } };
+}
+
+/** The connection's mark becomes what is in the register. */
+export const storeConnectionMark: Expression = {
+  name: "ct",
+  data: { NFTA_CT_KEY: NFT_CT_MARK, NFTA_CT_SREG: NFT_REG_1 },
+};
+
+/** What the routes say of the addresses that the flags name, NFTA_FIB_F_*: NFT_FIB_RESULT_*. */
+export function lookUpRoute(flags: number, result: number): Expression {
+  return {
+    name: "fib",
+    data: { NFTA_FIB_FLAGS: flags, NFTA_FIB_RESULT: result, NFTA_FIB_DREG: NFT_REG_1 },
+  };
+}
+
+export const rejectUnreachable: Expression = {
+  name: "reject",
   data: {
-    NFTA_FIB_FLAGS: NFTA_FIB_F_DADDR,
-    NFTA_FIB_RESULT: NFT_FIB_RESULT_ADDRTYPE,
-    NFTA_FIB_DREG: NFT_REG_1,
+    NFTA_REJECT_TYPE: NFT_REJECT_ICMPX_UNREACH,
+    NFTA_REJECT_ICMP_CODE: NFT_REJECT_ICMPX_HOST_UNREACH,
   },
 };
 

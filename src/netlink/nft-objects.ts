@@ -42,7 +42,8 @@ import { maxElementBytes } from "../wire/nftables-elements.ts";
 import { NF_ACCEPT, NF_DROP } from "../wire/nftables-expressions.ts";
 import { NLM_F_CREATE } from "../wire/nlmsg.ts";
 import { toSetElements } from "./nft-elements.ts";
-import { toExpressions, toNftRule } from "./nft-rules.ts";
+import { toNftRule } from "./nft-rules.ts";
+import { toExpressions } from "./nft-statements.ts";
 import type { Request } from "./socket.ts";
 
 const NLM_F_APPEND = 0x800;

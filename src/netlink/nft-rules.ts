@@ -1,16 +1,16 @@
-// Rules as statements and as the kernel's expressions. A statement is written as
-// nft(8) writes it, and read back by taking from the expressions what it might
-// be and writing that again: it is that statement only if all is the same.
-
-import { type Family, familyOf, formatIp, ipBytes } from "../net/ip.ts";
-import type { NftRule, NftStatement } from "../net/nftables.ts";
-import { AF_INET, AF_INET6, readU16BigEndian, readU32 } from "../wire/codec.ts";
+// Rules read from the kernel's expressions: a statement is read by taking from the
+// expressions what it might be and writing that again (nft-statements.ts). It is
+// that statement only if all is the same.
+import { type Family, formatIp } from "../net/ip.ts";
+import type { IcmpType, NftRule, NftStatement } from "../net/nftables.ts";
+import { AF_INET, readU16BigEndian, readU32 } from "../wire/codec.ts";
 import {
   type Expression,
   NF_ACCEPT,
-  NF_DROP,
-  NFT_CMP_EQ,
   NFT_CMP_NEQ,
+  NFT_CT_MARK,
+  NFT_FIB_RESULT_OIF,
+  NFT_FIB_RESULT_OIFNAME,
   NFT_GOTO,
   NFT_META_IIF,
   NFT_META_IIFNAME,
@@ -19,128 +19,49 @@ import {
   NFT_META_NFPROTO,
   NFT_META_OIF,
   NFT_META_OIFNAME,
-  NFT_PAYLOAD_NETWORK_HEADER,
-  NFT_PAYLOAD_TRANSPORT_HEADER,
+  NFTA_FIB_F_SADDR,
 } from "../wire/nftables-expressions.ts";
 import {
-  bitwise,
-  clampMss,
-  compare,
-  decide,
-  destinationType,
-  loadMeta,
-  loadPayload,
-  lookup,
-  storeMark,
-} from "./nft-expressions.ts";
-
-const loopbackIndex = 1;
-const interfaceNameBytes = 16;
-const rtnUnicast = 1;
-const rtnLocal = 2;
-const portBytes = 2;
-/** Where Ethernet's ARP has the sender's IPv4 address (RFC 826). */
-const arpSenderIpOffset = 14;
-const arpIpBytes = 4;
-const tcpFlagsOffset = 13;
-const tcpSynFlag = 2;
-
-const ipprotocols = { tcp: 6, udp: 17 } as const;
-/** Where ports are in the headers of TCP and UDP. */
-const portAt = { sport: 0, dport: 2 } as const;
-
-/** Where addresses are in the headers of IPv4 and IPv6, and how long. */
-const addressAt = {
-  4: { family: AF_INET, saddr: 12, daddr: 16, bytes: 4 },
-  6: { family: AF_INET6, saddr: 8, daddr: 24, bytes: 16 },
-} as const;
-
-export function toExpressions(rule: NftRule): Expression[] {
-  return rule.flatMap(statementExpressions);
-}
+  addressAt,
+  familyAfter,
+  icmpTypes,
+  ipprotocols,
+  portAt,
+  portBytes,
+  statementExpressions,
+} from "./nft-statements.ts";
 
 export function toNftRule(expressions: readonly Expression[]): NftRule {
   const keys = expressions.map(comparable);
   const rule: NftStatement[] = [];
+  let known: Family | undefined;
   for (let at = 0; at < expressions.length; ) {
-    const guess = guessStatement(expressions.slice(at));
-    const written = guess === undefined ? [] : statementExpressions(guess);
+    const guess = guessStatement(expressions.slice(at), known);
+    const written = guess === undefined ? [] : statementExpressions(guess, known);
     const isRight = written.every((expression, i) => comparable(expression) === keys[at + i]);
     const statement = isRight ? guess : undefined;
     rule.push(statement ?? { kind: "unknown", expression: nameOf(expressions[at] as Expression) });
+    if (statement !== undefined) known = familyAfter(statement, known);
     at += statement === undefined ? 1 : written.length;
   }
   return rule;
 }
 
-function statementExpressions(statement: NftStatement): Expression[] {
-  switch (statement.kind) {
-    case "loopback": {
-      const key = statement.direction === "iif" ? NFT_META_IIF : NFT_META_OIF;
-      return [loadMeta(key), compare(NFT_CMP_EQ, u32Bytes(loopbackIndex))];
-    }
-    case "interface": {
-      const key = statement.direction === "iif" ? NFT_META_IIFNAME : NFT_META_OIFNAME;
-      return [loadMeta(key), compare(NFT_CMP_EQ, nameBytes(statement.name))];
-    }
-    case "inSet":
-      return [...loadAddress(statement.family, statement.field), lookup(statement.set)];
-    case "senderInSet":
-      return [loadPayload(NFT_PAYLOAD_NETWORK_HEADER, arpSenderIpOffset, arpIpBytes), lookup(statement.set)];
-    case "address":
-      return [
-        ...loadAddress(familyOf(statement.ip), statement.field),
-        compare(NFT_CMP_EQ, ipBytes(statement.ip)),
-      ];
-    case "port": {
-      const { protocol, field, port } = statement;
-      return [
-        ...isProtocol(protocol),
-        loadPayload(NFT_PAYLOAD_TRANSPORT_HEADER, portAt[field], portBytes),
-        compare(NFT_CMP_EQ, Uint8Array.of(port >>> 8, port)),
-      ];
-    }
-    case "notLocal":
-      return [destinationType, compare(NFT_CMP_NEQ, u32Bytes(rtnLocal))];
-    case "notUnicast":
-      return [destinationType, compare(NFT_CMP_NEQ, u32Bytes(rtnUnicast))];
-    case "hasMark": {
-      const { mark, mask } = statement.mark;
-      return [
-        loadMeta(NFT_META_MARK),
-        bitwise(u32Bytes(mask), u32Bytes(0)),
-        compare(NFT_CMP_EQ, u32Bytes(mark)),
-      ];
-    }
-    case "setMark": {
-      const { mark, mask } = statement.mark;
-      return [loadMeta(NFT_META_MARK), bitwise(u32Bytes(~mask >>> 0), u32Bytes(mark)), storeMark];
-    }
-    case "tcpSyn":
-      return [
-        ...isProtocol("tcp"),
-        loadPayload(NFT_PAYLOAD_TRANSPORT_HEADER, tcpFlagsOffset, 1),
-        bitwise(Uint8Array.of(tcpSynFlag), Uint8Array.of(0)),
-        compare(NFT_CMP_NEQ, Uint8Array.of(0)),
-      ];
-    case "clampMss":
-      return clampMss;
-    case "verdict":
-      return [decide({ NFTA_VERDICT_CODE: statement.verdict === "accept" ? NF_ACCEPT : NF_DROP })];
-    case "goto":
-      return [decide({ NFTA_VERDICT_CODE: NFT_GOTO, NFTA_VERDICT_CHAIN: statement.chain })];
-    case "unknown":
-      throw new Error(`An nftables expression "${statement.expression}" can only be read.`);
-  }
-}
+type Of<Name extends Expression["name"]> = Extract<Expression, { name: Name }>;
 
 /** What the first expressions may be the beginning of; what is not asked here is compared afterwards. */
-function guessStatement([first, second, third, fourth]: readonly Expression[]): NftStatement | undefined {
+function guessStatement(expressions: readonly Expression[], known?: Family): NftStatement | undefined {
+  const [first, second, third, fourth] = expressions;
   if (first?.name === "rt") return { kind: "clampMss" };
+  if (first?.name === "reject") return { kind: "reject" };
   if (first?.name === "immediate") return guessVerdict(first);
-  if (first?.name === "payload") return { kind: "senderInSet", set: setOf(second) };
+  if (first?.name === "payload")
+    return known === undefined
+      ? { kind: "senderInSet", set: setOf(second) }
+      : guessAddress(known, first, second);
+  if (first?.name === "ct") return guessConnection(first, second, third);
   const value = comparedWith(second);
-  if (first?.name === "fib") return { kind: u32From(value) === rtnLocal ? "notLocal" : "notUnicast" };
+  if (first?.name === "fib") return guessRoute(first, second);
   if (first?.name !== "meta") return undefined;
   const key = first.data.NFTA_META_KEY;
   if (key === NFT_META_IIF) return { kind: "loopback", direction: "iif" };
@@ -149,34 +70,66 @@ function guessStatement([first, second, third, fourth]: readonly Expression[]): 
   if (key === NFT_META_OIFNAME) return { kind: "interface", direction: "oif", name: nameFrom(value) };
   if (key === NFT_META_L4PROTO) return guessTransport(value, third, fourth);
   if (key === NFT_META_MARK) return guessMark(second, third);
-  return key === NFT_META_NFPROTO ? guessAddress(value, third, fourth) : undefined;
+  if (key !== NFT_META_NFPROTO) return undefined;
+  const family = value?.[0] === AF_INET ? 4 : 6;
+  return third?.name === "meta" ? guessIcmp(family, expressions[5]) : guessAddress(family, third, fourth);
 }
 
 function guessTransport(
   value: Uint8Array | undefined,
   third: Expression | undefined,
   fourth: Expression | undefined,
-): NftStatement {
+): NftStatement | undefined {
+  const protocol = value?.[0];
+  if (protocol === ipprotocols.icmp) return guessIcmp(4, fourth);
+  if (protocol === ipprotocols.icmpv6) return guessIcmp(6, fourth);
   const port = comparedWith(fourth);
   if (third?.name !== "payload" || port?.length !== portBytes) return { kind: "tcpSyn" };
   return {
     kind: "port",
-    protocol: value?.[0] === ipprotocols.tcp ? "tcp" : "udp",
+    protocol: protocol === ipprotocols.tcp ? "tcp" : "udp",
     field: third.data.NFTA_PAYLOAD_OFFSET === portAt.dport ? "dport" : "sport",
     port: readU16BigEndian(port, 0),
   };
 }
 
-function guessAddress(
-  value: Uint8Array | undefined,
+function guessIcmp(family: Family, compared: Expression | undefined): NftStatement | undefined {
+  const number = comparedWith(compared)?.[0];
+  const types = Object.entries(icmpTypes[family]) as [IcmpType, number][];
+  const type = types.find((entry) => entry[1] === number)?.[0];
+  return type === undefined ? undefined : { kind: "icmp", family, type };
+}
+
+/** Which of the two results of route look-ups it asks for. */
+function guessRoute({ data }: Of<"fib">, compared: Expression | undefined): NftStatement {
+  if (data.NFTA_FIB_RESULT === NFT_FIB_RESULT_OIFNAME)
+    return { kind: "routedBy", device: nameFrom(comparedWith(compared)) };
+  if (data.NFTA_FIB_RESULT === NFT_FIB_RESULT_OIF) return { kind: "routed" };
+  const field = data.NFTA_FIB_FLAGS === NFTA_FIB_F_SADDR ? "saddr" : "daddr";
+  const isNot = compared?.name === "cmp" && compared.data.NFTA_CMP_OP === NFT_CMP_NEQ;
+  return { kind: "local", field, ...(isNot ? { not: true } : {}) };
+}
+
+function guessConnection(
+  { data }: Of<"ct">,
+  second: Expression | undefined,
   third: Expression | undefined,
-  fourth: Expression | undefined,
 ): NftStatement | undefined {
-  if (third?.name !== "payload") return undefined;
-  const family = value?.[0] === AF_INET ? 4 : 6;
-  const field = third.data.NFTA_PAYLOAD_OFFSET === addressAt[family].saddr ? "saddr" : "daddr";
-  if (fourth?.name === "lookup") return { kind: "inSet", family, field, set: setOf(fourth) };
-  const ip = comparedWith(fourth);
+  if (data.NFTA_CT_KEY !== NFT_CT_MARK) return { kind: "notTranslated" };
+  const guess = guessMark(second, third);
+  if (guess?.kind === "hasMark") return { kind: "hasConnectionMark", mark: guess.mark };
+  return guess?.kind === "setMark" ? { kind: "setConnectionMark", mark: guess.mark } : undefined;
+}
+
+function guessAddress(
+  family: Family,
+  loaded: Expression | undefined,
+  compared: Expression | undefined,
+): NftStatement | undefined {
+  if (loaded?.name !== "payload") return undefined;
+  const field = loaded.data.NFTA_PAYLOAD_OFFSET === addressAt[family].saddr ? "saddr" : "daddr";
+  if (compared?.name === "lookup") return { kind: "inSet", family, field, set: setOf(compared) };
+  const ip = comparedWith(compared);
   return ip?.length === addressAt[family].bytes ? { kind: "address", field, ip: formatIp(ip) } : undefined;
 }
 
@@ -188,7 +141,7 @@ function comparedWith(expression: Expression | undefined): Uint8Array | undefine
   return expression?.name === "cmp" ? expression.data.NFTA_CMP_DATA?.NFTA_DATA_VALUE : undefined;
 }
 
-function guessVerdict({ data }: Extract<Expression, { name: "immediate" }>): NftStatement | undefined {
+function guessVerdict({ data }: Of<"immediate">): NftStatement | undefined {
   const verdict = data.NFTA_IMMEDIATE_DATA?.NFTA_DATA_VERDICT;
   if (verdict?.NFTA_VERDICT_CODE === NFT_GOTO)
     return { kind: "goto", chain: verdict.NFTA_VERDICT_CHAIN ?? "" };
@@ -226,33 +179,8 @@ function nameOf(expression: Expression): string {
   return expression.name === "unknown" ? expression.kernelName : expression.name;
 }
 
-function loadAddress(family: Family, field: "saddr" | "daddr"): Expression[] {
-  const { family: number, bytes, [field]: offset } = addressAt[family];
-  return [
-    loadMeta(NFT_META_NFPROTO),
-    compare(NFT_CMP_EQ, Uint8Array.of(number)),
-    loadPayload(NFT_PAYLOAD_NETWORK_HEADER, offset, bytes),
-  ];
-}
-
-function isProtocol(protocol: keyof typeof ipprotocols): Expression[] {
-  return [loadMeta(NFT_META_L4PROTO), compare(NFT_CMP_EQ, Uint8Array.of(ipprotocols[protocol]))];
-}
-
-/** As the kernel compares it: all 16 bytes, so that "wg" is not the beginning of a name. */
-function nameBytes(name: string): Uint8Array {
-  const bytes = new Uint8Array(interfaceNameBytes);
-  bytes.set(new TextEncoder().encode(name).subarray(0, interfaceNameBytes - 1));
-  return bytes;
-}
-
 function nameFrom(bytes: Uint8Array | undefined): string {
   return new TextDecoder().decode(bytes ?? new Uint8Array()).replace(/\0+$/, "");
-}
-
-/** In host order, as marks and indexes are compared. */
-function u32Bytes(value: number): Uint8Array {
-  return Uint8Array.of(value, value >>> 8, value >>> 16, value >>> 24);
 }
 
 /** 0 for anything but 4 bytes. */

@@ -76,9 +76,9 @@ export function toLink(message: Read<typeof linkMessage>): Link {
     mtu: message.IFLA_MTU ?? 0,
     up: (message.ifi_flags & IFF_UP) !== 0,
     mac: message.IFLA_ADDRESS ?? "",
+    ...(message.IFLA_MASTER === undefined ? {} : { masterIndex: message.IFLA_MASTER }),
     ...(message.IFLA_LINK === undefined ? {} : { linkIndex: message.IFLA_LINK }),
     ...(message.IFLA_LINK_NETNSID === undefined ? {} : { linkNetnsId: message.IFLA_LINK_NETNSID }),
-    ...(message.IFLA_MASTER === undefined ? {} : { masterIndex: message.IFLA_MASTER }),
   };
 }
 

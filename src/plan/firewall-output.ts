@@ -1,14 +1,16 @@
-// The chains for what this node itself sends and the tunnel cannot take, or is
-// not to: what comes from an address that the others do not know as this node's,
-// and with host encryption what is exempt. Pods' packets pass through none that
-// marks. Pure.
+// The chains for what this node itself sends: answers that belong into the tunnel,
+// and what the tunnel cannot take, or is not to: what comes from an address that the
+// others do not know as this node's, and with host encryption what is exempt. Pods'
+// packets pass through none that marks. Pure.
 import type { Exemption, TransportProtocol } from "../net/exemption.ts";
 import type { Family } from "../net/ip.ts";
-import type { NftChain, NftRule, NftStatement } from "../net/nftables.ts";
-import { type Firewall, families, localSet, nodeSet, ownSet, podSet } from "./firewall-sets.ts";
+import type { IcmpType, NftChain, NftRule, NftStatement } from "../net/nftables.ts";
+import { accept, byInterfaces, drop, goto, inSet } from "./firewall-rules.ts";
+import { type Firewall, families, hostSet, localSet, nodeSet, ownSet, podSet } from "./firewall-sets.ts";
+import { connectionMarkOf, marksOf } from "./marks.ts";
 
 /** Ahead of what translates destinations (-100), where iptables has a packet routed again too. */
-const foreignPriority = -150;
+const beforeNatPriority = -150;
 /**
  * Behind what translates destinations (-100): a packet to a service's address is
  * known by the address it really goes to, and what goes to a pod after all is not exempt.
@@ -19,41 +21,67 @@ const tunneledPriority = 200;
 
 const exemptChain = "exempt";
 const knownChain = "known";
-
-const accept: NftStatement = { kind: "verdict", verdict: "accept" };
-const drop: NftStatement = { kind: "verdict", verdict: "drop" };
+/** Errors about what was forwarded have the packet in them that they are about. */
+const errors: Readonly<Record<Family, readonly IcmpType[]>> = {
+  4: ["destination-unreachable", "time-exceeded"],
+  6: ["destination-unreachable", "time-exceeded", "packet-too-big"],
+};
 
 export function outputChains(firewall: Firewall): NftChain[] {
-  return [...foreignChains(firewall), ...exemptChains(firewall)];
+  return [answers(firewall), ...foreignChains(firewall), ...exemptChains(firewall)];
+}
+
+/**
+ * Host to host stays outside, but for what belongs to pods: the answers of this node's
+ * processes to what another node has sent through the tunnel in the name of a pod
+ * (masquerade), or on the way to a port that leads here; ICMP errors, which quote what they
+ * are about; and what this node sends in the name of somebody else, as proxies in the kernel
+ * (IPVS) do. The mark leads to the table of hosts, which has only peers behind the tunnel.
+ */
+function answers({ connections, mark }: Firewall): NftChain {
+  const setInside: NftStatement = { kind: "setMark", mark: marksOf(mark).inside };
+  const connectionMark: NftStatement = { kind: "hasConnectionMark", mark: connectionMarkOf(mark) };
+  return {
+    name: "answers",
+    base: { type: "route", hook: "output", priority: beforeNatPriority, policy: "accept" },
+    rules: families.flatMap((family): NftRule[] => {
+      const toNode = inSet(family, "daddr", nodeSet(family));
+      const fromOwn = inSet(family, "saddr", ownSet(family));
+      return [
+        ...(connections ? [[toNode, fromOwn, connectionMark, setInside]] : []),
+        ...errors[family].map(
+          (type): NftRule => [toNode, fromOwn, { kind: "icmp", family, type }, setInside],
+        ),
+        [toNode, { kind: "local", field: "saddr", not: true }, setInside],
+      ];
+    }),
+  };
 }
 
 /**
  * The others take from the tunnel only what comes from a node IP of this node or
  * from its pods. What a process sends from any other address (a further one of the
  * uplink, a virtual one, one of a family without a node IP) they would drop, and
- * with it the answers to all that reached such an address, in clear. So it is
- * routed again, outside, and counted by the pods that it is looked up among; strict
- * mode refuses it instead. Between hosts nothing is refused, in strict mode neither.
+ * with it the answers to all that reached such an address, in plaintext. So it is
+ * routed again, outside, and counted there; strict mode refuses it instead. Between
+ * hosts nothing is refused, in strict mode neither.
  *
  * Not for what goes to a service's address: on its way to a pod its source is
  * translated too as a rule, and it then takes the tunnel.
  */
 function foreignChains(firewall: Firewall): NftChain[] {
-  const { strict, hostEncryption, mark } = firewall;
-  const outside = (family: Family, set: string): NftRule => [
-    { kind: "inSet", family, field: "daddr", set },
-    { kind: "setMark", mark },
-  ];
+  const { strict, hostEncryption, mark, devices } = firewall;
+  const setOutside: NftStatement = { kind: "setMark", mark: marksOf(mark).outside };
+  const known = families.flatMap((family) => [
+    // Nearly all that a node sends ends here, after one look-up.
+    from(family, ownSet(family)),
+    from(family, localSet(family)),
+  ]);
+  const toNodes = families.map((family): NftRule => [inSet(family, "daddr", nodeSet(family)), setOutside]);
   const foreign: NftChain = {
     name: "foreign",
-    base: { type: "route", hook: "output", priority: foreignPriority, policy: "accept" },
-    rules: families.flatMap((family) => [
-      // Nearly all that a node sends ends here, after one look.
-      from(family, ownSet(family)),
-      from(family, localSet(family)),
-      ...(strict ? [] : [outside(family, podSet(family, "out"))]),
-      ...(hostEncryption ? [outside(family, nodeSet(family))] : []),
-    ]),
+    base: { type: "route", hook: "output", priority: beforeNatPriority, policy: "accept" },
+    rules: [...known, ...(strict ? toNodes : byInterfaces(devices, "oif", setOutside))],
   };
   return [...(strict && !hostEncryption ? [] : [foreign]), ...(strict ? refusal(firewall) : [])];
 }
@@ -63,27 +91,23 @@ function refusal({ devices }: Firewall): NftChain[] {
   return [
     {
       name: knownChain,
-      rules: families.flatMap((family) => [
+      rules: families.flatMap((family): NftRule[] => [
         from(family, localSet(family)),
         from(family, ownSet(family)),
-        [{ kind: "inSet", family, field: "daddr", set: podSet(family, "out") }, drop],
+        [inSet(family, "daddr", podSet(family, "out")), drop],
+        [inSet(family, "daddr", hostSet(family, "out")), drop],
       ]),
     },
     {
       name: "tunneled",
       base: { type: "filter", hook: "postrouting", priority: tunneledPriority, policy: "accept" },
-      rules: devices.map(
-        (name): NftRule => [
-          { kind: "interface", direction: "oif", name },
-          { kind: "goto", chain: knownChain },
-        ],
-      ),
+      rules: byInterfaces(devices, "oif", goto(knownChain)),
     },
   ];
 }
 
 function from(family: Family, set: string): NftRule {
-  return [{ kind: "inSet", family, field: "saddr", set }, accept];
+  return [inSet(family, "saddr", set), accept];
 }
 
 /**
@@ -94,7 +118,7 @@ function from(family: Family, set: string): NftRule {
  */
 function exemptChains({ hostEncryption, exempt, mark }: Firewall): NftChain[] {
   if (!hostEncryption || exempt.length === 0) return [];
-  const setMark: NftStatement = { kind: "setMark", mark };
+  const setMark: NftStatement = { kind: "setMark", mark: marksOf(mark).outside };
   return [
     { name: exemptChain, rules: exempt.flatMap(endsOf).map((end): NftRule => [...end, setMark]) },
     {
@@ -102,10 +126,7 @@ function exemptChains({ hostEncryption, exempt, mark }: Firewall): NftChain[] {
       base: { type: "route", hook: "output", priority: exemptPriority, policy: "accept" },
       rules: families.flatMap((family): NftRule[] => [
         from(family, localSet(family)),
-        [
-          { kind: "inSet", family, field: "daddr", set: nodeSet(family) },
-          { kind: "goto", chain: exemptChain },
-        ],
+        [inSet(family, "daddr", nodeSet(family)), goto(exemptChain)],
       ]),
     },
   ];

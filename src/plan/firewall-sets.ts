@@ -6,9 +6,10 @@ import type { NftSet } from "../net/nftables.ts";
 import type { Mark } from "../net/objects.ts";
 import { comparePrefixes, prefixContains } from "../net/prefix.ts";
 
-export interface RemotePods {
-  /** Canonical prefix of pods of another node; none overlaps another. */
-  readonly prefix: string;
+/** Whom of the other nodes an element of a set belongs to. */
+export interface Remote {
+  /** Canonical prefix of pods, or the address of a node. */
+  readonly element: string;
   /** Name of that node. */
   readonly peer: string;
 }
@@ -18,24 +19,33 @@ export interface Firewall {
   readonly table: string;
   /** Our WireGuard devices, whether they exist yet or not. */
   readonly devices: readonly string[];
-  /** What encrypted packets carry. */
+  /** UDP ports of the devices. */
+  readonly ports: readonly number[];
+  /** The field of two bits, with what encrypted packets carry in it (marks.ts). */
   readonly mark: Mark;
   /** Drops in place of only counting. */
   readonly strict: boolean;
-  readonly pods: readonly RemotePods[];
+  /** Canonical prefixes of the other nodes' pods; none overlaps another. */
+  readonly pods: readonly string[];
   /** Addresses of the other nodes. */
   readonly nodes: readonly string[];
   /** This node's own node IPs: the others take from the tunnel what comes from them. */
   readonly own: readonly string[];
   /** Canonical prefixes of this node's own pods: the others take what comes from them too, and none of it is exempt. */
   readonly localPods: readonly string[];
+  /** True if `localPods` has all of this node's pods that the others know, one by one: any other source is unknown to them. */
+  readonly podsAreAnnounced: boolean;
+  /** Interfaces that lead to other nodes and the rest of the world, and to no pod of this node. */
+  readonly uplinks: readonly string[];
+  /** True if connections may be tracked and their marks used. */
+  readonly connections: boolean;
   /** True where what this node sends to other nodes takes the tunnel too. */
   readonly hostEncryption: boolean;
   /** What then stays outside of it, in both directions. */
   readonly exempt: readonly Exemption[];
 }
 
-/** "in" arrived from another node in clear, "out" was about to leave to it. */
+/** "in" arrived from another node in plaintext, "out" was about to leave to it. */
 export type Direction = "in" | "out";
 
 export const families: readonly Family[] = [4, 6];
@@ -46,9 +56,17 @@ export function podSet(family: Family, direction: Direction): string {
   return `pods${family}_${direction}`;
 }
 
+/** As podSet, of packets between the other nodes themselves and pods of this one. */
+export function hostSet(family: Family, direction: Direction): string {
+  return `hosts${family}_${direction}`;
+}
+
 /** The sets that count, with their directions. */
-export const podSets = directions.flatMap((direction) =>
-  families.map((family) => ({ direction, name: podSet(family, direction) })),
+export const countingSets = directions.flatMap((direction) =>
+  families.flatMap((family) => [
+    { direction, name: podSet(family, direction) },
+    { direction, name: hostSet(family, direction) },
+  ]),
 );
 
 export function nodeSet(family: Family): string {
@@ -65,18 +83,15 @@ export function localSet(family: Family): string {
 
 /** Those of the table that sees packets. */
 export function setsOf({ pods, nodes, own, localPods }: Firewall): NftSet[] {
-  const sets: NftSet[] = [];
-  for (const family of families) {
-    const prefixes = new Set<string>();
-    for (const { prefix } of pods) if (familyOf(prefix) === family) prefixes.add(prefix);
-    for (const direction of directions)
-      sets.push({
-        ...{ name: podSet(family, direction), family, interval: true, counter: true, elements: prefixes },
-      });
-    sets.push(addressSet(nodeSet(family), family, nodes), addressSet(ownSet(family), family, own));
-    sets.push(localPodSet(family, localPods));
-  }
-  return sets;
+  return families.flatMap((family) => [
+    ...directions.flatMap((direction) => [
+      { ...addressSet(podSet(family, direction), family, pods), interval: true, counter: true },
+      { ...addressSet(hostSet(family, direction), family, nodes), counter: true },
+    ]),
+    addressSet(nodeSet(family), family, nodes),
+    addressSet(ownSet(family), family, own),
+    localPodSet(family, localPods),
+  ]);
 }
 
 /** Of those that are of the family. */

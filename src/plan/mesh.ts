@@ -2,10 +2,16 @@
 // devices, addresses, sysctls, routes and rules. Pure, and the only place that
 // knows the data plane's shape (design, "Data plane"):
 //
-//   97   fwmark M/M goto 100          encrypted packets skip our tables
-//   98   not iif lo lookup hosts      what pods send to remote hosts
-//   99   not fwmark M/M lookup pods   what anyone here sends to remote pods
+//   97   iif lo fwmark OUTSIDE goto 100   encrypted packets skip our tables,
+//        fwmark ARRIVED goto 100          and so does what came in plaintext and stays outside
+//        iif DEVICE fwmark INSIDE goto 100   the reverse path of what came in plaintext and goes on inside
+//   98   lookup pods                      what anyone here sends to remote pods
+//   99   not iif lo lookup hosts          what pods send to remote hosts,
+//        fwmark INSIDE lookup hosts       and the answers of this node's processes to pods
 //   100  nop
+//
+// The marks are plan/marks.ts'. What this node's own processes send, and the tunnel's
+// packets, never meet the table of hosts: nothing in it can cut the node off.
 import type { Endpoint } from "../net/device.ts";
 import { type Family, familyOf } from "../net/ip.ts";
 import type { NftTable } from "../net/nftables.ts";
@@ -16,9 +22,10 @@ import type { NodeRecord, Slot } from "../net/record.ts";
 import { type Capabilities, everything } from "./capabilities.ts";
 import type { OwnedPeer, Ownership } from "./claims.ts";
 import { firewallTables } from "./firewall.ts";
-import type { RemotePods } from "./firewall-sets.ts";
+import type { Remote } from "./firewall-sets.ts";
 import { exemptionsOf } from "./host-encryption.ts";
-import { endpointCandidates, hasNoPlace, isBarred, ownSlots, resolvePath, usableSlot } from "./path.ts";
+import { marksOf } from "./marks.ts";
+import { endpointCandidates, hasNoPlace, isBarred, ownSlots, resolvePath, slots, usableSlot } from "./path.ts";
 import { RouteIndex } from "./route-index.ts";
 import { type Settings, slotDevice, slotPort } from "./settings.ts";
 
@@ -93,6 +100,10 @@ export interface MeshFacts {
   readonly hasFirewall: boolean;
   /** What the host can have; absent: everything. */
   readonly capabilities?: Capabilities;
+  /** False if the kernel tracks no connections: then none is translated either. */
+  readonly hasConntrack: boolean;
+  /** Interfaces that lead to other nodes and the rest of the world, and to no pod of this node. */
+  readonly uplinks: readonly string[];
 }
 
 /** The whole desired state of a node that is up. */
@@ -120,24 +131,32 @@ export function desiredMesh(facts: MeshFacts): Mesh {
 /** Name of our nftables tables. */
 export const firewallName = "wg-cni";
 
-function desiredFirewall({ settings, node, ownership: { peers }, hostEncryption }: MeshFacts): NftTable[] {
+function desiredFirewall(facts: MeshFacts): NftTable[] {
+  const { settings, node, ownership, hostEncryption, hasConntrack, uplinks } = facts;
   return firewallTables({
     table: firewallName,
     devices: ownSlots(node).map((slot) => slotDevice(settings, slot)),
+    ports: ownSlots(node).map((slot) => slotPort(settings, slot)),
     mark: settings.fwmark,
     strict: settings.mode === "strict",
-    pods: remotePods(peers),
-    nodes: peers.flatMap((peer) => peer.nodeIPs),
+    pods: ownership.peers.flatMap(({ podCIDRs }) => podCIDRs),
+    nodes: ownership.peers.flatMap(({ nodeIPs }) => nodeIPs),
     own: node.nodeIPs,
     localPods: node.podCIDRs,
+    podsAreAnnounced: settings.podAddresses === "pods",
+    uplinks,
+    // In mode off nothing of this node takes the tunnel, answers neither.
+    connections: hasConntrack && settings.mode !== "off",
     hostEncryption,
     exempt: exemptionsOf(settings),
   });
 }
 
-/** All pod CIDRs of other nodes, with whose they are. */
-export function remotePods(peers: readonly OwnedPeer[]): RemotePods[] {
-  return peers.flatMap(({ name, podCIDRs }) => podCIDRs.map((prefix) => ({ prefix, peer: name })));
+/** All pod CIDRs and addresses of other nodes, with whose they are. */
+export function remotesOf(peers: readonly OwnedPeer[]): Remote[] {
+  return peers.flatMap(({ name: peer, podCIDRs, nodeIPs }) =>
+    [...podCIDRs, ...nodeIPs].map((element) => ({ element, peer })),
+  );
 }
 
 /** The one sysctl of the whole node that we change. */
@@ -176,14 +195,23 @@ function deviceAddress(dev: string, ip: string): Address {
   };
 }
 
-/** The rules of one family, in the order of their priorities. */
+/** The rules of one family, in the order of their priorities; at one priority their order does not matter. */
 export function desiredRules(settings: Settings, family: Family): Rule[] {
-  const { rulePriority: first, fwmark, routeProtocol: protocol } = settings;
+  const { rulePriority: first, routeProtocol: protocol, hostTable, podTable } = settings;
+  const { outside, inside, arrived } = marksOf(settings.fwmark);
   const rule = { family, protocol, invert: false };
+  const skip = { ...rule, priority: first, action: "goto", target: first + 3 } as const;
+  const lookup = { ...rule, action: "lookup" } as const;
   return [
-    { ...rule, priority: first, action: "goto", target: first + 3, fwmark },
-    { ...rule, priority: first + 1, action: "lookup", table: settings.hostTable, invert: true, iif: "lo" },
-    { ...rule, priority: first + 2, action: "lookup", table: settings.podTable, invert: true, fwmark },
+    { ...skip, iif: "lo", fwmark: outside },
+    { ...skip, fwmark: arrived },
+    // Only IPv4 has reverse-path filtering by routes.
+    ...(family === 4
+      ? slots.map((slot): Rule => ({ ...skip, iif: slotDevice(settings, slot), fwmark: inside }))
+      : []),
+    { ...lookup, priority: first + 1, table: podTable },
+    { ...lookup, priority: first + 2, table: hostTable, invert: true, iif: "lo" },
+    { ...lookup, priority: first + 2, table: hostTable, fwmark: inside },
     { ...rule, priority: first + 3, action: "nop" },
   ];
 }
@@ -259,8 +287,8 @@ function desiredRoutes(facts: MeshFacts, ways: readonly Way[]): Route[] {
     if (strict)
       routes.put({ ...refusal(settings, route.table, route.dst, "prohibit"), priority: behindPriority });
   };
-  if (strict)
-    for (const cidr of settings.clusterCIDRs) routes.put(refusal(settings, podTable, cidr, "prohibit"));
+  // Not in the table of pods: this node's own processes and the tunnel itself go by that too.
+  for (const cidr of refusedCIDRs(settings)) routes.put(refusal(settings, hostTable, cidr, "prohibit"));
   const sources = new Map(nodeAddresses(node).map((ip) => [familyOf(ip), ip]));
   for (const { peer, path, hosts } of ways) {
     const slotFor = (dst: string) => (carries(capabilities, dst) ? path.slot : undefined);
@@ -280,7 +308,8 @@ function desiredRoutes(facts: MeshFacts, ways: readonly Way[]): Route[] {
         routes.put(tunnelRoute(settings, podTable, dst, slot, sources.get(familyOf(dst))));
     }
   }
-  for (const dst of [...node.podCIDRs, ...podIPs.map(hostPrefix)]) routes.put(localRoute(settings, dst));
+  for (const dst of [...node.podCIDRs, ...podIPs.map(hostPrefix)])
+    for (const route of localRoutes(settings, dst)) routes.put(route);
   const list = routes.list();
   // Without rules the kernel may have but one table, and ours would be the main one.
   return capabilities.routing.length === families.length
@@ -293,6 +322,11 @@ function carries({ tunnel }: Capabilities, dst: string): boolean {
   return tunnel.length === families.length || tunnel.includes(familyOf(dst));
 }
 
+/** What pods must not reach unless a peer has announced it. */
+function refusedCIDRs({ mode, clusterCIDRs }: Settings): readonly string[] {
+  return mode === "strict" ? clusterCIDRs : [];
+}
+
 /** Addresses of other nodes that this node itself reaches through the tunnel. */
 export function tunneledHosts(facts: MeshFacts): Set<string> {
   const { node, ownership, paths, hostEncryption, capabilities = everything } = facts;
@@ -302,8 +336,10 @@ export function tunneledHosts(facts: MeshFacts): Set<string> {
 }
 
 /** What a pod of this node gets: its address is looked up in the main table, wherever a wider prefix points. */
-export function localRoute(settings: Settings, dst: string): Route {
-  return refusal(settings, settings.podTable, dst, "throw");
+export function localRoutes(settings: Settings, dst: string): Route[] {
+  const { podTable, hostTable } = settings;
+  const tables = refusedCIDRs(settings).length > 0 ? [podTable, hostTable] : [podTable];
+  return tables.map((table) => refusal(settings, table, dst, "throw"));
 }
 
 function tunnelRoute(settings: Settings, table: number, dst: string, slot: Slot, src?: string): Route {

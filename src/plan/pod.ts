@@ -12,7 +12,7 @@
 import { type Family, familyOf } from "../net/ip.ts";
 import type { Address, Neighbour, Route } from "../net/objects.ts";
 import { defaultPrefix, hostPrefix } from "../net/prefix.ts";
-import { localRoute } from "./mesh.ts";
+import { localRoutes } from "./mesh.ts";
 import type { Settings } from "./settings.ts";
 import type { RouteStep, RtnlStep } from "./step.ts";
 
@@ -109,7 +109,8 @@ export function hostSideSteps(pod: StandalonePod): RtnlStep[] {
 
 /** Keeps a pod's addresses out of the tunnel on its own node. */
 export function throwSteps(settings: Settings, ips: readonly string[]): RouteStep[] {
-  return ips.map((ip) => ({ do: "replaceRoute", route: localRoute(settings, hostPrefix(ip)) }));
+  const routes = ips.flatMap((ip) => localRoutes(settings, hostPrefix(ip)));
+  return routes.map((route) => ({ do: "replaceRoute", route }));
 }
 
 export function podAddresses({ ifname, ips }: StandalonePod): Address[] {

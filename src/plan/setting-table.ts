@@ -50,9 +50,9 @@ export const settingTable: SettingTable = {
   portA: port(51820, "a", "the port WireGuard users expect"),
   portB: port(51821, "b", "next to slot a's"),
   fwmark: {
-    default: { mark: 0x100000, mask: 0x100000 },
-    reason: "one bit that Kubernetes components and the common CNIs leave free",
-    help: "firewall mark of encrypted packets, so that they skip our tables",
+    default: { mark: 0x20000000, mask: 0x60000000 },
+    reason: "two bits that Kubernetes components and the common CNIs leave free",
+    help: "firewall mark of encrypted packets, so that they skip our tables, and the two bits that are ours",
     value: "MARK/MASK",
     parse: parseMark,
     show: formatMark,

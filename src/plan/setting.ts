@@ -85,14 +85,19 @@ export function parseMark(raw: unknown): Mark {
   const bits = integer(1, 0xffffffff);
   try {
     const mark = bits(markText);
-    const mask = maskText === undefined ? mark : bits(maskText);
-    if (extra === undefined && (mark & ~mask) === 0) return { mark, mask };
+    const mask = bits(maskText);
+    if (extra === undefined && bitsOf(mask) === 2 && bitsOf(mark) === 1 && (mark & ~mask) === 0)
+      return { mark, mask };
   } catch (error) {
     if (!(error instanceof ParseError)) throw error;
   }
   throw new ParseError(
-    "must be MARK/MASK, for example 0x100000/0x100000, the mark within the mask and not 0",
+    "must be MARK/MASK, for example 0x20000000/0x60000000: a mask of two bits, and one of them as the mark",
   );
+}
+
+function bitsOf(mask: number): number {
+  return mask.toString(2).replaceAll("0", "").length;
 }
 
 export function formatMark({ mark, mask }: Mark): string {

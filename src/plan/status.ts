@@ -16,8 +16,8 @@ import type { NodeRecord, Slot } from "../net/record.ts";
 import type { OwnedPeer, Ownership } from "./claims.ts";
 import { handshakeFreshMs } from "./diff-device.ts";
 import { sumByPeer } from "./firewall.ts";
-import { podSets } from "./firewall-sets.ts";
-import { remotePods } from "./mesh.ts";
+import { countingSets } from "./firewall-sets.ts";
+import { remotesOf } from "./mesh.ts";
 import { isBarred, isKeyless, keyOf, resolvePath, routeSlot } from "./path.ts";
 import { type Settings, slotDevice } from "./settings.ts";
 
@@ -141,10 +141,10 @@ export function sumPlaintext(
   peers: readonly OwnedPeer[],
   counters: ReadonlyMap<string, ReadonlyMap<string, NftCounter>>,
 ): Map<string, Plaintext> {
-  const pods = remotePods(peers);
+  const remotes = remotesOf(peers);
   const sums = { in: new Map<string, number>(), out: new Map<string, number>() };
-  for (const { direction, name } of podSets)
-    for (const [peer, { packets }] of sumByPeer(pods, counters.get(name) ?? new Map()))
+  for (const { direction, name } of countingSets)
+    for (const [peer, { packets }] of sumByPeer(remotes, counters.get(name) ?? new Map()))
       sums[direction].set(peer, (sums[direction].get(peer) ?? 0) + packets);
   const count = ({ name }: OwnedPeer) => ({
     inPackets: sums.in.get(name) ?? 0,

@@ -50,6 +50,11 @@ function observeFirewall({ firewall }: Kernel): NftTable[] {
   return nftFamilies.flatMap((family) => firewall?.find({ family, name: firewallName }) ?? []);
 }
 
+/** True if the kernel tracks connections, or has loaded what does: nothing is translated without. */
+export function hasConntrack(): boolean {
+  return readSysctl("net/netfilter/nf_conntrack_max") !== undefined;
+}
+
 /** Our devices that exist. */
 export function meshLinks(settings: Settings, kernel: Kernel): Link[] {
   return slots.flatMap((slot) => kernel.host.findLink(slotDevice(settings, slot)) ?? []);

@@ -1,7 +1,7 @@
 // What of the node's goes with an attachment, for every way it ends: DEL, GC, an ADD
 // that failed, and the agent where none of these came.
 import { hostPrefix } from "../net/prefix.ts";
-import { localRoute } from "../plan/mesh.ts";
+import { localRoutes } from "../plan/mesh.ts";
 import type { Settings } from "../plan/settings.ts";
 import type { Step } from "../plan/step.ts";
 import type { Attachment, Owner } from "../state/model.ts";
@@ -20,9 +20,9 @@ export function routeRemovals(
   settings: Settings,
   attachment: Owner & Pick<Attachment, "ips">,
 ): Step[] {
-  return addressesOnlyOf(store, attachment).map((ip) => {
-    return { do: "deleteRoute", route: localRoute(settings, hostPrefix(ip)) };
-  });
+  return addressesOnlyOf(store, attachment)
+    .flatMap((ip) => localRoutes(settings, hostPrefix(ip)))
+    .map((route) => ({ do: "deleteRoute", route }));
 }
 
 /** The attachment's addresses that no other attachment has: a stale one must not take a live pod's routes away. */

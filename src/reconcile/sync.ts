@@ -32,12 +32,13 @@ import type { Kernel } from "./kernel.ts";
 import { judgeNetworks } from "./landmarks.ts";
 import { type KnownWays, observeMtu } from "./mtu.ts";
 import { type NodeReader, readSettings, type SlotFaults } from "./node.ts";
-import { observeMesh, observeRules } from "./observe.ts";
+import { hasConntrack, observeMesh, observeRules } from "./observe.ts";
 import { judgeFailures } from "./outcome.ts";
 import { programMesh } from "./program.ts";
 import { isHere, isProgrammed } from "./programmed.ts";
 import { areAllFaulty, describeLost, keepFaults, noFaults, observeSlots } from "./slots.ts";
 import { restoreSysctls } from "./sysctls.ts";
+import { observeUplinks } from "./uplinks.ts";
 
 /** Longer than any sync: 5,000 peers under emulation take 10 s; a runtime gives an ADD two minutes. */
 const lockTimeoutMs = 60_000;
@@ -153,6 +154,8 @@ export function planMesh(
     ...(state.paths === undefined ? {} : { paths: state.paths }),
     changedPeers: new Set([...state.changedAt].flatMap(([name, at]) => (at > known ? [name] : []))),
     hostEncryption: hostEncryption.state === "on",
+    hasConntrack: hasConntrack(),
+    uplinks: hasFirewall ? observeUplinks(settings, node, ownership.peers, kernel, ways) : [],
   };
   const desired = up ? withoutLacking(desiredMesh(facts), lacking) : emptyMesh;
   const slotOf = new Map(slots.map((slot) => [slotDevice(settings, slot), slot] as const));

@@ -26,8 +26,20 @@ export const NF_DROP = 0;
 export const NF_ACCEPT = 1;
 export const NFT_GOTO = -4;
 
+export const NFTA_FIB_F_SADDR = 1;
 export const NFTA_FIB_F_DADDR = 2;
+export const NFTA_FIB_F_MARK = 4;
+/** The result is whether there is one. */
+export const NFTA_FIB_F_PRESENT = 32;
+export const NFT_FIB_RESULT_OIF = 1;
+export const NFT_FIB_RESULT_OIFNAME = 2;
 export const NFT_FIB_RESULT_ADDRTYPE = 3;
+
+export const NFT_CT_STATUS = 2;
+export const NFT_CT_MARK = 3;
+
+export const NFT_REJECT_ICMPX_UNREACH = 2;
+export const NFT_REJECT_ICMPX_HOST_UNREACH = 2;
 
 export const NFT_RT_TCPMSS = 3;
 export const NFT_BYTEORDER_HTON = 1;
@@ -58,6 +70,12 @@ const expressions = {
   }),
   cmp: nest({ NFTA_CMP_SREG: [1, u32Be], NFTA_CMP_OP: [2, u32Be], NFTA_CMP_DATA: [3, data] }),
   counter: nest({ NFTA_COUNTER_BYTES: [1, u64Be], NFTA_COUNTER_PACKETS: [2, u64Be] }),
+  ct: nest({
+    NFTA_CT_DREG: [1, u32Be],
+    NFTA_CT_KEY: [2, u32Be],
+    NFTA_CT_DIRECTION: [3, u8],
+    NFTA_CT_SREG: [4, u32Be],
+  }),
   exthdr: nest({
     NFTA_EXTHDR_DREG: [1, u32Be],
     NFTA_EXTHDR_TYPE: [2, u8],
@@ -87,6 +105,7 @@ const expressions = {
     NFTA_PAYLOAD_CSUM_OFFSET: [7, u32Be],
     NFTA_PAYLOAD_CSUM_FLAGS: [8, u32Be],
   }),
+  reject: nest({ NFTA_REJECT_TYPE: [1, u32Be], NFTA_REJECT_ICMP_CODE: [2, u8] }),
   rt: nest({ NFTA_RT_DREG: [1, u32Be], NFTA_RT_KEY: [2, u32Be] }),
 } as const;
 

@@ -82,7 +82,7 @@ describe("words that are not known", () => {
 
   const values: readonly [words: string, says: RegExp][] = [
     ["--mode strikt", /--mode: mode: "strikt" must be off, permissive or strict/],
-    ["--fwmark 0x1/0x2", /--fwmark: .* the mark within the mask/],
+    ["--fwmark 0x1/0x2", /--fwmark: .* a mask of two bits/],
     ["--pod-table 254", /--pod-table: .* 253, 254 or 255/],
     ["--pod-table 18098", /hostTable and podTable must differ/],
     ["--port-a 70000", /--port-a: .* from 1 to 65535/],

@@ -98,10 +98,10 @@ describe.skipIf(missing !== undefined)("doctor", () => {
   ][] = [
     [
       "a rule of another at our priority, with our mark",
-      ["ip rule add priority 98 fwmark 0x100000/0x300000 lookup main"],
-      ["ip rule delete priority 98 fwmark 0x100000/0x300000"],
+      ["ip rule add priority 98 fwmark 0x20000000/0x30000000 lookup main"],
+      ["ip rule delete priority 98 fwmark 0x20000000/0x30000000"],
       ["others fail"],
-      /rule "priority 98 fwmark 0x100000\/0x300000 lookup 254 .*--rule-priority/,
+      /rule "priority 98 fwmark 0x20000000\/0x30000000 lookup 254 .*--rule-priority/,
     ],
     [
       "a rule before ours by which pods' packets leave, and one by which they do not",

@@ -139,8 +139,8 @@ describe.skipIf(missing !== undefined)("sync", () => {
     [
       "rules are doubled",
       () => [
-        "ip rule add priority 98 not iif lo lookup 18098 protocol 118 suppress_prefixlength 0",
-        "ip -6 rule add priority 99 not fwmark 0x100000/0x100000 lookup 18099",
+        "ip rule add priority 99 not iif lo lookup 18098 protocol 118 suppress_prefixlength 0",
+        "ip -6 rule add priority 98 lookup 18099",
         "ip rule add priority 100 nop protocol 118 from 203.0.113.0/24",
       ],
     ],
@@ -150,7 +150,7 @@ describe.skipIf(missing !== undefined)("sync", () => {
     ],
     [
       "a rule has another priority",
-      () => ["ip rule delete priority 98", "ip rule add priority 103 not iif lo lookup 18098 protocol 118"],
+      () => ["ip rule delete priority 98", "ip rule add priority 103 lookup 18099 protocol 118"],
     ],
     [
       "a rule looks at another mark",
@@ -230,7 +230,7 @@ describe.skipIf(missing !== undefined)("sync", () => {
       "a rule was given a selector that we never use",
       () => [
         "ip rule delete priority 98",
-        "ip rule add priority 98 not iif lo lookup 18098 protocol 118 suppress_prefixlength 0",
+        "ip rule add priority 99 not iif lo lookup 18098 protocol 118 suppress_prefixlength 0",
       ],
     ],
   ];

@@ -71,12 +71,17 @@ describe.skipIf(missing !== undefined).each(underlays)("mesh over IPv$family", (
     expect(main).not.toContain("wg-cni-");
   });
 
-  test("four rules a family", () => {
+  test("rules of four priorities a family; IPv4 has two more, for its reverse path", () => {
     for (const version of [4, 6] as const)
       expect(ruleLines(n1, version)).toEqual([
-        "97: from all fwmark 0x100000/0x100000 goto 100 proto 118",
-        "98: not from all iif lo lookup 18098 proto 118",
-        "99: not from all fwmark 0x100000/0x100000 lookup 18099 proto 118",
+        "97: from all fwmark 0x20000000/0x60000000 iif lo goto 100 proto 118",
+        "97: from all fwmark 0x60000000/0x60000000 goto 100 proto 118",
+        ...(version === 4
+          ? devices.map((dev) => `97: from all fwmark 0x40000000/0x60000000 iif ${dev} goto 100 proto 118`)
+          : []),
+        "98: from all lookup 18099 proto 118",
+        "99: not from all iif lo lookup 18098 proto 118",
+        "99: from all fwmark 0x40000000/0x60000000 lookup 18098 proto 118",
         "100: from all nop proto 118",
       ]);
   });
@@ -110,7 +115,7 @@ describe.skipIf(missing !== undefined).each(underlays)("mesh over IPv$family", (
     expect(Object.keys(dump).sort()).toEqual([...devices]);
     for (const [i, dev] of devices.entries()) {
       const own = records[0]!.slots[i]!;
-      expect(dump[dev]).toMatchObject({ publicKey: own.publicKey, port: 51820 + i, fwmark: "0x100000" });
+      expect(dump[dev]).toMatchObject({ publicKey: own.publicKey, port: 51820 + i, fwmark: "0x20000000" });
       const expected = [2, 3].map((index) => {
         const { slots, podCIDRs, nodeIPs } = records[index - 1]!;
         const ip = nodes[index - 1]!.ip(family)!;

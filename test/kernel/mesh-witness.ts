@@ -191,7 +191,8 @@ export function hostFacts(space: Space): string[] {
   const commands = [
     // A device that is made anew has another index and, where it is a TUN, another link-local address.
     "ip -o link | sed -E 's/^[0-9]+: //'",
-    "ip -o address | sed -E 's/^[0-9]+: //; /wg-cni.* fe80:/d'",
+    // Whether the kernel has looked for duplicates of its own link-local address yet says nothing of us.
+    "ip -o address | sed -E 's/^[0-9]+: //; /wg-cni.* fe80:/d; s/ tentative / /'",
     "ip -4 rule",
     "ip -6 rule",
     "ip -4 route show table all",

@@ -37,7 +37,7 @@ describeKernel(
       using nftables = Nft.open(namespace.path);
       nftables.sync(permissive);
       const before = list(namespace);
-      const handle = /iifname "wg-cni-b" goto clamp # handle (\d+)/.exec(
+      const handle = /iifname "wg-cni-b" goto passing # handle (\d+)/.exec(
         nft(namespace, "-a", "list", "ruleset"),
       );
       nft(namespace, byHand.replace("HANDLE", handle?.[1] ?? ""));

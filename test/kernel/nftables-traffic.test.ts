@@ -16,13 +16,13 @@ const missing = ["nft", "tcpdump", "ping"].filter((tool) => !Bun.which(tool));
 const firewall: Firewall = {
   table: "wg-cni",
   devices: ["wg-cni-a", "wg-cni-b"],
-  mark: { mark: 0x100000, mask: 0x100000 },
+  ports: [51820, 51821],
+  mark: { mark: 0x20000000, mask: 0x60000000 },
+  podsAreAnnounced: false,
+  uplinks: [],
+  connections: true,
   strict: false,
-  pods: [
-    { prefix: "10.2.0.0/24", peer: "n2" },
-    { prefix: "10.2.1.0/24", peer: "n3" },
-    { prefix: "fd02::/64", peer: "n2" },
-  ],
+  pods: ["10.2.0.0/24", "10.2.1.0/24", "fd02::/64"],
   nodes: ["10.0.0.2"],
   own: ["10.0.0.1"],
   localPods: ["10.1.0.0/24", "fd01::/64"],
@@ -147,7 +147,15 @@ describeKernel(
         ...{ "pods6_out fd02::/64": 1, "pods6_in fd02::/64": 1 },
       });
       const out = nftables.counters(ourTable).get("pods4_out") ?? new Map();
-      expect(sumByPeer(firewall.pods, out)).toEqual(
+      expect(
+        sumByPeer(
+          [
+            { element: "10.2.0.0/24", peer: "n2" },
+            { element: "10.2.1.0/24", peer: "n3" },
+          ],
+          out,
+        ),
+      ).toEqual(
         new Map([
           ["n2", { packets: 2, bytes: 168 }],
           ["n3", { packets: 1, bytes: 84 }],
@@ -171,12 +179,22 @@ describeKernel(
       expect(counted()).toEqual({ "pods4_in 10.2.0.0/24": 1 });
     });
 
-    test("never counts or drops what carries our mark, as encrypted packets do", () => {
+    test("never counts or drops the tunnel's own packets, and trusts the mark of no others", () => {
       nftables.sync(firewallTable({ ...firewall, strict: true }));
-      const words = ["ping", "-n", "-c", "1", "-W", "1", "-m", String(0x100000), "10.2.0.5"];
-      Bun.spawnSync(["ip", "netns", "exec", node.name, ...words]);
-      // It left uncounted; the answer came in clear, without the mark, and was dropped.
-      expect(counted()).toEqual({ "pods4_in 10.2.0.0/24": 1 });
+      const inNode = (...words: string[]) => Bun.spawnSync(["ip", "netns", "exec", node.name, ...words]);
+      inNode("ping", "-n", "-c", "1", "-W", "1", "-m", String(0x20000000), "10.2.0.5");
+      expect(counted()).toEqual({ "pods4_out 10.2.0.0/24": 1 });
+      // As the devices send: with the mark, from one of their ports.
+      inNode(
+        "nft",
+        "add table inet marks; add chain inet marks c { type route hook output priority -400; };",
+      );
+      inNode("nft", "add rule inet marks c udp sport 51821 meta mark set 0x20000000");
+      const send = `const s = require("dgram").createSocket("udp4").bind(51821, () => s.send("x", 9, "10.2.0.5", () => s.close()))`;
+      inNode(process.execPath, "-e", send);
+      inNode("nft", "delete table inet marks");
+      // It left uncounted. What came back in plaintext, that nobody listens there, was dropped.
+      expect(counted()).toEqual({ "pods4_out 10.2.0.0/24": 1, "pods4_in 10.2.0.0/24": 1 });
     });
 
     test("strict drops what it counts, in both directions", () => {
@@ -195,7 +213,7 @@ describeKernel(
 
     test("counters of the elements that stay go on, whatever else changes", () => {
       ping(pod, "10.1.0.5", "10.2.0.5");
-      const pods = [firewall.pods[0], { prefix: "10.3.0.0/16", peer: "n4" }] as Firewall["pods"];
+      const pods = [firewall.pods[0], "10.3.0.0/16"] as Firewall["pods"];
       nftables.sync(firewallTable({ ...firewall, pods, nodes: [], strict: true }));
       expect(counted()).toEqual({ "pods4_out 10.2.0.0/24": 1, "pods4_in 10.2.0.0/24": 1 });
       nftables.sync(firewallTable(firewall));
@@ -206,7 +224,7 @@ describeKernel(
     test("permissive marks what arrives in clear, so that strict reverse-path filtering lets it in", () => {
       // We encrypt, the remote node does not yet: its answers come in on the wrong device.
       route("tunnel");
-      node.ip("rule add priority 99 not fwmark 0x100000/0x100000 lookup 18099");
+      node.ip("rule add priority 99 not fwmark 0x60000000/0x60000000 lookup 18099");
       node.ip("route add 10.2.0.0/24 dev wg-cni-a table 18099");
       node.ip("route replace 10.2.0.0/24 via 10.0.0.2");
       const set = (value: number) =>
@@ -226,9 +244,9 @@ describeKernel(
       }
     });
 
-    test("permissive marks packets of remote nodes unless they are for this node itself, and no other bits", () => {
+    test("both modes mark packets of remote nodes unless they are for this node itself, and no other bits", () => {
       const witness = `add table inet witness; add chain inet witness c { type filter hook prerouting priority -299; };
-        add rule inet witness c ip saddr 10.0.0.2 meta mark 0x100000 counter comment "marked";
+        add rule inet witness c ip saddr 10.0.0.2 meta mark 0x60000000 counter comment "marked";
         add rule inet witness c ip saddr 10.0.0.2 meta mark 0 counter comment "plain"`;
       run(["ip", "netns", "exec", node.name, "nft", witness]);
       expect(ping(remote, "10.0.0.2", "10.1.0.5")).toBe(true);

@@ -34,12 +34,14 @@ describeKernel(
     test.each([
       ["permissive", permissive],
       ["strict", strict],
+      ["with each pod announced", firewallTable({ ...firewall, podsAreAnnounced: true })],
+      ["without connection tracking", firewallTable({ ...firewall, connections: false })],
       ["with host encryption", firewallTable(encrypting)],
       ["strict with host encryption", firewallTable({ ...encrypting, strict: true })],
       ["of the arp family", firewallTables(encrypting)[1] as NftTable],
       [
-        "with a mark that is not all of its mask",
-        firewallTable({ ...firewall, mark: { mark: 0x100000, mask: 0x300000 } }),
+        "with other bits as its mark",
+        firewallTable({ ...firewall, mark: { mark: 0x200000, mask: 0x300000 } }),
       ],
       ["with nobody else yet", firewallTable({ ...firewall, pods: [], nodes: [] })],
     ])("%s: nft lists what it makes of our text, and of our commands", (_name, wanted) => {
@@ -94,20 +96,27 @@ describeKernel(
       const namespace = new Namespace();
       using nftables = Nft.open(namespace.path);
       nftables.sync(permissive);
-      const pods = [...firewall.pods.slice(1), { prefix: "10.4.0.0/16", peer: "n4" }];
+      const pods = [...firewall.pods.slice(1), "10.4.0.0/16"];
       const moved = nftables.sync(firewallTable({ ...firewall, pods, nodes: ["192.0.2.3"] }));
       expect(moved.map(formatNftCommand)).toEqual([
         "delete element inet wg-cni pods4_in { 10.2.0.0/24 }",
         "add element inet wg-cni pods4_in { 10.4.0.0/16 }",
+        "delete element inet wg-cni hosts4_in { 192.0.2.2 }",
         "delete element inet wg-cni pods4_out { 10.2.0.0/24 }",
         "add element inet wg-cni pods4_out { 10.4.0.0/16 }",
+        "delete element inet wg-cni hosts4_out { 192.0.2.2 }",
         "delete element inet wg-cni nodes4 { 192.0.2.2 }",
+        "delete element inet wg-cni hosts6_in { 2001:db8::2 }",
+        "delete element inet wg-cni hosts6_out { 2001:db8::2 }",
         "delete element inet wg-cni nodes6 { 2001:db8::2 }",
       ]);
       nftables.sync(permissive);
       const stricter = nftables.sync(strict);
       expect(stricter.filter(({ do: what }) => what !== "addRule").map(formatNftCommand)).toEqual([
         "flush chain inet wg-cni prerouting",
+        "flush chain inet wg-cni arrivals",
+        "flush chain inet wg-cni passing",
+        "flush chain inet wg-cni forward",
         "flush chain inet wg-cni postrouting",
         "flush chain inet wg-cni foreign",
         "delete chain inet wg-cni foreign",
@@ -163,8 +172,8 @@ describeKernel(
     test("20,000 prefixes are made, read back equal, changed and deleted in a bounded time", () => {
       const namespace = new Namespace();
       const pods = Array.from({ length: 10_000 }, (_, i) => [
-        { prefix: `10.${i >> 8}.${i & 255}.0/24`, peer: `n${i}` },
-        { prefix: `fd00:${(i + 1).toString(16)}::/64`, peer: `n${i}` },
+        `10.${i >> 8}.${i & 255}.0/24`,
+        `fd00:${(i + 1).toString(16)}::/64`,
       ]).flat();
       const wanted = firewallTable({ ...firewall, pods });
       using nftables = Nft.open(namespace.path);
@@ -183,7 +192,7 @@ describeKernel(
       const below = random(6);
       using nftables = Nft.open(namespace.path);
       for (let round = 0; round < 40; round++) {
-        const pods: { prefix: string; peer: string }[] = [];
+        const pods: string[] = [];
         for (let block = 0; block < 12; block++) {
           // Whole, in parts that touch each other and the next, or absent.
           const parts = [
@@ -192,8 +201,8 @@ describeKernel(
             [`10.0.${block}.255/32`],
             [],
           ];
-          for (const prefix of parts[below(parts.length)] ?? []) pods.push({ prefix, peer: "n" });
-          if (below(2) === 0) pods.push({ prefix: `fd00:0:0:${block + 1}::/64`, peer: "n" });
+          for (const prefix of parts[below(parts.length)] ?? []) pods.push(prefix);
+          if (below(2) === 0) pods.push(`fd00:0:0:${block + 1}::/64`);
         }
         const wanted = firewallTable({ ...firewall, pods, strict: below(2) === 0 });
         nftables.sync(wanted);
@@ -222,7 +231,7 @@ describeKernel(
 
     test("overlapping prefixes are refused with their set's name", () => {
       using nftables = Nft.open(new Namespace().path);
-      const pods = ["10.0.0.0/8", "10.1.0.0/16"].map((prefix) => ({ prefix, peer: "n" }));
+      const pods = ["10.0.0.0/8", "10.1.0.0/16"];
       expect(() => nftables.sync(firewallTable({ ...firewall, pods }))).toThrow(
         "Cannot add 2 elements of set inet wg-cni pods4_in: EEXIST",
       );

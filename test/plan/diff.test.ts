@@ -314,9 +314,9 @@ describe("what a change costs", () => {
       scope: "link",
       protocol: 4,
     } as const;
-    const rule = base.rules[0] as NonNullable<(typeof base.rules)[0]>;
+    const rule = base.rules.find(({ priority }) => priority === 98) as (typeof base.rules)[0];
     const lines = commands({ ...base, routes: [...base.routes, stray], rules: [...base.rules, rule] });
-    const doubled = `priority ${rule.priority} fwmark 0x100000/0x100000 goto 100 protocol 118`;
+    const doubled = "priority 98 lookup 18099 protocol 118";
     // Which of two the kernel deletes is not for us to say: both go, ours is made anew.
     expect(lines).toEqual([
       `ip rule delete ${doubled}`,

@@ -48,8 +48,6 @@ describe("the difference of two tables", () => {
     const declarations = commands.filter((command) => !command.startsWith("add rule"));
     expect(declarations).toEqual([
       "flush chain inet wg-cni prerouting",
-      "flush chain inet wg-cni forward",
-      "flush chain inet wg-cni foreign",
       "flush chain inet wg-cni exempt",
       "flush chain inet wg-cni output",
       "delete chain inet wg-cni exempt",
@@ -72,7 +70,7 @@ describe("the difference of two tables", () => {
       const pods = ["10.1.0.0/24", "10.2.0.0/24", "fd00:1::/64", "fd00:2::/64"].filter(() => below(2) === 0);
       const wanted = firewallTable({
         ...{ ...firewall, strict: below(2) === 0, devices: firewall.devices.slice(below(3)) },
-        ...{ pods: pods.map((prefix) => ({ prefix, peer: "n" })), nodes: firewall.nodes.slice(below(3)) },
+        ...{ pods, nodes: firewall.nodes.slice(below(3)) },
         ...{ own: firewall.own.slice(below(3)), localPods: firewall.localPods.slice(below(5)) },
         ...{ hostEncryption: below(2) === 0, exempt: encrypting.exempt.slice(below(5)) },
       });

@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import type { NftTable } from "../../src/net/nftables.ts";
 import { formatNftRule, formatNftTable } from "../../src/net/nftables-text.ts";
 import { firewallTable, firewallTables, sumByPeer } from "../../src/plan/firewall.ts";
-import { type Firewall, podSets } from "../../src/plan/firewall-sets.ts";
+import { countingSets, type Firewall } from "../../src/plan/firewall-sets.ts";
 import { encrypting, firewall } from "./firewalls.ts";
 
 /** The chains of a table as text, one rule a line. */
@@ -13,53 +13,99 @@ function chains(table: NftTable): string[] {
   return text.split("\n").slice(1, -2);
 }
 
-const clamping = `
+test("permissive: count, and mark what arrives in clear and what the tunnel cannot take", () => {
+  const wanted = `
 	chain clamp {
 		tcp flags syn tcp option maxseg size set rt mtu
-	}`;
-
-const forward = `
-	chain forward {
-		type filter hook forward priority mangle; policy accept;
-		iifname "wg-cni-a" goto clamp
-		iifname "wg-cni-b" goto clamp
-	}`;
-
-test("permissive: count, and mark what arrives in clear and what the tunnel cannot take", () => {
-  const wanted = `${clamping}
+	}
 	chain prerouting {
 		type filter hook prerouting priority raw; policy accept;
 		iif "lo" accept
 		iifname "wg-cni-a" accept
 		iifname "wg-cni-b" accept
-		ip saddr @pods4_in meta mark set meta mark | 0x00100000
-		ip6 saddr @pods6_in meta mark set meta mark | 0x00100000
-		ip saddr @nodes4 fib daddr type != local meta mark set meta mark | 0x00100000
-		ip6 saddr @nodes6 fib daddr type != local meta mark set meta mark | 0x00100000
-	}${forward}
+		ip saddr @pods4_in meta mark set meta mark | 0x60000000
+		ip6 saddr @pods6_in meta mark set meta mark | 0x60000000
+		ip saddr @nodes4 fib daddr type != local meta mark set meta mark | 0x60000000
+		ip6 saddr @nodes6 fib daddr type != local meta mark set meta mark | 0x60000000
+	}
+	chain delivered {
+		ct mark set ct mark | 0x40000000
+	}
+	chain reroute {
+		fib daddr type local accept
+		meta mark set meta mark & 0xdfffffff | 0x40000000
+		fib daddr . mark oifname "wg-cni-a" accept
+		fib daddr . mark oifname "wg-cni-b" accept
+		fib daddr . mark oif exists meta mark set meta mark | 0x60000000
+	}
+	chain arrivals {
+		type filter hook prerouting priority 1000; policy accept;
+		iif "lo" accept
+		iifname "wg-cni-a" goto delivered
+		iifname "wg-cni-b" goto delivered
+		ip daddr @local4 ct status ! dnat ip saddr @hosts4_in
+		ip6 daddr @local6 ct status ! dnat ip6 saddr @hosts6_in
+		meta mark & 0x60000000 == 0x60000000 goto reroute
+		ip saddr @nodes4 goto reroute
+		ip6 saddr @nodes6 goto reroute
+	}
+	chain passing {
+		oifname "eth0" ip daddr @local4 reject with icmpx host-unreachable
+		oifname "eth0" ip6 daddr @local6 reject with icmpx host-unreachable
+		tcp flags syn tcp option maxseg size set rt mtu
+		oifname "wg-cni-a" accept
+		oifname "wg-cni-b" accept
+		ip daddr @hosts4_out
+		ip6 daddr @hosts6_out
+	}
+	chain forward {
+		type filter hook forward priority mangle; policy accept;
+		iifname "wg-cni-a" goto passing
+		iifname "wg-cni-b" goto passing
+		oifname "wg-cni-a" accept
+		oifname "wg-cni-b" accept
+		ip daddr @hosts4_out
+		ip6 daddr @hosts6_out
+	}
 	chain postrouting {
 		type filter hook postrouting priority raw; policy accept;
 		oif "lo" accept
 		oifname "wg-cni-a" goto clamp
 		oifname "wg-cni-b" goto clamp
-		meta mark & 0x00100000 == 0x00100000 accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51820 fib saddr type local accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51821 fib saddr type local accept
 		ip daddr @pods4_out
 		ip6 daddr @pods6_out
+	}
+	chain answers {
+		type route hook output priority mangle; policy accept;
+		ip daddr @nodes4 ip saddr @own4 ct mark & 0x40000000 == 0x40000000 meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip daddr @nodes4 ip saddr @own4 icmp type destination-unreachable meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip daddr @nodes4 ip saddr @own4 icmp type time-exceeded meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip daddr @nodes4 fib saddr type != local meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 ip6 saddr @own6 ct mark & 0x40000000 == 0x40000000 meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 ip6 saddr @own6 icmpv6 type destination-unreachable meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 ip6 saddr @own6 icmpv6 type time-exceeded meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 ip6 saddr @own6 icmpv6 type packet-too-big meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 fib saddr type != local meta mark set meta mark & 0xdfffffff | 0x40000000
 	}
 	chain foreign {
 		type route hook output priority mangle; policy accept;
 		ip saddr @own4 accept
 		ip saddr @local4 accept
-		ip daddr @pods4_out meta mark set meta mark | 0x00100000
 		ip6 saddr @own6 accept
 		ip6 saddr @local6 accept
-		ip6 daddr @pods6_out meta mark set meta mark | 0x00100000
+		oifname "wg-cni-a" meta mark set meta mark & 0xbfffffff | 0x20000000
+		oifname "wg-cni-b" meta mark set meta mark & 0xbfffffff | 0x20000000
 	}`;
   expect(chains(firewallTable(firewall))).toEqual(wanted.split("\n").slice(1));
 });
 
 test("strict: drop what is counted, and what the tunnel cannot take", () => {
-  const wanted = `${clamping}
+  const wanted = `
+	chain clamp {
+		tcp flags syn tcp option maxseg size set rt mtu
+	}
 	chain prerouting {
 		type filter hook prerouting priority raw; policy accept;
 		iif "lo" accept
@@ -67,23 +113,83 @@ test("strict: drop what is counted, and what the tunnel cannot take", () => {
 		iifname "wg-cni-b" accept
 		ip saddr @pods4_in drop
 		ip6 saddr @pods6_in drop
-	}${forward}
+		ip saddr @nodes4 fib daddr type != local meta mark set meta mark | 0x60000000
+		ip6 saddr @nodes6 fib daddr type != local meta mark set meta mark | 0x60000000
+	}
+	chain delivered {
+		ct mark set ct mark | 0x40000000
+	}
+	chain reroute {
+		fib daddr type local accept
+		meta mark set meta mark & 0xdfffffff | 0x40000000
+		fib daddr . mark oifname "wg-cni-a" accept
+		fib daddr . mark oifname "wg-cni-b" accept
+		fib daddr . mark oif exists meta mark set meta mark | 0x60000000
+	}
+	chain arrivals {
+		type filter hook prerouting priority 1000; policy accept;
+		iif "lo" accept
+		iifname "wg-cni-a" goto delivered
+		iifname "wg-cni-b" goto delivered
+		ip daddr @local4 ct status ! dnat ip saddr @hosts4_in drop
+		ip6 daddr @local6 ct status ! dnat ip6 saddr @hosts6_in drop
+		meta mark & 0x60000000 == 0x60000000 goto reroute
+		ip saddr @nodes4 goto reroute
+		ip6 saddr @nodes6 goto reroute
+	}
+	chain passing {
+		oifname "eth0" ip daddr @local4 reject with icmpx host-unreachable
+		oifname "eth0" ip6 daddr @local6 reject with icmpx host-unreachable
+		tcp flags syn tcp option maxseg size set rt mtu
+		oifname "wg-cni-a" accept
+		oifname "wg-cni-b" accept
+		ip daddr @hosts4_out drop
+		ip6 daddr @hosts6_out drop
+	}
+	chain forward {
+		type filter hook forward priority mangle; policy accept;
+		iifname "wg-cni-a" goto passing
+		iifname "wg-cni-b" goto passing
+		oifname "eth0" ip daddr @local4 reject with icmpx host-unreachable
+		oifname "eth0" ip6 daddr @local6 reject with icmpx host-unreachable
+		oifname "wg-cni-a" accept
+		oifname "wg-cni-b" accept
+		ip daddr @hosts4_out drop
+		ip6 daddr @hosts6_out drop
+	}
 	chain postrouting {
 		type filter hook postrouting priority raw; policy accept;
 		oif "lo" accept
 		oifname "wg-cni-a" goto clamp
 		oifname "wg-cni-b" goto clamp
-		meta mark & 0x00100000 == 0x00100000 accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51820 fib saddr type local accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51821 fib saddr type local accept
+		oifname "eth0" ip daddr @local4 drop
+		oifname "eth0" ip6 daddr @local6 drop
 		ip daddr @pods4_out drop
 		ip6 daddr @pods6_out drop
+	}
+	chain answers {
+		type route hook output priority mangle; policy accept;
+		ip daddr @nodes4 ip saddr @own4 ct mark & 0x40000000 == 0x40000000 meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip daddr @nodes4 ip saddr @own4 icmp type destination-unreachable meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip daddr @nodes4 ip saddr @own4 icmp type time-exceeded meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip daddr @nodes4 fib saddr type != local meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 ip6 saddr @own6 ct mark & 0x40000000 == 0x40000000 meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 ip6 saddr @own6 icmpv6 type destination-unreachable meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 ip6 saddr @own6 icmpv6 type time-exceeded meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 ip6 saddr @own6 icmpv6 type packet-too-big meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 fib saddr type != local meta mark set meta mark & 0xdfffffff | 0x40000000
 	}
 	chain known {
 		ip saddr @local4 accept
 		ip saddr @own4 accept
 		ip daddr @pods4_out drop
+		ip daddr @hosts4_out drop
 		ip6 saddr @local6 accept
 		ip6 saddr @own6 accept
 		ip6 daddr @pods6_out drop
+		ip6 daddr @hosts6_out drop
 	}
 	chain tunneled {
 		type filter hook postrouting priority 200; policy accept;
@@ -91,6 +197,45 @@ test("strict: drop what is counted, and what the tunnel cannot take", () => {
 		oifname "wg-cni-b" goto known
 	}`;
   expect(chains(firewallTable({ ...firewall, strict: true }))).toEqual(wanted.split("\n").slice(1));
+});
+
+describe("where each pod is announced by itself", () => {
+  const announced = { ...firewall, podsAreAnnounced: true };
+  const names = (table: NftTable) => table.chains.map(({ name }) => name);
+
+  test("permissive: a source that the others do not know stays outside", () => {
+    const { chains: all, ...table } = firewallTable(announced);
+    const own = all.filter(({ name }) => !names(firewallTable(firewall)).includes(name));
+    const wanted = `
+	chain outside {
+		meta mark set meta mark | 0x60000000
+	}
+	chain unannounced {
+		iifname "eth0" accept
+		ip saddr @local4 accept
+		ip6 saddr @local6 accept
+		fib daddr type local accept
+		meta mark set meta mark & 0xdfffffff | 0x40000000
+		fib daddr . mark oifname "wg-cni-a" goto outside
+		fib daddr . mark oifname "wg-cni-b" goto outside
+		meta mark set meta mark & 0x9fffffff | 0x00000000
+	}`;
+    expect(chains({ ...table, chains: own })).toEqual(wanted.split("\n").slice(1));
+    const arrivals = all.find(({ name }) => name === "arrivals")?.rules ?? [];
+    expect(arrivals.slice(-1).map(formatNftRule)).toEqual(["goto unannounced"]);
+  });
+
+  test("strict: it is dropped in postrouting like any other that the tunnel cannot take", () => {
+    const strict = (firewall: Firewall) => firewallTable({ ...firewall, strict: true });
+    expect(strict(announced)).toEqual(strict(firewall));
+  });
+});
+
+test("without connection tracking nothing asks for it", () => {
+  for (const strict of [false, true]) {
+    const table = firewallTable({ ...firewall, strict, connections: false });
+    expect(chains(table).filter((line) => /\bct\b/.test(line))).toEqual([]);
+  }
 });
 
 /** What host encryption adds to a chain, and what it leaves out of it. */
@@ -107,21 +252,22 @@ function changed(chain: string, { strict }: { strict: boolean }): { added: strin
 }
 
 describe("with host encryption", () => {
-  const marked = "meta mark set meta mark | 0x00100000";
+  const outside = "meta mark set meta mark & 0xbfffffff | 0x20000000";
+  const arrived = "meta mark set meta mark | 0x60000000";
 
   test("the exempt is marked in both directions, and only between nodes", () => {
-    const wanted = `${clamping}
+    const wanted = `
 	chain exempt {
-		ip daddr 192.0.2.2 ${marked}
-		ip saddr 192.0.2.2 ${marked}
-		ip6 daddr 2001:db8::3 ${marked}
-		ip6 saddr 2001:db8::3 ${marked}
-		ip daddr 192.0.2.1 tcp dport 6443 ${marked}
-		ip saddr 192.0.2.1 tcp sport 6443 ${marked}
-		ip6 daddr 2001:db8::2 tcp dport 6443 ${marked}
-		ip6 saddr 2001:db8::2 tcp sport 6443 ${marked}
-		udp dport 4789 ${marked}
-		udp sport 4789 ${marked}
+		ip daddr 192.0.2.2 ${outside}
+		ip saddr 192.0.2.2 ${outside}
+		ip6 daddr 2001:db8::3 ${outside}
+		ip6 saddr 2001:db8::3 ${outside}
+		ip daddr 192.0.2.1 tcp dport 6443 ${outside}
+		ip saddr 192.0.2.1 tcp sport 6443 ${outside}
+		ip6 daddr 2001:db8::2 tcp dport 6443 ${outside}
+		ip6 saddr 2001:db8::2 tcp sport 6443 ${outside}
+		udp dport 4789 ${outside}
+		udp sport 4789 ${outside}
 	}
 	chain output {
 		type route hook output priority -50; policy accept;
@@ -131,7 +277,7 @@ describe("with host encryption", () => {
 		ip6 daddr @nodes6 goto exempt
 	}`;
     const { chains: all, ...table } = firewallTable(encrypting);
-    const own = all.filter(({ name }) => ["clamp", "exempt", "output"].includes(name));
+    const own = all.filter(({ name }) => ["exempt", "output"].includes(name));
     expect(chains({ ...table, chains: own })).toEqual(wanted.split("\n").slice(1));
   });
 
@@ -145,35 +291,25 @@ describe("with host encryption", () => {
 	}
 	chain input {
 		type filter hook input priority filter; policy accept;
-		arp saddr ip @nodes4 ${marked}
+		arp saddr ip @nodes4 ${arrived}
 	}
 }
 `);
   });
 
-  test("what comes from other nodes is marked wherever it goes; in strict mode not what is forwarded", () => {
-    expect(changed("prerouting", { strict: false })).toEqual({
-      added: [`ip saddr @nodes4 ${marked}`, `ip6 saddr @nodes6 ${marked}`],
-      gone: [
-        `ip saddr @nodes4 fib daddr type != local ${marked}`,
-        `ip6 saddr @nodes6 fib daddr type != local ${marked}`,
-      ],
-    });
-    expect(changed("prerouting", { strict: true })).toEqual({
-      added: [
-        `ip saddr @nodes4 fib daddr type != unicast ${marked}`,
-        `ip6 saddr @nodes6 fib daddr type != unicast ${marked}`,
-      ],
-      gone: [],
-    });
+  test("what comes from other nodes is marked wherever it goes", () => {
+    for (const strict of [false, true])
+      expect(changed("prerouting", { strict })).toEqual({
+        added: [`ip saddr @nodes4 ${arrived}`, `ip6 saddr @nodes6 ${arrived}`],
+        gone: [
+          `ip saddr @nodes4 fib daddr type != local ${arrived}`,
+          `ip6 saddr @nodes6 fib daddr type != local ${arrived}`,
+        ],
+      });
   });
 
   test("what this node sends to others from an address that they do not know is marked, in strict mode too", () => {
-    const marks = (set: string) => [
-      `ip daddr @${set.replace("*", "4")} ${marked}`,
-      `ip6 daddr @${set.replace("*", "6")} ${marked}`,
-    ];
-    expect(changed("foreign", { strict: false })).toEqual({ added: marks("nodes*"), gone: [] });
+    expect(changed("foreign", { strict: false })).toEqual({ added: [], gone: [] });
     const { chains: all, ...table } = firewallTable({ ...encrypting, strict: true });
     expect(chains({ ...table, chains: all.filter(({ name }) => name === "foreign") })).toEqual(
       `
@@ -181,10 +317,10 @@ describe("with host encryption", () => {
 		type route hook output priority mangle; policy accept;
 		ip saddr @own4 accept
 		ip saddr @local4 accept
-		ip daddr @nodes4 ${marked}
 		ip6 saddr @own6 accept
 		ip6 saddr @local6 accept
-		ip6 daddr @nodes6 ${marked}
+		ip daddr @nodes4 ${outside}
+		ip6 daddr @nodes6 ${outside}
 	}`
         .split("\n")
         .slice(1),
@@ -193,24 +329,11 @@ describe("with host encryption", () => {
     expect(changed("tunneled", { strict: true })).toEqual({ added: [], gone: [] });
   });
 
-  test("what came marked and goes on to remote pods is counted, and dropped in strict mode", () => {
-    for (const [strict, verdict] of [
-      [false, ""],
-      [true, " drop"],
-    ] as const)
-      expect(changed("forward", { strict })).toEqual({
-        added: [
-          `meta mark & 0x00100000 == 0x00100000 ip daddr @pods4_out${verdict}`,
-          `meta mark & 0x00100000 == 0x00100000 ip6 daddr @pods6_out${verdict}`,
-        ],
-        gone: [],
-      });
-  });
-
   test("nothing else changes, and without anything exempt there is nothing to route again", () => {
     for (const strict of [false, true]) {
       expect(changed("postrouting", { strict })).toEqual({ added: [], gone: [] });
-      expect(changed("clamp", { strict })).toEqual({ added: [], gone: [] });
+      for (const chain of ["arrivals", "reroute", "passing", "forward", "answers"])
+        expect(changed(chain, { strict })).toEqual({ added: [], gone: [] });
     }
     expect(firewallTable(encrypting).sets).toEqual(firewallTable(firewall).sets);
     const names = (firewall: Firewall) => firewallTable(firewall).chains.map(({ name }) => name);
@@ -224,17 +347,21 @@ test("the sets hold each family's prefixes twice, once for each direction, and t
   const { sets } = firewallTable(firewall);
   expect(sets.map(({ name, elements }) => [name, ...elements])).toEqual([
     ["pods4_in", "10.2.0.0/24", "10.9.0.7/32"],
+    ["hosts4_in", "192.0.2.2"],
     ["pods4_out", "10.2.0.0/24", "10.9.0.7/32"],
+    ["hosts4_out", "192.0.2.2"],
     ["nodes4", "192.0.2.2"],
     ["own4", "192.0.2.1"],
     ["local4", "10.1.0.0/24", "10.1.1.0/24"],
     ["pods6_in", "fd00:2::/64"],
+    ["hosts6_in", "2001:db8::2"],
     ["pods6_out", "fd00:2::/64"],
+    ["hosts6_out", "2001:db8::2"],
     ["nodes6", "2001:db8::2"],
     ["own6", "2001:db8::1"],
     ["local6", "fd00:1::/64"],
   ]);
-  expect(podSets.map(({ name }) => name).sort()).toEqual(
+  expect(countingSets.map(({ name }) => name).sort()).toEqual(
     sets.flatMap(({ name, counter }) => (counter ? [name] : [])).sort(),
   );
 });
@@ -244,7 +371,12 @@ test("counters of a peer's prefixes add up; a peer without any has 0", () => {
     ["10.2.0.0/24", { packets: 3, bytes: 300 }],
     ["fd00:2::/64", { packets: 1, bytes: 60 }],
   ]);
-  expect(sumByPeer(firewall.pods, counters)).toEqual(
+  const remotes = [
+    { element: "10.2.0.0/24", peer: "n2" },
+    { element: "fd00:2::/64", peer: "n2" },
+    { element: "10.9.0.7/32", peer: "n3" },
+  ];
+  expect(sumByPeer(remotes, counters)).toEqual(
     new Map([
       ["n2", { packets: 4, bytes: 360 }],
       ["n3", { packets: 0, bytes: 0 }],

@@ -30,6 +30,8 @@ function facts(change: Partial<MeshFacts> & { readonly mode?: string } = {}): Me
     linkKind: "wireguard",
     mtu: 1420,
     hasFirewall: true,
+    hasConntrack: true,
+    uplinks: ["eth0"],
     ...others,
   };
 }

@@ -103,6 +103,8 @@ export function randomMesh(random: Random): Mesh {
     linkKind: "wireguard",
     mtu: pick(random, [1280, 1420]),
     hasFirewall: random() < 0.8,
+    hasConntrack: random() < 0.8,
+    uplinks: random() < 0.5 ? [] : ["eth0"],
     changedPeers: new Set(),
     hostEncryption: random() < 0.5,
     ...(random() < 0.5 ? {} : { paths: randomPaths(random) }),

@@ -221,7 +221,7 @@ describe("settings", () => {
       podTable: 18099,
       routeProtocol: 118,
       mode: "permissive",
-      fwmark: { mark: 0x100000, mask: 0x100000 },
+      fwmark: { mark: 0x20000000, mask: 0x60000000 },
     });
   });
   test("flags' text and JSON mean the same", () => {
@@ -233,6 +233,10 @@ describe("settings", () => {
     [{ portA: 70000 }, "portA: 70000 must be a whole number from 1 to 65535"],
     [{ mode: "paranoid" }, 'mode: "paranoid" must be off, permissive or strict'],
     [{ fwmark: "0x3/0x1" }, "fwmark"],
+    [{ fwmark: "0x100000/0x100000" }, "a mask of two bits"],
+    [{ fwmark: "0x100000/0x700000" }, "a mask of two bits"],
+    [{ fwmark: "0x300000/0x300000" }, "one of them as the mark"],
+    [{ fwmark: "0x100000" }, "fwmark"],
     [{ podTable: 254 }, "podTable: 254 must not be"],
     [{ portB: 51820 }, "portA and portB must differ"],
     [{ deviceA: "a-name-that-is-too-long" }, "deviceA"],

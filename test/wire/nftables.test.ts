@@ -4,7 +4,8 @@ import { describe, expect, test } from "bun:test";
 import type { NftCommand } from "../../src/net/nftables.ts";
 import { formatNftRule } from "../../src/net/nftables-text.ts";
 import { commandRequests } from "../../src/netlink/nft-objects.ts";
-import { toExpressions, toNftRule } from "../../src/netlink/nft-rules.ts";
+import { toNftRule } from "../../src/netlink/nft-rules.ts";
+import { toExpressions } from "../../src/netlink/nft-statements.ts";
 import { DecodeError } from "../../src/wire/error.ts";
 import {
   batchMessage,
@@ -18,12 +19,13 @@ import { expressionList } from "../../src/wire/nftables-expressions.ts";
 import { s32Be, u16Be, u32Be, u64Be } from "../../src/wire/nftables-numbers.ts";
 import { Writer } from "../../src/wire/writer.ts";
 import { bytesOf, decode, encode, expectBothWays, random } from "./bytes.ts";
+import { connectionVectors } from "./nftables-connection-vectors.ts";
 import { exemptVectors } from "./nftables-exempt-vectors.ts";
 import { ruleVectors } from "./nftables-vectors.ts";
 
 const table = "0b00010077672d636e690000";
 const name = { family: "inet", name: "wg-cni" } as const;
-const vectors = [...ruleVectors, ...exemptVectors];
+const vectors = [...ruleVectors, ...exemptVectors, ...connectionVectors];
 
 describe("messages", () => {
   test("table inet wg-cni { }", () => {

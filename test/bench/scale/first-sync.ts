@@ -111,7 +111,7 @@ function batchOfLinks(node: Node): string[] {
   ]);
 }
 
-/** And the two rules that lead to them. */
+/** And the rules that lead to them. */
 function batchOfRoutes(place: Place): string[] {
   const routes = Object.values(tables).flatMap((table) =>
     place
@@ -122,7 +122,7 @@ function batchOfRoutes(place: Place): string[] {
   );
   return [
     ...routes,
-    `rule add pref 98 not iif lo lookup ${tables.hosts}`,
-    `rule add pref 99 not fwmark 0x100000/0x100000 lookup ${tables.pods}`,
+    `rule add pref 98 lookup ${tables.pods}`,
+    `rule add pref 99 not iif lo lookup ${tables.hosts}`,
   ];
 }

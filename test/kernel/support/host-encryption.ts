@@ -33,9 +33,10 @@ export function encryptHost(node: Node, other: Node, how: HostEncryption): void 
   );
   using nftables = Nft.open(node.netns);
   const wanted = firewallTables({
-    ...{ table: "wg-cni", devices: ["wg-cni-a", "wg-cni-b"], mark: { mark: 0x100000, mask: 0x100000 } },
-    pods: other.podCidrs.map((prefix) => ({ prefix, peer: other.name })),
-    nodes: other.nodeIps,
+    ...{ table: "wg-cni", devices: ["wg-cni-a", "wg-cni-b"], ports: [51820, 51821] },
+    mark: { mark: 0x20000000, mask: 0x60000000 },
+    ...{ pods: other.podCidrs, nodes: other.nodeIps, uplinks: ["eth0"] },
+    ...{ podsAreAnnounced: false, connections: true },
     ...{ own: node.nodeIps, localPods: node.podCidrs },
     ...{ strict, hostEncryption: known, exempt: exempt.map(parseExemption) },
   });

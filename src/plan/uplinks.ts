@@ -1,0 +1,26 @@
+// The interfaces that lead to other nodes and the rest of the world, and to no pod of
+// this node: a packet in the name of one of its pods that leaves by them is on a wrong
+// way. Pure.
+import type { Link } from "../net/objects.ts";
+
+/** Kinds of interfaces that a host is connected by ("" is hardware). */
+const hostKinds: ReadonlySet<string> = new Set(["", "bond", "team", "vlan"]);
+
+/**
+ * Sorted names. `routed`: what routes to other nodes and of last resort leave by.
+ * `own`: our devices. A bridge that veths are ports of leads to pods, even if the
+ * uplink is one of its ports too.
+ */
+export function chooseUplinks(
+  links: readonly Link[],
+  routed: ReadonlySet<string>,
+  own: readonly string[],
+): string[] {
+  const withPods = new Set(links.flatMap(({ kind, masterIndex }) => (kind === "veth" ? [masterIndex] : [])));
+  const isUplink = ({ index, name, kind }: Link) =>
+    name !== "lo" && !own.includes(name) && !withPods.has(index) && (routed.has(name) || hostKinds.has(kind));
+  return links
+    .filter(isUplink)
+    .map(({ name }) => name)
+    .sort();
+}

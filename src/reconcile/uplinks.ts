@@ -1,0 +1,32 @@
+// Asks the kernel which interfaces lead away from this node. What counts as one is
+// plan/uplinks.ts'.
+import type { NodeRecord } from "../net/record.ts";
+import type { OwnedPeer } from "../plan/claims.ts";
+import { peerEndpoints } from "../plan/mtu.ts";
+import { slots } from "../plan/path.ts";
+import { type Settings, slotDevice } from "../plan/settings.ts";
+import { chooseUplinks } from "../plan/uplinks.ts";
+import type { Kernel } from "./kernel.ts";
+import type { KnownWays } from "./mtu.ts";
+
+/** Addresses that no host has (RFC 7600, RFC 6666): the route to them is the one of last resort. */
+const nowhere = ["192.0.0.8", "100::1"];
+
+/** Sorted names. Throws NetlinkError, SysError, DecodeError. */
+export function observeUplinks(
+  settings: Settings,
+  node: NodeRecord,
+  peers: readonly OwnedPeer[],
+  kernel: Kernel,
+  known: KnownWays,
+): string[] {
+  const { mark } = settings.fwmark;
+  const endpoints = [...peerEndpoints(node, peers).keys()];
+  const routes = [...known.lookUp(endpoints, mark, kernel), ...kernel.host.lookUpRoutes(nowhere, mark)];
+  const routed = new Set(routes.flatMap(({ type, devs }) => (type === "unicast" ? devs : [])));
+  return chooseUplinks(
+    kernel.host.links(),
+    routed,
+    slots.map((slot) => slotDevice(settings, slot)),
+  );
+}

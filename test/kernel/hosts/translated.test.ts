@@ -1,0 +1,111 @@
+// Connections whose addresses are translated on the way: masquerade of what pods send out
+// of their network (kindnet, flannel, k3s), and ports of a node that lead to pods and to
+// processes of other nodes (kube-proxy, portmap), as other people's nftables rules make
+// them. Whatever the reverse-path filter says: each is answered, and nothing of it can be
+// read between the nodes.
+//
+//   n1: the node ports ──┬── n2: backends, pod and host
+//                        ├── n3: another node's clients, pod and host
+//                        └── the wire: a client outside of the mesh
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import type { Family } from "../../../src/net/ip.ts";
+import type { Capture } from "../../lab/capture.ts";
+import { Lab } from "../../lab/lab.ts";
+import { joinByRecords } from "../../lab/mesh.ts";
+import type { Node } from "../../lab/node.ts";
+import type { Pod } from "../../lab/pod.ts";
+import type { Space } from "../../lab/space.ts";
+import { http, serveHttp } from "../../lab/traffic.ts";
+import { waitUntil } from "../../lab/wait.ts";
+import { addNode, wgMust } from "../mesh-witness.ts";
+import { describeKernel } from "../support/gate.ts";
+import { addPods, setReversePath } from "../support/hosts.ts";
+import { backendPort, nodePorts, translate } from "../support/translation.ts";
+
+const families = [4, 6] as const;
+const openMs = 30_000;
+/** In every request and every answer. */
+const secret = "readable-to-all";
+
+interface Way {
+  readonly name: string;
+  readonly from: Space;
+  readonly to: string;
+  readonly port: number;
+}
+
+describeKernel("translated connections", () => {
+  setDefaultTimeout(120_000);
+  let lab: Lab;
+  let nodes: Node[];
+  let pods: Pod[];
+
+  beforeAll(async () => {
+    lab = await Lab.create("translated");
+    nodes = [await addNode(lab, 1), await addNode(lab, 2), await addNode(lab, 3)];
+    await joinByRecords(nodes);
+    pods = await addPods(nodes);
+    await Promise.all([...nodes, ...pods].map((space) => serveHttp(space, secret, [backendPort])));
+    for (const [i, node] of nodes.entries())
+      translate(node, { pod: pods[i] as Pod, remote: { node: nodes[1] as Node, pod: pods[1] as Pod } });
+    await opened();
+  });
+  afterAll(() => lab?.[Symbol.dispose]());
+
+  const opened = () =>
+    waitUntil(
+      () =>
+        nodes.every(
+          (node) => node.must(["ip", "route", "show", "table", "18099"]).match(/dev wg-cni/g)?.length === 2,
+        ),
+      { what: "every node routes both others' pods into the tunnel", timeoutMs: openMs },
+    );
+
+  const ways = (family: Family): Way[] => {
+    const [n1, n2, n3] = nodes as [Node, Node, Node];
+    const [p1, p2, p3] = pods as [Pod, Pod, Pod];
+    const address = (of: Node | Pod) => of.ip(family) as string;
+    const ports = Object.entries(nodePorts).flatMap(([to, port]) =>
+      // A pod that reaches itself needs a masquerade.
+      [n2, n3, p2, p3, lab.wire, ...(port === nodePorts["own pod, local"] ? [] : [p1])].map((from) => ({
+        name: `${from.label} -> node port of n1 -> ${to}`,
+        ...{ from, to: address(n1), port },
+      })),
+    );
+    return [
+      { name: "masqueraded pod -> other node", from: p1, to: address(n2), port: backendPort },
+      { name: "masqueraded pod -> other node, back", from: p2, to: address(n1), port: backendPort },
+      { name: "pod -> pod", from: p1, to: address(p3), port: backendPort },
+      { name: "host -> pod", from: n3, to: address(p1), port: backendPort },
+      ...ports,
+    ];
+  };
+  /** The packets between nodes, or with a pod's address, that the secret can be read in. */
+  const readable = async (capture: Capture) =>
+    (await capture.packets())
+      .filter((packet) => ["clear", "host"].includes(capture.kindOf(packet)))
+      .filter(({ bytes }) => Buffer.from(bytes).includes(secret))
+      .map(
+        ({ source, sourcePort, destination, destinationPort }) =>
+          `${source}.${sourcePort} > ${destination}.${destinationPort}`,
+      );
+
+  for (const mode of ["permissive", "strict"])
+    for (const filter of [1, 2, 0])
+      test(`${mode}, rp_filter ${filter}: all are answered, and none can be read between the nodes`, async () => {
+        for (const node of nodes) {
+          setReversePath(node, filter);
+          await wgMust(node, ["up", "--mode", mode]);
+        }
+        const capture = await lab.capture();
+        const failed: string[] = [];
+        for (const family of families)
+          for (const { name, from, to, port } of ways(family)) {
+            const { ok, text } = await http(from, to, 2, port, `/${secret}`);
+            if (!ok || text !== secret) failed.push(`IPv${family} ${name}: ${text}`);
+          }
+        const seen = await readable(capture);
+        await capture.stop();
+        expect({ failed, seen }).toEqual({ failed: [], seen: [] });
+      });
+});
