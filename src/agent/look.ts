@@ -244,7 +244,10 @@ export class Look implements Disposable {
     const startMs = performance.now();
     const before = this.#state;
     const isOutward = ![...reasons].every((reason) => inward.has(reason));
-    if (isOutward) this.session.ways.forget();
+    if (isOutward) {
+      this.session.ways.forget();
+      this.session.arrivals.forget();
+    }
     const report = this.#syncMesh(startMs, isOutward);
     this.#slots.note(report);
     this.#state = stateOf(report);

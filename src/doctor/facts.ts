@@ -71,8 +71,6 @@ export interface KernelFacts {
   readonly addresses: readonly Address[];
   readonly transport: Transport | NoTransport;
   readonly uplinks: readonly UplinkFilter[];
-  /** `net.ipv4.conf.all.src_valid_mark`. */
-  readonly validMark: boolean;
 }
 
 /** The largest packet that a pod on this node sends to others. */
@@ -88,4 +86,6 @@ export interface PodMtu {
 export interface UplinkFilter {
   readonly dev: string;
   readonly mode: number;
+  /** True if the filter goes by a packet's mark (src_valid_mark). */
+  readonly validMark: boolean;
 }

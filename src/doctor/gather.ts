@@ -5,8 +5,8 @@ import { findStatus, readSpace } from "../linux/file.ts";
 import { isLocked } from "../linux/lock.ts";
 import { findUplinks } from "../netlink/uplinks.ts";
 import { findConflicts } from "../plan/conflicts.ts";
+import { validMarkSysctl } from "../plan/host-changes.ts";
 import { judgePods } from "../plan/local-pods.ts";
-import { validMarkSysctl } from "../plan/mesh.ts";
 import { describeRotation } from "../plan/rotation.ts";
 import { describePeers } from "../plan/status.ts";
 import { readSysctl } from "../reconcile/apply.ts";
@@ -137,12 +137,12 @@ function lookAtKernel(session: Session, identity: Identity, nowMs: number): Kern
     addresses: kernel.host.addresses(),
     transport: observeTransport(settings, kernel),
     uplinks: [...uplinks].map(readFilter),
-    validMark: readSysctl(validMarkSysctl) === "1",
   };
 }
 
-/** The kernel obeys the larger of an interface's value and the one for all (ip-sysctl: rp_filter). */
+/** The kernel obeys the larger of an interface's value and the one for all (ip-sysctl: rp_filter), and of marks either. */
 function readFilter(dev: string): UplinkFilter {
   const modes = ["all", dev].map((name) => Number(readSysctl(`net/ipv4/conf/${name}/rp_filter`) ?? 0));
-  return { dev, mode: Math.max(...modes) };
+  const validMark = ["all", dev].some((name) => readSysctl(validMarkSysctl(name)) === "1");
+  return { dev, mode: Math.max(...modes), validMark };
 }

@@ -135,17 +135,20 @@ function checkBackend({ plan, hasKernelWireGuard, userspaceProgram }: KernelFact
 
 const strict = 1;
 
-function checkReversePath({ uplinks, validMark, hasFirewall }: KernelFacts): Finding {
-  const strictOnes = uplinks.filter(({ mode }) => mode === strict).map(({ dev }) => dev);
-  if (!validMark)
-    return (strictOnes.length > 0 ? fail : warn)(
-      `src_valid_mark is 0${strictOnes.length > 0 ? `, and ${strictOnes.join(", ")} is strict (rp_filter 1)` : ""}`,
-      "`wg-cni sync` sets it; whoever sets it back (a sysctl.d file, another CNI) must not",
-    );
+function checkReversePath({ uplinks, hasFirewall, plan }: KernelFacts): Finding {
+  const strictOnes = uplinks.filter(({ mode }) => mode === strict);
+  const names = strictOnes.map(({ dev }) => dev).join(", ");
   if (strictOnes.length === 0) return ok("no uplink is strict");
-  if (hasFirewall) return ok(`${strictOnes.join(", ")} is strict, and lets marked packets in`);
-  return warn(
-    `${strictOnes.join(", ")} is strict (rp_filter 1), and without nftables nothing marks what comes in clear`,
-    `sysctl net.ipv4.conf.${strictOnes[0]}.rp_filter=2`,
+  if (plan.settings.mode === "off") return ok(`${names} is strict; in mode off nothing has to be let in`);
+  if (!hasFirewall)
+    return warn(
+      `${names} is strict (rp_filter 1), and without nftables nothing marks what comes in clear`,
+      `sysctl net.ipv4.conf.${strictOnes[0]?.dev}.rp_filter=2`,
+    );
+  const deaf = strictOnes.filter(({ validMark }) => !validMark).map(({ dev }) => dev);
+  if (deaf.length === 0) return ok(`${names} is strict, and lets marked packets in`);
+  return fail(
+    `src_valid_mark of ${deaf.join(", ")} is 0, and it is strict (rp_filter 1)`,
+    "`wg-cni sync` sets it; whoever sets it back (a sysctl.d file, another CNI) must not",
   );
 }

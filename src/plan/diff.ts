@@ -18,7 +18,8 @@ import { diffNftTables } from "../net/nftables-diff.ts";
 import type { Route } from "../net/objects.ts";
 import { type DiffOptions, diffDevice, greetPeers } from "./diff-device.ts";
 import { diffAddresses, diffRoutes, diffRules } from "./diff-routing.ts";
-import { type Mesh, type MeshLink, validMarkSysctl } from "./mesh.ts";
+import { isHostSysctl } from "./host-changes.ts";
+import type { Mesh, MeshLink } from "./mesh.ts";
 import type { Halves, Step } from "./step.ts";
 
 /** The steps from `observed` to `desired`. */
@@ -94,7 +95,7 @@ function diffSysctls(desired: Mesh, observed: Mesh): Step[] {
   return [...desired.sysctls]
     .filter(([path, value]) => observed.sysctls.get(path) !== value)
     .map(([path, value]): Step => {
-      const saved = path === validMarkSysctl ? { saved: true as const } : {};
+      const saved = isHostSysctl(path, [...desired.links.keys()]) ? { saved: true as const } : {};
       return { do: "writeSysctl", path, value, ...saved };
     });
 }

@@ -23,9 +23,18 @@ import { type Capabilities, everything } from "./capabilities.ts";
 import type { OwnedPeer, Ownership } from "./claims.ts";
 import { firewallTables } from "./firewall.ts";
 import type { Remote } from "./firewall-sets.ts";
+import { validMarkSysctl } from "./host-changes.ts";
 import { exemptionsOf } from "./host-encryption.ts";
 import { marksOf } from "./marks.ts";
-import { endpointCandidates, hasNoPlace, isBarred, ownSlots, resolvePath, slots, usableSlot } from "./path.ts";
+import {
+  endpointCandidates,
+  hasNoPlace,
+  isBarred,
+  ownSlots,
+  resolvePath,
+  slots,
+  usableSlot,
+} from "./path.ts";
 import { RouteIndex } from "./route-index.ts";
 import { type Settings, slotDevice, slotPort } from "./settings.ts";
 
@@ -98,6 +107,8 @@ export interface MeshFacts {
   readonly mtu: number;
   /** False where the kernel has no nftables: encryption works without, but nothing counts what is in clear. */
   readonly hasFirewall: boolean;
+  /** Interfaces with a strict reverse-path filter by which plaintext of other nodes may arrive; none where nothing is marked. */
+  readonly strictArrivals?: readonly string[];
   /** What the host can have; absent: everything. */
   readonly capabilities?: Capabilities;
   /** False if the kernel tracks no connections: then none is translated either. */
@@ -108,7 +119,8 @@ export interface MeshFacts {
 
 /** The whole desired state of a node that is up. */
 export function desiredMesh(facts: MeshFacts): Mesh {
-  const { settings, node, ownership, capabilities: { tunnel, routing } = everything } = facts;
+  const { settings, node, ownership, strictArrivals = [] } = facts;
+  const { tunnel, routing } = facts.capabilities ?? everything;
   const own = ownSlots(node);
   const names = own.map((slot) => slotDevice(settings, slot));
   const ways = ownership.peers.map((peer) => findWay(facts, peer));
@@ -121,7 +133,7 @@ export function desiredMesh(facts: MeshFacts): Mesh {
     rules: routing.flatMap((family) => desiredRules(settings, family)),
     sysctls: new Map([
       // The reverse-path check of a marked packet must use the mark, or one-sided phases drop packets.
-      [validMarkSysctl, "1"],
+      ...strictArrivals.map((dev) => [validMarkSysctl(dev), "1"] as const),
       ...names.map((name) => [`net/ipv4/conf/${name}/rp_filter`, "2"] as const),
     ]),
     firewall: facts.hasFirewall ? desiredFirewall(facts) : [],
@@ -158,9 +170,6 @@ export function remotesOf(peers: readonly OwnedPeer[]): Remote[] {
     [...podCIDRs, ...nodeIPs].map((element) => ({ element, peer })),
   );
 }
-
-/** The one sysctl of the whole node that we change. */
-export const validMarkSysctl = "net/ipv4/conf/all/src_valid_mark";
 
 /** What is left when we are gone: nothing. */
 export const emptyMesh: Mesh = {

@@ -53,6 +53,8 @@ export interface SysctlStep {
   readonly value: string;
   /** A setting of the whole node: its old value is kept, and `down` puts it back. */
   readonly saved?: true;
+  /** Puts a kept value back, if the present one is ours. */
+  readonly back?: true;
 }
 
 /** NAPI threading of a device of the kernel's WireGuard. */

@@ -18,6 +18,8 @@ export interface ApplyContext {
   readonly privateKey?: (slot: Slot) => string;
   /** Keeps a sysctl's value from before we changed it, durably. */
   readonly saveSysctl?: (path: string, before: string) => void;
+  /** Forgets a kept value that was put back. */
+  readonly forgetSysctl?: (path: string) => void;
   /** Starts a userspace WireGuard that makes the device. */
   readonly startUserspace?: (dev: string) => void;
 }
@@ -190,8 +192,13 @@ function configureDevice(
   kernel.wireguard(kind).configure(dev, { ...config, ...(privateKey === undefined ? {} : { privateKey }) });
 }
 
-function writeSysctl({ path, value, saved }: SysctlStep, kernel: Kernel, context: ApplyContext): void {
+function writeSysctl({ path, value, saved, back }: SysctlStep, kernel: Kernel, context: ApplyContext): void {
   const before = readSysctl(path);
+  if (back) {
+    if (before === "1") kernel.writeSysctl(path, value);
+    context.forgetSysctl?.(path);
+    return;
+  }
   if (before === undefined || before === value) return;
   if (saved) context.saveSysctl?.(path, before);
   kernel.writeSysctl(path, value);

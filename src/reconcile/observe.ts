@@ -7,14 +7,7 @@ import type { Family } from "../net/ip.ts";
 import type { NftFamily, NftTable } from "../net/nftables.ts";
 import type { Address, Link, Route, Rule } from "../net/objects.ts";
 import { type HostFacts, isForeign, type SlotFacts } from "../plan/conflicts.ts";
-import {
-  firewallName,
-  type Mesh,
-  type MeshDevice,
-  type MeshLink,
-  type MeshPeer,
-  validMarkSysctl,
-} from "../plan/mesh.ts";
+import { firewallName, type Mesh, type MeshDevice, type MeshLink, type MeshPeer } from "../plan/mesh.ts";
 import { slots } from "../plan/path.ts";
 import { type Settings, slotDevice } from "../plan/settings.ts";
 import { readSysctl } from "./apply.ts";
@@ -152,6 +145,9 @@ function isOurs(settings: Settings, rule: Rule): boolean {
 }
 
 function observeSysctls(links: readonly Link[]): Map<string, string> {
-  const paths = [validMarkSysctl, ...links.map(({ name }) => `net/ipv4/conf/${name}/rp_filter`)];
+  return readSysctls(links.map(({ name }) => `net/ipv4/conf/${name}/rp_filter`));
+}
+
+export function readSysctls(paths: readonly string[]): Map<string, string> {
   return new Map(paths.map((path) => [path, readSysctl(path) ?? ""]));
 }

@@ -46,6 +46,8 @@ export class Session implements Disposable {
   readonly kernel: Kernel;
   /** Known for as long as the session lasts, or until they are forgotten. */
   readonly ways = new KnownWays();
+  /** Of what other nodes send from: more addresses than they are sent to. */
+  readonly arrivals = new KnownWays();
 
   /** `now`: Unix milliseconds. */
   constructor(
@@ -99,6 +101,7 @@ export class Session implements Disposable {
       // Opened only when a device lacks its key.
       privateKey: (slot) => privateKeyOf(store, slot),
       saveSysctl: (path, before) => store.saveSysctl(path, before),
+      forgetSysctl: (path) => store.forgetSysctl(path),
       startUserspace: (dev) => {
         startUserspace(dev, { path: process.env["PATH"] ?? systemPath });
         // The daemon sets the device's MTU once more after its socket is there; it answers when that is done.

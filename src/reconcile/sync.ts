@@ -19,6 +19,7 @@ import type { Ownership } from "../plan/claims.ts";
 import type { CidrRefusal } from "../plan/cluster-cidrs.ts";
 import type { Conflict } from "../plan/conflicts.ts";
 import { diffMesh } from "../plan/diff.ts";
+import { releaseValidMarks } from "../plan/host-changes.ts";
 import { describeHostEncryption, type HostEncryptionReport } from "../plan/host-encryption.ts";
 import { desiredMesh, emptyMesh, type Mesh, type MeshFacts, tunneledHosts } from "../plan/mesh.ts";
 import { type DerivedMtu, usesIpv6 } from "../plan/mtu.ts";
@@ -27,12 +28,13 @@ import { type Settings, slotDevice } from "../plan/settings.ts";
 import type { Step } from "../plan/step.ts";
 import type { Store } from "../state/store.ts";
 import { type ApplyContext, applySteps, type Failure } from "./apply.ts";
+import { observeStrictArrivals } from "./arrivals.ts";
 import { observeCapabilities } from "./capabilities.ts";
 import type { Kernel } from "./kernel.ts";
 import { judgeNetworks } from "./landmarks.ts";
 import { type KnownWays, observeMtu } from "./mtu.ts";
 import { type NodeReader, readSettings, type SlotFaults } from "./node.ts";
-import { hasConntrack, observeMesh, observeRules } from "./observe.ts";
+import { hasConntrack, observeMesh, observeRules, readSysctls } from "./observe.ts";
 import { judgeFailures } from "./outcome.ts";
 import { programMesh } from "./program.ts";
 import { isHere, isProgrammed } from "./programmed.ts";
@@ -112,11 +114,12 @@ export interface SyncScene {
   readonly nodes: NodeReader;
   readonly kernel: Kernel;
   readonly ways: KnownWays;
+  readonly arrivals: KnownWays;
 }
 
 /** What a sync would do now; writes nothing. Throws NotUpError where there is no identity. */
 export function planMesh(
-  { store, nodes, kernel, ways }: SyncScene,
+  { store, nodes, kernel, ways, arrivals }: SyncScene,
   { bootId, nowMs, relieve, reexamine }: SyncOptions,
   failed: SlotFaults = noFaults,
 ): MeshPlan {
@@ -151,6 +154,7 @@ export function planMesh(
     ...{ node, ownership, podIPs: state.podIPs, linkKind, mtu: mtu.bytes, hasFirewall },
     settings: { ...settings, clusterCIDRs: clusterCIDRs.kept },
     capabilities,
+    strictArrivals: up && hasFirewall ? findArrivals(settings, ownership, kernel, arrivals) : [],
     ...(state.paths === undefined ? {} : { paths: state.paths }),
     changedPeers: new Set([...state.changedAt].flatMap(([name, at]) => (at > known ? [name] : []))),
     hostEncryption: hostEncryption.state === "on",
@@ -161,7 +165,10 @@ export function planMesh(
   const slotOf = new Map(slots.map((slot) => [slotDevice(settings, slot), slot] as const));
   // Once a `down` is complete, what has our names is somebody else's.
   const gone = !up && state.programmed === undefined;
-  const steps = gone ? [] : diffMesh(desired, observed, { slotOf, nowMs, ownIPs: node.nodeIPs });
+  const withSysctls = { ...observed, sysctls: readSysctls([...desired.sysctls.keys()]) };
+  const released = up ? releaseValidMarks(store.savedSysctls(), desired.sysctls) : [];
+  const changes = diffMesh(desired, withSysctls, { slotOf, nowMs, ownIPs: node.nodeIPs });
+  const steps = gone ? [] : [...changes, ...released];
   return {
     ...{ settings, node, up, generation, programmed, ownership, desired, observed, steps, mtu, linkKind },
     ...{ capabilities, lacking, lacks: describeLacks(capabilities, lacking, facts), here, faults },
@@ -204,6 +211,16 @@ export function syncMesh(scene: SyncScene, options: SyncOptions): SyncReport {
     const { failures, blocking } = outcome;
     return { ...report, lacks, failures, blocking, writes: kernel.writes - writesBefore };
   });
+}
+
+/** In mode off nothing is led into the tunnel, so nothing has to be marked. */
+function findArrivals(
+  settings: Settings,
+  { peers }: Ownership,
+  kernel: Kernel,
+  known: KnownWays,
+): readonly string[] {
+  return settings.mode === "off" ? [] : observeStrictArrivals(settings, peers, kernel, known);
 }
 
 /** Only what the mesh would use: a node without anything of IPv6 lacks none. */

@@ -1,5 +1,5 @@
-// Sysctls of the whole node that we changed go back when the mesh is gone.
-import { validMarkSysctl } from "../plan/mesh.ts";
+// Sysctls of the host that we changed go back when the mesh is gone.
+import { changesWith, isValidMarkSysctl, ourValue, restoreOrder, type Saved } from "../plan/host-changes.ts";
 import type { Store } from "../state/store.ts";
 import { readSysctl } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
@@ -11,9 +11,19 @@ import type { Kernel } from "./kernel.ts";
  */
 export function restoreSysctls(store: Store, kernel: Kernel): void {
   const servesPods = store.attachments().some(({ role }) => role === "standalone");
-  for (const { path, before } of store.savedSysctls()) {
-    if (servesPods && path !== validMarkSysctl) continue;
-    if (readSysctl(path) === "1") kernel.writeSysctl(path, before);
+  const saved = store.savedSysctls().filter(({ path }) => !servesPods || isValidMarkSysctl(path));
+  const seen = new Map(saved.map(({ path }) => [path, readSysctl(path)]));
+  for (const { path, before } of restoreOrder(saved)) {
+    const value = wasTakenBack(path, seen) ? undefined : seen.get(path);
+    // What the kernel has changed along, when forwarding ended, is compared with what it was until then.
+    const wanted = value === ourValue(path) ? before : value;
+    if (wanted !== undefined && readSysctl(path) !== wanted) kernel.writeSysctl(path, wanted);
     store.forgetSysctl(path);
   }
+}
+
+/** True if somebody has switched off what this one was changed along with: all of it is theirs since. */
+function wasTakenBack(path: Saved["path"], seen: ReadonlyMap<string, string | undefined>): boolean {
+  const cause = changesWith(path);
+  return cause !== undefined && seen.has(cause) && seen.get(cause) !== ourValue(cause);
 }

@@ -32,7 +32,7 @@ import { recordPath } from "./support/nodes.ts";
 const binDir = "/opt/cni/bin";
 const plugin = `${binDir}/wg-cni`;
 const confFile = "/etc/cni/net.d/10-ptp.conflist";
-const validMark = "/proc/sys/net/ipv4/conf/all/src_valid_mark";
+const validMark = "/proc/sys/net/ipv4/conf/eth0/src_valid_mark";
 const original = `${JSON.stringify(withoutPlugin(readConfList(`${repository}/conf/10-ptp.conflist`), "wg-cni"), null, 4)}\n`;
 /** Anything between API, agents and kernel on a busy machine. */
 const soonMs = 60_000;

@@ -96,7 +96,7 @@ export const node: NodeFacts = {
 export const address = { scope: "global", noPrefixRoute: false, noDad: false } as const;
 
 export const kernel: KernelFacts = {
-  ...{ plan, peers: [peer], hasKernelWireGuard: true, hasFirewall: true, derivedMtu: mtu, validMark: true },
+  ...{ plan, peers: [peer], hasKernelWireGuard: true, hasFirewall: true, derivedMtu: mtu },
   conflicts: [],
   faults: [],
   detours: [],
@@ -104,7 +104,7 @@ export const kernel: KernelFacts = {
   localPods: { earlier: [], unknown: [] },
   addresses: [{ ...address, dev: "eth0", ip: "192.0.2.1", length: 24 }],
   transport: { endpoints: ["192.0.2.1"], from: "eth0, which has the default route" },
-  uplinks: [{ dev: "eth0", mode: 1 }],
+  uplinks: [{ dev: "eth0", mode: 1, validMark: true }],
 };
 
 export const healthy: Facts = { nowMs, files, node, kernel, failures: [] };

@@ -128,18 +128,10 @@ export const meshRows: readonly Row[] = [
   ],
   [
     "src_valid_mark is 0 and an uplink strict",
-    withKernel({ validMark: false }),
+    withKernel({ uplinks: [{ dev: "eth0", mode: 1, validMark: false }] }),
     "reverse path",
     "fail",
-    /src_valid_mark is 0, and eth0 is strict/,
-    /wg-cni sync/,
-  ],
-  [
-    "src_valid_mark is 0, no uplink strict",
-    withKernel({ validMark: false, uplinks: [{ dev: "eth0", mode: 2 }] }),
-    "reverse path",
-    "warn",
-    /src_valid_mark is 0$/,
+    /src_valid_mark of eth0 is 0, and it is strict/,
     /wg-cni sync/,
   ],
   [

@@ -22,7 +22,7 @@ const unit = "wg-cni-agent.service";
 const unitFile = `${repository}/conf/${unit}`;
 const installed = "/opt/cni/bin/wg-cni";
 const logFile = "/run/agent.log";
-const validMark = "/proc/sys/net/ipv4/conf/all/src_valid_mark";
+const validMark = "/proc/sys/net/ipv4/conf/eth0/src_valid_mark";
 const mtu = 1380;
 const rights = ["CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"] as const;
 /** WatchdogSec= for a test; the agent says twice in it that it looks. */
@@ -62,6 +62,7 @@ describeKernel("the agent's service", () => {
     lab = await Lab.create("service");
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
+    n1.strictReversePath();
     await joinMesh([n1, n2], ["--mtu", String(mtu)]);
     [named, byProcess, remote] = [n1.pod("named"), n1.pod("process"), n2.pod("remote")];
     const chained = readConfList(`${repository}/conf/10-ptp.conflist`);

@@ -136,13 +136,10 @@ describe.skipIf(missing !== undefined)("doctor", () => {
     ],
     [
       "a strict uplink whose marks do not count",
-      [
-        "echo 1 >/proc/sys/net/ipv4/conf/eth0/rp_filter",
-        "echo 0 >/proc/sys/net/ipv4/conf/all/src_valid_mark",
-      ],
+      ["echo 1 >/proc/sys/net/ipv4/conf/eth0/rp_filter"],
       ["echo 0 >/proc/sys/net/ipv4/conf/eth0/rp_filter", "wg sync"],
       ["mesh fail", "reverse path fail"],
-      /src_valid_mark is 0, and eth0 is strict \(rp_filter 1\)/,
+      /src_valid_mark of eth0 is 0, and it is strict \(rp_filter 1\)/,
     ],
     [
       "an address more than peers know of",

@@ -190,7 +190,8 @@ describe.skipIf(missing !== undefined)("up and down", () => {
   });
 
   test("down puts back what a sysctl was, and leaves what somebody changed since", async () => {
-    const path = "/proc/sys/net/ipv4/conf/all/src_valid_mark";
+    n1.strictReversePath();
+    const path = "/proc/sys/net/ipv4/conf/eth0/src_valid_mark";
     const value = () => n1.must(["cat", path]).trim();
     n1.script([`echo 1 >${path}`]);
     await wgMust(n1, ["up"]);
@@ -202,6 +203,7 @@ describe.skipIf(missing !== undefined)("up and down", () => {
     n1.script([`echo 0 >${path}`]);
     await wgMust(n1, ["down"]);
     expect(value()).toBe("0");
+    n1.script(["all", "eth0"].map((dev) => `echo 0 >/proc/sys/net/ipv4/conf/${dev}/rp_filter`));
   });
 
   test("--new-keys makes new keys and programs them", async () => {

@@ -109,7 +109,7 @@ describe.skipIf(missing !== undefined)("crash", () => {
         expect(n1.must(["wg", "show"])).toBe("");
         expect(routeLines(n1, 4, tables.pods)).toEqual([]);
         expect(ruleLines(n1, 4)).toEqual([]);
-        expect(n1.must(["sysctl", "-n", "net.ipv4.conf.all.src_valid_mark"])).toBe("0\n");
+        expect(n1.must(["sysctl", "-n", "net.ipv4.conf.eth0.src_valid_mark"])).toBe("0\n");
         expect(n1.must(["nft", "list", "tables"])).toBe("");
         await wgMust(n1, ["up"]);
       }

@@ -188,13 +188,7 @@ describe.skipIf(missing !== undefined)("sync", () => {
     ],
     ["a device is down", () => ["ip link set wg-cni-a down"]],
     ["a device has another MTU", () => ["ip link set wg-cni-b mtu 1300"]],
-    [
-      "sysctls are altered",
-      () => [
-        "echo 0 >/proc/sys/net/ipv4/conf/all/src_valid_mark",
-        "echo 1 >/proc/sys/net/ipv4/conf/wg-cni-a/rp_filter",
-      ],
-    ],
+    ["sysctls are altered", () => ["echo 1 >/proc/sys/net/ipv4/conf/wg-cni-a/rp_filter"]],
     ["a peer is removed", ({ a }) => [`wg set wg-cni-a peer ${a} remove`]],
     [
       "a peer is added",
@@ -253,7 +247,7 @@ describe.skipIf(missing !== undefined)("sync", () => {
   });
 
   test("what strangers have was never touched, and the mesh works", async () => {
-    expect(foreignFacts(n1)).toEqual(untouched.filter((line) => !line.includes("all/src_valid_mark")));
+    expect(foreignFacts(n1)).toEqual(untouched);
     n2.script([
       "ip link add pod0 type bridge",
       "ip address add 10.244.2.9/32 dev pod0",

@@ -132,9 +132,16 @@ describe.skipIf(missing !== undefined).each(underlays)("mesh over IPv$family", (
     }
   });
 
-  test("reverse-path filtering takes the mark into account, and is loose on the devices", () => {
+  test("reverse-path filtering takes the mark into account if it is strict, and is loose on the devices", async () => {
     const value = (path: string) => n1.must(["cat", `/proc/sys/net/ipv4/conf/${path}`]).trim();
-    expect(value("all/src_valid_mark")).toBe("1");
+    const marks = () => ["all", "eth0", "lo"].map((dev) => value(`${dev}/src_valid_mark`));
+    expect(marks()).toEqual(["0", "0", "0"]);
+    n1.script(["echo 1 >/proc/sys/net/ipv4/conf/eth0/rp_filter"]);
+    await wgMust(n1, ["sync"]);
+    expect(marks()).toEqual(["0", "1", "0"]);
+    n1.script(["echo 0 >/proc/sys/net/ipv4/conf/eth0/rp_filter"]);
+    await wgMust(n1, ["sync"]);
+    expect(marks()).toEqual(["0", "0", "0"]);
     for (const dev of devices) expect(value(`${dev}/rp_filter`)).toBe("2");
     expect(value("eth0/rp_filter")).not.toBe("2");
   });

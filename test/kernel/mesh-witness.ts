@@ -211,9 +211,9 @@ export function killBehind(dev: string): string {
   return `was=$(${index}); (${kill}) 2>/dev/null; while [ "$was" != none ] && [ "$(${index})" = "$was" ]; do sleep 0.01; done`;
 }
 
-/** `hostFacts` without the mesh: our devices, tables and rules, and the one sysctl of the host that is ours. */
+/** `hostFacts` without the mesh: our devices, tables and rules, and what a strict uplink gets. */
 export function foreignFacts(space: Space): string[] {
-  return hostFacts(space).filter((line) => !/wg-cni-[ab]|1809[89]|proto 118|all\/src_valid_mark/.test(line));
+  return hostFacts(space).filter((line) => !/wg-cni-[ab]|1809[89]|proto 118/.test(line));
 }
 
 let monitors = 0;

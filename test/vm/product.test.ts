@@ -222,7 +222,7 @@ describe.skipIf(reason !== undefined)(`wg-cni on kernel WireGuard${reason ? ` ($
         node $n ip route show table all | grep -c 'proto 118' || true
         node $n ip -6 route show table all | grep -c 'proto 118' || true
         node $n ip -br link | grep -c -E 'wg-cni|wgc' || true
-        node $n sysctl -n net.ipv4.conf.all.src_valid_mark
+        node $n sysctl -n net.ipv4.conf.up$n.src_valid_mark
       done`);
     expect(left.trim().split("\n")).toEqual(Array.from({ length: 12 }, () => "0"));
   }, 120_000);

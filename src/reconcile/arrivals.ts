@@ -1,0 +1,48 @@
+// By which interfaces packets of other nodes and their pods may arrive in plaintext, and
+// which of them filter strictly by the reverse path: only there has that check to go by
+// our mark (plan/host-changes.ts).
+import { familyOf } from "../net/ip.ts";
+import type { OwnedPeer } from "../plan/claims.ts";
+import { validMarkSysctl } from "../plan/host-changes.ts";
+import { slots } from "../plan/path.ts";
+import { type Settings, slotDevice } from "../plan/settings.ts";
+import { readSysctl } from "./apply.ts";
+import type { Kernel } from "./kernel.ts";
+import type { KnownWays } from "./mtu.ts";
+
+/** An address that no host has (RFC 7600): the route to it is the one of last resort. */
+const nowhere = "192.0.0.8";
+const strict = 1;
+
+/** Sorted names. Throws NetlinkError, SysError, DecodeError. */
+export function observeStrictArrivals(
+  settings: Settings,
+  peers: readonly OwnedPeer[],
+  kernel: Kernel,
+  known: KnownWays,
+): string[] {
+  if (readSysctl(validMarkSysctl("all")) === "1") return [];
+  const all = readFilter("all");
+  if (all > strict) return [];
+  const own = slots.map((slot) => slotDevice(settings, slot));
+  const devs = new Set(
+    known
+      .lookUp(addressesOf(peers), settings.fwmark.mark, kernel)
+      .flatMap(({ type, devs }) => (type === "unicast" ? devs : [])),
+  );
+  return [...devs].filter((dev) => !own.includes(dev) && Math.max(all, readFilter(dev)) === strict).sort();
+}
+
+/** IPv6 has no such filter of the kernel's. Of a pod CIDR its first address stands for all. */
+function addressesOf(peers: readonly OwnedPeer[]): string[] {
+  const ips = [nowhere];
+  for (const { endpoints, nodeIPs, podCIDRs } of peers) {
+    ips.push(...endpoints, ...nodeIPs);
+    for (const cidr of podCIDRs) ips.push(cidr.slice(0, cidr.indexOf("/")));
+  }
+  return [...new Set(ips.filter((ip) => familyOf(ip) === 4))];
+}
+
+function readFilter(dev: string): number {
+  return Number(readSysctl(`net/ipv4/conf/${dev}/rp_filter`) ?? 0);
+}
