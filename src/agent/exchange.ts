@@ -99,12 +99,12 @@ export class Exchange implements Disposable {
   }
 
   /** What could not be written is tried again at every look that is not idle; what is seen of the others changes at any. */
-  publish(isIdle: boolean, look: () => Sighting): void {
+  publish(isIdle: boolean, asks: readonly string[], look: () => Sighting): void {
     const { store } = this.session;
     const identity = store.identity();
     if (identity === undefined) return;
     const settings = readSettings(store);
-    if (!isIdle) this.#publishRecord(identity, settings);
+    if (!isIdle) this.#publishRecord(identity, settings, asks);
     this.#kube.report(identity.name, () => this.#describe(identity, settings, look()));
   }
 
@@ -113,11 +113,13 @@ export class Exchange implements Disposable {
     this.#kube.welcomePods();
   }
 
-  #publishRecord(identity: Identity, settings: Settings): void {
+  /** `asks`: peers that are asked to begin a handshake. They are no part of what this node is, so only the others' copy has them. */
+  #publishRecord(identity: Identity, settings: Settings, asks: readonly string[]): void {
     const isThere = identity.up && identity.leaving === undefined;
     const record = isThere ? ownRecord(identity, settings) : withdrawnRecord(identity, settings);
-    const { problem } = this.#records.publish(record);
-    const { done } = this.#kube.publish(record);
+    const published = isThere && asks.length > 0 ? { ...record, wantsHandshakeFrom: asks } : record;
+    const { problem } = this.#records.publish(published);
+    const { done } = this.#kube.publish(published);
     const isPublished = done && problem === undefined;
     this.#published = isPublished ? JSON.stringify(record) : undefined;
     if (isPublished && settings.publishWait > 0) this.session.store.putAnnounced(record.podCIDRs);

@@ -5,9 +5,11 @@ import type { Device } from "../net/device.ts";
 import { closedPath, type PeerPath } from "../net/path.ts";
 import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
+import { askDelayMs, nextAsk } from "../plan/asking.ts";
 import type { OwnedPeer, Ownership } from "../plan/claims.ts";
 import { type GateDecision, type GateMemory, type GateNews, stepGate } from "../plan/gate.ts";
 import { slots, usableSlot } from "../plan/path.ts";
+import { maxAsked } from "../plan/record.ts";
 import { type Settings, slotDevice } from "../plan/settings.ts";
 import { type Clocks, type Sights, updateSights } from "../plan/sight.ts";
 import { applySteps, type Failure } from "../reconcile/apply.ts";
@@ -35,6 +37,8 @@ export interface GateReport {
   readonly drifted: boolean;
   /** True where something is being waited for. */
   readonly hurry: boolean;
+  /** Names of peers that this node's record asks to begin a handshake. */
+  readonly asks: readonly string[];
   readonly failures: readonly Failure[];
 }
 
@@ -104,13 +108,16 @@ export class Gate {
     const memories = new Map<string, GateMemory>();
     const news: PeerNews[] = [];
     const toReadd: Readd[] = [];
+    const asks: string[] = [];
     let hurry = false;
     let drifted = false;
     for (const peer of peers) {
       const { name } = peer;
       const decision = this.#decide(view, peer, clocks.nowMs);
       memories.set(name, decision.memory);
-      if (!isSamePath(this.paths.get(name), decision.path)) changed.set(name, decision.path);
+      const path = this.#ask(view, name, decision, clocks);
+      if (path.asksUntilMs !== undefined) asks.push(name);
+      if (!isSamePath(this.paths.get(name), path)) changed.set(name, path);
       for (const one of decision.news) news.push({ peer: name, news: one });
       if (decision.readd !== undefined) toReadd.push({ peer, slot: decision.readd });
       hurry ||= decision.hurry;
@@ -121,7 +128,27 @@ export class Gate {
     // Not before: what the store refused is decided anew, from what was remembered until now.
     this.#memories = memories;
     const failures = this.#readd(view.settings, toReadd);
-    return { news, changed: changed.size > 0, drifted, hurry, failures };
+    return { news, changed: changed.size > 0, drifted, hurry, asks: asks.slice(0, maxAsked), failures };
+  }
+
+  /** The path, with what becomes of asking the peer to begin a handshake. */
+  #ask(
+    { node, ownership }: GateView,
+    peer: string,
+    { path, memory }: GateDecision,
+    clocks: Clocks,
+  ): PeerPath {
+    const { asksUntilMs: before } = this.paths.get(peer) ?? closedPath;
+    const { silentSinceMs } = memory;
+    if (before === undefined && silentSinceMs === undefined) return path;
+    const { asksUntilMs: _, ...rest } = path;
+    const facts = {
+      delayMs: askDelayMs(node.name, peer, ownership.peers.length),
+      ...(before === undefined ? {} : { asksUntilMs: before }),
+      ...(silentSinceMs === undefined ? {} : { silentSinceMs }),
+    };
+    const asksUntilMs = nextAsk(facts, clocks);
+    return asksUntilMs === undefined ? rest : { ...rest, asksUntilMs };
   }
 
   #isMissing(peer: OwnedPeer, devices: Readonly<Partial<Record<Slot, Device>>>): boolean {
@@ -137,6 +164,7 @@ export class Gate {
         ...{ node, peer, path: this.paths.get(peer.name) ?? closedPath },
         ...(memory === undefined ? {} : { memory }),
         ...{ sight: this.#sights.get(peer.name) ?? {}, held: settings.mode === "off" },
+        isWanted: peer.wantsHandshakeFrom?.includes(node.name) === true,
       },
       nowMs,
     );
@@ -178,6 +206,7 @@ function isSamePath(a: PeerPath | undefined, b: PeerPath): boolean {
     a.slot === b.slot &&
     a.candidate === b.candidate &&
     a.pinned === b.pinned &&
+    a.asksUntilMs === b.asksUntilMs &&
     a.provoke.length === b.provoke.length &&
     a.provoke.every((slot, i) => slot === b.provoke[i])
   );

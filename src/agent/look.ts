@@ -99,6 +99,7 @@ export class Look implements Disposable {
   #peerProblem: string | undefined;
   #refusedCIDRs = "";
   #tookPods = false;
+  #asks: readonly string[] = [];
 
   constructor(
     private readonly session: Session,
@@ -177,7 +178,7 @@ export class Look implements Disposable {
     const synced = isIdle ? {} : this.#sync(reasons, decided.changed);
     this.#garbage.collect();
     const trialMs = attempt(() => this.#tryHosts(reasons), refusals);
-    attempt(() => this.#exchange.publish(isIdle, () => this.#sighting()), refusals);
+    attempt(() => this.#exchange.publish(isIdle, this.#asks, () => this.#sighting()), refusals);
     const problem = refusals[0] ?? synced.problem ?? installed?.problem;
     if (problem === undefined && this.#state?.up === true) this.#exchange.welcomePods();
     const waits = [decided.hurry ? hurryMs : pollMs, decided.wakeInMs, trialMs, installed?.wakeInMs];
@@ -207,6 +208,7 @@ export class Look implements Disposable {
     const clocks = this.#clock.read();
     const gate = this.#gate.step(view, clocks);
     const news = gate.news.map((one) => one.news);
+    this.#noteAsks(gate.asks);
     // A node without a slot of its own reaches nobody: that is said once, and is no peer's doing.
     const isOwnLoss = ownSlots(view.node).length === 0;
     if (!isOwnLoss) logNews(this.options.log, gate.news);
@@ -225,6 +227,16 @@ export class Look implements Disposable {
       ...{ drifted: gate.drifted, hurry: gate.hurry },
       ...(rotation.wakeInMs === undefined ? {} : { wakeInMs: rotation.wakeInMs }),
     };
+  }
+
+  #noteAsks(asks: readonly string[]): void {
+    const begun = asks.filter((peer) => !this.#asks.includes(peer));
+    this.#asks = asks;
+    for (const peer of begun)
+      this.options.log.warn(
+        "no handshake of this node is answered: its record asks the peer to begin one from now on",
+        { peer },
+      );
   }
 
   /** Resolved once a generation of the store. */

@@ -76,8 +76,9 @@ function judge(name: string, nodeUid: string | undefined, spec: unknown): Verdic
 /** A newer version may have more to say: what is not known here is passed over, as the API's clients do. */
 function recordOf(name: string, spec: unknown): unknown {
   if (!isObject(spec)) throw new ParseError("spec: is missing");
-  const { slots, endpoints, nodeIPs, podCIDRs } = spec;
-  return { name, slots: Array.isArray(slots) ? slots.map(slotOf) : slots, endpoints, nodeIPs, podCIDRs };
+  const { slots, endpoints, nodeIPs, podCIDRs, wantsHandshakeFrom } = spec;
+  const known = { endpoints, nodeIPs, podCIDRs, wantsHandshakeFrom };
+  return { name, slots: Array.isArray(slots) ? slots.map(slotOf) : slots, ...known };
 }
 
 function slotOf(json: unknown): unknown {

@@ -15,6 +15,8 @@ export interface PeerPath {
   readonly provoke: readonly Slot[];
   /** True where the endpoint is set although the peer has roamed from it: what it roamed to is silent. */
   readonly pinned: boolean;
+  /** Unix milliseconds until which this node's record asks the peer to begin a handshake; absent if it does not. */
+  readonly asksUntilMs?: number;
 }
 
 /** Nothing is known of the peer yet. */

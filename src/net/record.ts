@@ -27,4 +27,9 @@ export interface NodeRecord {
   readonly endpoints: readonly string[];
   readonly nodeIPs: readonly string[];
   readonly podCIDRs: readonly string[];
+  /**
+   * Names of nodes that this one asks to begin a handshake, because its own are not answered: its
+   * clock was set back, or a firewall admits only answers. Absent if there are none.
+   */
+  readonly wantsHandshakeFrom?: readonly string[];
 }

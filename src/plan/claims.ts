@@ -45,6 +45,8 @@ export interface OwnedPeer {
   readonly refusedSlots?: readonly Slot[];
   /** Present if its record names endpoints, and all of them are addresses of this node. */
   readonly endpointsRefused?: true;
+  /** Names of nodes that it asks to begin a handshake. */
+  readonly wantsHandshakeFrom?: readonly string[];
 }
 
 export interface Ownership {
@@ -81,7 +83,7 @@ function reduce(
   { nodeIPs: ownIPs }: LocalClaims,
   refused: ReadonlySet<string>,
 ): OwnedPeer {
-  const { name, slots, endpoints, nodeIPs, podCIDRs } = record;
+  const { name, slots, endpoints, nodeIPs, podCIDRs, wantsHandshakeFrom } = record;
   const isWhole =
     refused.size === 0 &&
     slots.every(({ publicKey }) => publicKey !== zeroKey) &&
@@ -102,6 +104,7 @@ function reduce(
     podCIDRs: podCIDRs.filter(owns),
     ...(refusedSlots.length === 0 ? {} : { refusedSlots }),
     ...(endpointsRefused ? { endpointsRefused } : {}),
+    ...(wantsHandshakeFrom === undefined ? {} : { wantsHandshakeFrom }),
   };
 }
 

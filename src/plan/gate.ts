@@ -60,6 +60,8 @@ const askMs = 60_000;
 const answerMs = 20_000;
 /** One without traffic is left alone: silence is what WireGuard does then. */
 const trafficMs = 600_000;
+/** WireGuard makes a new handshake once a session is this old, if it began the last one (REKEY_AFTER_TIME). */
+const rekeyAfterMs = 120_000;
 const rungMs = 15_000;
 /** The last rung is waited on longer before the ladder is climbed again. */
 const laterRungMs = 60_000;
@@ -79,6 +81,8 @@ export interface GateMemory {
   readonly isOpen: boolean;
   /** An operator closed the gate then: older handshakes do not open it again. */
   readonly releasedAtMs?: number;
+  /** True if a session was wanted at the last look, too. */
+  readonly wasWanted?: true;
   /** Since when its traffic is to move to the other slot. */
   readonly wantedSinceMs?: number;
   /** When it was asked for a sign of life. */
@@ -88,6 +92,7 @@ export interface GateMemory {
   readonly rungAtMs?: number;
   /** How often the ladder was begun, while silent. */
   readonly round?: number;
+  /** When the silence began: what went out then is the first that was not answered. */
   readonly silentSinceMs?: number;
 }
 
@@ -101,6 +106,8 @@ export interface GateFacts {
   readonly sight: PeerSight;
   /** Mode off: handshakes are made and traffic is left alone. */
   readonly held: boolean;
+  /** True if a session must be there although nothing is sent: the peer asks for it. */
+  readonly isWanted?: boolean;
 }
 
 export type MoveReason = "drained" | "silent" | "withdrawn" | "refused";
@@ -227,9 +234,15 @@ function stepOpen(facts: Remembered, slot: Slot, wanted: Slot, nowMs: number): G
   if (wanted === slot || !isDraining(node, peer, slot)) {
     const asked = isOverdue(sight, slot, memory, nowMs) ? { askedAtMs: memory.askedAtMs ?? nowMs } : {};
     const isAsking = "askedAtMs" in asked && mayAsk(sight, slot, asked.askedAtMs, nowMs);
+    const wanted = wantSession(facts, slot, nowMs);
     return {
-      path: { ...path, provoke: isAsking ? [slot] : [], pinned: false },
-      ...{ memory: { ...calm, ...asked }, news: answers, hurry: false },
+      path: {
+        ...path,
+        provoke: isAsking && !wanted.provoke.includes(slot) ? [slot, ...wanted.provoke] : wanted.provoke,
+        pinned: false,
+      },
+      ...{ memory: { ...calm, ...asked, ...wanted.memory }, news: answers, hurry: false },
+      ...(wanted.readd === undefined ? {} : { readd: wanted.readd }),
     };
   }
   if (isFresh(sight, wanted, nowMs)) return move(facts, wanted, "drained", nowMs);
@@ -238,6 +251,23 @@ function stepOpen(facts: Remembered, slot: Slot, wanted: Slot, nowMs: number): G
     path: { ...path, provoke: mayBegin(facts, wanted, wantedSinceMs, nowMs) ? [wanted] : [] },
     ...{ memory: { ...calm, wantedSinceMs }, news: answers, hurry: true },
   };
+}
+
+/**
+ * A peer that cannot begin a handshake asks this node to: a session is kept up on each slot, whichever
+ * the peer sends on. Its word counts for more than a session that this node holds to be good: the peer
+ * is put on the device anew, which makes a handshake at once.
+ */
+function wantSession(
+  { peer, sight, memory, isWanted = false }: Remembered,
+  slot: Slot,
+  nowMs: number,
+): Pick<GateDecision, "readd"> & { provoke: readonly Slot[]; memory: Pick<GateMemory, "wasWanted"> } {
+  if (!isWanted) return { provoke: [], memory: {} };
+  const isOld = (one: Slot) => nowMs - (sight[one]?.handshakeAtMs ?? Number.NEGATIVE_INFINITY) > rekeyAfterMs;
+  const isNew = memory.wasWanted !== true;
+  const provoke = slots.filter((one) => usableSlot(peer, one) !== undefined && (isNew || isOld(one)));
+  return { provoke, memory: { wasWanted: true }, ...(isNew ? { readd: slot } : {}) };
 }
 
 /**
@@ -254,14 +284,16 @@ function stepSilent(facts: Remembered, slot: Slot, nowMs: number): GateDecision 
   const { node, peer, path, memory, sight } = facts;
   const other = otherSlot(slot);
   const hasOther = usableSlot(peer, other) !== undefined;
-  if (memory.rung !== undefined && hasOther && isFresh(sight, other, nowMs))
+  if (hasOther && isFresh(sight, other, nowMs) && isSince(sight, other, memory.silentSinceMs))
     return move(facts, other, "silent", nowMs);
   const last = memory.rung === rungs.at(-1);
   if (nowMs - (memory.rungAtMs ?? Number.NEGATIVE_INFINITY) < (last ? laterRungMs : rungMs))
     return { path, memory, news: [], hurry: memory.round === 1 };
   const rung = rungs[(rungs.indexOf(memory.rung as Rung) + 1) % rungs.length] as Rung;
   const round = (memory.round ?? 0) + (rung === rungs[0] ? 1 : 0);
-  const climbed = { ...memory, rung, round, rungAtMs: nowMs, silentSinceMs: memory.silentSinceMs ?? nowMs };
+  const { unansweredSinceMs, askedAtMs } = { ...memory, ...sight[slot] };
+  const silentSinceMs = memory.silentSinceMs ?? unansweredSinceMs ?? askedAtMs ?? nowMs;
+  const climbed = { ...memory, rung, round, rungAtMs: nowMs, silentSinceMs };
   const news: GateNews[] = [{ kind: "silent", slot, rung, round }];
   switch (rung) {
     case "re-pin": {
@@ -279,6 +311,8 @@ function stepSilent(facts: Remembered, slot: Slot, nowMs: number): GateDecision 
       return {
         path: { ...path, provoke: hasOther ? [slot, other] : [slot] },
         ...{ memory: climbed, news, hurry: true },
+        // Within its session a keepalive makes no handshake, and one of before the silence proves nothing.
+        ...(hasOther && isFresh(sight, other, nowMs) ? { readd: other } : {}),
       };
   }
 }
@@ -295,6 +329,11 @@ function hasShakenWithin(ms: number, sight: PeerSight, nowMs: number): boolean {
 function isFresh(sight: PeerSight, slot: Slot, nowMs: number): boolean {
   const atMs = sight[slot]?.handshakeAtMs;
   return atMs !== undefined && nowMs - atMs < sessionFreshMs;
+}
+
+/** True if the slot's last handshake is newer than a moment; an older one says nothing of what is so since. */
+function isSince(sight: PeerSight, slot: Slot, sinceMs: number | undefined): boolean {
+  return sinceMs !== undefined && (sight[slot]?.handshakeAtMs ?? Number.NEGATIVE_INFINITY) > sinceMs;
 }
 
 /**

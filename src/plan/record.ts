@@ -13,8 +13,10 @@ import { suggest } from "../net/suggest.ts";
 /** Bounds of one record; a node with 110 pod IPs of two families is far below. */
 const maxCidrs = 4096;
 const maxAddresses = 64;
+/** A node asks one that it does not reach; one that reaches nobody asks some, and they find the rest by their own traffic. */
+export const maxAsked = 64;
 
-const recordKeys = ["name", "slots", "endpoints", "nodeIPs", "podCIDRs"];
+const recordKeys = ["name", "slots", "endpoints", "nodeIPs", "podCIDRs", "wantsHandshakeFrom"];
 const slotKeys = ["slot", "publicKey", "port", "state"];
 
 /**
@@ -41,12 +43,14 @@ export function parseRecord(json: unknown, path: string): NodeRecord {
   const object = asObject(json, path, recordKeys);
   const podCIDRs = list(object["podCIDRs"], `${path}.podCIDRs`, maxCidrs, parsePodCidr);
   refuseOverlap(podCIDRs, `${path}.podCIDRs`);
+  const asked = list(object["wantsHandshakeFrom"], `${path}.wantsHandshakeFrom`, maxAsked, parseNodeName);
   return {
     name: parseNodeName(object["name"], `${path}.name`),
     slots: parseSlots(object["slots"], `${path}.slots`),
     endpoints: list(object["endpoints"], `${path}.endpoints`, maxAddresses, parseNodeAddress),
     nodeIPs: list(object["nodeIPs"], `${path}.nodeIPs`, maxAddresses, parseNodeAddress),
     podCIDRs,
+    ...(asked.length === 0 ? {} : { wantsHandshakeFrom: asked }),
   };
 }
 

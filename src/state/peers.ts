@@ -88,13 +88,14 @@ function parseClaims(db: Connection, name: string, text: string): PeerClaims {
 }
 
 /** Property by property: equal records must have equal text, whoever made them. */
-function encode({ name, slots, endpoints, nodeIPs, podCIDRs }: NodeRecord): string {
+function encode({ name, slots, endpoints, nodeIPs, podCIDRs, wantsHandshakeFrom }: NodeRecord): string {
   const ordered: NodeRecord = {
     name,
     slots: slots.map(({ slot, publicKey, port, state }) => ({ slot, publicKey, port, state })),
     endpoints,
     nodeIPs,
     podCIDRs,
+    ...(wantsHandshakeFrom === undefined ? {} : { wantsHandshakeFrom }),
   };
   return JSON.stringify(ordered);
 }

@@ -64,6 +64,32 @@ const table: [string, Case, string][] = [
     "b, candidate 0; moved",
   ],
   [
+    "the other slot's handshake of before the silence proves nothing: its session is made anew",
+    {
+      path: { slot: "a" },
+      sight: { ...silentA, b: sight({ handshakeAtMs: ago(101) }) },
+      memory: { rung: "re-add", rungAtMs: ago(15) },
+    },
+    "a, candidate 0, provoke ab, readd b; silent other-slot",
+  ],
+  [
+    "and is not moved to, however fresh it is",
+    {
+      path: { slot: "a", provoke: ["a", "b"] },
+      sight: { ...silentA, b: sight({ handshakeAtMs: ago(101) }) },
+      memory: { rung: "other-slot", rungAtMs: ago(3) },
+    },
+    "a, candidate 0, provoke ab; nothing new",
+  ],
+  [
+    "at the first recovery step neither: the silence began when nothing was answered, before it was found",
+    {
+      path: { slot: "a" },
+      sight: { ...silentA, b: sight({ handshakeAtMs: ago(32) }) },
+    },
+    "a, candidate 0, provoke a, pinned; silent re-pin",
+  ],
+  [
     "the ladder begins again after a minute, with the next endpoint",
     { path: { slot: "a" }, sight: silentA, memory: { rung: "other-slot", rungAtMs: ago(60) } },
     "a, candidate 1, provoke a, pinned; silent re-pin",
@@ -150,6 +176,34 @@ const table: [string, Case, string][] = [
     "a, candidate 0, provoke a, pinned; silent re-pin",
   ],
 ];
+
+const wantedTable: [string, Case, string][] = [
+  [
+    "asked by the peer to begin a handshake: put on the device anew, on both slots",
+    { path: { slot: "a" }, isWanted: true, sight: { a: sight({ handshakeAtMs: ago(30) }) } },
+    "a, candidate 0, provoke ab, readd a; nothing new",
+  ],
+  [
+    "still asked, with sessions: left alone",
+    {
+      ...{ path: { slot: "a" }, isWanted: true, memory: { wasWanted: true } },
+      sight: { a: sight({ handshakeAtMs: ago(119) }), b: sight({ handshakeAtMs: ago(119) }) },
+    },
+    "a, candidate 0; nothing new",
+  ],
+  [
+    "still asked, and a session gets old: renewed",
+    {
+      ...{ path: { slot: "a" }, isWanted: true, memory: { wasWanted: true } },
+      sight: { a: sight({ handshakeAtMs: ago(121) }), b: sight({ handshakeAtMs: ago(30) }) },
+    },
+    "a, candidate 0, provoke a; nothing new",
+  ],
+];
+
+test.each(wantedTable)("%s", (_name, given, expected) => {
+  expect(say(step(given))).toBe(expected);
+});
 
 test.each(table)("%s", (_name, given, expected) => {
   expect(say(step(given))).toBe(expected);

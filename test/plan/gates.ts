@@ -35,6 +35,7 @@ export interface Case {
   readonly memory?: Partial<GateMemory>;
   readonly sight?: PeerSight;
   readonly held?: boolean;
+  readonly isWanted?: boolean;
 }
 
 export function step(given: Case, nowMs = now, node = localRecord): GateDecision {
@@ -45,6 +46,7 @@ export function step(given: Case, nowMs = now, node = localRecord): GateDecision
     {
       ...{ node, peer: given.peer ?? peer(), path: { ...closedPath, ...given.path } },
       ...{ memory, sight: given.sight ?? {}, held: given.held ?? false },
+      isWanted: given.isWanted ?? false,
     },
     nowMs,
   );

@@ -1,0 +1,78 @@
+// A node whose handshakes nobody answers: the firewall of the other node admits only answers, as
+// cloud security groups and host firewalls do (a clock that was set back looks the same: WireGuard
+// drops handshakes with old timestamps). The other side has nothing to send and does not notice. The
+// record of the node asks it to begin, and it does.
+//
+//   n2 ── ping ──► n1: drop udp dport 51820, 51821 unless established
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import type { Agent } from "../../lab/agent.ts";
+import { Lab } from "../../lab/lab.ts";
+import { joinByRecords } from "../../lab/mesh.ts";
+import type { Node } from "../../lab/node.ts";
+import { waitUntil } from "../../lab/wait.ts";
+import { addNode, devices, killBehind } from "../mesh-witness.ts";
+import { describeKernel } from "../support/gate.ts";
+import { mendMs } from "../support/silence.ts";
+
+const podIp = "10.244.1.9";
+/** A device that is made anew shakes hands at once where it may. */
+const controlMs = 20_000;
+
+describeKernel("a firewall that admits only answers", () => {
+  let lab: Lab;
+  let n1: Node;
+  let n2: Node;
+  let agents: readonly Agent[];
+  let recordsDir: string;
+
+  beforeAll(async () => {
+    lab = await Lab.create("one-way");
+    [n1, n2] = [await addNode(lab, 1), await addNode(lab, 2)];
+    ({ agents, recordsDir } = await joinByRecords([n1, n2]));
+    n1.script(["ip link add pod0 type bridge", `ip address add ${podIp}/32 dev pod0`, "ip link set pod0 up"]);
+    await waitUntil(() => isOpen(n1) && isOpen(n2), { what: "both gates open", timeoutMs: 40_000 });
+  }, 90_000);
+  afterAll(() => lab?.[Symbol.dispose]());
+
+  const isOpen = (node: Node) => node.must(["ip", "route", "show", "table", "18099"]).includes("dev wg-cni-");
+  const answers = () => n2.exec(["ping", "-q", "-c", "1", "-W", "1", podIp]).exitCode === 0;
+  /** Its sessions are gone; those of node 1 are not. */
+  const loseSessions = () => n2.script(devices.map(killBehind));
+  const asked = (): unknown => JSON.parse(readFileSync(`${recordsDir}/n2.json`, "utf8")).wantsHandshakeFrom;
+
+  test(
+    "without it, node 2 shakes hands anew by itself; with it, its record asks node 1 to begin",
+    async () => {
+      // The control. Until here node 1 had no traffic with node 2.
+      loseSessions();
+      await waitUntil(answers, { what: "node 1 answers", timeoutMs: controlMs });
+      expect(asked()).toBeUndefined();
+      n1.script([
+        // What was sent before must not count as asked for.
+        "nft add table inet block",
+        "nft 'add chain inet block input { type filter hook input priority 0; }'",
+        "nft add rule inet block input udp dport { 51820, 51821 } ct state new drop",
+        "echo 1 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout",
+        "echo 1 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout_stream",
+      ]);
+      loseSessions();
+      n2.start(["ping", "-q", "-i", "0.5", podIp], { timeoutMs: 0 });
+      await waitUntil(answers, { what: "node 1 answers again", timeoutMs: mendMs, everyMs: 500 });
+      expect(asked()).toEqual(["n1"]);
+      const [, agent2] = agents as [Agent, Agent];
+      await agent2.waitFor((line) => line.peer === "n1" && line.message.includes("answers again"), mendMs);
+      // Node 1 goes on admitting only answers, and keeps the session: node 2 is not silent again.
+      const before = agent2.lines().length;
+      await Bun.sleep(3000);
+      expect(answers()).toBe(true);
+      expect(
+        agent2
+          .lines()
+          .slice(before)
+          .filter((line) => line.rung !== undefined),
+      ).toEqual([]);
+    },
+    mendMs + 120_000,
+  );
+});
