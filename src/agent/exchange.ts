@@ -8,7 +8,7 @@ import { followPlaintext, type Quiet } from "../plan/quiet.ts";
 import type { Settings } from "../plan/settings.ts";
 import { ownRecord, readSettings, withdrawnRecord } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
-import type { Identity } from "../state/model.ts";
+import type { Identity, StoredPeer } from "../state/model.ts";
 import { refuseClusterCIDRs } from "./cluster-cidrs.ts";
 import type { KubernetesFacts } from "./facts.ts";
 import { NodeFollower } from "./kube-identity.ts";
@@ -106,6 +106,15 @@ export class Exchange implements Disposable {
     const settings = readSettings(store);
     if (!isIdle) this.#publishRecord(identity, settings, asks);
     this.#kube.report(identity.name, () => this.#describe(identity, settings, look()));
+  }
+
+  /** True if the source of a peer's record gives it what it claims: its Node object, or its file in the directory. */
+  isGiven(
+    { record, source }: Pick<StoredPeer, "record" | "source">,
+    claim: string,
+    kind: "node IP" | "pod CIDR",
+  ): boolean {
+    return source === "folder" || (source === "kube" && this.#kube.isGiven(record.name, claim, kind));
   }
 
   /** This node is ready for pods. */

@@ -8,6 +8,7 @@ import type { NodeRecord, Slot } from "../net/record.ts";
 import { askDelayMs, nextAsk } from "../plan/asking.ts";
 import type { OwnedPeer, Ownership } from "../plan/claims.ts";
 import { type GateDecision, type GateMemory, type GateNews, stepGate } from "../plan/gate.ts";
+import { type Lapse, type LapsePlan, planLapses } from "../plan/lapses.ts";
 import { slots, usableSlot } from "../plan/path.ts";
 import { maxAsked } from "../plan/record.ts";
 import { type Settings, slotDevice } from "../plan/settings.ts";
@@ -22,7 +23,19 @@ export interface GateView {
   readonly ownership: Ownership;
   /** Unix milliseconds at which each own key was made. */
   readonly ownSinceMs: Readonly<Partial<Record<Slot, number>>>;
+  /** The records of all that refusals name, as they came. */
+  readonly contested: ReadonlyMap<string, Contender>;
+  readonly lapses: readonly Lapse[];
 }
+
+/** A peer that claims what another one claims. */
+export interface Contender {
+  readonly record: NodeRecord;
+  readonly source: "import" | "folder" | "kube";
+}
+
+/** Whether the source of its record gives a peer what it claims. */
+export type IsGiven = (peer: Contender, claim: string, kind: "node IP" | "pod CIDR") => boolean;
 
 export interface PeerNews {
   readonly peer: string;
@@ -37,6 +50,8 @@ export interface GateReport {
   readonly drifted: boolean;
   /** True where something is being waited for. */
   readonly hurry: boolean;
+  /** Claims that have passed to another peer at this look. */
+  readonly lapsed: readonly Lapse[];
   /** Names of peers that this node's record asks to begin a handshake. */
   readonly asks: readonly string[];
   readonly failures: readonly Failure[];
@@ -48,10 +63,14 @@ interface Readd {
   readonly slot: Slot;
 }
 
+const nobodyAsked = { come: [], asked: new Set<string>(), wanted: new Set<string>() };
+
 export class Gate {
   #sights: Sights = new Map();
   #memories: ReadonlyMap<string, GateMemory> = new Map();
   #paths: Map<string, PeerPath> | undefined;
+  /** Owners of contested claims, and since when this process asks them for a handshake. */
+  #askedHereMs: ReadonlyMap<string, number> = new Map();
 
   constructor(private readonly session: Session) {}
 
@@ -100,10 +119,11 @@ export class Gate {
   }
 
   /** One look at every peer. Throws what reading the kernel or writing the store throws. */
-  step(view: GateView, clocks: Clocks): GateReport {
+  step(view: GateView, isGiven: IsGiven, clocks: Clocks): GateReport {
     const { peers } = view.ownership;
     const devices = this.#readDevices(view.settings);
     this.#sights = updateSights(this.#sights, peers, devices, view.ownSinceMs, clocks);
+    const contest = this.#weighLapses(view, isGiven, clocks);
     const changed = new Map<string, PeerPath | undefined>();
     const memories = new Map<string, GateMemory>();
     const news: PeerNews[] = [];
@@ -113,9 +133,9 @@ export class Gate {
     let drifted = false;
     for (const peer of peers) {
       const { name } = peer;
-      const decision = this.#decide(view, peer, clocks.nowMs);
+      const decision = this.#decide(view, peer, contest.wanted.has(name), clocks.nowMs);
       memories.set(name, decision.memory);
-      const path = this.#ask(view, name, decision, clocks);
+      const path = this.#annotate(view, name, decision, contest.asked.has(name), clocks);
       if (path.asksUntilMs !== undefined) asks.push(name);
       if (!isSamePath(this.paths.get(name), path)) changed.set(name, path);
       for (const one of decision.news) news.push({ peer: name, news: one });
@@ -125,23 +145,58 @@ export class Gate {
     }
     for (const name of this.paths.keys()) if (!this.#sights.has(name)) changed.set(name, undefined);
     this.#keep(changed);
+    if (contest.lapses !== view.lapses) this.session.store.putLapses(contest.lapses);
     // Not before: what the store refused is decided anew, from what was remembered until now.
     this.#memories = memories;
     const failures = this.#readd(view.settings, toReadd);
-    return { news, changed: changed.size > 0, drifted, hurry, asks: asks.slice(0, maxAsked), failures };
+    const isChanged = changed.size > 0 || contest.lapses !== view.lapses;
+    const lapsed = contest.come;
+    return { news, changed: isChanged, drifted, hurry, lapsed, asks: asks.slice(0, maxAsked), failures };
   }
 
-  /** The path, with what becomes of asking the peer to begin a handshake. */
-  #ask(
+  /** What the dead may not keep. In mode off nobody is reached by what is claimed, and sessions end. */
+  #weighLapses(
+    { settings, node, ownership, contested, lapses }: GateView,
+    isGiven: IsGiven,
+    clocks: Clocks,
+  ): LapsePlan {
+    if (contested.size === 0 || settings.mode === "off") {
+      this.#askedHereMs = new Map();
+      return { ...nobodyAsked, lapses };
+    }
+    const stored = [...this.paths].flatMap(([name, { contestedSinceMs }]) =>
+      contestedSinceMs === undefined ? [] : [[name, contestedSinceMs] as const],
+    );
+    const plan = planLapses(
+      {
+        ...{ node: node.name, refusals: ownership.refusals, lapses, sights: this.#sights },
+        records: new Map([...contested].map(([name, { record }]) => [name, record])),
+        ...{ askedSinceMs: new Map(stored), askedHereMs: this.#askedHereMs },
+        isGiven: (name, claim, kind) => {
+          const peer = contested.get(name);
+          return peer !== undefined && isGiven(peer, claim, kind);
+        },
+      },
+      clocks,
+    );
+    const sinceMs = (name: string) => this.#askedHereMs.get(name) ?? clocks.nowMs;
+    this.#askedHereMs = new Map(Array.from(plan.asked, (name) => [name, sinceMs(name)]));
+    return plan;
+  }
+
+  /** The path, with what is kept beside it: that the peer is asked to begin a handshake, or for a sign of life. */
+  #annotate(
     { node, ownership }: GateView,
     peer: string,
     { path, memory }: GateDecision,
+    isContested: boolean,
     clocks: Clocks,
   ): PeerPath {
-    const { asksUntilMs: before } = this.paths.get(peer) ?? closedPath;
+    const { asksUntilMs: before, contestedSinceMs = clocks.wallMs } = this.paths.get(peer) ?? closedPath;
     const { silentSinceMs } = memory;
-    if (before === undefined && silentSinceMs === undefined) return path;
-    const { asksUntilMs: _, ...rest } = path;
+    const { asksUntilMs: _, contestedSinceMs: __, ...bare } = path;
+    const rest = isContested ? { ...bare, contestedSinceMs } : bare;
+    if (before === undefined && silentSinceMs === undefined) return rest;
     const facts = {
       delayMs: askDelayMs(node.name, peer, ownership.peers.length),
       ...(before === undefined ? {} : { asksUntilMs: before }),
@@ -157,14 +212,14 @@ export class Gate {
     return slots.some((slot) => !isOn(slot) && usableSlot(peer, slot) !== undefined);
   }
 
-  #decide({ node, settings }: GateView, peer: OwnedPeer, nowMs: number): GateDecision {
+  #decide({ node, settings }: GateView, peer: OwnedPeer, isWanted: boolean, nowMs: number): GateDecision {
     const memory = this.#memories.get(peer.name);
     return stepGate(
       {
         ...{ node, peer, path: this.paths.get(peer.name) ?? closedPath },
         ...(memory === undefined ? {} : { memory }),
         ...{ sight: this.#sights.get(peer.name) ?? {}, held: settings.mode === "off" },
-        isWanted: peer.wantsHandshakeFrom?.includes(node.name) === true,
+        ...{ isWanted, isAsked: peer.wantsHandshakeFrom?.includes(node.name) === true },
       },
       nowMs,
     );
@@ -207,6 +262,7 @@ function isSamePath(a: PeerPath | undefined, b: PeerPath): boolean {
     a.candidate === b.candidate &&
     a.pinned === b.pinned &&
     a.asksUntilMs === b.asksUntilMs &&
+    a.contestedSinceMs === b.contestedSinceMs &&
     a.provoke.length === b.provoke.length &&
     a.provoke.every((slot, i) => slot === b.provoke[i])
   );

@@ -1,7 +1,7 @@
 // One connection to the API: what is watched there, and what is written to it.
 
 import { type MeshFacts, meshesPath, meshName, readMesh } from "../kube/mesh.ts";
-import { type NodeFacts, readNodeObject } from "../kube/node.ts";
+import { gives, type NodeFacts, readNodeObject } from "../kube/node.ts";
 import { isOlder, isSameRecord, judgeObject, objectsPath, type SeenObject } from "../kube/object.ts";
 import type { StatusFacts } from "../kube/status.ts";
 import type { NodeRecord } from "../net/record.ts";
@@ -11,6 +11,7 @@ import { KubeStatus } from "./kube-status.ts";
 import { StartupTaint } from "./kube-taint.ts";
 import { type Kept, KubeWatch, type WatchTiming } from "./kube-watch.ts";
 import type { Log } from "./log.ts";
+import { NodeLookup } from "./node-lookup.ts";
 
 const nodesPath = "/api/v1/nodes";
 
@@ -40,6 +41,7 @@ export class KubeLink implements Disposable {
   readonly #mesh: KubeWatch<MeshFacts>;
   readonly #publisher: KubePublisher;
   readonly #status: KubeStatus;
+  readonly #lookup: NodeLookup;
   readonly #taint: StartupTaint;
   /** As the API has it. */
   #ownStatus: unknown;
@@ -63,6 +65,7 @@ export class KubeLink implements Disposable {
         onChange();
       },
     });
+    this.#lookup = new NodeLookup({ ...{ client, log, now }, path: nodesPath, onAnswer: onChange });
     this.#status = new KubeStatus({ client, log, now, wallClock, random });
     this.#taint = new StartupTaint({
       ...{ client, log, now, random, retries: timing.retries },
@@ -86,7 +89,8 @@ export class KubeLink implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    const parts = [this.objects, this.#node, this.#mesh, this.#publisher, this.#status, this.#taint];
+    const { objects } = this;
+    const parts = [objects, this.#node, this.#mesh, this.#publisher, this.#status, this.#taint, this.#lookup];
     for (const part of parts) part?.[Symbol.dispose]();
   }
 
@@ -120,6 +124,12 @@ export class KubeLink implements Disposable {
         problem: `There is no Node ${record.name} in the cluster, which would own this node's record: it is not published. Is the name right (--node)?`,
       };
     return this.#publisher.publish(record, node.uid, this.objects.objects.get(record.name));
+  }
+
+  /** True if a Node object is known to give its node this; one that is not known is asked for. */
+  isGiven(name: string, claim: string, kind: "node IP" | "pod CIDR"): boolean {
+    const facts = this.#lookup.find(name);
+    return facts !== undefined && gives(facts, claim, kind);
   }
 
   /** The node is ready for pods. */

@@ -138,6 +138,11 @@ export class KubeSource implements Disposable {
     this.#isReporting = true;
   }
 
+  /** True if the API gives a node what its record claims. */
+  isGiven(name: string, claim: string, kind: "node IP" | "pod CIDR"): boolean {
+    return this.#link?.isGiven(name, claim, kind) ?? false;
+  }
+
   /** This node programs what it is told, and the others know of it: pods may come. */
   welcomePods(): void {
     const mesh = this.#link?.mesh;

@@ -2,10 +2,11 @@
 // events about records that claim what it has. One request at a time, seldom, and
 // only where it says something new. What refuses a report is nobody's problem: the
 // mesh does not depend on it.
-import { eventsPath, formatEvent, formatMeshEvent } from "../kube/event.ts";
+import { eventsPath, formatEvent, formatLapseEvent, formatMeshEvent } from "../kube/event.ts";
 import { objectsPath, type SeenObject } from "../kube/object.ts";
 import { compareAge } from "../kube/peers.ts";
 import { type Contest, formatStatus, planStatus, type StatusFacts, statusSpacingMs } from "../kube/status.ts";
+import type { Lapse } from "../plan/lapses.ts";
 import type { KubeClient } from "./kube-client.ts";
 import type { Log } from "./log.ts";
 
@@ -69,6 +70,7 @@ export class KubeStatus implements Disposable {
         : [[`${objectsPath}/${name}/status`, formatStatus(name, status)] as const]),
       ...this.#events(name, refused, objects),
       ...this.#meshEvent(name, facts.meshRemark),
+      ...this.#lapses(name, facts.lapsed ?? [], objects),
     ];
     if (writes.length > 0) void this.#write(writes);
   }
@@ -79,6 +81,14 @@ export class KubeStatus implements Disposable {
       const object = objects.get(contest.peer);
       if (object === undefined) return [];
       return this.#tell(formatEvent(name, object, contest, this.options.wallClock()));
+    });
+  }
+
+  #lapses(name: string, lapses: readonly Lapse[], objects: ReadonlyMap<string, SeenObject>): Write[] {
+    return lapses.flatMap((lapse): Write[] => {
+      const object = objects.get(lapse.claimant);
+      if (object === undefined) return [];
+      return this.#tell(formatLapseEvent(name, object, lapse, this.options.wallClock()));
     });
   }
 

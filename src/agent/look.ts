@@ -27,11 +27,11 @@ import { Exchange, type Sighting } from "./exchange.ts";
 import type { KubernetesFacts } from "./facts.ts";
 import { describeSync } from "./facts.ts";
 import { Garbage } from "./garbage.ts";
-import { Gate } from "./gate.ts";
+import { Gate, type IsGiven } from "./gate.ts";
 import { Installation } from "./installation.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
-import { firstCommand, isAboutPods, logNews } from "./news.ts";
+import { firstCommand, isAboutPods, logLapses, logNews } from "./news.ts";
 import { RefusalLog } from "./refusal-log.ts";
 import { KeyRotation } from "./rotation.ts";
 import { SlotLog } from "./slot-log.ts";
@@ -206,7 +206,9 @@ export class Look implements Disposable {
     this.#refusals.note(view.ownership.refusals);
     this.#gate.adopt(view);
     const clocks = this.#clock.read();
-    const gate = this.#gate.step(view, clocks);
+    const isGiven: IsGiven = (peer, claim, kind) => this.#exchange.isGiven(peer, claim, kind);
+    const gate = this.#gate.step(view, isGiven, clocks);
+    logLapses(this.options.log, gate.lapsed);
     const news = gate.news.map((one) => one.news);
     this.#noteAsks(gate.asks);
     // A node without a slot of its own reaches nobody: that is said once, and is no peer's doing.

@@ -2,6 +2,7 @@
 // a partition) become one line, so that the log stays readable.
 import { hostPrefix } from "../net/prefix.ts";
 import type { GateNews } from "../plan/gate.ts";
+import type { Lapse } from "../plan/lapses.ts";
 import { renderStep } from "../plan/step.ts";
 import type { SyncReport } from "../reconcile/sync.ts";
 import type { PeerNews } from "./gate.ts";
@@ -15,6 +16,13 @@ export function logNews(log: Log, all: readonly PeerNews[]): void {
     if (group.length > maxLines) log.info(`${describeMany(kind)} (${group.length} peers)`);
     else for (const { peer, news } of group) logOne(log, peer, news);
   }
+}
+
+export function logLapses(log: Log, lapses: readonly Lapse[]): void {
+  for (const { owner, claimant, claim } of lapses)
+    log.warn("a claim has passed to the peer that is there now: its owner has had no session for 180 s", {
+      ...{ claim, from: owner, peer: claimant },
+    });
 }
 
 function logOne(log: Log, peer: string, news: GateNews): void {

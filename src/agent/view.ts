@@ -17,10 +17,10 @@ export interface View extends GateView {
 
 /** Undefined while the node is not up, or about to leave. Throws StoreError, ParseError. */
 export function readView(nodes: NodeReader): View | undefined {
-  const { settings, identity, record: node, up, ownership, generation } = nodes.intent();
+  const { settings, identity, record: node, up, ownership, generation, contested, lapses } = nodes.intent();
   if (identity === undefined || node === undefined || !up || identity.leaving) return undefined;
   const ownSinceMs = Object.fromEntries(identity.slots.map(({ slot, createdAtMs }) => [slot, createdAtMs]));
-  return { settings, node, ownSinceMs, generation, ownership };
+  return { settings, node, ownSinceMs, generation, ownership, contested, lapses };
 }
 
 /** What is known of the peers beside their records. */
@@ -57,7 +57,7 @@ export function describeMesh(
     meshRemark,
   };
   if (view === undefined) return { up: false, mode, keyCreatedAtMs, ...nobody };
-  const { node, ownership, settings } = view;
+  const { node, ownership, settings, lapses } = view;
   const { peers } = ownership;
   const namesOf = (which: (peer: OwnedPeer) => boolean) => peers.filter(which).map(({ name }) => name);
   return {
@@ -65,6 +65,7 @@ export function describeMesh(
     unencrypted: namesOf((peer) => resolvePath(node, peer, paths).slot === undefined),
     unproven: namesOf(({ name }) => !isProved(sights.get(name) ?? {}, nowMs)),
     contested: ownership.refusals.filter(({ owner }) => owner === node.name),
+    ...(lapses.length === 0 ? {} : { lapsed: lapses }),
     ...(quiet === undefined
       ? {}
       : {

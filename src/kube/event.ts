@@ -1,6 +1,8 @@
 // Events that tell whoever asks (`kubectl events`) that a record claims what another
 // node has: the node that has it says so, and no other, of thousands of agents one. And
 // that a node does not follow the cluster's mesh: each for itself. Pure.
+
+import type { Lapse } from "../plan/lapses.ts";
 import { meshName } from "./mesh.ts";
 import { apiVersion, kind, type SeenObject } from "./object.ts";
 import type { Contest } from "./status.ts";
@@ -50,6 +52,25 @@ function formatTime(wallMs: number): string {
 
 /** Of an event's note, in characters. */
 const maxNoteLength = 1024;
+
+/**
+ * Every node that decides so tells it, by the same name: one event for all. `claimant`: the object
+ * that has the claim now.
+ */
+export function formatLapseEvent(
+  reporter: string,
+  claimant: SeenObject,
+  { owner, claim }: Lapse,
+  wallMs: number,
+) {
+  const refusal = formatEvent(reporter, claimant, { peer: claimant.name, claim }, wallMs);
+  return {
+    ...refusal,
+    metadata: { ...refusal.metadata, name: eventName(`lapsed from ${owner}`, claimant.name, claim) },
+    ...{ type: "Normal", reason: "ClaimLapsed", action: "Accept" },
+    note: `${claim} has passed from ${owner} to ${claimant.name}: ${owner} had no session for 3 min, and ${claimant.name} answers from there.`,
+  };
+}
 
 /** A node's name may be longer, an event's field may not. */
 const maxInstanceLength = 128;

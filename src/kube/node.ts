@@ -16,7 +16,7 @@
 //   no pod CIDR                       stay as they were: a Node that is made anew has none for a moment
 import { ParseError } from "../net/error.ts";
 import { familyOf } from "../net/ip.ts";
-import { prefixesOverlap } from "../net/prefix.ts";
+import { hostPrefix, prefixContains, prefixesOverlap } from "../net/prefix.ts";
 import { refusePodCIDRs } from "../plan/pod-cidrs.ts";
 import { parseNodeAddress, parseNodeName, parsePodCidr } from "../plan/record.ts";
 
@@ -73,6 +73,16 @@ export function readNodeObject(json: unknown): NodeFacts | undefined {
     podCIDRs: cidrs.filter((cidr, i) => isFirst(cidr, cidrs.slice(0, i), name, remarks)),
     ...(taints.some(isStartupTaint) ? { taints } : {}),
   };
+}
+
+/** True if the Node gives its node an address, or pods' addresses; as the admission policy has it, one without pod CIDRs is no measure of those. */
+export function gives(
+  { internalIPs, podCIDRs }: NodeFacts,
+  claim: string,
+  kind: "node IP" | "pod CIDR",
+): boolean {
+  if (kind === "node IP") return internalIPs.some((ip) => hostPrefix(ip) === claim);
+  return podCIDRs.length === 0 || podCIDRs.some((cidr) => prefixContains(cidr, claim));
 }
 
 /** A JSON patch (RFC 6902) that takes the start-up taint away, and fails where the taints are others by then. */

@@ -6,6 +6,7 @@
 //   RecordAccepted    nobody who had it first holds what this record claims
 //   Covered           seen from here, the next mode of a rollout would lose nothing
 import { countOf, formatSpan } from "../net/words.ts";
+import type { Lapse } from "../plan/lapses.ts";
 import type { Mode } from "../plan/settings.ts";
 import { apiVersion, kind } from "./object.ts";
 
@@ -24,6 +25,8 @@ export interface StatusFacts {
   readonly keyCreatedAtMs: number;
   /** What peers claim although this node has it. */
   readonly contested: readonly Contest[];
+  /** What has passed from a peer without a session to the one that is there now; absent if nothing has. */
+  readonly lapsed?: readonly Lapse[];
   /** Pods of this node whose addresses its record does not have. */
   readonly unknownPods: readonly string[];
   /** Cluster CIDRs that are not obeyed, and why: sentences. */

@@ -79,6 +79,19 @@ export function prefixesOverlap(a: string, b: string): boolean {
   return prefixContains(a, b) || prefixContains(b, a);
 }
 
+/** What is left of `outer` without `inner`, which is in it: the fewest prefixes, none where the two are the same. */
+export function subtractPrefix(outer: string, inner: string): string[] {
+  const { length: from } = prefixBytes(outer);
+  const { bytes, length: to } = prefixBytes(inner);
+  return Array.from({ length: to - from }, (_, i) => {
+    // The other half of what holds `inner` at each step from the wider to the narrower.
+    const bit = from + i;
+    const sibling = bytes.slice();
+    sibling[bit >> 3] = (sibling[bit >> 3] as number) ^ (0x80 >> (bit & 7));
+    return formatPrefix(sibling, bit + 1);
+  });
+}
+
 /** Orders prefixes by family, network bytes, then length: a container stands before its parts. */
 export function comparePrefixes(a: string, b: string): number {
   const x = prefixBytes(a);

@@ -9,6 +9,7 @@ import { zeroKey } from "../net/key.ts";
 import { formatPrefix, hostPrefix, prefixBytes } from "../net/prefix.ts";
 import type { NodeRecord, Slot, SlotRecord } from "../net/record.ts";
 import { compareText } from "../net/words.ts";
+import { applyLapses, type Lapse } from "./lapses.ts";
 
 /** A peer's record with the order in which it claimed each key, CIDR and node IP (as /32 or /128). */
 export interface ClaimingPeer {
@@ -62,9 +63,16 @@ interface Claim {
   readonly value: string;
 }
 
-/** Weighs all claims; a peer that carries this node's own name is left out. */
-export function resolveClaims(local: LocalClaims, peers: readonly ClaimingPeer[]): Ownership {
-  const others = peers.filter(({ record }) => record.name !== local.name);
+/** Weighs all claims; a peer that carries this node's own name is left out. `lapses`: what has passed on from who had it first. */
+export function resolveClaims(
+  local: LocalClaims,
+  peers: readonly ClaimingPeer[],
+  lapses: readonly Lapse[] = [],
+): Ownership {
+  const { peers: others, refusals: lapsed } = applyLapses(
+    peers.filter(({ record }) => record.name !== local.name),
+    lapses,
+  );
   const claims = others.flatMap(({ record }) => claimsOf(record));
   const contested = areApart(local, claims) ? [] : weigh(local, inOrder(claims, others));
   const refused = new Set(contested.map(({ peer, claim }) => `${peer} ${claim}`));
@@ -73,7 +81,7 @@ export function resolveClaims(local: LocalClaims, peers: readonly ClaimingPeer[]
   for (const { record } of others) endpoints.push(...refuseOwnEndpoints(record, local));
   return {
     peers: owned.sort((a, b) => compareText(a.name, b.name)),
-    refusals: [...contested, ...endpoints],
+    refusals: [...lapsed, ...contested, ...endpoints],
   };
 }
 

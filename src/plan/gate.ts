@@ -81,8 +81,8 @@ export interface GateMemory {
   readonly isOpen: boolean;
   /** An operator closed the gate then: older handshakes do not open it again. */
   readonly releasedAtMs?: number;
-  /** True if a session was wanted at the last look, too. */
-  readonly wasWanted?: true;
+  /** True if the peer asked for a handshake at the last look, too. */
+  readonly wasAsked?: true;
   /** Since when its traffic is to move to the other slot. */
   readonly wantedSinceMs?: number;
   /** When it was asked for a sign of life. */
@@ -106,8 +106,10 @@ export interface GateFacts {
   readonly sight: PeerSight;
   /** Mode off: handshakes are made and traffic is left alone. */
   readonly held: boolean;
-  /** True if a session must be there although nothing is sent: the peer asks for it. */
+  /** True if a session is wanted although nothing is sent. */
   readonly isWanted?: boolean;
+  /** True if the peer asks this node to begin a handshake, because its own are not answered. */
+  readonly isAsked?: boolean;
 }
 
 export type MoveReason = "drained" | "silent" | "withdrawn" | "refused";
@@ -254,20 +256,20 @@ function stepOpen(facts: Remembered, slot: Slot, wanted: Slot, nowMs: number): G
 }
 
 /**
- * A peer that cannot begin a handshake asks this node to: a session is kept up on each slot, whichever
- * the peer sends on. Its word counts for more than a session that this node holds to be good: the peer
- * is put on the device anew, which makes a handshake at once.
+ * A session is kept up on each slot, whichever the peer sends on. The word of a peer that asks for it
+ * counts for more than a session that this node holds to be good: it is put on the device anew, which
+ * makes a handshake at once.
  */
 function wantSession(
-  { peer, sight, memory, isWanted = false }: Remembered,
+  { peer, sight, memory, isWanted = false, isAsked = false }: Remembered,
   slot: Slot,
   nowMs: number,
-): Pick<GateDecision, "readd"> & { provoke: readonly Slot[]; memory: Pick<GateMemory, "wasWanted"> } {
-  if (!isWanted) return { provoke: [], memory: {} };
+): Pick<GateDecision, "readd"> & { provoke: readonly Slot[]; memory: Pick<GateMemory, "wasAsked"> } {
+  if (!isWanted && !isAsked) return { provoke: [], memory: {} };
   const isOld = (one: Slot) => nowMs - (sight[one]?.handshakeAtMs ?? Number.NEGATIVE_INFINITY) > rekeyAfterMs;
-  const isNew = memory.wasWanted !== true;
+  const isNew = isAsked && memory.wasAsked !== true;
   const provoke = slots.filter((one) => usableSlot(peer, one) !== undefined && (isNew || isOld(one)));
-  return { provoke, memory: { wasWanted: true }, ...(isNew ? { readd: slot } : {}) };
+  return { provoke, memory: isAsked ? { wasAsked: true } : {}, ...(isNew ? { readd: slot } : {}) };
 }
 
 /**

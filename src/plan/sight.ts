@@ -14,6 +14,8 @@ export interface SlotSight {
   readonly ownKey: string;
   /** Absent before the first handshake with these two keys. */
   readonly handshakeAtMs?: number;
+  /** The peer's address as it was known when that handshake was read. */
+  readonly handshakeFrom?: string;
   /** Anything came in that a peer sends only where it hears us: also keepalives, but not tries of a handshake alone. */
   readonly heardAtMs?: number;
   /** The first thing that went out since then and that WireGuard answers: packets and handshakes, not keepalives. */
@@ -84,7 +86,8 @@ function seeSlot(
   ownSinceMs: number,
   clocks: Clocks,
 ): SlotSight {
-  const { publicKey, lastHandshakeMs, rxBytes, txBytes } = read;
+  const { publicKey, lastHandshakeMs, rxBytes, txBytes, endpoint } = read;
+  const from = endpoint === undefined ? {} : { handshakeFrom: endpoint.ip };
   const counters = { publicKey, ownKey, lastHandshakeMs, rxBytes, txBytes };
   if (before === undefined || before.publicKey !== publicKey || before.ownKey !== ownKey) {
     // The kernel keeps a peer's handshake time when our own key changes; of the new key it says nothing.
@@ -92,7 +95,7 @@ function seeSlot(
     // A wall clock from before the key was made has been set back: by it, all handshakes would be older.
     const isOld = isKept || (lastHandshakeMs < ownSinceMs && ownSinceMs <= clocks.wallMs);
     if (lastHandshakeMs === 0 || isOld) return counters;
-    return { ...counters, handshakeAtMs: clocks.nowMs - ageOf(lastHandshakeMs, clocks.wallMs) };
+    return { ...counters, ...from, handshakeAtMs: clocks.nowMs - ageOf(lastHandshakeMs, clocks.wallMs) };
   }
   // Most of thousands of peers.
   const isQuiet = rxBytes === before.rxBytes && txBytes === before.txBytes;
@@ -103,10 +106,13 @@ function seeSlot(
   const sent = txBytes >= before.txBytes ? txBytes - before.txBytes : txBytes;
   const { handshakeAtMs, heardAtMs, dataAtMs, sentAtMs, sentDataAtMs, unansweredSinceMs } = before;
   const isHeard = received > 0 && !triesAlone.has(received);
+  const isShaken = lastHandshakeMs !== before.lastHandshakeMs && lastHandshakeMs !== 0;
+  const fromBefore = before.handshakeFrom === undefined ? {} : { handshakeFrom: before.handshakeFrom };
   return {
     ...counters,
+    ...(isShaken ? from : fromBefore),
     ...timed("handshakeAtMs", lastHandshakeMs === 0 ? undefined : handshakeAtMs, {
-      happened: lastHandshakeMs !== before.lastHandshakeMs && lastHandshakeMs !== 0,
+      happened: isShaken,
       nowMs,
     }),
     ...timed("heardAtMs", heardAtMs, { happened: isHeard, nowMs }),

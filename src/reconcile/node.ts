@@ -9,6 +9,7 @@ import { reachablePeers } from "../plan/path.ts";
 import { withoutHosts } from "../plan/pod-cidrs.ts";
 import { parseSettings, type Settings, slotPort } from "../plan/settings.ts";
 import type {
+  ClaimLapse,
   HostRevert,
   Identity,
   IdentitySlot,
@@ -34,6 +35,9 @@ export interface Intent {
   readonly up: boolean;
   /** The peers, with what is theirs, as they are reached from here: not on a slot that this node withdraws. */
   readonly ownership: Ownership;
+  /** The records of all that refusals name, as they came, and who brought them. */
+  readonly contested: ReadonlyMap<string, Pick<StoredPeer, "record" | "source">>;
+  readonly lapses: readonly ClaimLapse[];
   /** By peer, the generation at which its record last changed. */
   readonly changedAt: ReadonlyMap<string, number>;
   /** Present where host encryption was taken back. */
@@ -89,15 +93,19 @@ function readIntent(store: Store, generation: number, faults?: SlotFaults): Inte
   const peers = store.peers();
   const hostRevert = store.hostRevert();
   const publicKeys = record.slots.map(({ publicKey }) => publicKey);
+  const lapses = store.lapses();
   const ownership = withoutHosts(
-    resolveClaims({ ...record, publicKeys }, peers.map(toClaimingPeer)),
+    resolveClaims({ ...record, publicKeys }, peers.map(toClaimingPeer), lapses),
     knownLandmarks({ node: record, peers: [], settings }),
   );
+  const named = new Set(ownership.refusals.flatMap(({ peer, owner }) => [peer, owner]));
+  const contested = named.size === 0 ? [] : peers.filter((peer) => named.has(peer.record.name));
   return {
     ...{ generation, settings },
     ...(identity === undefined ? {} : { identity, record }),
     up: identity?.up ?? false,
     ownership: { ...ownership, peers: reachablePeers(record, ownership.peers) },
+    ...{ lapses, contested: new Map(contested.map((peer) => [peer.record.name, peer])) },
     changedAt: new Map(peers.map((peer) => [peer.record.name, peer.changedAt])),
     ...(hostRevert === undefined ? {} : { hostRevert }),
   };

@@ -3,7 +3,7 @@
 import type { PeerPath } from "../net/path.ts";
 import type { Connection } from "./connection.ts";
 import { bumpGeneration } from "./meta.ts";
-import type { HostRevert, RefusedRecord, Rotation } from "./model.ts";
+import type { ClaimLapse, HostRevert, RefusedRecord, Rotation } from "./model.ts";
 
 interface AgentRow {
   gated: number;
@@ -77,6 +77,16 @@ export function writeHostRevert(db: Connection, revert: HostRevert | undefined):
   writeNote(db, "host_revert", revert);
 }
 
+export function readLapses(db: Connection): readonly ClaimLapse[] {
+  const text = db.find<{ lapses: string | null }>("SELECT lapses FROM agent")?.lapses ?? null;
+  return parse<ClaimLapse[]>(db, text, "the claims that have lapsed") ?? [];
+}
+
+/** Every process weighs the peers' claims by them. */
+export function writeLapses(db: Connection, lapses: readonly ClaimLapse[]): void {
+  writeNote(db, "lapses", lapses.length === 0 ? undefined : lapses);
+}
+
 /** Prefixes. */
 export function readAnnounced(db: Connection): readonly string[] {
   const text = db.find<{ announced: string | null }>("SELECT announced FROM agent")?.announced ?? null;
@@ -104,7 +114,11 @@ export function writeRefusedRecords(db: Connection, refused: readonly RefusedRec
   });
 }
 
-function writeNote(db: Connection, column: "rotation" | "host_revert", note: object | undefined): void {
+function writeNote(
+  db: Connection,
+  column: "rotation" | "host_revert" | "lapses",
+  note: object | undefined,
+): void {
   const text = note === undefined ? null : JSON.stringify(note);
   db.transaction(() => {
     if (db.change(`UPDATE agent SET ${column} = ? WHERE ${column} IS NOT ?`, text, text) > 0)

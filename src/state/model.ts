@@ -93,6 +93,14 @@ export interface HostRevert {
   readonly untilAnswer?: true;
 }
 
+/** A claim that has passed from a peer without a session to the one that is there now (plan/lapses.ts). */
+export interface ClaimLapse {
+  readonly owner: string;
+  readonly claimant: string;
+  /** A prefix. */
+  readonly claim: string;
+}
+
 /** A record that was not taken: a file of the watched folder, or an object of the Kubernetes API. */
 export interface RefusedRecord {
   /** Its name there: "node-2.json", "wireguardnode/node-2". */

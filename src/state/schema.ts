@@ -91,4 +91,8 @@ export const migrations: readonly string[] = [
   -- What others can read of this node's pods, for an ADD that waits for that: JSON list of prefixes.
   ALTER TABLE agent ADD COLUMN announced TEXT;
   `,
+  `
+  -- Claims that have passed from a node without a session to the one that is there now: JSON list.
+  ALTER TABLE agent ADD COLUMN lapses TEXT;
+  `,
 ];

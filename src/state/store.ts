@@ -17,6 +17,7 @@ import * as leases from "./leases.ts";
 import * as meta from "./meta.ts";
 import type {
   Attachment,
+  ClaimLapse,
   HostRevert,
   Identity,
   JsonValue,
@@ -175,6 +176,16 @@ export class Store implements Disposable {
 
   putHostRevert(revert: HostRevert | undefined): void {
     agent.writeHostRevert(this.#db, revert);
+  }
+
+  /** Claims that have passed from a peer without a session to the one that is there now. */
+  lapses(): readonly ClaimLapse[] {
+    return agent.readLapses(this.#db);
+  }
+
+  /** Exchanges the whole list. */
+  putLapses(lapses: readonly ClaimLapse[]): void {
+    agent.writeLapses(this.#db, lapses);
   }
 
   /** What others can read of this node's pods, as prefixes; kept where an ADD may wait for it. */

@@ -180,13 +180,13 @@ const table: [string, Case, string][] = [
 const wantedTable: [string, Case, string][] = [
   [
     "asked by the peer to begin a handshake: put on the device anew, on both slots",
-    { path: { slot: "a" }, isWanted: true, sight: { a: sight({ handshakeAtMs: ago(30) }) } },
+    { path: { slot: "a" }, isAsked: true, sight: { a: sight({ handshakeAtMs: ago(30) }) } },
     "a, candidate 0, provoke ab, readd a; nothing new",
   ],
   [
     "still asked, with sessions: left alone",
     {
-      ...{ path: { slot: "a" }, isWanted: true, memory: { wasWanted: true } },
+      ...{ path: { slot: "a" }, isAsked: true, memory: { wasAsked: true } },
       sight: { a: sight({ handshakeAtMs: ago(119) }), b: sight({ handshakeAtMs: ago(119) }) },
     },
     "a, candidate 0; nothing new",
@@ -194,12 +194,18 @@ const wantedTable: [string, Case, string][] = [
   [
     "still asked, and a session gets old: renewed",
     {
-      ...{ path: { slot: "a" }, isWanted: true, memory: { wasWanted: true } },
+      ...{ path: { slot: "a" }, isAsked: true, memory: { wasAsked: true } },
       sight: { a: sight({ handshakeAtMs: ago(121) }), b: sight({ handshakeAtMs: ago(30) }) },
     },
     "a, candidate 0, provoke a; nothing new",
   ],
 ];
+
+wantedTable.push([
+  "wanted to see whether it is there: renewed when it gets old, and not put on the device anew",
+  { path: { slot: "a" }, isWanted: true, sight: { a: sight({ handshakeAtMs: ago(121) }) } },
+  "a, candidate 0, provoke ab; nothing new",
+]);
 
 test.each(wantedTable)("%s", (_name, given, expected) => {
   expect(say(step(given))).toBe(expected);

@@ -36,6 +36,7 @@ export interface Case {
   readonly sight?: PeerSight;
   readonly held?: boolean;
   readonly isWanted?: boolean;
+  readonly isAsked?: boolean;
 }
 
 export function step(given: Case, nowMs = now, node = localRecord): GateDecision {
@@ -46,7 +47,7 @@ export function step(given: Case, nowMs = now, node = localRecord): GateDecision
     {
       ...{ node, peer: given.peer ?? peer(), path: { ...closedPath, ...given.path } },
       ...{ memory, sight: given.sight ?? {}, held: given.held ?? false },
-      isWanted: given.isWanted ?? false,
+      ...{ isWanted: given.isWanted ?? false, isAsked: given.isAsked ?? false },
     },
     nowMs,
   );

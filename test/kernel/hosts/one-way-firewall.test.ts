@@ -18,6 +18,8 @@ import { mendMs } from "../support/silence.ts";
 const podIp = "10.244.1.9";
 /** A device that is made anew shakes hands at once where it may. */
 const controlMs = 20_000;
+/** WireGuard answers what it got within 10 s (KEEPALIVE_TIMEOUT): node 1 then has nothing more to send. */
+const passiveKeepaliveMs = 12_000;
 
 describeKernel("a firewall that admits only answers", () => {
   let lab: Lab;
@@ -49,19 +51,22 @@ describeKernel("a firewall that admits only answers", () => {
       await waitUntil(answers, { what: "node 1 answers", timeoutMs: controlMs });
       expect(asked()).toBeUndefined();
       n1.script([
-        // What was sent before must not count as asked for.
+        // What node 1 sends must not let an answer in for longer than a moment.
+        "echo 1 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout",
+        "echo 1 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout_stream",
         "nft add table inet block",
         "nft 'add chain inet block input { type filter hook input priority 0; }'",
         "nft add rule inet block input udp dport { 51820, 51821 } ct state new drop",
-        "echo 1 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout",
-        "echo 1 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout_stream",
       ]);
+      await Bun.sleep(passiveKeepaliveMs);
       loseSessions();
       n2.start(["ping", "-q", "-i", "0.5", podIp], { timeoutMs: 0 });
       await waitUntil(answers, { what: "node 1 answers again", timeoutMs: mendMs, everyMs: 500 });
       expect(asked()).toEqual(["n1"]);
       const [, agent2] = agents as [Agent, Agent];
       await agent2.waitFor((line) => line.peer === "n1" && line.message.includes("answers again"), mendMs);
+      // Its own tries came to nothing.
+      expect(agent2.lines().filter(({ rung, peer }) => rung !== undefined && peer === "n1")).not.toEqual([]);
       // Node 1 goes on admitting only answers, and keeps the session: node 2 is not silent again.
       const before = agent2.lines().length;
       await Bun.sleep(3000);
