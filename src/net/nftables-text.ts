@@ -124,8 +124,10 @@ function formatStatement(statement: NftStatement): string {
       return `ct mark ${formatHasMark(statement.mark)}`;
     case "setConnectionMark":
       return `ct mark set ct mark ${formatSetMark(statement.mark)}`;
+    case "direction":
+      return `ct direction ${statement.of}`;
     case "notTranslated":
-      return "ct status ! dnat";
+      return `ct status ! ${statement.of === "both" ? "snat,dnat" : "dnat"}`;
     case "reject":
       return "reject with icmpx host-unreachable";
     case "tcpSyn":

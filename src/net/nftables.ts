@@ -99,8 +99,10 @@ export type NftStatement =
   | { readonly kind: "hasConnectionMark"; readonly mark: Mark }
   /** As setMark, on the connection; nothing happens to a packet without one. */
   | { readonly kind: "setConnectionMark"; readonly mark: Mark }
-  /** The connection's destination was not translated; false for a packet without a connection. */
-  | { readonly kind: "notTranslated" }
+  /** The packet goes the way of the connection's first one, or back; false for a packet without a connection. */
+  | { readonly kind: "direction"; readonly of: "original" | "reply" }
+  /** The connection's destination, or neither of its ends, was translated; false for a packet without a connection. */
+  | { readonly kind: "notTranslated"; readonly of: "destination" | "both" }
   | { readonly kind: "tcpSyn" }
   /** Lowers the maximum segment size to what fits the route, in both directions; never raises it. */
   | { readonly kind: "clampMss" }

@@ -8,7 +8,8 @@ import {
   type Expression,
   NF_ACCEPT,
   NFT_CMP_NEQ,
-  NFT_CT_MARK,
+  NFT_CT_DIRECTION,
+  NFT_CT_STATUS,
   NFT_FIB_RESULT_OIF,
   NFT_FIB_RESULT_OIFNAME,
   NFT_GOTO,
@@ -29,6 +30,7 @@ import {
   portAt,
   portBytes,
   statementExpressions,
+  translations,
 } from "./nft-statements.ts";
 
 export function toNftRule(expressions: readonly Expression[]): NftRule {
@@ -115,8 +117,11 @@ function guessConnection(
   second: Expression | undefined,
   third: Expression | undefined,
 ): NftStatement | undefined {
-  if (data.NFTA_CT_KEY !== NFT_CT_MARK) return { kind: "notTranslated" };
+  if (data.NFTA_CT_KEY === NFT_CT_DIRECTION)
+    return { kind: "direction", of: comparedWith(second)?.[0] === 0 ? "original" : "reply" };
   const guess = guessMark(second, third);
+  if (data.NFTA_CT_KEY === NFT_CT_STATUS && guess?.kind === "hasMark")
+    return { kind: "notTranslated", of: guess.mark.mask === translations.both ? "both" : "destination" };
   if (guess?.kind === "hasMark") return { kind: "hasConnectionMark", mark: guess.mark };
   return guess?.kind === "setMark" ? { kind: "setConnectionMark", mark: guess.mark } : undefined;
 }

@@ -10,6 +10,7 @@ import {
   NF_DROP,
   NFT_CMP_EQ,
   NFT_CMP_NEQ,
+  NFT_CT_DIRECTION,
   NFT_CT_MARK,
   NFT_CT_STATUS,
   NFT_FIB_RESULT_ADDRTYPE,
@@ -49,8 +50,9 @@ const loopbackIndex = 1;
 const interfaceNameBytes = 16;
 /** Of a route (linux/rtnetlink.h). */
 const RTN_LOCAL = 2;
-/** Of a connection (linux/netfilter/nf_conntrack_common.h). */
-const IPS_DST_NAT = 0x20;
+/** Of a connection (IPS_SRC_NAT, IPS_DST_NAT, IP_CT_DIR_*; linux/netfilter/nf_conntrack_common.h). */
+export const translations = { destination: 0x20, both: 0x30 } as const;
+export const connectionDirections = { original: 0, reply: 1 } as const;
 export const portBytes = 2;
 /** Where Ethernet's ARP has the sender's IPv4 address (RFC 826). */
 const arpSenderIpOffset = 14;
@@ -147,8 +149,13 @@ export function statementExpressions(statement: NftStatement, known: Family | un
       return [loadConnection(NFT_CT_MARK), ...isMark(statement.mark)];
     case "setConnectionMark":
       return [loadConnection(NFT_CT_MARK), putMark(statement.mark), storeConnectionMark];
+    case "direction":
+      return [
+        loadConnection(NFT_CT_DIRECTION),
+        compare(NFT_CMP_EQ, Uint8Array.of(connectionDirections[statement.of])),
+      ];
     case "notTranslated":
-      return [loadConnection(NFT_CT_STATUS), ...isMark({ mark: 0, mask: IPS_DST_NAT })];
+      return [loadConnection(NFT_CT_STATUS), ...isMark({ mark: 0, mask: translations[statement.of] })];
     case "tcpSyn":
       return [
         ...isProtocol("tcp"),

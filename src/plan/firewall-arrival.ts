@@ -85,12 +85,23 @@ function deliveredChains({ connections, mark }: Firewall): NftChain[] {
  * by a port of this node, which is between hosts. It is counted, and dropped in strict mode.
  */
 function fromHostsToPods({ strict, connections }: Firewall): NftRule[] {
-  return families.map((family) => [
-    inSet(family, "daddr", localSet(family)),
-    ...(connections ? [{ kind: "notTranslated" } as const] : []),
-    inSet(family, "saddr", hostSet(family, "in")),
-    ...(strict ? [drop] : []),
-  ]);
+  const toPods: NftStatement[][] = connections
+    ? [
+        [{ kind: "direction", of: "reply" }],
+        [
+          { kind: "direction", of: "original" },
+          { kind: "notTranslated", of: "destination" },
+        ],
+      ]
+    : [[]];
+  return families.flatMap((family) =>
+    toPods.map((conditions) => [
+      inSet(family, "daddr", localSet(family)),
+      ...conditions,
+      inSet(family, "saddr", hostSet(family, "in")),
+      ...(strict ? [drop] : []),
+    ]),
+  );
 }
 
 /**

@@ -97,8 +97,9 @@ function chainsOf(firewall: Firewall): NftChain[] {
 
 /**
  * What is forwarded to another node's own addresses takes the tunnel, or is counted.
- * Whatever our devices deliver never leaves by an uplink in the name of a pod that has
- * gone; in strict mode neither does what others send to it.
+ * Whatever our devices deliver leaves by an uplink only if this node has translated it:
+ * by a port of its own, to a place outside of the mesh. Never in the name of a pod that
+ * has gone; in strict mode neither does what others send to it.
  */
 function forwardChains(firewall: Firewall): NftChain[] {
   const { devices, strict } = firewall;
@@ -108,15 +109,34 @@ function forwardChains(firewall: Firewall): NftChain[] {
       (family): NftRule => [inSet(family, "daddr", hostSet(family, "out")), ...(strict ? [drop] : [])],
     ),
   ];
-  const departed = toDepartedPods(firewall, { kind: "reject" });
+  const reject: NftStatement = { kind: "reject" };
+  const departed = toDepartedPods(firewall, reject);
   return [
-    { name: passingChain, rules: [...departed, [{ kind: "tcpSyn" }, { kind: "clampMss" }], ...toHosts] },
+    {
+      name: passingChain,
+      rules: [
+        ...astray(firewall, reject),
+        ...departed,
+        [{ kind: "tcpSyn" }, { kind: "clampMss" }],
+        ...toHosts,
+      ],
+    },
     {
       name: "forward",
       base: { type: "filter", hook: "forward", priority: manglePriority, policy: "accept" },
       rules: [...byInterfaces(devices, "iif", goto(passingChain)), ...(strict ? departed : []), ...toHosts],
     },
   ];
+}
+
+/**
+ * Others send through the tunnel only what they take for this node's. If a packet that
+ * nobody has translated is about to leave again, its pod has gone, wherever its address
+ * is now: a network may have given it to another node's pod already.
+ */
+function astray({ uplinks, connections }: Firewall, reject: NftStatement): NftRule[] {
+  const untranslated: NftStatement[] = connections ? [{ kind: "notTranslated", of: "both" }] : [];
+  return byInterfaces(uplinks, "oif", ...untranslated, reject);
 }
 
 function postrouting(firewall: Firewall): NftChain {

@@ -82,12 +82,12 @@ function hasSelectors({ src, dst, iif, oif, fwmark, hasOtherSelectors }: Rule): 
 
 /**
  * True where the rule can tell packets with our mark from others by it: it looks at
- * bits of ours, and what it wants of them is what ours have. A mask that spans our
- * bit and wants it clear (Tailscale's 0x80000/0xff0000, wg-quick's whole mark)
+ * bits of ours, and wants one of them set. A mask that spans our
+ * bits and wants them clear (Tailscale's 0x80000/0xff0000, wg-quick's whole mark)
  * neither takes our packets nor stands for packets with our bit.
  */
 function actsOnMark({ fwmark: ours }: Settings, { fwmark: theirs }: Rule): boolean {
   if (theirs === undefined) return false;
   const shared = theirs.mask & ours.mask;
-  return shared !== 0 && ((theirs.mark ^ ours.mark) & shared) === 0;
+  return (theirs.mark & shared) !== 0;
 }

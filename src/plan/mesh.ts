@@ -157,8 +157,7 @@ function desiredFirewall(facts: MeshFacts): NftTable[] {
     localPods: node.podCIDRs,
     podsAreAnnounced: settings.podAddresses === "pods",
     uplinks,
-    // In mode off nothing of this node takes the tunnel, answers neither.
-    connections: hasConntrack && settings.mode !== "off",
+    connections: hasConntrack,
     hostEncryption,
     exempt: exemptionsOf(settings),
   });

@@ -6,9 +6,12 @@ import type { Link } from "../net/objects.ts";
 /** Kinds of interfaces that a host is connected by ("" is hardware). */
 const hostKinds: ReadonlySet<string> = new Set(["", "bond", "team", "vlan"]);
 
+/** Kinds of interfaces that pods and virtual machines are connected by. */
+const podKinds: ReadonlySet<string> = new Set(["veth", "tun"]);
+
 /**
  * Sorted names. `routed`: what routes to other nodes and of last resort leave by.
- * `own`: our devices. A bridge that veths are ports of leads to pods, even if the
+ * `own`: our devices. A bridge with such ports leads to pods, even if the
  * uplink is one of its ports too.
  */
 export function chooseUplinks(
@@ -16,7 +19,9 @@ export function chooseUplinks(
   routed: ReadonlySet<string>,
   own: readonly string[],
 ): string[] {
-  const withPods = new Set(links.flatMap(({ kind, masterIndex }) => (kind === "veth" ? [masterIndex] : [])));
+  const withPods = new Set(
+    links.flatMap(({ kind, masterIndex }) => (podKinds.has(kind) ? [masterIndex] : [])),
+  );
   const isUplink = ({ index, name, kind }: Link) =>
     name !== "lo" && !own.includes(name) && !withPods.has(index) && (routed.has(name) || hostKinds.has(kind));
   return links

@@ -35,6 +35,7 @@ export const NFT_FIB_RESULT_OIF = 1;
 export const NFT_FIB_RESULT_OIFNAME = 2;
 export const NFT_FIB_RESULT_ADDRTYPE = 3;
 
+export const NFT_CT_DIRECTION = 1;
 export const NFT_CT_STATUS = 2;
 export const NFT_CT_MARK = 3;
 

@@ -43,13 +43,16 @@ test("permissive: count, and mark what arrives in clear and what the tunnel cann
 		iif "lo" accept
 		iifname "wg-cni-a" goto delivered
 		iifname "wg-cni-b" goto delivered
-		ip daddr @local4 ct status ! dnat ip saddr @hosts4_in
-		ip6 daddr @local6 ct status ! dnat ip6 saddr @hosts6_in
+		ip daddr @local4 ct direction reply ip saddr @hosts4_in
+		ip daddr @local4 ct direction original ct status ! dnat ip saddr @hosts4_in
+		ip6 daddr @local6 ct direction reply ip6 saddr @hosts6_in
+		ip6 daddr @local6 ct direction original ct status ! dnat ip6 saddr @hosts6_in
 		meta mark & 0x60000000 == 0x60000000 goto reroute
 		ip saddr @nodes4 goto reroute
 		ip6 saddr @nodes6 goto reroute
 	}
 	chain passing {
+		oifname "eth0" ct status ! snat,dnat reject with icmpx host-unreachable
 		oifname "eth0" ip daddr @local4 reject with icmpx host-unreachable
 		oifname "eth0" ip6 daddr @local6 reject with icmpx host-unreachable
 		tcp flags syn tcp option maxseg size set rt mtu
@@ -131,13 +134,16 @@ test("strict: drop what is counted, and what the tunnel cannot take", () => {
 		iif "lo" accept
 		iifname "wg-cni-a" goto delivered
 		iifname "wg-cni-b" goto delivered
-		ip daddr @local4 ct status ! dnat ip saddr @hosts4_in drop
-		ip6 daddr @local6 ct status ! dnat ip6 saddr @hosts6_in drop
+		ip daddr @local4 ct direction reply ip saddr @hosts4_in drop
+		ip daddr @local4 ct direction original ct status ! dnat ip saddr @hosts4_in drop
+		ip6 daddr @local6 ct direction reply ip6 saddr @hosts6_in drop
+		ip6 daddr @local6 ct direction original ct status ! dnat ip6 saddr @hosts6_in drop
 		meta mark & 0x60000000 == 0x60000000 goto reroute
 		ip saddr @nodes4 goto reroute
 		ip6 saddr @nodes6 goto reroute
 	}
 	chain passing {
+		oifname "eth0" ct status ! snat,dnat reject with icmpx host-unreachable
 		oifname "eth0" ip daddr @local4 reject with icmpx host-unreachable
 		oifname "eth0" ip6 daddr @local6 reject with icmpx host-unreachable
 		tcp flags syn tcp option maxseg size set rt mtu

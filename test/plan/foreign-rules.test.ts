@@ -6,7 +6,7 @@ import { parseSettings } from "../../src/plan/settings.ts";
 
 const settings = parseSettings({});
 const base = { family: 4, action: "lookup", table: 254, invert: false, protocol: 0 } as const;
-const ours = { mark: 0x100000, mask: 0x100000 };
+const ours = { mark: 0x20000000, mask: 0x20000000 };
 
 const cases: readonly [
   what: string,
@@ -45,12 +45,12 @@ const cases: readonly [
   // Mark.
   ["our bit", { priority: 300, fwmark: ours }, "mark"],
   ["our bit, before ours", { priority: 10, fwmark: ours }, "mark"],
-  ["our bit and another one", { priority: 300, fwmark: { mark: 0x300000, mask: 0x300000 } }, "mark"],
-  ["our bit in a wider mark", { priority: 300, fwmark: { mark: 0x180000, mask: 0xff0000 } }, "mark"],
+  ["our bit and another one", { priority: 300, fwmark: { mark: 0x30000000, mask: 0x30000000 } }, "mark"],
+  ["our bit in a wider mark", { priority: 300, fwmark: { mark: 0x28000000, mask: 0xff000000 } }, "mark"],
   ["all but our bit", { priority: 300, fwmark: ours, invert: true }, "mark"],
   [
-    "Tailscale's mark, whose mask has our bit",
-    { priority: 5210, fwmark: { mark: 0x80000, mask: 0xff0000 } },
+    "a mark whose mask has our bits, and wants them clear",
+    { priority: 5210, fwmark: { mark: 0x8000000, mask: 0xff000000 } },
     undefined,
   ],
   [
@@ -68,12 +68,13 @@ test.each(cases)("%s", (_, rule, harm) => {
   expect(judgeRule(settings, { ...base, ...rule } as Rule)?.harm).toBe(harm);
 });
 
-test("a mark of several bits is told apart by all of them", () => {
+test("both bits of the mark are ours", () => {
   const wide = parseSettings({ fwmark: "0x200000/0x600000" });
   const judge = (mark: number, mask: number) =>
     judgeRule(wide, { ...base, priority: 300, fwmark: { mark, mask } } as Rule)?.harm;
   expect(judge(0x200000, 0x200000)).toBe("mark");
-  expect(judge(0x600000, 0x600000)).toBeUndefined();
-  expect(judge(0x400000, 0x400000)).toBeUndefined();
+  expect(judge(0x600000, 0x600000)).toBe("mark");
+  expect(judge(0x400000, 0x400000)).toBe("mark");
   expect(judge(0x200000, 0x600000)).toBe("mark");
+  expect(judge(0x100000, 0xffffffff)).toBeUndefined();
 });

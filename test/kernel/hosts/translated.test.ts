@@ -16,14 +16,12 @@ import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import type { Space } from "../../lab/space.ts";
 import { http, serveHttp } from "../../lab/traffic.ts";
-import { waitUntil } from "../../lab/wait.ts";
 import { addNode, wgMust } from "../mesh-witness.ts";
 import { describeKernel } from "../support/gate.ts";
-import { addPods, setReversePath } from "../support/hosts.ts";
+import { addPods, awaitTunnels, setReversePath } from "../support/hosts.ts";
 import { backendPort, nodePorts, translate } from "../support/translation.ts";
 
 const families = [4, 6] as const;
-const openMs = 30_000;
 /** In every request and every answer. */
 const secret = "readable-to-all";
 
@@ -48,18 +46,9 @@ describeKernel("translated connections", () => {
     await Promise.all([...nodes, ...pods].map((space) => serveHttp(space, secret, [backendPort])));
     for (const [i, node] of nodes.entries())
       translate(node, { pod: pods[i] as Pod, remote: { node: nodes[1] as Node, pod: pods[1] as Pod } });
-    await opened();
+    await awaitTunnels(nodes);
   });
   afterAll(() => lab?.[Symbol.dispose]());
-
-  const opened = () =>
-    waitUntil(
-      () =>
-        nodes.every(
-          (node) => node.must(["ip", "route", "show", "table", "18099"]).match(/dev wg-cni/g)?.length === 2,
-        ),
-      { what: "every node routes both others' pods into the tunnel", timeoutMs: openMs },
-    );
 
   const ways = (family: Family): Way[] => {
     const [n1, n2, n3] = nodes as [Node, Node, Node];

@@ -2,20 +2,34 @@
 import type { Node } from "../../lab/node.ts";
 import { repository } from "../../lab/paths.ts";
 import type { Pod } from "../../lab/pod.ts";
-import { readConfList } from "../../lab/runtime.ts";
+import { type ConfList, readConfList } from "../../lab/runtime.ts";
+import { waitUntil } from "../../lab/wait.ts";
 
-/** A pod on each node; in turn chained behind ptp and made by wg-cni itself. */
-export async function addPods(nodes: readonly Node[]): Promise<Pod[]> {
-  const pods: Pod[] = [];
-  for (const [i, node] of nodes.entries()) {
-    const pod = node.pod(`p${i + 1}`);
-    await node.runtime.add(i % 2 === 0 ? chainedBehindPtp(node) : standalone(), pod);
-    pods.push(pod);
-  }
-  return pods;
+/** Both roles of the plugin. */
+export const roles = ["chained", "standalone"] as const;
+export type Role = (typeof roles)[number];
+
+/** A handshake takes milliseconds, its reading a second, a first try that was lost five. */
+const openMs = 30_000;
+
+export async function addPod(node: Node, name: string, role: Role): Promise<Pod> {
+  const pod = node.pod(name);
+  await node.runtime.add(networkOf(node, role), pod);
+  return pod;
 }
 
-function chainedBehindPtp(node: Node) {
+export async function removePod(node: Node, pod: Pod, role: Role): Promise<void> {
+  await node.runtime.del(networkOf(node, role), pod);
+  pod.remove();
+}
+
+/** A pod on each node, in turn of either role. */
+export function addPods(nodes: readonly Node[]): Promise<Pod[]> {
+  return Promise.all(nodes.map((node, i) => addPod(node, `p${i + 1}`, roles[i % 2] as Role)));
+}
+
+function networkOf(node: Node, role: Role): ConfList {
+  if (role === "standalone") return readConfList(`${repository}/conf/10-wg-cni.conflist`);
   const list = readConfList(`${repository}/conf/10-ptp.conflist`);
   const ranges = node.podCidrs.map((subnet) => [{ subnet }]);
   return {
@@ -26,8 +40,16 @@ function chainedBehindPtp(node: Node) {
   };
 }
 
-function standalone() {
-  return readConfList(`${repository}/conf/10-wg-cni.conflist`);
+/** Resolves when every node routes all the others' IPv4 pods into the tunnel. */
+export function awaitTunnels(nodes: readonly Node[]): Promise<boolean> {
+  const isOpen = (node: Node) => {
+    const routes = node.must(["ip", "route", "show", "table", "18099"]);
+    return (routes.match(/dev wg-cni/g) ?? []).length >= nodes.length - 1;
+  };
+  return waitUntil(() => nodes.every(isOpen), {
+    what: "every node routes the others' pods into the tunnel",
+    timeoutMs: openMs,
+  });
 }
 
 /** Of the uplink and all; the kernel obeys the larger one. */
