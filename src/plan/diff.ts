@@ -2,15 +2,17 @@
 // ordered so that at no moment a packet has a route without a peer, or a peer
 // loses an allowed IP it keeps:
 //
-//   make    links, addresses, sysctls, keys, peers and their allowed IPs, the
-//           nftables tables
+//   make    the nftables tables, links, keys, peers and their allowed IPs, addresses,
+//           sysctls
 //   switch  routes, then rules
 //   unmake  rules, routes, the nftables tables, allowed IPs, peers, addresses, links;
 //           where a route led to what goes, the packets on their way are waited for
 //
 // The nftables tables mark what arrives outside of tunnels that routes lead into.
-// They change before the first such route is there, and where they only become
-// fewer, after the last is gone: else strict reverse-path filtering drops packets.
+// They also keep what a device has delivered from leaving by an uplink. They change
+// before a device delivers anything and before the first such route is there. If they
+// only become fewer, they change after the last route is gone: else strict reverse-path
+// filtering drops packets.
 //
 // Equal meshes give no steps. Pure: time is an argument.
 import type { NftTable, NftTableName } from "../net/nftables.ts";
@@ -34,10 +36,10 @@ export function diffMesh(desired: Mesh, observed: Mesh, options: DiffOptions): S
   const fewer = devices.flatMap((device) => device.unmake);
   const strange = [...observed.links.keys()].filter((dev) => !desired.links.has(dev));
   return [
+    ...firewall.make,
     ...diffLinks(desired, observed, devices),
     ...addresses.make,
     ...diffSysctls(desired, observed),
-    ...firewall.make,
     ...routes.make,
     ...rules.make,
     ...rules.unmake,

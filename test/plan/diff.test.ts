@@ -58,6 +58,20 @@ describe("properties of the diff", () => {
     }
   });
 
+  test("the firewall is there before any device that could deliver a packet past it", () => {
+    const makesDevice = ["addLink", "startUserspace", "changeLink"];
+    let seen = 0;
+    for (const seed of seeds) {
+      const steps = diffMesh(randomMesh(makeRandom(seed)), emptyMesh, options).map((step) => step.do);
+      const firewall = steps.lastIndexOf("applyFirewall");
+      const device = steps.findIndex((step) => makesDevice.includes(step));
+      if (firewall < 0 || device < 0) continue;
+      seen++;
+      expect(firewall, `seed ${seed}`).toBeLessThan(device);
+    }
+    expect(seen).toBeGreaterThan(0);
+  });
+
   test("what a route has led to until now goes after a wait, and nothing else is waited for", () => {
     let waited = 0;
     for (const seed of seeds) {
