@@ -15,6 +15,7 @@ import { type Settings, slotDevice } from "../plan/settings.ts";
 import { type Clocks, type Sights, updateSights } from "../plan/sight.ts";
 import { applySteps, type Failure } from "../reconcile/apply.ts";
 import type { Session } from "../reconcile/session.ts";
+import type { Polled } from "./drift.ts";
 
 /** What the gate needs to know of the node, as resolved for the present generation. */
 export interface GateView {
@@ -54,6 +55,8 @@ export interface GateReport {
   readonly lapsed: readonly Lapse[];
   /** Names of peers that this node's record asks to begin a handshake. */
   readonly asks: readonly string[];
+  /** What was read. */
+  readonly polled: Polled;
   readonly failures: readonly Failure[];
 }
 
@@ -121,7 +124,8 @@ export class Gate {
   /** One look at every peer. Throws what reading the kernel or writing the store throws. */
   step(view: GateView, isGiven: IsGiven, clocks: Clocks): GateReport {
     const { peers } = view.ownership;
-    const devices = this.#readDevices(view.settings);
+    const polled = this.session.readMesh(view.settings);
+    const devices = bySlot(view.settings, polled.devices);
     this.#sights = updateSights(this.#sights, peers, devices, view.ownSinceMs, clocks);
     const contest = this.#weighLapses(view, isGiven, clocks);
     const changed = new Map<string, PeerPath | undefined>();
@@ -151,7 +155,8 @@ export class Gate {
     const failures = this.#readd(view.settings, toReadd);
     const isChanged = changed.size > 0 || contest.lapses !== view.lapses;
     const lapsed = contest.come;
-    return { news, changed: isChanged, drifted, hurry, lapsed, asks: asks.slice(0, maxAsked), failures };
+    const waiting = { hurry, lapsed, asks: asks.slice(0, maxAsked) };
+    return { news, changed: isChanged, drifted, ...waiting, failures, polled };
   }
 
   /** What the dead may not keep. In mode off nobody is reached by what is claimed, and sessions end. */
@@ -243,16 +248,15 @@ export class Gate {
     });
     return applySteps(steps, this.session.kernel);
   }
+}
 
-  #readDevices(settings: Settings): Partial<Record<Slot, Device>> {
-    const read = this.session.readDevices(settings);
-    const devices: Partial<Record<Slot, Device>> = {};
-    for (const slot of slots) {
-      const device = read.get(slotDevice(settings, slot));
-      if (device !== undefined) devices[slot] = device;
-    }
-    return devices;
+function bySlot(settings: Settings, read: ReadonlyMap<string, Device>): Partial<Record<Slot, Device>> {
+  const devices: Partial<Record<Slot, Device>> = {};
+  for (const slot of slots) {
+    const device = read.get(slotDevice(settings, slot));
+    if (device !== undefined) devices[slot] = device;
   }
+  return devices;
 }
 
 function isSamePath(a: PeerPath | undefined, b: PeerPath): boolean {

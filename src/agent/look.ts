@@ -23,6 +23,7 @@ import { StoreError } from "../state/error.ts";
 import { AbandonedPods } from "./abandoned.ts";
 import { AgentClock } from "./clock.ts";
 import { DeadMan } from "./dead-man.ts";
+import { Drift } from "./drift.ts";
 import { Exchange, type Sighting } from "./exchange.ts";
 import type { KubernetesFacts } from "./facts.ts";
 import { describeSync } from "./facts.ts";
@@ -95,6 +96,7 @@ export class Look implements Disposable {
   #view: View | undefined;
   #state: MeshState | undefined;
   #transportProblem: string | undefined;
+  readonly #drift = new Drift();
   #lacks = "";
   #peerProblem: string | undefined;
   #refusedCIDRs = "";
@@ -226,7 +228,7 @@ export class Look implements Disposable {
     );
     return {
       changed: gate.changed || news.length > 0 || rotation.changed,
-      ...{ drifted: gate.drifted, hurry: gate.hurry },
+      ...{ drifted: gate.drifted || this.#drift.isSeen(gate.polled), hurry: gate.hurry },
       ...(rotation.wakeInMs === undefined ? {} : { wakeInMs: rotation.wakeInMs }),
     };
   }
@@ -266,6 +268,7 @@ export class Look implements Disposable {
     this.#slots.note(report);
     this.#state = stateOf(report);
     underlay.learn(report);
+    this.#drift.learn(report);
     this.#sayRefusedCIDRs(report);
     const isPods = isAboutPods(report);
     const wasDecided = decided || isPods || before?.generation !== report.generation;

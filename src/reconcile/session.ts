@@ -4,6 +4,7 @@
 import { readBootId } from "../linux/boot.ts";
 import { SysError } from "../linux/syscall.ts";
 import type { Device } from "../net/device.ts";
+import type { Link } from "../net/objects.ts";
 import type { Slot } from "../net/record.ts";
 import { NetlinkError } from "../netlink/error.ts";
 import { Nft } from "../netlink/nft.ts";
@@ -69,7 +70,13 @@ export class Session implements Disposable {
 
   /** The mesh's WireGuard devices that there are, with their counters, by name. */
   readDevices(settings: Settings): Map<string, Device> {
-    return readDevices(meshLinks(settings, this.kernel), this.kernel);
+    return this.readMesh(settings).devices;
+  }
+
+  /** The same, with the links. */
+  readMesh(settings: Settings): { readonly links: Link[]; readonly devices: Map<string, Device> } {
+    const links = meshLinks(settings, this.kernel);
+    return { links, devices: readDevices(links, this.kernel) };
   }
 
   /** What went in clear, by peer; empty without nftables or where the table is not there. */
