@@ -318,6 +318,7 @@ export class Look implements Disposable {
         relieve: () => this.#garbage.collect(),
         reexamine,
         retriesSlots: this.#slots.takeTurn(startMs),
+        mayReplaceKeys: true,
       });
     } catch (error) {
       if (!(error instanceof NotUpError)) this.options.metrics.syncBroke(performance.now() - startMs);

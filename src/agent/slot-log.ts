@@ -4,6 +4,7 @@
 import { findPortHolder } from "../doctor/port-holder.ts";
 import type { Slot } from "../net/record.ts";
 import { slotPort } from "../plan/settings.ts";
+import type { KeyRecovery } from "../reconcile/recover-keys.ts";
 import type { SyncReport } from "../reconcile/sync.ts";
 import type { Log } from "./log.ts";
 
@@ -25,7 +26,22 @@ export class SlotLog {
     return true;
   }
 
-  note({ up, faults, settings, conflicts }: SyncReport): void {
+  #tellRecovery({ resealed, replaced, path }: KeyRecovery): void {
+    const keys = { sealKey: path, resealed: resealed.join(), replaced: replaced.join() };
+    if (replaced.length === 0)
+      this.log.warn(
+        "seal key absent: the private keys of the kernel's devices are sealed under a new one",
+        keys,
+      );
+    else
+      this.log.warn(
+        "seal key absent and private keys lost: this node has new keys, which are published",
+        keys,
+      );
+  }
+
+  note({ up, faults, settings, conflicts, recovery }: SyncReport): void {
+    if (recovery !== undefined) this.#tellRecovery(recovery);
     if (this.#isFirst) for (const { text } of conflicts) this.log.warn(`others use what is ours: ${text}`);
     this.#isFirst = false;
     for (const [slot, { kind, reason }] of up ? faults : []) {

@@ -18,7 +18,7 @@ import { handshakeFreshMs } from "./diff-device.ts";
 import { sumByPeer } from "./firewall.ts";
 import { countingSets } from "./firewall-sets.ts";
 import { remotesOf } from "./mesh.ts";
-import { isBarred, isKeyless, keyOf, resolvePath, routeSlot } from "./path.ts";
+import { isBarred, isKeyless, keyOf, ownSlots, resolvePath, routeSlot } from "./path.ts";
 import { type Settings, slotDevice } from "./settings.ts";
 
 export type PeerState =
@@ -95,9 +95,11 @@ export function describePeers(
       const waiting = lastHandshakeMs > 0 ? "ready" : "waiting";
       const isRefused = settings.mode === "strict" || isBarred(peer, paths);
       const isConflict = !isKeyless(peer) && routeSlot(node, peer) === undefined;
+      // A node without a slot of its own reaches nobody, whatever keys they have.
+      const isOwnLoss = ownSlots(node).length === 0;
       return {
         ...base,
-        state: isKeyless(peer) ? "keyless" : isConflict ? "conflict" : waiting,
+        state: isOwnLoss ? waiting : isKeyless(peer) ? "keyless" : isConflict ? "conflict" : waiting,
         reach: up && isRefused ? "refused" : "clear",
         ...{ lastHandshakeMs, rxBytes: 0, txBytes: 0 },
       };

@@ -13,7 +13,7 @@ import { firewallName } from "../plan/mesh.ts";
 import type { Settings } from "../plan/settings.ts";
 import { type Plaintext, sumPlaintext } from "../plan/status.ts";
 import { publicKeyOf } from "../state/keys.ts";
-import { openPrivateKey, readSealKey } from "../state/seal.ts";
+import { openPrivateKey, readSealKey, SealError } from "../state/seal.ts";
 import { Store } from "../state/store.ts";
 import { openKernelWireGuard } from "../wireguard/kernel.ts";
 import { startUserspace } from "../wireguard/start.ts";
@@ -23,6 +23,7 @@ import { KnownWays } from "./mtu.ts";
 import { NodeReader, readSettings } from "./node.ts";
 import { meshLinks, readDevices } from "./observe.ts";
 import { type PodReport, syncPods } from "./pods.ts";
+import { type KeyRecovery, recoverKeys } from "./recover-keys.ts";
 import { failuresOf } from "./slots.ts";
 import { type MeshPlan, planMesh, type SyncOptions, type SyncReport, syncMesh } from "./sync.ts";
 
@@ -39,6 +40,11 @@ const backends: Backends = {
 /** Where runtimes that pass no PATH have their programs. */
 export const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+export interface SyncHow extends Pick<SyncOptions, "relieve" | "reexamine" | "retriesSlots"> {
+  /** True where keys that are lost with the seal key may be exchanged: whoever asks publishes the new ones. */
+  readonly mayReplaceKeys?: boolean;
+}
+
 /** One run's view of one node. */
 export class Session implements Disposable {
   readonly bootId = readBootId();
@@ -49,6 +55,9 @@ export class Session implements Disposable {
   readonly ways = new KnownWays();
   /** Of what other nodes send from: more addresses than they are sent to. */
   readonly arrivals = new KnownWays();
+  #hasVerified = false;
+  /** Why a new seal key could not be made, though it was needed. */
+  #sealProblem: SealError | undefined;
 
   /** `now`: Unix milliseconds. */
   constructor(
@@ -86,8 +95,11 @@ export class Session implements Disposable {
   }
 
   /** `how`: as in SyncOptions. */
-  sync(how: Pick<SyncOptions, "relieve" | "reexamine" | "retriesSlots"> = {}): SyncReport {
-    return syncMesh(this, { ...this.#options(), ...how });
+  sync({ mayReplaceKeys = false, ...how }: SyncHow = {}): SyncReport {
+    return syncMesh(this, {
+      ...{ ...this.#options(), ...how },
+      recoverKeys: () => this.#recoverKeys(mayReplaceKeys),
+    });
   }
 
   /** After a sync that the node is up by: live pods get the MTU that the devices have. */
@@ -100,13 +112,31 @@ export class Session implements Disposable {
     this.store[Symbol.dispose]();
   }
 
+  /** What could not be done is said where a key is needed. */
+  #recoverKeys(mayReplace: boolean): KeyRecovery | undefined {
+    try {
+      const verify = !this.#hasVerified;
+      this.#sealProblem = undefined;
+      const recovery = recoverKeys(this.store, this.kernel, { nowMs: this.now(), mayReplace, verify });
+      this.#hasVerified = true;
+      return recovery;
+    } catch (error) {
+      if (!(error instanceof SealError)) throw error;
+      this.#sealProblem = error;
+      return undefined;
+    }
+  }
+
   #options(): SyncOptions {
     const { store, bootId } = this;
     return {
       bootId,
       nowMs: this.now(),
       // Opened only when a device lacks its key.
-      privateKey: (slot) => privateKeyOf(store, slot),
+      privateKey: (slot) => {
+        if (this.#sealProblem !== undefined) throw this.#sealProblem;
+        return privateKeyOf(store, slot);
+      },
       saveSysctl: (path, before) => store.saveSysctl(path, before),
       forgetSysctl: (path) => store.forgetSysctl(path),
       startUserspace: (dev) => {

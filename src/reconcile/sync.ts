@@ -38,6 +38,7 @@ import { hasConntrack, observeMesh, observeRules, readSysctls } from "./observe.
 import { judgeFailures } from "./outcome.ts";
 import { programMesh } from "./program.ts";
 import { isHere, isProgrammed } from "./programmed.ts";
+import type { KeyRecovery } from "./recover-keys.ts";
 import { areAllFaulty, describeLost, keepFaults, noFaults, observeSlots } from "./slots.ts";
 import { restoreSysctls } from "./sysctls.ts";
 import { observeUplinks } from "./uplinks.ts";
@@ -91,6 +92,8 @@ export interface SyncReport extends MeshPlan {
   readonly blocking: readonly Failure[];
   /** Families that are not programmed, or that strict mode cannot close. */
   readonly unmet: readonly Family[];
+  /** Present if the seal key was absent and keys were saved or exchanged. */
+  readonly recovery?: KeyRecovery;
   /** At the first sync of a boot: what others use of ours. It stands in nobody's way. */
   readonly conflicts: readonly Conflict[];
   /** State-changing requests sent to the kernel. */
@@ -102,6 +105,8 @@ export interface SyncOptions extends ApplyContext {
   readonly nowMs: number;
   /** False where slots whose device could not be made are left as they are, and not tried again. */
   readonly retriesSlots?: boolean;
+  /** Done before anything is planned: keys that the store cannot open may be had otherwise. */
+  readonly recoverKeys?: () => KeyRecovery | undefined;
   /** Called where much of what was made is needed no longer. */
   readonly relieve?: () => void;
   /** Tries again what the kernel has refused for good. */
@@ -183,6 +188,7 @@ export function syncMesh(scene: SyncScene, options: SyncOptions): SyncReport {
   const { store, kernel } = scene;
   return withFileLock(`${store.folder}/sync.lock`, lockTimeoutMs, () => {
     const writesBefore = kernel.writes;
+    const recovery = options.recoverKeys?.();
     const {
       plan,
       failures: tried,
@@ -198,7 +204,10 @@ export function syncMesh(scene: SyncScene, options: SyncOptions): SyncReport {
     );
     const lacking = { ...plan.lacking, ...outcome.lacking };
     const unmet = [...new Set([...outcome.unmet, ...openFamilies(plan, lacking, kernel)])];
-    const report = { ...plan, generation, conflicts, lacking, unmet };
+    const report = {
+      ...{ ...plan, generation, conflicts, lacking, unmet },
+      ...(recovery === undefined ? {} : { recovery }),
+    };
     const isDone = plan.up ? !outcome.isWhole : outcome.failures.length === 0;
     if (isDone) {
       // Before it is noted that nothing is left to do: a `down` that is killed here is finished by the next sync.

@@ -34,7 +34,7 @@ export function readSealKey(path: string): Uint8Array {
   } catch (error) {
     if (isAbsent(error))
       throw new SealError(
-        `Cannot open the node's private keys: the seal key ${path} is missing. Restore it, or make new keys with \`wg-cni up --new-keys\`.`,
+        `Cannot open the node's private keys: the seal key ${path} is missing. Restore it, or make new keys with \`wg-cni up --new-keys\` and give this node's record to the others.`,
         { cause: error },
       );
     throw asSealError(path, error);

@@ -132,7 +132,7 @@ export class RebootScene implements Disposable {
     ];
     for (const node of nodes) await wgMust(node, ["up", ...node.upArguments, ...options]);
     [this.n1, this.n2] = nodes as [Node, Node];
-    if (!announced) await this.#exchange();
+    if (!announced) await this.exchange();
     this.agent = await this.n1.agent();
     await this.n2.agent();
     await this.addPod("p1");
@@ -142,7 +142,8 @@ export class RebootScene implements Disposable {
     await this.encryptsEverywhere();
   }
 
-  async #exchange(): Promise<void> {
+  /** Each has the other one's record, by hand. */
+  async exchange(): Promise<void> {
     const [one, two] = [
       await wgJson<NodeRecord>(this.n1, ["node", "show"]),
       await wgJson<NodeRecord>(this.n2, ["node", "show"]),

@@ -1,0 +1,118 @@
+// What becomes of this node's private keys if the file of the seal key is absent, as
+// after a boot of an image whose /etc is made anew each time (Container-Optimized OS,
+// Bottlerocket). Absent is not unreadable: a file that cannot be read, or that opens
+// nothing, changes no key, since it may come back.
+//
+//   a key is still in the kernel          sealed anew, under a new seal key
+//   it is not, records are published      the agent makes a new one and publishes it
+//   it is not, records go by hand         nothing: the slot says what to do
+import { findStatus } from "../linux/file.ts";
+import type { Slot } from "../net/record.ts";
+import { isAnnounced, type Settings, slotDevice } from "../plan/settings.ts";
+import { publicKeyOf } from "../state/keys.ts";
+import type { Identity, IdentitySlot } from "../state/model.ts";
+import {
+  openPrivateKey,
+  readOrCreateSealKey,
+  readSealKey,
+  SealError,
+  sealPrivateKey,
+} from "../state/seal.ts";
+import { makeSlotKey } from "../state/slot-key.ts";
+import type { Store } from "../state/store.ts";
+import type { Kernel } from "./kernel.ts";
+import { readSettings } from "./node.ts";
+import { meshLinks, readDevices } from "./observe.ts";
+
+export interface KeyRecovery {
+  /** Slots whose key was in the kernel. */
+  readonly resealed: readonly Slot[];
+  /** Slots that have a new key. */
+  readonly replaced: readonly Slot[];
+  /** Path of the seal key. */
+  readonly path: string;
+}
+
+export interface RecoveryOptions {
+  /** Unix milliseconds. */
+  readonly nowMs: number;
+  /** True where keys that are lost may be exchanged for new ones: whoever does that publishes them. */
+  readonly mayReplace: boolean;
+  /** True where a seal key that is there is tried too: it may be of a recovery that was cut off. */
+  readonly verify: boolean;
+}
+
+/**
+ * Returns what was done; undefined if there was no need, or no way: then opening the keys says why.
+ * Throws SealError where the new seal key cannot be kept; StoreError.
+ */
+export function recoverKeys(store: Store, kernel: Kernel, options: RecoveryOptions): KeyRecovery | undefined {
+  const identity = store.identity();
+  if (identity === undefined || !identity.up) return undefined;
+  const settings = readSettings(store);
+  const path = settings.sealKeyFile;
+  const isAbsent = isFileAbsent(path);
+  if (!isAbsent && !(options.verify && opensNothing(identity, path))) return undefined;
+  const inKernel = readPrivateKeys(identity, settings, kernel);
+  const lost = identity.slots.map(({ slot }) => slot).filter((slot) => !inKernel.has(slot));
+  const mayReplace = isAbsent && options.mayReplace && isAnnounced(settings);
+  if (lost.length > 0 && !mayReplace) return undefined;
+  const sealKey = readOrCreateSealKey(path);
+  const slots = identity.slots.map((own): IdentitySlot => {
+    const context = { node: identity.name, slot: own.slot };
+    const privateKey = inKernel.get(own.slot);
+    if (privateKey === undefined) return makeSlotKey(sealKey, context, options.nowMs);
+    return { ...own, sealedPrivateKey: sealPrivateKey(sealKey, context, privateKey) };
+  });
+  return store.transaction(() => {
+    const now = store.identity();
+    // Somebody has exchanged a key meanwhile: the next sync begins anew.
+    if (now === undefined || keysOf(now) !== keysOf(identity)) return undefined;
+    store.putIdentity({ ...now, slots });
+    if (lost.length > 0) store.putRotation(undefined);
+    return { resealed: [...inKernel.keys()], replaced: lost, path };
+  });
+}
+
+/** False where it cannot even be looked for: that is for reading it to say. */
+function isFileAbsent(path: string): boolean {
+  try {
+    return findStatus(path) === undefined;
+  } catch {
+    return false;
+  }
+}
+
+/** True where the file is sound, and is not what any of the keys was sealed with. */
+function opensNothing({ name, slots }: Identity, path: string): boolean {
+  const sealKey = attempt(() => readSealKey(path));
+  if (sealKey === undefined) return false;
+  return slots.every(({ slot, sealedPrivateKey }) => {
+    const context = { node: name, slot };
+    return attempt(() => openPrivateKey(sealKey, context, sealedPrivateKey)) === undefined;
+  });
+}
+
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof SealError) return undefined;
+    throw error;
+  }
+}
+
+/** Of devices whose key is the node's own; another's tells nothing. */
+function readPrivateKeys({ slots }: Identity, settings: Settings, kernel: Kernel): Map<Slot, string> {
+  const devices = readDevices(meshLinks(settings, kernel), kernel);
+  const keys = new Map<Slot, string>();
+  for (const { slot, publicKey } of slots) {
+    const { privateKey } = devices.get(slotDevice(settings, slot)) ?? {};
+    if (privateKey !== undefined && publicKeyOf(privateKey) === publicKey) keys.set(slot, privateKey);
+  }
+  return keys;
+}
+
+function keysOf({ slots }: Identity): string {
+  return slots.map(({ publicKey }) => publicKey).join();
+}
