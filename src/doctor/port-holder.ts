@@ -9,7 +9,8 @@ import type { SlotFault } from "../state/model.ts";
 
 /** The conflict's sentence, with who has the port where it is one. */
 export function explainConflict(settings: Settings, { slot, text }: Conflict): string {
-  return slot === undefined ? text : `${text}${nameHolder(settings, slot)}`;
+  const holder = slot === undefined ? "" : nameHolder(settings, slot);
+  return holder === "" ? text : `${text}.${holder}`;
 }
 
 /** Why a slot cannot be used, with who has its port. */

@@ -35,6 +35,7 @@ import {
   slots,
   usableSlot,
 } from "./path.ts";
+import { reservedPortsSysctl, withPorts } from "./reserved-ports.ts";
 import { RouteIndex } from "./route-index.ts";
 import { type Settings, slotDevice, slotPort } from "./settings.ts";
 
@@ -115,6 +116,8 @@ export interface MeshFacts {
   readonly hasConntrack: boolean;
   /** Interfaces that lead to other nodes and the rest of the world, and to no pod of this node. */
   readonly uplinks: readonly string[];
+  /** The host's list of reserved ports as it is; absent if the kernel keeps none. */
+  readonly reservedPorts?: string;
 }
 
 /** The whole desired state of a node that is up. */
@@ -132,12 +135,20 @@ export function desiredMesh(facts: MeshFacts): Mesh {
     routes: desiredRoutes(facts, ways),
     rules: routing.flatMap((family) => desiredRules(settings, family)),
     sysctls: new Map([
+      ...reserveOwnPorts(facts),
       // The reverse-path check of a marked packet must use the mark, or one-sided phases drop packets.
       ...strictArrivals.map((dev) => [validMarkSysctl(dev), "1"] as const),
       ...names.map((name) => [`net/ipv4/conf/${name}/rp_filter`, "2"] as const),
     ]),
     firewall: facts.hasFirewall ? desiredFirewall(facts) : [],
   };
+}
+
+/** Those of slots that are withdrawn too: they are to come back. */
+function reserveOwnPorts({ settings, reservedPorts }: MeshFacts): [string, string][] {
+  if (reservedPorts === undefined) return [];
+  const ports = slots.map((slot) => slotPort(settings, slot));
+  return [[reservedPortsSysctl, withPorts(reservedPorts, ports)]];
 }
 
 /** Name of our nftables tables. */

@@ -24,10 +24,11 @@ import { describeHostEncryption, type HostEncryptionReport } from "../plan/host-
 import { desiredMesh, emptyMesh, type Mesh, type MeshFacts, tunneledHosts } from "../plan/mesh.ts";
 import { type DerivedMtu, usesIpv6 } from "../plan/mtu.ts";
 import { slots } from "../plan/path.ts";
+import { reservedPortsSysctl } from "../plan/reserved-ports.ts";
 import { type Settings, slotDevice } from "../plan/settings.ts";
 import type { Step } from "../plan/step.ts";
 import type { Store } from "../state/store.ts";
-import { type ApplyContext, applySteps, type Failure } from "./apply.ts";
+import { type ApplyContext, applySteps, type Failure, readSysctl } from "./apply.ts";
 import { observeStrictArrivals } from "./arrivals.ts";
 import { observeCapabilities } from "./capabilities.ts";
 import type { Kernel } from "./kernel.ts";
@@ -155,6 +156,7 @@ export function planMesh(
   const links = [...observed.links.keys()].map((name) => ({ name }));
   const capabilities = observeCapabilities(settings, links, rules, mtu.bytes);
   const lacking = (here && !reexamine ? state.programmed?.lacking : undefined) ?? {};
+  const reservedPorts = readSysctl(reservedPortsSysctl);
   const facts: MeshFacts = {
     ...{ node, ownership, podIPs: state.podIPs, linkKind, mtu: mtu.bytes, hasFirewall },
     settings: { ...settings, clusterCIDRs: clusterCIDRs.kept },
@@ -164,6 +166,7 @@ export function planMesh(
     changedPeers: new Set([...state.changedAt].flatMap(([name, at]) => (at > known ? [name] : []))),
     hostEncryption: hostEncryption.state === "on",
     hasConntrack: hasConntrack(),
+    ...(reservedPorts === undefined ? {} : { reservedPorts }),
     uplinks: hasFirewall ? observeUplinks(settings, node, ownership.peers, kernel, ways) : [],
   };
   const desired = up ? withoutLacking(desiredMesh(facts), lacking) : emptyMesh;

@@ -1,8 +1,10 @@
 // Sysctls of the host that we changed go back when the mesh is gone.
 import { changesWith, isValidMarkSysctl, ourValue, restoreOrder, type Saved } from "../plan/host-changes.ts";
+import { reservedPortsSysctl, withoutPorts } from "../plan/reserved-ports.ts";
 import type { Store } from "../state/store.ts";
 import { readSysctl } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
+import { readSettings } from "./node.ts";
 
 /**
  * Puts back what is still as we set it; a value that somebody changed since is
@@ -16,10 +18,18 @@ export function restoreSysctls(store: Store, kernel: Kernel): void {
   for (const { path, before } of restoreOrder(saved)) {
     const value = wasTakenBack(path, seen) ? undefined : seen.get(path);
     // What the kernel has changed along, when forwarding ended, is compared with what it was until then.
-    const wanted = value === ourValue(path) ? before : value;
-    if (wanted !== undefined && readSysctl(path) !== wanted) kernel.writeSysctl(path, wanted);
+    const isPorts = path === reservedPortsSysctl;
+    const wanted = isPorts ? withoutOurs(store, value, before) : value === ourValue(path) ? before : value;
+    if (wanted !== undefined && readSysctl(path) !== wanted) kernel.writeSysctl(path, `${wanted}\n`);
     store.forgetSysctl(path);
   }
+}
+
+/** A list that others add to as well loses ours alone. */
+function withoutOurs(store: Store, list: string | undefined, before: string): string | undefined {
+  if (list === undefined) return undefined;
+  const settings = readSettings(store);
+  return withoutPorts(list, [settings.portA, settings.portB], before);
 }
 
 /** True if somebody has switched off what this one was changed along with: all of it is theirs since. */

@@ -101,7 +101,7 @@ for (const mode of ["permissive", "strict"] as const)
             "ip rule add priority 98 from 198.51.100.0/24 lookup main",
             "ip rule add priority 100 from 198.51.100.0/24 lookup main",
             "ip -6 rule add priority 99 from 2001:db8:99::/64 lookup main",
-            "ip rule add priority 300 fwmark 0x300000/0x300000 lookup main",
+            "ip rule add priority 300 fwmark 0x20000000/0x20000000 lookup main",
             "ip rule add priority 5210 fwmark 0x80000/0xff0000 lookup main",
             "ip route add 203.0.113.0/24 via 192.0.2.254 table 18099",
             "nft add table inet wg-cni",
@@ -112,7 +112,7 @@ for (const mode of ["permissive", "strict"] as const)
         await works("rules");
         const rules = scene.n1.must(["ip", "rule"]);
         expect(rules).toContain("98:\tfrom 198.51.100.0/24 lookup main");
-        expect(rules).toContain("300:\tfrom all fwmark 0x300000/0x300000 lookup main");
+        expect(rules).toContain("300:\tfrom all fwmark 0x20000000/0x20000000 lookup main");
         const { details = [] } = (await scene.finding("others")) ?? {};
         // Those that can take packets of ours, and no others.
         const priorities = details.flatMap((line) => /priority (\d+)/.exec(line)?.[1] ?? []);
