@@ -57,8 +57,8 @@ describeKernel("a node with half of the families", () => {
     const { json } = await succeed(node, "ADD", conf(range), to);
     return json.ips?.[0]?.address.split("/")[0] as string;
   }
-  async function expectIpv4Pods(): Promise<void> {
-    const [near, far] = [half.pod(`p${++count}`), whole.pod(`p${++count}`)];
+  const newPods = () => [half.pod(`p${++count}`), whole.pod(`p${++count}`)] as const;
+  async function expectIpv4Pods([near, far] = newPods()): Promise<void> {
     await attach(half, near, "10.244.1.0/24");
     const ip = await attach(whole, far, "10.244.2.0/24");
     expect(await ping(near, ip, { count: 3 })).toMatchObject({ received: 3 });
@@ -106,6 +106,28 @@ describeKernel("a node with half of the families", () => {
     await holder.stop("SIGKILL");
     expect(answer.json.code).toBeUndefined();
     expect(answer.milliseconds).toBeLessThan(30_000);
+  });
+
+  test("sysctls that cannot be written are said, and nothing waits for them", async () => {
+    const pods = newPods();
+    half.script([
+      "mount -t proc proc /proc",
+      "mount --bind /proc/sys /proc/sys",
+      "mount -o remount,ro,bind /proc/sys",
+    ]);
+    expect(half.exec(["sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/lo/rp_filter"]).exitCode).not.toBe(0);
+    await joinMesh([half, whole], ["--mode", "strict"]);
+    const { lacks, pending } = await status(half);
+    expect([lacks.length, pending]).toEqual([2, []]);
+    for (const why of lacks) expect(why).toMatch(/rp_filter cannot be set/);
+    await expectIpv4Pods(pods);
+    agents.push(await half.agent());
+    expect(await http(half, "127.0.0.1", 5, 9586, "/readyz")).toMatchObject({ ok: true });
+    half.script(["umount /proc/sys"]);
+    // Whoever runs sync wants it tried again.
+    expect(await wgJson(half, ["sync"])).toMatchObject({ failures: [] });
+    expect((await status(half)).lacks).toEqual([]);
+    expect(half.must(["cat", "/proc/sys/net/ipv4/conf/wg-cni-a/rp_filter"])).toBe("2\n");
   });
 
   test("the agent is ready, says it once, and follows when IPv6 comes and goes", async () => {
