@@ -291,6 +291,58 @@ describe.skipIf(missing !== undefined)("pods that were there before us", () => {
   });
 });
 
+describe.skipIf(missing !== undefined)("nodes that join one after the other, with pods already there", () => {
+  let lab: Lab;
+  let nodes: [Node, Node];
+  let earlier: [Pod, Pod];
+
+  beforeAll(async () => {
+    lab = await Lab.create("joining");
+    nodes = [await cloudNode(lab, 1), await cloudNode(lab, 2)];
+    earlier = [makeEarlier(nodes[0], "e1", 101), makeEarlier(nodes[1], "e2", 102)];
+  });
+  afterAll(() => lab?.[Symbol.dispose]());
+
+  test("nothing is lost on the way to permissive mode, whichever node is first, nor back", async () => {
+    const [n1, n2] = nodes;
+    const [e1, e2] = earlier;
+    const pairs = [
+      [e1, e2],
+      [e2, e1],
+      [n1, e2],
+      [n2, e1],
+      [e1, n2],
+      [e2, n1],
+      [n1, e1],
+    ] as const;
+    const streams = await Streams.start(
+      families.flatMap((family) => pairs.map(([from, to]) => ({ ...flow(from, to, family), echo: true }))),
+      { rate: 50 },
+    );
+    const running: Agent[] = [];
+    for (const node of [n2, n1]) {
+      await upWithRecords(node, ["--pod-addresses", "pods"]);
+      running.push(await node.agent());
+      await Bun.sleep(phaseMs);
+    }
+    for (const node of nodes)
+      await waitUntil(async () => (await shown(node)).peers.some(({ state }) => state === "encrypted"), {
+        what: `${node.name} encrypts`,
+        timeoutMs: soonMs,
+      });
+    await Bun.sleep(phaseMs);
+    // One that is restarted announces the same.
+    const before = await announced(n1);
+    await running[1]?.kill();
+    await n1.agent();
+    await Bun.sleep(phaseMs);
+    expect(await announced(n1)).toEqual(before);
+    await wgMust(n2, ["down"]);
+    await Bun.sleep(phaseMs);
+    expect(losses(await streams.stop())).toEqual({});
+  });
+});
+
 describe.skipIf(missing !== undefined)("pods of a node with a pod CIDR", () => {
   let lab: Lab;
   let node: Node;
