@@ -205,7 +205,6 @@ export class Look implements Disposable {
   #decide(): Decided {
     const view = this.#readView();
     if (view === undefined) return undecided;
-    this.#refusals.note(view.ownership.refusals);
     this.#gate.adopt(view);
     const clocks = this.#clock.read();
     const isGiven: IsGiven = (peer, claim, kind) => this.#exchange.isGiven(peer, claim, kind);
@@ -270,6 +269,7 @@ export class Look implements Disposable {
     underlay.learn(report);
     this.#drift.learn(report);
     this.#sayRefusedCIDRs(report);
+    if (report.up) this.#refusals.note(report.ownership.refusals);
     const isPods = isAboutPods(report);
     const wasDecided = decided || isPods || before?.generation !== report.generation;
     const ms = performance.now() - startMs;

@@ -31,25 +31,38 @@ export interface Networks {
 }
 
 /** By what was weighed of one generation, with the landmarks: to judge thousands of peers takes as long as to plan them. */
-const judged = new WeakMap<Ownership, { readonly key: string; readonly networks: Networks }>();
+const judged = new WeakMap<
+  Ownership,
+  { readonly landmarks: readonly Landmark[]; readonly networks: Networks }
+>();
 
+/** `landmarks`: those around this node. */
 export function judgeNetworks(
   settings: Settings,
   node: NodeRecord,
   ownership: Ownership,
   landmarks: readonly Landmark[],
 ): Networks {
-  const key = JSON.stringify(landmarks);
   const before = judged.get(ownership);
-  if (before?.key === key) return before.networks;
+  if (before?.landmarks === landmarks) return before.networks;
   const { clusterCIDRs } = settings;
+  const own = knownLandmarks({ node, peers: [], settings });
   const all = () => [...knownLandmarks({ node, peers: ownership.peers, settings }), ...landmarks];
   const networks = {
-    ownership: withoutHosts(ownership, landmarks),
+    ownership: withoutHosts(ownership, [...own, ...withoutPeers(landmarks, ownership)]),
     clusterCIDRs: clusterCIDRs.length === 0 ? noCIDRs : judgeClusterCIDRs(clusterCIDRs, all()),
   };
-  judged.set(ownership, { key, networks });
+  judged.set(ownership, { landmarks, networks });
   return networks;
 }
+
+/** Where nodes are each other's gateways there are as many as nodes, and what a node has, its own claim guards. */
+function withoutPeers(landmarks: readonly Landmark[], { peers }: Ownership): readonly Landmark[] {
+  if (landmarks.length <= fewLandmarks) return landmarks;
+  const nodeIPs = new Set(peers.flatMap((peer) => peer.nodeIPs));
+  return landmarks.filter(({ ip }) => !nodeIPs.has(ip));
+}
+
+const fewLandmarks = 16;
 
 const noCIDRs: JudgedCIDRs = { kept: [], refusals: [] };

@@ -4,9 +4,8 @@ import type { PeerPath } from "../net/path.ts";
 import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
 import { type ClaimingPeer, type Ownership, resolveClaims } from "../plan/claims.ts";
-import { knownLandmarks } from "../plan/landmarks.ts";
 import { reachablePeers } from "../plan/path.ts";
-import { withoutHosts } from "../plan/pod-cidrs.ts";
+import { withoutOwnHosts } from "../plan/pod-cidrs.ts";
 import { parseSettings, type Settings, slotPort } from "../plan/settings.ts";
 import type {
   ClaimLapse,
@@ -94,9 +93,8 @@ function readIntent(store: Store, generation: number, faults?: SlotFaults): Inte
   const hostRevert = store.hostRevert();
   const publicKeys = record.slots.map(({ publicKey }) => publicKey);
   const lapses = store.lapses();
-  const ownership = withoutHosts(
+  const ownership = withoutOwnHosts(
     resolveClaims({ ...record, publicKeys }, peers.map(toClaimingPeer), lapses),
-    knownLandmarks({ node: record, peers: [], settings }),
   );
   const named = new Set(ownership.refusals.flatMap(({ peer, owner }) => [peer, owner]));
   const contested = named.size === 0 ? [] : peers.filter((peer) => named.has(peer.record.name));

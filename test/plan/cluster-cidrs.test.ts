@@ -8,7 +8,7 @@ import { hostPrefix, prefixContains, prefixHolds } from "../../src/net/prefix.ts
 import type { OwnedPeer } from "../../src/plan/claims.ts";
 import { judgeClusterCIDRs, refuseImpossibleCIDRs } from "../../src/plan/cluster-cidrs.ts";
 import { hostLandmarks, knownLandmarks } from "../../src/plan/landmarks.ts";
-import { refusePodCIDRs, withoutHosts } from "../../src/plan/pod-cidrs.ts";
+import { refusePodCIDRs, withoutHosts, withoutOwnHosts } from "../../src/plan/pod-cidrs.ts";
 import { parseSettings } from "../../src/plan/settings.ts";
 
 /** "DEV KIND" or "DEV", "DEV IP/LENGTH", "DST via GATEWAY DEV". */
@@ -188,7 +188,8 @@ describe("pod CIDRs that hold hosts", () => {
     ...change,
   });
   const kept = (one: OwnedPeer) => {
-    const { peers, refusals } = withoutHosts({ peers: [one], refusals: [] }, landmarksOf(plain));
+    const ownership = withoutOwnHosts({ peers: [one], refusals: [] });
+    const { peers, refusals } = withoutHosts(ownership, landmarksOf(plain));
     return { podCIDRs: peers[0]?.podCIDRs, refused: refusals.map(({ claim }) => claim) };
   };
 
@@ -218,7 +219,7 @@ describe("pod CIDRs that hold hosts", () => {
 
   test("nothing is copied if nothing is refused", () => {
     const ownership = { peers: [peer({})], refusals: [] };
-    expect(withoutHosts(ownership, landmarksOf(plain))).toBe(ownership);
+    expect(withoutOwnHosts(withoutHosts(ownership, landmarksOf(plain)))).toBe(ownership);
   });
 });
 
