@@ -4,6 +4,7 @@ import type { PeerPath } from "../net/path.ts";
 import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
 import { type ClaimingPeer, type Ownership, resolveClaims } from "../plan/claims.ts";
+import { holdClaims } from "../plan/held-claims.ts";
 import { reachablePeers } from "../plan/path.ts";
 import { withoutOwnHosts } from "../plan/pod-cidrs.ts";
 import { parseSettings, type Settings, slotPort } from "../plan/settings.ts";
@@ -93,9 +94,10 @@ function readIntent(store: Store, generation: number, faults?: SlotFaults): Inte
   const hostRevert = store.hostRevert();
   const publicKeys = record.slots.map(({ publicKey }) => publicKey);
   const lapses = store.lapses();
-  const ownership = withoutOwnHosts(
+  const resolved = withoutOwnHosts(
     resolveClaims({ ...record, publicKeys }, peers.map(toClaimingPeer), lapses),
   );
+  const ownership = holdClaims(resolved, record, (name) => store.previousRecord(name));
   const named = new Set(ownership.refusals.flatMap(({ peer, owner }) => [peer, owner]));
   const contested = named.size === 0 ? [] : peers.filter((peer) => named.has(peer.record.name));
   return {

@@ -11,6 +11,7 @@ interface PeerRow {
   claims: string;
   source: PeerSource;
   changed_at: number;
+  previous: string | null;
 }
 
 const columns = "name, record, claims, source, changed_at";
@@ -23,6 +24,16 @@ export function readPeers(db: Connection): StoredPeer[] {
     claims: () => parseClaims(db, name, claims),
     ...{ source, changedAt },
   }));
+}
+
+/**
+ * The record that a peer had before its present one, if that has given up a CIDR or a node IP; absent
+ * if it has not. Few ask for it: only where what the present one claims is another's.
+ */
+export function readPreviousRecord(db: Connection, name: string): NodeRecord | undefined {
+  const row = db.find<Pick<PeerRow, "previous">>("SELECT previous FROM peers WHERE name = ?", name);
+  if (row === undefined || row.previous === null) return undefined;
+  return db.parseJson(row.previous, `the record before of peer "${name}"`) as NodeRecord;
 }
 
 /** Who brought each peer, without reading the records. */
@@ -50,20 +61,42 @@ export function deletePeer(db: Connection, name: string): boolean {
 
 /** False where it is as it was. */
 function writePeer(db: Connection, record: NodeRecord, source: PeerSource): boolean {
-  const row = db.find<PeerRow>(`SELECT ${columns} FROM peers WHERE name = ?`, record.name);
+  const row = db.find<PeerRow>(`SELECT ${columns}, previous FROM peers WHERE name = ?`, record.name);
   const text = encode(record);
   if (row?.record === text && row.source === source) return false;
   const before = row === undefined ? undefined : parseClaims(db, row.name, row.claims);
   db.change(
-    `INSERT OR REPLACE INTO peers (${columns}) VALUES (?, ?, ?, ?, ?)`,
+    `INSERT OR REPLACE INTO peers (${columns}, previous) VALUES (?, ?, ?, ?, ?, ?)`,
     record.name,
     text,
     JSON.stringify(claimsOf(db, record, before)),
     source,
     // The generation that the transaction ends with.
     row?.record === text ? row.changed_at : readGeneration(db) + 1,
+    previousOf(row, before, record),
   );
   return true;
+}
+
+/**
+ * The text of the record that is replaced, if the new one has given something up. While a record
+ * changes in nothing that it claims, it is compared with the same one as before.
+ */
+function previousOf(
+  row: PeerRow | undefined,
+  before: PeerClaims | undefined,
+  record: NodeRecord,
+): string | null {
+  if (row === undefined || before === undefined) return null;
+  const cidrs = before.cidrClaims.map(({ cidr }) => cidr);
+  const ips = before.nodeIPClaims.map(({ ip }) => ip);
+  if (!hasAll(record.podCIDRs, cidrs) || !hasAll(record.nodeIPs, ips)) return row.record;
+  return hasAll(cidrs, record.podCIDRs) && hasAll(ips, record.nodeIPs) ? row.previous : null;
+}
+
+function hasAll(items: readonly string[], wanted: readonly string[]): boolean {
+  const there = new Set(items);
+  return wanted.every((item) => there.has(item));
 }
 
 /** Claims made before keep their number; new ones follow all that there are. */

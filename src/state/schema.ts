@@ -95,4 +95,8 @@ export const migrations: readonly string[] = [
   -- Claims that have passed from a node without a session to the one that is there now: JSON list.
   ALTER TABLE agent ADD COLUMN lapses TEXT;
   `,
+  `
+  -- The record that a peer had before, if the present one has given up a CIDR or a node IP.
+  ALTER TABLE peers ADD COLUMN previous TEXT;
+  `,
 ];

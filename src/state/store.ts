@@ -122,6 +122,11 @@ export class Store implements Disposable {
     return peers.readPeers(this.#db);
   }
 
+  /** What a peer's record said before, if the present one has given something up. */
+  previousRecord(name: string): NodeRecord | undefined {
+    return peers.readPreviousRecord(this.#db, name);
+  }
+
   /** By name; a tenth of the cost of reading the records. */
   peerSources(): Map<string, PeerSource> {
     return peers.readPeerSources(this.#db);
