@@ -17,6 +17,8 @@ export function concernsMesh(event: KernelChange, settings: Settings, podCIDRs: 
   switch (event.about) {
     case "firewall":
       return event.table === firewallName;
+    case "reversePathFilter":
+      return true;
     case "route":
       return event.table === hostTable || event.table === podTable;
     case "link":

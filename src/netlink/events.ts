@@ -6,6 +6,7 @@ import { AF_NETLINK, SOCK_RAW, Socket } from "../linux/socket.ts";
 import { addressMessage, RTM_DELADDR, RTM_NEWADDR } from "../wire/address.ts";
 import { findFamily } from "../wire/codec.ts";
 import { linkMessage, RTM_DELLINK, RTM_NEWLINK } from "../wire/link.ts";
+import { netconfMessage, RTM_NEWNETCONF } from "../wire/netconf.ts";
 import { inTableMessage, NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWGEN } from "../wire/nftables.ts";
 import { nextMessage, readHeader } from "../wire/nlmsg.ts";
 import { RTM_DELROUTE, RTM_NEWROUTE, routeMessage } from "../wire/route.ts";
@@ -19,6 +20,8 @@ export type KernelChange =
   | { readonly about: "link"; readonly name: string; readonly mtu: number; readonly up: boolean }
   | { readonly about: "address"; readonly ip: string }
   | { readonly about: "rule"; readonly priority: number; readonly table: number; readonly protocol: number }
+  /** Somebody has changed a reverse-path filter (rp_filter) of IPv4. */
+  | { readonly about: "reversePathFilter" }
   /** `dst` is a canonical prefix. */
   | { readonly about: "route"; readonly table: number; readonly dst: string }
   /** Something in an nftables table of that name. */
@@ -44,6 +47,7 @@ const routeGroups = {
   ipv6Address: 9,
   ipv6Route: 11,
   ipv6Rule: 19,
+  ipv4Netconf: 24,
 };
 
 /** NFNLGRP_NFTABLES (linux/netfilter/nfnetlink.h). */
@@ -109,6 +113,12 @@ function readRouteEvent(type: number, bytes: Uint8Array, at: number, end: number
       if (family === undefined) return undefined;
       const { table, dst } = toRoute(message, family, undefined);
       return { about: "route", table, dst };
+    }
+    case RTM_NEWNETCONF: {
+      // A new interface, as every pod brings one, has all settings in one message.
+      const { NETCONFA_FORWARDING, NETCONFA_RP_FILTER } = netconfMessage.read(bytes, at, end, "skip");
+      const isChange = NETCONFA_RP_FILTER !== undefined && NETCONFA_FORWARDING === undefined;
+      return isChange ? { about: "reversePathFilter" } : undefined;
     }
     default:
       return undefined;

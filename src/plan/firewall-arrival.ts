@@ -23,6 +23,7 @@ const outsideChain = "outside";
 
 export function arrivalChains(firewall: Firewall): NftChain[] {
   const { devices, podsAreAnnounced, strict } = firewall;
+  const { inside, arrived, none } = marksOf(firewall.mark);
   const chains: NftChain[] = [
     {
       name: "prerouting",
@@ -46,7 +47,13 @@ export function arrivalChains(firewall: Firewall): NftChain[] {
       [{ kind: "loopback", direction: "iif" }, accept],
       ...byInterfaces(devices, "iif", firewall.connections ? goto(deliveredChain) : accept),
       ...fromHostsToPods(firewall),
-      [{ kind: "hasMark", mark: marksOf(firewall.mark).arrived }, goto(rerouteChain)],
+      // Nobody but the chain below sets this one: another product's would mislead the reverse path.
+      [
+        { kind: "hasMark", mark: inside },
+        { kind: "local", field: "daddr" },
+        { kind: "setMark", mark: none },
+      ],
+      [{ kind: "hasMark", mark: arrived }, goto(rerouteChain)],
       ...families.map((family): NftRule => [inSet(family, "saddr", nodeSet(family)), goto(rerouteChain)]),
       ...(divertsUnannounced ? [[goto(unannouncedChain)]] : []),
     ],

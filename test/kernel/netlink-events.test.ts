@@ -5,7 +5,7 @@ import { withNetns } from "../../src/linux/netns.ts";
 import type { Route } from "../../src/net/objects.ts";
 import { type KernelChange, routeEvents } from "../../src/netlink/events.ts";
 import { Rtnl } from "../../src/netlink/rtnl.ts";
-import { describeKernel, Namespace, removeNamespaces } from "./namespaces.ts";
+import { describeKernel, Namespace, removeNamespaces, run } from "./namespaces.ts";
 
 afterAll(removeNamespaces);
 
@@ -50,6 +50,21 @@ describeKernel("the kernel's events", () => {
       expect(ports[0]).toBe(rtnl.port);
       expect(ports[1]).not.toBe(rtnl.port);
     }
+  });
+
+  test("another reverse-path filter, and not that a new link has one", () => {
+    const namespace = new Namespace();
+    using socket = withNetns(namespace.path, () => routeEvents.open());
+    socket.setTimeLimit(waitSeconds);
+    const buffer = new Uint8Array(65_536);
+    const heard = () => routeEvents.read(buffer, socket.receive(buffer)).map(({ about }) => about);
+    namespace.ip("link add eth0 type bridge");
+    namespace.ip("link set eth0 up");
+    const write = "echo 1 >/proc/sys/net/ipv4/conf/eth0/rp_filter";
+    run(["ip", "netns", "exec", namespace.name, "sh", "-c", write]);
+    const before: string[] = [];
+    while (!before.includes("reversePathFilter")) before.push(...heard());
+    expect(before.filter((about) => about === "reversePathFilter")).toHaveLength(1);
   });
 
   test("a link with another MTU, down, gone", () => {

@@ -47,6 +47,7 @@ test("permissive: count, and mark what arrives in clear and what the tunnel cann
 		ip daddr @local4 ct direction original ct status ! dnat ip saddr @hosts4_in
 		ip6 daddr @local6 ct direction reply ip6 saddr @hosts6_in
 		ip6 daddr @local6 ct direction original ct status ! dnat ip6 saddr @hosts6_in
+		meta mark & 0x60000000 == 0x40000000 fib daddr type local meta mark set meta mark & 0x9fffffff | 0x00000000
 		meta mark & 0x60000000 == 0x60000000 goto reroute
 		ip saddr @nodes4 goto reroute
 		ip6 saddr @nodes6 goto reroute
@@ -138,6 +139,7 @@ test("strict: drop what is counted, and what the tunnel cannot take", () => {
 		ip daddr @local4 ct direction original ct status ! dnat ip saddr @hosts4_in drop
 		ip6 daddr @local6 ct direction reply ip6 saddr @hosts6_in drop
 		ip6 daddr @local6 ct direction original ct status ! dnat ip6 saddr @hosts6_in drop
+		meta mark & 0x60000000 == 0x40000000 fib daddr type local meta mark set meta mark & 0x9fffffff | 0x00000000
 		meta mark & 0x60000000 == 0x60000000 goto reroute
 		ip saddr @nodes4 goto reroute
 		ip6 saddr @nodes6 goto reroute

@@ -1,0 +1,95 @@
+// What strict mode refuses to pods must not be able to cut off the node itself: a network
+// in the table of hosts that holds the node, its gateway and all other nodes binds what
+// is forwarded, and neither this node's own processes nor the encrypted packets.
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import type { Agent } from "../../lab/agent.ts";
+import { gateways, Lab } from "../../lab/lab.ts";
+import { joinByRecords } from "../../lab/mesh.ts";
+import type { Node } from "../../lab/node.ts";
+import type { Pod } from "../../lab/pod.ts";
+import type { Space } from "../../lab/space.ts";
+import { ping } from "../../lab/traffic.ts";
+import { addNode, tables } from "../mesh-witness.ts";
+import { describeKernel } from "../support/gate.ts";
+import { addPods, awaitTunnels, setReversePath } from "../support/hosts.ts";
+
+const families = [4, 6] as const;
+const everything = { 4: ["192.0.2.0/24", "10.0.0.0/8"], 6: ["2001:db8::/64", "fd00::/8"] } as const;
+
+describeKernel("a refused network that holds nodes", () => {
+  setDefaultTimeout(120_000);
+  let lab: Lab;
+  let n1: Node;
+  let n2: Node;
+  let p1: Pod;
+  let p2: Pod;
+  let agents: readonly Agent[];
+
+  beforeAll(async () => {
+    lab = await Lab.create("refused");
+    n1 = await addNode(lab, 1);
+    n2 = await addNode(lab, 2);
+    ({ agents } = await joinByRecords([n1, n2], { upOptions: ["--mode", "strict"] }));
+    [p1, p2] = (await addPods([n1, n2])) as [Pod, Pod];
+    await awaitTunnels([n1, n2]);
+    // They would take away what the test adds.
+    for (const agent of agents) agent.freeze();
+  });
+  afterAll(() => {
+    for (const agent of agents ?? []) agent.thaw();
+    lab?.[Symbol.dispose]();
+  });
+
+  const refuse = (table: number, does: "add" | "delete") => {
+    const lines = families.flatMap((family) => [
+      ...everything[family].map(
+        (cidr) => `ip -${family} route ${does} prohibit ${cidr} table ${table} metric 2000`,
+      ),
+      // As they stand beside every such network: this node's own pods are no strangers.
+      ...(table === tables.hosts
+        ? [`ip -${family} route ${does} throw ${p1.ip(family)} table ${table}`]
+        : []),
+    ]);
+    n1.script(lines);
+  };
+  const answered = async (pairs: readonly (readonly [Space, Node | Pod | typeof gateways])[]) => {
+    const counts: number[] = [];
+    for (const [from, to] of pairs)
+      for (const family of families) {
+        const ip = "ip" in to ? to.ip(family) : to[family];
+        counts.push((await ping(from, ip as string, { count: 1 })).received);
+      }
+    return counts;
+  };
+
+  for (const filter of [0, 1, 2])
+    test(`rp_filter ${filter}: the node reaches its gateway and the others, and the tunnel works`, async () => {
+      setReversePath(n1, filter);
+      refuse(tables.hosts, "add");
+      const all = await answered([
+        [n1, gateways],
+        [n1, n2],
+        [n2, n1],
+        [p1, p2],
+        [n1, p2],
+        [p1, n2],
+        [n2, p1],
+        [n1, p1],
+      ]);
+      // It does bind: the gateway is no peer.
+      const bound = await answered([[p1, gateways]]);
+      refuse(tables.hosts, "delete");
+      expect(all).toEqual(all.map(() => 1));
+      expect(bound).toEqual([0, 0]);
+    });
+
+  test("the control: in the table that all packets meet, it cuts the node off", async () => {
+    refuse(tables.pods, "add");
+    const cut = await answered([
+      [n1, gateways],
+      [n1, n2],
+    ]);
+    refuse(tables.pods, "delete");
+    expect(cut).toEqual([0, 0, 0, 0]);
+  });
+});
