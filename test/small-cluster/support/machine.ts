@@ -63,6 +63,8 @@ export class Machine {
   containerd!: Service;
   kubelet!: Service;
   proxy!: Service;
+  /** Programs of the tests that run in its namespaces. */
+  readonly servers: Running[] = [];
 
   private constructor(
     readonly lab: Lab,
@@ -122,6 +124,7 @@ export class Machine {
 
   /** Without a word to anybody, as by its power switch. */
   async powerOff(): Promise<void> {
+    await Promise.all(this.servers.splice(0).map((server) => server.stop("SIGKILL")));
     await endNodeGroups(this.lab, this.name);
     this.lab.remove(this.node);
   }

@@ -9,9 +9,13 @@ import type { Space } from "../../lab/space.ts";
 import { hostWebPort, webPort } from "./pods.ts";
 import { type Backend, clusterIp, hostPort, nodePort, podNames, type Site } from "./services.ts";
 
+export const protocols = ["tcp", "udp"] as const;
+export type Protocol = (typeof protocols)[number];
+
 export interface Path {
-  /** "pod n1 -> n2: node port, its pod". */
+  /** "tcp pod n1 -> n2: node port, its pod". */
   readonly name: string;
+  readonly protocol: Protocol;
   readonly from: Space;
   readonly ip: string;
   readonly port: number;
@@ -56,23 +60,33 @@ function byNodePort(by: Site, backend: Backend, policy: "Cluster" | "Local", at:
 
 /** All paths between the sites, and from outside, which is nobody's node. */
 export function allPaths(sites: readonly Site[], outside: Space): Path[] {
-  const paths: Path[] = [];
-  for (const x of sites)
-    for (const [index, y] of sites.filter((site) => site !== x).entries()) {
+  return protocols.flatMap((protocol) =>
+    pathsOf(sites, outside).map((path) => ({ ...path, protocol, name: `${protocol} ${path.name}` })),
+  );
+}
+
+type AnyPath = Omit<Path, "protocol">;
+
+/** Servers have the same ports for each protocol. */
+function pathsOf(sites: readonly Site[], outside: Space): AnyPath[] {
+  const paths: AnyPath[] = [];
+  for (const [index, x] of sites.entries())
+    for (const y of sites.filter((site) => site !== x)) {
       // The third one, or with two sites the first again.
       const z = sites.filter((site) => site !== x && site !== y)[0] ?? x;
       for (const [address, find] of Object.entries(targets)) {
         const target = find(x, y, z);
         for (const asker of ["pod", "host"] as const) paths.push(pathFrom(asker, x, address, y, target));
         // It asks each node once.
-        if (index === 0 && (target.by !== undefined || address === "host"))
+        const isNext = y === sites[(index + 1) % sites.length];
+        if (isNext && (target.by !== undefined || address === "host"))
           paths.push(pathFromOutside(outside, address, y, target));
       }
     }
   return paths;
 }
 
-function pathFrom(asker: Asker, x: Site, address: string, y: Site, target: Target): Path {
+function pathFrom(asker: Asker, x: Site, address: string, y: Site, target: Target): AnyPath {
   const { ip, port, backend, at } = target;
   return {
     name: `${asker} ${x.machine.name} -> ${y.machine.name}: ${address}`,
@@ -88,7 +102,12 @@ function hostHops(x: Site, { backend, at, by = x }: Target): string[] {
 }
 
 /** What comes from outside is nobody's secret; from there on it is a host that asks. */
-function pathFromOutside(from: Space, address: string, y: Site, { ip, port, backend, at, by }: Target): Path {
+function pathFromOutside(
+  from: Space,
+  address: string,
+  y: Site,
+  { ip, port, backend, at, by }: Target,
+): AnyPath {
   return {
     name: `outside -> ${y.machine.name}: ${address}`,
     ...{ from, ip, port, answers: podNames(at.machine.name)[backend] },

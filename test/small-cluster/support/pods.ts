@@ -48,7 +48,10 @@ export function webPod(name: string, { node, hostNetwork = false, hostPort }: We
             { name: "NAME", value: name },
             { name: "SCRIPT", value: script },
           ],
-          ports: [{ containerPort: port, ...(hostPort === undefined ? {} : { hostPort }) }],
+          ports: ["TCP", "UDP"].map((protocol) => ({
+            ...{ protocol, containerPort: port },
+            ...(hostPort === undefined ? {} : { hostPort }),
+          })),
           readinessProbe: { httpGet: { path: page, port }, periodSeconds: 1 },
         },
       ],
@@ -59,12 +62,6 @@ export function webPod(name: string, { node, hostNetwork = false, hostPort }: We
 /** The request that has `text` in it, and in whose answer it is. */
 export function question(text: string): string {
   return `${page}?ask-${text}`;
-}
-
-/** Makes a pod; resolves when it is ready. */
-export async function runPod(cluster: SmallCluster, pod: object): Promise<KubeObject> {
-  const { metadata } = await cluster.server.admin.create(podsPath, pod);
-  return podReady(cluster, metadata.name);
 }
 
 /** Resolves when it is ready. */

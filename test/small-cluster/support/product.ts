@@ -80,16 +80,7 @@ export async function rolledOut(cluster: SmallCluster): Promise<void> {
  * This kernel may have no WireGuard, and a userspace one is the node's to start, not the
  * container's: see the README. Without an identity there is nothing to start yet.
  */
-export function startDevices({ node }: Machine): void {
-  const hasDevices = node.exec(["ip", "link", "show", "wg-cni-b"]).exitCode === 0;
-  if (!hasDevices && node.exec([plugin, "node", "show"]).exitCode === 0) node.exec([plugin, "sync"]);
-}
-
-/** What the agents of all nodes have said. */
-export async function agentLogs(cluster: SmallCluster): Promise<string> {
-  const { stdout } = await kubectl(cluster, [
-    ...["logs", "--namespace", "kube-system", "--selector", "app.kubernetes.io/name=wg-cni"],
-    ...["--prefix", "--tail", "-1"],
-  ]);
-  return stdout;
+export function startDevices({ host }: Machine): void {
+  const hasDevices = host.exec(["ip", "link", "show", "wg-cni-b"]).exitCode === 0;
+  if (!hasDevices && host.exec([plugin, "node", "show"]).exitCode === 0) host.exec([plugin, "sync"]);
 }

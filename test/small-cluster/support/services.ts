@@ -63,6 +63,15 @@ export async function servingSite(cluster: SmallCluster, machine: Machine): Prom
     what: () => `the pod of ${machine.name} that the API knows is there`,
     ...{ timeoutMs: soonMs, everyMs: 100 },
   });
+  const datagrams = `${import.meta.dir}/udp-server.ts`;
+  for (const [space, name, port] of [
+    [pod as Pod, names.pod, webPort],
+    [machine.node, names.host, hostWebPort],
+  ] as const) {
+    const server = space.start([process.execPath, "--smol", datagrams, name, `${port}`]);
+    machine.servers.push(server);
+    await server.saidOnStderr("listening");
+  }
   return { machine, pod: pod as Pod };
 }
 
@@ -75,7 +84,10 @@ function service(backend: Backend, policy: Policy, machine: Machine): object {
     spec: {
       ...{ type: "NodePort", selector: { app }, externalTrafficPolicy: policy },
       ...(policy === "Cluster" ? { clusterIP: clusterIp(backend, machine) } : {}),
-      ports: [{ port: 80, targetPort, nodePort: nodePort(backend, policy, machine) }],
+      ports: ["TCP", "UDP"].map((protocol) => ({
+        ...{ name: protocol.toLowerCase(), protocol, port: 80, targetPort },
+        nodePort: nodePort(backend, policy, machine),
+      })),
     },
   };
 }

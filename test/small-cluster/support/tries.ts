@@ -3,9 +3,9 @@
 
 import type { Capture } from "../../lab/capture.ts";
 import type { Packet } from "../../lab/pcap.ts";
-import { http } from "../../lab/traffic.ts";
+import { type HttpResult, http } from "../../lab/traffic.ts";
 import type { Machine } from "./machine.ts";
-import type { Path } from "./paths.ts";
+import type { Path, Protocol } from "./paths.ts";
 import { question } from "./pods.ts";
 
 export interface Tried {
@@ -22,6 +22,17 @@ const atOnce = 6;
 const timeoutSeconds = 5;
 let tries = 0;
 
+const ask: Readonly<Record<Protocol, (path: Path, token: string) => Promise<HttpResult>>> = {
+  tcp: ({ from, ip, port }, token) => http(from, ip, timeoutSeconds, port, question(token)),
+  udp: async ({ from, ip, port }, token) => {
+    // dd reads a datagram whole; bash itself would byte by byte.
+    const script = 'exec 3<>/dev/udp/$0/$1; echo "ask-$2" >&3; dd bs=2048 count=1 <&3 2>/dev/null';
+    const command = ["timeout", `${timeoutSeconds}`, "bash", "-c", script, ip, `${port}`, token];
+    const { exitCode, stdout, stderr } = await from.run(command);
+    return { ok: exitCode === 0, text: stdout + stderr };
+  },
+};
+
 export async function tryPaths(
   paths: readonly Path[],
   machines: readonly Machine[],
@@ -33,7 +44,7 @@ export async function tryPaths(
     for (let path = queue.shift(); path !== undefined; path = queue.shift()) {
       // No token begins another one.
       const token = `token-${String(++tries).padStart(6, "0")}`;
-      const { ok, text } = await http(path.from, path.ip, timeoutSeconds, path.port, question(token));
+      const { ok, text } = await ask[path.protocol](path, token);
       answers.push({ path, token, text, ok: ok && text.startsWith(`answer-${token} ${path.answers} `) });
     }
   };
