@@ -57,19 +57,22 @@ describe.skipIf(missing !== undefined)("peers", () => {
     expect(routeLines(n1, 4, tables.hosts)).toEqual([]);
     expect((await wgMust(n1, ["peer", "list"])).stdout).toContain("no key");
     await wgMust(n1, ["up", "--mode", "strict", "--cluster-cidrs", "10.128.0.0/9,fd01::/16"]);
-    expect(podRoutes()).toEqual([
-      "prohibit 10.128.0.0/9 proto 118 scope global",
-      "prohibit 10.128.1.0/24 proto 118 scope global",
-    ]);
-    expect(routeLines(n1, 6, tables.pods)).toContain(
+    // A cluster CIDR is refused to pods alone: what the node itself sends never meets the table of hosts.
+    expect(podRoutes()).toEqual(["prohibit 10.128.1.0/24 proto 118 scope global"]);
+    expect(routeLines(n1, 6, tables.hosts)).toContain(
       "prohibit fd01::/16 dev lo proto 118 scope global metric 1024 pref medium",
     );
-    expect(routeLines(n1, 4, tables.hosts)).toEqual(["prohibit 198.18.0.1 proto 118 scope global"]);
-    const { stderr } = n1.exec(["ip", "route", "get", "10.128.200.1"]);
+    expect(routeLines(n1, 4, tables.hosts)).toEqual([
+      "prohibit 10.128.0.0/9 proto 118 scope global",
+      "prohibit 198.18.0.1 proto 118 scope global",
+      "throw 10.244.1.0/24 proto 118 scope global",
+    ]);
+    const asPod = ["from", "198.51.100.1", "iif", "eth0"];
+    const { stderr } = n1.exec(["ip", "route", "get", "10.128.200.1", ...asPod]);
     expect(stderr).toContain("Permission denied");
+    expect(n1.must(["ip", "route", "get", "10.128.200.1"])).toContain("via 192.0.2.254 dev eth0");
     await importPeers(n1, [paperRecord(1)]);
     expect(podRoutes()).toEqual([
-      "prohibit 10.128.0.0/9 proto 118 scope global",
       "prohibit 10.128.1.0/24 proto 118 scope global metric 2147483647",
       "unicast 10.128.1.0/24 dev wg-cni-a proto 118 scope link src 192.0.2.1",
     ]);
@@ -289,10 +292,11 @@ describe.skipIf(missing !== undefined)("peers", () => {
     // The allowed IP on two devices, the route, and an element of the two sets that count.
     expect(report.writes).toBe(5);
     expect(report.steps).toEqual([
-      `wg set wg-cni-a peer ${keyOf(300)} allowed-ips +10.250.0.0/24`,
-      `wg set wg-cni-b peer ${keyOf(301)} allowed-ips +10.250.0.0/24`,
+      // What is delivered is counted and judged from its first packet on.
       "nft 'add element inet wg-cni pods4_in { 10.250.0.0/24 }'",
       "nft 'add element inet wg-cni pods4_out { 10.250.0.0/24 }'",
+      `wg set wg-cni-a peer ${keyOf(300)} allowed-ips +10.250.0.0/24`,
+      `wg set wg-cni-b peer ${keyOf(301)} allowed-ips +10.250.0.0/24`,
       "ip route replace 10.250.0.0/24 dev wg-cni-a src 192.0.2.1 table 18099 proto 118 scope link",
     ]);
     expected.set(keyOf(300), {
@@ -301,8 +305,8 @@ describe.skipIf(missing !== undefined)("peers", () => {
     });
     expect(read()).toEqual(expected);
     const removed = await wgJson(n1, ["peer", "remove", "paper-150"]);
-    // Two routes to pods and one to the node, two peers; elements of the sets that count, and the node's.
-    expect(removed.writes).toBe(8);
+    // Two routes to pods and one to the node, two peers; elements of the four sets that count, and the node's.
+    expect(removed.writes).toBe(10);
     // Leaves at once what later tests would take minutes for, one by one.
     await wgMust(n1, ["down"]);
     n1.script(["rm /var/lib/wg-cni/state.db*"]);
