@@ -18,8 +18,11 @@ import { mendMs } from "../support/silence.ts";
 const podIp = "10.244.1.9";
 /** A device that is made anew shakes hands at once where it may. */
 const controlMs = 20_000;
-/** WireGuard answers what it got within 10 s (KEEPALIVE_TIMEOUT): node 1 then has nothing more to send. */
-const passiveKeepaliveMs = 12_000;
+/**
+ * What node 1 has sent last, it waits to have answered, and begins a handshake itself if it is not:
+ * after 15 s (KEEPALIVE_TIMEOUT and REKEY_TIMEOUT). Then it has nothing more to send.
+ */
+const quietMs = 20_000;
 
 describeKernel("a firewall that admits only answers", () => {
   let lab: Lab;
@@ -58,7 +61,7 @@ describeKernel("a firewall that admits only answers", () => {
         "nft 'add chain inet block input { type filter hook input priority 0; }'",
         "nft add rule inet block input udp dport { 51820, 51821 } ct state new drop",
       ]);
-      await Bun.sleep(passiveKeepaliveMs);
+      await Bun.sleep(quietMs);
       loseSessions();
       n2.start(["ping", "-q", "-i", "0.5", podIp], { timeoutMs: 0 });
       await waitUntil(answers, { what: "node 1 answers again", timeoutMs: mendMs, everyMs: 500 });
