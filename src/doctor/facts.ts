@@ -1,7 +1,9 @@
 // All that the checks judge by, looked at once: plain values, no way back to
 // the kernel or the store.
+
 import type { FileStatus, Space } from "../linux/file.ts";
 import type { Address } from "../net/objects.ts";
+import type { MarkRule } from "../netlink/nft-marks.ts";
 import type { LocalPods } from "../plan/local-pods.ts";
 import type { DerivedMtu } from "../plan/mtu.ts";
 import type { RotationState } from "../plan/rotation.ts";
@@ -63,6 +65,8 @@ export interface KernelFacts {
   /** Why slots of this node cannot be used: a sentence each. */
   readonly faults: readonly string[];
   readonly detours: readonly Detour[];
+  /** Rules of others that set bits of our mark. */
+  readonly markRules: readonly MarkRule[];
   /** What the MTU would be if it were not set by hand. */
   readonly derivedMtu: DerivedMtu;
   readonly pods: readonly PodMtu[];

@@ -3,13 +3,18 @@
 // the rest is looked at all the same.
 import { findStatus, readSpace } from "../linux/file.ts";
 import { isLocked } from "../linux/lock.ts";
+import { formatNftTableName } from "../net/nftables-text.ts";
+import { type MarkRule, readMarkRules } from "../netlink/nft-marks.ts";
 import { findUplinks } from "../netlink/uplinks.ts";
 import { findConflicts } from "../plan/conflicts.ts";
 import { validMarkSysctl } from "../plan/host-changes.ts";
 import { judgePods } from "../plan/local-pods.ts";
+import { firewallName } from "../plan/mesh.ts";
 import { describeRotation } from "../plan/rotation.ts";
+import type { Settings } from "../plan/settings.ts";
 import { describePeers } from "../plan/status.ts";
 import { readSysctl } from "../reconcile/apply.ts";
+import type { Kernel } from "../reconcile/kernel.ts";
 import { observeBridgedPods, observePods } from "../reconcile/local-pods.ts";
 import { observeMtu } from "../reconcile/mtu.ts";
 import { readSettings } from "../reconcile/node.ts";
@@ -119,7 +124,7 @@ function lookAtKernel(session: Session, identity: Identity, nowMs: number): Kern
   });
   const uplinks = new Set([...derivedMtu.uplinks.map(({ dev }) => dev), ...findUplinks(kernel.host)]);
   return {
-    ...{ plan, derivedMtu, conflicts, detours, faults },
+    ...{ plan, derivedMtu, conflicts, detours, faults, markRules: findMarkRules(settings, kernel) },
     peers: describePeers(plan, nowMs, session.readDevices(settings), plaintext),
     hasKernelWireGuard: kernel.hasKernelWireGuard(),
     ...(program === undefined ? {} : { userspaceProgram: program }),
@@ -138,6 +143,12 @@ function lookAtKernel(session: Session, identity: Identity, nowMs: number): Kern
     transport: observeTransport(settings, kernel),
     uplinks: [...uplinks].map(readFilter),
   };
+}
+
+function findMarkRules({ fwmark }: Settings, { firewall }: Kernel): MarkRule[] {
+  if (firewall === undefined) return [];
+  const own = formatNftTableName({ family: "inet", name: firewallName });
+  return readMarkRules().filter(({ table, bits }) => table !== own && (bits & fwmark.mask) !== 0);
 }
 
 /** The kernel obeys the larger of an interface's value and the one for all (ip-sysctl: rp_filter), and of marks either. */

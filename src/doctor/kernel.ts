@@ -2,6 +2,7 @@
 // store says, and that nobody else holds what is ours.
 import { countOf } from "../net/words.ts";
 import { slots } from "../plan/path.ts";
+import { formatMark } from "../plan/setting.ts";
 import { renderRoute, renderRule, renderStep } from "../plan/step.ts";
 import { implementations } from "../wireguard/start.ts";
 import type { KernelFacts } from "./facts.ts";
@@ -84,6 +85,25 @@ export const kernelChecks: readonly Check[] = [
         "somebody else uses what is ours",
         "remove theirs, or `wg-cni down`, and `wg-cni up` with what each line names",
         shorten(conflicts),
+      );
+    },
+  },
+  {
+    name: "marks",
+    why: "pods' packets are encrypted whatever mark they have, but what this node itself sends with ours goes outside the tunnel",
+    run: ({ kernel }) => {
+      if (kernel === undefined || !kernel.plan.up || !kernel.hasFirewall) return undefined;
+      const { markRules, plan } = kernel;
+      const mark = formatMark(plan.settings.fwmark);
+      if (markRules.length === 0) return ok(`no rule of others sets bits of our mark ${mark}`);
+      return warn(
+        `${countOf(markRules.length, "rule")} of others ${markRules.length === 1 ? "sets" : "set"} bits of our mark ${mark}`,
+        "after `wg-cni down`, choose other bits with `wg-cni up --fwmark`",
+        shorten(
+          markRules.map(
+            ({ table, chain, bits }) => `table ${table}, chain ${chain}: mark 0x${bits.toString(16)}`,
+          ),
+        ),
       );
     },
   },

@@ -107,6 +107,8 @@ const expressions = {
     NFTA_PAYLOAD_CSUM_FLAGS: [8, u32Be],
   }),
   reject: nest({ NFTA_REJECT_TYPE: [1, u32Be], NFTA_REJECT_ICMP_CODE: [2, u8] }),
+  // What iptables-nft has for a target of iptables.
+  target: nest({ NFTA_TARGET_NAME: [1, text], NFTA_TARGET_REV: [2, u32Be], NFTA_TARGET_INFO: [3, raw] }),
   rt: nest({ NFTA_RT_DREG: [1, u32Be], NFTA_RT_KEY: [2, u32Be] }),
 } as const;
 

@@ -11,7 +11,9 @@ export const NFNL_SUBSYS_NFTABLES = 10;
 export const NFNL_MSG_BATCH_BEGIN = 16;
 export const NFNL_MSG_BATCH_END = 17;
 export const NFPROTO_INET = 1;
+export const NFPROTO_IPV4 = 2;
 export const NFPROTO_ARP = 3;
+export const NFPROTO_IPV6 = 10;
 
 const type = (number: number) => (NFNL_SUBSYS_NFTABLES << 8) | number;
 export const NFT_MSG_NEWTABLE = type(0);

@@ -100,6 +100,7 @@ export const kernel: KernelFacts = {
   conflicts: [],
   faults: [],
   detours: [],
+  markRules: [],
   pods: [{ pod: "eth0 of container c0ffee", bytes: 1440, byConfiguration: false }],
   localPods: { earlier: [], unknown: [] },
   addresses: [{ ...address, dev: "eth0", ip: "192.0.2.1", length: 24 }],

@@ -119,6 +119,14 @@ export const meshRows: readonly Row[] = [
     /wg-cni down/,
   ],
   [
+    "another's rule that sets a bit of our mark",
+    withKernel({ markRules: [{ table: "ip mangle", chain: "PREROUTING", bits: 0x20080000 }] }),
+    "marks",
+    "warn",
+    /^1 rule of others sets bits of our mark 0x20000000\/0x60000000$/,
+    /--fwmark/,
+  ],
+  [
     "another's rule before ours, which knows a way",
     withKernel({ detours: [{ rule: { ...rule, priority: 10 }, route: defaultRoute }] }),
     "detours",

@@ -101,7 +101,7 @@ describe.skipIf(missing !== undefined)("doctor", () => {
       ["ip rule add priority 98 fwmark 0x20000000/0x30000000 lookup main"],
       ["ip rule delete priority 98 fwmark 0x20000000/0x30000000"],
       ["others fail"],
-      /rule "priority 98 fwmark 0x20000000\/0x30000000 lookup 254 .*--rule-priority/,
+      /rule "priority 98 fwmark 0x20000000\/0x30000000 lookup 254 .*--fwmark/,
     ],
     [
       "a rule before ours by which pods' packets leave, and one by which they do not",
@@ -119,6 +119,21 @@ describe.skipIf(missing !== undefined)("doctor", () => {
       ],
       ["detours warn"],
       /1 rule of others .* rule "priority 10 iif pod0 lookup 101.*": 0\.0\.0\.0\/0 via 192\.0\.2\.254 dev eth0 table 101/,
+    ],
+    [
+      "rules of nftables and iptables that set bits of our mark, and some that set others",
+      [
+        "nft add table inet theirs",
+        "nft 'add chain inet theirs c { type filter hook prerouting priority mangle; }'",
+        "nft add rule inet theirs c ip saddr 10.244.1.0/24 meta mark set meta mark or 0x28000000",
+        "nft add rule inet theirs c meta mark set 0x4000",
+        "nft add rule inet theirs c meta mark set meta mark and 0x9fffffff",
+        "iptables-nft -t mangle -A PREROUTING -j MARK --set-xmark 0x40000000/0xff000000",
+        "iptables-nft -t mangle -A PREROUTING -j MARK --set-xmark 0x80000/0xff0000",
+      ],
+      ["nft delete table inet theirs", "iptables-nft -t mangle -F", "nft delete table ip mangle"],
+      ["marks warn"],
+      /2 rules of others set bits of our mark 0x20000000\/0x60000000[^]*inet theirs, chain c: mark 0x28000000[^]*ip mangle, chain PREROUTING: mark 0x40000000/,
     ],
     [
       "a device that is down",
