@@ -10,7 +10,7 @@ import { type Settings, slotDevice } from "../plan/settings.ts";
 import { readSysctl } from "./apply.ts";
 
 const families: readonly Family[] = [4, 6];
-const ipv6Folder = "net/ipv6";
+const ipv6Folder = "net/ipv6/conf";
 
 /** `rules`: all of the host, of both families. `mtu`: what our devices have or will have. */
 export function observeCapabilities(
@@ -26,7 +26,7 @@ export function observeCapabilities(
   return {
     tunnel: fault === undefined ? families : [4],
     routing,
-    forwarding: hasIpv6 && readSysctl(`${ipv6Folder}/conf/all/forwarding`) === "1" ? families : [4],
+    forwarding: hasIpv6 && readSysctl(`${ipv6Folder}/all/forwarding`) === "1" ? families : [4],
     lacks: [
       ...(fault === undefined ? [] : [{ family: 6, why: fault } as const]),
       ...families
@@ -50,7 +50,7 @@ function findIpv6Fault(
     const name = slotDevice(settings, slot);
     // What is made later begins with the default.
     const from = links.some((link) => link.name === name) ? name : "default";
-    if (readSysctl(`${ipv6Folder}/conf/${from}/disable_ipv6`) === "1")
+    if (readSysctl(`${ipv6Folder}/${from}/disable_ipv6`) === "1")
       return `IPv6 is switched off (net.ipv6.conf.${from}.disable_ipv6 is 1), so none of it takes the tunnel`;
   }
   return mtu < ipv6MinimumMtu
@@ -61,6 +61,6 @@ function findIpv6Fault(
 /** A text that is equal for as long as the sysctls that `observeCapabilities` reads are; for the agent's poll. */
 export function readFamilyState(settings: Settings): string {
   return ["default", ...slots.map((slot) => slotDevice(settings, slot))]
-    .map((name) => readSysctl(`${ipv6Folder}/conf/${name}/disable_ipv6`) ?? "-")
+    .map((name) => readSysctl(`${ipv6Folder}/${name}/disable_ipv6`) ?? "-")
     .join("");
 }

@@ -261,7 +261,8 @@ function noteProgrammed(
     up,
     lacking,
     unmet,
-  }: Pick<SyncReport, "settings" | "generation" | "mtu" | "up" | "lacking" | "unmet">,
+    capabilities: { routing },
+  }: Pick<SyncReport, "settings" | "generation" | "mtu" | "up" | "lacking" | "unmet" | "capabilities">,
   bootId: string,
 ): void {
   const cookie = netnsCookie();
@@ -272,6 +273,7 @@ function noteProgrammed(
     mtu: { [settings.deviceA]: mtu.bytes, [settings.deviceB]: mtu.bytes },
     ...(Object.keys(lacking).length === 0 ? {} : { lacking }),
     ...(unmet.length === 0 ? {} : { unmet }),
+    ...(routing.length === 2 ? {} : { routing }),
   };
   store.setProgrammed(up ? programmed : undefined);
 }

@@ -118,6 +118,8 @@ export interface Programmed {
   readonly mtu?: Readonly<Record<string, number>>;
   /** Objects that the kernel refused because it has no such thing, by kind, and why. */
   readonly lacking?: Readonly<Record<string, string>>;
+  /** Families that have routing rules; absent: both. Without rules a table of ours may be the main one. */
+  readonly routing?: readonly (4 | 6)[];
   /** Families that are not programmed: in strict mode no pod that has one of them can start. */
   readonly unmet?: readonly (4 | 6)[];
 }

@@ -20,7 +20,7 @@ import { type Host, ownerOf } from "../host.ts";
 import type { Request } from "../request.ts";
 import { formatPrevResult, type PrevResult, podIps } from "../result.ts";
 import { missingAddresses, missingThrows } from "./missing.ts";
-import { enterPod, podMtu } from "./pod.ts";
+import { enterPod, podMtu, routedIps } from "./pod.ts";
 
 /** ADD: records the pod first, then changes the kernel, so that a crash leaves nothing unknown. */
 export function addChained(host: Host, request: Request): string {
@@ -43,7 +43,7 @@ export function addChained(host: Host, request: Request): string {
     restore: { ...configuredMtu(request.conf.mtu), routes: changed },
     createdAtMs: before?.createdAtMs ?? Date.now(),
   });
-  applyAll([...throwSteps(settings, ips), ...steps], kernel);
+  applyAll([...throwSteps(settings, routedIps(host, ips)), ...steps], kernel);
   return formatPrevResult(prevResult, request.conf.cniVersion);
 }
 
@@ -84,7 +84,7 @@ export function findChainedFaults(host: Host, request: Request): string[] {
       for (const route of routesAbove(readMainRoutes(pod, request.ifname), link, mtu))
         faults.push(`the pod's route ${route.dst} has no MTU of ${mtu}: packets would not fit the tunnel`);
   }
-  return [...faults, ...missingThrows(kernel.host, settings, ips)];
+  return [...faults, ...missingThrows(kernel.host, settings, routedIps(host, ips))];
 }
 
 /**

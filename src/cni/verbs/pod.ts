@@ -1,5 +1,6 @@
 // What both roles need of a pod: its namespace, and the MTU its traffic has.
 import { SysError } from "../../linux/syscall.ts";
+import { familyOf } from "../../net/ip.ts";
 import type { Rtnl } from "../../netlink/rtnl.ts";
 import type { Kernel } from "../../reconcile/kernel.ts";
 import { CniError } from "../error.ts";
@@ -15,6 +16,12 @@ export function enterPod(kernel: Kernel, { netns }: Request): Rtnl {
     const msg = `Cannot enter the pod's network namespace ${netns}: ${error.code}. Has the container ended meanwhile?`;
     throw new CniError("invalidNetns", msg, { cause: error });
   }
+}
+
+/** Of the addresses, those that can have a route in a table of ours. */
+export function routedIps({ store }: Host, ips: readonly string[]): readonly string[] {
+  const routing = store.programmed()?.routing;
+  return routing === undefined ? ips : ips.filter((ip) => routing.includes(familyOf(ip)));
 }
 
 /** MTU of the pod's traffic in bytes: as configured, else the tunnel's; undefined where there is no tunnel yet. */

@@ -31,7 +31,7 @@ import { type Addresses, takeAddresses, undoAddresses } from "./addresses.ts";
 import { enableForwarding } from "./forwarding.ts";
 import { enableIpv6 } from "./ipv6.ts";
 import { missingAddresses, missingNeighbours, missingRoutes, missingThrows } from "./missing.ts";
-import { enterPod, podMtu } from "./pod.ts";
+import { enterPod, podMtu, routedIps } from "./pod.ts";
 import { endPod } from "./remove.ts";
 
 /** ADD: returns the result's JSON. */
@@ -82,12 +82,14 @@ function refuseSmallMtu(mtu: number | undefined, ips: readonly string[]): void {
   );
 }
 
-function makePod({ kernel, settings, store }: Host, request: Request, pod: StandalonePod): void {
+function makePod(host: Host, request: Request, pod: StandalonePod): void {
+  const { kernel, settings, store } = host;
   makeLink(kernel, request, pod);
   enableIpv6(request.netns, pod.ifname, pod.ips);
   enableForwarding(kernel, store, pod.ips.map(familyOf));
   try {
-    applyAll([...podSideSteps(pod), ...hostSideSteps(pod), ...throwSteps(settings, pod.ips)], kernel);
+    const throws = throwSteps(settings, routedIps(host, pod.ips));
+    applyAll([...podSideSteps(pod), ...hostSideSteps(pod), ...throws], kernel);
   } catch (error) {
     throw (error as { readonly code?: string }).code === "EEXIST" ? alreadyRouted(request, error) : error;
   }
@@ -174,7 +176,7 @@ export function findStandaloneFaults(host: Host, request: Request): string[] {
     faults.push(...missingNeighbours("the node", kernel.host, hostDev, hostNeighbours(seen)));
     faults.push(...missingRoutes("the node", kernel.host, hostDev, hostRoutes(seen)));
   }
-  return [...faults, ...missingThrows(kernel.host, settings, ips)];
+  return [...faults, ...missingThrows(kernel.host, settings, routedIps(host, ips))];
 }
 
 function findPodSideFaults(pod: Rtnl, described: StandalonePod): string[] {

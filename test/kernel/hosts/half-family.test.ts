@@ -10,6 +10,7 @@ import type { Pod } from "../../lab/pod.ts";
 import { http, ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { addNode, routeLines, ruleLines, tables, wgJson } from "../mesh-witness.ts";
+import { attachByHand, removeByHand } from "../support/by-hand.ts";
 import { describeKernel } from "../support/gate.ts";
 import { call, succeed } from "../support/plugin.ts";
 
@@ -128,6 +129,32 @@ describeKernel("a node with half of the families", () => {
     expect(await wgJson(half, ["sync"])).toMatchObject({ failures: [] });
     expect((await status(half)).lacks).toEqual([]);
     expect(half.must(["cat", "/proc/sys/net/ipv4/conf/wg-cni-a/rp_filter"])).toBe("2\n");
+  });
+
+  test("a kernel that shows no IPv6 and has no routing rules for it", async () => {
+    // As it looks from outside: no settings of IPv6, no rules, and no table is asked for.
+    announceHalf();
+    half.script([
+      "mount -t tmpfs tmpfs /proc/sys/net/ipv6",
+      "for pref in $(ip -6 rule | cut -d: -f1); do ip -6 rule delete pref $pref; done",
+    ]);
+    await joinMesh([half, whole], ["--mode", "strict"]);
+    const { lacks, pending } = await status(half);
+    expect([lacks.length, pending]).toEqual([1, []]);
+    expect(await wgJson(half, ["sync"])).toMatchObject({ writes: 0, failures: [] });
+    expect(half.must(["ip", "-6", "rule"])).toBe("");
+    // A pod's own address of that family gets no route in a table that is not there.
+    const both = { ...conf("10.244.1.0/24"), ipam: undefined, name: "both" };
+    const pod = half.pod("both");
+    const ips = [{ address: "10.244.1.77/32" }, { address: "fd00:9::77/128" }];
+    const prevResult = attachByHand(pod, "1.0.0", { hostDev: "veth-both", ips });
+    await succeed(half, "ADD", { ...both, prevResult }, pod);
+    await succeed(half, "CHECK", { ...both, prevResult }, pod);
+    expect(routeLines(half, 6, tables.pods)).toEqual([]);
+    expect(routeLines(half, 4, tables.pods)).toContainEqual(expect.stringContaining("throw 10.244.1.77"));
+    await succeed(half, "DEL", { ...both, prevResult }, pod);
+    removeByHand(pod);
+    expect((await half.wg(["down"])).exitCode).toBe(0);
   });
 
   test("the agent is ready, says it once, and follows when IPv6 comes and goes", async () => {
