@@ -36,6 +36,12 @@ export function changesWith(path: string): string | undefined {
   return isOfDevice ? forwardingSysctl[6] : undefined;
 }
 
+/** True for what the pods of a main plugin need: forwarding, and what goes with it. */
+export function isForForwarding(path: string): boolean {
+  const isCause = path === forwardingSysctl[4] || path === forwardingSysctl[6];
+  return isCause || changesWith(path) !== undefined || path.endsWith("/accept_ra");
+}
+
 /** What it is since we changed it, or what was changed along. */
 export function ourValue(path: string): string {
   if (path === redirectsSysctl) return "0";

@@ -1,5 +1,5 @@
 // Sysctls of the host that we changed go back when the mesh is gone.
-import { changesWith, isValidMarkSysctl, ourValue, restoreOrder, type Saved } from "../plan/host-changes.ts";
+import { changesWith, isForForwarding, ourValue, restoreOrder, type Saved } from "../plan/host-changes.ts";
 import { reservedPortsSysctl, withoutPorts } from "../plan/reserved-ports.ts";
 import type { Store } from "../state/store.ts";
 import { readSysctl } from "./apply.ts";
@@ -13,7 +13,7 @@ import { readSettings } from "./node.ts";
  */
 export function restoreSysctls(store: Store, kernel: Kernel): void {
   const servesPods = store.attachments().some(({ role }) => role === "standalone");
-  const saved = store.savedSysctls().filter(({ path }) => !servesPods || isValidMarkSysctl(path));
+  const saved = store.savedSysctls().filter(({ path }) => !servesPods || !isForForwarding(path));
   const seen = new Map(saved.map(({ path }) => [path, readSysctl(path)]));
   for (const { path, before } of restoreOrder(saved)) {
     const value = wasTakenBack(path, seen) ? undefined : seen.get(path);

@@ -119,12 +119,13 @@ describeKernel("a node with half of the families", () => {
     expect(half.exec(["sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/lo/rp_filter"]).exitCode).not.toBe(0);
     await joinMesh([half, whole], ["--mode", "strict"]);
     const { lacks, pending } = await status(half);
-    expect([lacks.length, pending]).toEqual([2, []]);
-    for (const why of lacks) expect(why).toMatch(/rp_filter cannot be set/);
+    expect(pending).toEqual([]);
+    expect(lacks.filter((why) => why.includes("rp_filter cannot be set"))).toHaveLength(2);
+    expect(lacks.every((why) => why.includes("cannot be set"))).toBe(true);
     await expectIpv4Pods(pods);
     agents.push(await half.agent());
     expect(await http(half, "127.0.0.1", 5, 9586, "/readyz")).toMatchObject({ ok: true });
-    half.script(["umount /proc/sys"]);
+    half.script(["mount -o remount,rw,bind /proc/sys"]);
     // Whoever runs sync wants it tried again.
     expect(await wgJson(half, ["sync"])).toMatchObject({ failures: [] });
     expect((await status(half)).lacks).toEqual([]);

@@ -30,10 +30,13 @@ function differences(before: readonly string[], after: readonly string[]): strin
     ...before.filter((line) => !after.includes(line)),
   ]
     .map((line) => line.split(" = ")[0] as string)
-    .filter((name, i, all) => all.indexOf(name) === i);
+    .filter((name, i, all) => all.indexOf(name) === i)
+    .sort();
 }
 
 const validMark = "net.ipv4.conf.eth0.src_valid_mark";
+/** In every mode: the devices have their ports in each. */
+const ports = "net.ipv4.ip_local_reserved_ports";
 
 describeKernel("changes of the host", () => {
   let lab: Lab;
@@ -75,7 +78,9 @@ describeKernel("changes of the host", () => {
       const before = sysctls(n1);
       expect(before.length).toBeGreaterThan(100);
       await up({ "--mode": mode });
-      expect(differences(before, sysctls(n1))).toEqual(heeded && mode !== "off" ? [validMark] : []);
+      expect(differences(before, sysctls(n1))).toEqual(
+        heeded && mode !== "off" ? [validMark, ports] : [ports],
+      );
       await wgMust(n1, ["down"]);
       expect(differences(before, sysctls(n1))).toEqual([]);
     });
@@ -85,7 +90,7 @@ describeKernel("changes of the host", () => {
     setFilter(1, 1);
     const before = sysctls(n1);
     await up({ "--host-encryption": "on" });
-    expect(differences(before, sysctls(n1))).toEqual([validMark]);
+    expect(differences(before, sysctls(n1))).toEqual([validMark, ports]);
     await wgMust(n1, ["down"]);
     expect(differences(before, sysctls(n1))).toEqual([]);
   });
@@ -133,6 +138,7 @@ describeKernel("changes of the host", () => {
     expect(differences(before, sysctls(n1)).sort()).toEqual([
       validMark,
       "net.ipv4.conf.overlay.src_valid_mark",
+      ports,
     ]);
     await wgMust(n1, ["down"]);
     expect(differences(before, sysctls(n1))).toEqual([]);
