@@ -133,7 +133,7 @@ describe.skipIf(missing !== undefined)("doctor", () => {
       ],
       ["nft delete table inet theirs", "iptables-nft -t mangle -F", "nft delete table ip mangle"],
       ["marks warn"],
-      /2 rules of others set bits of our mark 0x20000000\/0x60000000[^]*inet theirs, chain c: mark 0x28000000[^]*ip mangle, chain PREROUTING: mark 0x40000000/,
+      /2 rules of others set bits of our mark 0x20000000\/0x60000000.*inet theirs, chain c: mark 0x28000000.*ip mangle, chain PREROUTING: mark 0x40000000/,
     ],
     [
       "a device that is down",
