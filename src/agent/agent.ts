@@ -14,7 +14,7 @@ import { StoreError } from "../state/error.ts";
 import { collectFacts } from "./collect.ts";
 import { concernsMesh, concernsPods } from "./concerns.ts";
 import { type Watcher, watchKernel, watchStore } from "./events.ts";
-import { HttpServer } from "./http.ts";
+import { agentSocket, HttpServer } from "./http.ts";
 import type { Log } from "./log.ts";
 import { Look } from "./look.ts";
 import { Metrics } from "./metrics.ts";
@@ -55,6 +55,8 @@ export class Agent implements Disposable {
   readonly #underlay = new Underlay();
   readonly #metrics: Metrics;
   readonly #http: HttpServer;
+  /** For probes: the port of the other one may be somebody else's. */
+  readonly #socket: HttpServer;
   readonly #look: Look;
   #soon: ReturnType<typeof setTimeout> | undefined;
   #poll: ReturnType<typeof setTimeout> | undefined;
@@ -78,7 +80,9 @@ export class Agent implements Disposable {
       },
       log,
     );
-    this.#http = new HttpServer({ pages: agentPages(this.#metrics), log, retryMs: listenRetryMs });
+    const serving = { pages: agentPages(this.#metrics), log, retryMs: listenRetryMs };
+    this.#http = new HttpServer(serving);
+    this.#socket = new HttpServer(serving);
     const lookSoon = (reason: string) => this.#lookSoon(reason);
     this.#look = new Look(session, {
       ...{ log, wallClock, lookSoon, version },
@@ -98,6 +102,7 @@ export class Agent implements Disposable {
     this.#watchers.push(watchStore(this.options.stateDir, () => this.#storeChanged()));
     const resync = setInterval(() => this.#lookSoon("resync"), resyncMs);
     this.#watchers.push({ [Symbol.dispose]: () => clearInterval(resync) } satisfies Watcher);
+    this.#socket.listen(agentSocket(this.options.stateDir));
     this.#reasons.add("start");
     this.#lookNow();
   }
@@ -115,7 +120,8 @@ export class Agent implements Disposable {
   [Symbol.dispose](): void {
     clearTimeout(this.#soon);
     clearTimeout(this.#poll);
-    for (const part of [this.#http, this.#metrics, this.#look, ...this.#watchers]) part[Symbol.dispose]();
+    for (const part of [this.#http, this.#socket, this.#metrics, this.#look, ...this.#watchers])
+      part[Symbol.dispose]();
   }
 
   #heard(event: KernelEvent): void {

@@ -2,6 +2,7 @@
 // runtime's own, opened in the namespace that the agent runs in. An address that
 // cannot be had (another program has the port, an address that comes later) is
 // said once and tried again: the mesh does not wait for its metrics.
+import { unlink } from "../linux/file.ts";
 import type { Log } from "./log.ts";
 
 export interface Page {
@@ -20,6 +21,11 @@ export interface HttpOptions {
   readonly retryMs: number;
 }
 
+/** Where an agent answers whoever can read its store, whatever its metrics' port is. */
+export function agentSocket(stateDir: string): string {
+  return `${stateDir}/agent.sock`;
+}
+
 /** Nobody sends us anything. */
 const maxBodyBytes = 1024;
 const plainText = "text/plain; charset=utf-8";
@@ -32,7 +38,7 @@ export class HttpServer implements Disposable {
 
   constructor(private readonly options: HttpOptions) {}
 
-  /** "IP:PORT", "[IP]:PORT" or "off", as the setting `metricsAddress` has it; the one before is given up. */
+  /** "IP:PORT", "[IP]:PORT" or "off", as the setting `metricsAddress` has it, or a socket's path; the one before is given up. */
   listen(address: string): void {
     if (address === this.#address) return;
     this[Symbol.dispose]();
@@ -58,7 +64,7 @@ export class HttpServer implements Disposable {
     const address = this.#address;
     try {
       this.#server = this.#serve(address);
-      log.info("metrics and health are served", { address: `http://${address}` });
+      if (!isPath(address)) log.info("metrics and health are served", { address: `http://${address}` });
     } catch (error) {
       const problem = explain(address, error);
       if (problem !== this.#problem) log.error(`${problem} It is tried again every ${retryMs / 1000} s.`);
@@ -68,15 +74,23 @@ export class HttpServer implements Disposable {
   }
 
   #serve(address: string): Bun.Server<undefined> {
-    const colon = address.lastIndexOf(":");
-    return Bun.serve({
-      hostname: address.slice(0, colon).replace(/^\[(.*)\]$/, "$1"),
-      port: Number(address.slice(colon + 1)),
+    const common = {
       maxRequestBodySize: maxBodyBytes,
       // Without the page of a failed request's source code; but that alone makes the port one to be shared.
       development: false,
+      fetch: async (request: Request) => toResponse(request.method, await this.#answer(request)),
+    };
+    if (isPath(address)) {
+      // Of an agent that was killed: who has the store's lock is the only one.
+      unlink(address);
+      return Bun.serve({ ...common, unix: address });
+    }
+    const colon = address.lastIndexOf(":");
+    return Bun.serve({
+      ...common,
+      hostname: address.slice(0, colon).replace(/^\[(.*)\]$/, "$1"),
+      port: Number(address.slice(colon + 1)),
       reusePort: false,
-      fetch: async (request) => toResponse(request.method, await this.#answer(request)),
     });
   }
 
@@ -98,6 +112,10 @@ export class HttpServer implements Disposable {
   }
 }
 
+function isPath(address: string): boolean {
+  return address.startsWith("/");
+}
+
 /** A sentence as a page. */
 export function plain(status: number, sentence: string): Page {
   return { status, contentType: plainText, body: `${sentence}\n` };
@@ -116,6 +134,7 @@ const reasons: Readonly<Record<string, string>> = {
 
 function explain(address: string, error: unknown): string {
   const { code = "", message } = error as { readonly code?: string; readonly message: string };
+  if (isPath(address)) return `Cannot be asked at ${address}, by probes for one: ${message}.`;
   const why = reasons[code] === undefined ? message : `${reasons[code]} (${code})`;
   return `Cannot serve metrics and health at ${address}: ${why}. Choose another address with \`wg-cni up --metrics-address IP:PORT\`, or "off".`;
 }

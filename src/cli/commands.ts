@@ -70,6 +70,18 @@ warnings; 3 where something is not as it should be.`,
     load: async () => (await import("./doctor.ts")).doctor,
   },
   {
+    name: "probe",
+    operands: "live|ready",
+    summary:
+      "ask this node's agent whether its loop runs (live) and whether the mesh is as it should be (ready)",
+    details: `For probes of a container: the exit code is 0 for yes and 3 for no, and the
+reason is printed. It goes by a socket in the state folder, not by the port of the
+metrics, which another program may have.`,
+    flags: [],
+    maxOperands: 1,
+    load: async () => (await import("./probe.ts")).probe,
+  },
+  {
     name: "node show",
     summary: "print this node's record, for `peer import` on the others",
     flags: [],

@@ -1,7 +1,7 @@
 // Starts a userspace WireGuard implementation, which makes the TUN device and
 // stays behind as a daemon. The only process that this program starts besides
 // other CNI plugins; it runs in the network namespace that the thread is in.
-import { exists, isExecutable } from "../linux/file.ts";
+import { exists, findAccessError, findStatus, isExecutable, W_OK } from "../linux/file.ts";
 import { socketPath, uapiFolder } from "./uapi.ts";
 
 /** Known implementations, best first. All take the interface's name and daemonise. */
@@ -35,8 +35,18 @@ export function startUserspace(name: string, options: StartOptions): string {
       `Cannot start WireGuard device ${name}: the kernel has no WireGuard, and none of ${candidates.join(", ")} ` +
         `is in ${options.path}; install one of them (Debian: apt install wireguard-go) or load the kernel's module`,
     );
-  run(program, name, options.path);
-  waitForSocket(program, socketPath(options.socketFolder ?? uapiFolder, name));
+  const folder = options.socketFolder ?? uapiFolder;
+  try {
+    run(program, name, options.path);
+  } catch (error) {
+    const obstacle = error instanceof StartError ? findObstacle(folder, name) : undefined;
+    if (obstacle === undefined) throw error;
+    // The programs themselves say nothing of it: by then they are in the background.
+    throw new StartError(`Cannot start ${program} for WireGuard device ${name}: ${obstacle}`, {
+      cause: error,
+    });
+  }
+  waitForSocket(program, socketPath(folder, name));
   return program;
 }
 
@@ -49,6 +59,20 @@ export function findProgram(names: readonly string[], path: string): string | un
       if (folder.startsWith("/") && isExecutable(file)) return file;
     }
   return undefined;
+}
+
+/** What of the folder of sockets stands in the way of a new one. */
+function findObstacle(folder: string, name: string): string | undefined {
+  const status = findStatus(folder);
+  if (status === undefined) return undefined;
+  if (status.kind !== "folder")
+    return `${folder}, where its socket would be, is no folder: whoever has made it must take it away`;
+  const error = findAccessError(folder, W_OK);
+  if (error !== undefined) return `its socket cannot be made in ${folder} (${error.code})`;
+  const path = socketPath(folder, name);
+  return exists(path)
+    ? `its socket ${path} is another process's, perhaps of another network namespace`
+    : undefined;
 }
 
 function run(program: string, name: string, path: string): void {

@@ -15,8 +15,8 @@ interface Container {
   readonly image: string;
   readonly args: readonly string[];
   readonly volumeMounts: readonly { readonly mountPath: string }[];
-  readonly livenessProbe?: { readonly httpGet: object };
-  readonly readinessProbe?: { readonly httpGet: object };
+  readonly livenessProbe?: { readonly exec: object };
+  readonly readinessProbe?: { readonly exec: object };
 }
 
 const root = join(import.meta.dir, "../..");
@@ -47,12 +47,11 @@ test.each(manifests)("%s: its arguments are the product's, its image is of this 
   }
 });
 
-test.each(manifests)("%s: probes ask where the agent serves", (file) => {
+test.each(manifests)("%s: probes ask the agent itself, and not whoever has its metrics' port", (file) => {
   const [, agent] = containersOf(file);
-  const [host, port] = settingTable.metricsAddress.default.split(":");
-  expect(agent?.args).toContain(`--metrics-address=${host}:${port}`);
-  expect(agent?.livenessProbe?.httpGet).toEqual({ host, port: Number(port), path: "/healthz" });
-  expect(agent?.readinessProbe?.httpGet).toEqual({ host, port: Number(port), path: "/readyz" });
+  expect(agent?.args).toContain(`--metrics-address=${settingTable.metricsAddress.default}`);
+  expect(agent?.livenessProbe?.exec).toEqual({ command: ["/wg-cni", "probe", "live"] });
+  expect(agent?.readinessProbe?.exec).toEqual({ command: ["/wg-cni", "probe", "ready"] });
 });
 
 test("what the agent keeps has the same path in it and on the node", () => {

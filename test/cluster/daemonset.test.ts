@@ -21,7 +21,6 @@ import { binary, repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { type ConfList, readConfList, withoutPlugin } from "../lab/runtime.ts";
 import { eachWay, losses, Streams } from "../lab/stream.ts";
-import { http } from "../lab/traffic.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { ApiServer } from "./support/api-server.ts";
 import { describeKube } from "./support/gate.ts";
@@ -123,10 +122,11 @@ describeKube("the DaemonSet's pod", () => {
     if (!ended) signalContainer(n1, folder, agent, "KILL");
     await running?.finished;
   }
-  const probe = (name: "livenessProbe" | "readinessProbe") => {
-    const { host, port, path } = (agent[name] as { httpGet: { host: string; port: number; path: string } })
-      .httpGet;
-    return http(n1, host, 5, port, path);
+  /** The command of the probe; the agent's socket is in the state folder, which is the node's. */
+  const probe = async (name: "livenessProbe" | "readinessProbe") => {
+    const [, ...args] = (agent[name] as { exec: { command: string[] } }).exec.command;
+    const { exitCode, stdout } = await n1.wg(args);
+    return { ok: exitCode === 0, text: stdout.trim() };
   };
   const ready = () =>
     waitUntil(async () => (await probe("readinessProbe")).ok, {
@@ -166,7 +166,7 @@ describeKube("the DaemonSet's pod", () => {
     await ready();
     await bothEncrypt();
     expect(p1.must(["ping", "-q", "-c", "3", "-i", "0.2", p2.ip(4)])).toContain(" 0% packet loss");
-    expect(await probe("livenessProbe")).toEqual({ ok: true, text: "ok\n" });
+    expect(await probe("livenessProbe")).toEqual({ ok: true, text: "ok" });
     expect(await server.admin.find(recordPath("n1"))).toMatchObject({ spec: { endpoints: n1.nodeIps } });
   });
 

@@ -178,7 +178,7 @@ describeKube("the chart", () => {
     ]);
     expect(install.args.slice(2)).toEqual([`--bin-dir=${values.binDir}`, `--conf-dir=${values.confDir}`]);
     for (const probe of ["livenessProbe", "readinessProbe"])
-      expect(agent[probe].httpGet).toMatchObject({ host: "::", port: 9999 });
+      expect(agent[probe].exec.command.slice(0, 2)).toEqual(["/wg-cni", "probe"]);
     for (const container of [install, agent]) {
       const { image, imagePullPolicy, resources, volumeMounts } = container;
       expect({ image, imagePullPolicy, resources }).toEqual({

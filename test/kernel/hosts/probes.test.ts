@@ -1,0 +1,86 @@
+// Names and ports of ours that others hold must not make a healthy agent look dead, nor
+// a dead one healthy: probes ask the agent by a socket in its state folder.
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { Lab } from "../../lab/lab.ts";
+import type { Node } from "../../lab/node.ts";
+import { http } from "../../lab/traffic.ts";
+import { waitUntil } from "../../lab/wait.ts";
+import { addNode, wgMust } from "../mesh-witness.ts";
+import { describeKernel } from "../support/gate.ts";
+
+const metricsPort = 9586;
+
+describeKernel("probes", () => {
+  let lab: Lab;
+  let n1: Node;
+  beforeEach(async () => {
+    lab = await Lab.create("probes");
+    n1 = await addNode(lab, 1);
+    await wgMust(n1, ["up", ...n1.upArguments]);
+  });
+  afterEach(() => lab?.[Symbol.dispose]());
+
+  const probe = async (what: "live" | "ready") => (await n1.wg(["probe", what])).exitCode;
+  const byPort = (path: string) => http(n1, "127.0.0.1", 5, metricsPort, path);
+
+  test("an agent that has its port answers both ways (control)", async () => {
+    await n1.agent();
+    expect([await probe("live"), await probe("ready")]).toEqual([0, 0]);
+    expect((await byPort("/readyz")).ok).toBe(true);
+  });
+
+  test.each([
+    ["refuses every page", 404],
+    ["answers every page", 200],
+  ])("another server that has the metrics' port and %s changes nothing", async (_, status) => {
+    const serve = `Bun.serve({ hostname: "127.0.0.1", port: ${metricsPort}, fetch: () => new Response("theirs", { status: ${status} }) });
+      console.error("serving");`;
+    const theirs = n1.start([process.execPath, "-e", serve]);
+    await theirs.saidOnStderr("serving");
+    const agent = await n1.agent();
+    expect([await probe("live"), await probe("ready")]).toEqual([0, 0]);
+    // A probe by the port would say what the other server says, of an agent that is dead too.
+    expect((await byPort("/healthz")).ok).toBe(status === 200);
+    await agent.waitFor("another program listens there");
+    await agent.kill();
+    expect([await probe("live"), await probe("ready")]).toEqual([3, 3]);
+    expect((await byPort("/healthz")).ok).toBe(status === 200);
+  });
+
+  test("an agent that hangs does not look alive", async () => {
+    const agent = await n1.agent();
+    agent.freeze();
+    expect(await probe("live")).toBe(3);
+    agent.thaw();
+    await waitUntil(async () => (await probe("live")) === 0, { what: "it is alive again" });
+  });
+
+  test("the socket that a killed agent leaves behind is taken over", async () => {
+    await (await n1.agent()).kill();
+    expect(await probe("live")).toBe(3);
+    await n1.agent();
+    expect([await probe("live"), await probe("ready")]).toEqual([0, 0]);
+  });
+
+  test("an agent whose socket's name is taken works, and looks alive", async () => {
+    n1.script([`mkdir -p ${n1.stateDir}/agent.sock/theirs`]);
+    await n1.agent();
+    expect(await probe("live")).toBe(0);
+    expect((await byPort("/readyz")).ok).toBe(true);
+  });
+
+  test("a file in the place of the folder of userspace sockets is named, and the agent is alive", async () => {
+    await wgMust(n1, ["down"]);
+    n1.script(["rm -rf /run/wireguard", "touch /run/wireguard"]);
+    const up = await n1.wg(["up"]);
+    expect(up.exitCode).toBe(1);
+    expect(up.stdout).toContain("/run/wireguard");
+    await n1.agent();
+    expect([await probe("live"), await probe("ready")]).toEqual([0, 3]);
+    n1.script(["rm /run/wireguard", "mkdir /run/wireguard"]);
+    await waitUntil(async () => (await probe("ready")) === 0, {
+      what: "the node is ready",
+      timeoutMs: 60_000,
+    });
+  });
+});
