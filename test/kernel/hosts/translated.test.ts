@@ -16,7 +16,7 @@ import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import type { Space } from "../../lab/space.ts";
 import { http, serveHttp } from "../../lab/traffic.ts";
-import { addNode, wgMust } from "../mesh-witness.ts";
+import { addNode, wgJson, wgMust } from "../mesh-witness.ts";
 import { describeKernel } from "../support/gate.ts";
 import { addPods, awaitTunnels, setReversePath } from "../support/hosts.ts";
 import { backendPort, nodePorts, translate } from "../support/translation.ts";
@@ -79,22 +79,91 @@ describeKernel("translated connections", () => {
           `${source}.${sourcePort} > ${destination}.${destinationPort}`,
       );
 
+  /** One try of each way; in words, those that failed. */
+  const tryAll = async (): Promise<string[]> => {
+    const failed: string[] = [];
+    for (const family of families)
+      for (const { name, from, to, port } of ways(family)) {
+        const { ok, text } = await http(from, to, 2, port, `/${secret}`);
+        if (!ok || text !== secret) failed.push(`IPv${family} ${name}: ${text}`);
+      }
+    return failed;
+  };
+  const setUp = async (mode: string, filter: number, some = nodes) => {
+    for (const node of some) {
+      setReversePath(node, filter);
+      await wgMust(node, ["up", "--mode", mode]);
+    }
+  };
+
   for (const mode of ["permissive", "strict"])
     for (const filter of [1, 2, 0])
       test(`${mode}, rp_filter ${filter}: all are answered, and none can be read between the nodes`, async () => {
-        for (const node of nodes) {
-          setReversePath(node, filter);
-          await wgMust(node, ["up", "--mode", mode]);
-        }
+        await setUp(mode, filter);
         const capture = await lab.capture();
-        const failed: string[] = [];
-        for (const family of families)
-          for (const { name, from, to, port } of ways(family)) {
-            const { ok, text } = await http(from, to, 2, port, `/${secret}`);
-            if (!ok || text !== secret) failed.push(`IPv${family} ${name}: ${text}`);
-          }
+        const failed = await tryAll();
         const seen = await readable(capture);
         await capture.stop();
         expect({ failed, seen }).toEqual({ failed: [], seen: [] });
       });
+
+  test("while one node does not encrypt, whichever it is, all are answered", async () => {
+    for (const node of nodes) {
+      await setUp("permissive", 1);
+      await setUp("off", 1, [node]);
+      expect([node.name, await tryAll()]).toEqual([node.name, []]);
+    }
+    await setUp("permissive", 1);
+  });
+
+  test("an ICMP error about a translated packet comes by the tunnel, too", async () => {
+    const [, n2] = nodes as [Node, Node];
+    const [p1] = pods as [Pod];
+    for (const mode of ["permissive", "strict"]) {
+      await setUp(mode, 1);
+      const capture = await lab.capture();
+      for (const family of families)
+        for (const [from, ip] of [
+          // A masqueraded pod and a closed port of another node; another node and a pod's.
+          [p1, n2.ip(family)],
+          [n2, p1.ip(family)],
+        ] as const) {
+          // The error is told at the next send.
+          const send = `exec 3<>/dev/udp/${ip}/9; echo ${secret} >&3; for i in $(seq 50); do sleep 0.1; echo ${secret} >&3 || exit 7; done`;
+          const { exitCode, stderr } = await from.run(["bash", "-c", send]);
+          expect([mode, ip, exitCode, stderr]).toEqual([mode, ip, 7, expect.stringContaining("refused")]);
+        }
+      expect(await readable(capture)).toEqual([]);
+      await capture.stop();
+    }
+  });
+
+  test("without connection tracking (NOTRACK) what is lost is the way of a host's answers, and it is counted", async () => {
+    const [n1, n2] = nodes as [Node, Node];
+    const [p1] = pods as [Pod];
+    await setUp("permissive", 0);
+    n2.script([
+      "nft add table inet untracked",
+      "nft 'add chain inet untracked c { type filter hook prerouting priority raw; }'",
+      "nft add rule inet untracked c ip saddr 192.0.2.1 notrack",
+      "nft 'add chain inet untracked o { type filter hook output priority raw; }'",
+      "nft add rule inet untracked o ip daddr 192.0.2.1 notrack",
+    ]);
+    const inPackets = async () =>
+      (await wgJson<Status>(n1, ["status"])).peers.find(({ name }) => name === "n2")?.plaintext?.inPackets ??
+      0;
+    const before = await inPackets();
+    const capture = await lab.capture();
+    const answer = await http(p1, n2.ip(4) as string, 2, backendPort, `/${secret}`);
+    n2.script(["nft delete table inet untracked"]);
+    const seen = await readable(capture);
+    await capture.stop();
+    expect(answer).toEqual({ ok: true, text: secret });
+    expect(seen.length).toBeGreaterThan(0);
+    expect(await inPackets()).toBeGreaterThan(before);
+  });
 });
+
+interface Status {
+  readonly peers: readonly { readonly name: string; readonly plaintext?: { readonly inPackets: number } }[];
+}
