@@ -8,10 +8,9 @@ import { joinByRecords } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { ping } from "../../lab/traffic.ts";
-import { waitUntil } from "../../lab/wait.ts";
 import { addNode, wgJson, wgMust } from "../mesh-witness.ts";
 import { describeKernel } from "../support/gate.ts";
-import { addPods, awaitTunnels, setReversePath } from "../support/hosts.ts";
+import { addPods, awaitTunnels, setReversePath, settled } from "../support/hosts.ts";
 
 const families = [4, 6] as const;
 /** As Tailscale and Calico set them; each of our bits, both, and every bit there is. */
@@ -49,9 +48,7 @@ describeKernel("firewall marks of others", () => {
   });
 
   const counted = async (node: Node) => {
-    await waitUntil(async () => (await node.wg(["status"])).exitCode === 0, {
-      what: "the agent has answered a change of the filters",
-    });
+    await settled(node);
     const { peers } = await wgJson<Status>(node, ["status"]);
     return peers[0]?.plaintext;
   };

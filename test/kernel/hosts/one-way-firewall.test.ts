@@ -43,14 +43,18 @@ describeKernel("a firewall that admits only answers", () => {
   const isOpen = (node: Node) => node.must(["ip", "route", "show", "table", "18099"]).includes("dev wg-cni-");
   const answers = () => n2.exec(["ping", "-q", "-c", "1", "-W", "1", podIp]).exitCode === 0;
   /** Its sessions are gone; those of node 1 are not. */
-  const loseSessions = () => n2.script(devices.map(killBehind));
+  const loseSessions = async () => {
+    n2.script(devices.map(killBehind));
+    // Until the agent has made the devices anew, permissive mode reaches node 1 without them.
+    await waitUntil(() => isOpen(n2), { what: "node 2 has devices again" });
+  };
   const asked = (): unknown => JSON.parse(readFileSync(`${recordsDir}/n2.json`, "utf8")).wantsHandshakeFrom;
 
   test(
     "without it, node 2 shakes hands anew by itself; with it, its record asks node 1 to begin",
     async () => {
       // The control. Until here node 1 had no traffic with node 2.
-      loseSessions();
+      await loseSessions();
       await waitUntil(answers, { what: "node 1 answers", timeoutMs: controlMs });
       expect(asked()).toBeUndefined();
       n1.script([
@@ -62,7 +66,7 @@ describeKernel("a firewall that admits only answers", () => {
         "nft add rule inet block input udp dport { 51820, 51821 } ct state new drop",
       ]);
       await Bun.sleep(quietMs);
-      loseSessions();
+      await loseSessions();
       n2.start(["ping", "-q", "-i", "0.5", podIp], { timeoutMs: 0 });
       await waitUntil(answers, { what: "node 1 answers again", timeoutMs: mendMs, everyMs: 500 });
       expect(asked()).toEqual(["n1"]);

@@ -9,7 +9,7 @@ import type { Pod } from "../../lab/pod.ts";
 import { ping } from "../../lab/traffic.ts";
 import { addNode, wgJson, wgMust } from "../mesh-witness.ts";
 import { describeKernel } from "../support/gate.ts";
-import { addPod, awaitTunnels, setReversePath } from "../support/hosts.ts";
+import { addPod, awaitTunnels, setReversePath, settled } from "../support/hosts.ts";
 
 const sent = 3;
 const bridge = ["10.99.0.0/24", "fd00:99::/64"] as const;
@@ -56,8 +56,10 @@ describeKernel("a source that others do not know", () => {
   });
   afterAll(() => lab?.[Symbol.dispose]());
 
-  const counted = async () =>
-    (await wgJson<Status>(n1, ["status"])).peers[0]?.plaintext?.outPackets ?? Number.NaN;
+  const counted = async () => {
+    await settled(n1);
+    return (await wgJson<Status>(n1, ["status"])).peers[0]?.plaintext?.outPackets ?? Number.NaN;
+  };
 
   for (const mode of ["permissive", "strict"])
     for (const filter of [0, 1, 2])

@@ -56,3 +56,10 @@ export function awaitTunnels(nodes: readonly Node[]): Promise<boolean> {
 export function setReversePath(node: Node, filter: number): void {
   node.script(["all", "eth0"].map((name) => `echo ${filter} >/proc/sys/net/ipv4/conf/${name}/rp_filter`));
 }
+
+/** Resolves when nothing is pending: the agent has answered what was changed last. */
+export function settled(node: Node): Promise<boolean> {
+  return waitUntil(async () => (await node.wg(["status"])).exitCode === 0, {
+    what: `${node.name} has nothing to do`,
+  });
+}
