@@ -120,7 +120,7 @@ describeKube("faults of the API, and bad input", () => {
       await server.admin.apply(pathOf(newer), newer, { manager: "kubectl" });
       const older = await createNode(server.admin, "older", { internalIPs: ["192.0.2.61"] });
       const odd = await createNode(server.admin, "odd", { internalIPs: ["192.0.2.62"] });
-      await put(older, { endpoints: ["192.0.2.61"] });
+      await put(older, { endpoints: ["192.0.2.61"], slots: [] });
       await until("the newer schema", () =>
         put(odd, { slots: [{ ...slot(62), state: "resting" }] }).then(
           () => true,

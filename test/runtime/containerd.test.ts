@@ -80,7 +80,7 @@ describeRuntime("containerd", "pods of containerd on two nodes", () => {
 
   test("the capture would have seen it: pods that go around the tunnel are in clear", async () => {
     const control = await scene.lab.capture();
-    chained.node.must(["ip", "rule", "delete", "priority", "99"]);
+    chained.node.must(["ip", "rule", "delete", "priority", "98"]);
     await ping(chained, inA, b.ips[0] as string);
     expect((await control.tally()).packets.clear).toBeGreaterThan(0);
     await control.stop();

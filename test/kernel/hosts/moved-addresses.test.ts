@@ -14,13 +14,12 @@ import type { Capture } from "../../lab/capture.ts";
 import { Lab } from "../../lab/lab.ts";
 import { joinByRecords } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
-import { repository } from "../../lab/paths.ts";
 import type { Pod } from "../../lab/pod.ts";
-import { readConfList } from "../../lab/runtime.ts";
 import { eachWay, flow, losses, Streams } from "../../lab/stream.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { addNode, wgJson, wgMust } from "../mesh-witness.ts";
 import { describeKernel } from "../support/gate.ts";
+import { addPods, setReversePath } from "../support/hosts.ts";
 
 const families = [4, 6] as const;
 /** A handshake takes milliseconds, its reading a second, a lost first try five; two cores may be busy. */
@@ -68,12 +67,8 @@ describeKernel("addresses that move between nodes", () => {
     const upOptions = ["--mode", mode, "--cluster-cidrs", "10.244.0.0/16,fd00:10:244::/48"];
     ({ agents } = await joinByRecords(nodes, { upOptions }));
     await everybodyEncrypts();
-    pods = [];
-    for (const node of nodes) {
-      const pod = node.pod("pod");
-      await node.runtime.add(readConfList(`${repository}/conf/10-wg-cni.conflist`), pod);
-      pods.push(pod);
-    }
+    for (const node of nodes) setReversePath(node, 1);
+    pods = await addPods(nodes);
     capture = await lab.capture();
   };
   const peersOf = async (node: Node) =>
@@ -107,8 +102,7 @@ describeKernel("addresses that move between nodes", () => {
       await join(mode);
       expect(await answers()).toEqual({});
       const [, n2, n3] = nodes as [Node, Node, Node];
-      // In permissive mode, a node sends on in plaintext what came for an address that it has no more.
-      const toHosts = mode === "strict" ? [n2, n3].map((node) => flow(pods[0] as Pod, node, 4)) : [];
+      const toHosts = [n2, n3].map((node) => flow(pods[0] as Pod, node, 4));
       const streams = await Promise.all(
         families.map((f) => Streams.start([...eachWay(pairs(), f), ...(f === 4 ? toHosts : [])], { rate })),
       );
