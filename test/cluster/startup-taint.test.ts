@@ -87,7 +87,7 @@ describeKube("the start-up taint", () => {
   test("goes once it may, alone, and when it does nothing of a pod could leave in clear", async () => {
     await applyManifests(server.admin, ["startup-taint"]);
     await waitUntil(untainted, { what: "the taint being gone", timeoutMs: soonMs });
-    expect(node.must(["ip", "route", "show", "table", "18099"])).toContain("prohibit 10.244.0.0/16");
+    expect(node.must(["ip", "route", "show", "table", "18098"])).toContain("prohibit 10.244.0.0/16");
     expect(node.must(["cat", "/etc/cni/net.d/10-pods.conflist"])).toContain('"wg-cni"');
     expect(await taintsOf()).toEqual([other.key]);
     await agent.waitFor("pods may be scheduled here", soonMs);
