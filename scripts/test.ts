@@ -19,7 +19,7 @@ const assetsLimitMs = 1_500_000;
 const separateFolders: Record<string, number> = {
   kernel: 600_000,
   lab: 300_000,
-  vm: 1_000_000,
+  vm: 1_300_000,
   runtime: 300_000,
   cluster: 900_000,
   "small-cluster": 1_500_000,
