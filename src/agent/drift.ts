@@ -9,7 +9,7 @@ import { readSysctl } from "../reconcile/apply.ts";
 import { readFamilyState } from "../reconcile/capabilities.ts";
 import type { SyncReport } from "../reconcile/sync.ts";
 
-/** What the poll has read. */
+/** The links and devices as the poll has read them. */
 export interface Polled {
   readonly links: readonly Link[];
   readonly devices: ReadonlyMap<string, Device>;

@@ -74,7 +74,7 @@ export class Exchange implements Disposable {
     return this.#kube.facts;
   }
 
-  /** What this node announces of its pods. */
+  /** Follows the pods whose addresses this node announces. */
   get pods(): PodFollower {
     return this.#pods;
   }

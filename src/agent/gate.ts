@@ -55,7 +55,7 @@ export interface GateReport {
   readonly lapsed: readonly Lapse[];
   /** Names of peers that this node's record asks to begin a handshake. */
   readonly asks: readonly string[];
-  /** What was read. */
+  /** The devices and links that the decision went by. */
   readonly polled: Polled;
   readonly failures: readonly Failure[];
 }

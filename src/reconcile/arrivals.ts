@@ -9,9 +9,8 @@ import { type Settings, slotDevice } from "../plan/settings.ts";
 import { readSysctl } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
 import type { KnownWays } from "./mtu.ts";
+import { nowhere } from "./uplinks.ts";
 
-/** An address that no host has (RFC 7600): the route to it is the one of last resort. */
-const nowhere = "192.0.0.8";
 const strict = 1;
 
 /** Sorted names. Throws NetlinkError, SysError, DecodeError. */
@@ -35,7 +34,7 @@ export function observeStrictArrivals(
 
 /** IPv6 has no such filter of the kernel's. Of a pod CIDR its first address stands for all. */
 function addressesOf(peers: readonly OwnedPeer[]): string[] {
-  const ips = [nowhere];
+  const ips = [nowhere[4]];
   for (const { endpoints, nodeIPs, podCIDRs } of peers) {
     ips.push(...endpoints, ...nodeIPs);
     for (const cidr of podCIDRs) ips.push(cidr.slice(0, cidr.indexOf("/")));

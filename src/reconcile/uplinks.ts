@@ -1,5 +1,6 @@
 // Asks the kernel which interfaces lead away from this node. What counts as one is
 // plan/uplinks.ts'.
+import type { Family } from "../net/ip.ts";
 import type { NodeRecord } from "../net/record.ts";
 import type { OwnedPeer } from "../plan/claims.ts";
 import { peerEndpoints } from "../plan/mtu.ts";
@@ -10,7 +11,7 @@ import type { Kernel } from "./kernel.ts";
 import type { KnownWays } from "./mtu.ts";
 
 /** Addresses that no host has (RFC 7600, RFC 6666): the route to them is the one of last resort. */
-const nowhere = ["192.0.0.8", "100::1"];
+export const nowhere: Readonly<Record<Family, string>> = { 4: "192.0.0.8", 6: "100::1" };
 
 /** Sorted names. Throws NetlinkError, SysError, DecodeError. */
 export function observeUplinks(
@@ -22,7 +23,10 @@ export function observeUplinks(
 ): string[] {
   const { mark } = settings.fwmark;
   const endpoints = [...peerEndpoints(node, peers).keys()];
-  const routes = [...known.lookUp(endpoints, mark, kernel), ...kernel.host.lookUpRoutes(nowhere, mark)];
+  const routes = [
+    ...known.lookUp(endpoints, mark, kernel),
+    ...kernel.host.lookUpRoutes(Object.values(nowhere), mark),
+  ];
   const routed = new Set(routes.flatMap(({ type, devs }) => (type === "unicast" ? devs : [])));
   return chooseUplinks(
     kernel.host.links(),
