@@ -1,5 +1,5 @@
 // Runs the tests, as `./scripts/test` does after scripts/setup: build, the
-// gate, then test files as jobs of `bun test`, two at a time. Counts what their
+// gate, then test files as jobs of `bun test`, several at a time. Counts what their
 // JUnit reports say; a job that is late, dies or leaves a file out has failed.
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,7 +11,8 @@ import { dim, red } from "./stage/screen.ts";
 
 const root = resolve(import.meta.dir, "..");
 const bun = join(root, "scripts/bun");
-const jobsAtOnce = 2;
+/** Kernel tests wait most of the time; three of them keep two processors less busy than an emulated machine does. */
+const jobsAtOnce = 3;
 const stepLimitMs = 300_000;
 /** Building Kubernetes beside the other tests. */
 const assetsLimitMs = 1_500_000;
@@ -26,7 +27,7 @@ const separateFolders: Record<string, number> = {
 };
 /** Folders whose tests take too long for each run: they run when a filter has the name in it. */
 const onlyWhenNamed: readonly string[] = ["small-cluster"];
-/** Its tests emulate two processors, which is as much as there may be: one of them at a time. */
+/** Its tests emulate two processors, which is as much as there may be: one of them at a time, and one other job beside it. */
 const emulatedFolder = "vm";
 /** Folder -> the script that provides the programs its tests talk to, and the variable that has them required. */
 const providers: Record<string, { readonly script: string; readonly requires: string }> = {
@@ -79,23 +80,36 @@ async function main(filters: string[]): Promise<void> {
   if (filters.length === 0) await step("check", ["scripts/check.ts"]);
   const queue = [...jobs];
   const provided = provide(queue);
-  let emulating = false;
-  const worker = async () => {
-    for (let job = takeJob(queue, emulating); job !== undefined; job = takeJob(queue, emulating)) {
-      const folder = folderOf(job.name);
-      if (folder === emulatedFolder) emulating = true;
-      await provided[folder];
-      await runJob(job);
-      if (folder === emulatedFolder) emulating = false;
+  const started = new Map<Job, Promise<void>>();
+  while (queue.length > 0 || started.size > 0) {
+    const job = takeJob(queue, [...started.keys()]);
+    if (job === undefined) {
+      await Promise.race(started.values());
+      continue;
     }
-  };
-  await Promise.all(Array.from({ length: jobsAtOnce }, worker));
+    const run = async () => {
+      await provided[folderOf(job.name)];
+      await runJob(job);
+      started.delete(job);
+    };
+    started.set(job, run());
+  }
 }
 
-/** The next one that may run now. A worker that finds none leaves the rest to the other. */
-function takeJob(queue: Job[], emulating: boolean): Job | undefined {
-  const at = queue.findIndex(({ name }) => !emulating || folderOf(name) !== emulatedFolder);
+/**
+ * The next one that has room now. An emulated machine takes two places, so none has room beside
+ * another; the first one waits until two are free, for the jobs behind it would not leave it any.
+ */
+function takeJob(queue: Job[], started: readonly Job[]): Job | undefined {
+  const places = (job: Job) => (isEmulated(job) ? 2 : 1);
+  const free = started.reduce((left, job) => left - places(job), jobsAtOnce);
+  const isWaiting = queue[0] !== undefined && isEmulated(queue[0]) && !started.some(isEmulated);
+  const at = (isWaiting ? queue.slice(0, 1) : queue).findIndex((job) => places(job) <= free);
   return at < 0 ? undefined : queue.splice(at, 1)[0];
+}
+
+function isEmulated({ name }: Job): boolean {
+  return folderOf(name) === emulatedFolder;
 }
 
 /** Pure tests first: they are quick, and what they find explains the rest. Last, what may still be built meanwhile. */
