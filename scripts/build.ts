@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, w
 import { dirname, join, relative, resolve } from "node:path";
 import { type BuildOptions, build, type Plugin } from "esbuild";
 import minimist from "minimist";
+import { fetchLocked, readLocked } from "./locked-package.ts";
 
 const root = resolve(import.meta.dir, "..");
 const hostArch = process.arch === "arm64" ? "arm64" : "x64";
@@ -109,25 +110,21 @@ function compile(outdir: string, target: string): void {
     "--no-compile-autoload-bunfig",
     "--no-compile-autoload-tsconfig",
     "--no-compile-autoload-package-json",
-    `--compile-executable-path=${bunExecutable(arch)}`,
+    `--compile-executable-path=${bunExecutable(arch, outdir)}`,
   ];
   run([join(root, "scripts/bun"), "build", ...flags, "main.js", "--outfile", target], outdir);
 }
 
 /** The Bun that the result is made of: installed for this machine, fetched through npm for another. */
-function bunExecutable(arch: Arch): string {
+function bunExecutable(arch: Arch, work: string): string {
   const name = bunPackages[arch];
   const installed = join(root, "node_modules", name, "bin/bun");
   if (existsSync(installed)) return installed;
-  const { optionalDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  const version = optionalDependencies[name];
-  const cache = join(root, ".cache", `${name.replace("/", "-")}-${version}`);
-  if (!existsSync(join(cache, "package/bin/bun"))) {
-    mkdirSync(cache, { recursive: true });
-    run(["npm", "pack", "--silent", `${name}@${version}`], cache);
-    run(["sh", "-c", "tar -xzf *.tgz && rm *.tgz"], cache);
-  }
-  return join(cache, "package/bin/bun");
+  const locked = readLocked(readFileSync(join(root, "package-lock.json"), "utf8"), name);
+  const pack = (spec: string, folder: string) => run(["npm", "pack", "--silent", spec], folder);
+  const tarball = fetchLocked(locked, join(root, ".cache"), pack);
+  run(["tar", "-xzf", tarball, "package/bin/bun"], work);
+  return join(work, "package/bin/bun");
 }
 
 function run(command: string[], cwd: string): void {

@@ -1,0 +1,67 @@
+// An npm package that package-lock.json names, fetched and held against the hash in
+// there. `npm ci` does that for what it installs; a package for another machine's
+// architecture is not installed, and `npm pack` compares nothing with the lock file.
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+
+export interface LockedPackage {
+  readonly name: string;
+  readonly version: string;
+  /** Subresource Integrity: `sha512-` and base64. */
+  readonly integrity: string;
+}
+
+/** Puts the tarball of a package into an empty folder, as `npm pack` does. */
+export type Pack = (spec: string, folder: string) => void;
+
+/** The package as a lock file (version 3) has it. Throws an Error where it has none, or none with a hash that counts. */
+export function readLocked(lockFile: string, name: string): LockedPackage {
+  const { packages } = JSON.parse(lockFile) as { readonly packages: Record<string, Partial<LockedPackage>> };
+  const { version, integrity } = packages[`node_modules/${name}`] ?? {};
+  if (version === undefined || integrity === undefined || !/^sha512-[A-Za-z0-9+/]{86}==$/.test(integrity))
+    throw new Error(
+      `package-lock.json has no sha512 hash of ${name}: run \`npm install --package-lock-only\``,
+    );
+  return { name, version, integrity };
+}
+
+/** Throws an Error where the bytes are not the locked ones. */
+export function requireLocked({ name, version, integrity }: LockedPackage, tarball: Uint8Array): void {
+  const found = `sha512-${createHash("sha512").update(tarball).digest("base64")}`;
+  if (found !== integrity)
+    throw new Error(
+      `${name}@${version} is not what package-lock.json names: ${integrity} there, and ${found} fetched. Nothing of it was used.`,
+    );
+}
+
+/**
+ * The verified tarball's path below `cache`, fetched by `pack` where it is not there. It is
+ * compared every time, for the cache is a folder like any other; one that differs is removed.
+ */
+export function fetchLocked(locked: LockedPackage, cache: string, pack: Pack): string {
+  const tarball = join(cache, `${locked.name.replace("/", "-")}-${locked.version}.tgz`);
+  if (!existsSync(tarball)) download(locked, tarball, pack);
+  try {
+    requireLocked(locked, readFileSync(tarball));
+  } catch (error) {
+    rmSync(tarball, { force: true });
+    throw error;
+  }
+  return tarball;
+}
+
+function download({ name, version }: LockedPackage, tarball: string, pack: Pack): void {
+  const folder = `${tarball}.part`;
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  try {
+    pack(`${name}@${version}`, folder);
+    const [file] = readdirSync(folder);
+    if (file === undefined) throw new Error(`npm pack ${name}@${version} gave no file`);
+    mkdirSync(dirname(tarball), { recursive: true });
+    renameSync(join(folder, file), tarball);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
