@@ -4,12 +4,12 @@
 // between nodes in any order of events. What this node holds itself, no peer
 // gets. Pure; the same claims give the same answer on every node.
 
-import { type Family, familyOf, ipv4Number } from "../net/ip.ts";
 import { zeroKey } from "../net/key.ts";
-import { formatPrefix, hostPrefix, prefixBytes } from "../net/prefix.ts";
+import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord, Slot, SlotRecord } from "../net/record.ts";
 import { compareText } from "../net/words.ts";
 import { applyLapses, type Lapse } from "./lapses.ts";
+import { Nesting, PrefixOwners } from "./prefix-owners.ts";
 
 /** A peer's record with the order in which it claimed each key, CIDR and node IP (as /32 or /128). */
 export interface ClaimingPeer {
@@ -74,7 +74,8 @@ export function resolveClaims(
     lapses,
   );
   const claims = others.flatMap(({ record }) => claimsOf(record));
-  const contested = areApart(local, claims) ? [] : weigh(local, inOrder(claims, others));
+  const nesting = nestingOf(local, claims);
+  const contested = areApart(local, claims, nesting) ? [] : weigh(local, inOrder(claims, others), nesting);
   const refused = new Set(contested.map(({ peer, claim }) => `${peer} ${claim}`));
   const owned = others.map(({ record }) => reduce(record, local, refused));
   const endpoints: Refusal[] = [];
@@ -117,12 +118,13 @@ function reduce(
 }
 
 /** What the claims have in common is given to who claimed it first; the others are refused. */
-function weigh(local: LocalClaims, claims: readonly Claim[]): Refusal[] {
+function weigh(local: LocalClaims, claims: readonly Claim[], nesting: Nesting): Refusal[] {
   const keys = new KeyOwners(local);
-  const prefixes = new PrefixOwners(local, claims);
+  const prefixes = new PrefixOwners(nesting);
+  for (const prefix of ownPrefixes(local)) prefixes.hold({ owner: local.name, prefix });
   const refusals: Refusal[] = [];
   for (const claim of claims) {
-    const conflict = claim.kind === "key" ? keys.claim(claim) : prefixes.claim(claim);
+    const conflict = claim.kind === "key" ? keys.claim(claim) : claimPrefix(prefixes, claim);
     if (conflict === undefined) continue;
     const { peer, value } = claim;
     refusals.push({ peer, claim: value, owner: conflict.owner, reason: explain(claim, conflict) });
@@ -132,27 +134,30 @@ function weigh(local: LocalClaims, claims: readonly Claim[]): Refusal[] {
 
 /**
  * True where no two owners want the same, which is nearly always: then nobody
- * has to know who was first. Of two prefixes that overlap one is an ancestor of
- * the other, or the same.
+ * has to know who was first.
  */
-function areApart(local: LocalClaims, claims: readonly Claim[]): boolean {
-  const owners = new Map<PrefixKey, string>();
-  const isAnothers = (key: PrefixKey, peer: string) => (owners.get(key) ?? peer) !== peer;
-  const lineages = new Lineages(local, claims);
-  const held: { readonly peer: string; readonly lineage: readonly PrefixKey[] }[] = [];
-  const hold = (peer: string, lineage: readonly PrefixKey[]) => {
-    owners.set(lineage[0] as PrefixKey, peer);
-    if (lineage.length > 1) held.push({ peer, lineage });
-  };
-  for (const key of local.publicKeys) owners.set(key, local.name);
-  for (const prefix of ownPrefixes(local)) hold(local.name, lineages.of(prefix));
+function areApart(local: LocalClaims, claims: readonly Claim[], nesting: Nesting): boolean {
+  const keyOwners = new Map(local.publicKeys.map((key) => [key, local.name]));
+  const owners = new Array<string | undefined>(nesting.size).fill(undefined);
+  for (const prefix of ownPrefixes(local)) owners[nesting.idOf(prefix)] = local.name;
   for (const { peer, kind, value } of claims) {
-    const lineage = kind === "key" ? [value] : lineages.of(value);
-    if (isAnothers(lineage[0] as PrefixKey, peer)) return false;
-    hold(peer, lineage);
+    const id = kind === "key" ? -1 : nesting.idOf(value);
+    const owner = id < 0 ? keyOwners.get(value) : owners[id];
+    if ((owner ?? peer) !== peer) return false;
+    if (id < 0) keyOwners.set(value, peer);
+    else owners[id] = peer;
   }
-  for (const { peer, lineage } of held) for (const key of lineage) if (isAnothers(key, peer)) return false;
-  return true;
+  // A prefix that is nobody else's than the one around it is nobody else's than all around it.
+  return owners.every((owner, id) => {
+    const outer = nesting.around(id);
+    return outer < 0 || owners[outer] === owner;
+  });
+}
+
+function nestingOf(local: LocalClaims, claims: readonly Claim[]): Nesting {
+  const prefixes = ownPrefixes(local);
+  for (const { kind, value } of claims) if (kind !== "key") prefixes.push(value);
+  return new Nesting(prefixes);
 }
 
 /** The earliest first. */
@@ -200,6 +205,13 @@ function explain(claim: Claim, { owner, held }: Conflict): string {
   return `${claim.kind} ${claim.value} of ${claim.peer} ${overlap} already ${owner}'s`;
 }
 
+function claimPrefix(owners: PrefixOwners, { peer, value }: Claim): Conflict | undefined {
+  const other = owners.findOther(peer, value);
+  if (other !== undefined) return { owner: other.owner, held: other.prefix };
+  owners.hold({ owner: peer, prefix: value });
+  return undefined;
+}
+
 class KeyOwners {
   readonly #owners = new Map<string, string>();
 
@@ -212,100 +224,4 @@ class KeyOwners {
     this.#owners.set(value, owner);
     return owner === peer ? undefined : { owner, held: value };
   }
-}
-
-interface Holder {
-  readonly owner: string;
-  readonly prefix: string;
-}
-
-/**
- * Overlap in time proportional to the number of distinct prefix lengths: of two
- * overlapping prefixes one contains the other, so it is enough to look up a
- * prefix's ancestors among what is held, and to note the ancestors of what is
- * held for those that come later and are wider.
- */
-class PrefixOwners {
-  readonly #held = new Map<PrefixKey, Holder>();
-  /** Ancestors of held prefixes, with the owners below them. */
-  readonly #above = new Map<PrefixKey, Holder[]>();
-  readonly #lineages: Lineages;
-
-  constructor(local: LocalClaims, claims: readonly Claim[]) {
-    this.#lineages = new Lineages(local, claims);
-    for (const prefix of ownPrefixes(local))
-      this.#hold({ owner: local.name, prefix }, this.#lineages.of(prefix));
-  }
-
-  claim({ peer, value }: Claim): Conflict | undefined {
-    const lineage = this.#lineages.of(value);
-    const holder = this.#findOther(peer, lineage);
-    if (holder !== undefined) return { owner: holder.owner, held: holder.prefix };
-    this.#hold({ owner: peer, prefix: value }, lineage);
-    return undefined;
-  }
-
-  /** Whoever else holds a prefix of the lineage, or something below its first. */
-  #findOther(peer: string, lineage: readonly PrefixKey[]): Holder | undefined {
-    for (const key of lineage) {
-      const holder = this.#held.get(key);
-      if (holder !== undefined && holder.owner !== peer) return holder;
-    }
-    return this.#above.get(lineage[0] as PrefixKey)?.find((holder) => holder.owner !== peer);
-  }
-
-  #hold(holder: Holder, [own, ...ancestors]: readonly PrefixKey[]): void {
-    this.#held.set(own as PrefixKey, holder);
-    for (const ancestor of ancestors) {
-      const below = this.#above.get(ancestor);
-      if (below === undefined) this.#above.set(ancestor, [holder]);
-      else if (!below.some((other) => other.owner === holder.owner)) below.push(holder);
-    }
-  }
-}
-
-/** Prefixes with the wider ones around them, at the lengths that occur at all. */
-class Lineages {
-  readonly #lengths: Record<Family, readonly number[]>;
-
-  constructor(local: LocalClaims, claims: readonly Claim[]) {
-    const seen = { 4: new Set<number>(), 6: new Set<number>() };
-    const see = (prefix: string) => seen[familyOf(prefix)].add(lengthOf(prefix));
-    for (const prefix of ownPrefixes(local)) see(prefix);
-    for (const { kind, value } of claims) if (kind !== "key") see(value);
-    const widestFirst = (lengths: Set<number>) => [...lengths].sort((a, b) => a - b);
-    this.#lengths = { 4: widestFirst(seen[4]), 6: widestFirst(seen[6]) };
-  }
-
-  /** The prefix's own key comes first. */
-  of(prefix: string): PrefixKey[] {
-    const family = familyOf(prefix);
-    const length = lengthOf(prefix);
-    const keyAt = family === 4 ? ipv4Keys(prefix) : ipv6Keys(prefix);
-    const keys = [keyAt(length)];
-    for (const other of this.#lengths[family]) if (other < length) keys.push(keyAt(other));
-    return keys;
-  }
-}
-
-type PrefixKey = number | string;
-
-/** Network and length in one number: a tenth of the cost of text. */
-function ipv4Keys(prefix: string): (length: number) => number {
-  const address = ipv4Number(prefix);
-  return (length) => {
-    const hostBits = 32 - length;
-    // Shifting by 32 is shifting by 0 (ECMAScript's <<).
-    const network = hostBits === 32 ? 0 : (address >>> hostBits) * 2 ** hostBits;
-    return network * 64 + length;
-  };
-}
-
-function ipv6Keys(prefix: string): (length: number) => string {
-  const { bytes } = prefixBytes(prefix);
-  return (length) => formatPrefix(bytes, length);
-}
-
-function lengthOf(prefix: string): number {
-  return Number(prefix.slice(prefix.indexOf("/") + 1));
 }
