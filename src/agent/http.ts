@@ -3,6 +3,7 @@
 // cannot be had (another program has the port, an address that comes later) is
 // said once and tried again: the mesh does not wait for its metrics.
 import { unlink } from "../linux/file.ts";
+import { printable } from "../net/printable.ts";
 import type { Log } from "./log.ts";
 
 export interface Page {
@@ -28,6 +29,8 @@ export function agentSocket(stateDir: string): string {
 
 /** Nobody sends us anything. */
 const maxBodyBytes = 1024;
+/** In characters. */
+const maxSentenceLength = 4000;
 const plainText = "text/plain; charset=utf-8";
 
 export class HttpServer implements Disposable {
@@ -118,7 +121,7 @@ function isPath(address: string): boolean {
 
 /** A sentence as a page. */
 export function plain(status: number, sentence: string): Page {
-  return { status, contentType: plainText, body: `${sentence}\n` };
+  return { status, contentType: plainText, body: `${printable(sentence, maxSentenceLength)}\n` };
 }
 
 function toResponse(method: string, { status, contentType, body }: Page): Response {

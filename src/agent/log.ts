@@ -1,9 +1,14 @@
 // The agent's log: one line an event, as text for people or JSON for machines.
-// Levels are switched while running; writing is somebody else's.
+// Levels are switched while running; writing is somebody else's. What others have
+// written (names, messages of servers) is escaped and bounded here.
+import { escapeControls, printable } from "../net/printable.ts";
 
 export type Level = "debug" | "info" | "warn" | "error";
 export type LogFormat = "text" | "json";
 export type Fields = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/** Of the message, and of each field. */
+const maxCharacters = 2000;
 
 const order: readonly Level[] = ["debug", "info", "warn", "error"];
 
@@ -55,13 +60,22 @@ export class Log {
 
   #format(level: Level, message: string, fields: Fields): string {
     const time = this.options.now();
-    if (this.options.format === "json") return JSON.stringify({ time, level, message, ...fields });
     const given = Object.entries(fields).filter(([, value]) => value !== undefined);
+    if (this.options.format === "json") {
+      const values = given.map(([name, value]) => [name, typeof value === "string" ? cut(value) : value]);
+      return escapeControls(
+        JSON.stringify({ time, level, message: cut(message), ...Object.fromEntries(values) }),
+      );
+    }
     const words = given.map(([name, value]) => ` ${name}=${quote(String(value))}`).join("");
-    return `${time} ${level.padEnd(5)} ${message}${words}`;
+    return `${time} ${level.padEnd(5)} ${printable(message, maxCharacters)}${words}`;
   }
 }
 
 function quote(text: string): string {
-  return /^[^\s"=]+$/.test(text) ? text : JSON.stringify(text);
+  return escapeControls(/^[^\s"=]+$/.test(text) ? cut(text) : JSON.stringify(cut(text)));
+}
+
+function cut(text: string): string {
+  return text.length <= maxCharacters ? text : `${text.slice(0, maxCharacters)}…`;
 }

@@ -5,6 +5,7 @@ import Counter from "prom-client/lib/counter.js";
 import Gauge from "prom-client/lib/gauge.js";
 import Histogram from "prom-client/lib/histogram.js";
 import Registry from "prom-client/lib/registry.js";
+import { escapeLines } from "../net/printable.ts";
 import type { GateNews } from "../plan/gate.ts";
 import type { AgentFacts, ScrapeFacts, SyncFacts } from "./facts.ts";
 import { judgeLiveness, judgeReadiness, type LoopFacts, type Verdict } from "./health.ts";
@@ -19,6 +20,11 @@ const syncBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
 const verbBuckets = [0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60];
 /** Past this, a scrape's garbage is worth a collection (3 ms): without one, memory grows by twice as much. */
 const collectedBytes = 1024 * 1024;
+
+/** The library escapes line ends, quotes and backslashes of labels; nothing of ours has more than ASCII. */
+function clean(text: string): string {
+  return /[^\n\x20-\x7e]/.test(text) ? escapeLines(text, "\\\\") : text;
+}
 
 export class Metrics implements Disposable {
   readonly #registry = new Registry();
@@ -194,7 +200,7 @@ export class Metrics implements Disposable {
   async #print(): Promise<Uint8Array> {
     const parts: Uint8Array[] = [];
     for (const { name } of this.#registry.getMetricsAsArray())
-      parts.push(this.#encoder.encode(`${await this.#registry.getSingleMetricAsString(name)}\n`));
+      parts.push(this.#encoder.encode(`${clean(await this.#registry.getSingleMetricAsString(name))}\n`));
     return Buffer.concat(parts);
   }
 

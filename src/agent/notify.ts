@@ -2,6 +2,7 @@
 // to the socket that NOTIFY_SOCKET names. Without one, nothing happens.
 import { AF_UNIX, SOCK_DGRAM, Socket } from "../linux/socket.ts";
 import { SysError } from "../linux/syscall.ts";
+import { escapeControls } from "../net/printable.ts";
 
 export class Notifier {
   readonly #address: Uint8Array | undefined;
@@ -17,7 +18,7 @@ export class Notifier {
     try {
       using socket = Socket.open(AF_UNIX, SOCK_DGRAM, 0, "the service manager's socket");
       socket.connect(this.#address);
-      socket.send(new TextEncoder().encode(lines.join("\n")));
+      socket.send(new TextEncoder().encode(lines.map(escapeControls).join("\n")));
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
     }

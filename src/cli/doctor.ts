@@ -6,7 +6,7 @@ import type { Level } from "../doctor/finding.ts";
 import { gatherFacts } from "../doctor/gather.ts";
 import { countOf } from "../net/words.ts";
 import type { Context, Output } from "./command.ts";
-import { type Style, wrapText } from "./style.ts";
+import { oneLine, type Style, wrapText } from "./style.ts";
 
 const notAsItShouldBe = 3;
 /** Of the second column: what fits beside the first in a terminal of a hundred. */
@@ -38,7 +38,7 @@ function render(node: string, findings: readonly Examined[], style: Style): stri
   const [faults, warnings, passed] = [of("fail"), of("warn"), of("ok")];
   const wrong = [...faults, ...warnings].map((finding) => renderWrong(finding, width, style));
   const right = passed.map(
-    ({ name, what }) => `${sign("ok", style)} ${name.padEnd(width)}  ${style.dim(what)}`,
+    ({ name, what }) => `${sign("ok", style)} ${name.padEnd(width)}  ${style.dim(oneLine(what))}`,
   );
   const summary = [
     ...(faults.length === 0 ? [] : [style.red(countOf(faults.length, "fault"))]),
@@ -57,7 +57,7 @@ function renderWrong(finding: Examined, width: number, style: Style): string {
   const { name, level, what, details = [], remedy, why } = finding;
   const lines = [
     ...wrapText(what, proseColumns).map(style.bold),
-    ...details.map((line) => `  ${line}`),
+    ...details.map((line) => `  ${oneLine(line)}`),
     ...wrapText(why, proseColumns).map(style.dim),
     ...(remedy === undefined ? [] : wrapText(`→ ${remedy}`, proseColumns)),
   ];

@@ -10,6 +10,7 @@ import type { Session } from "../reconcile/session.ts";
 import type { Identity } from "../state/model.ts";
 import { type Given, UsageError } from "./command.ts";
 import { settingFlag } from "./setting-flags.ts";
+import { oneLine } from "./style.ts";
 
 /** `node`, `settings`: as they are to be. What is there already and was not typed is no matter here. Throws UsageError. */
 export function refuseHosts(
@@ -32,5 +33,7 @@ export function refuseHosts(
     ...cidrs.map(({ reason }) => reason),
   ];
   if (refused.length > 0)
-    throw new UsageError(`these hold what is no pod's, so nothing was changed:\n  ${refused.join("\n  ")}`);
+    throw new UsageError(
+      `these hold what is no pod's, so nothing was changed:\n  ${refused.map(oneLine).join("\n  ")}`,
+    );
 }

@@ -11,7 +11,7 @@ import type { Session } from "../reconcile/session.ts";
 import type { PeerSource, RefusedRecord } from "../state/model.ts";
 import { type Context, type Output, UsageError } from "./command.ts";
 import { openSession, reportSync, syncAll } from "./session.ts";
-import { alignColumns, type Style } from "./style.ts";
+import { alignColumns, oneLine, type Style } from "./style.ts";
 
 export function peerList(context: Context): Output {
   using session = openSession(context);
@@ -54,7 +54,7 @@ function renderPeers(rows: readonly ListedPeer[], style: Style): string {
   ]);
   const complaints = rows
     .flatMap((row) => row.refused)
-    .map((reason) => `${style.yellow("!")} refused: ${reason}`);
+    .map((reason) => `${style.yellow("!")} refused: ${oneLine(reason)}`);
   return [alignColumns([head, ...table]), ...complaints].join("\n");
 }
 

@@ -1,6 +1,7 @@
 // The command line: finds the command, runs it, turns what it says into text,
 // JSON or an error sentence, and says which exit code that is. Prints by the
 // functions it is given.
+import { escapeControls, escapeLines, printable } from "../net/printable.ts";
 import { suggest } from "../net/suggest.ts";
 import { type Command, type Context, findValue, UsageError } from "./command.ts";
 import { commands } from "./commands.ts";
@@ -16,6 +17,8 @@ export interface Terminal {
   readonly readStdin: (maxBytes: number) => Uint8Array | undefined;
 }
 
+/** Of an error's sentence, in characters. */
+const maxErrorLength = 4000;
 const defaultStateDir = "/var/lib/wg-cni";
 
 /** Runs `wg-cni WORDS…`; returns the exit code. */
@@ -27,8 +30,11 @@ export async function runCli(words: readonly string[], version: string, terminal
   } catch (error) {
     const usage = error instanceof UsageError || (error instanceof Error && error.name === "ParseError");
     const message = error instanceof Error ? error.message : String(error);
-    if (asJson) terminal.stdout(`${JSON.stringify({ error: message })}\n`);
-    else terminal.stderr(`wg-cni: ${message}\n`);
+    if (asJson) terminal.stdout(`${escapeControls(JSON.stringify({ error: message }))}\n`);
+    else
+      terminal.stderr(
+        `wg-cni: ${error instanceof UsageError ? escapeLines(message) : printable(message, maxErrorLength)}\n`,
+      );
     return usage ? 2 : 1;
   }
 }
@@ -41,14 +47,14 @@ async function dispatch(
 ): Promise<number> {
   const first = words[0];
   if (first === undefined || first === "help" || first === "--help" || first === "-h") {
-    terminal.stdout(renderOverview(commands, style));
+    terminal.stdout(style.finish(renderOverview(commands, style)));
     return 0;
   }
   if (first === "--version") return dispatch(["version", ...words.slice(1)], version, terminal, style);
   const { command, rest } = findCommand(words);
   const given = parseFlags(command, rest);
   if (given.switches.has("help")) {
-    terminal.stdout(renderCommandHelp(command, style));
+    terminal.stdout(style.finish(renderCommandHelp(command, style)));
     return 0;
   }
   const context: Context = {
@@ -56,13 +62,15 @@ async function dispatch(
     stateDir: absolute(findValue(given, "state-dir") ?? defaultStateDir),
     nowMs: Date.now(),
     version,
-    stderr: terminal.stderr,
+    stderr: (text) => terminal.stderr(escapeLines(text)),
     readStdin: (maxBytes) => readInput(terminal, maxBytes),
   };
   const run = await command.load();
   const output = await run(context);
   terminal.stdout(
-    given.switches.has("json") ? `${JSON.stringify(output.json, null, 2)}\n` : output.text(style),
+    given.switches.has("json")
+      ? escapeLines(`${JSON.stringify(output.json, null, 2)}\n`)
+      : style.finish(output.text(style)),
   );
   return output.exitCode ?? 0;
 }

@@ -10,7 +10,7 @@ import { areAllFaulty } from "../reconcile/slots.ts";
 import type { MeshPlan, SyncReport } from "../reconcile/sync.ts";
 import type { SlotFault } from "../state/model.ts";
 import type { Context, Output } from "./command.ts";
-import type { Style } from "./style.ts";
+import { oneLine, type Style } from "./style.ts";
 
 export function openSession({ stateDir }: Context): Session {
   return new Session(stateDir, Date.now);
@@ -87,7 +87,7 @@ function describeSync(report: FullReport, remarks: readonly string[], style: Sty
     ...report.ownership.refusals.map(({ reason }) => `${style.yellow("!")} refused: ${reason}`),
     ...remarks.map((remark) => `${style.yellow("!")} ${remark}`),
   ];
-  return `${lines.map((line) => `  ${line}`).join("\n")}\n`;
+  return `${lines.map((line) => `  ${oneLine(line)}`).join("\n")}\n`;
 }
 
 function describeFailure({ step, error }: Failure): string {

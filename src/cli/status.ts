@@ -17,7 +17,7 @@ import type { RefusedRecord } from "../state/model.ts";
 import type { Context, Output } from "./command.ts";
 import { type RotationStatus, readRotation, renderRotation } from "./rotation.ts";
 import { openSession, renderPlan } from "./session.ts";
-import { alignColumns, type Style } from "./style.ts";
+import { alignColumns, oneLine, type Style } from "./style.ts";
 
 const notAsItShouldBe = 3;
 
@@ -259,7 +259,9 @@ function renderRemarks({ plan, localPods, pending, refusedRecords }: Shown, styl
   const records = describeRecords(refusedRecords, style);
   const cidrs = plan.refusedCIDRs.map(({ reason }) => `${style.yellow("!")} left out: ${reason}`);
   const faults = plan.up ? [...plan.faults.values()].map(({ reason }) => `${style.red("✗")} ${reason}`) : [];
-  return [...faults, ...refused, ...cidrs, ...strays, ...records, ...hosts, ...lacks, ...behind].join("\n");
+  return [...faults, ...refused, ...cidrs, ...strays, ...records, ...hosts, ...lacks, ...behind]
+    .map(oneLine)
+    .join("\n");
 }
 
 /** What is wrong with the folder of records, and how many files of it were not taken. */

@@ -13,6 +13,7 @@ import { StoreError } from "../state/error.ts";
 import { Store } from "../state/store.ts";
 import type { Context, Output } from "./command.ts";
 import { keepInstalled, readFolders } from "./install.ts";
+import { oneLine } from "./style.ts";
 
 /** CRI-O removes a pod with the network that it added it with, whatever has become of that since. */
 const crioSocket = "/run/crio/crio.sock";
@@ -85,8 +86,8 @@ function report(
     text: (style) =>
       [
         headline,
-        ...done.map((text) => `  ${style.green("✓")} ${text}`),
-        ...remarks.map((remark) => `  ${style.yellow("!")} ${remark}`),
+        ...done.map((text) => `  ${style.green("✓")} ${oneLine(text)}`),
+        ...remarks.map((remark) => `  ${style.yellow("!")} ${oneLine(remark)}`),
         "",
       ].join("\n"),
   };

@@ -22,6 +22,7 @@ import { refuseHosts } from "./networks.ts";
 import { readOverrides, refuseFixed } from "./overrides.ts";
 import { isAgentThere, openSession, reportSync, syncAll } from "./session.ts";
 import { settingFlag } from "./setting-flags.ts";
+import { oneLine } from "./style.ts";
 
 export function up(context: Context): Output {
   const { given } = context;
@@ -85,7 +86,7 @@ function refuseTakenClaims(
   const taken = findTakenClaims({ wanted, before: before ?? nobody, hostIPs }, peers);
   if (taken.length > 0)
     throw new UsageError(
-      `other nodes have what this one would claim, so nothing was changed:\n  ${taken.join("\n  ")}\nGive this node's own with --node-ip and --pod-cidr; if the other node is gone, \`wg-cni peer remove\` it first.`,
+      `other nodes have what this one would claim, so nothing was changed:\n  ${taken.map(oneLine).join("\n  ")}\nGive this node's own with --node-ip and --pod-cidr; if the other node is gone, \`wg-cni peer remove\` it first.`,
     );
 }
 
@@ -95,6 +96,6 @@ function refuseConflicts({ kernel }: Session, settings: Settings, before: Identi
   const conflicts = findConflicts(settings, host).map((conflict) => explainConflict(settings, conflict));
   if (conflicts.length > 0)
     throw new UsageError(
-      `this host already has what we would use, so nothing was changed:\n  ${conflicts.join("\n  ")}`,
+      `this host already has what we would use, so nothing was changed:\n  ${conflicts.map(oneLine).join("\n  ")}`,
     );
 }

@@ -2,6 +2,7 @@
 // codes (CNI specification 1.1.0, "Error"; up to 99 are the specification's, from
 // 100 on ours). Other folders throw their own classes, recognised here by name:
 // importing them would make VERSION open bun:sqlite and bun:ffi.
+import { printable } from "../net/printable.ts";
 
 export const cniCodes = {
   incompatibleVersion: 1,
@@ -80,10 +81,17 @@ export function toCniError(thrown: unknown): CniError {
   return new CniError(kind, thrown.message, { details, cause: thrown });
 }
 
-/** The JSON text a runtime reads from stdout. `version` is the one the caller speaks. */
-export function formatError(error: CniError, version: string): string {
-  const { code, message: msg, details } = error;
-  return JSON.stringify({ cniVersion: version, code, msg, details });
+/** Of a message and of its details, in characters: a runtime writes both into its log and into events. */
+const maxTextLength = 4000;
+
+/**
+ * The JSON text a runtime reads from stdout. `version` is the one the caller speaks. Message and
+ * details are escaped before they become JSON: the runtime shows them as they were before.
+ */
+export function formatError({ code, message, details }: CniError, version: string): string {
+  const msg = printable(message, maxTextLength);
+  if (details === undefined) return JSON.stringify({ cniVersion: version, code, msg });
+  return JSON.stringify({ cniVersion: version, code, msg, details: printable(details, maxTextLength) });
 }
 
 const stackCharacters = 2000;

@@ -8,6 +8,7 @@
 // Bounded: past its size a file becomes plugin.log.1. A log that cannot be
 // written never fails a call.
 import { appendFile, findStatus, rename } from "../linux/file.ts";
+import { printable } from "../net/printable.ts";
 import { formatVerb, isCountedVerb, verbLogName } from "../net/verb.ts";
 import type { Request } from "./request.ts";
 import type { Verbs } from "./skel.ts";
@@ -15,6 +16,8 @@ import type { Verbs } from "./skel.ts";
 const maxLogBytes = 1024 * 1024;
 /** As `crictl` and `ctr` abbreviate. */
 const containerCharacters = 12;
+/** Of an event, in characters. */
+const maxEventLength = 4000;
 
 /** The request with warnings that also go into the log. */
 export function withLog(request: Request): Request {
@@ -54,8 +57,8 @@ function append(request: Request, event: string): void {
   const subject = [command, conf.name, containerID.slice(0, containerCharacters), ifname].filter(
     (word) => word !== "",
   );
-  const line = `${new Date().toISOString()} ${subject.join(" ")}: ${event.replaceAll("\n", " ")}\n`;
-  appendLine(`${conf.stateDir}/plugin.log`, line);
+  const text = printable(`${subject.join(" ")}: ${event.replaceAll("\n", " ")}`, maxEventLength);
+  appendLine(`${conf.stateDir}/plugin.log`, `${new Date().toISOString()} ${text}\n`);
 }
 
 /** One write(2), so that lines of processes that write at once stay whole. */

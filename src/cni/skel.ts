@@ -10,6 +10,7 @@ import {
   supportedVersions,
   versionAtLeast,
 } from "../net/cni-version.ts";
+import { printable } from "../net/printable.ts";
 import { parseArgs } from "./args.ts";
 import { type ConfHead, type NetConf, parseConf, parseHead } from "./config.ts";
 import { type Command, type Env, type EnvRequest, parseEnv } from "./env.ts";
@@ -77,6 +78,8 @@ export function perform(io: Io, request: Request, verbs: Verbs): Answer {
 
 /** Far beyond any real configuration; what a broken caller can make us hold. */
 const maxStdinBytes = 1024 * 1024;
+/** In characters. */
+const maxWarningLength = 4000;
 
 function readConfig(io: Io): string {
   const bytes = readStdin(io);
@@ -102,7 +105,7 @@ function buildRequest(io: Io, env: EnvRequest, head: ConfHead): Request {
       details: `config is ${head.cniVersion}, ${command} needs ${least}`,
     });
   const { containerID, netns, netnsOverride, ifname, path } = env;
-  const warn = (message: string) => io.stderr(`wg-cni: ${message}\n`);
+  const warn = (message: string) => io.stderr(`wg-cni: ${printable(message, maxWarningLength)}\n`);
   const args = readArgs(env, warn);
   const conf: NetConf = parseConf(head, command, args);
   return { command, containerID, netns, netnsOverride, ifname, path, args, env: io.env, conf, warn };

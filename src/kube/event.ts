@@ -2,6 +2,7 @@
 // node has: the node that has it says so, and no other, of thousands of agents one. And
 // that a node does not follow the cluster's mesh: each for itself. Pure.
 
+import { escapeControls } from "../net/printable.ts";
 import type { Lapse } from "../plan/lapses.ts";
 import { meshName } from "./mesh.ts";
 import { apiVersion, kind, type SeenObject } from "./object.ts";
@@ -23,7 +24,7 @@ export function formatMeshEvent(node: string, remark: string, wallMs: number) {
     reportingController: "wg-cni.dev/agent",
     reportingInstance: node.slice(0, maxInstanceLength),
     regarding: { apiVersion, kind: "WireGuardMesh", name: meshName },
-    note: `Node ${node}: ${remark}`.slice(0, maxNoteLength),
+    note: noteOf(`Node ${node}: ${remark}`),
   };
 }
 
@@ -41,7 +42,9 @@ export function formatEvent(owner: string, refused: SeenObject, { claim }: Conte
     reportingController: "wg-cni.dev/agent",
     reportingInstance: owner.slice(0, maxInstanceLength),
     regarding: { apiVersion, kind, name, ...(uid === "" ? {} : { uid }) },
-    note: `${claim} is refused to ${name} by all nodes: ${owner} had it first and keeps it until it lets go.`,
+    note: noteOf(
+      `${claim} is refused to ${name} by all nodes: ${owner} had it first and keeps it until it lets go.`,
+    ),
   };
 }
 
@@ -52,6 +55,11 @@ function formatTime(wallMs: number): string {
 
 /** Of an event's note, in characters. */
 const maxNoteLength = 1024;
+
+/** `kubectl` shows it as it is. */
+function noteOf(text: string): string {
+  return escapeControls(text).slice(0, maxNoteLength);
+}
 
 /**
  * Every node that decides so tells it, by the same name: one event for all. `claimant`: the object
@@ -68,7 +76,9 @@ export function formatLapseEvent(
     ...refusal,
     metadata: { ...refusal.metadata, name: eventName(`lapsed from ${owner}`, claimant.name, claim) },
     ...{ type: "Normal", reason: "ClaimLapsed", action: "Accept" },
-    note: `${claim} has passed from ${owner} to ${claimant.name}: ${owner} had no session for 3 min, and ${claimant.name} answers from there.`,
+    note: noteOf(
+      `${claim} has passed from ${owner} to ${claimant.name}: ${owner} had no session for 3 min, and ${claimant.name} answers from there.`,
+    ),
   };
 }
 

@@ -5,6 +5,7 @@
 //   NetworkEncrypted  all peers are reached through the tunnel
 //   RecordAccepted    nobody who had it first holds what this record claims
 //   Covered           seen from here, the next mode of a rollout would lose nothing
+import { escapeControls } from "../net/printable.ts";
 import { countOf, formatSpan } from "../net/words.ts";
 import type { Lapse } from "../plan/lapses.ts";
 import type { Mode } from "../plan/settings.ts";
@@ -152,8 +153,7 @@ function judgeCoverage(
     );
   }
   if (unencrypted.length > 0) return verdict("False", "PeersInClear", explainUnencrypted(peers, unencrypted));
-  if (refusedCIDRs.length > 0)
-    return verdict("False", "ClusterCIDRRefused", shorten(refusedCIDRs.join(", "), maxMessageLength));
+  if (refusedCIDRs.length > 0) return verdict("False", "ClusterCIDRRefused", refusedCIDRs.join(", "));
   if (peers === 0) return verdict("True", "NoPeers", "there are no other nodes");
   if (quiet === undefined)
     return verdict("False", "NotCounted", "nothing counts what goes in clear: there is no nftables table");
@@ -181,7 +181,7 @@ function shorten(text: string, length: number): string {
 
 function verdictOn(type: string) {
   return (status: "True" | "False", reason: string, message: string): Verdict => ({
-    ...{ type, status, reason, message },
+    ...{ type, status, reason, message: shorten(escapeControls(message), maxMessageLength) },
   });
 }
 

@@ -1,6 +1,7 @@
 // Network namespaces: run something inside one, tell two apart. setns(2) moves
 // only the thread that calls it, so what runs inside must be synchronous:
 // anything asynchronous would go on in the wrong namespace.
+import { escapeControls } from "../net/printable.ts";
 import { closeFd, findStatus, isAbsent, openFile, readFilesystemKind, writeFd } from "./file.ts";
 import { AF_UNIX, SOCK_DGRAM, Socket } from "./socket.ts";
 import { exitProcess, rawSyscall, SysError, syscall } from "./syscall.ts";
@@ -75,6 +76,6 @@ function comeBack(fd: number): void {
   const result = rawSyscall("setns", fd, CLONE_NEWNET);
   if (result >= 0) return;
   const error = new SysError("setns", -result, "the namespace that was left before");
-  writeFd(2, new TextEncoder().encode(`wg-cni: ${error.message}; giving up\n`));
+  writeFd(2, new TextEncoder().encode(`wg-cni: ${escapeControls(error.message)}; giving up\n`));
   exitProcess(1);
 }

@@ -10,6 +10,7 @@
 //   gone                              leaves
 //   all gone at once                  stay: that is what a filesystem looks like that is not mounted
 import { ParseError } from "../net/error.ts";
+import { escapeControls } from "../net/printable.ts";
 import type { NodeRecord } from "../net/record.ts";
 import { parseRecord } from "./record.ts";
 
@@ -89,7 +90,7 @@ export function requireSlots(json: unknown, path: string): void {
 }
 
 export function refuse(reason: string): Verdict {
-  const shown = printable(reason);
+  const shown = escapeControls(reason);
   return { reason: shown.length > maxReasonLength ? `${shown.slice(0, maxReasonLength - 1)}…` : shown };
 }
 
@@ -131,7 +132,7 @@ function explainRefusals(
     if ("record" in verdict) return [];
     const stays = known.has(file.slice(0, -".json".length)) ? "; the record taken before stays" : "";
     // Two names that differ must still differ when shown.
-    return [{ file: printable(file.replaceAll("\\", "\\\\")), reason: `${verdict.reason}${stays}` }];
+    return [{ file: escapeControls(file.replaceAll("\\", "\\\\")), reason: `${verdict.reason}${stays}` }];
   });
   return refused.sort((a, b) => (a.file < b.file ? -1 : 1));
 }
@@ -157,9 +158,3 @@ function parseJson(text: string): unknown {
 
 /** More says no more; what a file holds may be of any length. */
 const maxReasonLength = 300;
-
-/** Text from outside as it may stand on a terminal and in a log: control and invisible characters become escapes. */
-function printable(text: string): string {
-  const hex = (character: string) => (character.codePointAt(0) as number).toString(16);
-  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) => `\\u{${hex(character)}}`);
-}

@@ -152,7 +152,7 @@ const hostile: readonly [what: string, content: string | Uint8Array, reason: str
   [
     "an unknown key, to be shown on a terminal",
     bad({ "\u001b[2J\u009b": 1 }),
-    /^record: unknown key "\\u001b\[2J\\u\{9b\}"/,
+    /^record: unknown key "\\u001b\[2J\\u009b"/,
   ],
   ["a long key", bad({ ["x".repeat(500_000)]: 1 }), /^record: unknown key "x+…$/],
   [
@@ -217,18 +217,18 @@ describe("what is refused, while the rest keeps working", () => {
     using folder = new Folder();
     folder.put(recordOf(1));
     writeFileSync(folder.file("\u001b[31mred\n.json"), JSON.stringify(recordOf(2)));
-    writeFileSync(folder.file("\\u{1b}[31mred\\u{a}.json"), JSON.stringify(recordOf(3)));
+    writeFileSync(folder.file("\\u001b[31mred\\n.json"), JSON.stringify(recordOf(3)));
     writeFileSync(
       Buffer.concat([Buffer.from(`${folder.path}/`), Buffer.from([255]), Buffer.from(".json")]),
       "{}",
     );
     folder.look();
     expect(Object.keys(folder.refused).sort()).toEqual([
-      "\\\\u{1b}[31mred\\\\u{a}.json",
-      "\\u{1b}[31mred\\u{a}.json",
+      "\\\\u001b[31mred\\\\n.json",
+      "\\u001b[31mred\\n.json",
       "\ufffd.json",
     ]);
-    expect(folder.refused["\\u{1b}[31mred\\u{a}.json"]).toBe(
+    expect(folder.refused["\\u001b[31mred\\n.json"]).toBe(
       "it holds the record of node-2: call it node-2.json",
     );
     expect(folder.peers).toEqual({ "node-1": "folder" });
