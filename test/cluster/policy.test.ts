@@ -24,6 +24,9 @@ const slots = [
   { slot: "a", publicKey: "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", port: 51820, state: "active" },
   { slot: "b", publicKey: "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=", port: 51821, state: "active" },
 ];
+/** Keys that no other record has. */
+const slotsOf = (first: number) =>
+  slots.map((slot, i) => ({ ...slot, publicKey: Buffer.alloc(32, first + i).toString("base64") }));
 const good: RecordFields = {
   slots,
   endpoints: ["192.0.2.1", "198.51.100.1"],
@@ -66,7 +69,7 @@ describeKube("who may write what", () => {
     });
 
     test("does not write the record of another, whether it is there or not", async () => {
-      const record = recordObject(n2, { slots, podCIDRs: ["10.244.2.0/24"] });
+      const record = recordObject(n2, { slots: slotsOf(11), podCIDRs: ["10.244.2.0/24"] });
       const says = "the agent of node n1 may write only the record n1, not n2";
       expect(await refused(agent.apply(recordPath("n2"), record), says)).toMatchObject({ status: 403 });
       await refused(agent.create(recordsPath, record), says);
@@ -184,7 +187,10 @@ describeKube("who may write what", () => {
     test("without pod CIDRs is no measure of them, but of the addresses", async () => {
       const n3 = await createNode(server.admin, "n3", { internalIPs: ["192.0.2.3"] });
       const third = await agentOf(server, "n3");
-      const spec = { slots, endpoints: ["192.0.2.3"], nodeIPs: ["192.0.2.3"], podCIDRs: ["198.18.3.7/32"] };
+      const spec = {
+        ...{ slots: slotsOf(21), endpoints: ["192.0.2.3"], nodeIPs: ["192.0.2.3"] },
+        podCIDRs: ["198.18.3.7/32"],
+      };
       expect(await third.apply(recordPath("n3"), recordObject(n3, spec))).toMatchObject({ spec });
       const other = recordObject(n3, { ...spec, nodeIPs: ["192.0.2.1"] });
       const look = () =>
@@ -196,7 +202,7 @@ describeKube("who may write what", () => {
       const status = { addresses: [{ type: "InternalIP", address: "192.0.2.33" }] };
       await server.admin.patch(`${nodesPath}/n3/status`, { status });
       const [n3, third] = [await server.admin.get(`${nodesPath}/n3`), await agentOf(server, "n3")];
-      const spec = { slots, endpoints: ["192.0.2.33"], nodeIPs: ["192.0.2.33"] };
+      const spec = { slots: slotsOf(21), endpoints: ["192.0.2.33"], nodeIPs: ["192.0.2.33"] };
       const apply = () => third.apply(recordPath("n3"), recordObject(n3, spec)).catch(() => undefined);
       await waitUntil(apply, { what: "the policy knowing n3's new address" });
     });
@@ -225,7 +231,9 @@ describeKube("who may write what", () => {
       expect(await waitUntil(apply, { what: "the grant being obeyed" })).toMatchObject({ spec });
       await refused(write({ ...spec, nodeIPs: ["203.0.113.1"] }), "nodeIPs: 203.0.113.1");
       const second = await agentOf(server, "n2");
-      const record = recordObject(n2, { slots, endpoints: [], nodeIPs: [], podCIDRs: ["10.99.1.0/24"] });
+      const record = recordObject(n2, {
+        ...{ slots: slotsOf(11), endpoints: [], nodeIPs: [], podCIDRs: ["10.99.1.0/24"] },
+      });
       await refused(second.apply(recordPath("n2"), record), "see claim-pod-cidrs");
     });
   });
@@ -268,7 +276,10 @@ describeKube("who may write what", () => {
       const agentOfThird = await agentOf(server, "n3");
       const n3 = await server.admin.get(`${nodesPath}/n3`);
       await server.admin.remove(`${nodesPath}/n3`);
-      const { metadata } = await agentOfThird.apply(recordPath("n3"), recordObject(n3, { slots }));
+      const { metadata } = await agentOfThird.apply(
+        recordPath("n3"),
+        recordObject(n3, { slots: slotsOf(21) }),
+      );
       const isGone = async () => (await server.admin.find(recordPath("n3")))?.metadata.uid !== metadata.uid;
       await waitUntil(isGone, { what: "the record of n3, whose Node is gone", timeoutMs: 60_000 });
     });
@@ -305,7 +316,10 @@ async function grant(admin: KubeClient, node: string, allowed: readonly string[]
   });
 }
 
-const policies = ["wg-cni-own-record", "wg-cni-own-network", "wg-cni-rollout", "wg-cni-rollout-start"];
+const policies = [
+  ...["wg-cni-own-record", "wg-cni-own-network", "wg-cni-own-claims"],
+  ...["wg-cni-rollout", "wg-cni-rollout-start"],
+];
 const verbs = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
 const resources = [
   ["wg-cni.dev", "wireguardnodes"],

@@ -25,3 +25,9 @@ export function unrefused<T>(request: () => Promise<T>, says: string): Promise<T
     });
   return waitUntil(look, { what: `no refusal with "${says}"`, timeoutMs: 60_000 }) as Promise<T>;
 }
+
+/** Until it is refused with these words: what policies know of other objects comes a moment later. */
+export function unaccepted(request: () => Promise<unknown>, says: string): Promise<KubeRefusal> {
+  const look = () => refused(request(), says).catch(() => undefined);
+  return waitUntil(look, { what: `a refusal with "${says}"` }) as Promise<KubeRefusal>;
+}
