@@ -9,7 +9,7 @@
 //           where a route led to what goes, the packets on their way are waited for
 //
 // The nftables tables mark what arrives outside of tunnels that routes lead into.
-// They also keep what a device has delivered from leaving by an uplink. They change
+// They also refuse what a device delivers and is for nobody here. They change
 // before a device delivers anything and before the first such route is there. If they
 // only become fewer, they change after the last route is gone: else strict reverse-path
 // filtering drops packets.

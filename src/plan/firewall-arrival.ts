@@ -10,6 +10,7 @@
 // A mark is needed for strict reverse-path filtering: it looks for the route back to
 // the sender, which our tables have behind the tunnel.
 import type { NftChain, NftRule, NftStatement } from "../net/nftables.ts";
+import { receivedChain, receivedChains } from "./firewall-received.ts";
 import { accept, byInterfaces, drop, goto, inSet, rawPriority } from "./firewall-rules.ts";
 import { type Firewall, families, hostSet, localSet, nodeSet, podSet } from "./firewall-sets.ts";
 import { connectionMarkOf, marksOf } from "./marks.ts";
@@ -25,12 +26,13 @@ export function arrivalChains(firewall: Firewall): NftChain[] {
   const { devices, podsAreAnnounced, strict } = firewall;
   const { inside, arrived, none } = marksOf(firewall.mark);
   const chains: NftChain[] = [
+    ...receivedChains(),
     {
       name: "prerouting",
       base: { type: "filter", hook: "prerouting", priority: rawPriority, policy: "accept" },
       rules: [
         [{ kind: "loopback", direction: "iif" }, accept],
-        ...byInterfaces(devices, "iif", accept),
+        ...byInterfaces(devices, "iif", goto(receivedChain)),
         ...inPlaintext(firewall),
       ],
     },

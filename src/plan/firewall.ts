@@ -1,11 +1,12 @@
 // Our nftables tables. One counts, and in strict mode drops, every packet between
 // pods of different nodes, and between a pod and another node, that travels outside
 // the tunnel; it marks what arrives so (firewall-arrival.ts), keeps outside what the
-// tunnel cannot take, and leads answers into it (firewall-output.ts). It clamps TCP's
-// segment size to what fits the tunnel. The other marks ARP. Decides what the tables
-// are; pure.
-// Needs Linux 5.7: sets whose elements count. Route chains in a table of both
-// families are older (5.2), so there is no kernel that lacks only them.
+// tunnel cannot take, and leads answers into it (firewall-output.ts). It refuses what
+// peers send to others than this node and its pods (firewall-received.ts), and clamps
+// TCP's segment size to what fits the tunnel. The other marks ARP. Decides what the
+// tables are; pure.
+// Needs Linux 5.9: packets are rejected before they are routed. Sets whose elements
+// count are older (5.7), and so are route chains in a table of both families (5.2).
 import type { NftChain, NftCounter, NftRule, NftStatement, NftTable } from "../net/nftables.ts";
 import { arrivalChains } from "./firewall-arrival.ts";
 import { outputChains } from "./firewall-output.ts";
@@ -97,9 +98,8 @@ function chainsOf(firewall: Firewall): NftChain[] {
 
 /**
  * What is forwarded to another node's own addresses takes the tunnel, or is counted.
- * Whatever our devices deliver leaves by an uplink only if this node has translated it:
- * by a port of its own, to a place outside of the mesh. Never in the name of a pod that
- * has gone; in strict mode neither does what others send to it.
+ * What our devices deliver to a pod that has gone leaves by no uplink; in strict mode
+ * neither does what others send to it.
  */
 function forwardChains(firewall: Firewall): NftChain[] {
   const { devices, strict } = firewall;
@@ -109,17 +109,11 @@ function forwardChains(firewall: Firewall): NftChain[] {
       (family): NftRule => [inSet(family, "daddr", hostSet(family, "out")), ...(strict ? [drop] : [])],
     ),
   ];
-  const reject: NftStatement = { kind: "reject" };
-  const departed = toDepartedPods(firewall, reject);
+  const departed = toDepartedPods(firewall, { kind: "reject" });
   return [
     {
       name: passingChain,
-      rules: [
-        ...astray(firewall, reject),
-        ...departed,
-        [{ kind: "tcpSyn" }, { kind: "clampMss" }],
-        ...toHosts,
-      ],
+      rules: [...departed, [{ kind: "tcpSyn" }, { kind: "clampMss" }], ...toHosts],
     },
     {
       name: "forward",
@@ -127,16 +121,6 @@ function forwardChains(firewall: Firewall): NftChain[] {
       rules: [...byInterfaces(devices, "iif", goto(passingChain)), ...(strict ? departed : []), ...toHosts],
     },
   ];
-}
-
-/**
- * Others send through the tunnel only what they take for this node's. If a packet that
- * nobody has translated is about to leave again, its pod has gone, wherever its address
- * is now: a network may have given it to another node's pod already.
- */
-function astray({ uplinks, connections }: Firewall, reject: NftStatement): NftRule[] {
-  const untranslated: NftStatement[] = connections ? [{ kind: "notTranslated", of: "both" }] : [];
-  return byInterfaces(uplinks, "oif", ...untranslated, reject);
 }
 
 function postrouting(firewall: Firewall): NftChain {

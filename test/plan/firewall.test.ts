@@ -2,27 +2,28 @@
 // the same is tested with nft itself (test/kernel/nftables.test.ts).
 import { describe, expect, test } from "bun:test";
 import type { NftTable } from "../../src/net/nftables.ts";
-import { formatNftRule, formatNftTable } from "../../src/net/nftables-text.ts";
-import { firewallTable, firewallTables, sumByPeer } from "../../src/plan/firewall.ts";
+import { formatNftRule } from "../../src/net/nftables-text.ts";
+import { firewallTable, sumByPeer } from "../../src/plan/firewall.ts";
 import { countingSets, type Firewall } from "../../src/plan/firewall-sets.ts";
-import { encrypting, firewall } from "./firewalls.ts";
-
-/** The chains of a table as text, one rule a line. */
-function chains(table: NftTable): string[] {
-  const text = formatNftTable({ ...table, sets: [] });
-  return text.split("\n").slice(1, -2);
-}
+import { chains, firewall } from "./firewalls.ts";
 
 test("permissive: count, and mark what arrives in clear and what the tunnel cannot take", () => {
   const wanted = `
 	chain clamp {
 		tcp flags syn tcp option maxseg size set rt mtu
 	}
+	chain received {
+		ip daddr @local4 accept
+		ip daddr @own4 fib daddr type local accept
+		ip6 daddr @local6 accept
+		ip6 daddr @own6 fib daddr type local accept
+		reject with icmpx host-unreachable
+	}
 	chain prerouting {
 		type filter hook prerouting priority raw; policy accept;
 		iif "lo" accept
-		iifname "wg-cni-a" accept
-		iifname "wg-cni-b" accept
+		iifname "wg-cni-a" goto received
+		iifname "wg-cni-b" goto received
 		ip saddr @pods4_in meta mark set meta mark | 0x60000000
 		ip6 saddr @pods6_in meta mark set meta mark | 0x60000000
 		ip saddr @nodes4 fib daddr type != local meta mark set meta mark | 0x60000000
@@ -53,7 +54,6 @@ test("permissive: count, and mark what arrives in clear and what the tunnel cann
 		ip6 saddr @nodes6 goto reroute
 	}
 	chain passing {
-		oifname "eth0" ct status ! snat,dnat reject with icmpx host-unreachable
 		oifname "eth0" ip daddr @local4 reject with icmpx host-unreachable
 		oifname "eth0" ip6 daddr @local6 reject with icmpx host-unreachable
 		tcp flags syn tcp option maxseg size set rt mtu
@@ -110,11 +110,18 @@ test("strict: drop what is counted, and what the tunnel cannot take", () => {
 	chain clamp {
 		tcp flags syn tcp option maxseg size set rt mtu
 	}
+	chain received {
+		ip daddr @local4 accept
+		ip daddr @own4 fib daddr type local accept
+		ip6 daddr @local6 accept
+		ip6 daddr @own6 fib daddr type local accept
+		reject with icmpx host-unreachable
+	}
 	chain prerouting {
 		type filter hook prerouting priority raw; policy accept;
 		iif "lo" accept
-		iifname "wg-cni-a" accept
-		iifname "wg-cni-b" accept
+		iifname "wg-cni-a" goto received
+		iifname "wg-cni-b" goto received
 		ip saddr @pods4_in drop
 		ip6 saddr @pods6_in drop
 		ip saddr @nodes4 fib daddr type != local meta mark set meta mark | 0x60000000
@@ -145,7 +152,6 @@ test("strict: drop what is counted, and what the tunnel cannot take", () => {
 		ip6 saddr @nodes6 goto reroute
 	}
 	chain passing {
-		oifname "eth0" ct status ! snat,dnat reject with icmpx host-unreachable
 		oifname "eth0" ip daddr @local4 reject with icmpx host-unreachable
 		oifname "eth0" ip6 daddr @local6 reject with icmpx host-unreachable
 		tcp flags syn tcp option maxseg size set rt mtu
@@ -244,111 +250,6 @@ test("without connection tracking nothing asks for it", () => {
     const table = firewallTable({ ...firewall, strict, connections: false });
     expect(chains(table).filter((line) => /\bct\b/.test(line))).toEqual([]);
   }
-});
-
-/** What host encryption adds to a chain, and what it leaves out of it. */
-function changed(chain: string, { strict }: { strict: boolean }): { added: string[]; gone: string[] } {
-  const rules = (firewall: Firewall) =>
-    firewallTable({ ...firewall, strict })
-      .chains.find(({ name }) => name === chain)
-      ?.rules.map(formatNftRule) ?? [];
-  const [before, after] = [rules(firewall), rules(encrypting)];
-  return {
-    added: after.filter((rule) => !before.includes(rule)),
-    gone: before.filter((rule) => !after.includes(rule)),
-  };
-}
-
-describe("with host encryption", () => {
-  const outside = "meta mark set meta mark & 0xbfffffff | 0x20000000";
-  const arrived = "meta mark set meta mark | 0x60000000";
-
-  test("the exempt is marked in both directions, and only between nodes", () => {
-    const wanted = `
-	chain exempt {
-		ip daddr 192.0.2.2 ${outside}
-		ip saddr 192.0.2.2 ${outside}
-		ip6 daddr 2001:db8::3 ${outside}
-		ip6 saddr 2001:db8::3 ${outside}
-		ip daddr 192.0.2.1 tcp dport 6443 ${outside}
-		ip saddr 192.0.2.1 tcp sport 6443 ${outside}
-		ip6 daddr 2001:db8::2 tcp dport 6443 ${outside}
-		ip6 saddr 2001:db8::2 tcp sport 6443 ${outside}
-		udp dport 4789 ${outside}
-		udp sport 4789 ${outside}
-	}
-	chain output {
-		type route hook output priority -50; policy accept;
-		ip saddr @local4 accept
-		ip daddr @nodes4 goto exempt
-		ip6 saddr @local6 accept
-		ip6 daddr @nodes6 goto exempt
-	}`;
-    const { chains: all, ...table } = firewallTable(encrypting);
-    const own = all.filter(({ name }) => ["exempt", "output"].includes(name));
-    expect(chains({ ...table, chains: own })).toEqual(wanted.split("\n").slice(1));
-  });
-
-  test("the nodes' ARP is marked", () => {
-    const [, arp, ...more] = firewallTables(encrypting);
-    expect([firewallTables(firewall), more]).toEqual([[firewallTable(firewall)], []]);
-    expect(formatNftTable(arp as NftTable)).toBe(`table arp wg-cni {
-	set nodes4 {
-		type ipv4_addr
-		elements = { 192.0.2.2 }
-	}
-	chain input {
-		type filter hook input priority filter; policy accept;
-		arp saddr ip @nodes4 ${arrived}
-	}
-}
-`);
-  });
-
-  test("what comes from other nodes is marked wherever it goes", () => {
-    for (const strict of [false, true])
-      expect(changed("prerouting", { strict })).toEqual({
-        added: [`ip saddr @nodes4 ${arrived}`, `ip6 saddr @nodes6 ${arrived}`],
-        gone: [
-          `ip saddr @nodes4 fib daddr type != local ${arrived}`,
-          `ip6 saddr @nodes6 fib daddr type != local ${arrived}`,
-        ],
-      });
-  });
-
-  test("what this node sends to others from an address that they do not know is marked, in strict mode too", () => {
-    expect(changed("foreign", { strict: false })).toEqual({ added: [], gone: [] });
-    const { chains: all, ...table } = firewallTable({ ...encrypting, strict: true });
-    expect(chains({ ...table, chains: all.filter(({ name }) => name === "foreign") })).toEqual(
-      `
-	chain foreign {
-		type route hook output priority mangle; policy accept;
-		ip saddr @own4 accept
-		ip saddr @local4 accept
-		ip6 saddr @own6 accept
-		ip6 saddr @local6 accept
-		ip daddr @nodes4 ${outside}
-		ip6 daddr @nodes6 ${outside}
-	}`
-        .split("\n")
-        .slice(1),
-    );
-    expect(changed("known", { strict: true })).toEqual({ added: [], gone: [] });
-    expect(changed("tunneled", { strict: true })).toEqual({ added: [], gone: [] });
-  });
-
-  test("nothing else changes, and without anything exempt there is nothing to route again", () => {
-    for (const strict of [false, true]) {
-      expect(changed("postrouting", { strict })).toEqual({ added: [], gone: [] });
-      for (const chain of ["arrivals", "reroute", "passing", "forward", "answers"])
-        expect(changed(chain, { strict })).toEqual({ added: [], gone: [] });
-    }
-    expect(firewallTable(encrypting).sets).toEqual(firewallTable(firewall).sets);
-    const names = (firewall: Firewall) => firewallTable(firewall).chains.map(({ name }) => name);
-    expect(names({ ...encrypting, exempt: [] })).toEqual(names(firewall));
-    // Without host encryption all of this node's packets to others are outside already.
-    expect(firewallTable({ ...encrypting, hostEncryption: false })).toEqual(firewallTable(firewall));
-  });
 });
 
 test("the sets hold each family's prefixes twice, once for each direction, and this node's own pods once", () => {

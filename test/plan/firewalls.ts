@@ -1,5 +1,7 @@
-// Two firewalls that the tests begin with: with and without host encryption.
+// Two firewalls that the tests begin with: with and without host encryption; and their chains as text.
 import { parseExemption } from "../../src/net/exemption.ts";
+import type { NftTable } from "../../src/net/nftables.ts";
+import { formatNftTable } from "../../src/net/nftables-text.ts";
 import type { Firewall } from "../../src/plan/firewall-sets.ts";
 
 export const firewall: Firewall = {
@@ -26,3 +28,9 @@ export const encrypting: Firewall = {
     parseExemption,
   ),
 };
+
+/** The chains of a table as text, one rule a line. */
+export function chains(table: NftTable): string[] {
+  const text = formatNftTable({ ...table, sets: [] });
+  return text.split("\n").slice(1, -2);
+}

@@ -1,0 +1,20 @@
+// The chain for what our devices deliver. A peer sends to this node's IPs and to its
+// pods: nothing else is in the allowed IPs that peers have for it. What has another
+// destination is a compromised peer's, or is for a pod that has gone. It is refused
+// before connection tracking, so that no translation of this node can lead it on: to
+// networks behind this node, to services on its other addresses, to another peer. Pure.
+import type { NftChain, NftRule } from "../net/nftables.ts";
+import { accept, inSet } from "./firewall-rules.ts";
+import { families, localSet, ownSet } from "./firewall-sets.ts";
+
+export const receivedChain = "received";
+
+export function receivedChains(): NftChain[] {
+  const here = families.flatMap((family): NftRule[] => [
+    [inSet(family, "daddr", localSet(family)), accept],
+    // An address that this node announces and does not have would be forwarded.
+    [inSet(family, "daddr", ownSet(family)), { kind: "local", field: "daddr" }, accept],
+  ]);
+  // The peer is told: its records may be older than what it is about.
+  return [{ name: receivedChain, rules: [...here, [{ kind: "reject" }]] }];
+}
