@@ -4,7 +4,7 @@
 // read stays open, so that the lines it got before it was moved aside are read too:
 //
 //   verbs.log ──past its bound──► verbs.log.1 ──► gone, but open here
-import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
 import { parseVerb, type VerbRecord, verbLogName } from "../net/verb.ts";
 
 /** The writers keep a file at a mebibyte; what is more is read the next time. */
@@ -65,16 +65,16 @@ export class VerbTail implements Disposable {
   }
 }
 
-/** Undefined where there is no such file. */
+/** Undefined where there is no such file; a link or a pipe is none. */
 function open(path: string): Opened | undefined {
   if (identify(path) === undefined) return undefined;
-  const fd = openSync(path, "r");
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   return { fd, identity: identityOf(fstatSync(fd)), offset: 0 };
 }
 
 function identify(path: string): string | undefined {
-  const status = statSync(path, { throwIfNoEntry: false });
-  return status === undefined ? undefined : identityOf(status);
+  const status = lstatSync(path, { throwIfNoEntry: false });
+  return status?.isFile() ? identityOf(status) : undefined;
 }
 
 function identityOf({ dev, ino }: { readonly dev: number; readonly ino: number }): string {

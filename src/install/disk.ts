@@ -22,7 +22,7 @@ import {
 } from "node:fs";
 import { errnoText } from "../linux/errno.ts";
 import { addName, exchange } from "../linux/file.ts";
-import { lockFolder } from "../linux/lock.ts";
+import { lockForNow } from "../linux/lock.ts";
 import { SysError } from "../linux/syscall.ts";
 import { formatBytes } from "../net/words.ts";
 
@@ -129,8 +129,13 @@ export const disk: Disk = {
     }),
   lock: (folder, timeoutMs) =>
     attempt(`Cannot lock the folder ${folder}`, () => {
-      const fd = lockFolder(folder, timeoutMs);
-      return { [Symbol.dispose]: () => closeSync(fd) };
+      try {
+        return lockForNow(`${folder}/.wg-cni.lock`, timeoutMs);
+      } catch (error) {
+        // Where nothing can be written, there is nobody to be kept away.
+        if (error instanceof SysError && error.code === "EROFS") return { [Symbol.dispose]: () => {} };
+        throw error;
+      }
     }),
 };
 

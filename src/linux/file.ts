@@ -11,6 +11,10 @@ const O_APPEND = 0o2000;
 const O_EXCL = 0o200;
 const O_TRUNC = 0o1000;
 const O_CLOEXEC = 0o2000000;
+const O_NONBLOCK = 0o4000;
+const O_NOFOLLOW = 0o400000;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const AT_EMPTY_PATH = 0x1000;
 const STATX_BASIC_STATS = 0x7ff;
 const RENAME_EXCHANGE = 2;
 
@@ -49,9 +53,9 @@ export function closeFd(fd: number): void {
   rawSyscall("close", fd);
 }
 
-/** The whole content of a file. Throws SysError. */
+/** The whole content of a file; of a pipe what is in it, for which nobody is waited. Throws SysError. */
 export function readFile(path: string): Uint8Array {
-  const fd = openFile(path);
+  const fd = openFile(path, O_NONBLOCK);
   try {
     const bytes = readFd(fd, maxFileBytes, path);
     if (bytes === undefined) throw new SysError("read", Errno.EFBIG, path);
@@ -100,9 +104,10 @@ export function writeFile(path: string, content: string | Uint8Array): void {
   writeOpened(path, openFile(path, O_WRONLY | O_TRUNC), content);
 }
 
-/** Adds to the end of a file in one write(2), creating it with `mode`. Throws SysError. */
+/** Adds to the end of a file in one write(2), creating it with `mode`; follows no link, waits for no pipe. Throws SysError. */
 export function appendFile(path: string, content: string, mode = 0o600): void {
-  writeOpened(path, openFile(path, O_WRONLY | O_CREAT | O_APPEND, mode), content);
+  const flags = O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK;
+  writeOpened(path, openFile(path, flags, mode), content);
 }
 
 /**
@@ -179,8 +184,24 @@ export function exchange(a: string, b: string): boolean {
 
 /** What a path leads to, or undefined where it leads nowhere. Throws SysError. */
 export function findStatus(path: string): FileStatus | undefined {
+  return findStatusBy(path, 0);
+}
+
+/** The same of a link itself. */
+export function findLinkStatus(path: string): FileStatus | undefined {
+  return findStatusBy(path, AT_SYMLINK_NOFOLLOW);
+}
+
+/** What is open. Throws SysError. */
+export function readStatus(fd: number, subject: string): FileStatus {
   const statx = new Uint8Array(256);
-  const result = rawSyscall("statx", AT_FDCWD, cString(path), 0, STATX_BASIC_STATS, statx);
+  syscall("statx", subject, fd, cString(""), AT_EMPTY_PATH, STATX_BASIC_STATS, statx);
+  return decodeStatx(statx);
+}
+
+function findStatusBy(path: string, flags: number): FileStatus | undefined {
+  const statx = new Uint8Array(256);
+  const result = rawSyscall("statx", AT_FDCWD, cString(path), flags, STATX_BASIC_STATS, statx);
   if (-result === Errno.ENOENT) return undefined;
   if (result < 0) throw new SysError("statx", -result, path);
   return decodeStatx(statx);

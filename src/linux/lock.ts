@@ -1,11 +1,12 @@
-// A lock among processes: flock(2) on a file or folder that stays. The kernel
-// lets go of it when the holder ends, however it ends.
+// A lock among processes: flock(2) on a file that only its owner may open (private.ts).
+// The kernel lets go of it when the holder ends, however it ends.
 import { Errno } from "./errno.ts";
-import { closeFd, isAbsent, openFile } from "./file.ts";
+import { closeFd, findLinkStatus, isAbsent, openFile, readStatus, unlink } from "./file.ts";
+import { openPrivate } from "./private.ts";
 import { rawSyscall, SysError } from "./syscall.ts";
 
-const O_RDWR = 0o2;
-const O_CREAT = 0o100;
+const O_NONBLOCK = 0o4000;
+const O_NOFOLLOW = 0o400000;
 const LOCK_SH = 1;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
@@ -15,10 +16,10 @@ const longestPauseMs = 8;
 
 /**
  * Runs `inside` while no other process holds the lock at `path`, waiting for it
- * at most `timeoutMs`. Throws SysError, EAGAIN when the time is over.
+ * at most `timeoutMs`. Throws SysError, EAGAIN when the time is over; ExposureError.
  */
 export function withFileLock<T>(path: string, timeoutMs: number, inside: () => T): T {
-  const fd = lock(path, openFile(path, O_RDWR | O_CREAT, 0o600), timeoutMs);
+  const fd = lockFile(path, timeoutMs);
   try {
     return inside();
   } finally {
@@ -26,14 +27,31 @@ export function withFileLock<T>(path: string, timeoutMs: number, inside: () => T
   }
 }
 
-/** Locks a folder that exists; the descriptor that is returned holds the lock until it is closed. Throws SysError as above. */
-export function lockFolder(path: string, timeoutMs: number): number {
-  return lock(path, openFile(path), timeoutMs);
+/** Locks a file that stays; the descriptor that is returned holds the lock until it is closed. Throws as above. */
+export function lockFile(path: string, timeoutMs: number): number {
+  return lock(path, openPrivate(path), timeoutMs);
 }
 
-/** Locks `path` until it is disposed of; undefined where another process has it. Throws SysError. */
+/** Locks a file that is there only as long as it is locked, in a folder that is not ours. Throws as above. */
+export function lockForNow(path: string, timeoutMs: number): Disposable {
+  const deadline = Bun.nanoseconds() + timeoutMs * 1e6;
+  for (;;) {
+    const fd = lockFile(path, (deadline - Bun.nanoseconds()) / 1e6);
+    // Whoever had it before has taken its name away: others lock the next file of this name.
+    if (findLinkStatus(path)?.identity === readStatus(fd, path).identity)
+      return {
+        [Symbol.dispose]: () => {
+          unlink(path);
+          closeFd(fd);
+        },
+      };
+    closeFd(fd);
+  }
+}
+
+/** Locks `path` until it is disposed of; undefined where another process has it. Throws SysError, ExposureError. */
 export function tryLock(path: string): Disposable | undefined {
-  const fd = openFile(path, O_RDWR | O_CREAT, 0o600);
+  const fd = openPrivate(path);
   const errno = -rawSyscall("flock", fd, LOCK_EX | LOCK_NB);
   if (errno <= 0) return { [Symbol.dispose]: () => closeFd(fd) };
   closeFd(fd);
@@ -45,7 +63,7 @@ export function tryLock(path: string): Disposable | undefined {
 export function isLocked(path: string): boolean {
   let fd: number;
   try {
-    fd = openFile(path);
+    fd = openFile(path, O_NONBLOCK | O_NOFOLLOW);
   } catch (error) {
     if (isAbsent(error)) return false;
     throw error;

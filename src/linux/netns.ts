@@ -2,11 +2,13 @@
 // only the thread that calls it, so what runs inside must be synchronous:
 // anything asynchronous would go on in the wrong namespace.
 import { escapeControls } from "../net/printable.ts";
+import { Errno } from "./errno.ts";
 import { closeFd, findStatus, isAbsent, openFile, readFilesystemKind, writeFd } from "./file.ts";
 import { AF_UNIX, SOCK_DGRAM, Socket } from "./socket.ts";
 import { exitProcess, rawSyscall, SysError, syscall } from "./syscall.ts";
 
 const CLONE_NEWNET = 0x40000000;
+const O_PATH = 0o10000000;
 
 /** NSFS_MAGIC (linux/magic.h). */
 const nsfs = 0x6e736673;
@@ -31,9 +33,20 @@ export function withNetns<T>(path: string, inside: () => T extends PromiseLike<u
   }
 }
 
-/** A descriptor of a namespace, for links that are made in it; to be closed by `closeFd`. Throws SysError. */
+/**
+ * A descriptor of a namespace, for links that are made in it; to be closed by `closeFd`. Nothing else
+ * is opened: opening a pipe waits for its other end, and opening a device may do what it is made for.
+ * Throws SysError.
+ */
 export function openNetns(path: string): number {
-  return openFile(path);
+  const found = openFile(path, O_PATH);
+  try {
+    const same = `/proc/thread-self/fd/${found}`;
+    if (readFilesystemKind(same) !== nsfs) throw new SysError("setns", Errno.EINVAL, path);
+    return openFile(same);
+  } finally {
+    closeFd(found);
+  }
 }
 
 /** Equal for two paths exactly where both are the same namespace; undefined where there is none. Throws SysError. */
@@ -63,7 +76,7 @@ export function netnsCookie(): string | undefined {
 }
 
 function enter(path: string): void {
-  const fd = openFile(path);
+  const fd = openNetns(path);
   try {
     syscall("setns", path, fd, CLONE_NEWNET);
   } finally {

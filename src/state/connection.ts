@@ -7,7 +7,7 @@
 // log would grow for ever.
 import { Database, type SQLQueryBindings, type Statement } from "bun:sqlite";
 import { closeFd, openFile } from "../linux/file.ts";
-import { lockFolder } from "../linux/lock.ts";
+import { lockFile } from "../linux/lock.ts";
 import { syscall } from "../linux/syscall.ts";
 import { corruptError, findStoreError } from "./error.ts";
 
@@ -86,13 +86,13 @@ export class Connection implements Disposable {
   }
 
   /**
-   * One process after the other, by a lock on the folder: a crowd that waits for
+   * One process after the other, by a lock beside the file: a crowd that waits for
    * SQLite's own sleeps up to 100 ms at a time, much longer than it is held.
    */
   #outermost<T>(inside: () => T): T {
     this.#configureForWriting();
     const folder = this.path.slice(0, this.path.lastIndexOf("/"));
-    const turn = this.#guard(() => lockFolder(folder, busyTimeoutMs));
+    const turn = this.#guard(() => lockFile(`${folder}/write.lock`, busyTimeoutMs));
     try {
       return this.#write(inside);
     } finally {

@@ -1,13 +1,15 @@
 // The error of this folder: what SQLite or the filesystem refused, as a
 // sentence with a remedy. Which CNI code it becomes is decided in cni/.
+import { ExposureError } from "../linux/private.ts";
 import { SysError } from "../linux/syscall.ts";
 
 /**
  * "busy": held by another process for longer than we wait; "full": no space;
  * "readonly": may not be written; "corrupt": damaged or not ours; "version":
- * written by a newer wg-cni; "io": anything else the system refused.
+ * written by a newer wg-cni; "exposed": another user's, or made by one;
+ * "io": anything else the system refused.
  */
-export type StoreErrorKind = "busy" | "full" | "readonly" | "corrupt" | "version" | "io";
+export type StoreErrorKind = "busy" | "full" | "readonly" | "corrupt" | "version" | "exposed" | "io";
 
 /** The state cannot be read or written. What it holds is unknown, which is not the same as empty. */
 export class StoreError extends Error {
@@ -25,6 +27,8 @@ export class StoreError extends Error {
 /** The StoreError that a failure of SQLite or of a system call stands for; undefined for any other. */
 export function findStoreError(path: string, error: unknown): StoreError | undefined {
   if (error instanceof StoreError) return error;
+  if (error instanceof ExposureError)
+    return new StoreError("exposed", `Cannot use the state in ${path}: ${error.message}`, { cause: error });
   const kind = kindOf(error);
   if (kind === undefined) return undefined;
   const reason = error instanceof Error ? error.message : String(error);
@@ -49,7 +53,7 @@ export function newerVersionError(path: string, version: number, known: number):
   );
 }
 
-function kindOf(error: unknown): StoreErrorKind | undefined {
+function kindOf(error: unknown): Exclude<StoreErrorKind, "exposed"> | undefined {
   if (error instanceof SysError) return kindOfErrno(error.code);
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   if (!code.startsWith("SQLITE_")) return undefined;
@@ -61,13 +65,13 @@ function kindOf(error: unknown): StoreErrorKind | undefined {
   return "io";
 }
 
-function kindOfErrno(code: string): StoreErrorKind {
+function kindOfErrno(code: string): Exclude<StoreErrorKind, "exposed"> {
   if (code === "EAGAIN") return "busy";
   if (code === "ENOSPC" || code === "EDQUOT") return "full";
   return code === "EROFS" || code === "EACCES" || code === "EPERM" ? "readonly" : "io";
 }
 
-function explain(kind: StoreErrorKind, path: string, reason: string): string {
+function explain(kind: Exclude<StoreErrorKind, "exposed">, path: string, reason: string): string {
   switch (kind) {
     case "busy":
       return `another process keeps it locked (${reason}). Try again; \`fuser ${path}\` shows who holds it.`;

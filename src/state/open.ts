@@ -13,17 +13,20 @@ import {
   unlink,
 } from "../linux/file.ts";
 import { withFileLock } from "../linux/lock.ts";
+import { closeFile, closeFolder } from "../linux/private.ts";
 import { busyTimeoutMs, Connection } from "./connection.ts";
 import { corruptError, findStoreError, newerVersionError, type StoreError } from "./error.ts";
 import { migrations as ourMigrations } from "./schema.ts";
 
 const O_RDWR = 2;
 const sqliteSuffixes = ["", "-wal", "-shm", "-journal"];
+const locks = ["agent.lock", "state.lock", "sync.lock", "write.lock"];
 
 /** Opens `stateDir`/state.db, creating or migrating it where needed. Throws StoreError. */
 export function openState(stateDir: string, migrations: readonly string[] = ourMigrations): Connection {
   const path = `${stateDir}/state.db`;
   try {
+    closeState(stateDir);
     // SQLite is asked only for a file that is there: where it finds none to write to, it tries once more to
     // read only, and would keep one so that has appeared in between (os_unix.c, unixOpen).
     const connection = exists(path) ? new Connection(path) : createState(stateDir, path, migrations);
@@ -31,6 +34,16 @@ export function openState(stateDir: string, migrations: readonly string[] = ourM
   } catch (error) {
     throw diagnose(stateDir, findStoreError(path, error)) ?? error;
   }
+}
+
+/**
+ * What was there before us, or was opened to others since, is closed to them: who can read the
+ * database can hold a lock on it. The folder comes first; then nobody can exchange what is in it.
+ */
+function closeState(stateDir: string): void {
+  if (!closeFolder(stateDir)) return;
+  for (const suffix of sqliteSuffixes) closeFile(`${stateDir}/state.db${suffix}`);
+  for (const name of locks) closeFile(`${stateDir}/${name}`);
 }
 
 /**

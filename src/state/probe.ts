@@ -9,7 +9,8 @@ import { type SysError, syscall } from "../linux/syscall.ts";
 import { corruptError, findStoreError, newerVersionError, type StoreError } from "./error.ts";
 import { migrations } from "./schema.ts";
 
-const O_RDWR = 2;
+const O_RDWR = 0o2;
+const O_NONBLOCK = 0o4000;
 const headerBytes = 100;
 const magic = "SQLite format 3\0";
 const versionOffset = 60;
@@ -38,7 +39,7 @@ function findReasonNotToWrite(folder: string): SysError | undefined {
 
 /** This process has no other descriptor of the file, so closing one drops no lock (fcntl(2)). */
 function readHeader(path: string): Uint8Array {
-  const fd = openFile(path, O_RDWR);
+  const fd = openFile(path, O_RDWR | O_NONBLOCK);
   try {
     const header = new Uint8Array(headerBytes);
     return header.subarray(0, syscall("read", path, fd, header, header.length));

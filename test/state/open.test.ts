@@ -1,14 +1,16 @@
 // Making, migrating and refusing state files: many processes at once, other
 // versions, damaged files, filesystems that are full or read-only.
 import { Database } from "bun:sqlite";
-import { afterAll, expect, test } from "bun:test";
+import { afterAll, describe, expect, test } from "bun:test";
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
@@ -39,7 +41,13 @@ test("16 processes at once make one state and share its addresses", async () => 
   using store = Store.open(dir, "b1");
   expect(store.attachments()).toHaveLength(16);
   expect(store.leases()).toHaveLength(32);
-  expect(readdirSync(dir).sort()).toEqual(["state.db", "state.db-shm", "state.db-wal", "state.lock"]);
+  expect(readdirSync(dir).sort()).toEqual([
+    "state.db",
+    "state.db-shm",
+    "state.db-wal",
+    "state.lock",
+    "write.lock",
+  ]);
 }, 30_000);
 
 test("SQLite is never asked for a file that is not there: it would open the one that another process makes just then, to read only", async () => {
@@ -194,10 +202,48 @@ test("a folder that cannot be made is named", () => {
   expect(error.message).toContain(dir);
 });
 
-test("a folder's mode is not changed where it was there before", () => {
+test("a folder and files that were open to others are closed to them", () => {
+  const dir = newStateDir();
+  Store.open(dir, "b1")[Symbol.dispose]();
+  for (const name of ["state.db", "state.lock"]) chmodSync(`${dir}/${name}`, 0o666);
+  chmodSync(dir, 0o777);
+  using store = Store.open(dir, "b1");
+  store.putSetting("x", 1);
+  expect(statSync(dir).mode & 0o777).toBe(0o700);
+  for (const name of ["state.db", "state.db-wal", "state.db-shm", "write.lock"])
+    expect([name, statSync(`${dir}/${name}`).mode & 0o777]).toEqual([name, 0o600]);
+});
+
+/** [what, how it is put in the place of the file]; needs root where it changes owners. */
+const plants: [string, (path: string) => void][] = [
+  [
+    "another user's file",
+    (path) => {
+      writeFileSync(path, "");
+      chownSync(path, 1000, 1000);
+    },
+  ],
+  ["a link", (path) => symlinkSync("/dev/null", path)],
+  ["a pipe", (path) => Bun.spawnSync(["mkfifo", path])],
+  ["a folder", (path) => mkdirSync(path)],
+];
+
+describe.each(["state.db", "state.db-wal", "state.lock", "write.lock"])("in the place of %s", (name) => {
+  test.each(plants)("%s is refused by name, and nothing waits for it", (_what, plant) => {
+    const dir = newStateDir();
+    mkdirSync(dir);
+    plant(`${dir}/${name}`);
+    const error = refusal(() => Store.open(dir, "b1").putSetting("x", 1));
+    expect(error.message).toContain(`${dir}/${name}`);
+    expect(["exposed", "io"]).toContain(error.kind);
+  });
+});
+
+test("a folder of another user's is refused, and left as it is", () => {
   const dir = newStateDir();
   mkdirSync(dir);
-  chmodSync(dir, 0o750);
-  Store.open(dir, "b1")[Symbol.dispose]();
-  expect(statSync(dir).mode & 0o777).toBe(0o750);
+  chownSync(dir, 1000, 1000);
+  const error = refusal(() => Store.open(dir, "b1"));
+  expect([error.kind, error.message.includes(`chown root ${dir}`)]).toEqual(["exposed", true]);
+  expect(readdirSync(dir)).toEqual([]);
 });
