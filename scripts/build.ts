@@ -23,7 +23,7 @@ type Arch = keyof typeof bunPackages;
 const refusedVariables = ["BUN_OPTIONS", "BUN_BE_BUN", "BUN_INSPECT"];
 
 /** What the CNI path imports only when it needs it. */
-const onDemand = ["src/cli/run.ts", "src/reconcile/repair.ts"];
+const onDemand = ["src/cli/run.ts", "src/reconcile/repair.ts", "src/reconcile/pod-firewall.ts"];
 
 const args = minimist(process.argv.slice(2), { string: ["arch", "out"] });
 const arch = (args["arch"] ?? hostArch) as Arch;

@@ -6,6 +6,7 @@ import { hostPrefix, prefixContains } from "../net/prefix.ts";
 import type { KernelChange } from "../netlink/events.ts";
 import { addressOf } from "../plan/local-pods.ts";
 import { firewallName } from "../plan/mesh.ts";
+import { podFirewallName } from "../plan/pod-firewall-name.ts";
 import type { Settings } from "../plan/settings.ts";
 
 /** How many rule priorities are ours, from settings.rulePriority on. */
@@ -16,7 +17,7 @@ export function concernsMesh(event: KernelChange, settings: Settings, podCIDRs: 
   const { hostTable, podTable, deviceA, deviceB, rulePriority: first, routeProtocol } = settings;
   switch (event.about) {
     case "firewall":
-      return event.table === firewallName;
+      return event.table === firewallName || event.table === podFirewallName.name;
     case "reversePathFilter":
       return true;
     case "route":

@@ -14,6 +14,7 @@
 import { disk } from "../install/disk.ts";
 import { findTarget } from "../install/target.ts";
 import { ownSlots } from "../plan/path.ts";
+import { renderStep } from "../plan/step.ts";
 import { readSettings } from "../reconcile/node.ts";
 import { findObstacle } from "../reconcile/outcome.ts";
 import type { Session } from "../reconcile/session.ts";
@@ -179,6 +180,7 @@ export class Look implements Disposable {
     const isIdle = isPoll && !decided.changed && !decided.drifted && !mayReturn(this.session);
     const synced = isIdle ? {} : this.#sync(reasons, decided.changed);
     this.#garbage.collect();
+    if (!isIdle) attempt(() => this.#keepPodLinks(reasons), refusals);
     const trialMs = attempt(() => this.#tryHosts(reasons), refusals);
     attempt(() => this.#exchange.publish(isIdle, this.#asks, () => this.#sighting()), refusals);
     const problem = refusals[0] ?? synced.problem ?? installed?.problem;
@@ -331,6 +333,16 @@ export class Look implements Disposable {
     const { log } = this.options;
     const { pods, writes, failures } = this.session.syncPods(mtu.bytes);
     if (writes > 0) log.info("pods follow the tunnel's MTU", { mtu: mtu.bytes, pods, writes });
+    for (const failure of failures) log.warn(failure);
+  }
+
+  /** At a resync, and when somebody has changed nftables. */
+  #keepPodLinks(reasons: Reasons): void {
+    if (!["start", "resync", "firewall"].some((reason) => reasons.has(reason))) return;
+    const { log } = this.options;
+    const { steps, writes, failures } = this.session.syncPodLinks();
+    const [first] = steps.flatMap(renderStep);
+    if (writes > 0) log.warn("the links of pods were changed back", { writes, first });
     for (const failure of failures) log.warn(failure);
   }
 

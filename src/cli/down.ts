@@ -10,7 +10,7 @@ import { NotUpError } from "../reconcile/sync.ts";
 import type { Identity } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 import type { Context, Output } from "./command.ts";
-import { isAgentThere, openSession, reportSync } from "./session.ts";
+import { isAgentThere, openSession, reportSync, syncAll } from "./session.ts";
 
 /** An agent takes a changed record within a second, and moves its routes with it. */
 const withdrawalMs = 3000;
@@ -31,7 +31,7 @@ export async function down(context: Context, forNow = false): Promise<Output> {
     const { leaving: _, ...own } = store.identity() ?? identity;
     store.putIdentity({ ...own, up: false, ...(forNow ? { leaving: true } : {}) });
   });
-  const report = session.sync();
+  const report = syncAll(session, {});
   const how = report.failures.length === 0 ? "down" : "not wholly down";
   return reportSync(report, `Node ${identity.name} is ${how}`, remarks);
 }

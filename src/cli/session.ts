@@ -5,7 +5,7 @@ import { countOf } from "../net/words.ts";
 import { renderStep } from "../plan/step.ts";
 import type { Failure } from "../reconcile/apply.ts";
 import type { PodReport } from "../reconcile/pods.ts";
-import { Session } from "../reconcile/session.ts";
+import { Session, type SyncHow } from "../reconcile/session.ts";
 import { areAllFaulty } from "../reconcile/slots.ts";
 import type { MeshPlan, SyncReport } from "../reconcile/sync.ts";
 import type { SlotFault } from "../state/model.ts";
@@ -21,15 +21,26 @@ export function isAgentThere(stateDir: string): boolean {
   return isLocked(`${stateDir}/agent.lock`);
 }
 
-/** A sync of the mesh and, where the node is up, of the pods on it. */
+/** A sync of the mesh and of the pods on it. */
 export interface FullReport extends SyncReport {
   readonly pods?: PodReport;
 }
 
 /** Brings the mesh, and live pods with it, to what the store says. */
-export function syncAll(session: Session): FullReport {
-  const report = session.sync({ reexamine: true });
-  return report.up ? { ...report, pods: session.syncPods(report.mtu.bytes) } : report;
+export function syncAll(session: Session, how: SyncHow = { reexamine: true }): FullReport {
+  const report = session.sync(how);
+  const links = session.syncPodLinks();
+  if (!report.up) return { ...report, pods: { pods: 0, ...links } };
+  const pods = session.syncPods(report.mtu.bytes);
+  return {
+    ...report,
+    pods: {
+      ...pods,
+      steps: [...links.steps, ...pods.steps],
+      writes: links.writes + pods.writes,
+      failures: [...links.failures, ...pods.failures],
+    },
+  };
 }
 
 /** What a sync did, below a first line of the command's own. `remarks`: what else whoever called it should know. */

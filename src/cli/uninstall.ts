@@ -6,7 +6,12 @@ import type { Removal } from "../install/remove.ts";
 import { findTarget } from "../install/target.ts";
 import { readBootId } from "../linux/boot.ts";
 import { exists } from "../linux/file.ts";
+import { SysError } from "../linux/syscall.ts";
 import { countOf } from "../net/words.ts";
+import { NetlinkError } from "../netlink/error.ts";
+import { Nft } from "../netlink/nft.ts";
+import { hasNftTable } from "../netlink/nft-presence.ts";
+import { podFirewallName } from "../plan/pod-firewall-name.ts";
 import { parseSettings, type Settings } from "../plan/settings.ts";
 import { readSettings } from "../reconcile/node.ts";
 import { StoreError } from "../state/error.ts";
@@ -40,7 +45,23 @@ export function uninstall({ given, stateDir }: Context): Output {
     if (kept !== undefined) keepInstalled(stateDir, kept);
     throw error;
   }
-  return report(removed, folders, describeRest(stored, removed, mayBeCalled));
+  return report(removed, folders, [
+    ...(removed.binary === "removed" ? dropPodFirewall() : []),
+    ...describeRest(stored, removed, mayBeCalled),
+  ]);
+}
+
+/** Nobody calls us any more when the last pod ends. Returns what could not be done. */
+function dropPodFirewall(): string[] {
+  try {
+    if (!hasNftTable(podFirewallName.name)) return [];
+    using nft = Nft.open();
+    nft.delete(podFirewallName);
+    return [];
+  } catch (error) {
+    if (!(error instanceof NetlinkError || error instanceof SysError)) throw error;
+    return [`nftables still has a table of wg-cni's: ${error.message}`];
+  }
 }
 
 function readStored(stateDir: string): Stored {

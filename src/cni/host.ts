@@ -16,6 +16,9 @@ export class Host {
 
   readonly bootId = readBootId();
 
+  /** Present if the table of pods was absent when the call began (pod-firewall.ts). */
+  makePodFirewall?: () => void;
+
   constructor(readonly stateDir: string) {}
 
   get store(): Store {

@@ -5,6 +5,7 @@ import { CniError } from "./error.ts";
 import { Host } from "./host.ts";
 import { logVerb, withLog, withLoggedFailures } from "./log.ts";
 import { isMeshBehind, podFamilies } from "./mesh.ts";
+import { loadPodFirewall, releasePodFirewall } from "./pod-firewall.ts";
 import type { Request } from "./request.ts";
 import { type Answer, type Io, perform, readRequest } from "./skel.ts";
 import { makeVerbs } from "./verbs/table.ts";
@@ -22,12 +23,21 @@ export async function runCni(io: Io): Promise<number> {
 
 async function serve(io: Io, request: Request): Promise<Answer> {
   const host = new Host(request.conf.stateDir);
+  const answer = await answerWith(io, request, host);
+  const { command } = request;
+  if (command === "DEL" || command === "GC" || (command === "ADD" && answer.exitCode !== 0))
+    await releasePodFirewall(host, request);
+  return answer;
+}
+
+async function answerWith(io: Io, request: Request, host: Host): Promise<Answer> {
   const verbs = withLoggedFailures(makeVerbs(host));
   if (request.command !== "ADD") return perform(io, request, verbs);
   const obstacle = await repairMesh(host, request);
   const refuse = () => {
     throw obstacle;
   };
+  await loadPodFirewall(host, request);
   return perform(io, request, obstacle === undefined ? verbs : withLoggedFailures({ ...verbs, add: refuse }));
 }
 

@@ -100,6 +100,8 @@ function formatStatement(statement: NftStatement): string {
       return `${statement.direction} "lo"`;
     case "interface":
       return `${statement.direction}name "${statement.name}"`;
+    case "fromGroup":
+      return `iifgroup ${statement.group}`;
     case "inSet":
       return `${formatFamily(statement.family)} ${statement.field} @${statement.set}`;
     case "senderInSet":
@@ -112,6 +114,8 @@ function formatStatement(statement: NftStatement): string {
       return `fib ${statement.field} type ${statement.not ? "!= " : ""}local`;
     case "routedBy":
       return `fib daddr . mark oifname "${statement.device}"`;
+    case "routedBack":
+      return "fib saddr . iif oif exists";
     case "routed":
       return "fib daddr . mark oif exists";
     case "icmp":

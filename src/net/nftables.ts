@@ -69,6 +69,8 @@ export type NftStatement =
   /** The loopback interface, whose index is 1 in every namespace. */
   | { readonly kind: "loopback"; readonly direction: "iif" | "oif" }
   | { readonly kind: "interface"; readonly direction: "iif" | "oif"; readonly name: string }
+  /** The packet came by an interface of that group. */
+  | { readonly kind: "fromGroup"; readonly group: number }
   | {
       readonly kind: "inSet";
       readonly family: Family;
@@ -90,6 +92,8 @@ export type NftStatement =
   | { readonly kind: "routedBy"; readonly device: string }
   /** As routedBy, by any device: they neither lack a route nor refuse the packet. */
   | { readonly kind: "routed" }
+  /** The way back to the source is by the interface that the packet came by, whatever its reverse-path filter is. */
+  | { readonly kind: "routedBack" }
   /** The type of an ICMP or ICMPv6 message, by the name that nft has for it. */
   | { readonly kind: "icmp"; readonly family: Family; readonly type: IcmpType }
   | { readonly kind: "hasMark"; readonly mark: Mark }

@@ -20,6 +20,16 @@ export interface Link {
   /** IFLA_LINK: index of the other end of a veth, in the namespace `linkNetnsId` names. */
   readonly linkIndex?: number;
   readonly linkNetnsId?: number;
+  /** IFLA_GROUP; absent for 0, which every link has that nobody has put into a group. */
+  readonly group?: number;
+}
+
+/** Settings of IPv4 of one interface (ip-sysctl: /proc/sys/net/ipv4/conf/INTERFACE). */
+export interface Ipv4LinkSettings {
+  readonly rpFilter: number;
+  readonly acceptRedirects: number;
+  readonly sendRedirects: number;
+  readonly proxyArp: number;
 }
 
 /** One address of an interface (struct ifaddrmsg, IFA_*). */
@@ -152,6 +162,8 @@ export interface VethAdd {
   readonly up?: boolean;
   /** No IPv6 link-local address of the kernel's choice; the peer's is changed from its own namespace. */
   readonly addrGenModeNone?: boolean;
+  readonly group?: number;
+  readonly ipv4?: Ipv4LinkSettings;
   readonly peer: {
     readonly name: string;
     readonly mtu?: number;
@@ -170,4 +182,6 @@ export interface LinkChange {
   readonly mac?: string;
   /** No IPv6 link-local address of the kernel's choice, from the next time that the link goes up. */
   readonly addrGenModeNone?: boolean;
+  readonly group?: number;
+  readonly ipv4?: Ipv4LinkSettings;
 }

@@ -7,13 +7,13 @@ import { addressMessage, RTM_DELADDR, RTM_NEWADDR } from "../wire/address.ts";
 import { findFamily } from "../wire/codec.ts";
 import { linkMessage, RTM_DELLINK, RTM_NEWLINK } from "../wire/link.ts";
 import { netconfMessage, RTM_NEWNETCONF } from "../wire/netconf.ts";
-import { inTableMessage, NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWGEN } from "../wire/nftables.ts";
+import { inTableMessage, NFT_MSG_NEWGEN } from "../wire/nftables.ts";
+import { NFNL_SUBSYS_NFTABLES } from "../wire/nftables-table.ts";
 import { nextMessage, readHeader } from "../wire/nlmsg.ts";
 import { RTM_DELROUTE, RTM_NEWROUTE, routeMessage } from "../wire/route.ts";
 import { RTM_DELRULE, RTM_NEWRULE, ruleMessage } from "../wire/rule.ts";
-import { NETLINK_NETFILTER } from "./nft-transaction.ts";
 import { toLink, toRoute } from "./objects.ts";
-import { NETLINK_ROUTE } from "./socket.ts";
+import { NETLINK_NETFILTER, NETLINK_ROUTE } from "./socket.ts";
 
 export type KernelChange =
   /** `up`: administratively; false too for one that is gone. */

@@ -1,7 +1,7 @@
 // Making and changing links: which messages it takes, and in which order. The
 // values are command values: an absent property means "leave as it is".
 
-import type { LinkAdd, LinkChange, VethAdd } from "../net/objects.ts";
+import type { Ipv4LinkSettings, LinkAdd, LinkChange, VethAdd } from "../net/objects.ts";
 import {
   IFF_UP,
   IN6_ADDR_GEN_MODE_NONE,
@@ -24,6 +24,7 @@ export function addLinkRequests(link: LinkAdd, describe: () => string): Request[
         IFLA_IFNAME: link.name,
         IFLA_MTU: link.mtu,
         IFLA_ADDRESS: link.kind === "veth" ? link.mac : undefined,
+        IFLA_GROUP: link.kind === "veth" ? link.group : undefined,
         IFLA_LINKINFO: {
           IFLA_INFO_KIND: link.kind,
           IFLA_INFO_DATA: link.kind === "veth" ? peerData(link.peer) : undefined,
@@ -31,14 +32,20 @@ export function addLinkRequests(link: LinkAdd, describe: () => string): Request[
       }),
   };
   if (link.kind === "wireguard") return [make];
-  const { up, addrGenModeNone } = link;
-  const after = { ...(up === undefined ? {} : { up }), ...(addrGenModeNone ? { addrGenModeNone } : {}) };
+  const { up, addrGenModeNone, ipv4 } = link;
+  const after = {
+    ...(up === undefined ? {} : { up }),
+    ...(addrGenModeNone ? { addrGenModeNone } : {}),
+    ...(ipv4 === undefined ? {} : { ipv4 }),
+  };
   return [make, ...changeLinkRequests(link.name, after, describe)];
 }
 
 /**
  * The address generation mode goes before everything else, in a message of its
  * own: of one message the kernel applies "up" first, and makes the address then.
+ * The settings of IPv4 follow, apart from it: a kernel without IPv6 refuses that
+ * message as a whole.
  */
 export function changeLinkRequests(name: string, change: LinkChange, describe: () => string): Request[] {
   const requests: Request[] = [];
@@ -51,14 +58,27 @@ export function changeLinkRequests(name: string, change: LinkChange, describe: (
     });
   if (change.addrGenModeNone)
     request({ IFLA_AF_SPEC: { AF_INET6: { IFLA_INET6_ADDR_GEN_MODE: IN6_ADDR_GEN_MODE_NONE } } });
-  if (change.up === undefined && change.mtu === undefined && change.mac === undefined) return requests;
+  if (change.ipv4 !== undefined)
+    request({ IFLA_AF_SPEC: { AF_INET: { IFLA_INET_CONF: devconf(change.ipv4) } } });
+  const { up, mtu, mac, group } = change;
+  if ([up, mtu, mac, group].every((value) => value === undefined)) return requests;
   request({
     ifi_flags: change.up ? IFF_UP : 0,
     ifi_change: change.up === undefined ? 0 : IFF_UP,
     IFLA_MTU: change.mtu,
     IFLA_ADDRESS: change.mac,
+    IFLA_GROUP: change.group,
   });
   return requests;
+}
+
+function devconf({ rpFilter, acceptRedirects, sendRedirects, proxyArp }: Ipv4LinkSettings) {
+  return {
+    IPV4_DEVCONF_RP_FILTER: rpFilter,
+    IPV4_DEVCONF_ACCEPT_REDIRECTS: acceptRedirects,
+    IPV4_DEVCONF_SEND_REDIRECTS: sendRedirects,
+    IPV4_DEVCONF_PROXY_ARP: proxyArp,
+  };
 }
 
 function peerData(peer: VethAdd["peer"]): Uint8Array {

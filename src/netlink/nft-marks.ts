@@ -2,10 +2,10 @@
 // nftables, and those of iptables that nftables holds (iptables-nft). Rules of
 // iptables-legacy are not in nftables and are not seen.
 import { readU32 } from "../wire/codec.ts";
-import { NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6, NFT_MSG_GETRULE, ruleMessage } from "../wire/nftables.ts";
+import { NFPROTO_IPV4, NFPROTO_IPV6, NFT_MSG_GETRULE, ruleMessage } from "../wire/nftables.ts";
 import { type Expression, NFT_META_MARK } from "../wire/nftables-expressions.ts";
-import { NETLINK_NETFILTER } from "./nft-transaction.ts";
-import { NetlinkSocket } from "./socket.ts";
+import { NFPROTO_INET } from "../wire/nftables-table.ts";
+import { NETLINK_NETFILTER, NetlinkSocket } from "./socket.ts";
 
 export interface MarkRule {
   /** As nft names it: "ip mangle". */

@@ -18,7 +18,6 @@ import {
   elementsMessage,
   hooks,
   NFPROTO_ARP,
-  NFPROTO_INET,
   NFT_MSG_DELCHAIN,
   NFT_MSG_DELRULE,
   NFT_MSG_DELSET,
@@ -36,10 +35,10 @@ import {
   setMessage,
   TYPE_IP6ADDR,
   TYPE_IPADDR,
-  tableMessage,
 } from "../wire/nftables.ts";
 import { maxElementBytes } from "../wire/nftables-elements.ts";
 import { NF_ACCEPT, NF_DROP } from "../wire/nftables-expressions.ts";
+import { NFPROTO_INET, tableMessage } from "../wire/nftables-table.ts";
 import { NLM_F_CREATE } from "../wire/nlmsg.ts";
 import { toSetElements } from "./nft-elements.ts";
 import { toNftRule } from "./nft-rules.ts";

@@ -14,12 +14,14 @@ import {
   NFT_FIB_RESULT_OIFNAME,
   NFT_GOTO,
   NFT_META_IIF,
+  NFT_META_IIFGROUP,
   NFT_META_IIFNAME,
   NFT_META_L4PROTO,
   NFT_META_MARK,
   NFT_META_NFPROTO,
   NFT_META_OIF,
   NFT_META_OIFNAME,
+  NFTA_FIB_F_IIF,
   NFTA_FIB_F_SADDR,
 } from "../wire/nftables-expressions.ts";
 import {
@@ -70,6 +72,7 @@ function guessStatement(expressions: readonly Expression[], known?: Family): Nft
   if (key === NFT_META_OIF) return { kind: "loopback", direction: "oif" };
   if (key === NFT_META_IIFNAME) return { kind: "interface", direction: "iif", name: nameFrom(value) };
   if (key === NFT_META_OIFNAME) return { kind: "interface", direction: "oif", name: nameFrom(value) };
+  if (key === NFT_META_IIFGROUP) return { kind: "fromGroup", group: u32From(value) };
   if (key === NFT_META_L4PROTO) return guessTransport(value, third, fourth);
   if (key === NFT_META_MARK) return guessMark(second, third);
   if (key !== NFT_META_NFPROTO) return undefined;
@@ -106,7 +109,8 @@ function guessIcmp(family: Family, compared: Expression | undefined): NftStateme
 function guessRoute({ data }: Of<"fib">, compared: Expression | undefined): NftStatement {
   if (data.NFTA_FIB_RESULT === NFT_FIB_RESULT_OIFNAME)
     return { kind: "routedBy", device: nameFrom(comparedWith(compared)) };
-  if (data.NFTA_FIB_RESULT === NFT_FIB_RESULT_OIF) return { kind: "routed" };
+  const isBack = ((data.NFTA_FIB_FLAGS ?? 0) & NFTA_FIB_F_IIF) !== 0;
+  if (data.NFTA_FIB_RESULT === NFT_FIB_RESULT_OIF) return { kind: isBack ? "routedBack" : "routed" };
   const field = data.NFTA_FIB_FLAGS === NFTA_FIB_F_SADDR ? "saddr" : "daddr";
   const isNot = compared?.name === "cmp" && compared.data.NFTA_CMP_OP === NFT_CMP_NEQ;
   return { kind: "local", field, ...(isNot ? { not: true } : {}) };

@@ -18,6 +18,7 @@ import {
   NFT_FIB_RESULT_OIFNAME,
   NFT_GOTO,
   NFT_META_IIF,
+  NFT_META_IIFGROUP,
   NFT_META_IIFNAME,
   NFT_META_L4PROTO,
   NFT_META_MARK,
@@ -27,6 +28,7 @@ import {
   NFT_PAYLOAD_NETWORK_HEADER,
   NFT_PAYLOAD_TRANSPORT_HEADER,
   NFTA_FIB_F_DADDR,
+  NFTA_FIB_F_IIF,
   NFTA_FIB_F_MARK,
   NFTA_FIB_F_PRESENT,
   NFTA_FIB_F_SADDR,
@@ -102,6 +104,8 @@ export function statementExpressions(statement: NftStatement, known: Family | un
       const key = statement.direction === "iif" ? NFT_META_IIFNAME : NFT_META_OIFNAME;
       return [loadMeta(key), compare(NFT_CMP_EQ, nameBytes(statement.name))];
     }
+    case "fromGroup":
+      return [loadMeta(NFT_META_IIFGROUP), compare(NFT_CMP_EQ, u32Bytes(statement.group))];
     case "inSet":
       return [...loadAddress(statement.family, statement.field, known), lookup(statement.set)];
     case "senderInSet":
@@ -130,6 +134,10 @@ export function statementExpressions(statement: NftStatement, known: Family | un
     }
     case "routed": {
       const flags = NFTA_FIB_F_DADDR | NFTA_FIB_F_MARK | NFTA_FIB_F_PRESENT;
+      return [lookUpRoute(flags, NFT_FIB_RESULT_OIF), compare(NFT_CMP_EQ, u32Bytes(1))];
+    }
+    case "routedBack": {
+      const flags = NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF | NFTA_FIB_F_PRESENT;
       return [lookUpRoute(flags, NFT_FIB_RESULT_OIF), compare(NFT_CMP_EQ, u32Bytes(1))];
     }
     case "icmp": {

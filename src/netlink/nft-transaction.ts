@@ -5,12 +5,8 @@ import { Errno } from "../linux/errno.ts";
 import { withNetns } from "../linux/netns.ts";
 import { AF_NETLINK, SOCK_RAW, SOL_SOCKET, Socket } from "../linux/socket.ts";
 import { SysError } from "../linux/syscall.ts";
-import {
-  batchMessage,
-  NFNL_MSG_BATCH_BEGIN,
-  NFNL_MSG_BATCH_END,
-  NFNL_SUBSYS_NFTABLES,
-} from "../wire/nftables.ts";
+import { batchMessage, NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END } from "../wire/nftables.ts";
+import { NFNL_SUBSYS_NFTABLES } from "../wire/nftables-table.ts";
 import {
   beginMessage,
   endMessage,
@@ -23,9 +19,7 @@ import {
 } from "../wire/nlmsg.ts";
 import { Writer } from "../wire/writer.ts";
 import { NetlinkError } from "./error.ts";
-import type { Request } from "./socket.ts";
-
-export const NETLINK_NETFILTER = 12;
+import { NETLINK_NETFILTER, type Request } from "./socket.ts";
 
 const SOL_NETLINK = 270;
 const NETLINK_CAP_ACK = 10;

@@ -14,17 +14,16 @@ import {
   NFT_MSG_GETRULE,
   NFT_MSG_GETSET,
   NFT_MSG_GETSETELEM,
-  NFT_MSG_GETTABLE,
   ruleMessage,
   setMessage,
-  tableMessage,
 } from "../wire/nftables.ts";
 import type { SetElement } from "../wire/nftables-elements.ts";
+import { NFT_MSG_GETTABLE, tableMessage } from "../wire/nftables-table.ts";
 import { NetlinkError } from "./error.ts";
 import { eachElement } from "./nft-elements.ts";
 import { commandRequests, familyHeader, type TableReply, toTable } from "./nft-objects.ts";
-import { NETLINK_NETFILTER, NftTransactions } from "./nft-transaction.ts";
-import { NetlinkSocket, type Request } from "./socket.ts";
+import { NftTransactions } from "./nft-transaction.ts";
+import { NETLINK_NETFILTER, NetlinkSocket, type Request } from "./socket.ts";
 
 /** As the kernel says that nftables has changed since the generation that a transaction names. */
 const ERESTART = 85;

@@ -79,6 +79,7 @@ export function toLink(message: Read<typeof linkMessage>): Link {
     ...(message.IFLA_MASTER === undefined ? {} : { masterIndex: message.IFLA_MASTER }),
     ...(message.IFLA_LINK === undefined ? {} : { linkIndex: message.IFLA_LINK }),
     ...(message.IFLA_LINK_NETNSID === undefined ? {} : { linkNetnsId: message.IFLA_LINK_NETNSID }),
+    ...(message.IFLA_GROUP ? { group: message.IFLA_GROUP } : {}),
   };
 }
 

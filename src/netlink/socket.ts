@@ -24,6 +24,7 @@ import { Writer } from "../wire/writer.ts";
 import { NetlinkError } from "./error.ts";
 
 export const NETLINK_ROUTE = 0;
+export const NETLINK_NETFILTER = 12;
 export const NETLINK_GENERIC = 16;
 
 const SOL_NETLINK = 270;

@@ -13,8 +13,9 @@ import { type Family, familyOf } from "../net/ip.ts";
 import type { Address, Neighbour, Route } from "../net/objects.ts";
 import { defaultPrefix, hostPrefix } from "../net/prefix.ts";
 import { localRoutes } from "./mesh.ts";
+import { podLinkGroup, podLinkIpv4, podLinkIpv6Sysctls } from "./pod-link.ts";
 import type { Settings } from "./settings.ts";
-import type { RouteStep, RtnlStep } from "./step.ts";
+import type { RouteStep, RtnlStep, Step } from "./step.ts";
 
 const mainTable = 254;
 
@@ -70,8 +71,17 @@ function localMac(hex: string, at: number): string {
   return mac;
 }
 
-/** Makes the pair; the pod's end is born in the pod's namespace, open as `netnsFd`. */
-export function vethStep(pod: StandalonePod, netnsFd: number): RtnlStep {
+/** Makes the pair, and sets the node's end up before anything can come by it. */
+export function linkSteps(pod: StandalonePod, netnsFd: number): Step[] {
+  return [
+    vethStep(pod, netnsFd),
+    ...podLinkIpv6Sysctls(pod.hostDev),
+    { do: "changeLink", dev: pod.hostDev, change: { up: true } },
+  ];
+}
+
+/** The pod's end is born in the pod's namespace, open as `netnsFd`. */
+function vethStep(pod: StandalonePod, netnsFd: number): RtnlStep {
   const mtu = pod.mtu === undefined ? {} : { mtu: pod.mtu };
   const peer = { name: pod.ifname, mac: pod.podMac, netnsFd, ...mtu };
   return {
@@ -80,8 +90,9 @@ export function vethStep(pod: StandalonePod, netnsFd: number): RtnlStep {
       name: pod.hostDev,
       kind: "veth",
       mac: pod.hostMac,
-      up: true,
       addrGenModeNone: true,
+      group: podLinkGroup,
+      ipv4: podLinkIpv4,
       ...mtu,
       peer,
     },

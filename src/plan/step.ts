@@ -119,8 +119,22 @@ export function renderStep(step: Step): string[] {
     case "changeRouteMtu":
       return [`ip ${whereFlag(step)}${renderRouteMtu(step)}`];
     default:
-      return [`ip ${whereFlag(step)}${renderRtnl(step)}`];
+      return [`ip ${whereFlag(step)}${renderRtnl(step)}`, ...renderIpv4Settings(step)];
   }
+}
+
+/** ip(8) has no words for these. */
+function renderIpv4Settings(step: RtnlStep): string[] {
+  if (step.do !== "addLink" || step.link.kind !== "veth" || step.link.ipv4 === undefined) return [];
+  const { rpFilter, acceptRedirects, sendRedirects, proxyArp } = step.link.ipv4;
+  const values = {
+    rp_filter: rpFilter,
+    accept_redirects: acceptRedirects,
+    send_redirects: sendRedirects,
+    proxy_arp: proxyArp,
+  };
+  const folder = `/proc/sys/net/ipv4/conf/${step.link.name}`;
+  return Object.entries(values).map(([name, value]) => `echo ${value} > ${folder}/${name}`);
 }
 
 function whereFlag({ netns }: InNetns): string {
@@ -168,14 +182,16 @@ function renderAddLink(link: LinkAdd): string {
   const { peer } = link;
   const peerOptions = `${peer.mac === undefined ? "" : ` address ${peer.mac}`}${peer.mtu === undefined ? "" : ` mtu ${peer.mtu}`}`;
   const mac = link.mac === undefined ? "" : ` address ${link.mac}`;
-  return `link add ${link.name}${mac}${mtu} type veth peer name ${peer.name}${peerOptions}${peer.netnsFd === undefined ? "" : " netns POD"}`;
+  const group = link.group === undefined ? "" : ` group ${link.group}`;
+  return `link add ${link.name}${mac}${mtu}${group} type veth peer name ${peer.name}${peerOptions}${peer.netnsFd === undefined ? "" : " netns POD"}`;
 }
 
-function renderLinkChange({ up, mtu, mac, addrGenModeNone }: LinkChange): string {
+function renderLinkChange({ up, mtu, mac, addrGenModeNone, group }: LinkChange): string {
   let words = "";
   if (mtu !== undefined) words += ` mtu ${mtu}`;
   if (mac !== undefined) words += ` address ${mac}`;
   if (addrGenModeNone) words += " addrgenmode none";
+  if (group !== undefined) words += ` group ${group}`;
   if (up !== undefined) words += up ? " up" : " down";
   return words;
 }

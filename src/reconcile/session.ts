@@ -2,12 +2,11 @@
 // backends, the node's keys. Loaded only where a mesh is programmed: it brings
 // the cryptography along.
 import { readBootId } from "../linux/boot.ts";
-import { SysError } from "../linux/syscall.ts";
 import type { Device } from "../net/device.ts";
 import type { Link } from "../net/objects.ts";
 import type { Slot } from "../net/record.ts";
-import { NetlinkError } from "../netlink/error.ts";
 import { Nft } from "../netlink/nft.ts";
+import { isNftUnsupported } from "../netlink/nft-presence.ts";
 import type { OwnedPeer } from "../plan/claims.ts";
 import { firewallName } from "../plan/mesh.ts";
 import type { Settings } from "../plan/settings.ts";
@@ -22,6 +21,7 @@ import { type Backends, Kernel } from "./kernel.ts";
 import { KnownWays } from "./mtu.ts";
 import { NodeReader, readSettings } from "./node.ts";
 import { meshLinks, readDevices } from "./observe.ts";
+import { type PodLinkReport, syncPodLinks } from "./pod-links.ts";
 import { type PodReport, syncPods } from "./pods.ts";
 import { type KeyRecovery, recoverKeys } from "./recover-keys.ts";
 import { failuresOf } from "./slots.ts";
@@ -107,6 +107,11 @@ export class Session implements Disposable {
     return syncPods(this.store, this.kernel, mtu);
   }
 
+  /** The links of pods that we are the main plugin of, whether the node is up or not. */
+  syncPodLinks(): PodLinkReport {
+    return syncPodLinks(this.store, this.kernel);
+  }
+
   [Symbol.dispose](): void {
     this.kernel[Symbol.dispose]();
     this.store[Symbol.dispose]();
@@ -173,13 +178,7 @@ function openFirewall(): Nft | undefined {
     return nft;
   } catch (error) {
     nft?.[Symbol.dispose]();
-    if (isUnsupported(error)) return undefined;
+    if (isNftUnsupported(error)) return undefined;
     throw error;
   }
-}
-
-/** What a kernel without netfilter's netlink, or without nftables in it, answers. */
-function isUnsupported(error: unknown): boolean {
-  const code = error instanceof SysError || error instanceof NetlinkError ? error.code : "";
-  return code === "EPROTONOSUPPORT" || code === "EOPNOTSUPP" || code === "EINVAL";
 }

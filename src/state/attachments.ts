@@ -43,6 +43,11 @@ export function readAttachments(db: Connection, network?: string): Attachment[] 
   return rows.map((row) => fromRow(db, row));
 }
 
+/** True where a pod is there that we are the main plugin of. */
+export function hasStandalone(db: Connection): boolean {
+  return db.find("SELECT 1 FROM attachments WHERE role = 'standalone' LIMIT 1") !== undefined;
+}
+
 /** Adds an attachment, or replaces the one of the same owner. */
 export function writeAttachment(db: Connection, a: Attachment): void {
   db.join(() =>

@@ -225,6 +225,11 @@ export class Store implements Disposable {
     return attachments.readAttachments(this.#db, network);
   }
 
+  /** True where a pod is there that we are the main plugin of. */
+  hasStandalonePods(): boolean {
+    return attachments.hasStandalone(this.#db);
+  }
+
   /** Adds, or replaces the one of the same owner. */
   putAttachment(attachment: Attachment): void {
     attachments.writeAttachment(this.#db, attachment);

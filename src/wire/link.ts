@@ -28,9 +28,25 @@ const linkInfo = nested({
   IFLA_INFO_DATA: [2, raw],
 });
 
+/**
+ * IPV4_DEVCONF_* (linux/ip.h). Each is an attribute where it is set; the kernel sends an array of all
+ * of them, which nobody here reads: /proc/sys has the same values.
+ */
+const inetConf = {
+  ...nested({
+    IPV4_DEVCONF_PROXY_ARP: [3, u32],
+    IPV4_DEVCONF_ACCEPT_REDIRECTS: [4, u32],
+    IPV4_DEVCONF_SEND_REDIRECTS: [6, u32],
+    IPV4_DEVCONF_RP_FILTER: [8, u32],
+  }),
+  read: () => ({}),
+};
+
+const inet = nested({ IFLA_INET_CONF: [1, inetConf] });
+
 const inet6 = nested({ IFLA_INET6_ADDR_GEN_MODE: [8, u8] });
 
-const afSpec = nested({ AF_INET6: [10, inet6] });
+const afSpec = nested({ AF_INET: [2, inet], AF_INET6: [10, inet6] });
 
 export const linkMessage = message("ifinfomsg", ifinfomsg, {
   IFLA_ADDRESS: [1, linkAddress],
@@ -40,6 +56,7 @@ export const linkMessage = message("ifinfomsg", ifinfomsg, {
   IFLA_MASTER: [10, u32],
   IFLA_LINKINFO: [18, linkInfo],
   IFLA_AF_SPEC: [26, afSpec],
+  IFLA_GROUP: [27, u32],
   IFLA_NET_NS_FD: [28, u32],
   IFLA_EXT_MASK: [29, u32],
   IFLA_LINK_NETNSID: [37, s32],

@@ -15,6 +15,7 @@ export const NFT_META_IIFNAME = 6;
 export const NFT_META_OIFNAME = 7;
 export const NFT_META_NFPROTO = 15;
 export const NFT_META_L4PROTO = 16;
+export const NFT_META_IIFGROUP = 21;
 
 export const NFT_CMP_EQ = 0;
 export const NFT_CMP_NEQ = 1;
@@ -29,6 +30,8 @@ export const NFT_GOTO = -4;
 export const NFTA_FIB_F_SADDR = 1;
 export const NFTA_FIB_F_DADDR = 2;
 export const NFTA_FIB_F_MARK = 4;
+/** Only routes by the interface that the packet came by count. */
+export const NFTA_FIB_F_IIF = 8;
 /** The result is whether there is one. */
 export const NFTA_FIB_F_PRESENT = 32;
 export const NFT_FIB_RESULT_OIF = 1;

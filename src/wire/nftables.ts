@@ -1,23 +1,21 @@
 // Messages of nftables: struct nfgenmsg with NFTA_TABLE_*, NFTA_CHAIN_*,
 // NFTA_RULE_*, NFTA_SET_* (linux/netfilter/nfnetlink.h, nf_tables.h). What is in
 // rules and sets has files of its own.
-import { type Fields, message, NLA_F_NESTED, nested } from "./attributes.ts";
-import { raw, text, u8 } from "./codec.ts";
+import { message, NLA_F_NESTED, nested } from "./attributes.ts";
+import { raw, text } from "./codec.ts";
 import { setElements } from "./nftables-elements.ts";
 import { expression, expressionList } from "./nftables-expressions.ts";
-import { s32Be, u16Be, u32Be } from "./nftables-numbers.ts";
+import { s32Be, u32Be } from "./nftables-numbers.ts";
+import { NFNL_SUBSYS_NFTABLES, nfgenmsg } from "./nftables-table.ts";
 
-export const NFNL_SUBSYS_NFTABLES = 10;
 export const NFNL_MSG_BATCH_BEGIN = 16;
 export const NFNL_MSG_BATCH_END = 17;
-export const NFPROTO_INET = 1;
 export const NFPROTO_IPV4 = 2;
 export const NFPROTO_ARP = 3;
 export const NFPROTO_IPV6 = 10;
 
 const type = (number: number) => (NFNL_SUBSYS_NFTABLES << 8) | number;
 export const NFT_MSG_NEWTABLE = type(0);
-export const NFT_MSG_GETTABLE = type(1);
 export const NFT_MSG_DELTABLE = type(2);
 export const NFT_MSG_NEWCHAIN = type(3);
 export const NFT_MSG_GETCHAIN = type(4);
@@ -47,19 +45,9 @@ export const hooks = {
   arp: ["input", "output"],
 } as const;
 
-/** In what the kernel sends, res_id is the end of the generation's number. */
-const nfgenmsg = { nfgen_family: u8, version: u8, res_id: u16Be } as const satisfies Fields;
-
 export const batchMessage = message("nfgenmsg", nfgenmsg, { NFNL_BATCH_GENID: [1, u32Be] });
 
 export const generationMessage = message("nfgenmsg", nfgenmsg, { NFTA_GEN_ID: [1, u32Be] });
-
-export const tableMessage = message("nfgenmsg", nfgenmsg, {
-  NFTA_TABLE_NAME: [1, text],
-  NFTA_TABLE_FLAGS: [2, u32Be],
-  /** How many chains, sets, objects and flow tables are in it. */
-  NFTA_TABLE_USE: [3, u32Be],
-});
 
 /** What all messages about a table and what is in it have in common; the numbers of their other attributes clash. */
 export const inTableMessage = message("nfgenmsg", nfgenmsg, { NFTA_TABLE_NAME: [1, text] });

@@ -12,6 +12,7 @@ import {
   hostNeighbours,
   hostRoutes,
   hostSideSteps,
+  linkSteps,
   type PodNames,
   podGateway,
   podNames,
@@ -20,11 +21,11 @@ import {
   podSideSteps,
   type StandalonePod,
   throwSteps,
-  vethStep,
 } from "../../plan/pod.ts";
-import { applyAll } from "../../reconcile/apply.ts";
+import { applyAll, applySteps } from "../../reconcile/apply.ts";
 import { CniError } from "../error.ts";
 import { type Host, ownerOf } from "../host.ts";
+import { ensurePodFirewall } from "../pod-firewall.ts";
 import type { Request } from "../request.ts";
 import { formatResult, podIps, type Result } from "../result.ts";
 import { type Addresses, takeAddresses, undoAddresses } from "./addresses.ts";
@@ -84,6 +85,7 @@ function refuseSmallMtu(mtu: number | undefined, ips: readonly string[]): void {
 
 function makePod(host: Host, request: Request, pod: StandalonePod): void {
   const { kernel, settings, store } = host;
+  ensurePodFirewall(host, request);
   makeLink(kernel, request, pod);
   enableIpv6(request.netns, pod.ifname, pod.ips);
   enableForwarding(kernel, store, pod.ips.map(familyOf));
@@ -102,13 +104,13 @@ function makePod(host: Host, request: Request, pod: StandalonePod): void {
 function makeLink(kernel: Host["kernel"], request: Request, pod: StandalonePod): void {
   const netnsFd = openNetns(request.netns);
   try {
-    applyAll([vethStep(pod, netnsFd)], kernel);
-  } catch (error) {
-    const { code } = error as { readonly code?: string };
-    if (code === "EEXIST") throw alreadyThere(request, request.ifname, error);
-    // The link is there: all that failed is telling it to make itself no IPv6 address, because it has no
-    // IPv6 at all (an MTU below 1280, or a kernel started without).
-    if (code !== "EAFNOSUPPORT") throw error;
+    for (const { error } of applySteps(linkSteps(pod, netnsFd), kernel)) {
+      const { code } = error as { readonly code?: string };
+      if (code === "EEXIST") throw alreadyThere(request, request.ifname, error);
+      // The link is there: all that failed is telling it to make itself no IPv6 address, because it has no
+      // IPv6 at all (an MTU below 1280, or a kernel started without).
+      if (code !== "EAFNOSUPPORT") throw error;
+    }
   } finally {
     closeFd(netnsFd);
   }
