@@ -10,6 +10,7 @@ import { ownRecord, readSettings, withdrawnRecord } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
 import type { Identity, StoredPeer } from "../state/model.ts";
 import { refuseClusterCIDRs } from "./cluster-cidrs.ts";
+import { followClusterHosts } from "./cluster-hosts.ts";
 import type { KubernetesFacts } from "./facts.ts";
 import { NodeFollower } from "./kube-identity.ts";
 import { ModeFollower } from "./kube-mode.ts";
@@ -89,6 +90,7 @@ export class Exchange implements Disposable {
     const { store } = this.session;
     const { kubeconfig } = readSettings(store);
     const heard = this.#kube.refresh(kubeconfig, this.options.node ?? store.identity()?.name);
+    followClusterHosts(store, kubeconfig, heard.cluster, process.env);
     // First: a node that has just come begins in the cluster's mode.
     this.#mode.follow(heard.mesh);
     const settings = readSettings(store);

@@ -1,5 +1,13 @@
 // One connection to the API: what is watched there, and what is written to it.
 
+import {
+  apiEndpointsPath,
+  apiEndpointsQuery,
+  readEndpointSlice,
+  readServiceCIDR,
+  type SeenPlaces,
+  serviceCIDRsPath,
+} from "../kube/cluster.ts";
 import { type MeshFacts, meshesPath, meshName, readMesh } from "../kube/mesh.ts";
 import { gives, type NodeFacts, readNodeObject } from "../kube/node.ts";
 import { isOlder, isSameRecord, judgeObject, objectsPath, type SeenObject } from "../kube/object.ts";
@@ -30,6 +38,12 @@ export interface LinkOptions {
 /** "unknown": the API does not say. */
 export type SeenMesh = MeshFacts | "absent" | "pending" | "unknown";
 
+/** What the API has said of the cluster's own hosts; absent until it has, and if it never does. */
+export interface SeenCluster {
+  readonly serviceCIDRs?: readonly string[];
+  readonly endpoints?: readonly string[];
+}
+
 /** A Node object, with what of it is of use. */
 interface SeenNode extends Kept {
   readonly facts: NodeFacts;
@@ -39,6 +53,8 @@ export class KubeLink implements Disposable {
   readonly objects: KubeWatch<SeenObject>;
   readonly #node: KubeWatch<SeenNode> | undefined;
   readonly #mesh: KubeWatch<MeshFacts>;
+  readonly #services: KubeWatch<SeenPlaces>;
+  readonly #endpoints: KubeWatch<SeenPlaces>;
   readonly #publisher: KubePublisher;
   readonly #status: KubeStatus;
   readonly #lookup: NodeLookup;
@@ -83,15 +99,22 @@ export class KubeLink implements Disposable {
       isSame: (a, b) => textOf(a) === textOf(b),
       isOlder: isOlderThan,
     });
-    this.objects.start();
-    this.#node?.start();
-    this.#mesh.start();
+    const places = {
+      ...{ ...watching, isOptional: true, isOlder: isOlderThan },
+      isSame: (a: SeenPlaces, b: SeenPlaces) => Bun.deepEquals(a.places, b.places),
+    };
+    this.#services = new KubeWatch({ ...places, path: serviceCIDRsPath, read: readServiceCIDR });
+    this.#endpoints = new KubeWatch({
+      ...{ ...places, path: apiEndpointsPath, query: apiEndpointsQuery, read: readEndpointSlice },
+    });
+    for (const watch of [this.objects, this.#node, this.#mesh, this.#services, this.#endpoints])
+      watch?.start();
   }
 
   [Symbol.dispose](): void {
-    const { objects } = this;
-    const parts = [objects, this.#node, this.#mesh, this.#publisher, this.#status, this.#taint, this.#lookup];
-    for (const part of parts) part?.[Symbol.dispose]();
+    const watches = [this.objects, this.#node, this.#mesh, this.#services, this.#endpoints];
+    const writers = [this.#publisher, this.#status, this.#taint, this.#lookup];
+    for (const part of [...watches, ...writers]) part?.[Symbol.dispose]();
   }
 
   /** "unknown" until the API has said it. */
@@ -106,6 +129,15 @@ export class KubeLink implements Disposable {
     if (lists > 0) return objects.get(meshName) ?? "absent";
     if (isMissing) return "absent";
     return problem === undefined ? "pending" : "unknown";
+  }
+
+  /** What no peer may claim. An older server, or rights of an older version, say less: then less is known. */
+  get cluster(): SeenCluster {
+    const [serviceCIDRs, endpoints] = [placesOf(this.#services), placesOf(this.#endpoints)];
+    return {
+      ...(serviceCIDRs === undefined ? {} : { serviceCIDRs }),
+      ...(endpoints === undefined ? {} : { endpoints }),
+    };
   }
 
   /** Why what is known may be old: a sentence. */
@@ -152,6 +184,12 @@ export class KubeLink implements Disposable {
       this.#ownStatus = (json as { readonly status?: unknown }).status;
     return seen;
   }
+}
+
+/** Sorted; undefined until they were listed. */
+function placesOf({ lists, objects }: KubeWatch<SeenPlaces>): readonly string[] | undefined {
+  if (lists === 0) return undefined;
+  return [...new Set([...objects.values()].flatMap(({ places }) => places))].sort();
 }
 
 /** Without its version. */

@@ -48,18 +48,20 @@ export class ModeFollower {
   }
 
   /** What is not understood stays as it was. */
-  #take({ mode, clusterCIDRs, remarks }: MeshFacts): void {
+  #take({ mode, clusterCIDRs, nodeCIDRs, remarks }: MeshFacts): void {
     const before = this.store.meshSettings();
     const said = {
       ...(remarks.length === 0 ? {} : before),
       ...(mode === undefined ? {} : { mode }),
       ...(clusterCIDRs === undefined ? {} : { clusterCIDRs }),
+      ...(nodeCIDRs === undefined ? {} : { nodeCIDRs }),
     } as Record<string, JsonValue>;
     if (Bun.deepEquals(before, said)) return;
     this.store.putMeshSettings(said);
     this.log.info("this node follows the cluster's mesh", {
       ...(mode === undefined ? {} : { mode }),
       ...(clusterCIDRs === undefined ? {} : { clusterCIDRs: clusterCIDRs.join(",") }),
+      ...(nodeCIDRs === undefined ? {} : { nodeCIDRs: nodeCIDRs.join(",") }),
     });
   }
 

@@ -19,7 +19,7 @@ import type { Store } from "../state/store.ts";
 import type { KubernetesFacts } from "./facts.ts";
 import type { Credentials } from "./kube-client.ts";
 import { KubeCredentials } from "./kube-config.ts";
-import { KubeLink, type SeenMesh } from "./kube-link.ts";
+import { KubeLink, type SeenCluster, type SeenMesh } from "./kube-link.ts";
 import type { Publication } from "./kube-publish.ts";
 import { usualTiming, type WatchTiming } from "./kube-watch.ts";
 import type { Log } from "./log.ts";
@@ -51,11 +51,12 @@ export interface KubeReport {
   readonly node: NodeFacts | "absent" | "unknown";
   /** What it says of the whole mesh; "unknown" also without a kubeconfig. */
   readonly mesh: SeenMesh;
+  readonly cluster: SeenCluster;
   /** A sentence where what is known may be old. */
   readonly problem?: string;
 }
 
-const off: KubeReport = { node: "unknown", mesh: "unknown" };
+const off: KubeReport = { node: "unknown", mesh: "unknown", cluster: {} };
 
 export class KubeSource implements Disposable {
   readonly #goneAlarm: Alarm;
@@ -112,8 +113,8 @@ export class KubeSource implements Disposable {
     const passed = "the Kubernetes API can be watched again";
     this.#problem = this.#stand(this.#problem, explainOutage(link.problem), passed);
     this.#note();
-    const { node, mesh } = link;
-    return { node, mesh, ...(this.#problem === undefined ? {} : { problem: this.#problem }) };
+    const { node, mesh, cluster } = link;
+    return { node, mesh, cluster, ...(this.#problem === undefined ? {} : { problem: this.#problem }) };
   }
 
   /** Sees to it that the API has this node's record; returns at once. Throws StoreError. */

@@ -244,10 +244,11 @@ export class Look implements Disposable {
       );
   }
 
-  /** Resolved once a generation of the store. */
+  /** Resolved once for a generation of the store, and for the landmarks around this node. */
   #readView(): View | undefined {
-    const { store, nodes } = this.session;
-    if (this.#view === undefined || this.#view.generation !== store.generation) {
+    const { nodes } = this.session;
+    const { generation, ownership } = nodes.intent();
+    if (this.#view?.generation !== generation || this.#view.ownership !== ownership) {
       this.#view = readView(nodes);
       this.#garbage.collect();
       this.#gate.forgetPaths();

@@ -43,7 +43,9 @@ export function readOverrides(
 /** What is stored is taken as it is: a sync leaves out what it cannot use. */
 function parseTyped(name: SettingName, text: string): unknown {
   const value = parseSetting(name, text);
-  if (name === "clusterCIDRs") refuseImpossibleCIDRs(text.split(",").filter((cidr) => cidr !== ""));
+  const cidrs = text.split(",").filter((cidr) => cidr !== "");
+  if (name === "clusterCIDRs") refuseImpossibleCIDRs(cidrs);
+  if (name === "nodeCIDRs") refuseImpossibleCIDRs(cidrs, "nodes");
   return value;
 }
 

@@ -16,6 +16,8 @@ export interface MeshFacts {
   readonly mode?: Mode;
   /** Absent where each node has its own. */
   readonly clusterCIDRs?: readonly string[];
+  /** As clusterCIDRs, of nodes. */
+  readonly nodeCIDRs?: readonly string[];
   /** What cannot be followed, and why: sentences. */
   readonly remarks: readonly string[];
 }
@@ -32,21 +34,27 @@ export function readMesh(json: unknown): MeshFacts | undefined {
   if (typeof name !== "string") return undefined;
   const remarks: string[] = [];
   const mode = attempt(() => parseSetting("mode", spec?.["mode"]), remarks);
-  const given = spec?.["clusterCIDRs"];
-  const cidrs = given === undefined ? undefined : attempt(() => readCIDRs(given), remarks);
+  const read = (name: "clusterCIDRs" | "nodeCIDRs") => {
+    const given = spec?.[name];
+    return given === undefined ? undefined : attempt(() => readCIDRs(name, given), remarks);
+  };
+  const clusterCIDRs = read("clusterCIDRs");
+  const nodeCIDRs = read("nodeCIDRs");
   return {
     ...{ name, resourceVersion: typeof resourceVersion === "string" ? resourceVersion : "", remarks },
     ...(mode === undefined ? {} : { mode }),
-    ...(cidrs === undefined ? {} : { clusterCIDRs: cidrs }),
+    ...(clusterCIDRs === undefined ? {} : { clusterCIDRs }),
+    ...(nodeCIDRs === undefined ? {} : { nodeCIDRs }),
   };
 }
 
-function readCIDRs(given: unknown): readonly string[] {
-  const cidrs = parseSetting("clusterCIDRs", given);
+function readCIDRs(name: "clusterCIDRs" | "nodeCIDRs", given: unknown): readonly string[] {
+  const cidrs = parseSetting(name, given);
   try {
-    refuseImpossibleCIDRs(Array.isArray(given) ? given.map(String) : cidrs);
+    const raw = Array.isArray(given) ? given.map(String) : cidrs;
+    refuseImpossibleCIDRs(raw, name === "clusterCIDRs" ? "pods" : "nodes");
   } catch (error) {
-    throw error instanceof ParseError ? new ParseError(`clusterCIDRs: ${error.message}`) : error;
+    throw error instanceof ParseError ? new ParseError(`${name}: ${error.message}`) : error;
   }
   return cidrs;
 }

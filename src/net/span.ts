@@ -41,3 +41,8 @@ export function compareSpans(a: Span, b: Span): number {
 export function spanContains(outer: Span, inner: Span): boolean {
   return typeof outer.first === typeof inner.first && outer.first <= inner.first && inner.last <= outer.last;
 }
+
+/** True if the two have an address in common. */
+export function spansOverlap(a: Span, b: Span): boolean {
+  return typeof a.first === typeof b.first && a.first <= b.last && b.first <= a.last;
+}

@@ -39,3 +39,25 @@ export function specialNetwork(prefix: string): string | undefined {
     length < 16 ? innerSpecialNetworks.find((inner) => prefixContains(prefix, inner)) : undefined;
   return inside === undefined ? undefined : `has ${inside} in it`;
 }
+
+/**
+ * Networks that no node and no pod has anywhere, beside those that a record cannot even name: where clouds
+ * answer their machines (metadata, wire servers, resolvers), and what IPv6 keeps for IPv4 (RFC 4291, 6052).
+ */
+export const reservedNetworks: readonly { readonly network: string; readonly whose: string }[] = [
+  { network: "169.254.0.0/16", whose: "the link-local network, with the clouds' metadata" },
+  { network: "fe80::/10", whose: "the link-local network" },
+  { network: "::/8", whose: "what IPv6 keeps for IPv4 and itself" },
+  { network: "168.63.129.16/32", whose: "Azure's wire server and resolver" },
+  { network: "100.100.100.200/32", whose: "Alibaba Cloud's metadata service" },
+  { network: "192.0.0.0/24", whose: "a network of protocol assignments, with Oracle Cloud's metadata" },
+  { network: "fd00:ec2::/32", whose: "AWS's network of metadata, time and resolvers" },
+  { network: "fd20:ce::254/128", whose: "Google Cloud's metadata service" },
+];
+
+/** Networks that the Internet does not route (IANA's special-purpose registries: not globally reachable). */
+export const privateNetworks: readonly string[] = [
+  ...["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15"],
+  ...["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"],
+  ...["fc00::/7", "2001:db8::/32"],
+];

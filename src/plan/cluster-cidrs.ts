@@ -45,14 +45,14 @@ function explain(cidr: string, { ip, whose }: Landmark): string {
   return `cluster CIDR ${cidr} holds ${ip}, ${whose}: strict mode would refuse to pods what is no pod's; name only the pods' part of it, or leave it out`;
 }
 
-/** Throws ParseError where somebody wrote what cannot be the network of the cluster's pods. */
-export function refuseImpossibleCIDRs(raw: readonly string[]): void {
+/** Throws ParseError where somebody wrote what cannot be the network of the cluster's pods, or nodes. */
+export function refuseImpossibleCIDRs(raw: readonly string[], of: "pods" | "nodes" = "pods"): void {
   if (raw.length > maxCIDRs) throw new ParseError(`has ${raw.length} entries, at most ${maxCIDRs} are taken`);
   for (const text of raw) {
     const cidr = parsePrefix(text);
     if (!isSamePrefix(text, cidr)) throw new ParseError(`${text} has host bits set; did you mean ${cidr}?`);
     const special = specialNetwork(cidr);
-    if (special !== undefined) throw new ParseError(`${cidr} ${special}: that is no network of pods`);
+    if (special !== undefined) throw new ParseError(`${cidr} ${special}: that is no network of ${of}`);
   }
 }
 

@@ -1,9 +1,9 @@
 // Addresses that are no pod's, and that a network of pods must therefore not hold:
 // who routes or refuses such a network as a whole would do it to them too. Pure.
 //
-//   of this node      node IPs, endpoints, addresses of the interfaces that lead elsewhere
+//   of this node      node IPs, endpoints, addresses of its interfaces
 //   of the peers      node IPs, endpoints
-//   of the network    next hops of what leaves by those interfaces
+//   of the network    next hops of what leaves by interfaces that lead elsewhere, resolvers
 //   of the cluster    the control plane, the API server
 import type { Address, Link, Route } from "../net/objects.ts";
 import { prefixContains, prefixHolds } from "../net/prefix.ts";
@@ -17,6 +17,10 @@ export interface Landmark {
   readonly whose: string;
   /** Of a gateway: what it leads to. An overlay has gateways inside the network that it carries. */
   readonly towards?: string;
+  /** True if a node may rightly be there. */
+  readonly mayBeNode?: true;
+  /** True of what may lie in a network of pods: only a claim to this very address is one to somebody else's. */
+  readonly alone?: true;
 }
 
 /** What the store and the environment say. */
@@ -29,11 +33,16 @@ export interface KnownHosts {
 }
 
 export function knownLandmarks({ node, peers, settings, apiServers = [] }: KnownHosts): Landmark[] {
+  const mayBeNode = true;
   return [
     ...node.nodeIPs.map((ip) => ({ ip, whose: "a node IP of this node" })),
     ...node.endpoints.map((ip) => ({ ip, whose: "an endpoint of this node" })),
-    ...settings.controlPlane.map(({ ip }) => ({ ip, whose: "the control plane (--control-plane)" })),
-    ...apiServers.map((ip) => ({ ip, whose: "the Kubernetes API" })),
+    ...settings.controlPlane.map(({ ip }) => ({
+      ip,
+      whose: "the control plane (--control-plane)",
+      mayBeNode,
+    })),
+    ...apiServers.map((ip) => ({ ip, whose: "the Kubernetes API", mayBeNode })),
     ...peers.flatMap(({ name, nodeIPs, endpoints }) => [
       ...nodeIPs.map((ip) => ({ ip, whose: `a node IP of ${name}` })),
       ...endpoints.map((ip) => ({ ip, whose: `an endpoint of ${name}` })),
@@ -50,13 +59,16 @@ export interface HostView {
   /** Interfaces that default routes leave by, and our own devices. */
   readonly uplinks: readonly string[];
   readonly ownDevices: readonly string[];
+  /** Addresses of the name servers that this host asks. */
+  readonly resolvers?: readonly string[];
 }
 
 /** Hardware, and what bundles or divides it: no plugin makes these for pods. */
 const outwardKinds: readonly string[] = ["", "vlan", "bond", "team"];
 
 /** A bridge of pods, an overlay or a pod's own link has addresses of the pods' network, rightly. */
-export function hostLandmarks({ links, addresses, routes, uplinks, ownDevices }: HostView): Landmark[] {
+export function hostLandmarks(view: HostView): Landmark[] {
+  const { links, addresses, routes, uplinks, ownDevices, resolvers = [] } = view;
   const outward = new Set(
     [
       ...uplinks,
@@ -65,20 +77,31 @@ export function hostLandmarks({ links, addresses, routes, uplinks, ownDevices }:
         .map(({ name }) => name),
     ].filter((dev) => !ownDevices.includes(dev)),
   );
-  const gateways = routes.flatMap(({ via, dev, dst }) =>
+  const mayBeNode = true;
+  const gateways = routes.flatMap(({ via, dev, dst }): Landmark[] =>
     via === undefined || dev === undefined || !outward.has(dev)
       ? []
-      : [{ ip: via, whose: `the gateway of ${dst} on ${dev}`, towards: dst }],
+      : [{ ip: via, whose: `the gateway of ${dst} on ${dev}`, towards: dst, mayBeNode }],
   );
-  const own = addresses.filter(({ dev }) => outward.has(dev));
-  const all = [...own.map(({ ip, dev }) => ({ ip, whose: `this node's address on ${dev}` })), ...gateways];
-  return all.filter(({ ip }) => specialAddress(ip) === undefined);
+  const own = addresses
+    .filter(({ dev }) => !ownDevices.includes(dev))
+    .map(({ ip, dev }): Landmark => {
+      const landmark = { ip, whose: `this node's address on ${dev}` };
+      return outward.has(dev) ? landmark : { ...landmark, alone: true };
+    });
+  const ownIPs = new Set(own.map(({ ip }) => ip));
+  const servers = resolvers
+    .filter((ip) => !ownIPs.has(ip))
+    .map((ip) => ({ ip, whose: "a resolver of this node", mayBeNode }) satisfies Landmark);
+  return [...own, ...gateways, ...servers].filter(({ ip }) => specialAddress(ip) === undefined);
 }
 
 /** The first landmark that the prefix holds. */
 export function findHeld(prefix: string, landmarks: readonly Landmark[]): Landmark | undefined {
   return landmarks.find(
-    ({ ip, towards }) =>
-      prefixHolds(prefix, ip) && (towards === undefined || !prefixContains(prefix, towards)),
+    ({ ip, towards, alone }) =>
+      alone !== true &&
+      prefixHolds(prefix, ip) &&
+      (towards === undefined || !prefixContains(prefix, towards)),
   );
 }

@@ -40,7 +40,15 @@ export const settingTable: SettingTable = {
   clusterCIDRs: {
     default: [],
     reason: "without them strict mode refuses only what a known peer announces",
-    help: "all pod CIDRs of the cluster; in strict mode nothing in them is reached in clear",
+    help: "all pod CIDRs of the cluster; in strict mode nothing in them is reached in clear, and pods that others announce count only in them",
+    value: "CIDR",
+    parse: cidrList,
+    show: (cidrs) => cidrs.join(","),
+  },
+  nodeCIDRs: {
+    default: [],
+    reason: "a node IP counts where a handshake has come from it",
+    help: "all networks of nodes; a node IP outside of them does not count, and one that is named alone (/32, /128) counts without a handshake from it",
     value: "CIDR",
     parse: cidrList,
     show: (cidrs) => cidrs.join(","),

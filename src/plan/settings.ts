@@ -19,6 +19,8 @@ export interface Settings {
   readonly mode: Mode;
   /** Prefixes that hold all pods of the cluster; in strict mode refused as a whole, but for known peers. */
   readonly clusterCIDRs: readonly string[];
+  /** Prefixes that hold all nodes; what a peer says of itself counts only in them. Empty: wherever a handshake comes from. */
+  readonly nodeCIDRs: readonly string[];
   readonly deviceA: string;
   readonly deviceB: string;
   readonly portA: number;

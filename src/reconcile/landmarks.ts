@@ -1,12 +1,13 @@
-// Looks in the kernel for addresses that are no pod's. Which are, plan/landmarks.ts says.
-import type { Family } from "../net/ip.ts";
+// Looks in the kernel and in /etc for addresses that are no pod's. Which are, plan/landmarks.ts says.
+import { findText } from "../linux/file.ts";
+import { SysError } from "../linux/syscall.ts";
+import { type Family, isIp, parseIp } from "../net/ip.ts";
 import type { NodeRecord } from "../net/record.ts";
 import { findUplinks } from "../netlink/uplinks.ts";
 import type { Ownership } from "../plan/claims.ts";
 import { type JudgedCIDRs, judgeClusterCIDRs } from "../plan/cluster-cidrs.ts";
 import { hostLandmarks, knownLandmarks, type Landmark } from "../plan/landmarks.ts";
 import { slots } from "../plan/path.ts";
-import { withoutHosts } from "../plan/pod-cidrs.ts";
 import { type Settings, slotDevice } from "../plan/settings.ts";
 import type { Kernel } from "./kernel.ts";
 
@@ -21,48 +22,46 @@ export function observeLandmarks(settings: Settings, { host }: Kernel): Landmark
     routes: families.flatMap((family) => host.routes({ family, table: mainTable, type: "unicast" })),
     uplinks: findUplinks(host),
     ownDevices: slots.map((slot) => slotDevice(settings, slot)),
+    resolvers: readResolvers(),
   });
 }
 
-export interface Networks {
-  /** The peers without what of their pod CIDRs holds a landmark. */
-  readonly ownership: Ownership;
-  readonly clusterCIDRs: JudgedCIDRs;
-}
+/** By what was weighed of one generation: to go through the addresses of thousands of peers takes as long as to plan them. */
+const judged = new WeakMap<Ownership, JudgedCIDRs>();
 
-/** By what was weighed of one generation, with the landmarks: to judge thousands of peers takes as long as to plan them. */
-const judged = new WeakMap<
-  Ownership,
-  { readonly landmarks: readonly Landmark[]; readonly networks: Networks }
->();
-
-/** `landmarks`: those around this node. */
-export function judgeNetworks(
-  settings: Settings,
+/** What of this node's cluster CIDRs holds no host. `landmarks`: those around this node. */
+export function judgeOwnCIDRs(
+  { clusterCIDRs, controlPlane }: Settings,
   node: NodeRecord,
   ownership: Ownership,
   landmarks: readonly Landmark[],
-): Networks {
+): JudgedCIDRs {
+  if (clusterCIDRs.length === 0) return noCIDRs;
   const before = judged.get(ownership);
-  if (before?.landmarks === landmarks) return before.networks;
-  const { clusterCIDRs } = settings;
-  const own = knownLandmarks({ node, peers: [], settings });
-  const all = () => [...knownLandmarks({ node, peers: ownership.peers, settings }), ...landmarks];
-  const networks = {
-    ownership: withoutHosts(ownership, [...own, ...withoutPeers(landmarks, ownership)]),
-    clusterCIDRs: clusterCIDRs.length === 0 ? noCIDRs : judgeClusterCIDRs(clusterCIDRs, all()),
-  };
-  judged.set(ownership, { landmarks, networks });
-  return networks;
+  if (before !== undefined) return before;
+  const known = knownLandmarks({ node, peers: ownership.peers, settings: { controlPlane } });
+  const cidrs = judgeClusterCIDRs(clusterCIDRs, [...known, ...landmarks]);
+  judged.set(ownership, cidrs);
+  return cidrs;
 }
-
-/** Where nodes are each other's gateways there are as many as nodes, and what a node has, its own claim guards. */
-function withoutPeers(landmarks: readonly Landmark[], { peers }: Ownership): readonly Landmark[] {
-  if (landmarks.length <= fewLandmarks) return landmarks;
-  const nodeIPs = new Set(peers.flatMap((peer) => peer.nodeIPs));
-  return landmarks.filter(({ ip }) => !nodeIPs.has(ip));
-}
-
-const fewLandmarks = 16;
 
 const noCIDRs: JudgedCIDRs = { kept: [], refusals: [] };
+
+/** Those of the host, and what a stub of systemd-resolved asks. */
+const resolverFiles = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
+
+/** A file that cannot be read names none. */
+function readResolvers(): string[] {
+  const lines = resolverFiles.flatMap((path) => (readIfAllowed(path) ?? "").split("\n"));
+  const servers = lines.flatMap((line) => /^\s*nameserver\s+([0-9a-fA-F:.]+)/.exec(line)?.[1] ?? []);
+  return [...new Set(servers.filter(isIp).map(parseIp))];
+}
+
+function readIfAllowed(path: string): string | undefined {
+  try {
+    return findText(path);
+  } catch (error) {
+    if (error instanceof SysError) return undefined;
+    throw error;
+  }
+}

@@ -18,16 +18,20 @@ import { observeLandmarks } from "./landmarks.ts";
 export class KnownWays {
   #ways = new Map<string, RouteLookup>();
   #mark = 0;
-  #landmarks: readonly Landmark[] | undefined;
+  #landmarks: readonly Landmark[] = [];
+  #areLandmarksKnown = false;
 
   forget(): void {
     this.#ways.clear();
-    this.#landmarks = undefined;
+    this.#areLandmarksKnown = false;
   }
 
-  /** Addresses around this node that are no pod's. */
+  /** Addresses around this node that are no pod's; the same list until they are others. */
   landmarks(settings: Settings, kernel: Kernel): readonly Landmark[] {
-    this.#landmarks ??= observeLandmarks(settings, kernel);
+    if (this.#areLandmarksKnown) return this.#landmarks;
+    const landmarks = observeLandmarks(settings, kernel);
+    if (!Bun.deepEquals(landmarks, this.#landmarks)) this.#landmarks = landmarks;
+    this.#areLandmarksKnown = true;
     return this.#landmarks;
   }
 

@@ -3,10 +3,12 @@
 import type { PeerPath } from "../net/path.ts";
 import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
+import { boundClaims, claimJudge } from "../plan/claim-bounds.ts";
 import { type ClaimingPeer, type Ownership, resolveClaims } from "../plan/claims.ts";
+import { serviceNetworks } from "../plan/cluster-hosts.ts";
 import { holdClaims } from "../plan/held-claims.ts";
+import { knownLandmarks, type Landmark } from "../plan/landmarks.ts";
 import { reachablePeers } from "../plan/path.ts";
-import { withoutOwnHosts } from "../plan/pod-cidrs.ts";
 import { parseSettings, type Settings, slotPort } from "../plan/settings.ts";
 import type {
   ClaimLapse,
@@ -27,6 +29,8 @@ export type SlotFaults = ReadonlyMap<Slot, SlotFault>;
 export interface Intent {
   readonly generation: number;
   readonly settings: Settings;
+  /** Addresses around this node that are no pod's. */
+  readonly landmarks: readonly Landmark[];
   /** Absent where `wg-cni up` was never run here. */
   readonly identity?: Identity;
   /** As other nodes import it; absent with the identity. */
@@ -52,7 +56,7 @@ export interface NodeState extends Intent {
 }
 
 /**
- * Reads everything a sync needs. What stands with the generation is kept: to
+ * Reads everything a sync needs. What stands with the generation and the landmarks is kept: to
  * parse thousands of records and to weigh what they claim costs as much as to
  * look at the kernel. All of it throws StoreError, ParseError for a setting of
  * another version.
@@ -60,15 +64,23 @@ export interface NodeState extends Intent {
 export class NodeReader {
   #intent: Intent | undefined;
 
-  constructor(private readonly store: Store) {}
+  /** `around`: landmarks around this node, the same list for as long as they stand. */
+  constructor(
+    private readonly store: Store,
+    private readonly around: (settings: Settings) => readonly Landmark[],
+  ) {}
 
   /** `faults`: of this node's slots, in place of those that the store has. */
   intent(faults?: SlotFaults): Intent {
     // First: what is committed after this makes the generation we note too old, and the next sync looks again.
     const { generation } = this.store;
-    if (this.#intent?.generation !== generation) this.#intent = readIntent(this.store, generation);
+    const settings =
+      this.#intent?.generation === generation ? this.#intent.settings : readSettings(this.store);
+    const landmarks = this.around(settings);
+    if (this.#intent?.generation !== generation || this.#intent.landmarks !== landmarks)
+      this.#intent = readIntent(this.store, { generation, settings, landmarks });
     if (faults === undefined || isSameFaults(faults, faultsOf(this.#intent.identity))) return this.#intent;
-    return readIntent(this.store, generation, faults);
+    return readIntent(this.store, { generation, settings, landmarks }, faults);
   }
 
   /** `faults`: as of `intent`. */
@@ -85,8 +97,11 @@ export class NodeReader {
   }
 }
 
-function readIntent(store: Store, generation: number, faults?: SlotFaults): Intent {
-  const settings = readSettings(store);
+function readIntent(
+  store: Store,
+  { generation, settings, landmarks }: Pick<Intent, "generation" | "settings" | "landmarks">,
+  faults?: SlotFaults,
+): Intent {
   const stored = store.identity();
   const identity = stored === undefined || faults === undefined ? stored : withFaults(stored, faults);
   const record = identity === undefined ? nobody : ownRecord(identity, settings);
@@ -94,20 +109,39 @@ function readIntent(store: Store, generation: number, faults?: SlotFaults): Inte
   const hostRevert = store.hostRevert();
   const publicKeys = record.slots.map(({ publicKey }) => publicKey);
   const lapses = store.lapses();
-  const resolved = withoutOwnHosts(
-    resolveClaims({ ...record, publicKeys }, peers.map(toClaimingPeer), lapses),
+  const judge = claimJudge(boundsOf(store, settings, record, landmarks));
+  const typed = new Set(peers.flatMap(({ record: { name }, source }) => (source === "import" ? [name] : [])));
+  const bounded = boundClaims(
+    peers.map((peer) => ({ ...toClaimingPeer(peer), isTyped: typed.has(peer.record.name) })),
+    judge,
   );
-  const ownership = holdClaims(resolved, record, (name) => store.previousRecord(name));
-  const named = new Set(ownership.refusals.flatMap(({ peer, owner }) => [peer, owner]));
+  const resolved = resolveClaims({ ...record, publicKeys }, bounded.peers, lapses);
+  const held = holdClaims(resolved, record, (name) => {
+    const before = store.previousRecord(name);
+    return before === undefined ? undefined : judge(before, typed.has(name)).record;
+  });
+  const refusals = [...held.refusals, ...bounded.refusals];
+  const named = new Set(refusals.flatMap(({ peer, owner }) => [peer, owner]));
   const contested = named.size === 0 ? [] : peers.filter((peer) => named.has(peer.record.name));
   return {
-    ...{ generation, settings },
+    ...{ generation, settings, landmarks },
     ...(identity === undefined ? {} : { identity, record }),
     up: identity?.up ?? false,
-    ownership: { ...ownership, peers: reachablePeers(record, ownership.peers) },
+    ownership: { refusals, peers: reachablePeers(record, held.peers) },
     ...{ lapses, contested: new Map(contested.map((peer) => [peer.record.name, peer])) },
     changedAt: new Map(peers.map((peer) => [peer.record.name, peer.changedAt])),
     ...(hostRevert === undefined ? {} : { hostRevert }),
+  };
+}
+
+function boundsOf(store: Store, settings: Settings, node: NodeRecord, landmarks: readonly Landmark[]) {
+  const hosts = store.clusterHosts();
+  const known = knownLandmarks({ node, peers: [], settings, apiServers: hosts.apiServers });
+  return {
+    ...{ settings, podCIDRs: node.podCIDRs },
+    // What this node has itself, it is weighed against by name.
+    landmarks: [...known, ...landmarks].filter(({ ip }) => !node.nodeIPs.includes(ip)),
+    reserved: serviceNetworks(hosts),
   };
 }
 

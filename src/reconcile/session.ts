@@ -68,8 +68,8 @@ export class Session implements Disposable {
     // the milliseconds of an ADD; what looks at thousands of peers takes twice as long without.
     Bun.unsafe.setJITPolicy(1);
     this.store = Store.open(stateDir, this.bootId);
-    this.nodes = new NodeReader(this.store);
     this.kernel = new Kernel(backends);
+    this.nodes = new NodeReader(this.store, (settings) => this.ways.landmarks(settings, this.kernel));
   }
 
   /** Slots that could not be made are left out: whether they can be now shows when a sync tries. */

@@ -32,7 +32,7 @@ import { type ApplyContext, applySteps, type Failure, readSysctl } from "./apply
 import { observeStrictArrivals } from "./arrivals.ts";
 import { observeCapabilities } from "./capabilities.ts";
 import type { Kernel } from "./kernel.ts";
-import { judgeNetworks } from "./landmarks.ts";
+import { judgeOwnCIDRs } from "./landmarks.ts";
 import { type KnownWays, observeMtu } from "./mtu.ts";
 import { type NodeReader, readSettings, type SlotFaults } from "./node.ts";
 import { hasConntrack, observeMesh, observeRules, readSysctls } from "./observe.ts";
@@ -140,9 +140,8 @@ export function planMesh(
   const here = isHere(before.programmed, bootId);
   const { faults, observed } = observeSlots(before, seen, here, failed);
   const state = nodes.read(faults);
-  const { settings, record: node = before.record, up, generation } = state;
-  const around = ways.landmarks(settings, kernel);
-  const { ownership, clusterCIDRs } = judgeNetworks(settings, node, state.ownership, around);
+  const { settings, record: node = before.record, up, generation, ownership } = state;
+  const clusterCIDRs = judgeOwnCIDRs(settings, node, ownership, state.landmarks);
   const mtu = observeMtu(settings, node, ownership.peers, state.podIPs, kernel, ways);
   const linkKind = chooseLinkKind(settings, observed, kernel);
   const hasFirewall = kernel.firewall !== undefined;

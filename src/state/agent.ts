@@ -1,5 +1,6 @@
 // What the agent has decided: the tables `agent`, `paths` and `refused_records`.
 // Every process programs the kernel from them, so they are written before it.
+import { type ClusterHosts, noClusterHosts } from "../net/cluster-hosts.ts";
 import type { PeerPath } from "../net/path.ts";
 import type { Connection } from "./connection.ts";
 import { bumpGeneration } from "./meta.ts";
@@ -87,6 +88,16 @@ export function writeLapses(db: Connection, lapses: readonly ClaimLapse[]): void
   writeNote(db, "lapses", lapses.length === 0 ? undefined : lapses);
 }
 
+export function readClusterHosts(db: Connection): ClusterHosts {
+  const text = db.find<{ cluster_hosts: string | null }>("SELECT cluster_hosts FROM agent")?.cluster_hosts;
+  return parse<ClusterHosts>(db, text ?? null, "the hosts of the cluster") ?? noClusterHosts;
+}
+
+/** Every process judges the peers' claims by them. */
+export function writeClusterHosts(db: Connection, hosts: ClusterHosts): void {
+  writeNote(db, "cluster_hosts", hosts);
+}
+
 /** Prefixes. */
 export function readAnnounced(db: Connection): readonly string[] {
   const text = db.find<{ announced: string | null }>("SELECT announced FROM agent")?.announced ?? null;
@@ -116,7 +127,7 @@ export function writeRefusedRecords(db: Connection, refused: readonly RefusedRec
 
 function writeNote(
   db: Connection,
-  column: "rotation" | "host_revert" | "lapses",
+  column: "rotation" | "host_revert" | "lapses" | "cluster_hosts",
   note: object | undefined,
 ): void {
   const text = note === undefined ? null : JSON.stringify(note);

@@ -99,4 +99,8 @@ export const migrations: readonly string[] = [
   -- The record that a peer had before, if the present one has given up a CIDR or a node IP.
   ALTER TABLE peers ADD COLUMN previous TEXT;
   `,
+  `
+  -- The cluster's own hosts, which no peer may claim: JSON.
+  ALTER TABLE agent ADD COLUMN cluster_hosts TEXT;
+  `,
 ];

@@ -7,6 +7,7 @@
 //     state.db          0600, complete from its first moment (open.ts)
 //     state.db-wal,-shm SQLite's, left behind by processes that just exit
 //     state.lock        held only while state.db is made or migrated
+import type { ClusterHosts } from "../net/cluster-hosts.ts";
 import type { PeerPath } from "../net/path.ts";
 import type { NodeRecord } from "../net/record.ts";
 import * as agent from "./agent.ts";
@@ -191,6 +192,16 @@ export class Store implements Disposable {
   /** Exchanges the whole list. */
   putLapses(lapses: readonly ClaimLapse[]): void {
     agent.writeLapses(this.#db, lapses);
+  }
+
+  /** What of the cluster no peer may claim. */
+  clusterHosts(): ClusterHosts {
+    return agent.readClusterHosts(this.#db);
+  }
+
+  /** The generation stays if they are the same. */
+  putClusterHosts(hosts: ClusterHosts): void {
+    agent.writeClusterHosts(this.#db, hosts);
   }
 
   /** What others can read of this node's pods, as prefixes; kept where an ADD may wait for it. */

@@ -53,15 +53,18 @@ async function rest(): Promise<void> {
   }
 }
 
-test("the start takes ten pages, a list of each other kind, three watches and one write", async () => {
+/** Kinds of which there is one object, or a handful. */
+const single = ["nodes", "wireguardmeshes", "servicecidrs", "endpointslices"];
+
+test("the start takes ten pages, a list of each other kind, five watches and one write", async () => {
   await api.nextWatch();
   expect(node.store.peerSources().size).toBe(others);
   expect(of("GET list wireguardnodes")).toBe(many / 500);
   expect(requests().toSorted()).toEqual(
     [
       ...Array.from({ length: many / 500 }, () => "GET list wireguardnodes"),
-      ...["nodes", "wireguardmeshes"].map((kind) => `GET list ${kind}`),
-      ...["nodes", "wireguardmeshes", "wireguardnodes"].map((kind) => `GET watch ${kind}`),
+      ...single.map((kind) => `GET list ${kind}`),
+      ...[...single, "wireguardnodes"].map((kind) => `GET watch ${kind}`),
       "PATCH apply node-0",
     ].toSorted(),
   );
@@ -127,10 +130,12 @@ test("what is listed again and has changed in one place is one write of that pee
   expect(recordOf(79).podCIDRs).not.toEqual(["10.99.79.0/24"]);
 });
 
-test("all requests are about records, this node and the mesh", () => {
+test("all requests are about records, this node, the mesh and what no peer may claim", () => {
   const paths = new Set(api.seen.map(({ path }) => path));
   expect([...paths].sort()).toEqual([
     "/api/v1/nodes",
+    "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+    "/apis/networking.k8s.io/v1/servicecidrs",
     "/apis/wg-cni.dev/v1alpha1/wireguardmeshes",
     records,
     `${records}/node-0`,

@@ -173,7 +173,7 @@ describeKube("the chart", () => {
     const [install, agent] = [...pod.initContainers, ...pod.containers];
     expect(agent.args).toEqual([
       ...["agent", "--kubernetes", "--mode=off", "--pod-addresses=pods"],
-      ...["--cluster-cidrs=10.244.0.0/16,fd00:10:244::/48", "--key-rotation=off"],
+      ...["--cluster-cidrs=10.244.0.0/16,fd00:10:244::/48", "--node-cidrs=default", "--key-rotation=off"],
       ...["--metrics-address=[::]:9999", "--log-format=json", ...values.extraArgs],
     ]);
     expect(install.args.slice(2)).toEqual([`--bin-dir=${values.binDir}`, `--conf-dir=${values.confDir}`]);
@@ -209,7 +209,8 @@ describeKube("the chart", () => {
 
   test(`is in ${namespace} wherever the release is: the policies say so`, () => {
     const objects = render("--namespace", "elsewhere").filter(
-      ({ metadata }) => metadata.namespace !== undefined,
+      // The API server's own service is where it is.
+      ({ metadata }) => metadata.namespace !== undefined && metadata.name !== "wg-cni-api-server",
     );
     expect(objects.map(({ metadata }) => metadata.namespace)).toEqual(objects.map(() => namespace));
   });

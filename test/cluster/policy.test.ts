@@ -247,6 +247,7 @@ describeKube("who may write what", () => {
       ...["list", "watch", "create", "patch"].map((verb) => `${verb} wireguardnodes`),
       "patch wireguardnodes/status",
       ...["list", "watch"].map((verb) => `${verb} wireguardmeshes`),
+      ...["list", "watch"].map((verb) => `${verb} servicecidrs`),
       ...["list", "watch"].map((verb) => `${verb} nodes`),
       ...["create", "patch"].map((verb) => `${verb} events`),
     ]);
@@ -325,6 +326,7 @@ const resources = [
   ["wg-cni.dev", "wireguardnodes"],
   ["wg-cni.dev", "wireguardnodes/status"],
   ["wg-cni.dev", "wireguardmeshes"],
+  ["networking.k8s.io", "servicecidrs"],
   ["", "nodes"],
   ["", "nodes/status"],
   ["events.k8s.io", "events"],

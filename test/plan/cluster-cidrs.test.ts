@@ -5,10 +5,9 @@ import { ParseError } from "../../src/net/error.ts";
 import { familyOf } from "../../src/net/ip.ts";
 import type { Address, Route } from "../../src/net/objects.ts";
 import { hostPrefix, prefixContains, prefixHolds } from "../../src/net/prefix.ts";
-import type { OwnedPeer } from "../../src/plan/claims.ts";
 import { judgeClusterCIDRs, refuseImpossibleCIDRs } from "../../src/plan/cluster-cidrs.ts";
 import { hostLandmarks, knownLandmarks } from "../../src/plan/landmarks.ts";
-import { refusePodCIDRs, withoutHosts, withoutOwnHosts } from "../../src/plan/pod-cidrs.ts";
+import { refusePodCIDRs } from "../../src/plan/pod-cidrs.ts";
 import { parseSettings } from "../../src/plan/settings.ts";
 
 /** "DEV KIND" or "DEV", "DEV IP/LENGTH", "DST via GATEWAY DEV". */
@@ -182,45 +181,8 @@ describe("what cannot be a network of pods", () => {
   );
 });
 
-describe("pod CIDRs that hold hosts", () => {
-  const peer = (change: Partial<OwnedPeer>): OwnedPeer => ({
-    ...{ name: "n2", slots: [], endpoints: ["10.0.1.6"], nodeIPs: ["10.0.1.6"], podCIDRs: ["10.244.2.0/24"] },
-    ...change,
-  });
-  const kept = (one: OwnedPeer) => {
-    const ownership = withoutOwnHosts({ peers: [one], refusals: [] });
-    const { peers, refusals } = withoutHosts(ownership, landmarksOf(plain));
-    return { podCIDRs: peers[0]?.podCIDRs, refused: refusals.map(({ claim }) => claim) };
-  };
-
-  test.each<[string, Partial<OwnedPeer>, string[], string[]]>([
-    ["none", {}, ["10.244.2.0/24"], []],
-    [
-      "the peer's own node IP",
-      { podCIDRs: ["10.0.1.4/30", "10.244.2.0/24"] },
-      ["10.244.2.0/24"],
-      ["10.0.1.4/30"],
-    ],
-    ["our gateway", { podCIDRs: ["10.0.1.0/30"] }, [], ["10.0.1.0/30"]],
-    ["everything", { podCIDRs: ["10.0.0.0/8"] }, [], ["10.0.0.0/8"]],
-    [
-      "pods of the nodes' own network, one by one",
-      { podCIDRs: ["10.0.1.8/31", "10.0.1.10/32"] },
-      ["10.0.1.8/31", "10.0.1.10/32"],
-      [],
-    ],
-  ])("%s", (_what, change, podCIDRs, refused) => {
-    expect(kept(peer(change))).toEqual({ podCIDRs, refused });
-  });
-
-  test("of this node are a sentence each", () => {
-    expect(refusePodCIDRs(["10.0.1.0/24", "10.244.1.0/24"], landmarksOf(plain))).toHaveLength(1);
-  });
-
-  test("nothing is copied if nothing is refused", () => {
-    const ownership = { peers: [peer({})], refusals: [] };
-    expect(withoutOwnHosts(withoutHosts(ownership, landmarksOf(plain)))).toBe(ownership);
-  });
+test("pod CIDRs of this node that hold hosts are a sentence each", () => {
+  expect(refusePodCIDRs(["10.0.1.0/24", "10.244.1.0/24"], landmarksOf(plain))).toHaveLength(1);
 });
 
 test("prefixHolds says what prefixContains does", () => {

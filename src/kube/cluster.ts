@@ -1,0 +1,60 @@
+// What the API says of the cluster's own hosts: the networks of the services, and the addresses that
+// the API server answers at. Both are read by everybody's agent, since no peer may claim them. Pure.
+import { ParseError } from "../net/error.ts";
+import { isIp, parseIp } from "../net/ip.ts";
+import { parsePrefix } from "../net/prefix.ts";
+
+/** Kubernetes has ServiceCIDR objects from 1.33 on. */
+export const serviceCIDRsPath = "/apis/networking.k8s.io/v1/servicecidrs";
+/** Of the API server's own service. */
+export const apiEndpointsPath = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+export const apiEndpointsQuery = { labelSelector: "kubernetes.io/service-name=kubernetes" };
+
+/** An object, with what of it is of use. */
+export interface SeenPlaces {
+  readonly name: string;
+  readonly resourceVersion: string;
+  /** Canonical prefixes or addresses. */
+  readonly places: readonly string[];
+}
+
+/** Undefined for what has no name. */
+export function readServiceCIDR(json: unknown): SeenPlaces | undefined {
+  const cidrs = asList(field(field(json, "spec"), "cidrs"));
+  return seenOf(json, cidrs.flatMap(findPrefix));
+}
+
+/** Undefined for what has no name. An endpoint may be not ready and still be the API server's. */
+export function readEndpointSlice(json: unknown): SeenPlaces | undefined {
+  const addresses = asList(field(json, "endpoints")).flatMap((endpoint) =>
+    asList(field(endpoint, "addresses")),
+  );
+  return seenOf(
+    json,
+    addresses.flatMap((ip) => (typeof ip === "string" && isIp(ip) ? [parseIp(ip)] : [])),
+  );
+}
+
+function seenOf(json: unknown, places: readonly string[]): SeenPlaces | undefined {
+  const metadata = field(json, "metadata");
+  const [name, resourceVersion] = [field(metadata, "name"), field(metadata, "resourceVersion")];
+  if (typeof name !== "string" || name === "") return undefined;
+  return { name, resourceVersion: typeof resourceVersion === "string" ? resourceVersion : "", places };
+}
+
+function findPrefix(cidr: unknown): string[] {
+  try {
+    return [parsePrefix(String(cidr))];
+  } catch (error) {
+    if (error instanceof ParseError) return [];
+    throw error;
+  }
+}
+
+function field(json: unknown, name: string): unknown {
+  return typeof json === "object" && json !== null ? (json as Record<string, unknown>)[name] : undefined;
+}
+
+function asList(json: unknown): readonly unknown[] {
+  return Array.isArray(json) ? json : [];
+}

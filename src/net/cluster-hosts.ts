@@ -1,0 +1,12 @@
+// What this node knows of the cluster's own hosts, which no peer may claim.
+
+export interface ClusterHosts {
+  /** Addresses by which this node reaches the API server, and those that it answers at. */
+  readonly apiServers: readonly string[];
+  /** The networks of the services, as the API says them; empty if it says none. */
+  readonly serviceCIDRs: readonly string[];
+  /** The address of the API's service, if the agent runs in the cluster. */
+  readonly apiService?: string;
+}
+
+export const noClusterHosts: ClusterHosts = { apiServers: [], serviceCIDRs: [] };
