@@ -21,6 +21,7 @@ import type { Session } from "../reconcile/session.ts";
 import { mayReturn } from "../reconcile/slots.ts";
 import { type MeshState, NotUpError, type SyncReport } from "../reconcile/sync.ts";
 import { StoreError } from "../state/error.ts";
+import type { Attachment } from "../state/model.ts";
 import { AbandonedPods } from "./abandoned.ts";
 import { AgentClock } from "./clock.ts";
 import { DeadMan } from "./dead-man.ts";
@@ -45,6 +46,8 @@ import { readView, type View } from "./view.ts";
 const hurryMs = 1000;
 /** and else this often. */
 const pollMs = 5000;
+/** What the pods of a node may take of one look; an ordinary one takes less than a millisecond. */
+const podsBudgetMs = 100;
 
 export interface LookOptions {
   readonly log: Log;
@@ -103,6 +106,8 @@ export class Look implements Disposable {
   #refusedCIDRs = "";
   #tookPods = false;
   #asks: readonly string[] = [];
+  /** Pods that are still to be given the tunnel's MTU. */
+  #waitingPods: readonly Attachment[] = [];
 
   constructor(
     private readonly session: Session,
@@ -179,13 +184,15 @@ export class Look implements Disposable {
     this.#garbage.collect();
     const isIdle = isPoll && !decided.changed && !decided.drifted && !mayReturn(this.session);
     const synced = isIdle ? {} : this.#sync(reasons, decided.changed);
+    attempt(() => this.#syncPods(), refusals);
     this.#garbage.collect();
     if (!isIdle) attempt(() => this.#keepPodLinks(reasons), refusals);
     const trialMs = attempt(() => this.#tryHosts(reasons), refusals);
     attempt(() => this.#exchange.publish(isIdle, this.#asks, () => this.#sighting()), refusals);
     const problem = refusals[0] ?? synced.problem ?? installed?.problem;
     if (problem === undefined && this.#state?.up === true) this.#exchange.welcomePods();
-    const waits = [decided.hurry ? hurryMs : pollMs, decided.wakeInMs, trialMs, installed?.wakeInMs];
+    const isHurry = decided.hurry || this.#waitingPods.length > 0;
+    const waits = [isHurry ? hurryMs : pollMs, decided.wakeInMs, trialMs, installed?.wakeInMs];
     return {
       ...(problem === undefined ? {} : { problem }),
       wakeInMs: Math.min(...waits.filter((wait) => wait !== undefined)),
@@ -284,7 +291,8 @@ export class Look implements Disposable {
       });
     // At a resync too: an ADD may have read the MTU just before the devices changed.
     const isLater = before?.mtu.bytes === report.mtu.bytes && !reasons.has("resync");
-    if (report.up && !isLater) this.#syncPods(report);
+    if (!report.up) this.#waitingPods = [];
+    else if (!isLater) this.#waitingPods = this.session.store.attachments();
     this.#sayLimits(report);
     const problem = findObstacle(report);
     return problem === undefined ? {} : { problem };
@@ -329,11 +337,19 @@ export class Look implements Disposable {
     }
   }
 
-  /** Pods that are there follow the tunnel's MTU. */
-  #syncPods({ mtu }: SyncReport): void {
+  /** Pods that are there follow the tunnel's MTU. What is read of them is their own processes' to choose. */
+  #syncPods(): void {
+    const bytes = this.#state?.mtu.bytes;
+    if (bytes === undefined || this.#waitingPods.length === 0) return;
     const { log } = this.options;
-    const { pods, writes, failures } = this.session.syncPods(mtu.bytes);
-    if (writes > 0) log.info("pods follow the tunnel's MTU", { mtu: mtu.bytes, pods, writes });
+    const { store } = this.session;
+    // Since they were listed, some may have ended or been added anew.
+    const attachments = this.#waitingPods.flatMap((one) => store.findAttachment(one) ?? []);
+    const { pods, writes, failures, rest } = this.session.syncPods(bytes, {
+      ...{ attachments, budgetMs: podsBudgetMs },
+    });
+    this.#waitingPods = rest;
+    if (writes > 0) log.info("pods follow the tunnel's MTU", { mtu: bytes, pods, writes });
     for (const failure of failures) log.warn(failure);
   }
 

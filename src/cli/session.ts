@@ -23,7 +23,7 @@ export function isAgentThere(stateDir: string): boolean {
 
 /** A sync of the mesh and of the pods on it. */
 export interface FullReport extends SyncReport {
-  readonly pods?: PodReport;
+  readonly pods?: Omit<PodReport, "rest">;
 }
 
 /** Brings the mesh, and live pods with it, to what the store says. */

@@ -6,6 +6,7 @@ import { readMainRoutes } from "../netlink/mtu.ts";
 import type { Rtnl } from "../netlink/rtnl.ts";
 import { readPodMtu, routesAbove } from "../plan/pod-mtu.ts";
 import type { Kernel } from "../reconcile/kernel.ts";
+import { isPodOf } from "../reconcile/pods.ts";
 import type { Attachment } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 import type { PodMtu } from "./facts.ts";
@@ -31,10 +32,10 @@ export function readPodMtus(store: Store, kernel: Kernel): PodMtu[] {
 }
 
 /** Undefined where it has no interface of that name, or no way off the node. */
-function readLargest(pod: Rtnl, { ifname, role, ips }: Attachment): number | undefined {
+function readLargest(pod: Rtnl, attachment: Attachment): number | undefined {
+  const { ifname, role } = attachment;
   const link = pod.findLink(ifname);
-  // The namespace at a recorded path may have become another's since.
-  if (link === undefined || !pod.addresses(ifname).some(({ ip }) => ips.includes(ip))) return undefined;
+  if (link === undefined || !isPodOf(attachment, pod)) return undefined;
   if (role === "standalone") return link.mtu;
   const leaving = routesAbove(readMainRoutes(pod, ifname), link, 0);
   return leaving.length === 0

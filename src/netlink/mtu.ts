@@ -15,23 +15,46 @@ const ticksPerSecond = 100;
 /** Before its ticks, struct rta_cacheinfo has two numbers that do not matter here. */
 const expiresOffset = 8;
 
-/** The routes of the main table out of `dev`, of both families. Throws NetlinkError, SysError. */
+/** Of one family: a pod's own processes decide how many routes it has. One with more has made them itself. */
+const maxRoutes = 1024;
+
+/** The first routes of the main table out of `dev`, of both families. Throws NetlinkError, SysError. */
 export function readMainRoutes(rtnl: Rtnl, dev: string): Route[] {
-  return ([4, 6] as const).flatMap((family) => rtnl.routes({ family, table: mainTable, dev }));
+  return ([4, 6] as const).flatMap((family) =>
+    rtnl.routes({ family, table: mainTable, dev, limit: maxRoutes }),
+  );
+}
+
+/** A route as `readMainRoutes` shows it, and the mtu metric that it is to have; undefined for none. */
+export interface MtuChange {
+  readonly route: Route;
+  readonly mtu: number | undefined;
 }
 
 /**
- * Sets (or with undefined removes) the mtu metric of a route as `routes` shows
- * it. Throws NetlinkError: ESRCH where there is no such route, what the kernel
- * says where it refuses.
+ * Sets or removes the mtu metrics of routes out of one interface, which are read once for all of
+ * them. One entry a change: undefined where it was done, else why not; ESRCH where there is no such
+ * route. Throws NetlinkError, SysError where the routes cannot be read.
  */
-export function replaceRouteMtu(rtnl: Rtnl, route: Route, mtu: number | undefined): void {
-  const { family, table, dev } = route;
-  const filter = dev === undefined ? { family, table } : { family, table, dev };
-  const found = rtnl.routeReplies(filter).find((candidate) => isSame(candidate.route, route));
-  if (found === undefined) throw new NetlinkError(`change the MTU of ${describeRoute(route)}`, Errno.ESRCH);
-  const changed = rtnl.batch().replaceRouteMessage(route, withMtu(found.reply, mtu)).send()[0];
-  if (changed !== undefined) throw changed;
+export function replaceRouteMtus(rtnl: Rtnl, changes: readonly MtuChange[]): (NetlinkError | undefined)[] {
+  const dev = changes[0]?.route.dev;
+  const families = new Set(changes.map(({ route }) => route.family));
+  const filter = { table: mainTable, limit: maxRoutes, ...(dev === undefined ? {} : { dev }) };
+  const present = [...families].flatMap((family) => rtnl.routeReplies({ family, ...filter }));
+  const batch = rtnl.batch();
+  const sent: number[] = [];
+  const outcomes = changes.map(({ route, mtu }, i): NetlinkError | undefined => {
+    const found = present.find((candidate) => isSame(candidate.route, route));
+    if (found === undefined)
+      return new NetlinkError(`change the MTU of ${describeRoute(route)}`, Errno.ESRCH);
+    batch.replaceRouteMessage(route, withMtu(found.reply, mtu));
+    sent.push(i);
+    return undefined;
+  });
+  batch.send().forEach((error, i) => {
+    outcomes[sent[i] as number] = error;
+  });
+  return outcomes;
 }
 
 /** The same route, whatever its metrics. */

@@ -39,6 +39,8 @@ export interface RouteFilter {
   readonly type?: RouteType;
   /** Only routes out of this interface; default: all. */
   readonly dev?: string;
+  /** Only so many, the first that the kernel lists; default: all. */
+  readonly limit?: number;
 }
 
 /**
@@ -97,8 +99,8 @@ export class Rtnl implements Disposable {
     return index;
   }
 
-  /** Of one interface or of all. Throws NetlinkError ENODEV where there is no such interface. */
-  addresses(dev?: string): Address[] {
+  /** Of one interface or of all; the first `limit` of them. Throws NetlinkError ENODEV where there is no such interface. */
+  addresses(dev?: string, limit?: number): Address[] {
     this.#names.forget();
     const index = dev === undefined ? 0 : this.indexOf(dev);
     const messages = this.#list(
@@ -106,6 +108,7 @@ export class Rtnl implements Disposable {
       dev === undefined ? "list addresses" : `list addresses of ${dev}`,
       (to) => addressMessage.write(to, { ifa_index: index }),
       (bytes, at, end) => addressMessage.read(bytes, at, end, "skip"),
+      limit,
     );
     return defined(messages, (message) => {
       const name = this.#names.findName(message.ifa_index);
@@ -186,7 +189,7 @@ export class Rtnl implements Disposable {
     this.socket[Symbol.dispose]();
   }
 
-  #routeReplies({ family, table, type, dev }: RouteFilter, unknown: Unknown): RouteReply[] {
+  #routeReplies({ family, table, type, dev, limit }: RouteFilter, unknown: Unknown): RouteReply[] {
     this.#names.forget();
     const index = dev === undefined ? undefined : this.#names.findIndex(dev);
     if (dev !== undefined && index === undefined) return [];
@@ -197,6 +200,7 @@ export class Rtnl implements Disposable {
       `list IPv${family} routes${table === undefined ? "" : ` of table ${table}`}`,
       (to) => routeMessage.write(to, { rtm_family, rtm_type, RTA_TABLE: table, RTA_OIF: index }),
       (bytes, at, end) => routeMessage.read(bytes, at, end, unknown),
+      limit,
     );
     // Without strict checking (before Linux 4.20) the kernel selects by family only.
     return replies.filter(
@@ -216,12 +220,16 @@ export class Rtnl implements Disposable {
     return dev === undefined ? undefined : toRoute(reply, family, dev);
   }
 
-  /** What a dump brings. A table or family that the kernel does not have is an empty list. */
+  /**
+   * What a dump brings. A table or family that the kernel does not have is an empty list. What is
+   * beyond `limit` is received, as the conversation goes on behind it, and not looked at.
+   */
   #list<Item>(
     type: number,
     what: string,
     write: (to: Writer) => void,
     read: (bytes: Uint8Array, at: number, end: number) => Item,
+    limit = Number.POSITIVE_INFINITY,
   ): Item[] {
     const items: Item[] = [];
     const restart = () => {
@@ -229,7 +237,7 @@ export class Rtnl implements Disposable {
     };
     try {
       this.socket.dump({ type, flags: 0, describe: () => what, write }, restart, (bytes, at, end) => {
-        items.push(read(bytes, at, end));
+        if (items.length < limit) items.push(read(bytes, at, end));
       });
     } catch (error) {
       if (error instanceof NetlinkError && absent.includes(error.errno)) return [];

@@ -9,6 +9,8 @@ import { ipv6MinimumMtu } from "./mtu.ts";
 import type { RouteMtuStep, Step } from "./step.ts";
 
 const mainTable = 254;
+/** A pod has one or two of them, some plugins give it dozens; a pod that may change its namespace makes any number. */
+const maxRoutes = 64;
 
 /** A route of a chained pod whose MTU was changed, and what it was before; null where none was set. */
 export type ChangedRoute = {
@@ -54,9 +56,11 @@ export function planRouteMtus(
 ): RouteMtuPlan {
   const steps: RouteMtuStep[] = [];
   const changed = [...known];
-  for (const route of routes) {
-    if (!leavesNode(route, link.name)) continue;
-    const record = known.find((candidate) => isSameRoute(candidate, route));
+  const records = indexRoutes(known);
+  for (const route of chooseRoutes(routes, link.name)) {
+    const record = records.get(keyOf(route));
+    // What is not on record could not be put back.
+    if (record === undefined && changed.length >= maxRoutes) continue;
     const before = record === undefined ? route.metrics?.mtu : (record.mtuBefore ?? undefined);
     const wanted = (before ?? link.mtu) > mtu ? mtu : before;
     if (wanted === route.metrics?.mtu) continue;
@@ -72,14 +76,15 @@ export function routesAbove(
   link: Pick<Link, "name" | "mtu">,
   mtu: number,
 ): Route[] {
-  return routes.filter((route) => leavesNode(route, link.name) && (route.metrics?.mtu ?? link.mtu) > mtu);
+  return chooseRoutes(routes, link.name).filter((route) => (route.metrics?.mtu ?? link.mtu) > mtu);
 }
 
 /** Puts back what ADD found; a route that is gone needs nothing. */
 export function planRestore(routes: readonly Route[], changed: readonly ChangedRoute[]): RouteMtuStep[] {
+  const present = indexRoutes(routes);
   return changed.flatMap((record) => {
     const before = record.mtuBefore ?? undefined;
-    const route = routes.find((candidate) => isSameRoute(record, candidate));
+    const route = present.get(keyOf(record));
     return route === undefined || route.metrics?.mtu === before ? [] : [changeStep(route, before)];
   });
 }
@@ -89,7 +94,8 @@ export function mergeChanged(
   first: readonly ChangedRoute[],
   second: readonly ChangedRoute[],
 ): ChangedRoute[] {
-  return [...first, ...second.filter((route) => !first.some((known) => isSameRoute(known, route)))];
+  const known = indexRoutes(first);
+  return [...first, ...second.filter((route) => !known.has(keyOf(route)))];
 }
 
 /** Both ends of a standalone pod's link. Throws RangeError where an address of the pod's cannot be with that MTU. */
@@ -102,6 +108,17 @@ export function planLinkMtus(ends: { pod: Link; host: Link }, ips: readonly stri
   if (ends.pod.mtu !== mtu) steps.push({ do: "changeLink", dev: ends.pod.name, change, netns: "pod" });
   if (ends.host.mtu !== mtu) steps.push({ do: "changeLink", dev: ends.host.name, change });
   return steps;
+}
+
+/** The routes that lead off the node. Of too many the widest, which carry what no other one does. */
+function chooseRoutes(routes: readonly Route[], dev: string): readonly Route[] {
+  const leaving = routes.filter((route) => leavesNode(route, dev));
+  if (leaving.length <= maxRoutes) return leaving;
+  return leaving.sort((a, b) => lengthOf(a.dst) - lengthOf(b.dst)).slice(0, maxRoutes);
+}
+
+function lengthOf(prefix: string): number {
+  return Number(prefix.slice(prefix.indexOf("/") + 1));
 }
 
 /** What has a gateway or is a default route leads off the node. */
@@ -122,9 +139,14 @@ function toRecord({ family, dst, priority, metrics }: Route): ChangedRoute {
   return { family, dst, ...(priority === undefined ? {} : { priority }), mtuBefore: metrics?.mtu ?? null };
 }
 
+type RouteKey = { readonly dst: string; readonly priority?: number | undefined };
+
 /** Of one interface: destination and metric tell routes apart, and no metric is 0. */
-function isSameRoute(a: RouteKey, b: RouteKey): boolean {
-  return a.dst === b.dst && (a.priority ?? 0) === (b.priority ?? 0);
+function keyOf({ dst, priority = 0 }: RouteKey): string {
+  return `${dst} ${priority}`;
 }
 
-type RouteKey = { readonly dst: string; readonly priority?: number | undefined };
+/** The first of each. */
+function indexRoutes<Item extends RouteKey>(routes: readonly Item[]): ReadonlyMap<string, Item> {
+  return new Map(routes.toReversed().map((route) => [keyOf(route), route]));
+}

@@ -5,8 +5,8 @@ import { Errno } from "../linux/errno.ts";
 import { isAbsent, readText } from "../linux/file.ts";
 import type { Slot } from "../net/record.ts";
 import type { Batch } from "../netlink/batch.ts";
-import { NetlinkError } from "../netlink/error.ts";
-import { replaceRouteMtu } from "../netlink/mtu.ts";
+import type { NetlinkError } from "../netlink/error.ts";
+import { replaceRouteMtus } from "../netlink/mtu.ts";
 import type { Rtnl } from "../netlink/rtnl.ts";
 import type { DeviceStep, RouteMtuStep, RtnlStep, Step, SysctlStep } from "../plan/step.ts";
 import type { Kernel } from "./kernel.ts";
@@ -35,8 +35,7 @@ export interface Failure {
  */
 export function applySteps(steps: readonly Step[], kernel: Kernel, context: ApplyContext = {}): Failure[] {
   const failures: Failure[] = [];
-  for (const run of runsOf(steps))
-    failures.push(...(run.rtnl ? applyBatch(run.steps, kernel) : applyOne(run.step, kernel, context)));
+  for (const run of runsOf(steps)) failures.push(...applyRun(run, kernel, context));
   return failures;
 }
 
@@ -45,7 +44,16 @@ export function applyAll(steps: readonly Step[], kernel: Kernel, context: ApplyC
   for (const { error } of applySteps(steps, kernel, context)) throw error;
 }
 
-type Run = { rtnl: true; steps: RtnlStep[] } | { rtnl: false; step: Exclude<Step, RtnlStep> };
+type SingleStep = Exclude<Step, RtnlStep | RouteMtuStep>;
+type Run =
+  | { kind: "rtnl"; steps: RtnlStep[] }
+  | { kind: "mtu"; steps: RouteMtuStep[] }
+  | { kind: "single"; step: SingleStep };
+
+function applyRun(run: Run, kernel: Kernel, context: ApplyContext): Failure[] {
+  if (run.kind === "rtnl") return applyBatch(run.steps, kernel);
+  return run.kind === "mtu" ? changeRouteMtus(run.steps, kernel) : applyOne(run.step, kernel, context);
+}
 
 /** Splits steps where a batch must end: at another namespace, at a link whose index later steps need, at other kinds. */
 function runsOf(steps: readonly Step[]): Run[] {
@@ -53,18 +61,26 @@ function runsOf(steps: readonly Step[]): Run[] {
   let open: RtnlStep[] | undefined;
   for (const step of steps) {
     if (!isRtnl(step)) {
-      runs.push({ rtnl: false, step });
+      addRun(runs, step);
       open = undefined;
       continue;
     }
     if (open === undefined || open[0]?.netns !== step.netns) {
       open = [];
-      runs.push({ rtnl: true, steps: open });
+      runs.push({ kind: "rtnl", steps: open });
     }
     open.push(step);
     if (step.do === "addLink") open = undefined;
   }
   return runs;
+}
+
+/** Routes of one interface get their MTUs together. */
+function addRun(runs: Run[], step: SingleStep | RouteMtuStep): void {
+  const last = runs.at(-1);
+  if (step.do !== "changeRouteMtu") runs.push({ kind: "single", step });
+  else if (last?.kind === "mtu" && last.steps[0]?.route.dev === step.route.dev) last.steps.push(step);
+  else runs.push({ kind: "mtu", steps: [step] });
 }
 
 function isRtnl(step: Step): step is RtnlStep {
@@ -137,12 +153,9 @@ function isAlreadySo(step: RtnlStep, { code }: NetlinkError): boolean {
   }
 }
 
-function applyOne(step: Exclude<Step, RtnlStep>, kernel: Kernel, context: ApplyContext): Failure[] {
+function applyOne(step: SingleStep, kernel: Kernel, context: ApplyContext): Failure[] {
   try {
     switch (step.do) {
-      case "changeRouteMtu":
-        changeRouteMtu(step, kernel);
-        break;
       case "configureDevice":
         configureDevice(step, kernel, context);
         break;
@@ -173,12 +186,19 @@ function applyOne(step: Exclude<Step, RtnlStep>, kernel: Kernel, context: ApplyC
   }
 }
 
-function changeRouteMtu({ route, mtu, netns }: RouteMtuStep, kernel: Kernel): void {
+function changeRouteMtus(steps: readonly RouteMtuStep[], kernel: Kernel): Failure[] {
+  const rtnl = steps[0]?.netns === "pod" ? kernel.pod : kernel.host;
   try {
-    replaceRouteMtu(netns === "pod" ? kernel.pod : kernel.host, route, mtu);
+    return replaceRouteMtus(
+      rtnl,
+      steps.map(({ route, mtu }) => ({ route, mtu })),
+    ).flatMap((error, i) =>
+      // Whoever took the route away needs no MTU for it.
+      error === undefined || error.errno === Errno.ESRCH ? [] : [{ step: steps[i] as Step, error }],
+    );
   } catch (error) {
-    // Whoever took the route away needs no MTU for it.
-    if (!(error instanceof NetlinkError && error.errno === Errno.ESRCH)) throw error;
+    if (!(error instanceof Error)) throw error;
+    return [{ step: steps[0] as Step, error }];
   }
 }
 

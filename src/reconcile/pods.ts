@@ -12,6 +12,9 @@ import type { Store } from "../state/store.ts";
 import { applySteps } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
 
+/** Those that ADD gave it are the first ones, whatever its own processes add. */
+const maxAddresses = 1024;
+
 export interface PodReport {
   /** Pods that were there and follow the tunnel's MTU. */
   readonly pods: number;
@@ -19,27 +22,40 @@ export interface PodReport {
   readonly steps: readonly Step[];
   /** State-changing requests sent to the kernel. */
   readonly writes: number;
-  /** A sentence each. */
+  /** A sentence each, one a pod at most. */
   readonly failures: readonly string[];
+  /** Those for whom there was no time. */
+  readonly rest: readonly Attachment[];
+}
+
+/** Whose turn it is, and for how long; a pod that has begun is finished. */
+export interface PodTurn {
+  readonly attachments: readonly Attachment[];
+  readonly budgetMs: number;
 }
 
 /**
- * Gives every live pod the MTU `mtu`, but those whose network configuration has
- * one. A pod that cannot be changed keeps none of the others from being.
+ * Gives live pods the MTU `mtu`, but those whose network configuration has one. A pod that
+ * cannot be changed keeps none of the others from being. Without `turn` all have theirs.
  */
-export function syncPods(store: Store, kernel: Kernel, mtu: number): PodReport {
+export function syncPods(store: Store, kernel: Kernel, mtu: number, turn?: PodTurn): PodReport {
+  const attachments = turn?.attachments ?? store.attachments();
+  const deadlineMs = performance.now() + (turn?.budgetMs ?? Number.POSITIVE_INFINITY);
   const writesBefore = kernel.writes;
   const steps: Step[] = [];
   const failures: string[] = [];
   let pods = 0;
-  for (const attachment of store.attachments()) {
+  let turns = 0;
+  for (const attachment of attachments) {
+    if (turns > 0 && performance.now() >= deadlineMs) break;
+    turns++;
     const fail = (error: Error) => failures.push(explain(attachment, mtu, error));
     try {
       const planned = planPod(store, kernel, attachment, mtu);
       if (planned === undefined) continue;
       pods++;
       steps.push(...planned);
-      for (const { error } of applySteps(planned, kernel)) fail(error);
+      for (const { error } of applySteps(planned, kernel).slice(0, 1)) fail(error);
     } catch (error) {
       if (!(error instanceof Error)) throw error;
       fail(error);
@@ -47,7 +63,7 @@ export function syncPods(store: Store, kernel: Kernel, mtu: number): PodReport {
       kernel.leavePod();
     }
   }
-  return { pods, steps, writes: kernel.writes - writesBefore, failures };
+  return { pods, steps, writes: kernel.writes - writesBefore, failures, rest: attachments.slice(turns) };
 }
 
 function explain({ ifname, containerID }: Attachment, mtu: number, { message }: Error): string {
@@ -72,8 +88,8 @@ function planPod(store: Store, kernel: Kernel, attachment: Attachment, mtu: numb
 }
 
 /** The namespace at a recorded path may have become another's since: a process ID is soon used again. */
-function isPodOf({ ifname, ips }: Attachment, pod: Rtnl): boolean {
-  return pod.addresses(ifname).some(({ ip }) => ips.includes(ip));
+export function isPodOf({ ifname, ips }: Attachment, pod: Rtnl): boolean {
+  return pod.addresses(ifname, maxAddresses).some(({ ip }) => ips.includes(ip));
 }
 
 /** False where the attachment is gone. */

@@ -22,7 +22,7 @@ import { KnownWays } from "./mtu.ts";
 import { NodeReader, readSettings } from "./node.ts";
 import { meshLinks, readDevices } from "./observe.ts";
 import { type PodLinkReport, syncPodLinks } from "./pod-links.ts";
-import { type PodReport, syncPods } from "./pods.ts";
+import { type PodReport, type PodTurn, syncPods } from "./pods.ts";
 import { type KeyRecovery, recoverKeys } from "./recover-keys.ts";
 import { failuresOf } from "./slots.ts";
 import { type MeshPlan, planMesh, type SyncOptions, type SyncReport, syncMesh } from "./sync.ts";
@@ -103,8 +103,8 @@ export class Session implements Disposable {
   }
 
   /** After a sync that the node is up by: live pods get the MTU that the devices have. */
-  syncPods(mtu: number): PodReport {
-    return syncPods(this.store, this.kernel, mtu);
+  syncPods(mtu: number, turn?: PodTurn): PodReport {
+    return syncPods(this.store, this.kernel, mtu, turn);
   }
 
   /** The links of pods that we are the main plugin of, whether the node is up or not. */

@@ -2,7 +2,7 @@
 // `ip -j` as the witness.
 import { afterAll, expect, test } from "bun:test";
 import type { Route } from "../../src/net/objects.ts";
-import { replaceRouteMtu } from "../../src/netlink/mtu.ts";
+import { replaceRouteMtus } from "../../src/netlink/mtu.ts";
 import { Rtnl } from "../../src/netlink/rtnl.ts";
 import { describeKernel, Namespace, removeNamespaces } from "./namespaces.ts";
 
@@ -26,7 +26,7 @@ describeKernel("the MTU of somebody else's route", () => {
     const family = show.startsWith("-6") ? 6 : 4;
     const dst = family === 6 ? "::/0" : "0.0.0.0/0";
     const route = rtnl.routes({ family, table: 254 }).find((candidate) => candidate.dst === dst);
-    replaceRouteMtu(rtnl, route as Route, mtu);
+    expect(replaceRouteMtus(rtnl, [{ route: route as Route, mtu }])).toEqual([undefined]);
     return [before, namespace.ip(show)];
   };
   const tidy = (text: string) =>
@@ -76,8 +76,25 @@ describeKernel("the MTU of somebody else's route", () => {
       scope: "link",
       protocol: 3,
     };
-    expect(() => replaceRouteMtu(rtnl, route, 1340)).toThrow(
-      "Cannot change the MTU of route 10.0.0.0/8: ESRCH",
+    const [error] = replaceRouteMtus(rtnl, [{ route, mtu: 1340 }]);
+    expect(error?.message).toStartWith("Cannot change the MTU of route 10.0.0.0/8: ESRCH");
+  });
+
+  test("if one of many routes is not there, the others are changed", () => {
+    const namespace = new Namespace();
+    for (const command of ["link add eth0 type veth peer name far", "link set eth0 up", "link set far up"])
+      namespace.ip(command);
+    namespace.ip("addr add 10.0.0.9/24 dev eth0");
+    for (const dst of ["10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16"])
+      namespace.ip(`route add ${dst} via 10.0.0.1`);
+    using rtnl = Rtnl.open(namespace.path);
+    const routes = rtnl.routes({ family: 4, table: 254, dev: "eth0" }).filter(({ via }) => via !== undefined);
+    namespace.ip("route del 10.2.0.0/16");
+    const outcomes = replaceRouteMtus(
+      rtnl,
+      routes.map((route) => ({ route, mtu: 1340 })),
     );
+    expect(outcomes.map((error) => error?.code)).toEqual([undefined, "ESRCH", undefined]);
+    expect(namespace.ip("route show").match(/mtu 1340/g)).toHaveLength(2);
   });
 });

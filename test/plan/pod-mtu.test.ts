@@ -41,6 +41,36 @@ const byDefault = "0.0.0.0/0 via 10.1.0.1";
 const recorded: ChangedRoute = { family: 4, dst: "0.0.0.0/0", mtuBefore: null };
 
 describe("routes", () => {
+  test("of thousands that a pod's own processes have made, the widest few are changed, and no more recorded", () => {
+    const many = Array.from({ length: 12_000 }, (_, i) => `172.16.${i >> 8}.${i & 255}/32 via 10.1.0.1`);
+    const { steps, changed } = plan([...many, "::/0 metric 1024", byDefault], 1440);
+    expect([steps.length, changed.length]).toEqual([64, 64]);
+    expect(changed.slice(0, 2).map(({ dst }) => dst)).toEqual(["::/0", "0.0.0.0/0"]);
+    // What is on record stays there, however often the routes are exchanged for others.
+    expect(plan(many, 1440, changed).changed).toEqual(changed);
+    expect(routesAbove(many.map(route), link, 1440)).toHaveLength(64);
+  });
+
+  test("ten times the routes cost ten times the work, not a hundred", () => {
+    const time = (count: number) => {
+      const routes = Array.from(
+        { length: count },
+        (_, i) => `172.${i >> 16}.${(i >> 8) & 255}.${i & 255}/32`,
+      );
+      const known = routes.map((dst): ChangedRoute => ({ family: 4, dst, mtuBefore: null }));
+      const present = routes.map((dst) => route(`${dst} via 10.1.0.1 mtu 1440`));
+      const times = [1, 2, 3].map(() => {
+        const before = Bun.nanoseconds();
+        planRouteMtus(present, link, known, 1400);
+        planRestore(present, known);
+        mergeChanged(known, known);
+        return Bun.nanoseconds() - before;
+      });
+      return Math.min(...times) / 1e6;
+    };
+    expect(time(20_000)).toBeLessThan(30 * time(2000) + 10);
+  });
+
   test("what leads off the node gets the MTU, and is recorded with what it had", () => {
     const routes = [
       byDefault,

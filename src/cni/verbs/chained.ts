@@ -66,6 +66,9 @@ function without(ips: readonly string[], kept: readonly string[]): string[] {
   return ips.filter((ip) => !kept.includes(ip));
 }
 
+/** A pod may have any number of routes; so many are enough to see what is wrong. */
+const maxNamed = 4;
+
 /** CHECK: says in words what is missing; an empty list is good news. */
 export function findChainedFaults(host: Host, request: Request): string[] {
   const { store, kernel, settings } = host;
@@ -81,7 +84,7 @@ export function findChainedFaults(host: Host, request: Request): string[] {
     faults.push(...missingAddresses(pod, request.ifname, ips));
     const mtu = podMtu(host, request);
     if (mtu !== undefined)
-      for (const route of routesAbove(readMainRoutes(pod, request.ifname), link, mtu))
+      for (const route of routesAbove(readMainRoutes(pod, request.ifname), link, mtu).slice(0, maxNamed))
         faults.push(`the pod's route ${route.dst} has no MTU of ${mtu}: packets would not fit the tunnel`);
   }
   return [...faults, ...missingThrows(kernel.host, settings, routedIps(host, ips))];

@@ -18,6 +18,8 @@ import type { Request } from "../request.ts";
 import { podIps } from "../result.ts";
 
 const mainTable = 254;
+/** A pod that may change its namespace has any number; those that ADD gave it are the first ones. */
+const maxAddresses = 1024;
 /** RTPROT_STATIC: protocols up to this one are the kernel's, boot's and administrators'. */
 const lastCommonProtocol = 4;
 
@@ -56,7 +58,7 @@ function addressesInPod(kernel: Kernel, { netns, ifname }: Request): string[] {
     if (findNetnsIdentity(netns) === findNetnsIdentity(ownNetns)) return [];
     return kernel
       .enterPod(netns)
-      .addresses(ifname)
+      .addresses(ifname, maxAddresses)
       .filter(({ scope }) => scope === "global")
       .map(({ ip }) => ip);
   } catch (error) {

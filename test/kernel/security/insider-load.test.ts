@@ -1,0 +1,85 @@
+// What insiders can make large: routes and addresses of a pod that may change its own namespace, and
+// connections to the agent's port. The agent goes on repairing, and calls of the plugin come to an end.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { Agent } from "../../lab/agent.ts";
+import { Lab } from "../../lab/lab.ts";
+import { joinMesh } from "../../lab/mesh.ts";
+import type { Node } from "../../lab/node.ts";
+import type { Pod } from "../../lab/pod.ts";
+import { waitUntil } from "../../lab/wait.ts";
+import { type SyncJson, wgJson } from "../mesh-witness.ts";
+import { attachByHand } from "../support/by-hand.ts";
+import { describeKernel } from "../support/gate.ts";
+import { succeed } from "../support/plugin.ts";
+
+const conf = { type: "wg-cni", name: "pods", cniVersion: "1.0.0" };
+const ips = [
+  { address: "10.9.0.5/24", gateway: "10.9.0.1" },
+  { address: "fd00:9::5/64", gateway: "fd00:9::1" },
+];
+const routes = 12_000;
+/** As many of a pod's routes get the tunnel's MTU. */
+const mostRoutes = 64;
+
+describeKernel("load by insiders", () => {
+  let lab: Lab;
+  let node: Node;
+  let agent: Agent;
+  beforeAll(async () => {
+    lab = await Lab.create("load");
+    const nodes = await Promise.all(
+      [1, 2].map((i) =>
+        lab.node(`n${i}`, { ip4: `192.0.2.${i}`, ip6: `2001:db8::${i}`, podCidrs: [`10.244.${i}.0/24`] }),
+      ),
+    );
+    node = nodes[0] as Node;
+    await joinMesh(nodes);
+    agent = await node.agent();
+  });
+  afterAll(() => lab?.[Symbol.dispose]());
+
+  /** Somebody takes a rule of ours away, and it is there again. */
+  async function expectRepair(): Promise<void> {
+    const rules = () => node.must(["ip", "rule"]);
+    const before = rules();
+    node.must(["ip", "rule", "delete", "priority", "98"]);
+    await waitUntil(() => rules() === before, { what: () => `the rule: ${rules()}` });
+  }
+
+  /** As a process of the pod with NET_ADMIN does. */
+  function fill(pod: Pod): void {
+    const lines = Array.from({ length: routes }, (_, i) => {
+      const [high, low] = [i >> 8, i & 255];
+      const address = i < routes / 3 ? [`address add 10.7.${high}.${low}/32 dev eth0`] : [];
+      return [
+        `route add 172.16.${high}.${low}/32 via 10.9.0.1 dev eth0`,
+        `-6 route add fd00:7::${high.toString(16)}:${low.toString(16)}/128 via fd00:9::1 dev eth0`,
+        ...address,
+      ];
+    });
+    for (const family of ["-4", "-6"]) {
+      const stdin = lines
+        .flat()
+        .filter((line) => line.startsWith("-6") === (family === "-6"))
+        .map((line) => line.replace("-6 ", ""))
+        .join("\n");
+      pod.must(["ip", family, "-batch", "-"], { stdin });
+    }
+  }
+
+  test("a pod's thousands of routes and addresses delay no repair, and only some get an MTU", async () => {
+    const pod = node.pod("a");
+    const prevResult = attachByHand(pod, "1.0.0", { hostDev: "veth-a", ips });
+    await succeed(node, "ADD", { ...conf, prevResult }, pod);
+    fill(pod);
+    const { steps, failures } = await wgJson<SyncJson>(node, ["up", ...node.upArguments, "--mtu", "1300"]);
+    expect(failures).toEqual([]);
+    const ofPod = steps.filter((step) => step.includes("POD"));
+    expect(ofPod.length).toBeLessThanOrEqual(mostRoutes);
+    expect(ofPod.join("\n")).toContain("route change 0.0.0.0/0 ");
+    await expectRepair();
+    const { milliseconds } = await succeed(node, "DEL", { ...conf, prevResult }, pod);
+    expect(milliseconds).toBeLessThan(10_000);
+    expect(agent.lines().filter(({ level }) => level === "error")).toEqual([]);
+  });
+});
