@@ -110,6 +110,8 @@ function formatStatement(statement: NftStatement): string {
       return `${formatFamily(familyOf(statement.ip))} ${statement.field} ${statement.ip}`;
     case "port":
       return `${statement.protocol} ${statement.field} ${statement.port}`;
+    case "wireguardMessage":
+      return "@th,64,32 & 0xf8ffffff == 0x0";
     case "local":
       return `fib ${statement.field} type ${statement.not ? "!= " : ""}local`;
     case "routedBy":

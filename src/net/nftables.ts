@@ -86,6 +86,11 @@ export type NftStatement =
       readonly field: "sport" | "dport";
       readonly port: number;
     }
+  /**
+   * The datagram begins as WireGuard's messages do: a type below 8, of which 1 to 4 are in use, and
+   * three bytes of 0. Only behind a port of UDP.
+   */
+  | { readonly kind: "wireguardMessage" }
   /** The address is, or with `not` is not, one of this node's own (RTN_LOCAL). */
   | { readonly kind: "local"; readonly field: "saddr" | "daddr"; readonly not?: true }
   /** The routes that the packet's mark selects, for a process of this node, lead to the destination by the device. */

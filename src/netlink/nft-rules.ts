@@ -21,6 +21,7 @@ import {
   NFT_META_NFPROTO,
   NFT_META_OIF,
   NFT_META_OIFNAME,
+  NFT_PAYLOAD_TRANSPORT_HEADER,
   NFTA_FIB_F_IIF,
   NFTA_FIB_F_SADDR,
 } from "../wire/nftables-expressions.ts";
@@ -59,6 +60,8 @@ function guessStatement(expressions: readonly Expression[], known?: Family): Nft
   if (first?.name === "rt") return { kind: "clampMss" };
   if (first?.name === "reject") return { kind: "reject" };
   if (first?.name === "immediate") return guessVerdict(first);
+  if (first?.name === "payload" && first.data.NFTA_PAYLOAD_BASE === NFT_PAYLOAD_TRANSPORT_HEADER)
+    return { kind: "wireguardMessage" };
   if (first?.name === "payload")
     return known === undefined
       ? { kind: "senderInSet", set: setOf(second) }

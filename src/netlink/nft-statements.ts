@@ -59,6 +59,9 @@ export const portBytes = 2;
 /** Where Ethernet's ARP has the sender's IPv4 address (RFC 826). */
 const arpSenderIpOffset = 14;
 const arpIpBytes = 4;
+const udpHeaderBytes = 8;
+/** Of a message's first four bytes: the bits that none has set (the protocol's section 5.4). */
+const wireguardTypeMask = Uint8Array.of(0xf8, 0xff, 0xff, 0xff);
 const tcpFlagsOffset = 13;
 const tcpSynFlag = 2;
 
@@ -123,6 +126,12 @@ export function statementExpressions(statement: NftStatement, known: Family | un
         compare(NFT_CMP_EQ, Uint8Array.of(port >>> 8, port)),
       ];
     }
+    case "wireguardMessage":
+      return [
+        loadPayload(NFT_PAYLOAD_TRANSPORT_HEADER, udpHeaderBytes, wireguardTypeMask.length),
+        bitwise(wireguardTypeMask, u32Bytes(0)),
+        compare(NFT_CMP_EQ, u32Bytes(0)),
+      ];
     case "local": {
       const flags = statement.field === "saddr" ? NFTA_FIB_F_SADDR : NFTA_FIB_F_DADDR;
       const operator = statement.not ? NFT_CMP_NEQ : NFT_CMP_EQ;

@@ -5,7 +5,7 @@
 import type { Exemption, TransportProtocol } from "../net/exemption.ts";
 import type { Family } from "../net/ip.ts";
 import type { IcmpType, NftChain, NftRule, NftStatement } from "../net/nftables.ts";
-import { accept, byInterfaces, drop, goto, inSet } from "./firewall-rules.ts";
+import { accept, byInterfaces, drop, goto, inSet, looksEncrypted, rawPriority } from "./firewall-rules.ts";
 import { type Firewall, families, hostSet, localSet, nodeSet, ownSet, podSet } from "./firewall-sets.ts";
 import { connectionMarkOf, marksOf } from "./marks.ts";
 
@@ -28,7 +28,40 @@ const errors: Readonly<Record<Family, readonly IcmpType[]>> = {
 };
 
 export function outputChains(firewall: Firewall): NftChain[] {
-  return [answers(firewall), ...foreignChains(firewall), ...exemptChains(firewall)];
+  return [
+    answers(firewall),
+    ...foreignChains(firewall),
+    ...exemptChains(firewall),
+    ...forgedChains(firewall),
+  ];
+}
+
+/**
+ * With host encryption our marks lead to other nodes in plaintext, and who may open raw sockets can
+ * set them. So a packet to a node loses the mark that it comes with: the other chains decide.
+ */
+function forgedChains(firewall: Firewall): NftChain[] {
+  if (!firewall.hostEncryption) return [];
+  const { outside, arrived, none } = marksOf(firewall.mark);
+  return [
+    {
+      name: "forged",
+      base: { type: "route", hook: "output", priority: rawPriority, policy: "accept" },
+      rules: [
+        [{ kind: "hasMark", mark: none }, accept],
+        ...looksEncrypted(firewall).map((looks): NftRule => [...looks, accept]),
+        ...families.flatMap((family) =>
+          [outside, arrived].map(
+            (mark): NftRule => [
+              { kind: "hasMark", mark },
+              inSet(family, "daddr", nodeSet(family)),
+              { kind: "setMark", mark: none },
+            ],
+          ),
+        ),
+      ],
+    },
+  ];
 }
 
 /**

@@ -2,6 +2,7 @@
 import type { Family } from "../net/ip.ts";
 import type { NftRule, NftStatement } from "../net/nftables.ts";
 import { type Firewall, families, localSet } from "./firewall-sets.ts";
+import { marksOf } from "./marks.ts";
 
 /** Ahead of connection tracking, and of whatever else may look at or change the mark. */
 export const rawPriority = -300;
@@ -26,6 +27,18 @@ export function inSet(family: Family, field: "saddr" | "daddr", set: string): Nf
 
 export function goto(chain: string): NftStatement {
   return { kind: "goto", chain };
+}
+
+/**
+ * An encrypted packet of ours. No part of it proves anything by itself: who may open raw sockets
+ * can forge all of them, so what it may do with it depends on where the packet goes.
+ */
+export function looksEncrypted({ mark, ports }: Firewall): NftStatement[][] {
+  return ports.map((port) => [
+    { kind: "hasMark", mark: marksOf(mark).outside },
+    { kind: "port", protocol: "udp", field: "sport", port },
+    { kind: "wireguardMessage" },
+  ]);
 }
 
 /**

@@ -16,6 +16,7 @@ import {
   drop,
   goto,
   inSet,
+  looksEncrypted,
   manglePriority,
   rawPriority,
   toDepartedPods,
@@ -25,6 +26,7 @@ import {
   type Firewall,
   families,
   hostSet,
+  localSet,
   nodeSet,
   podSet,
   type Remote,
@@ -98,22 +100,31 @@ function chainsOf(firewall: Firewall): NftChain[] {
 
 /**
  * What is forwarded to another node's own addresses takes the tunnel, or is counted.
- * What our devices deliver to a pod that has gone leaves by no uplink; in strict mode
- * neither does what others send to it.
+ * What our devices deliver goes to pods of this node, or where this node has translated it
+ * to: no option of the packet (source routing) leads it elsewhere. To a pod that has gone
+ * nothing leaves by an uplink, and in strict mode neither does what others send to it.
  */
 function forwardChains(firewall: Firewall): NftChain[] {
-  const { devices, strict } = firewall;
+  const { connections, devices, strict } = firewall;
   const toHosts = [
     ...byInterfaces(devices, "oif", accept),
     ...families.map(
       (family): NftRule => [inSet(family, "daddr", hostSet(family, "out")), ...(strict ? [drop] : [])],
     ),
   ];
-  const departed = toDepartedPods(firewall, { kind: "reject" });
+  const reject: NftStatement = { kind: "reject" };
+  const departed = toDepartedPods(firewall, reject);
+  const untranslated: NftStatement[] = connections ? [{ kind: "notTranslated", of: "both" }] : [];
   return [
     {
       name: passingChain,
-      rules: [...departed, [{ kind: "tcpSyn" }, { kind: "clampMss" }], ...toHosts],
+      rules: [
+        ...departed,
+        [{ kind: "tcpSyn" }, { kind: "clampMss" }],
+        ...families.map((family): NftRule => [inSet(family, "daddr", localSet(family)), accept]),
+        [...untranslated, reject],
+        ...toHosts,
+      ],
     },
     {
       name: "forward",
@@ -142,13 +153,19 @@ function postrouting(firewall: Firewall): NftChain {
   };
 }
 
-/** The mark alone proves nothing: others may use its bits. The tunnel's own packets come from this node and its ports. */
-function encrypted({ mark, ports }: Firewall): NftRule[] {
-  const own: NftStatement = { kind: "local", field: "saddr" };
-  return ports.map((port) => [
-    { kind: "hasMark", mark: marksOf(mark).outside },
-    { kind: "port", protocol: "udp", field: "sport", port },
-    own,
-    accept,
-  ]);
+/**
+ * Encrypted packets to a node whose address lies among the pods', as in a network that both share.
+ * To a pod goes none: what looks like one is counted, whoever has marked it.
+ */
+function encrypted(firewall: Firewall): NftRule[] {
+  return looksEncrypted(firewall).flatMap((looks) =>
+    families.map(
+      (family): NftRule => [
+        ...looks,
+        inSet(family, "daddr", nodeSet(family)),
+        { kind: "local", field: "saddr" },
+        accept,
+      ],
+    ),
+  );
 }

@@ -57,6 +57,9 @@ test("permissive: count, and mark what arrives in clear and what the tunnel cann
 		oifname "eth0" ip daddr @local4 reject with icmpx host-unreachable
 		oifname "eth0" ip6 daddr @local6 reject with icmpx host-unreachable
 		tcp flags syn tcp option maxseg size set rt mtu
+		ip daddr @local4 accept
+		ip6 daddr @local6 accept
+		ct status ! snat,dnat reject with icmpx host-unreachable
 		oifname "wg-cni-a" accept
 		oifname "wg-cni-b" accept
 		ip daddr @hosts4_out
@@ -76,8 +79,10 @@ test("permissive: count, and mark what arrives in clear and what the tunnel cann
 		oif "lo" accept
 		oifname "wg-cni-a" goto clamp
 		oifname "wg-cni-b" goto clamp
-		meta mark & 0x60000000 == 0x20000000 udp sport 51820 fib saddr type local accept
-		meta mark & 0x60000000 == 0x20000000 udp sport 51821 fib saddr type local accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51820 @th,64,32 & 0xf8ffffff == 0x0 ip daddr @nodes4 fib saddr type local accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51820 @th,64,32 & 0xf8ffffff == 0x0 ip6 daddr @nodes6 fib saddr type local accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51821 @th,64,32 & 0xf8ffffff == 0x0 ip daddr @nodes4 fib saddr type local accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51821 @th,64,32 & 0xf8ffffff == 0x0 ip6 daddr @nodes6 fib saddr type local accept
 		ip daddr @pods4_out
 		ip6 daddr @pods6_out
 	}
@@ -155,6 +160,9 @@ test("strict: drop what is counted, and what the tunnel cannot take", () => {
 		oifname "eth0" ip daddr @local4 reject with icmpx host-unreachable
 		oifname "eth0" ip6 daddr @local6 reject with icmpx host-unreachable
 		tcp flags syn tcp option maxseg size set rt mtu
+		ip daddr @local4 accept
+		ip6 daddr @local6 accept
+		ct status ! snat,dnat reject with icmpx host-unreachable
 		oifname "wg-cni-a" accept
 		oifname "wg-cni-b" accept
 		ip daddr @hosts4_out drop
@@ -176,8 +184,10 @@ test("strict: drop what is counted, and what the tunnel cannot take", () => {
 		oif "lo" accept
 		oifname "wg-cni-a" goto clamp
 		oifname "wg-cni-b" goto clamp
-		meta mark & 0x60000000 == 0x20000000 udp sport 51820 fib saddr type local accept
-		meta mark & 0x60000000 == 0x20000000 udp sport 51821 fib saddr type local accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51820 @th,64,32 & 0xf8ffffff == 0x0 ip daddr @nodes4 fib saddr type local accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51820 @th,64,32 & 0xf8ffffff == 0x0 ip6 daddr @nodes6 fib saddr type local accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51821 @th,64,32 & 0xf8ffffff == 0x0 ip daddr @nodes4 fib saddr type local accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51821 @th,64,32 & 0xf8ffffff == 0x0 ip6 daddr @nodes6 fib saddr type local accept
 		oifname "eth0" ip daddr @local4 drop
 		oifname "eth0" ip6 daddr @local6 drop
 		ip daddr @pods4_out drop

@@ -15,6 +15,7 @@ import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { addNode, wgDump, wgMust } from "../mesh-witness.ts";
+import { forge } from "../support/forger.ts";
 import { describeKernel } from "../support/gate.ts";
 import { addPod, setReversePath } from "../support/hosts.ts";
 
@@ -88,6 +89,20 @@ describeKernel("what leaves the tunnel", () => {
         });
     });
 
+  test("a source route does not lead on from the node's own address", async () => {
+    setReversePath(n2, 0);
+    n2.script(["all", "wg-cni-a"].map((dev) => `echo 1 >/proc/sys/net/ipv4/conf/${dev}/accept_source_route`));
+    const [to, via] = [forbidden["a host of a second network"]?.[4] as string, n2.ip(4) as string];
+    const forwarded = () => {
+      forge(n1, [{ to, via, dev: "wg-cni-a", sourcePort: 9, port: 9, payload: "00" }]);
+      const counters = n2.must(["nft", "reset", "counters", "table", "inet", "witness"]);
+      return Number(/packets (\d+)/.exec(counters)?.[1]);
+    };
+    expect(forwarded()).toBe(0);
+    n2.script(["nft flush chain inet wg-cni passing"]);
+    expect(forwarded()).toBe(1);
+  });
+
   test("the control: without the table, all of it is reached", async () => {
     n2.script(["nft delete table inet wg-cni"]);
     setReversePath(n2, 0);
@@ -134,6 +149,7 @@ function surround(node: Node): void {
   });
   const witness = [
     "add table inet witness",
+    "add counter inet witness source_routed",
     ...families.map(
       (family) => `add set inet witness reached${family} { type ipv${family}_addr; flags dynamic; }`,
     ),
@@ -145,6 +161,9 @@ function surround(node: Node): void {
       }),
     ]),
   ];
+  witness.push(
+    'add rule inet witness forward iifname "wg-cni-*" ip option lsrr exists counter name source_routed',
+  );
   node.must(["nft", "-f", "-"], { stdin: `${[...rules, ...witness].join("\n")}\n` });
 }
 
