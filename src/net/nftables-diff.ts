@@ -46,8 +46,8 @@ function changes(wanted: NftTable, observed: NftTable): NftCommand[] {
   for (const { name } of surplus) commands.push({ table, do: "deleteChain", chain: name });
   for (const { name } of without(observed.sets, wanted.sets))
     commands.push({ table, do: "deleteSet", set: name });
-  for (const { name, family, interval, counter } of wanted.sets)
-    if (!sets.has(name)) commands.push({ table, do: "addSet", set: { name, family, interval, counter } });
+  for (const { elements: _, ...set } of wanted.sets)
+    if (!sets.has(set.name)) commands.push({ table, do: "addSet", set });
   for (const set of wanted.sets) commands.push(...elementChanges(table, set, sets.get(set.name)?.elements));
   for (const { name, base } of wanted.chains)
     if (!chains.has(name))
@@ -75,7 +75,8 @@ function elementChanges(
 }
 
 function isSameSet(a: NftSet, b: NftSet): boolean {
-  return a.family === b.family && a.interval === b.interval && a.counter === b.counter;
+  const isSame = a.family === b.family && a.interval === b.interval && a.counter === b.counter;
+  return isSame && a.dynamic === b.dynamic;
 }
 
 function isSameChain({ base: a }: NftChain, { base: b }: NftChain): boolean {

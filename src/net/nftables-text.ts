@@ -2,15 +2,16 @@
 // command a line, a rule. The text of a rule also serves to compare two rules:
 // different rules have different texts.
 import { type Family, familyBits, familyOf } from "./ip.ts";
-import type {
-  NftBase,
-  NftChain,
-  NftCommand,
-  NftRule,
-  NftSetDeclaration,
-  NftStatement,
-  NftTable,
-  NftTableName,
+import {
+  dynamicSetSize,
+  type NftBase,
+  type NftChain,
+  type NftCommand,
+  type NftRule,
+  type NftSetDeclaration,
+  type NftStatement,
+  type NftTable,
+  type NftTableName,
 } from "./nftables.ts";
 import type { Mark } from "./objects.ts";
 
@@ -72,8 +73,9 @@ function verb({ do: what }: NftCommand): string {
 }
 
 function setLines(set: NftSetDeclaration): string[] {
-  const lines = [`type ipv${set.family}_addr`];
+  const lines = [`type ${set.family === "ifname" ? set.family : `ipv${set.family}_addr`}`];
   if (set.interval) lines.push("flags interval");
+  if (set.dynamic) lines.push(`size ${dynamicSetSize}`, "flags dynamic");
   if (set.counter) lines.push("counter");
   return lines;
 }
@@ -90,6 +92,7 @@ function formatBase({ type, hook, priority, policy }: NftBase): string {
 
 /** nft leaves out the length of a prefix that is one address. */
 function formatElement({ family }: NftSetDeclaration, element: string): string {
+  if (family === "ifname") return `"${element}"`;
   const whole = `/${familyBits(family)}`;
   return element.endsWith(whole) ? element.slice(0, -whole.length) : element;
 }
@@ -103,7 +106,9 @@ function formatStatement(statement: NftStatement): string {
     case "fromGroup":
       return `iifgroup ${statement.group}`;
     case "inSet":
-      return `${formatFamily(statement.family)} ${statement.field} @${statement.set}`;
+      return `${formatFamily(statement.family)} ${statement.field} ${statement.not ? "!= " : ""}@${statement.set}`;
+    case "countInterface":
+      return `update @${statement.set} { iifname }`;
     case "senderInSet":
       return `arp saddr ip @${statement.set}`;
     case "address":
@@ -114,10 +119,14 @@ function formatStatement(statement: NftStatement): string {
       return "@th,64,32 & 0xf8ffffff == 0x0";
     case "local":
       return `fib ${statement.field} type ${statement.not ? "!= " : ""}local`;
+    case "unicast":
+      return "fib daddr type unicast";
+    case "routedBack":
+      return `fib saddr ${statement.marked ? ". mark " : ""}. iif oif ${statement.not ? "missing" : "exists"}`;
+    case "routedBackBy":
+      return `fib saddr oifname "${statement.device}"`;
     case "routedBy":
       return `fib daddr . mark oifname "${statement.device}"`;
-    case "routedBack":
-      return "fib saddr . iif oif exists";
     case "routed":
       return "fib daddr . mark oif exists";
     case "icmp":
@@ -134,6 +143,8 @@ function formatStatement(statement: NftStatement): string {
       return `ct direction ${statement.of}`;
     case "notTranslated":
       return `ct status ! ${statement.of === "both" ? "snat,dnat" : "dnat"}`;
+    case "translated":
+      return "ct status dnat";
     case "reject":
       return "reject with icmpx host-unreachable";
     case "tcpSyn":

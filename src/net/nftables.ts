@@ -20,14 +20,19 @@ export interface NftTable extends NftTableName {
   readonly foreign: readonly string[];
 }
 
+/** The most elements of a dynamic set: packets cannot make it any larger. */
+export const dynamicSetSize = 1024;
+
 export interface NftSetDeclaration {
   readonly name: string;
-  /** Of the addresses in it. */
-  readonly family: Family;
+  /** Of the addresses in it, or "ifname" where it holds names of interfaces. */
+  readonly family: Family | "ifname";
   /** Holds prefixes that do not overlap; else single addresses. */
   readonly interval: boolean;
   /** Each element counts the packets that it matches. */
   readonly counter: boolean;
+  /** Packets add its elements: which there are is neither wanted nor compared. */
+  readonly dynamic?: true;
 }
 
 export interface NftSet extends NftSetDeclaration {
@@ -76,7 +81,11 @@ export type NftStatement =
       readonly family: Family;
       readonly field: "saddr" | "daddr";
       readonly set: string;
+      /** The address is in none of the elements; none of them counts the packet. */
+      readonly not?: true;
     }
+  /** Counts the packet in the dynamic set's element of the interface that it came by. */
+  | { readonly kind: "countInterface"; readonly set: string }
   /** Of the arp family: who asks, or answers. */
   | { readonly kind: "senderInSet"; readonly set: string }
   | { readonly kind: "address"; readonly field: "saddr" | "daddr"; readonly ip: string }
@@ -93,12 +102,19 @@ export type NftStatement =
   | { readonly kind: "wireguardMessage" }
   /** The address is, or with `not` is not, one of this node's own (RTN_LOCAL). */
   | { readonly kind: "local"; readonly field: "saddr" | "daddr"; readonly not?: true }
+  /** The destination is neither this node's own nor one of several hosts (RTN_UNICAST). */
+  | { readonly kind: "unicast" }
+  /**
+   * The routes lead back to the source by the interface that the packet came by, or with `not` do
+   * not: no route, or this node's own address. With `marked` they are those that its mark selects.
+   */
+  | { readonly kind: "routedBack"; readonly marked?: true; readonly not?: true }
+  /** The routes lead back to the source by that device. */
+  | { readonly kind: "routedBackBy"; readonly device: string }
   /** The routes that the packet's mark selects, for a process of this node, lead to the destination by the device. */
   | { readonly kind: "routedBy"; readonly device: string }
   /** As routedBy, by any device: they neither lack a route nor refuse the packet. */
   | { readonly kind: "routed" }
-  /** The way back to the source is by the interface that the packet came by, whatever its reverse-path filter is. */
-  | { readonly kind: "routedBack" }
   /** The type of an ICMP or ICMPv6 message, by the name that nft has for it. */
   | { readonly kind: "icmp"; readonly family: Family; readonly type: IcmpType }
   | { readonly kind: "hasMark"; readonly mark: Mark }
@@ -112,6 +128,8 @@ export type NftStatement =
   | { readonly kind: "direction"; readonly of: "original" | "reply" }
   /** The connection's destination, or neither of its ends, was translated; false for a packet without a connection. */
   | { readonly kind: "notTranslated"; readonly of: "destination" | "both" }
+  /** The connection's destination was translated; false for a packet without a connection. */
+  | { readonly kind: "translated" }
   | { readonly kind: "tcpSyn" }
   /** Lowers the maximum segment size to what fits the route, in both directions; never raises it. */
   | { readonly kind: "clampMss" }

@@ -9,6 +9,7 @@ import {
   NFT_SET_ELEM_INTERVAL_END,
   type SetElement,
 } from "../wire/nftables-elements.ts";
+import { nameFrom } from "./nft-statements.ts";
 
 /** What matches whatever no other element does. */
 const everything = "*";
@@ -25,7 +26,7 @@ export function toSetElements({ interval }: NftSetDeclaration, element: string):
 
 /** Shows each element as text, with what it has counted. */
 export function eachElement(
-  { interval }: NftSetDeclaration,
+  { family, interval }: NftSetDeclaration,
   elements: readonly SetElement[],
   visit: (element: string, counter: NftCounter | undefined) => void,
 ): void {
@@ -34,7 +35,7 @@ export function eachElement(
     if (element.key.length > 0) keyed.push(element);
     else visit(everything, element.counter);
   if (!interval) {
-    for (const { key, counter } of keyed) visit(formatIp(key), counter);
+    for (const { key, counter } of keyed) visit(family === "ifname" ? nameFrom(key) : formatIp(key), counter);
     return;
   }
   let open: SetElement | undefined;

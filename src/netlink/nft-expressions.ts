@@ -4,7 +4,9 @@ import {
   type Expression,
   NFT_BYTEORDER_HTON,
   NFT_CT_MARK,
+  NFT_DYNSET_OP_UPDATE,
   NFT_EXTHDR_OP_TCPOPT,
+  NFT_LOOKUP_F_INV,
   NFT_META_MARK,
   NFT_REG_1,
   NFT_REG_VERDICT,
@@ -44,8 +46,22 @@ export function loadPayload(base: number, offset: number, length: number): Expre
   };
 }
 
-export function lookup(set: string): Expression {
-  return { name: "lookup", data: { NFTA_LOOKUP_SREG: NFT_REG_1, NFTA_LOOKUP_SET: set } };
+/** `not`: in none of the elements. */
+export function lookup(set: string, not = false): Expression {
+  const flags = not ? { NFTA_LOOKUP_FLAGS: NFT_LOOKUP_F_INV } : {};
+  return { name: "lookup", data: { NFTA_LOOKUP_SREG: NFT_REG_1, NFTA_LOOKUP_SET: set, ...flags } };
+}
+
+/** What is in the register becomes an element of the set, if it is none yet. */
+export function update(set: string): Expression {
+  return {
+    name: "dynset",
+    data: {
+      NFTA_DYNSET_SET_NAME: set,
+      NFTA_DYNSET_OP: NFT_DYNSET_OP_UPDATE,
+      NFTA_DYNSET_SREG_KEY: NFT_REG_1,
+    },
+  };
 }
 
 /** register = (register & mask) ^ xor */

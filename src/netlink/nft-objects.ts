@@ -1,16 +1,17 @@
 // Tables, sets, chains and rules of nftables as values and as messages. What a
 // message says that a value cannot is put in words, so that it is noticed. No
 // conversation here (nft.ts).
-import type {
-  NftBase,
-  NftChain,
-  NftCommand,
-  NftFamily,
-  NftHook,
-  NftRule,
-  NftSetDeclaration,
-  NftTable,
-  NftTableName,
+import {
+  dynamicSetSize,
+  type NftBase,
+  type NftChain,
+  type NftCommand,
+  type NftFamily,
+  type NftHook,
+  type NftRule,
+  type NftSetDeclaration,
+  type NftTable,
+  type NftTableName,
 } from "../net/nftables.ts";
 import { formatNftCommand, formatNftTableName } from "../net/nftables-text.ts";
 import {
@@ -29,10 +30,12 @@ import {
   NFT_MSG_NEWSETELEM,
   NFT_MSG_NEWTABLE,
   NFT_SET_ANONYMOUS,
+  NFT_SET_EVAL,
   NFT_SET_INTERVAL,
   NFT_TABLE_F_DORMANT,
   ruleMessage,
   setMessage,
+  TYPE_IFNAME,
   TYPE_IP6ADDR,
   TYPE_IPADDR,
 } from "../wire/nftables.ts";
@@ -152,35 +155,44 @@ export function toTable(
   return { family, name: reply.NFTA_TABLE_NAME ?? "", sets: known, chains: knownChains, foreign };
 }
 
-/** Undefined where it is more, or something else, than a set of addresses. */
+/** What the keys of a set are to nft(8), by number, and how many bytes each has. */
+const keys = {
+  4: { type: TYPE_IPADDR, bytes: 4 },
+  6: { type: TYPE_IP6ADDR, bytes: 16 },
+  ifname: { type: TYPE_IFNAME, bytes: 16 },
+} as const satisfies Record<NftSetDeclaration["family"], unknown>;
+
+/** Undefined where it is more, or something else, than a set of addresses or of interfaces. */
 function findSet(reply: SetReply): NftSetDeclaration | undefined {
   const { NFTA_SET_NAME: name, NFTA_SET_FLAGS: flags = 0, NFTA_SET_KEY_TYPE: type } = reply;
   const { NFTA_SET_EXPR: expression, NFTA_SET_DESC: description } = reply;
+  const dynamic = (flags & NFT_SET_EVAL) !== 0;
   const isPlain =
     reply.NFTA_SET_DATA_TYPE === undefined &&
     reply.NFTA_SET_TIMEOUT === undefined &&
     reply.NFTA_SET_EXPRESSIONS === undefined &&
-    description?.NFTA_SET_DESC_SIZE === undefined &&
+    description?.NFTA_SET_DESC_SIZE === (dynamic ? dynamicSetSize : undefined) &&
     description?.NFTA_SET_DESC_CONCAT === undefined &&
-    (flags & ~NFT_SET_INTERVAL) === 0 &&
+    (flags & ~(dynamic ? NFT_SET_EVAL : NFT_SET_INTERVAL)) === 0 &&
     (expression === undefined || expression.name === "counter");
-  if (name === undefined || !isPlain || (type !== TYPE_IPADDR && type !== TYPE_IP6ADDR)) return undefined;
+  const family = ([4, 6, "ifname"] as const).find((key) => keys[key].type === type);
+  if (name === undefined || !isPlain || family === undefined) return undefined;
   return {
-    name,
-    family: type === TYPE_IPADDR ? 4 : 6,
-    interval: flags === NFT_SET_INTERVAL,
-    counter: expression !== undefined,
+    ...{ name, family, interval: flags === NFT_SET_INTERVAL, counter: expression !== undefined },
+    ...(dynamic ? { dynamic } : {}),
   };
 }
 
-function fromSet(table: NftTableName, { name, family, interval, counter }: NftSetDeclaration, setId: number) {
+function fromSet(table: NftTableName, declaration: NftSetDeclaration, setId: number) {
+  const { name, family, interval, counter, dynamic } = declaration;
   return {
     ...familyHeader(table.family),
     NFTA_SET_TABLE: table.name,
     NFTA_SET_NAME: name,
-    NFTA_SET_FLAGS: interval ? NFT_SET_INTERVAL : 0,
-    NFTA_SET_KEY_TYPE: family === 4 ? TYPE_IPADDR : TYPE_IP6ADDR,
-    NFTA_SET_KEY_LEN: family === 4 ? 4 : 16,
+    NFTA_SET_FLAGS: (interval ? NFT_SET_INTERVAL : 0) | (dynamic ? NFT_SET_EVAL : 0),
+    NFTA_SET_KEY_TYPE: keys[family].type,
+    NFTA_SET_KEY_LEN: keys[family].bytes,
+    ...(dynamic ? { NFTA_SET_DESC: { NFTA_SET_DESC_SIZE: dynamicSetSize } } : {}),
     NFTA_SET_ID: setId,
     NFTA_SET_EXPR: counter ? ({ name: "counter", data: {} } as const) : undefined,
   };

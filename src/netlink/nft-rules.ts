@@ -13,6 +13,7 @@ import {
   NFT_FIB_RESULT_OIF,
   NFT_FIB_RESULT_OIFNAME,
   NFT_GOTO,
+  NFT_LOOKUP_F_INV,
   NFT_META_IIF,
   NFT_META_IIFGROUP,
   NFT_META_IIFNAME,
@@ -23,6 +24,7 @@ import {
   NFT_META_OIFNAME,
   NFT_PAYLOAD_TRANSPORT_HEADER,
   NFTA_FIB_F_IIF,
+  NFTA_FIB_F_MARK,
   NFTA_FIB_F_SADDR,
 } from "../wire/nftables-expressions.ts";
 import {
@@ -30,8 +32,10 @@ import {
   familyAfter,
   icmpTypes,
   ipprotocols,
+  nameFrom,
   portAt,
   portBytes,
+  RTN_UNICAST,
   statementExpressions,
   translations,
 } from "./nft-statements.ts";
@@ -73,6 +77,8 @@ function guessStatement(expressions: readonly Expression[], known?: Family): Nft
   const key = first.data.NFTA_META_KEY;
   if (key === NFT_META_IIF) return { kind: "loopback", direction: "iif" };
   if (key === NFT_META_OIF) return { kind: "loopback", direction: "oif" };
+  if (second?.name === "dynset")
+    return { kind: "countInterface", set: second.data.NFTA_DYNSET_SET_NAME ?? "" };
   if (key === NFT_META_IIFNAME) return { kind: "interface", direction: "iif", name: nameFrom(value) };
   if (key === NFT_META_OIFNAME) return { kind: "interface", direction: "oif", name: nameFrom(value) };
   if (key === NFT_META_IIFGROUP) return { kind: "fromGroup", group: u32From(value) };
@@ -108,13 +114,19 @@ function guessIcmp(family: Family, compared: Expression | undefined): NftStateme
   return type === undefined ? undefined : { kind: "icmp", family, type };
 }
 
-/** Which of the two results of route look-ups it asks for. */
+/** By which result a route look-up asks for, and of which address. */
 function guessRoute({ data }: Of<"fib">, compared: Expression | undefined): NftStatement {
-  if (data.NFTA_FIB_RESULT === NFT_FIB_RESULT_OIFNAME)
-    return { kind: "routedBy", device: nameFrom(comparedWith(compared)) };
-  const isBack = ((data.NFTA_FIB_FLAGS ?? 0) & NFTA_FIB_F_IIF) !== 0;
-  if (data.NFTA_FIB_RESULT === NFT_FIB_RESULT_OIF) return { kind: isBack ? "routedBack" : "routed" };
-  const field = data.NFTA_FIB_FLAGS === NFTA_FIB_F_SADDR ? "saddr" : "daddr";
+  const { NFTA_FIB_RESULT: result, NFTA_FIB_FLAGS: flags = 0 } = data;
+  const field = (flags & NFTA_FIB_F_SADDR) !== 0 ? "saddr" : "daddr";
+  const value = comparedWith(compared);
+  if (result === NFT_FIB_RESULT_OIFNAME)
+    return { kind: field === "saddr" ? "routedBackBy" : "routedBy", device: nameFrom(value) };
+  if (result === NFT_FIB_RESULT_OIF) {
+    if ((flags & NFTA_FIB_F_IIF) === 0) return { kind: "routed" };
+    const marked = (flags & NFTA_FIB_F_MARK) !== 0 ? { marked: true as const } : {};
+    return { kind: "routedBack", ...marked, ...(u32From(value) === 0 ? { not: true as const } : {}) };
+  }
+  if (u32From(value) === RTN_UNICAST) return { kind: "unicast" };
   const isNot = compared?.name === "cmp" && compared.data.NFTA_CMP_OP === NFT_CMP_NEQ;
   return { kind: "local", field, ...(isNot ? { not: true } : {}) };
 }
@@ -126,6 +138,8 @@ function guessConnection(
 ): NftStatement | undefined {
   if (data.NFTA_CT_KEY === NFT_CT_DIRECTION)
     return { kind: "direction", of: comparedWith(second)?.[0] === 0 ? "original" : "reply" };
+  if (data.NFTA_CT_KEY === NFT_CT_STATUS && third?.name === "cmp" && third.data.NFTA_CMP_OP === NFT_CMP_NEQ)
+    return { kind: "translated" };
   const guess = guessMark(second, third);
   if (data.NFTA_CT_KEY === NFT_CT_STATUS && guess?.kind === "hasMark")
     return { kind: "notTranslated", of: guess.mark.mask === translations.both ? "both" : "destination" };
@@ -140,7 +154,10 @@ function guessAddress(
 ): NftStatement | undefined {
   if (loaded?.name !== "payload") return undefined;
   const field = loaded.data.NFTA_PAYLOAD_OFFSET === addressAt[family].saddr ? "saddr" : "daddr";
-  if (compared?.name === "lookup") return { kind: "inSet", family, field, set: setOf(compared) };
+  if (compared?.name === "lookup") {
+    const not = compared.data.NFTA_LOOKUP_FLAGS === NFT_LOOKUP_F_INV ? { not: true as const } : {};
+    return { kind: "inSet", family, field, set: setOf(compared), ...not };
+  }
   const ip = comparedWith(compared);
   return ip?.length === addressAt[family].bytes ? { kind: "address", field, ip: formatIp(ip) } : undefined;
 }
@@ -189,10 +206,6 @@ function sorted(key: string, value: unknown): unknown {
 
 function nameOf(expression: Expression): string {
   return expression.name === "unknown" ? expression.kernelName : expression.name;
-}
-
-function nameFrom(bytes: Uint8Array | undefined): string {
-  return new TextDecoder().decode(bytes ?? new Uint8Array()).replace(/\0+$/, "");
 }
 
 /** 0 for anything but 4 bytes. */

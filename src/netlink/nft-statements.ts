@@ -46,11 +46,13 @@ import {
   rejectUnreachable,
   storeConnectionMark,
   storeMark,
+  update,
 } from "./nft-expressions.ts";
 
 const loopbackIndex = 1;
 const interfaceNameBytes = 16;
 /** Of a route (linux/rtnetlink.h). */
+export const RTN_UNICAST = 1;
 const RTN_LOCAL = 2;
 /** Of a connection (IPS_SRC_NAT, IPS_DST_NAT, IP_CT_DIR_*; linux/netfilter/nf_conntrack_common.h). */
 export const translations = { destination: 0x20, both: 0x30 } as const;
@@ -110,7 +112,9 @@ export function statementExpressions(statement: NftStatement, known: Family | un
     case "fromGroup":
       return [loadMeta(NFT_META_IIFGROUP), compare(NFT_CMP_EQ, u32Bytes(statement.group))];
     case "inSet":
-      return [...loadAddress(statement.family, statement.field, known), lookup(statement.set)];
+      return [...loadAddress(statement.family, statement.field, known), lookup(statement.set, statement.not)];
+    case "countInterface":
+      return [loadMeta(NFT_META_IIFNAME), update(statement.set)];
     case "senderInSet":
       return [loadPayload(NFT_PAYLOAD_NETWORK_HEADER, arpSenderIpOffset, arpIpBytes), lookup(statement.set)];
     case "address":
@@ -137,16 +141,26 @@ export function statementExpressions(statement: NftStatement, known: Family | un
       const operator = statement.not ? NFT_CMP_NEQ : NFT_CMP_EQ;
       return [lookUpRoute(flags, NFT_FIB_RESULT_ADDRTYPE), compare(operator, u32Bytes(RTN_LOCAL))];
     }
+    case "unicast":
+      return [
+        lookUpRoute(NFTA_FIB_F_DADDR, NFT_FIB_RESULT_ADDRTYPE),
+        compare(NFT_CMP_EQ, u32Bytes(RTN_UNICAST)),
+      ];
+    case "routedBack": {
+      const { marked, not } = statement;
+      const flags = NFTA_FIB_F_SADDR | (marked ? NFTA_FIB_F_MARK : 0) | NFTA_FIB_F_IIF | NFTA_FIB_F_PRESENT;
+      return [lookUpRoute(flags, NFT_FIB_RESULT_OIF), compare(NFT_CMP_EQ, u32Bytes(not ? 0 : 1))];
+    }
+    case "routedBackBy": {
+      const oifname = lookUpRoute(NFTA_FIB_F_SADDR, NFT_FIB_RESULT_OIFNAME);
+      return [oifname, compare(NFT_CMP_EQ, nameBytes(statement.device))];
+    }
     case "routedBy": {
       const oifname = lookUpRoute(NFTA_FIB_F_DADDR | NFTA_FIB_F_MARK, NFT_FIB_RESULT_OIFNAME);
       return [oifname, compare(NFT_CMP_EQ, nameBytes(statement.device))];
     }
     case "routed": {
       const flags = NFTA_FIB_F_DADDR | NFTA_FIB_F_MARK | NFTA_FIB_F_PRESENT;
-      return [lookUpRoute(flags, NFT_FIB_RESULT_OIF), compare(NFT_CMP_EQ, u32Bytes(1))];
-    }
-    case "routedBack": {
-      const flags = NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF | NFTA_FIB_F_PRESENT;
       return [lookUpRoute(flags, NFT_FIB_RESULT_OIF), compare(NFT_CMP_EQ, u32Bytes(1))];
     }
     case "icmp": {
@@ -173,6 +187,12 @@ export function statementExpressions(statement: NftStatement, known: Family | un
       ];
     case "notTranslated":
       return [loadConnection(NFT_CT_STATUS), ...isMark({ mark: 0, mask: translations[statement.of] })];
+    case "translated":
+      return [
+        loadConnection(NFT_CT_STATUS),
+        bitwise(u32Bytes(translations.destination), u32Bytes(0)),
+        compare(NFT_CMP_NEQ, u32Bytes(0)),
+      ];
     case "tcpSyn":
       return [
         ...isProtocol("tcp"),
@@ -220,6 +240,11 @@ function nameBytes(name: string): Uint8Array {
   const bytes = new Uint8Array(interfaceNameBytes);
   bytes.set(new TextEncoder().encode(name).subarray(0, interfaceNameBytes - 1));
   return bytes;
+}
+
+/** The reverse; a name that is missing is empty. */
+export function nameFrom(bytes: Uint8Array | undefined): string {
+  return new TextDecoder().decode(bytes ?? new Uint8Array()).replace(/\0+$/, "");
 }
 
 /** In host order, as marks and indexes are compared. */

@@ -154,7 +154,7 @@ export class Nft implements Disposable {
     if (declared === undefined) return undefined;
     const sets = declared.sets.map((set) => {
       const elements = new Set<string>();
-      eachElement(set, this.#elements(table, set), (element) => elements.add(element));
+      if (!set.dynamic) eachElement(set, this.#elements(table, set), (element) => elements.add(element));
       return { ...set, elements };
     });
     return { ...declared, sets };

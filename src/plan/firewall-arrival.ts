@@ -5,14 +5,24 @@
 //
 //             raw -300                        mangle, dstnat ...     1000
 //   packet ──► prerouting: counts, drops,  ──► others' chains ──► arrivals: decides again
-//              marks what came in plaintext                       which way its route goes
+//              marks what came in plaintext                       which way its route goes,
+//              (firewall-sources.ts)                              and what is another node's
 //
 // A mark is needed for strict reverse-path filtering: it looks for the route back to
 // the sender, which our tables have behind the tunnel.
 import type { NftChain, NftRule, NftStatement } from "../net/nftables.ts";
 import { receivedChain, receivedChains } from "./firewall-received.ts";
 import { accept, byInterfaces, drop, goto, inSet, rawPriority } from "./firewall-rules.ts";
-import { type Firewall, families, hostSet, localSet, nodeSet, podSet } from "./firewall-sets.ts";
+import {
+  clusterSet,
+  type Firewall,
+  families,
+  hostSet,
+  localSet,
+  nodeSet,
+  strangerSet,
+} from "./firewall-sets.ts";
+import { countArrived, forgedChain, fromPeersPods, ifForged, sourceChains } from "./firewall-sources.ts";
 import { connectionMarkOf, marksOf } from "./marks.ts";
 
 /** Behind all chains of others that may change a packet's mark or destination. */
@@ -21,63 +31,66 @@ const deliveredChain = "delivered";
 const rerouteChain = "reroute";
 const unannouncedChain = "unannounced";
 const outsideChain = "outside";
+const judgedChain = "judged";
+const peersChain = "peers";
+const untunneledChain = "untunneled";
+const strangersChain = "strangers";
+const refusedChain = "refused";
 
 export function arrivalChains(firewall: Firewall): NftChain[] {
   const { devices, podsAreAnnounced, strict } = firewall;
   const { inside, arrived, none } = marksOf(firewall.mark);
-  const chains: NftChain[] = [
+  // Strict mode drops what such a pod sends to the mesh, in postrouting.
+  const divertsUnannounced = podsAreAnnounced && !strict;
+  return [
     ...receivedChains(),
+    ...sourceChains(firewall),
     {
       name: "prerouting",
       base: { type: "filter", hook: "prerouting", priority: rawPriority, policy: "accept" },
       rules: [
         [{ kind: "loopback", direction: "iif" }, accept],
         ...byInterfaces(devices, "iif", goto(receivedChain)),
-        ...inPlaintext(firewall),
+        ...fromPeersPods(firewall),
       ],
     },
     ...deliveredChains(firewall),
     rerouteTo(firewall),
-  ];
-  // Strict mode drops what such a pod sends to the mesh, in postrouting.
-  const divertsUnannounced = podsAreAnnounced && !strict;
-  if (divertsUnannounced) chains.push(...unannouncedChains(firewall));
-  chains.push({
-    name: "arrivals",
-    base: { type: "filter", hook: "prerouting", priority: lastPriority, policy: "accept" },
-    rules: [
-      [{ kind: "loopback", direction: "iif" }, accept],
-      ...byInterfaces(devices, "iif", firewall.connections ? goto(deliveredChain) : accept),
-      ...fromHostsToPods(firewall),
-      // Nobody but the chain below sets this one: another product's would mislead the reverse path.
-      [
-        { kind: "hasMark", mark: inside },
-        { kind: "local", field: "daddr" },
-        { kind: "setMark", mark: none },
+    ...fromPeers(firewall),
+    ...(divertsUnannounced ? unannouncedChains(firewall) : []),
+    {
+      name: judgedChain,
+      rules: [
+        // Nobody but the chain below sets this one: another product's would mislead the reverse path.
+        [
+          { kind: "hasMark", mark: inside },
+          { kind: "local", field: "daddr" },
+          { kind: "setMark", mark: none },
+        ],
+        ...families.map((family): NftRule => [inSet(family, "saddr", nodeSet(family)), goto(peersChain)]),
+        [{ kind: "hasMark", mark: arrived }, goto(rerouteChain)],
+        ...(divertsUnannounced ? [[goto(unannouncedChain)]] : []),
       ],
-      [{ kind: "hasMark", mark: arrived }, goto(rerouteChain)],
-      ...families.map((family): NftRule => [inSet(family, "saddr", nodeSet(family)), goto(rerouteChain)]),
-      ...(divertsUnannounced ? [[goto(unannouncedChain)]] : []),
-    ],
-  });
-  return chains;
+    },
+    ...(strict ? strangerChains(firewall) : []),
+    {
+      name: "arrivals",
+      base: { type: "filter", hook: "prerouting", priority: lastPriority, policy: "accept" },
+      rules: [
+        [{ kind: "loopback", direction: "iif" }, accept],
+        ...byInterfaces(devices, "iif", firewall.connections ? goto(deliveredChain) : accept),
+        ...(strict ? fromStrangers : []),
+        [goto(judgedChain)],
+      ],
+    },
+  ];
 }
 
-/** Each rule of pods counts, by the element that it finds. */
-function inPlaintext({ strict, mark, hostEncryption }: Firewall): NftRule[] {
-  const setArrived: NftStatement = { kind: "setMark", mark: marksOf(mark).arrived };
-  // With host encryption our tables have the nodes themselves behind the tunnel, for every
-  // packet: those of the tunnel and the exempt included. Without it only for what is forwarded.
-  const isForwarded: NftStatement[] = hostEncryption ? [] : [{ kind: "local", field: "daddr", not: true }];
-  return [
-    ...families.map(
-      (family): NftRule => [inSet(family, "saddr", podSet(family, "in")), strict ? drop : setArrived],
-    ),
-    ...families.map(
-      (family): NftRule => [inSet(family, "saddr", nodeSet(family)), ...isForwarded, setArrived],
-    ),
-  ];
-}
+const fromStrangers: readonly NftRule[] = families.map((family) => [
+  inSet(family, "saddr", clusterSet(family)),
+  { kind: "inSet", family, field: "saddr", set: localSet(family), not: true },
+  goto(strangersChain),
+]);
 
 /**
  * What our devices have delivered marks its connection: answers of this node's own
@@ -90,27 +103,64 @@ function deliveredChains({ connections, mark }: Firewall): NftChain[] {
 }
 
 /**
- * Another node sends to a pod of this one outside the tunnel, by the pod's own address: not
- * by a port of this node, which is between hosts. It is counted, and dropped in strict mode.
+ * An address of the cluster's pods that none of them has, as far as is known: a node that
+ * does not encrypt has it, or somebody makes it up. A pod of this node that the others have
+ * not heard of yet comes by no uplink, and none leads to it.
  */
-function fromHostsToPods({ strict, connections }: Firewall): NftRule[] {
-  const toPods: NftStatement[][] = connections
-    ? [
-        [{ kind: "direction", of: "reply" }],
-        [
-          { kind: "direction", of: "original" },
-          { kind: "notTranslated", of: "destination" },
-        ],
-      ]
-    : [[]];
-  return families.flatMap((family) =>
-    toPods.map((conditions) => [
-      inSet(family, "daddr", localSet(family)),
-      ...conditions,
-      inSet(family, "saddr", hostSet(family, "in")),
-      ...(strict ? [drop] : []),
-    ]),
-  );
+function strangerChains({ uplinks, connections }: Firewall): NftChain[] {
+  // Cluster CIDRs do not bind what this node itself asks for.
+  const answer: NftRule = [
+    { kind: "local", field: "daddr" },
+    { kind: "direction", of: "reply" },
+    goto(judgedChain),
+  ];
+  return [
+    {
+      name: refusedChain,
+      rules: [...(connections ? [answer] : []), [{ kind: "countInterface", set: strangerSet }], [drop]],
+    },
+    {
+      name: strangersChain,
+      rules: [
+        ...byInterfaces(uplinks, "iif", goto(refusedChain)),
+        ...uplinks.map((device): NftRule => [{ kind: "routedBackBy", device }, goto(refusedChain)]),
+        [goto(judgedChain)],
+      ],
+    },
+  ];
+}
+
+/**
+ * Another node sends outside the tunnel to a pod of this one, by the pod's own address: not
+ * by a port of this node that is translated, which is between hosts. It is counted, and
+ * dropped in strict mode; so is then what this node would forward elsewhere. What connection
+ * tracking does not know has been translated by nobody.
+ */
+function fromPeers(firewall: Firewall): NftChain[] {
+  const { strict, connections, mark } = firewall;
+  const byPort: NftRule = [{ kind: "direction", of: "original" }, { kind: "translated" }, goto(rerouteChain)];
+  return [
+    {
+      name: untunneledChain,
+      rules: [
+        [{ kind: "setMark", mark: marksOf(mark).arrived }],
+        ifForged(),
+        ...countArrived(firewall, hostSet),
+        ...(strict ? [] : [[goto(rerouteChain)]]),
+      ],
+    },
+    {
+      name: peersChain,
+      rules: [
+        ...(connections ? [byPort] : []),
+        ...families.map(
+          (family): NftRule => [inSet(family, "daddr", localSet(family)), goto(untunneledChain)],
+        ),
+        ...(strict ? [[{ kind: "unicast" } as const, goto(untunneledChain)]] : []),
+        [goto(rerouteChain)],
+      ],
+    },
+  ];
 }
 
 /**
@@ -145,6 +195,9 @@ function unannouncedChains({ devices, uplinks, mark }: Firewall): NftChain[] {
         ...byInterfaces(uplinks, "iif", accept),
         ...families.map((family): NftRule => [inSet(family, "saddr", localSet(family)), accept]),
         [{ kind: "local", field: "daddr" }, accept],
+        // An address that no pod here can have: what makes it up would have others counted.
+        [{ kind: "local", field: "saddr" }, goto(forgedChain)],
+        ...uplinks.map((device): NftRule => [{ kind: "routedBackBy", device }, goto(forgedChain)]),
         [{ kind: "setMark", mark: inside }],
         ...devices.map((device): NftRule => [{ kind: "routedBy", device }, goto(outsideChain)]),
         [{ kind: "setMark", mark: none }],

@@ -33,6 +33,8 @@ export interface Firewall {
   readonly own: readonly string[];
   /** Canonical prefixes of this node's own pods: the others take what comes from them too, and none of it is exempt. */
   readonly localPods: readonly string[];
+  /** Canonical prefixes of the cluster's pods, those of no known pod included; they may overlap. */
+  readonly clusterCIDRs: readonly string[];
   /** True if `localPods` has all of this node's pods that the others know, one by one: any other source is unknown to them. */
   readonly podsAreAnnounced: boolean;
   /** Interfaces that lead to other nodes and the rest of the world, and to no pod of this node. */
@@ -81,17 +83,39 @@ export function localSet(family: Family): string {
   return `local${family}`;
 }
 
+export function clusterSet(family: Family): string {
+  return `cluster${family}`;
+}
+
+/** What arrived outside the tunnel, by interface: in a peer's name, as it may have been sent by the peer. */
+export const arrivedSet = "arrived";
+/** In the name of somebody whom that interface does not lead to. */
+export const forgedSet = "forged";
+/** In the name of a pod that nobody has announced; only in strict mode. */
+export const strangerSet = "strangers";
+/** Those whose elements are interfaces. */
+export const interfaceSets = [arrivedSet, forgedSet, strangerSet] as const;
+
 /** Those of the table that sees packets. */
-export function setsOf({ pods, nodes, own, localPods }: Firewall): NftSet[] {
-  return families.flatMap((family) => [
+export function setsOf({ pods, nodes, own, localPods, clusterCIDRs }: Firewall): NftSet[] {
+  const byFamily = families.flatMap((family) => [
     ...directions.flatMap((direction) => [
       { ...addressSet(podSet(family, direction), family, pods), interval: true, counter: true },
       { ...addressSet(hostSet(family, direction), family, nodes), counter: true },
     ]),
     addressSet(nodeSet(family), family, nodes),
     addressSet(ownSet(family), family, own),
-    localPodSet(family, localPods),
+    prefixSet(localSet(family), family, localPods),
+    prefixSet(clusterSet(family), family, clusterCIDRs),
   ]);
+  return [...byFamily, ...interfaceSets.map(interfaceSet)];
+}
+
+function interfaceSet(name: string): NftSet {
+  return {
+    ...{ name, family: "ifname", interval: false, counter: true, dynamic: true },
+    elements: new Set(),
+  };
 }
 
 /** Of those that are of the family. */
@@ -100,14 +124,14 @@ export function addressSet(name: string, family: Family, addresses: readonly str
   return { name, family, interval: false, counter: false, elements };
 }
 
-function localPodSet(family: Family, localPods: readonly string[]): NftSet {
+function prefixSet(name: string, family: Family, prefixes: readonly string[]): NftSet {
   const elements = new Set<string>();
   let last: string | undefined;
   // Intervals must not overlap; a prefix stands before those that it contains.
-  for (const prefix of [...localPods].sort(comparePrefixes)) {
+  for (const prefix of [...prefixes].sort(comparePrefixes)) {
     if (familyOf(prefix) !== family || (last !== undefined && prefixContains(last, prefix))) continue;
     elements.add(prefix);
     last = prefix;
   }
-  return { name: localSet(family), family, interval: true, counter: false, elements };
+  return { name, family, interval: true, counter: false, elements };
 }

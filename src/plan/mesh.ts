@@ -166,6 +166,7 @@ function desiredFirewall(facts: MeshFacts): NftTable[] {
     nodes: ownership.peers.flatMap(({ nodeIPs }) => nodeIPs),
     own: node.nodeIPs,
     localPods: node.podCIDRs,
+    clusterCIDRs: refusedCIDRs(settings),
     podsAreAnnounced: settings.podAddresses === "pods",
     uplinks,
     connections: hasConntrack,

@@ -3,8 +3,11 @@
 // way. Pure.
 import type { Link } from "../net/objects.ts";
 
-/** Kinds of interfaces that a host is connected by ("" is hardware). */
-const hostKinds: ReadonlySet<string> = new Set(["", "bond", "team", "vlan"]);
+/** Kinds of interfaces that a host is connected by ("" is hardware), and those of networks between hosts. */
+const hostKinds: ReadonlySet<string> = new Set([
+  ...["", "bond", "team", "vlan"],
+  ...["vxlan", "geneve", "gre", "gretap", "ip6gre", "ip6gretap", "ipip", "ip6tnl", "sit", "wireguard"],
+]);
 
 /** Kinds of interfaces that pods and virtual machines are connected by. */
 const podKinds: ReadonlySet<string> = new Set(["veth", "tun"]);

@@ -38,6 +38,9 @@ export const NFT_FIB_RESULT_OIF = 1;
 export const NFT_FIB_RESULT_OIFNAME = 2;
 export const NFT_FIB_RESULT_ADDRTYPE = 3;
 
+export const NFT_LOOKUP_F_INV = 1;
+export const NFT_DYNSET_OP_UPDATE = 1;
+
 export const NFT_CT_DIRECTION = 1;
 export const NFT_CT_STATUS = 2;
 export const NFT_CT_MARK = 3;
@@ -79,6 +82,17 @@ const expressions = {
     NFTA_CT_KEY: [2, u32Be],
     NFTA_CT_DIRECTION: [3, u8],
     NFTA_CT_SREG: [4, u32Be],
+  }),
+  dynset: nest({
+    NFTA_DYNSET_SET_NAME: [1, text],
+    NFTA_DYNSET_SET_ID: [2, u32Be],
+    NFTA_DYNSET_OP: [3, u32Be],
+    NFTA_DYNSET_SREG_KEY: [4, u32Be],
+    NFTA_DYNSET_SREG_DATA: [5, u32Be],
+    NFTA_DYNSET_TIMEOUT: [6, u64Be],
+    NFTA_DYNSET_EXPR: [7, raw],
+    NFTA_DYNSET_FLAGS: [9, u32Be],
+    NFTA_DYNSET_EXPRESSIONS: [10, raw],
   }),
   exthdr: nest({
     NFTA_EXTHDR_DREG: [1, u32Be],

@@ -35,9 +35,12 @@ export const NFT_MSG_GETGEN = type(16);
 export const NFT_TABLE_F_DORMANT = 1;
 export const NFT_SET_ANONYMOUS = 1;
 export const NFT_SET_INTERVAL = 4;
-/** What nft(8) calls ipv4_addr and ipv6_addr; the kernel only keeps it. */
+/** Elements are added by packets ("dynamic"). */
+export const NFT_SET_EVAL = 32;
+/** What nft(8) calls ipv4_addr, ipv6_addr and ifname; the kernel only keeps it. */
 export const TYPE_IPADDR = 7;
 export const TYPE_IP6ADDR = 8;
+export const TYPE_IFNAME = 41;
 
 /** By number: NF_INET_PRE_ROUTING and so on (linux/netfilter.h), NF_ARP_IN and NF_ARP_OUT (linux/netfilter_arp.h). */
 export const hooks = {

@@ -7,7 +7,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { Nft } from "../../src/netlink/nft.ts";
 import { firewallTable, sumByPeer } from "../../src/plan/firewall.ts";
-import type { Firewall } from "../../src/plan/firewall-sets.ts";
+import { countingSets, type Firewall } from "../../src/plan/firewall-sets.ts";
 import { describeKernel, Namespace, removeNamespaces, run } from "./namespaces.ts";
 import { ourTable } from "./support/nft.ts";
 
@@ -26,6 +26,7 @@ const firewall: Firewall = {
   nodes: ["10.0.0.2"],
   own: ["10.0.0.1"],
   localPods: ["10.1.0.0/24", "fd01::/64"],
+  clusterCIDRs: [],
   hostEncryption: false,
   exempt: [],
 };
@@ -50,16 +51,20 @@ function ping(from: Namespace, source: string, to: string): boolean {
 /** Packets that were counted, by set and prefix; those at 0 left out. */
 function counted(): Record<string, number> {
   const found: Record<string, number> = {};
-  for (const [set, counters] of nftables.counters(ourTable))
+  const all = nftables.counters(ourTable);
+  for (const [set, counters] of countingSets.map(({ name }) => [name, all.get(name) ?? new Map()] as const))
     for (const [prefix, { packets }] of counters) if (packets > 0) found[`${set} ${prefix}`] = packets;
   return found;
 }
 
-/** Sends what the node sends to the remote pods through the tunnel, or in clear. */
+/** Sends what the node sends to the remote pods through the tunnel, or in clear: by a table that marked packets skip. */
 function route(which: "tunnel" | "clear"): void {
-  const dev = which === "tunnel" ? "dev wg-cni-a" : "via 10.0.0.2";
-  node.ip(`route replace 10.2.0.0/24 ${dev}`);
-  node.ip(`route replace fd02::/64 ${which === "tunnel" ? dev : "via fd00::2"}`);
+  for (const [family, pods] of [
+    [4, "10.2.0.0/24"],
+    [6, "fd02::/64"],
+  ] as const)
+    if (which === "tunnel") node.ip(`-${family} route replace ${pods} dev wg-cni-a table 18099`);
+    else inside(node, `ip -${family} route flush table 18099 2>/dev/null || true`);
 }
 
 function connect(a: Namespace, devA: string, b: Namespace, devB: string): void {
@@ -100,7 +105,10 @@ function build(): void {
   for (const ip of ["10.2.0.5/32", "10.2.1.5/32", "fd02::5/128"]) remote.ip(`addr add ${ip} dev lo`);
   pod.ip("route add default via 10.1.0.1");
   pod.ip("route add default via fd01::1");
-  node.ip("route add 10.2.1.0/24 via 10.0.0.2");
+  for (const pods of ["10.2.0.0/24", "10.2.1.0/24"]) node.ip(`route add ${pods} via 10.0.0.2`);
+  node.ip("route add fd02::/64 via fd00::2");
+  for (const family of [4, 6])
+    node.ip(`-${family} rule add priority 99 not fwmark 0x60000000/0x60000000 lookup 18099`);
   // The far end of the tunnel answers for every address that is asked for there.
   inside(remote, "echo 1 > /proc/sys/net/ipv4/conf/tunnel/proxy_arp");
   const far = remote.json("link show tunnel")[0].address;
@@ -224,9 +232,6 @@ describeKernel(
     test("permissive marks what arrives in clear, so that strict reverse-path filtering lets it in", () => {
       // We encrypt, the remote node does not yet: its answers come in on the wrong device.
       route("tunnel");
-      node.ip("rule add priority 99 not fwmark 0x60000000/0x60000000 lookup 18099");
-      node.ip("route add 10.2.0.0/24 dev wg-cni-a table 18099");
-      node.ip("route replace 10.2.0.0/24 via 10.0.0.2");
       const set = (value: number) =>
         inside(
           node,
@@ -239,8 +244,6 @@ describeKernel(
         expect(ping(pod, "10.1.0.5", "10.2.0.5")).toBe(false);
       } finally {
         set(0);
-        node.ip("rule del priority 99");
-        node.ip("route flush table 18099");
       }
     });
 

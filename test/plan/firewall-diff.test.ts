@@ -47,7 +47,7 @@ describe("the difference of two tables", () => {
     const commands = diffNftTables(without, exempting).map(formatNftCommand);
     const declarations = commands.filter((command) => !command.startsWith("add rule"));
     expect(declarations).toEqual([
-      "flush chain inet wg-cni prerouting",
+      "flush chain inet wg-cni nodes",
       "flush chain inet wg-cni exempt",
       "flush chain inet wg-cni output",
       "flush chain inet wg-cni forged",

@@ -87,12 +87,9 @@ describe("with host encryption", () => {
 
   test("what comes from other nodes is marked wherever it goes", () => {
     for (const strict of [false, true])
-      expect(changed("prerouting", { strict })).toEqual({
-        added: [`ip saddr @nodes4 ${arrived}`, `ip6 saddr @nodes6 ${arrived}`],
-        gone: [
-          `ip saddr @nodes4 fib daddr type != local ${arrived}`,
-          `ip6 saddr @nodes6 fib daddr type != local ${arrived}`,
-        ],
+      expect(changed("nodes", { strict })).toEqual({
+        added: [arrived],
+        gone: [`fib daddr type != local ${arrived}`],
       });
   });
 
@@ -120,7 +117,16 @@ describe("with host encryption", () => {
   test("nothing else changes, and without anything exempt there is nothing to route again", () => {
     for (const strict of [false, true]) {
       expect(changed("postrouting", { strict })).toEqual({ added: [], gone: [] });
-      for (const chain of ["arrivals", "reroute", "passing", "forward", "answers"])
+      for (const chain of [
+        "prerouting",
+        "others",
+        "arrivals",
+        "judged",
+        "reroute",
+        "passing",
+        "forward",
+        "answers",
+      ])
         expect(changed(chain, { strict })).toEqual({ added: [], gone: [] });
     }
     expect(firewallTable(encrypting).sets).toEqual(firewallTable(firewall).sets);

@@ -14,6 +14,7 @@ export const firewall: Firewall = {
   nodes: ["192.0.2.2", "2001:db8::2"],
   own: ["192.0.2.1", "2001:db8::1"],
   localPods: ["10.1.0.128/25", "10.1.0.0/24", "10.1.1.0/24", "fd00:1::/64"],
+  clusterCIDRs: ["10.0.0.0/8", "fd00::/32"],
   podsAreAnnounced: false,
   uplinks: ["eth0"],
   connections: true,
@@ -34,3 +35,9 @@ export function chains(table: NftTable): string[] {
   const text = formatNftTable({ ...table, sets: [] });
   return text.split("\n").slice(1, -2);
 }
+
+/** Names of the chains for what arrives outside of the tunnel (firewall-arrival.test.ts). */
+export const arrivalChains: readonly string[] = [
+  ...["forged", "nodes", "locals", "others", "prerouting", "delivered", "reroute", "untunneled", "peers"],
+  ...["judged", "refused", "strangers", "arrivals"],
+];

@@ -22,11 +22,12 @@ import { bytesOf, decode, encode, expectBothWays, random } from "./bytes.ts";
 import { connectionVectors } from "./nftables-connection-vectors.ts";
 import { exemptVectors } from "./nftables-exempt-vectors.ts";
 import { podVectors } from "./nftables-pods-vectors.ts";
+import { sourceVectors } from "./nftables-source-vectors.ts";
 import { ruleVectors } from "./nftables-vectors.ts";
 
 const table = "0b00010077672d636e690000";
 const name = { family: "inet", name: "wg-cni" } as const;
-const vectors = [...ruleVectors, ...exemptVectors, ...connectionVectors, ...podVectors];
+const vectors = [...ruleVectors, ...exemptVectors, ...connectionVectors, ...podVectors, ...sourceVectors];
 
 describe("messages", () => {
   test("table inet wg-cni { }", () => {

@@ -37,7 +37,7 @@ export function encryptHost(node: Node, other: Node, how: HostEncryption): void 
     mark: { mark: 0x20000000, mask: 0x60000000 },
     ...{ pods: other.podCidrs, nodes: other.nodeIps, uplinks: ["eth0"] },
     ...{ podsAreAnnounced: false, connections: true },
-    ...{ own: node.nodeIps, localPods: node.podCidrs },
+    ...{ own: node.nodeIps, localPods: node.podCidrs, clusterCIDRs: [] },
     ...{ strict, hostEncryption: known, exempt: exempt.map(parseExemption) },
   });
   for (const table of wanted) nftables.sync(table);

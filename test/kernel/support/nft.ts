@@ -21,6 +21,7 @@ export const firewall: Firewall = {
   nodes: ["192.0.2.2", "192.0.2.3", "2001:db8::2"],
   own: ["192.0.2.1", "2001:db8::1"],
   localPods: ["10.1.0.0/24", "fd00:1::/64"],
+  clusterCIDRs: ["10.0.0.0/8", "fd00::/32"],
   podsAreAnnounced: false,
   uplinks: ["eth0"],
   connections: true,

@@ -1,0 +1,64 @@
+// Who can make plaintext count as a peer's, and hold `rollout strict` back? What claims the
+// peer as its source counts only if it came by the interface that leads to the peer: from a
+// pod, or from another network, it is counted as forged, by interface. In permissive mode
+// and in strict mode, with and without the kernel's reverse-path filter.
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { wgMust } from "../mesh-witness.ts";
+import { type Arrivals, arrivals, type Origin, origins } from "../support/arrivals.ts";
+import { describeKernel } from "../support/gate.ts";
+import { setReversePath } from "../support/hosts.ts";
+
+describeKernel("counters of plaintext", () => {
+  setDefaultTimeout(60_000);
+  let all: Arrivals;
+
+  beforeAll(async () => {
+    all = await arrivals("counters");
+  });
+  afterAll(() => all?.lab[Symbol.dispose]());
+
+  /** What a round of packets adds to each counter. */
+  const added = (origin: Origin) => {
+    const before = all.counted();
+    all.knock(origin);
+    return Object.fromEntries(
+      Object.entries(all.counted()).flatMap(([name, packets]) => {
+        const more = packets - (before[name] ?? 0);
+        return more === 0 ? [] : [[name, more]];
+      }),
+    );
+  };
+  /** Three pods' packets of each family; from the peer itself, two or (if it must not be a router) three to pods. */
+  const peers = (toPods: number) => ({
+    ...{ "pods4_in 10.244.2.0/24": 3, "pods6_in fd00:10:244:2::/64": 3 },
+    ...{ "hosts4_in 192.0.2.2": toPods, "hosts6_in 2001:db8::2": toPods },
+    "arrived eth0": 2 * (3 + toPods),
+  });
+
+  for (const filter of [0, 1, 2])
+    test(`permissive, rp_filter ${filter}: only the interface that leads to the peer can count as the peer's`, async () => {
+      const { n1, evilDev } = all;
+      setReversePath(n1, filter);
+      await wgMust(n1, ["up", "--mode", "permissive"]);
+      const dev = { eth0: "eth0", eth1: "eth1", pod: evilDev };
+      const found = origins.map((origin) => [origin, added(origin)]);
+      expect(found).toEqual([
+        ["eth0", peers(2)],
+        ["eth1", { [`forged ${dev.eth1}`]: 10 }],
+        ["pod", { [`forged ${dev.pod}`]: 10 }],
+      ]);
+    });
+
+  test("strict: what is dropped is counted, by interface, and no peer's but by the right one", async () => {
+    const { n1, evilDev } = all;
+    setReversePath(n1, 0);
+    await wgMust(n1, ["up", "--mode", "strict"]);
+    const found = origins.map((origin) => [origin, added(origin)]);
+    expect(found).toEqual([
+      // Local pods and the node itself; cluster addresses that nobody has announced.
+      ["eth0", { ...peers(3), "forged eth0": 8, "strangers eth0": 4 }],
+      ["eth1", { "forged eth1": 22, "strangers eth1": 4 }],
+      ["pod", { [`forged ${evilDev}`]: 22, [`strangers ${evilDev}`]: 4 }],
+    ]);
+  });
+});
