@@ -1,9 +1,12 @@
-// Serves a few pages at one address: metrics and health. The socket is the
-// runtime's own, opened in the namespace that the agent runs in. An address that
-// cannot be had (another program has the port, an address that comes later) is
-// said once and tried again: the mesh does not wait for its metrics.
+// Serves a few pages at one address: metrics and health. The socket is opened in
+// the namespace that the agent runs in. An address that cannot be had (another
+// program has the port, an address that comes later) is said once and tried
+// again: the mesh does not wait for its metrics. How connections are bounded is
+// http-listener.ts.
 import { unlink } from "../linux/file.ts";
 import { printable } from "../net/printable.ts";
+import type { ReadRequest } from "../wire/http.ts";
+import { type Bounds, defaultBounds, HttpListener } from "./http-listener.ts";
 import type { Log } from "./log.ts";
 
 export interface Page {
@@ -20,6 +23,8 @@ export interface HttpOptions {
   readonly log: Log;
   /** Between two tries to have the address. */
   readonly retryMs: number;
+  /** Those of connections, but for tests. */
+  readonly bounds?: Bounds;
 }
 
 /** Where an agent answers whoever can read its store, whatever its metrics' port is. */
@@ -27,17 +32,22 @@ export function agentSocket(stateDir: string): string {
   return `${stateDir}/agent.sock`;
 }
 
-/** Nobody sends us anything. */
-const maxBodyBytes = 1024;
+/** Between two lines about too many connections. */
+const floodSpacingMs = 60_000;
+/** Of a path that there is no page for, in the answer. */
+const maxShownPath = 100;
 /** In characters. */
 const maxSentenceLength = 4000;
 const plainText = "text/plain; charset=utf-8";
 
 export class HttpServer implements Disposable {
   #address = "off";
-  #server: Bun.Server<undefined> | undefined;
+  #listener: HttpListener | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #problem: string | undefined;
+  #floodSaidMs = Number.NEGATIVE_INFINITY;
+  /** By path, why it failed last: whoever asks for it often is not to fill the log. */
+  readonly #failures = new Map<string, string>();
 
   constructor(private readonly options: HttpOptions) {}
 
@@ -52,64 +62,84 @@ export class HttpServer implements Disposable {
 
   /** The port that is served, where one is. */
   get port(): number | undefined {
-    return this.#server?.port;
+    return this.#listener?.port;
   }
 
   [Symbol.dispose](): void {
     clearTimeout(this.#retry);
-    this.#server?.stop(true);
-    this.#server = undefined;
+    this.#listener?.[Symbol.dispose]();
+    this.#listener = undefined;
     this.#address = "off";
   }
 
   #open(): void {
-    const { log, retryMs } = this.options;
+    const { log } = this.options;
     const address = this.#address;
     try {
-      this.#server = this.#serve(address);
+      this.#listener = this.#serve(address);
       if (!isPath(address)) log.info("metrics and health are served", { address: `http://${address}` });
     } catch (error) {
-      const problem = explain(address, error);
-      if (problem !== this.#problem) log.error(`${problem} It is tried again every ${retryMs / 1000} s.`);
-      this.#problem = problem;
-      this.#retry = setTimeout(() => this.#open(), retryMs);
+      this.#openLater(error);
     }
   }
 
-  #serve(address: string): Bun.Server<undefined> {
+  #openLater(error: unknown): void {
+    const { log, retryMs } = this.options;
+    const problem = explain(this.#address, error);
+    if (problem !== this.#problem) log.error(`${problem} It is tried again every ${retryMs / 1000} s.`);
+    this.#problem = problem;
+    this.#retry = setTimeout(() => this.#open(), retryMs);
+  }
+
+  #serve(address: string): HttpListener {
+    const { bounds = defaultBounds } = this.options;
     const common = {
-      maxRequestBodySize: maxBodyBytes,
-      // Without the page of a failed request's source code; but that alone makes the port one to be shared.
-      development: false,
-      fetch: async (request: Request) => toResponse(request.method, await this.#answer(request)),
+      bounds,
+      answer: (request: Exclude<ReadRequest, "more">) => this.#answer(request),
+      onFlood: () => this.#sayFlood(),
+      onLoss: (error: unknown) => {
+        this.#listener?.[Symbol.dispose]();
+        this.#openLater(error);
+      },
     };
     if (isPath(address)) {
       // Of an agent that was killed: who has the store's lock is the only one.
       unlink(address);
-      return Bun.serve({ ...common, unix: address });
+      return new HttpListener({ ...common, address });
     }
     const colon = address.lastIndexOf(":");
-    return Bun.serve({
-      ...common,
-      hostname: address.slice(0, colon).replace(/^\[(.*)\]$/, "$1"),
-      port: Number(address.slice(colon + 1)),
-      reusePort: false,
+    const hostname = address.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
+    return new HttpListener({ ...common, address: { hostname, port: Number(address.slice(colon + 1)) } });
+  }
+
+  #sayFlood(): void {
+    const nowMs = performance.now();
+    if (nowMs - this.#floodSaidMs < floodSpacingMs) return;
+    this.#floodSaidMs = nowMs;
+    this.options.log.warn("more connections came to the metrics' port than are accepted in a second", {
+      address: this.#address,
     });
   }
 
-  async #answer({ method, url }: Request): Promise<Page> {
+  async #answer(request: Exclude<ReadRequest, "more">): Promise<Page> {
     const { pages, log } = this.options;
-    // HTTP/1.0 has no Host, and the runtime makes no whole URL then.
-    const path = URL.parse(url, "http://node")?.pathname ?? url;
-    const page = pages[path];
+    if (request === "malformed") return plain(400, "This is no request for a page.");
+    const { method, path } = request;
+    const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
     if (page === undefined)
-      return plain(404, `There is no page ${path} here; there are ${Object.keys(pages).join(", ")}.`);
+      return plain(
+        404,
+        `There is no page ${path.slice(0, maxShownPath)} here; there are ${Object.keys(pages).join(", ")}.`,
+      );
     if (method !== "GET" && method !== "HEAD") return plain(405, `${path} is only read: use GET.`);
     try {
-      return await page();
+      const made = await page();
+      this.#failures.delete(path);
+      return made;
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      log.error(`a request for ${path} failed: ${message}`);
+      if (message !== this.#failures.get(path)) log.error(`a request for ${path} failed: ${message}`);
+      this.#failures.set(path, message);
       return plain(500, message);
     }
   }
@@ -122,11 +152,6 @@ function isPath(address: string): boolean {
 /** A sentence as a page. */
 export function plain(status: number, sentence: string): Page {
   return { status, contentType: plainText, body: `${printable(sentence, maxSentenceLength)}\n` };
-}
-
-function toResponse(method: string, { status, contentType, body }: Page): Response {
-  const headers = { "content-type": contentType, "cache-control": "no-store" };
-  return new Response(method === "HEAD" ? null : body, { status, headers });
 }
 
 const reasons: Readonly<Record<string, string>> = {

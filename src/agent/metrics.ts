@@ -20,6 +20,8 @@ const syncBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
 const verbBuckets = [0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60];
 /** Past this, a scrape's garbage is worth a collection (3 ms): without one, memory grows by twice as much. */
 const collectedBytes = 1024 * 1024;
+/** After a scrape, so many times what it took pass before the next one: scrapes take a fifth of our time at most. */
+const restFactor = 4;
 
 /** The library escapes line ends, quotes and backslashes of labels; nothing of ours has more than ASCII. */
 function clean(text: string): string {
@@ -178,10 +180,19 @@ export class Metrics implements Disposable {
     return this.#registry.contentType;
   }
 
-  /** The text, as UTF-8. Who asks while it is being made gets the same. */
+  /**
+   * The text, as UTF-8. Whoever asks while it is being made gets the same, and for some time afterwards:
+   * reading thousands of peers takes its time, and anybody may ask as often as they like.
+   */
   scrape(): Promise<Uint8Array> {
+    const startMs = this.facts.monotonicMs();
     this.#scraping ??= this.#write().finally(() => {
-      this.#scraping = undefined;
+      const restMs = restFactor * (this.facts.monotonicMs() - startMs);
+      const forget = () => {
+        this.#scraping = undefined;
+      };
+      if (restMs > 0) setTimeout(forget, restMs).unref();
+      else forget();
     });
     return this.#scraping;
   }

@@ -7,7 +7,7 @@ import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { waitUntil } from "../../lab/wait.ts";
-import { type SyncJson, wgJson } from "../mesh-witness.ts";
+import { type SyncJson, wgJson, wgMust } from "../mesh-witness.ts";
 import { attachByHand } from "../support/by-hand.ts";
 import { describeKernel } from "../support/gate.ts";
 import { succeed } from "../support/plugin.ts";
@@ -20,10 +20,13 @@ const ips = [
 const routes = 12_000;
 /** As many of a pod's routes get the tunnel's MTU. */
 const mostRoutes = 64;
+const port = 9586;
+const page = `http://192.0.2.1:${port}/metrics`;
 
 describeKernel("load by insiders", () => {
   let lab: Lab;
   let node: Node;
+  let other: Node;
   let agent: Agent;
   beforeAll(async () => {
     lab = await Lab.create("load");
@@ -34,6 +37,8 @@ describeKernel("load by insiders", () => {
     );
     node = nodes[0] as Node;
     await joinMesh(nodes);
+    other = nodes[1] as Node;
+    await wgMust(node, ["up", ...node.upArguments, "--metrics-address", `192.0.2.1:${port}`]);
     agent = await node.agent();
   });
   afterAll(() => lab?.[Symbol.dispose]());
@@ -82,4 +87,45 @@ describeKernel("load by insiders", () => {
     expect(milliseconds).toBeLessThan(10_000);
     expect(agent.lines().filter(({ level }) => level === "error")).toEqual([]);
   });
+
+  test("thousands of connections to the metrics' port, held open and asking, delay no repair", async () => {
+    const attack = other.start([process.execPath, "-e", flood], { timeoutMs: 0 });
+    // The attack has come as far as it gets.
+    await attack.saidOnStderr("flooding");
+    for (let i = 0; i < 3; i++) await expectRepair();
+    const descriptors = node
+      .must(["ls", `/proc/${agentInside()}/fd`])
+      .trim()
+      .split("\n").length;
+    expect(descriptors).toBeLessThan(250);
+    // Probes have their own way, and whoever sits elsewhere gets the metrics between two floods.
+    expect((await node.wg(["probe", "live"])).exitCode).toBe(0);
+    await waitUntil(() => node.exec(["curl", "-sf", "-m", "5", page]).stdout.includes("wg_cni_ready 1"), {
+      what: "the metrics",
+    });
+    attack.signal("SIGKILL");
+    expect(agent.lines().filter(({ level }) => level === "error")).toEqual([]);
+    const said = agent.lines().filter(({ message }) => message.startsWith("more connections came"));
+    expect(said.length).toBe(1);
+  });
+
+  /** The agent's number in the node's own namespace of processes. */
+  function agentInside(): string {
+    return node.must(["pgrep", "-f", "wg-cni agent"]).trim().split("\n").at(-1) as string;
+  }
 });
+
+/** Opens connections without end: some ask again and again, the others are held open. */
+const flood = `
+  let opened = 0;
+  const one = async (asks) => {
+    try {
+      await Bun.connect({ hostname: "192.0.2.1", port: ${port}, socket: {
+        open: (socket) => { if (asks) socket.write("GET /metrics HTTP/1.1\\r\\n\\r\\n"); if (++opened === 300) console.error("flooding"); },
+        data() {}, close() {}, error() {}, connectError() {},
+      } });
+    } catch { await Bun.sleep(1); }
+  };
+  const lane = async (asks) => { for (;;) await one(asks); };
+  for (let i = 0; i < 100; i++) void lane(i % 2 === 0);
+`;
