@@ -27,6 +27,8 @@ interface Request {
   readonly method: "GET" | "PATCH";
   readonly path: string;
   readonly query: Query;
+  /** What of the objects the answer is to have; all if absent. */
+  readonly part?: "metadata";
   readonly body?: unknown;
   /** Media type of the body. */
   readonly type?: string;
@@ -35,15 +37,19 @@ interface Request {
 /** Answers about keys and authorities that reading the files anew may change. */
 const isAboutCertificate = /CERT|ISSUER|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|SSL|TLS/;
 
+/** Servers answer with whole objects where they cannot do so. */
+const metadataType =
+  "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1, application/json;q=0.9";
+
 export class KubeClient {
   constructor(
     private readonly credentials: Credentials,
     private readonly options: KubeClientOptions,
   ) {}
 
-  /** Throws KubeError. */
-  get(path: string, query: Query, signal: AbortSignal): Promise<unknown> {
-    return this.#json({ method: "GET", path, query }, signal);
+  /** `part`: what of the objects is wanted; a Node is many kilobytes, its metadata one. Throws KubeError. */
+  get(path: string, query: Query, signal: AbortSignal, part?: "metadata"): Promise<unknown> {
+    return this.#json({ method: "GET", path, query, ...(part === undefined ? {} : { part }) }, signal);
   }
 
   /** Server-side apply; what somebody else has set of it becomes ours. Returns the object as it is then. Throws KubeError. */
@@ -110,13 +116,13 @@ export class KubeClient {
   }
 
   #fetch(access: KubeAccess, request: Request, signal: AbortSignal): Promise<Response> {
-    const { method, path, query, body, type } = request;
+    const { method, path, query, part, body, type } = request;
     const { server, headers, tls, proxy } = access;
     const text = new URLSearchParams(query).toString();
     return fetch(`${server}${path}${text === "" ? "" : `?${text}`}`, {
       method,
       headers: {
-        Accept: "application/json",
+        Accept: part === "metadata" ? metadataType : "application/json",
         "User-Agent": this.options.userAgent,
         ...(type === undefined ? {} : { "Content-Type": type }),
         ...headers,

@@ -19,6 +19,7 @@ import { KubeStatus } from "./kube-status.ts";
 import { StartupTaint } from "./kube-taint.ts";
 import { type Kept, KubeWatch, type WatchTiming } from "./kube-watch.ts";
 import type { Log } from "./log.ts";
+import { NodeCensus } from "./node-census.ts";
 import { NodeLookup } from "./node-lookup.ts";
 
 const nodesPath = "/api/v1/nodes";
@@ -58,6 +59,8 @@ export class KubeLink implements Disposable {
   readonly #publisher: KubePublisher;
   readonly #status: KubeStatus;
   readonly #lookup: NodeLookup;
+  /** Of the records' Nodes. */
+  readonly census: NodeCensus;
   readonly #taint: StartupTaint;
   /** As the API has it. */
   #ownStatus: unknown;
@@ -82,6 +85,10 @@ export class KubeLink implements Disposable {
       },
     });
     this.#lookup = new NodeLookup({ ...{ client, log, now }, path: nodesPath, onAnswer: onChange });
+    this.census = new NodeCensus({
+      ...{ client, now, random, retries: timing.retries },
+      ...{ path: nodesPath, onAnswer: onChange },
+    });
     this.#status = new KubeStatus({ client, log, now, wallClock, random });
     this.#taint = new StartupTaint({
       ...{ client, log, now, random, retries: timing.retries },
@@ -113,7 +120,7 @@ export class KubeLink implements Disposable {
 
   [Symbol.dispose](): void {
     const watches = [this.objects, this.#node, this.#mesh, this.#services, this.#endpoints];
-    const writers = [this.#publisher, this.#status, this.#taint, this.#lookup];
+    const writers = [this.#publisher, this.#status, this.#taint, this.#lookup, this.census];
     for (const part of [...watches, ...writers]) part?.[Symbol.dispose]();
   }
 
@@ -143,7 +150,9 @@ export class KubeLink implements Disposable {
   /** Why what is known may be old: a sentence. */
   get problem(): string | undefined {
     const { problem, isMissing } = this.#mesh;
-    return this.objects.problem ?? this.#node?.problem ?? (isMissing ? undefined : problem);
+    return (
+      this.objects.problem ?? this.#node?.problem ?? this.census.problem ?? (isMissing ? undefined : problem)
+    );
   }
 
   /** Only after the others' records are here: a node that encrypts to us must not find us without its key. */

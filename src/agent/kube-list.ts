@@ -11,10 +11,11 @@ export async function* listPages(
   path: string,
   query: Query,
   signal: AbortSignal,
+  part?: "metadata",
 ): AsyncGenerator<ListPage> {
   for (let next: string | undefined; next !== ""; ) {
     const paging = { limit: pageSize, ...(next === undefined ? {} : { continue: next }) };
-    const page = readListPage(await client.get(path, { ...query, ...paging }, signal));
+    const page = readListPage(await client.get(path, { ...query, ...paging }, signal, part));
     next = page.next;
     yield page;
   }
@@ -27,16 +28,28 @@ export async function listAll(client: KubeClient, path: string, signal: AbortSig
   return items;
 }
 
-/** Names alone: a Node is many kilobytes. Throws KubeError. */
+/** Throws KubeError. */
 export async function listNames(
   client: KubeClient,
   path: string,
   query: Query,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const names: string[] = [];
-  for await (const { items } of listPages(client, path, query, signal))
-    for (const item of items)
-      names.push((item as { readonly metadata: { readonly name: string } }).metadata.name);
-  return names;
+  return [...(await listUids(client, path, query, signal)).keys()];
+}
+
+/** Names with UIDs, of objects that are sent without the rest. Throws KubeError. */
+export async function listUids(
+  client: KubeClient,
+  path: string,
+  query: Query,
+  signal: AbortSignal,
+): Promise<Map<string, string>> {
+  const uids = new Map<string, string>();
+  for await (const { items } of listPages(client, path, query, signal, "metadata"))
+    for (const item of items) {
+      const { name, uid } = (item as { readonly metadata: Record<"name" | "uid", string> }).metadata;
+      uids.set(name, uid);
+    }
+  return uids;
 }

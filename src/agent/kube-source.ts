@@ -63,6 +63,7 @@ export class KubeSource implements Disposable {
   readonly #editedAlarm: Alarm;
   readonly #publishAlarm: Alarm;
   readonly #statusAlarm: Alarm;
+  readonly #censusAlarm: Alarm;
   #link: KubeLink | undefined;
   #place = "";
   /** Peers that came from the API, as far as the store was asked. */
@@ -74,6 +75,8 @@ export class KubeSource implements Disposable {
   #problem: string | undefined;
   #publishProblem: string | undefined;
   #isPublished = false;
+  /** The store has all peers whose records the API had at first. */
+  #hasTaken = false;
   #isReporting = false;
   #doubt: string | undefined;
   #wasRefused = new Map<string, string>();
@@ -86,6 +89,7 @@ export class KubeSource implements Disposable {
     this.#editedAlarm = new Alarm(options.onChange);
     this.#publishAlarm = new Alarm(options.onChange);
     this.#statusAlarm = new Alarm(options.onChange);
+    this.#censusAlarm = new Alarm(options.onChange);
   }
 
   [Symbol.dispose](): void {
@@ -95,6 +99,7 @@ export class KubeSource implements Disposable {
       this.#editedAlarm,
       this.#publishAlarm,
       this.#statusAlarm,
+      this.#censusAlarm,
     ])
       part?.[Symbol.dispose]();
   }
@@ -120,6 +125,8 @@ export class KubeSource implements Disposable {
   /** Sees to it that the API has this node's record; returns at once. Throws StoreError. */
   publish(record: NodeRecord): Publication {
     if (this.#link === undefined) return { done: true };
+    // A node that encrypts to us must not find us without its key.
+    if (!this.#hasTaken) return { done: false };
     const publication = this.#link.publish(record);
     const passed = "this node's record can be published again";
     this.#publishProblem = this.#stand(this.#publishProblem, publication.problem, passed);
@@ -190,6 +197,8 @@ export class KubeSource implements Disposable {
     this.#editedAlarm.set(undefined);
     this.#publishAlarm.set(undefined);
     this.#statusAlarm.set(undefined);
+    this.#censusAlarm.set(undefined);
+    this.#hasTaken = false;
   }
 
   #release(): void {
@@ -204,13 +213,16 @@ export class KubeSource implements Disposable {
   /** Brings the store to what the map says. */
   #bring(link: KubeLink): void {
     const { store } = this;
+    const { census } = link;
     const { objects, lists, changed } = link.objects;
+    this.#censusAlarm.set(census.look(objects, link.nodeName));
     const generation = store.generation;
     const isListed = this.#compared?.lists !== lists;
     // Somebody may have removed a peer, or imported another record of it.
     const lost = this.#compared?.generation === generation && !isListed ? [] : this.#findLost(objects);
-    const names = new Set([...lost, ...changed, ...this.#edits.keys()]);
-    const seen = [...names].flatMap((name) => objects.get(name) ?? []);
+    const names = new Set([...lost, ...changed, ...census.changed, ...this.#edits.keys()]);
+    const isCounted = (object: SeenObject) => census.standingOf(object) === "present";
+    const seen = [...names].flatMap((name) => objects.get(name) ?? []).filter(isCounted);
     const edited = planEdited({ seen, known: this.#known, edits: this.#edits, nowMs: this.options.now() });
     const put = recordsToPut(edited.take, link.nodeName);
     const gone = this.#planGone(link);
@@ -218,6 +230,8 @@ export class KubeSource implements Disposable {
     for (const name of gone.remove) this.#known.delete(name);
     for (const { name } of put) this.#known.add(name);
     link.objects.forgetChanged();
+    census.forgetChanged();
+    this.#hasTaken = census.hasAnswered;
     this.#compared = { generation: after, lists };
     this.#absences = gone.absences;
     this.#edits = edited.edits;
@@ -247,9 +261,14 @@ export class KubeSource implements Disposable {
   }
 
   /** What was not heard of cannot be told from what is gone: peers leave only while the API is watched. */
-  #planGone({ objects: { objects, isCurrent }, nodeName }: KubeLink): GonePlan {
+  #planGone({ objects: { objects, isCurrent }, census, nodeName }: KubeLink): GonePlan {
     if (!isCurrent) return { remove: [], absences: new Map() };
-    const isThere = (name: string) => name !== nodeName && objects.has(name);
+    const isThere = (name: string) => {
+      const object = objects.get(name);
+      if (object === undefined || name === nodeName) return false;
+      const standing = census.standingOf(object);
+      return standing === undefined || standing === "present";
+    };
     return planGone({ known: this.#known, isThere, absences: this.#absences, nowMs: this.options.now() });
   }
 
@@ -263,9 +282,11 @@ export class KubeSource implements Disposable {
 
   /** What was not taken, and what stands in the way as a whole. */
   #note(): void {
-    const nodeName = this.#link?.nodeName;
-    const objects = this.#link?.objects.objects.values() ?? [];
-    const refused = explainRefused(objects, nodeName, this.#known);
+    const link = this.#link;
+    const nodeName = link?.nodeName;
+    const objects = link?.objects.objects.values() ?? [];
+    const standingOf = (object: SeenObject) => link?.census.standingOf(object);
+    const refused = explainRefused(objects, nodeName, this.#known, standingOf);
     this.#logFew(
       refused.filter(({ file, reason }) => this.#wasRefused.get(file) !== reason),
       ({ file, reason }) => this.options.log.warn("record refused", { file, reason }),

@@ -63,5 +63,5 @@ export function planGone({ known, isThere, absences, nowMs }: GoneFacts): GonePl
 }
 
 function explainDoubt(gone: number, known: number): string {
-  return `The Kubernetes API has no WireGuardNode any more for ${gone} of ${countOf(known, "peer")} that came from it: was the resource deleted, or an old state restored? They stay for ${manyMs / 60_000} min; \`wg-cni peer remove\` takes one away at once.`;
+  return `The Kubernetes API has no WireGuardNode, or no Node, any more for ${gone} of ${countOf(known, "peer")} that came from it: was the resource deleted, or an old state restored? They stay for ${manyMs / 60_000} min; \`wg-cni peer remove\` takes one away at once.`;
 }

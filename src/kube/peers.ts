@@ -3,6 +3,7 @@
 import type { NodeRecord } from "../net/record.ts";
 import { compareText } from "../net/words.ts";
 import type { RefusedFile } from "../plan/folder.ts";
+import { explainStanding, type Standing } from "./census.ts";
 import { meshObjectName } from "./mesh.ts";
 import { refusedName, type SeenObject } from "./object.ts";
 
@@ -18,15 +19,20 @@ export function recordsToPut(objects: Iterable<SeenObject>, ownName: string | un
     .flatMap(({ verdict }) => ("record" in verdict ? [verdict.record] : []));
 }
 
-/** Objects that are not taken, by name. `known`: peers that came from the API. */
+/** Objects that are not taken, by name. `known`: peers that came from the API; `standingOf`: whether their Nodes are there. */
 export function explainRefused(
   objects: Iterable<SeenObject>,
   ownName: string | undefined,
   known: ReadonlySet<string>,
+  standingOf: (object: SeenObject) => Standing | undefined,
 ): RefusedFile[] {
-  const refused = [...objects].flatMap(({ name, verdict }) => {
+  const refused = [...objects].flatMap((object) => {
+    const { name, verdict } = object;
     // Its own is written again, not read.
-    if ("record" in verdict || name === ownName) return [];
+    if (name === ownName) return [];
+    const gone = explainStanding(name, standingOf(object));
+    if (gone !== undefined) return [{ file: refusedName(name), reason: gone }];
+    if ("record" in verdict) return [];
     const stays = known.has(name) ? "; the record taken before stays" : "";
     return [{ file: refusedName(name), reason: `${verdict.reason}${stays}` }];
   });

@@ -9,6 +9,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { makePki, type Pki } from "../cluster/support/pki.ts";
+import { ownerOf } from "../kube/objects.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { isSelected, type Labels } from "./selector.ts";
 
@@ -176,7 +177,10 @@ export class FakeApi implements AsyncDisposable {
     this.put(nodes, node);
   }
 
+  /** A record of a node whose Node is there; made where it is missing. */
   putRecord(object: ApiInput): void {
+    const owner = ownerOf(object);
+    if (owner !== undefined && !this.#objects.has(`${nodes}/${owner.metadata.name}`)) this.putNode(owner);
     this.put(records, object);
   }
 

@@ -56,13 +56,14 @@ async function rest(): Promise<void> {
 /** Kinds of which there is one object, or a handful. */
 const single = ["nodes", "wireguardmeshes", "servicecidrs", "endpointslices"];
 
-test("the start takes ten pages, a list of each other kind, five watches and one write", async () => {
+test("the start takes ten pages, ten of Nodes' names, a list of each other kind, five watches and one write", async () => {
   await api.nextWatch();
   expect(node.store.peerSources().size).toBe(others);
   expect(of("GET list wireguardnodes")).toBe(many / 500);
   expect(requests().toSorted()).toEqual(
     [
       ...Array.from({ length: many / 500 }, () => "GET list wireguardnodes"),
+      ...Array.from({ length: many / 500 }, () => "GET list nodes"),
       ...single.map((kind) => `GET list ${kind}`),
       ...[...single, "wireguardnodes"].map((kind) => `GET watch ${kind}`),
       "PATCH apply node-0",

@@ -64,7 +64,7 @@ test("peers whose objects are all gone stay for minutes, and that is said", asyn
   const { api, node } = scene;
   for (const n of [1, 2, 3]) api.removeRecord(`node-${n}`);
   await node.until("all are missed", () => node.refused["wireguardnodes"]?.includes("3 of 3") === true);
-  expect(node.refused["wireguardnodes"]).toContain("no WireGuardNode any more for 3 of 3 peers");
+  expect(node.refused["wireguardnodes"]).toContain("no WireGuardNode, or no Node, any more for 3 of 3 peers");
   node.skippedMs += 200_000;
   node.look();
   expect(node.names).toBe("node-1 node-2 node-3");

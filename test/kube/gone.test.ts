@@ -76,5 +76,5 @@ test("where most are gone, that is said for as long as it is doubted", () => {
   expect(play(four, [[0, []]]).doubts).toHaveLength(manyMs / 1000);
   expect(play(four, [[0, ["a", "b"]]]).doubts).toEqual([]);
   const { doubt } = planGone({ known: new Set(four), isThere: () => false, absences: new Map(), nowMs: 0 });
-  expect(doubt).toContain("no WireGuardNode any more for 4 of 4 peers");
+  expect(doubt).toContain("no WireGuardNode, or no Node, any more for 4 of 4 peers");
 });

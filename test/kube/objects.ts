@@ -46,3 +46,11 @@ export function nodeOf(name: string, change: NodeChange = {}) {
     status: { addresses: addresses.map(([type, address]) => ({ type, address })) },
   };
 }
+
+/** The Node that owns a record's object, with nothing else in it; undefined where none does. */
+export function ownerOf({ metadata }: { readonly metadata: { readonly [field: string]: unknown } }) {
+  const [owner] = (metadata["ownerReferences"] ?? []) as readonly { name: string; uid: string }[];
+  if (owner === undefined) return undefined;
+  const { name, uid } = owner;
+  return { apiVersion: "v1", kind: "Node", metadata: { name, uid: uid || `uid-${name}` } };
+}

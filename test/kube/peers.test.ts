@@ -1,5 +1,6 @@
 // Objects as peers: in which order they are put, and who then owns what two claim.
 import { expect, test } from "bun:test";
+import type { Standing } from "../../src/kube/census.ts";
 import { judgeObject, type SeenObject } from "../../src/kube/object.ts";
 import { explainRefused, recordsToPut } from "../../src/kube/peers.ts";
 import { recordOf } from "../agent/folder.ts";
@@ -24,7 +25,7 @@ test("those that were made first come first, by name where that is the same; the
 
 test("what is refused has a name, a reason, and what becomes of the peer", () => {
   const objects = [seen(1), seen(3, { nodeUid: "" }), seen(2, { spec: { podCIDRs: ["nonsense"] } })];
-  expect(explainRefused(objects, undefined, new Set(["node-2"]))).toEqual([
+  expect(explainRefused(objects, undefined, new Set(["node-2"]), () => "present")).toEqual([
     {
       file: "wireguardnode/node-2",
       reason:
@@ -36,7 +37,29 @@ test("what is refused has a name, a reason, and what becomes of the peer", () =>
         "it is not owned by Node node-3, so it would outlive it: the agent of node-3 writes it with an owner",
     },
   ]);
-  expect(explainRefused(objects, "node-3", new Set()).map(({ file }) => file)).toEqual([
+  expect(explainRefused(objects, "node-3", new Set(), () => undefined).map(({ file }) => file)).toEqual([
     "wireguardnode/node-2",
+  ]);
+});
+
+test("a record without its Node is refused, whatever is in it", () => {
+  const objects = [seen(1), seen(2, { spec: { podCIDRs: ["nonsense"] } }), seen(3), seen(4)];
+  const standings: Record<string, Standing> = {
+    "node-1": "absent",
+    "node-2": "replaced",
+    "node-3": "present",
+  };
+  expect(
+    explainRefused(objects, undefined, new Set(["node-1", "node-2"]), ({ name }) => standings[name]),
+  ).toEqual([
+    {
+      file: "wireguardnode/node-1",
+      reason: "there is no Node node-1 in the cluster, and a record counts only while its Node is there",
+    },
+    {
+      file: "wireguardnode/node-2",
+      reason:
+        "it is owned by an earlier Node node-2: the agent of node-2 writes it with the present one as its owner",
+    },
   ]);
 });
