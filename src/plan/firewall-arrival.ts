@@ -22,7 +22,7 @@ import {
   nodeSet,
   strangerSet,
 } from "./firewall-sets.ts";
-import { countArrived, forgedChain, fromPeersPods, ifForged, sourceChains } from "./firewall-sources.ts";
+import { countArrived, fromPeersPods, ifSpoofed, sourceChains, spoofedChain } from "./firewall-sources.ts";
 import { connectionMarkOf, marksOf } from "./marks.ts";
 
 /** Behind all chains of others that may change a packet's mark or destination. */
@@ -144,7 +144,7 @@ function fromPeers(firewall: Firewall): NftChain[] {
       name: untunneledChain,
       rules: [
         [{ kind: "setMark", mark: marksOf(mark).arrived }],
-        ifForged(),
+        ifSpoofed(),
         ...countArrived(firewall, hostSet),
         ...(strict ? [] : [[goto(rerouteChain)]]),
       ],
@@ -196,8 +196,8 @@ function unannouncedChains({ devices, uplinks, mark }: Firewall): NftChain[] {
         ...families.map((family): NftRule => [inSet(family, "saddr", localSet(family)), accept]),
         [{ kind: "local", field: "daddr" }, accept],
         // An address that no pod here can have: what makes it up would have others counted.
-        [{ kind: "local", field: "saddr" }, goto(forgedChain)],
-        ...uplinks.map((device): NftRule => [{ kind: "routedBackBy", device }, goto(forgedChain)]),
+        [{ kind: "local", field: "saddr" }, goto(spoofedChain)],
+        ...uplinks.map((device): NftRule => [{ kind: "routedBackBy", device }, goto(spoofedChain)]),
         [{ kind: "setMark", mark: inside }],
         ...devices.map((device): NftRule => [{ kind: "routedBy", device }, goto(outsideChain)]),
         [{ kind: "setMark", mark: none }],

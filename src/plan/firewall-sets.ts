@@ -90,11 +90,11 @@ export function clusterSet(family: Family): string {
 /** What arrived outside the tunnel, by interface: in a peer's name, as it may have been sent by the peer. */
 export const arrivedSet = "arrived";
 /** In the name of somebody whom that interface does not lead to. */
-export const forgedSet = "forged";
+export const spoofedSet = "spoofed";
 /** In the name of a pod that nobody has announced; only in strict mode. */
 export const strangerSet = "strangers";
 /** Those whose elements are interfaces. */
-export const interfaceSets = [arrivedSet, forgedSet, strangerSet] as const;
+export const interfaceSets = [arrivedSet, spoofedSet, strangerSet] as const;
 
 /** Those of the table that sees packets. */
 export function setsOf({ pods, nodes, own, localPods, clusterCIDRs }: Firewall): NftSet[] {

@@ -1,5 +1,5 @@
 // The chains that judge what arrives outside of the tunnel by the source that it claims.
-// What the source's own interface did not deliver is forged: it counts for no peer. In
+// What the source's own interface did not deliver is spoofed: it counts for no peer. In
 // strict mode it is dropped, whatever the kernel's reverse-path filter is set to. Pure.
 //
 //   claimed source                     permissive                   strict: dropped if it came
@@ -17,14 +17,14 @@ import {
   arrivedSet,
   type Firewall,
   families,
-  forgedSet,
   localSet,
   nodeSet,
   podSet,
+  spoofedSet,
 } from "./firewall-sets.ts";
 import { marksOf } from "./marks.ts";
 
-export const forgedChain = "forged";
+export const spoofedChain = "spoofed";
 const localsChain = "locals";
 const nodesChain = "nodes";
 const othersChain = "others";
@@ -33,8 +33,8 @@ const othersChain = "others";
 const ciliumHost = "cilium_host";
 
 /** A packet whose mark is the one of plaintext is judged by the routes that there are without our tables. */
-export function ifForged(): NftRule {
-  return [{ kind: "routedBack", marked: true, not: true }, goto(forgedChain)];
+export function ifSpoofed(): NftRule {
+  return [{ kind: "routedBack", marked: true, not: true }, goto(spoofedChain)];
 }
 
 /** Counts what is a peer's own, by its element, and by its interface. */
@@ -55,7 +55,7 @@ export function fromPeersPods(firewall: Firewall): NftRule[] {
       ],
     ),
     [{ kind: "setMark", mark: marksOf(firewall.mark).arrived }],
-    ifForged(),
+    ifSpoofed(),
     ...countArrived(firewall, podSet),
   ];
 }
@@ -64,7 +64,10 @@ export function fromPeersPods(firewall: Firewall): NftRule[] {
 export function sourceChains(firewall: Firewall): NftChain[] {
   const { strict } = firewall;
   return [
-    { name: forgedChain, rules: [[{ kind: "countInterface", set: forgedSet }], ...(strict ? [[drop]] : [])] },
+    {
+      name: spoofedChain,
+      rules: [[{ kind: "countInterface", set: spoofedSet }], ...(strict ? [[drop]] : [])],
+    },
     fromNodes(firewall),
     ...(strict ? [fromLocalPods(firewall)] : []),
     {
@@ -80,7 +83,7 @@ export function sourceChains(firewall: Firewall): NftChain[] {
 /** No other interface than the loopback delivers what this node itself has sent, but for copies of its multicasts. */
 const ownSources: readonly NftRule[] = [
   ...families.map((family): NftRule => [inSet(family, "saddr", localSet(family)), goto(localsChain)]),
-  [{ kind: "local", field: "saddr" }, { kind: "routedBack", not: true }, goto(forgedChain)],
+  [{ kind: "local", field: "saddr" }, { kind: "routedBack", not: true }, goto(spoofedChain)],
 ];
 
 /**
@@ -94,7 +97,7 @@ function fromNodes({ strict, mark, hostEncryption, uplinks }: Firewall): NftChai
     name: nodesChain,
     rules: [
       [...isForwarded, { kind: "setMark", mark: marksOf(mark).arrived }],
-      ...(strict ? [...byInterfaces(uplinks, "iif", accept), ifForged()] : []),
+      ...(strict ? [...byInterfaces(uplinks, "iif", accept), ifSpoofed()] : []),
     ],
   };
 }
@@ -107,10 +110,10 @@ function fromLocalPods({ uplinks }: Firewall): NftChain {
   return {
     name: localsChain,
     rules: [
-      ...byInterfaces(uplinks, "iif", goto(forgedChain)),
+      ...byInterfaces(uplinks, "iif", goto(spoofedChain)),
       [{ kind: "routedBack" }, accept],
       ...[...uplinks, ciliumHost].map((device): NftRule => [{ kind: "routedBackBy", device }, accept]),
-      [goto(forgedChain)],
+      [goto(spoofedChain)],
     ],
   };
 }

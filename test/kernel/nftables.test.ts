@@ -119,7 +119,7 @@ describeKernel(
       nftables.sync(permissive);
       const stricter = nftables.sync(strict);
       expect(stricter.filter(({ do: what }) => what !== "addRule").map(formatNftCommand)).toEqual([
-        "flush chain inet wg-cni forged",
+        "flush chain inet wg-cni spoofed",
         "flush chain inet wg-cni nodes",
         "flush chain inet wg-cni others",
         "flush chain inet wg-cni prerouting",

@@ -13,8 +13,8 @@ function arrival(table: NftTable): NftTable {
 
 test("permissive: count and mark what arrives in plaintext, if it may be the peer's", () => {
   const wanted = `
-	chain forged {
-		update @forged { iifname }
+	chain spoofed {
+		update @spoofed { iifname }
 	}
 	chain nodes {
 		fib daddr type != local meta mark set meta mark | 0x60000000
@@ -31,7 +31,7 @@ test("permissive: count and mark what arrives in plaintext, if it may be the pee
 		ip saddr != @pods4_in goto others
 		ip6 saddr != @pods6_in goto others
 		meta mark set meta mark | 0x60000000
-		fib saddr . mark . iif oif missing goto forged
+		fib saddr . mark . iif oif missing goto spoofed
 		update @arrived { iifname }
 		ip saddr @pods4_in
 		ip6 saddr @pods6_in
@@ -48,7 +48,7 @@ test("permissive: count and mark what arrives in plaintext, if it may be the pee
 	}
 	chain untunneled {
 		meta mark set meta mark | 0x60000000
-		fib saddr . mark . iif oif missing goto forged
+		fib saddr . mark . iif oif missing goto spoofed
 		update @arrived { iifname }
 		ip saddr @hosts4_in
 		ip6 saddr @hosts6_in
@@ -78,28 +78,28 @@ test("permissive: count and mark what arrives in plaintext, if it may be the pee
 
 test("strict: drop it, and what claims an address that its interface does not lead to", () => {
   const wanted = `
-	chain forged {
-		update @forged { iifname }
+	chain spoofed {
+		update @spoofed { iifname }
 		drop
 	}
 	chain nodes {
 		fib daddr type != local meta mark set meta mark | 0x60000000
 		iifname "eth0" accept
-		fib saddr . mark . iif oif missing goto forged
+		fib saddr . mark . iif oif missing goto spoofed
 	}
 	chain locals {
-		iifname "eth0" goto forged
+		iifname "eth0" goto spoofed
 		fib saddr . iif oif exists accept
 		fib saddr oifname "eth0" accept
 		fib saddr oifname "cilium_host" accept
-		goto forged
+		goto spoofed
 	}
 	chain others {
 		ip saddr @nodes4 goto nodes
 		ip6 saddr @nodes6 goto nodes
 		ip saddr @local4 goto locals
 		ip6 saddr @local6 goto locals
-		fib saddr type local fib saddr . iif oif missing goto forged
+		fib saddr type local fib saddr . iif oif missing goto spoofed
 	}
 	chain prerouting {
 		type filter hook prerouting priority raw; policy accept;
@@ -109,7 +109,7 @@ test("strict: drop it, and what claims an address that its interface does not le
 		ip saddr != @pods4_in goto others
 		ip6 saddr != @pods6_in goto others
 		meta mark set meta mark | 0x60000000
-		fib saddr . mark . iif oif missing goto forged
+		fib saddr . mark . iif oif missing goto spoofed
 		update @arrived { iifname }
 		ip saddr @pods4_in drop
 		ip6 saddr @pods6_in drop
@@ -126,7 +126,7 @@ test("strict: drop it, and what claims an address that its interface does not le
 	}
 	chain untunneled {
 		meta mark set meta mark | 0x60000000
-		fib saddr . mark . iif oif missing goto forged
+		fib saddr . mark . iif oif missing goto spoofed
 		update @arrived { iifname }
 		ip saddr @hosts4_in drop
 		ip6 saddr @hosts6_in drop
@@ -182,8 +182,8 @@ describe("where each pod is announced by itself", () => {
 		ip saddr @local4 accept
 		ip6 saddr @local6 accept
 		fib daddr type local accept
-		fib saddr type local goto forged
-		fib saddr oifname "eth0" goto forged
+		fib saddr type local goto spoofed
+		fib saddr oifname "eth0" goto spoofed
 		meta mark set meta mark & 0xdfffffff | 0x40000000
 		fib daddr . mark oifname "wg-cni-a" goto outside
 		fib daddr . mark oifname "wg-cni-b" goto outside

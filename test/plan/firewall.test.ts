@@ -188,7 +188,7 @@ test("the sets hold each family's prefixes twice, once for each direction, and t
     ["local6", "fd00:1::/64"],
     ["cluster6", "fd00::/32"],
     ["arrived"],
-    ["forged"],
+    ["spoofed"],
     ["strangers"],
   ]);
   expect([...countingSets.map(({ name }) => name), ...interfaceSets].sort()).toEqual(

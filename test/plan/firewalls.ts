@@ -38,6 +38,6 @@ export function chains(table: NftTable): string[] {
 
 /** Names of the chains for what arrives outside of the tunnel (firewall-arrival.test.ts). */
 export const arrivalChains: readonly string[] = [
-  ...["forged", "nodes", "locals", "others", "prerouting", "delivered", "reroute", "untunneled", "peers"],
+  ...["spoofed", "nodes", "locals", "others", "prerouting", "delivered", "reroute", "untunneled", "peers"],
   ...["judged", "refused", "strangers", "arrivals"],
 ];

@@ -1,6 +1,6 @@
 // Who can make plaintext count as a peer's, and hold `rollout strict` back? What claims the
 // peer as its source counts only if it came by the interface that leads to the peer: from a
-// pod, or from another network, it is counted as forged, by interface. In permissive mode
+// pod, or from another network, it is counted as spoofed, by interface. In permissive mode
 // and in strict mode, with and without the kernel's reverse-path filter.
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { wgMust } from "../mesh-witness.ts";
@@ -44,8 +44,8 @@ describeKernel("counters of plaintext", () => {
       const found = origins.map((origin) => [origin, added(origin)]);
       expect(found).toEqual([
         ["eth0", peers(2)],
-        ["eth1", { [`forged ${dev.eth1}`]: 10 }],
-        ["pod", { [`forged ${dev.pod}`]: 10 }],
+        ["eth1", { [`spoofed ${dev.eth1}`]: 10 }],
+        ["pod", { [`spoofed ${dev.pod}`]: 10 }],
       ]);
     });
 
@@ -56,9 +56,9 @@ describeKernel("counters of plaintext", () => {
     const found = origins.map((origin) => [origin, added(origin)]);
     expect(found).toEqual([
       // Local pods and the node itself; cluster addresses that nobody has announced.
-      ["eth0", { ...peers(3), "forged eth0": 8, "strangers eth0": 4 }],
-      ["eth1", { "forged eth1": 22, "strangers eth1": 4 }],
-      ["pod", { [`forged ${evilDev}`]: 22, [`strangers ${evilDev}`]: 4 }],
+      ["eth0", { ...peers(3), "spoofed eth0": 8, "strangers eth0": 4 }],
+      ["eth1", { "spoofed eth1": 22, "strangers eth1": 4 }],
+      ["pod", { [`spoofed ${evilDev}`]: 22, [`strangers ${evilDev}`]: 4 }],
     ]);
   });
 });
