@@ -32,7 +32,7 @@ export function outputChains(firewall: Firewall): NftChain[] {
     answers(firewall),
     ...foreignChains(firewall),
     ...exemptChains(firewall),
-    ...forgedChains(firewall),
+    ...markedChains(firewall),
   ];
 }
 
@@ -40,12 +40,12 @@ export function outputChains(firewall: Firewall): NftChain[] {
  * With host encryption our marks lead to other nodes in plaintext, and who may open raw sockets can
  * set them. So a packet to a node loses the mark that it comes with: the other chains decide.
  */
-function forgedChains(firewall: Firewall): NftChain[] {
+function markedChains(firewall: Firewall): NftChain[] {
   if (!firewall.hostEncryption) return [];
   const { outside, arrived, none } = marksOf(firewall.mark);
   return [
     {
-      name: "forged",
+      name: "marked",
       base: { type: "route", hook: "output", priority: rawPriority, policy: "accept" },
       rules: [
         [{ kind: "hasMark", mark: none }, accept],

@@ -50,10 +50,10 @@ describe("the difference of two tables", () => {
       "flush chain inet wg-cni nodes",
       "flush chain inet wg-cni exempt",
       "flush chain inet wg-cni output",
-      "flush chain inet wg-cni forged",
+      "flush chain inet wg-cni marked",
       "delete chain inet wg-cni exempt",
       "delete chain inet wg-cni output",
-      "delete chain inet wg-cni forged",
+      "delete chain inet wg-cni marked",
     ]);
     expect(diffNftTables(exempting, without).map(formatNftCommand)).toContain(
       "add chain inet wg-cni output { type route hook output priority -50; policy accept; }",

@@ -52,7 +52,7 @@ describe("with host encryption", () => {
   test("what looks encrypted keeps the mark that it came with to other nodes, and nothing else does", () => {
     const none = "meta mark set meta mark & 0x9fffffff | 0x00000000";
     const wanted = `
-	chain forged {
+	chain marked {
 		type route hook output priority raw; policy accept;
 		meta mark & 0x60000000 == 0x00000000 accept
 		meta mark & 0x60000000 == 0x20000000 udp sport 51820 @th,64,32 & 0xf8ffffff == 0x0 accept
@@ -64,8 +64,8 @@ describe("with host encryption", () => {
 	}`;
     for (const strict of [false, true]) {
       const { chains: all, ...table } = firewallTable({ ...encrypting, strict });
-      const forged = all.filter(({ name }) => name === "forged");
-      expect(chains({ ...table, chains: forged })).toEqual(wanted.split("\n").slice(1));
+      const marked = all.filter(({ name }) => name === "marked");
+      expect(chains({ ...table, chains: marked })).toEqual(wanted.split("\n").slice(1));
     }
   });
 
@@ -131,7 +131,7 @@ describe("with host encryption", () => {
     }
     expect(firewallTable(encrypting).sets).toEqual(firewallTable(firewall).sets);
     const names = (firewall: Firewall) => firewallTable(firewall).chains.map(({ name }) => name);
-    expect(names({ ...encrypting, exempt: [] }).filter((name) => name !== "forged")).toEqual(names(firewall));
+    expect(names({ ...encrypting, exempt: [] }).filter((name) => name !== "marked")).toEqual(names(firewall));
     // Without host encryption all of this node's packets to others are outside already.
     expect(firewallTable({ ...encrypting, hostEncryption: false })).toEqual(firewallTable(firewall));
   });

@@ -90,7 +90,7 @@ describeKernel("forged marks", () => {
       );
       expect((await outcome(forged)).readable).toBe(0);
       // The control: without that chain the marks do lead past it.
-      n1.must(["nft", "flush", "chain", "inet", "wg-cni", "forged"]);
+      n1.must(["nft", "flush", "chain", "inet", "wg-cni", "marked"]);
       expect((await outcome(forged)).readable).toBe(families.length * past.length);
     }
   });
