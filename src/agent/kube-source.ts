@@ -23,6 +23,7 @@ import { KubeLink, type SeenCluster, type SeenMesh } from "./kube-link.ts";
 import type { Publication } from "./kube-publish.ts";
 import { usualTiming, type WatchTiming } from "./kube-watch.ts";
 import type { Log } from "./log.ts";
+import { ProofQueue } from "./proof-queue.ts";
 import type { RefusedRecords } from "./refused.ts";
 
 /** A server under load takes ten seconds and more for an answer. */
@@ -64,6 +65,8 @@ export class KubeSource implements Disposable {
   readonly #publishAlarm: Alarm;
   readonly #statusAlarm: Alarm;
   readonly #censusAlarm: Alarm;
+  readonly #proofAlarm: Alarm;
+  readonly #proofs: ProofQueue;
   #link: KubeLink | undefined;
   #place = "";
   /** Peers that came from the API, as far as the store was asked. */
@@ -90,6 +93,8 @@ export class KubeSource implements Disposable {
     this.#publishAlarm = new Alarm(options.onChange);
     this.#statusAlarm = new Alarm(options.onChange);
     this.#censusAlarm = new Alarm(options.onChange);
+    this.#proofAlarm = new Alarm(options.onChange);
+    this.#proofs = new ProofQueue(store, options.now);
   }
 
   [Symbol.dispose](): void {
@@ -100,6 +105,7 @@ export class KubeSource implements Disposable {
       this.#publishAlarm,
       this.#statusAlarm,
       this.#censusAlarm,
+      this.#proofAlarm,
     ])
       part?.[Symbol.dispose]();
   }
@@ -199,6 +205,7 @@ export class KubeSource implements Disposable {
     this.#statusAlarm.set(undefined);
     this.#censusAlarm.set(undefined);
     this.#hasTaken = false;
+    this.#proofAlarm.set(undefined);
   }
 
   #release(): void {
@@ -224,7 +231,10 @@ export class KubeSource implements Disposable {
     const isCounted = (object: SeenObject) => census.standingOf(object) === "present";
     const seen = [...names].flatMap((name) => objects.get(name) ?? []).filter(isCounted);
     const edited = planEdited({ seen, known: this.#known, edits: this.#edits, nowMs: this.options.now() });
-    const put = recordsToPut(edited.take, link.nodeName);
+    const put = recordsToPut(edited.take, link.nodeName, this.#known);
+    const areVerified = this.#proofs.verify(put);
+    this.#proofAlarm.set(areVerified ? undefined : 0);
+    if (!areVerified) return;
     const gone = this.#planGone(link);
     const after = this.#write(put, gone.remove) ?? generation;
     for (const name of gone.remove) this.#known.delete(name);
@@ -255,7 +265,7 @@ export class KubeSource implements Disposable {
     if (put.length + remove.length === 0) return undefined;
     return store.transaction(() => {
       for (const name of remove) store.removePeer(name);
-      store.putPeers(put, "kube");
+      store.putPeers(put, "kube", this.#proofs.isProven);
       return store.generation;
     });
   }

@@ -16,6 +16,7 @@ import { type FolderChange, planFolder, type RefusedFile, recordFile } from "../
 import type { Store } from "../state/store.ts";
 import { FolderWatch } from "./folder-watch.ts";
 import type { Log } from "./log.ts";
+import { ProofQueue } from "./proof-queue.ts";
 import { compareRecordFile, publishRecord, RecordsError, recordText, stampOf } from "./record-files.ts";
 import { type FolderSight, RecordReader, settleMs } from "./record-reader.ts";
 import type { RefusedRecords } from "./refused.ts";
@@ -68,11 +69,14 @@ export class RecordsFolder implements Disposable {
   #ownRefused: RefusedFile | undefined;
   #published: { readonly text: string; readonly stamp: string } | undefined;
   #rewrittenAtMs = Number.NEGATIVE_INFINITY;
+  readonly #proofs: ProofQueue;
 
   constructor(
     private readonly store: Store,
     private readonly options: RecordsOptions,
-  ) {}
+  ) {
+    this.#proofs = new ProofQueue(store, options.now);
+  }
 
   /** Brings the store to what `folder` says now; writes nothing where it does. Throws StoreError. */
   refresh(folder: string, ownName: string | undefined): FolderReport {
@@ -85,7 +89,7 @@ export class RecordsFolder implements Disposable {
     try {
       const listChanged = followed.watch.look();
       const sight = followed.reader.look(this.options.now(), this.#isKnown());
-      if (listChanged || !sight.settled) this.#settleLater();
+      if (listChanged || !sight.settled) this.#lookAgain(settleMs);
       if (sight.changed || this.#report.problem !== undefined) this.#generation = undefined;
       if (this.#generation !== this.store.generation) this.#bring(followed, sight);
       return this.#report;
@@ -152,11 +156,14 @@ export class RecordsFolder implements Disposable {
     };
   }
 
-  #settleLater(): void {
-    this.#settling ??= setTimeout(() => {
+  /** An earlier time goes before a later one; at every look what is not settled asks again. */
+  #lookAgain(ms: number): void {
+    if (ms === 0) clearTimeout(this.#settling);
+    else if (this.#settling !== undefined) return;
+    this.#settling = setTimeout(() => {
       this.#settling = undefined;
       this.options.onChange();
-    }, settleMs);
+    }, ms);
   }
 
   #bring({ folder, ownName }: Followed, sight: FolderSight): void {
@@ -168,11 +175,15 @@ export class RecordsFolder implements Disposable {
     // Before the peers: what is written meanwhile makes us look again.
     let generation = store.generation;
     let change = planFolder(view, store.peers());
+    if (!this.#proofs.verify(change.put)) {
+      this.#lookAgain(0);
+      return;
+    }
     if (change.put.length + change.remove.length > 0)
       store.transaction(() => {
         if (store.generation !== generation) change = planFolder(view, store.peers());
         for (const name of change.remove) store.removePeer(name);
-        store.putPeers(change.put, "folder");
+        store.putPeers(change.put, "folder", this.#proofs.isProven);
         generation = store.generation;
       });
     const problem = describeProblem(change, sight, folder);

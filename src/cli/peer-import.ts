@@ -1,7 +1,10 @@
 // `peer import`: records from a file or stdin, checked as a whole before the
 // store changes, then programmed.
 
+import { isProven } from "../agent/proof-check.ts";
 import { findText } from "../linux/file.ts";
+import { ParseError } from "../net/error.ts";
+import type { NodeRecord } from "../net/record.ts";
 import { countOf } from "../net/words.ts";
 import { parseRecords } from "../plan/record.ts";
 import { type Context, type Output, UsageError } from "./command.ts";
@@ -19,7 +22,8 @@ export function peerImport(context: Context): Output {
   const identity = session.store.identity();
   const own = identity === undefined ? [] : records.filter((record) => record.name === identity.name);
   const others = records.filter((record) => record.name !== identity?.name);
-  session.store.putPeers(others);
+  requireProofs(others);
+  session.store.putPeers(others, "import", () => true);
   const skipped = own.length === 0 ? "" : ", this node's own record left out";
   const headline = `Imported ${countOf(others.length, "peer")} from ${where}${skipped}`;
   if (!(identity?.up ?? false))
@@ -28,6 +32,16 @@ export function peerImport(context: Context): Output {
       text: () => `${headline}; the node is not up, so nothing is programmed yet\n`,
     };
   return reportSync(syncAll(session), headline);
+}
+
+/** Throws ParseError for a key whose proof is another node's or slot's, or damaged. */
+function requireProofs(records: readonly NodeRecord[]): void {
+  for (const { name, slots } of records)
+    for (const slot of slots)
+      if (slot.proof !== undefined && !isProven(name, slot))
+        throw new ParseError(
+          `the proof of key ${slot.publicKey} is not of ${name}'s slot ${slot.slot}: nothing was imported; take the record as \`wg-cni node show --json\` prints it on ${name}`,
+        );
 }
 
 function readSource(context: Context, file: string): string {

@@ -83,8 +83,8 @@ function recordOf(name: string, spec: unknown): unknown {
 
 function slotOf(json: unknown): unknown {
   if (!isObject(json)) return json;
-  const { slot, publicKey, port, state } = json;
-  return { slot, publicKey, port, state };
+  const { slot, publicKey, port, state, proof } = json;
+  return { slot, publicKey, port, state, proof };
 }
 
 /** UID of the Node that an object of this name belongs to. */

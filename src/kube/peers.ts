@@ -5,18 +5,25 @@ import { compareText } from "../net/words.ts";
 import type { RefusedFile } from "../plan/folder.ts";
 import { explainStanding, type Standing } from "./census.ts";
 import { meshObjectName } from "./mesh.ts";
-import { refusedName, type SeenObject } from "./object.ts";
+import { isOlder, refusedName, type SeenObject } from "./object.ts";
 
 /**
- * Records to be put, the node's own left out, those that were made first at the front. Of two that
- * claim the same, the store takes the one that is put first as the owner, so a node that joins decides as
- * those that saw the objects being made.
+ * Records to be put, the node's own left out. Of two that claim the same, the store takes the one that
+ * is put first as the owner, so those of known peers go first, in the order in which they were
+ * written; of the others, those that were made first, so that a node that joins decides as those that
+ * saw the objects being made.
  */
-export function recordsToPut(objects: Iterable<SeenObject>, ownName: string | undefined): NodeRecord[] {
-  return [...objects]
-    .filter(({ name }) => name !== ownName)
-    .sort(compareAge)
-    .flatMap(({ verdict }) => ("record" in verdict ? [verdict.record] : []));
+export function recordsToPut(
+  objects: Iterable<SeenObject>,
+  ownName: string | undefined,
+  known: ReadonlySet<string>,
+): NodeRecord[] {
+  const others = [...objects].filter(({ name }) => name !== ownName);
+  const isKnown = ({ name }: SeenObject) => known.has(name);
+  return [
+    ...others.filter(isKnown).sort(compareWritten),
+    ...others.filter((object) => !isKnown(object)).sort(compareAge),
+  ].flatMap(({ verdict }) => ("record" in verdict ? [verdict.record] : []));
 }
 
 /** Objects that are not taken, by name. `known`: peers that came from the API; `standingOf`: whether their Nodes are there. */
@@ -61,4 +68,10 @@ export function isInTheWay(file: string, ownName: string): boolean {
 /** Orders objects by when they were made, those of one second by name: the same on every node. */
 export function compareAge(a: SeenObject, b: SeenObject): number {
   return compareText(a.createdAt, b.createdAt) || compareText(a.name, b.name);
+}
+
+/** Orders objects by when they were last written. */
+function compareWritten(a: SeenObject, b: SeenObject): number {
+  if (isOlder(a.resourceVersion, b.resourceVersion)) return -1;
+  return isOlder(b.resourceVersion, a.resourceVersion) ? 1 : compareText(a.name, b.name);
 }

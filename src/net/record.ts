@@ -17,6 +17,8 @@ export interface SlotRecord {
   /** UDP port the slot listens on, as peers reach it. */
   readonly port: number;
   readonly state: SlotState;
+  /** Shows that the node has the private key (state/proof.ts), as base64; absent in records that were made without. */
+  readonly proof?: string;
 }
 
 export interface NodeRecord {

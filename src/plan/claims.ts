@@ -1,5 +1,6 @@
 // Who owns what: every public key, pod CIDR and node IP has exactly one owner
-// among the peers, the one that claimed it first. A later claimant is refused
+// among the peers, the one that claimed it first; a key that a record proves goes
+// before one that another record only names. A later claimant is refused
 // with a reason, and gets it as soon as the owner lets go, so a CIDR may move
 // between nodes in any order of events. What this node holds itself, no peer
 // gets. Pure; the same claims give the same answer on every node.
@@ -16,6 +17,8 @@ export interface ClaimingPeer {
   readonly record: NodeRecord;
   /** Sequence number a claim; lower is earlier. Asked for only where two claim the same. */
   readonly claimedAt: () => ReadonlyMap<string, number>;
+  /** Slots whose proof is not of this node, slot and key. Absent if there are none. */
+  readonly unproven?: readonly Slot[];
 }
 
 /** What this node holds; no peer may claim any of it. */
@@ -30,6 +33,7 @@ export interface Refusal {
   readonly peer: string;
   /** The key, CIDR or address. */
   readonly claim: string;
+  /** Empty if nobody else is known to have it. */
   readonly owner: string;
   /** A sentence for `peer list` and the log. */
   readonly reason: string;
@@ -42,7 +46,7 @@ export interface OwnedPeer {
   readonly endpoints: readonly string[];
   readonly nodeIPs: readonly string[];
   readonly podCIDRs: readonly string[];
-  /** Slots that its record offers, and whose key another node had first. Absent if there are none. */
+  /** Slots that its record offers, and whose key is another node's or not proven to be its own. Absent if there are none. */
   readonly refusedSlots?: readonly Slot[];
   /** Present if its record names endpoints, and all of them are addresses of this node. */
   readonly endpointsRefused?: true;
@@ -61,6 +65,8 @@ interface Claim {
   readonly kind: "key" | "pod CIDR" | "node IP";
   /** The key, or a canonical prefix. */
   readonly value: string;
+  /** True if the record shows that its node has the key. */
+  readonly isProven?: true;
 }
 
 /** Weighs all claims; a peer that carries this node's own name is left out. `lapses`: what has passed on from who had it first. */
@@ -73,16 +79,17 @@ export function resolveClaims(
     peers.filter(({ record }) => record.name !== local.name),
     lapses,
   );
-  const claims = others.flatMap(({ record }) => claimsOf(record));
+  const claims = others.flatMap(claimsOf);
+  const disproved = others.flatMap((peer) => refuseDisproved(peer, local, claims));
   const nesting = nestingOf(local, claims);
   const contested = areApart(local, claims, nesting) ? [] : weigh(local, inOrder(claims, others), nesting);
-  const refused = new Set(contested.map(({ peer, claim }) => `${peer} ${claim}`));
+  const refused = new Set([...disproved, ...contested].map(({ peer, claim }) => `${peer} ${claim}`));
   const owned = others.map(({ record }) => reduce(record, local, refused));
   const endpoints: Refusal[] = [];
   for (const { record } of others) endpoints.push(...refuseOwnEndpoints(record, local));
   return {
     peers: owned.sort((a, b) => compareText(a.name, b.name)),
-    refusals: [...lapsed, ...contested, ...endpoints],
+    refusals: [...lapsed, ...disproved, ...contested, ...endpoints],
   };
 }
 
@@ -160,14 +167,15 @@ function nestingOf(local: LocalClaims, claims: readonly Claim[]): Nesting {
   return new Nesting(prefixes);
 }
 
-/** The earliest first. */
+/** Keys that are proven first, then the earliest: who has only read a key was never its owner. */
 function inOrder(claims: readonly Claim[], peers: readonly ClaimingPeer[]): Claim[] {
   const claimedAt = new Map(peers.map((peer) => [peer.record.name, peer.claimedAt()]));
   const numbered = claims.map((claim) => ({
     claim,
+    rank: claim.isProven === true ? 0 : 1,
     seq: claimedAt.get(claim.peer)?.get(claim.value) ?? Number.MAX_SAFE_INTEGER,
   }));
-  numbered.sort((a, b) => a.seq - b.seq || compareText(a.claim.peer, b.claim.peer));
+  numbered.sort((a, b) => a.rank - b.rank || a.seq - b.seq || compareText(a.claim.peer, b.claim.peer));
   return numbered.map(({ claim }) => claim);
 }
 
@@ -182,9 +190,35 @@ function refuseOwnEndpoints({ name, endpoints }: NodeRecord, local: LocalClaims)
   }));
 }
 
-function claimsOf({ name: peer, slots, podCIDRs, nodeIPs }: NodeRecord): Claim[] {
+/** A proof that was made for another node, slot or key is worse than none: the key was copied. */
+function refuseDisproved(
+  { record, unproven = [] }: ClaimingPeer,
+  local: LocalClaims,
+  claims: readonly Claim[],
+): Refusal[] {
+  if (unproven.length === 0) return [];
+  const { name: peer, slots } = record;
+  const copied = slots.filter(({ slot, publicKey }) => unproven.includes(slot) && publicKey !== zeroKey);
+  return copied.map(({ slot, publicKey: claim }) => {
+    const isOwn = local.publicKeys.includes(claim);
+    const owner = isOwn ? local.name : (claims.find(({ value }) => value === claim)?.peer ?? "");
+    const whose = owner === "" ? "" : `; the key is ${owner}'s`;
+    return {
+      peer,
+      claim,
+      owner,
+      reason: `key ${claim} of ${peer} has a proof that is not of ${peer}'s slot ${slot}${whose}`,
+    };
+  });
+}
+
+/** What a record claims, without keys that it is shown not to have. */
+function claimsOf({ record, unproven }: ClaimingPeer): Claim[] {
+  const { name: peer, slots, podCIDRs, nodeIPs } = record;
   const claims: Claim[] = [];
-  for (const { publicKey: value } of slots) if (value !== zeroKey) claims.push({ peer, kind: "key", value });
+  for (const { slot, publicKey: value, proof } of slots)
+    if (value !== zeroKey && unproven?.includes(slot) !== true)
+      claims.push({ peer, kind: "key", value, ...(proof === undefined ? {} : { isProven: true }) });
   for (const value of podCIDRs) claims.push({ peer, kind: "pod CIDR", value });
   for (const ip of nodeIPs) claims.push({ peer, kind: "node IP", value: hostPrefix(ip) });
   return claims;

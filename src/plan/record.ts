@@ -4,7 +4,7 @@
 import IPCIDR from "ip-cidr";
 import { ParseError } from "../net/error.ts";
 import { parseIp } from "../net/ip.ts";
-import { parseKey, zeroKey } from "../net/key.ts";
+import { parseProof, parsePublicKey, zeroKey } from "../net/key.ts";
 import { comparePrefixes, parseInterfaceAddress, parsePrefix, prefixContains } from "../net/prefix.ts";
 import type { NodeRecord, Slot, SlotRecord, SlotState } from "../net/record.ts";
 import { specialAddress, specialNetwork, widestNetwork } from "../net/special.ts";
@@ -17,7 +17,7 @@ const maxAddresses = 64;
 export const maxAsked = 64;
 
 const recordKeys = ["name", "slots", "endpoints", "nodeIPs", "podCIDRs", "wantsHandshakeFrom"];
-const slotKeys = ["slot", "publicKey", "port", "state"];
+const slotKeys = ["slot", "publicKey", "port", "state", "proof"];
 
 /**
  * One record or an array of them, from parsed JSON. All or nothing: throws
@@ -111,12 +111,15 @@ function parseTypedCidr(text: string, path: string): string {
 function parseSlots(value: unknown, path: string): SlotRecord[] {
   const slots = list(value, path, 2, (item, itemPath): SlotRecord => {
     const object = asObject(item, itemPath, slotKeys);
-    const key = object["publicKey"];
+    const { publicKey, proof } = object;
     return {
       slot: choice<Slot>(object["slot"], `${itemPath}.slot`, ["a", "b"]),
-      publicKey: attempt(`${itemPath}.publicKey`, () => parseKey(asText(key))),
+      publicKey: attempt(`${itemPath}.publicKey`, () => parsePublicKey(asText(publicKey))),
       port: parsePort(object["port"], `${itemPath}.port`),
       state: choice<SlotState>(object["state"], `${itemPath}.state`, ["active", "draining", "withdrawn"]),
+      ...(proof === undefined
+        ? {}
+        : { proof: attempt(`${itemPath}.proof`, () => parseProof(asText(proof))) }),
     };
   });
   if (slots.length === 2 && slots[0]?.slot === slots[1]?.slot)

@@ -170,11 +170,12 @@ export function readSettings(store: Store): Settings {
 /** The record that other nodes import. */
 export function ownRecord(identity: Identity, settings: Settings): NodeRecord {
   const { name, endpoints, nodeIPs, podCIDRs } = identity;
-  const slots = identity.slots.map(({ slot, publicKey, state, fault }) => ({
+  const slots = identity.slots.map(({ slot, publicKey, state, proof, fault }) => ({
     slot,
     publicKey,
     port: slotPort(settings, slot),
     state: fault === undefined ? state : ("withdrawn" as const),
+    ...(proof === undefined ? {} : { proof }),
   }));
   return { name, slots, endpoints, nodeIPs, podCIDRs };
 }
@@ -207,8 +208,8 @@ export function withdrawnRecord(identity: Identity, settings: Settings): NodeRec
   return { ...ownRecord(identity, settings), slots: [] };
 }
 
-export function toClaimingPeer({ record, claims }: StoredPeer): ClaimingPeer {
-  return { record, claimedAt: () => toSeqs(claims()) };
+export function toClaimingPeer({ record, claims, unproven }: StoredPeer): ClaimingPeer {
+  return { record, claimedAt: () => toSeqs(claims()), ...(unproven.length === 0 ? {} : { unproven }) };
 }
 
 function toSeqs({ keyClaims, cidrClaims, nodeIPClaims }: PeerClaims): Map<string, number> {

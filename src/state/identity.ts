@@ -45,12 +45,13 @@ function encode(identity: Identity): string {
     nodeIPs,
     nodeIPsFollow,
     podCIDRs,
-    slots: slots.map(({ slot, createdAtMs, publicKey, sealedPrivateKey, state, fault }) => ({
+    slots: slots.map(({ slot, createdAtMs, publicKey, sealedPrivateKey, state, proof, fault }) => ({
       slot,
       createdAtMs,
       publicKey,
       sealedPrivateKey: sealedPrivateKey.toBase64(),
       state,
+      ...(proof === undefined ? {} : { proof }),
       ...(fault === undefined ? {} : { fault: { kind: fault.kind, reason: fault.reason } }),
     })),
     up,

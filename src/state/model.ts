@@ -39,6 +39,8 @@ export interface IdentitySlot {
   /** Opened by seal.ts only. */
   readonly sealedPrivateKey: Uint8Array;
   readonly state: SlotState;
+  /** Shows the others that this node has the key; absent if it was made without. */
+  readonly proof?: string;
   /** Present while the slot's device cannot be had: the record says that it is withdrawn, whatever `state` is. */
   readonly fault?: SlotFault;
 }
@@ -55,6 +57,8 @@ export interface StoredPeer {
   readonly record: NodeRecord;
   /** Thousands of them are read, and hardly ever does it matter who was first: parsed when asked for. */
   readonly claims: () => PeerClaims;
+  /** Slots whose proof is not of this node, slot and key. */
+  readonly unproven: readonly Slot[];
   readonly source: PeerSource;
   /** Generation at which the record last changed. */
   readonly changedAt: number;

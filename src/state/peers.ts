@@ -1,6 +1,6 @@
 // The table `peers`: one row a node, with the order of its claims. Who wins a
 // contested key or CIDR is decided in plan/, from that order.
-import type { NodeRecord } from "../net/record.ts";
+import type { NodeRecord, Slot, SlotRecord } from "../net/record.ts";
 import type { Connection } from "./connection.ts";
 import { bumpGeneration, readGeneration, takeClaimSeqs } from "./meta.ts";
 import type { PeerClaims, PeerSource, StoredPeer } from "./model.ts";
@@ -11,17 +11,22 @@ interface PeerRow {
   claims: string;
   source: PeerSource;
   changed_at: number;
+  unproven: string | null;
   previous: string | null;
 }
 
-const columns = "name, record, claims, source, changed_at";
+/** Whether the proof of a node's slot shows that the node has its key. */
+export type ProofCheck = (node: string, slot: SlotRecord) => boolean;
+
+const columns = "name, record, claims, source, changed_at, unproven";
 
 /** All peers by name. */
 export function readPeers(db: Connection): StoredPeer[] {
   const rows = db.all<PeerRow>(`SELECT ${columns} FROM peers ORDER BY name`);
-  return rows.map(({ name, record, claims, source, changed_at: changedAt }) => ({
-    record: db.parseJson(record, `the record of peer "${name}"`) as NodeRecord,
+  return rows.map(({ name, record, claims, source, changed_at: changedAt, unproven }) => ({
+    record: parseRecord(db, name, record),
     claims: () => parseClaims(db, name, claims),
+    unproven: parseSlots(db, name, unproven),
     ...{ source, changedAt },
   }));
 }
@@ -43,9 +48,14 @@ export function readPeerSources(db: Connection): Map<string, PeerSource> {
 }
 
 /** Adds or replaces records, all or none of them; a record that is there already changes nothing. */
-export function writePeers(db: Connection, records: readonly NodeRecord[], source: PeerSource): void {
+export function writePeers(
+  db: Connection,
+  records: readonly NodeRecord[],
+  source: PeerSource,
+  isProven: ProofCheck,
+): void {
   db.transaction(() => {
-    const changed = records.filter((record) => writePeer(db, record, source)).length;
+    const changed = records.filter((record) => writePeer(db, record, source, isProven)).length;
     if (changed > 0) bumpGeneration(db);
   });
 }
@@ -59,23 +69,50 @@ export function deletePeer(db: Connection, name: string): boolean {
   });
 }
 
+/** Slots of a record with a proof that has not been verified yet. */
+export function findUnverified(db: Connection, { name, slots }: NodeRecord): SlotRecord[] {
+  if (slots.every(({ proof }) => proof === undefined)) return [];
+  const row = db.find<Pick<PeerRow, "record">>("SELECT record FROM peers WHERE name = ?", name);
+  const before = row === undefined ? [] : parseRecord(db, name, row.record).slots;
+  return slots.filter((slot) => slot.proof !== undefined && !before.some((one) => isSameKey(one, slot)));
+}
+
 /** False where it is as it was. */
-function writePeer(db: Connection, record: NodeRecord, source: PeerSource): boolean {
+function writePeer(db: Connection, record: NodeRecord, source: PeerSource, isProven: ProofCheck): boolean {
   const row = db.find<PeerRow>(`SELECT ${columns}, previous FROM peers WHERE name = ?`, record.name);
   const text = encode(record);
   if (row?.record === text && row.source === source) return false;
   const before = row === undefined ? undefined : parseClaims(db, row.name, row.claims);
   db.change(
-    `INSERT OR REPLACE INTO peers (${columns}, previous) VALUES (?, ?, ?, ?, ?, ?)`,
+    `INSERT OR REPLACE INTO peers (${columns}, previous) VALUES (?, ?, ?, ?, ?, ?, ?)`,
     record.name,
     text,
     JSON.stringify(claimsOf(db, record, before)),
     source,
     // The generation that the transaction ends with.
     row?.record === text ? row.changed_at : readGeneration(db) + 1,
+    formatSlots(findUnproven(db, row, record, isProven)),
     previousOf(row, before, record),
   );
   return true;
+}
+
+/** What was verified once is not verified again. */
+function findUnproven(
+  db: Connection,
+  row: PeerRow | undefined,
+  { name, slots }: NodeRecord,
+  isProven: ProofCheck,
+): Slot[] {
+  const before = row === undefined ? [] : parseRecord(db, name, row.record).slots;
+  const unproven = parseSlots(db, name, row?.unproven ?? null);
+  const isVerified = (slot: SlotRecord) =>
+    before.some((one) => isSameKey(one, slot)) ? !unproven.includes(slot.slot) : isProven(name, slot);
+  return slots.filter((slot) => slot.proof !== undefined && !isVerified(slot)).map(({ slot }) => slot);
+}
+
+function isSameKey(a: SlotRecord, b: SlotRecord): boolean {
+  return a.slot === b.slot && a.publicKey === b.publicKey && a.proof === b.proof;
 }
 
 /**
@@ -120,11 +157,28 @@ function parseClaims(db: Connection, name: string, text: string): PeerClaims {
   return db.parseJson(text, `the claims of peer "${name}"`) as PeerClaims;
 }
 
+function parseRecord(db: Connection, name: string, text: string): NodeRecord {
+  return db.parseJson(text, `the record of peer "${name}"`) as NodeRecord;
+}
+
+function parseSlots(db: Connection, name: string, text: string | null): readonly Slot[] {
+  return text === null ? none : (db.parseJson(text, `the slots of peer "${name}"`) as Slot[]);
+}
+
+function formatSlots(slots: readonly Slot[]): string | null {
+  return slots.length === 0 ? null : JSON.stringify(slots);
+}
+
+const none: readonly Slot[] = [];
+
 /** Property by property: equal records must have equal text, whoever made them. */
 function encode({ name, slots, endpoints, nodeIPs, podCIDRs, wantsHandshakeFrom }: NodeRecord): string {
   const ordered: NodeRecord = {
     name,
-    slots: slots.map(({ slot, publicKey, port, state }) => ({ slot, publicKey, port, state })),
+    slots: slots.map(({ slot, publicKey, port, state, proof }) => ({
+      ...{ slot, publicKey, port, state },
+      ...(proof === undefined ? {} : { proof }),
+    })),
     endpoints,
     nodeIPs,
     podCIDRs,

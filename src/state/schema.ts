@@ -103,4 +103,8 @@ export const migrations: readonly string[] = [
   -- The cluster's own hosts, which no peer may claim: JSON.
   ALTER TABLE agent ADD COLUMN cluster_hosts TEXT;
   `,
+  `
+  -- Slots of a peer's record whose proof is not of this peer, slot and key: JSON list; NULL if there are none.
+  ALTER TABLE peers ADD COLUMN unproven TEXT;
+  `,
 ];

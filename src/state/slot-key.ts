@@ -3,6 +3,7 @@
 import type { Slot } from "../net/record.ts";
 import { generateKeyPair } from "./keys.ts";
 import type { IdentitySlot } from "./model.ts";
+import { makeProof } from "./proof.ts";
 import { type SealContext, sealPrivateKey } from "./seal.ts";
 
 /** `nowMs`: Unix milliseconds. */
@@ -14,6 +15,7 @@ export function makeSlotKey(sealKey: Uint8Array, { node, slot }: SealContext, no
     publicKey,
     sealedPrivateKey: sealPrivateKey(sealKey, { node, slot }, privateKey),
     state: "active",
+    proof: makeProof({ node, slot }, privateKey, publicKey),
   };
 }
 

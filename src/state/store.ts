@@ -9,7 +9,7 @@
 //     state.lock        held only while state.db is made or migrated
 import type { ClusterHosts } from "../net/cluster-hosts.ts";
 import type { PeerPath } from "../net/path.ts";
-import type { NodeRecord } from "../net/record.ts";
+import type { NodeRecord, SlotRecord } from "../net/record.ts";
 import * as agent from "./agent.ts";
 import * as attachments from "./attachments.ts";
 import type { Connection } from "./connection.ts";
@@ -133,9 +133,18 @@ export class Store implements Disposable {
     return peers.readPeerSources(this.#db);
   }
 
-  /** Adds or replaces by name, all or none; other peers stay. */
-  putPeers(records: readonly NodeRecord[], source: PeerSource = "import"): void {
-    peers.writePeers(this.#db, records, source);
+  /** Slots of a record with a proof that `putPeers` would ask about. */
+  unverified(record: NodeRecord): SlotRecord[] {
+    return peers.findUnverified(this.#db, record);
+  }
+
+  /** Adds or replaces by name, all or none; other peers stay. `isProven` is asked once for each proof. */
+  putPeers(
+    records: readonly NodeRecord[],
+    source: PeerSource = "import",
+    isProven: peers.ProofCheck = () => false,
+  ): void {
+    peers.writePeers(this.#db, records, source, isProven);
   }
 
   /** False where there is no such peer. */

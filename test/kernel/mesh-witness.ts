@@ -51,7 +51,10 @@ export function addNode(lab: Lab, index: number): Promise<Node> {
 
 /** A public key that depends on its number alone; nobody has the private one. */
 export function keyOf(number: number): string {
-  return new Bun.CryptoHasher("sha256").update(`key ${number}`).digest("base64");
+  const bytes = new Bun.CryptoHasher("sha256").update(`key ${number}`).digest();
+  // The highest bit of a public key is not set.
+  bytes[31] = (bytes[31] as number) & 0x7f;
+  return bytes.toString("base64");
 }
 
 /** The record of a node that exists only on paper: 198.18.x.y, 10.X.Y.0/24. */

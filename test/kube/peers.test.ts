@@ -18,9 +18,20 @@ test("those that were made first come first, by name where that is the same; the
     seen(5, { spec: { podCIDRs: ["nonsense"] } }),
   ];
   const names = (list: readonly SeenObject[], own?: string) =>
-    recordsToPut(list, own).map(({ name }) => name);
+    recordsToPut(list, own, new Set()).map(({ name }) => name);
   expect(names(objects)).toEqual(["node-3", "node-2", "node-4", "node-1"]);
   expect(names(objects.toReversed(), "node-2")).toEqual(["node-3", "node-4", "node-1"]);
+});
+
+test("known peers come before others, in the order in which they were written, whenever they were made", () => {
+  const versions = ["17", "9", "10", "8", "11"];
+  const objects = versions.map((resourceVersion, i) =>
+    seen(i + 1, { resourceVersion, createdAt: `2026-01-01T00:00:0${9 - i}Z` }),
+  );
+  const names = (known: readonly string[]) =>
+    recordsToPut(objects, undefined, new Set(known)).map(({ name }) => name);
+  expect(names(["node-1", "node-2", "node-3"])).toEqual(["node-2", "node-3", "node-1", "node-5", "node-4"]);
+  expect(names(objects.map(({ name }) => name))).toEqual(["node-4", "node-2", "node-3", "node-5", "node-1"]);
 });
 
 test("what is refused has a name, a reason, and what becomes of the peer", () => {

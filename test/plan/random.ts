@@ -25,7 +25,11 @@ export const pick = <T>(random: Random, items: readonly T[]): T =>
   items[Math.floor(random() * items.length)] as T;
 
 export const key = (n: number): string =>
-  btoa(String.fromCharCode(...new Uint8Array(32).fill(0).map((_, i) => (n * 7 + i * (n + 3)) & 0xff)));
+  btoa(
+    String.fromCharCode(
+      ...new Uint8Array(32).fill(0).map((_, i) => (n * 7 + i * (n + 3)) & (i === 31 ? 0x7f : 0xff)),
+    ),
+  );
 
 export const localRecord: NodeRecord = {
   name: "node-0",

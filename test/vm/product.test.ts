@@ -43,7 +43,10 @@ const many = Array.from({ length: 1000 }, (_, i) => {
 });
 
 function randomKey(): string {
-  return Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("base64");
+  const bytes = Buffer.from(crypto.getRandomValues(new Uint8Array(32)));
+  // The highest bit of a public key is not set.
+  bytes[31] = (bytes[31] as number) & 0x7f;
+  return bytes.toString("base64");
 }
 
 describe.skipIf(reason !== undefined)(`wg-cni on kernel WireGuard${reason ? ` (${reason})` : ""}`, () => {
