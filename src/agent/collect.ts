@@ -24,7 +24,8 @@ export function collectFacts(
     node: identity.name,
     mode: last.settings.mode,
     backend: last.linkKind === "wireguard" ? "kernel" : "userspace",
-    peers: describePeers(last, nowMs, session.readDevices(last.settings), plaintext),
+    peers: describePeers(last, nowMs, session.readDevices(last.settings), plaintext.byPeer),
+    arrivals: plaintext.byInterface,
     slots: identity.slots.map(({ fault, ...slot }) => ({ ...slot, state: fault ? "withdrawn" : slot.state })),
     generation: {
       desired: store.generation,

@@ -139,7 +139,7 @@ export class Exchange implements Disposable {
   /** Counters of thousands of peers are read only when the API is to be told. */
   #describe(identity: Identity, settings: Settings, { view, ...seen }: Sighting): StatusFacts {
     const plaintext = this.session.readPlaintext(view?.ownership.peers ?? []);
-    this.#quiet = followPlaintext(this.#quiet, plaintext, seen.nowMs);
+    this.#quiet = followPlaintext(this.#quiet, plaintext.byPeer, seen.nowMs);
     const refusedCIDRs = seen.refusedCIDRs.map(({ reason }) => reason);
     const meshRemark = this.#mode.remark;
     const unknownPods = this.#pods.unknown(settings).map(describePod);

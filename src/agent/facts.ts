@@ -2,6 +2,7 @@
 // every sync (SyncFacts) and when somebody asks (ScrapeFacts). Metrics and health
 // are made of these, and know neither store nor kernel.
 import type { Slot, SlotState } from "../net/record.ts";
+import type { InterfaceArrivals } from "../plan/arrivals.ts";
 import type { HostEncryption } from "../plan/host-encryption.ts";
 import type { Mesh } from "../plan/mesh.ts";
 import type { Mode } from "../plan/settings.ts";
@@ -49,6 +50,7 @@ export interface ScrapeFacts {
   readonly mode: Mode;
   readonly backend: "kernel" | "userspace";
   readonly peers: readonly PeerStatus[];
+  readonly arrivals: readonly InterfaceArrivals[];
   readonly slots: readonly SlotFacts[];
   /** What the store has, and what the kernel was last programmed to; absent where that is unknown. */
   readonly generation: { readonly desired: number; readonly programmed?: number };

@@ -2,6 +2,7 @@
 // labels, and how its values follow from the facts. Pure. Per peer there are
 // seven values, and they go with the peer.
 import type { Slot } from "../net/record.ts";
+import type { InterfaceArrivals } from "../plan/arrivals.ts";
 import type { HostEncryption } from "../plan/host-encryption.ts";
 import type { PeerState, PeerStatus, Reach } from "../plan/status.ts";
 import type { ScrapeFacts } from "./facts.ts";
@@ -107,6 +108,13 @@ export const scrapeSeries: readonly Series<ScrapeFacts>[] = [
     help: "Packets between pods of this node and a peer's outside the tunnel; in strict mode they were dropped.",
     labels: ["direction", "peer"],
     values: eachPeer(plaintextValues),
+  },
+  {
+    name: "wg_cni_plaintext_arrivals_total",
+    type: "counter",
+    help: "Packets that arrived outside the tunnel, by interface and by whose they claim to be: a peer's, by the interface that leads to it; spoofed, by one that does not lead to their source; unannounced, from a cluster CIDR. In strict mode they were dropped.",
+    labels: ["interface", "claim"],
+    values: ({ arrivals }) => arrivals.flatMap(arrivalValues),
   },
   {
     name: "wg_cni_generation_desired",
@@ -222,6 +230,15 @@ function countBy<K extends "state" | "reach">(
 /** By slot: each has a counter of its own in the kernel, and a sum would jump where traffic changes slots. */
 function slotBytes({ name, slot }: { readonly name: string; readonly slot?: Slot }, value: number): Value[] {
   return slot === undefined ? [] : [{ labels: { peer: name, slot }, value }];
+}
+
+function arrivalValues(arrivals: InterfaceArrivals): Value[] {
+  const by = { interface: arrivals.interface };
+  return [
+    { labels: { ...by, claim: "peer" }, value: arrivals.peerPackets },
+    { labels: { ...by, claim: "spoofed" }, value: arrivals.spoofedPackets },
+    { labels: { ...by, claim: "unannounced" }, value: arrivals.unannouncedPackets },
+  ];
 }
 
 /** Nothing at all where nobody counts: a zero would say that nothing was in clear. */

@@ -4,6 +4,7 @@
 import { lookAtPods } from "../agent/pod-addresses.ts";
 import { shorten } from "../doctor/finding.ts";
 import { countOf, formatAge, formatBytes } from "../net/words.ts";
+import { describeArrivals, type InterfaceArrivals } from "../plan/arrivals.ts";
 import { describePod, type LocalPods } from "../plan/local-pods.ts";
 import { keyOf, slots } from "../plan/path.ts";
 import { settingTable } from "../plan/setting-table.ts";
@@ -27,7 +28,7 @@ export function status(context: Context): Output {
   if (identity === undefined) return describeMissing();
   const plan = session.plan();
   const plaintext = session.readPlaintext(plan.ownership.peers);
-  const peers = describePeers(plan, context.nowMs, session.readDevices(plan.settings), plaintext);
+  const peers = describePeers(plan, context.nowMs, session.readDevices(plan.settings), plaintext.byPeer);
   const overrides = session.store.settings();
   const mesh = session.store.meshSettings();
   const pods = session.store.attachments().length;
@@ -55,6 +56,7 @@ export function status(context: Context): Output {
       earlierPods: localPods.earlier,
       unknownPods: localPods.unknown,
       peers,
+      plaintextArrivals: plaintext.byInterface,
       refusals: plan.ownership.refusals,
       refusedCIDRs: plan.refusedCIDRs,
       refusedRecords,
@@ -65,6 +67,7 @@ export function status(context: Context): Output {
         {
           plan,
           peers,
+          arrivals: plaintext.byInterface,
           pods,
           localPods,
           pending,
@@ -108,6 +111,7 @@ function describeSetting(
 interface Shown {
   readonly plan: MeshPlan;
   readonly peers: readonly PeerStatus[];
+  readonly arrivals: readonly InterfaceArrivals[];
   readonly pods: number;
   readonly localPods: LocalPods;
   readonly pending: readonly string[];
@@ -238,7 +242,7 @@ function renderPlaintext(plaintext: PeerStatus["plaintext"], style: Style): stri
   return style.red(`${inPackets} in, ${outPackets} out`);
 }
 
-function renderRemarks({ plan, localPods, pending, refusedRecords }: Shown, style: Style): string {
+function renderRemarks({ plan, arrivals, localPods, pending, refusedRecords }: Shown, style: Style): string {
   const refused = plan.ownership.refusals.map(({ reason }) => `${style.yellow("!")} refused: ${reason}`);
   const behind =
     pending.length === 0
@@ -255,11 +259,14 @@ function renderRemarks({ plan, localPods, pending, refusedRecords }: Shown, styl
       : [
           `${style.yellow("!")} ${countOf(unknown.length, "pod address")} not in this node's record, so not encrypted: ${shorten(unknown.map(describePod)).join(", ")}`,
         ];
+  const outside = arrivals
+    .flatMap((one) => describeArrivals(one) ?? [])
+    .map((words) => `${style.yellow("!")} packets that arrived outside the tunnel by ${words}`);
   const lacks = plan.lacks.map((why) => `${style.yellow("!")} ${why}`);
   const records = describeRecords(refusedRecords, style);
   const cidrs = plan.refusedCIDRs.map(({ reason }) => `${style.yellow("!")} left out: ${reason}`);
   const faults = plan.up ? [...plan.faults.values()].map(({ reason }) => `${style.red("✗")} ${reason}`) : [];
-  return [...faults, ...refused, ...cidrs, ...strays, ...records, ...hosts, ...lacks, ...behind]
+  return [...faults, ...refused, ...cidrs, ...strays, ...outside, ...records, ...hosts, ...lacks, ...behind]
     .map(oneLine)
     .join("\n");
 }

@@ -4,6 +4,7 @@
 import type { FileStatus, Space } from "../linux/file.ts";
 import type { Address } from "../net/objects.ts";
 import type { MarkRule } from "../netlink/nft-marks.ts";
+import type { InterfaceArrivals } from "../plan/arrivals.ts";
 import type { LocalPods } from "../plan/local-pods.ts";
 import type { DerivedMtu } from "../plan/mtu.ts";
 import type { RotationState } from "../plan/rotation.ts";
@@ -56,6 +57,7 @@ export interface NodeFacts {
 export interface KernelFacts {
   readonly plan: MeshPlan;
   readonly peers: readonly PeerStatus[];
+  readonly arrivals: readonly InterfaceArrivals[];
   readonly hasKernelWireGuard: boolean;
   /** Path of a userspace WireGuard that is installed. */
   readonly userspaceProgram?: string;

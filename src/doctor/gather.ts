@@ -125,7 +125,8 @@ function lookAtKernel(session: Session, identity: Identity, nowMs: number): Kern
   const uplinks = new Set([...derivedMtu.uplinks.map(({ dev }) => dev), ...findUplinks(kernel.host)]);
   return {
     ...{ plan, derivedMtu, conflicts, detours, faults, markRules: findMarkRules(settings, kernel) },
-    peers: describePeers(plan, nowMs, session.readDevices(settings), plaintext),
+    peers: describePeers(plan, nowMs, session.readDevices(settings), plaintext.byPeer),
+    arrivals: plaintext.byInterface,
     hasKernelWireGuard: kernel.hasKernelWireGuard(),
     ...(program === undefined ? {} : { userspaceProgram: program }),
     hasFirewall: kernel.firewall !== undefined,

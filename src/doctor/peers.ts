@@ -1,6 +1,7 @@
 // Checks of the other nodes as this one sees them: who is not encrypted, who
 // does not answer, who is refused what it claims, and what went in clear.
 import { countOf, formatAge, formatBytes, formatSpan } from "../net/words.ts";
+import { describeForeign } from "../plan/arrivals.ts";
 import type { PeerStatus } from "../plan/status.ts";
 import type { Facts, KernelFacts } from "./facts.ts";
 import { type Check, type Finding, fail, ok, shorten, warn } from "./finding.ts";
@@ -67,6 +68,11 @@ export const peerChecks: readonly Check[] = [
     why: "packets between pods of different nodes should not be seen on the wire",
     run: withPeers((kernel) => checkPlaintext(kernel)),
   },
+  {
+    name: "spoofed sources",
+    why: "what claims an address that its interface does not lead to was sent by somebody else: it counts for no peer",
+    run: withPeers((kernel) => checkSpoofed(kernel)),
+  },
 ];
 
 /** Of a node that is up and knows others. */
@@ -125,6 +131,17 @@ function checkSilence({ plan, peers }: KernelFacts, nowMs: number): Finding {
 function lookAtPath({ settings: { portA, portB }, mtu }: KernelFacts["plan"]): string {
   const dev = mtu.uplinks[0]?.dev ?? "any";
   return `see whether UDP ${portA} and ${portB} pass both ways (\`tcpdump -ni ${dev} udp port ${portA} or udp port ${portB}\` on both), firewalls and security groups between, the peer's endpoint, and \`wg-cni doctor\` there`;
+}
+
+function checkSpoofed({ plan, hasFirewall, arrivals }: KernelFacts): Finding | undefined {
+  if (!hasFirewall) return undefined;
+  const some = arrivals.flatMap((one) => describeForeign(one) ?? []);
+  if (some.length === 0) return ok("no packet claimed a source that its interface does not lead to");
+  return warn(
+    `packets with a source that they cannot have arrived by ${countOf(some.length, "interface")}${plan.settings.mode === "strict" ? " and were dropped" : ""}`,
+    "by a pod's link: find the pod (`ip route | grep INTERFACE`); by another one: see who in that network sends them (`tcpdump -eni INTERFACE`), whether peers are routed by another interface than they answer by, and for addresses of no announced pod, which node does not run wg-cni",
+    shorten(some),
+  );
 }
 
 function checkPlaintext({ plan, peers }: KernelFacts): Finding | undefined {

@@ -13,6 +13,7 @@ import type { Device, Peer } from "../net/device.ts";
 import type { NftCounter } from "../net/nftables.ts";
 import type { PeerPath } from "../net/path.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
+import type { InterfaceArrivals } from "./arrivals.ts";
 import type { OwnedPeer, Ownership } from "./claims.ts";
 import { handshakeFreshMs } from "./diff-device.ts";
 import { sumByPeer } from "./firewall.ts";
@@ -136,6 +137,12 @@ function latestHandshake(
 function stateOf(lastHandshakeMs: number, nowMs: number): PeerState {
   if (lastHandshakeMs === 0) return "unanswered";
   return nowMs - lastHandshakeMs < handshakeFreshMs ? "encrypted" : "idle";
+}
+
+/** What went outside the tunnel since the table was made; nothing where nothing counts. */
+export interface PlaintextReport {
+  readonly byPeer: ReadonlyMap<string, Plaintext>;
+  readonly byInterface: readonly InterfaceArrivals[];
 }
 
 /** Plaintext packets of each peer, from what the sets of the nftables table have counted (set -> prefix -> counter). */

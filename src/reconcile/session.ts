@@ -7,10 +7,11 @@ import type { Link } from "../net/objects.ts";
 import type { Slot } from "../net/record.ts";
 import { Nft } from "../netlink/nft.ts";
 import { isNftUnsupported } from "../netlink/nft-presence.ts";
+import { listArrivals } from "../plan/arrivals.ts";
 import type { OwnedPeer } from "../plan/claims.ts";
 import { firewallName } from "../plan/mesh.ts";
 import type { Settings } from "../plan/settings.ts";
-import { type Plaintext, sumPlaintext } from "../plan/status.ts";
+import { type PlaintextReport, sumPlaintext } from "../plan/status.ts";
 import { publicKeyOf } from "../state/keys.ts";
 import { openPrivateKey, readSealKey, SealError } from "../state/seal.ts";
 import { Store } from "../state/store.ts";
@@ -88,10 +89,11 @@ export class Session implements Disposable {
     return { links, devices: readDevices(links, this.kernel) };
   }
 
-  /** What went in clear, by peer; empty without nftables or where the table is not there. */
-  readPlaintext(peers: readonly OwnedPeer[]): Map<string, Plaintext> {
+  /** What went in plaintext; empty without nftables or where the table is not there. */
+  readPlaintext(peers: readonly OwnedPeer[]): PlaintextReport {
     const counters = this.kernel.firewall?.counters({ family: "inet", name: firewallName });
-    return counters === undefined || counters.size === 0 ? new Map() : sumPlaintext(peers, counters);
+    if (counters === undefined || counters.size === 0) return { byPeer: new Map(), byInterface: [] };
+    return { byPeer: sumPlaintext(peers, counters), byInterface: listArrivals(counters) };
   }
 
   /** `how`: as in SyncOptions. */

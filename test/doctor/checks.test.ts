@@ -2,11 +2,12 @@
 // about a node that is well, and what is said of it.
 import { describe, expect, test } from "bun:test";
 import { checks, examine } from "../../src/doctor/examine.ts";
+import { arrivalRows } from "./arrival-rows.ts";
 import { healthy, identity, node, peer, withKernel, withPlan } from "./facts.ts";
 import { meshRows } from "./mesh-rows.ts";
 import { nodeRows } from "./node-rows.ts";
 
-const rows = [...nodeRows, ...meshRows];
+const rows = [...nodeRows, ...meshRows, ...arrivalRows];
 
 describe("checks", () => {
   test("a node that is well: every check passes, but those of records that nobody exchanges", () => {

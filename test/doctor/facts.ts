@@ -96,7 +96,7 @@ export const node: NodeFacts = {
 export const address = { scope: "global", noPrefixRoute: false, noDad: false } as const;
 
 export const kernel: KernelFacts = {
-  ...{ plan, peers: [peer], hasKernelWireGuard: true, hasFirewall: true, derivedMtu: mtu },
+  ...{ plan, peers: [peer], arrivals: [], hasKernelWireGuard: true, hasFirewall: true, derivedMtu: mtu },
   conflicts: [],
   faults: [],
   detours: [],

@@ -3,10 +3,14 @@
 // pod, or from another network, it is counted as spoofed, by interface. In permissive mode
 // and in strict mode, with and without the kernel's reverse-path filter.
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { wgMust } from "../mesh-witness.ts";
+import { wgJson, wgMust } from "../mesh-witness.ts";
 import { type Arrivals, arrivals, type Origin, origins } from "../support/arrivals.ts";
 import { describeKernel } from "../support/gate.ts";
 import { setReversePath } from "../support/hosts.ts";
+
+interface Status {
+  readonly plaintextArrivals: readonly { readonly interface: string }[];
+}
 
 describeKernel("counters of plaintext", () => {
   setDefaultTimeout(60_000);
@@ -54,6 +58,8 @@ describeKernel("counters of plaintext", () => {
     setReversePath(n1, 0);
     await wgMust(n1, ["up", "--mode", "strict"]);
     const found = origins.map((origin) => [origin, added(origin)]);
+    const { plaintextArrivals } = await wgJson<Status>(n1, ["status"]);
+    expect(plaintextArrivals.map(({ interface: name }) => name)).toEqual(["eth0", "eth1", evilDev].sort());
     expect(found).toEqual([
       // Local pods and the node itself; cluster addresses that nobody has announced.
       ["eth0", { ...peers(3), "spoofed eth0": 8, "strangers eth0": 4 }],

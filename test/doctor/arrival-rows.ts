@@ -1,0 +1,33 @@
+// What the check of spoofed sources sees.
+import { plan, type Row, strict, withKernel } from "./facts.ts";
+
+const arrived = { peerPackets: 0, spoofedPackets: 0, unannouncedPackets: 0 };
+
+export const arrivalRows: readonly Row[] = [
+  [
+    "packets with others' sources",
+    withKernel({ arrivals: [{ interface: "veth7", ...arrived, spoofedPackets: 3 }] }),
+    "spoofed sources",
+    "warn",
+    /cannot have arrived by 1 interface$/,
+    /find the pod/,
+  ],
+  [
+    "packets with others' sources, in strict mode",
+    withKernel({
+      plan: { ...plan, settings: strict },
+      arrivals: [{ interface: "eth0", ...arrived, unannouncedPackets: 1 }],
+    }),
+    "spoofed sources",
+    "warn",
+    /were dropped/,
+    /does not run wg-cni/,
+  ],
+  [
+    "packets in peers' names only",
+    withKernel({ arrivals: [{ interface: "eth0", ...arrived, peerPackets: 2 }] }),
+    "spoofed sources",
+    "ok",
+    /no packet/,
+  ],
+];
