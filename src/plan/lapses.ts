@@ -11,12 +11,15 @@
 // no part. A claim that has lapsed stays with its new owner as if that had been first, so nothing
 // flaps, and may lapse back by the same rule. Of a wider claim only the lapsed part is taken. Pure:
 // time is an argument.
-import { hostPrefix, prefixContains, prefixesOverlap, subtractPrefix } from "../net/prefix.ts";
+import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord } from "../net/record.ts";
+import { type Span, spanOf, spansOverlap } from "../net/span.ts";
 import { compareText } from "../net/words.ts";
 import type { ClaimingPeer, Refusal } from "./claims.ts";
 import { handshakeFreshMs } from "./diff-device.ts";
 import { slots } from "./path.ts";
+import { Nesting, PrefixOwners } from "./prefix-owners.ts";
+import { Remainder } from "./remainder.ts";
 import type { Clocks, PeerSight, Sights } from "./sight.ts";
 
 /** Neither a handshake nor anything that needs a session came from the owner for so long. */
@@ -25,6 +28,8 @@ const deadMs = 180_000;
 const answerMs = 30_000;
 /** Younger than this, a handshake shows where its peer is now. */
 const freshMs = 150_000;
+/** Of one owner: more than the addresses of a node's pods. Each may split a network in a hundred parts. */
+const maxLapses = 256;
 
 /** A prefix that has passed from its owner to a later claimant. */
 export interface Lapse {
@@ -39,35 +44,37 @@ export function applyLapses(
   peers: readonly ClaimingPeer[],
   lapses: readonly Lapse[],
 ): { readonly peers: readonly ClaimingPeer[]; readonly refusals: readonly Refusal[] } {
-  const left = new Map(peers.map((peer) => [peer.record.name, peer]));
+  if (lapses.length === 0) return { peers, refusals: [] };
+  const records = new Map(peers.map(({ record }) => [record.name, record]));
+  const left = new Map<string, Remainder>();
+  const claims = new Map<string, ReadonlySet<string>>();
   const refusals: Refusal[] = [];
   for (const lapse of lapses) {
-    const owner = left.get(lapse.owner);
-    const claimant = left.get(lapse.claimant)?.record;
-    if (owner === undefined || claimant === undefined || !hasClaim(claimant, lapse.claim)) continue;
-    if (!prefixesOf(owner.record).some((prefix) => prefixesOverlap(prefix, lapse.claim))) continue;
-    left.set(lapse.owner, without(owner, lapse.claim));
+    const owner = records.get(lapse.owner);
+    const claimant = records.get(lapse.claimant);
+    if (owner === undefined || claimant === undefined) continue;
+    // A claimant may have lost to a third what it claims.
+    const has =
+      claims.get(lapse.claimant) ?? new Set(prefixesOf(left.get(lapse.claimant)?.record ?? claimant));
+    claims.set(lapse.claimant, has);
+    if (!has.has(lapse.claim)) continue;
+    const remainder = left.get(lapse.owner) ?? new Remainder(owner);
+    left.set(lapse.owner, remainder);
+    if (!remainder.take(lapse.claim)) continue;
+    claims.delete(lapse.owner);
     refusals.push(explain(lapse));
   }
-  return { peers: [...left.values()], refusals };
+  return { peers: peers.map((peer) => reduce(peer, left.get(peer.record.name))), refusals };
 }
 
-function without({ record, claimedAt }: ClaimingPeer, claim: string): ClaimingPeer {
-  const parts = new Map<string, string>();
-  const podCIDRs = record.podCIDRs.flatMap((cidr) => {
-    if (prefixContains(claim, cidr)) return [];
-    if (!prefixContains(cidr, claim)) return [cidr];
-    const rest = subtractPrefix(cidr, claim);
-    for (const part of rest) parts.set(part, cidr);
-    return rest;
-  });
-  const nodeIPs = record.nodeIPs.filter((ip) => !prefixContains(claim, hostPrefix(ip)));
+function reduce(peer: ClaimingPeer, left: Remainder | undefined): ClaimingPeer {
+  if (left === undefined) return peer;
   return {
-    record: { ...record, nodeIPs, podCIDRs },
+    record: left.record,
     // A part was claimed when the whole was.
     claimedAt: () => {
-      const known = claimedAt();
-      const ofParts = [...parts].flatMap(([part, whole]) => {
+      const known = peer.claimedAt();
+      const ofParts = [...left.wholes].flatMap(([part, whole]) => {
         const seq = known.get(whole);
         return seq === undefined ? [] : [[part, seq] as const];
       });
@@ -113,33 +120,68 @@ export interface LapsePlan {
 
 export function planLapses(facts: LapseFacts, clocks: Clocks): LapsePlan {
   const { lapses: before, refusals, node } = facts;
-  const isActive = ({ owner, claimant }: Lapse) =>
-    refusals.some((refusal) => refusal.peer === owner && refusal.owner === claimant);
-  const isReturn = (one: Lapse) => (other: Lapse) =>
-    one.owner === other.claimant && one.claimant === other.owner && prefixesOverlap(one.claim, other.claim);
+  const active = new Set(refusals.map(({ peer, owner }) => pairOf(peer, owner)));
+  const earlier = new LapseIndex(before);
+  const contests = contestsOf(refusals, node);
+  const kinds = new ClaimKinds(facts.records, contests);
+  const taken = new PrefixOwners(new Nesting(contests.map(({ claim }) => claim)));
+  const numbers = new Map<string, number>();
+  for (const { owner } of before) numbers.set(owner, (numbers.get(owner) ?? 0) + 1);
   const come: Lapse[] = [];
   const asked = new Set<string>();
   const wanted = new Set<string>();
-  for (const contest of contestsOf(refusals, node)) {
-    const { owner, claimant } = contest;
-    const kind = kindOf(facts, contest);
-    if (kind === undefined || !facts.isGiven(claimant, contest.claim, kind)) continue;
+  for (const contest of contests) {
+    const { owner, claimant, claim } = contest;
+    const kind = kinds.find(contest);
+    if (kind === undefined || !facts.isGiven(claimant, claim, kind)) continue;
     // Who has lost a claim because it was dead is not asked for ever.
-    if (!before.some(isReturn(contest))) wanted.add(claimant);
+    if (!earlier.hasReturnOf(contest)) wanted.add(claimant);
     if (!isThere(facts, contest, kind, clocks.nowMs)) continue;
     asked.add(owner);
     wanted.add(owner);
-    const isTaken = come.some((other) => prefixesOverlap(other.claim, contest.claim));
-    if (!isTaken && isDead(facts, owner, clocks)) come.push(contest);
+    const number = numbers.get(owner) ?? 0;
+    const isTaken = number >= maxLapses || taken.findOther(nobody, claim) !== undefined;
+    if (isTaken || !isDead(facts, owner, clocks)) continue;
+    numbers.set(owner, number + 1);
+    taken.hold({ owner: claimant, prefix: claim });
+    come.push(contest);
   }
-  const kept = before.filter((lapse) => isActive(lapse) && !come.some(isReturn(lapse)));
-  const added = come.filter((lapse) => !before.some(isReturn(lapse)));
+  const later = new LapseIndex(come);
+  const kept = before.filter(
+    (lapse) => active.has(pairOf(lapse.owner, lapse.claimant)) && !later.hasReturnOf(lapse),
+  );
+  const added = come.filter((lapse) => !earlier.hasReturnOf(lapse));
   return {
     lapses: added.length === 0 && kept.length === before.length ? before : [...kept, ...added],
     come,
     asked,
     wanted,
   };
+}
+
+/** No peer's name. */
+const nobody = "";
+
+function pairOf(owner: string, claimant: string): string {
+  return `${owner} ${claimant}`;
+}
+
+/** Lapses by who lost and who won. */
+class LapseIndex {
+  readonly #spans: ReadonlyMap<string, readonly Span[]>;
+
+  constructor(lapses: readonly Lapse[]) {
+    const byPair = Map.groupBy(lapses, ({ owner, claimant }) => pairOf(owner, claimant));
+    this.#spans = new Map([...byPair].map(([pair, some]) => [pair, some.map(({ claim }) => spanOf(claim))]));
+  }
+
+  /** True if one gave the owner what the claimant now wants. */
+  hasReturnOf({ owner, claimant, claim }: Lapse): boolean {
+    const given = this.#spans.get(pairOf(claimant, owner));
+    if (given === undefined) return false;
+    const span = spanOf(claim);
+    return given.some((other) => spansOverlap(other, span));
+  }
 }
 
 /** Two nodes that both want what a dead one had are weighed in the order of their names, on every node. */
@@ -155,15 +197,29 @@ function isPrefix(claim: string): boolean {
   return claim.includes("/") && !claim.endsWith("=");
 }
 
-/** Undefined if the claim is none of a peer's any more, or what stands against it is no peer's. */
-function kindOf(
-  { records }: LapseFacts,
-  { owner, claimant, claim }: Lapse,
-): "node IP" | "pod CIDR" | undefined {
-  const record = records.get(claimant);
-  if (record === undefined || !records.has(owner)) return undefined;
-  if (record.nodeIPs.some((ip) => hostPrefix(ip) === claim)) return "node IP";
-  return record.podCIDRs.some((cidr) => prefixesOverlap(cidr, claim)) ? "pod CIDR" : undefined;
+/** What the claimants' own records say of what is contested. */
+class ClaimKinds {
+  readonly #records: LapseFacts["records"];
+  readonly #hosts = new Map<string, ReadonlySet<string>>();
+  readonly #networks = new Map<string, PrefixOwners>();
+
+  constructor(records: LapseFacts["records"], contests: readonly Lapse[]) {
+    this.#records = records;
+    for (const [claimant, some] of Map.groupBy(contests, (contest) => contest.claimant)) {
+      const { nodeIPs = [], podCIDRs = [] } = records.get(claimant) ?? {};
+      this.#hosts.set(claimant, new Set(nodeIPs.map(hostPrefix)));
+      const networks = new PrefixOwners(new Nesting([...podCIDRs, ...some.map(({ claim }) => claim)]));
+      for (const prefix of podCIDRs) networks.hold({ owner: claimant, prefix });
+      this.#networks.set(claimant, networks);
+    }
+  }
+
+  /** Undefined if the claim is none of a peer's any more, or what stands against it is no peer's. */
+  find({ owner, claimant, claim }: Lapse): "node IP" | "pod CIDR" | undefined {
+    if (!this.#records.has(owner)) return undefined;
+    if (this.#hosts.get(claimant)?.has(claim)) return "node IP";
+    return this.#networks.get(claimant)?.findOther(nobody, claim) === undefined ? undefined : "pod CIDR";
+  }
 }
 
 /** True if a fresh handshake of the claimant came from where the claim says that it is. */
@@ -205,8 +261,4 @@ function addressesOf(record: NodeRecord | undefined): readonly string[] {
 
 function prefixesOf({ nodeIPs, podCIDRs }: NodeRecord): string[] {
   return [...podCIDRs, ...nodeIPs.map(hostPrefix)];
-}
-
-function hasClaim(record: NodeRecord, claim: string): boolean {
-  return prefixesOf(record).includes(claim);
 }

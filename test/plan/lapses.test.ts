@@ -170,7 +170,7 @@ describe("after a claim has lapsed", () => {
   test("of a wider claim only the lapsed part is taken", () => {
     const records = podsOf("10.2.0.1/32");
     const { peers } = weigh(records, [{ ...passed, claim: "10.2.0.1/32" }]);
-    expect(peers.map(({ podCIDRs }) => podCIDRs)).toEqual([["10.2.0.2/31", "10.2.0.0/32"], ["10.2.0.1/32"]]);
+    expect(peers.map(({ podCIDRs }) => podCIDRs)).toEqual([["10.2.0.0/32", "10.2.0.2/31"], ["10.2.0.1/32"]]);
   });
 
   test("it stands while the old owner is dead, and when it has a session again", () => {
