@@ -5,9 +5,12 @@
 // networks behind this node, to services on its other addresses, to another peer. Pure.
 import type { NftChain, NftRule } from "../net/nftables.ts";
 import { accept, inSet } from "./firewall-rules.ts";
-import { families, localSet, ownSet } from "./firewall-sets.ts";
+import { families, localSet, ownSet, straySet } from "./firewall-sets.ts";
 
 export const receivedChain = "received";
+
+/** Counted, and the peer is told: its records may be older than what the packet is about. */
+export const refuseStray: NftRule = [{ kind: "countInterface", set: straySet }, { kind: "reject" }];
 
 export function receivedChains(): NftChain[] {
   const here = families.flatMap((family): NftRule[] => [
@@ -15,6 +18,5 @@ export function receivedChains(): NftChain[] {
     // An address that this node announces and does not have would be forwarded.
     [inSet(family, "daddr", ownSet(family)), { kind: "local", field: "daddr" }, accept],
   ]);
-  // The peer is told: its records may be older than what it is about.
-  return [{ name: receivedChain, rules: [...here, [{ kind: "reject" }]] }];
+  return [{ name: receivedChain, rules: [...here, refuseStray] }];
 }

@@ -93,8 +93,10 @@ export const arrivedSet = "arrived";
 export const spoofedSet = "spoofed";
 /** In the name of a pod that nobody has announced; only in strict mode. */
 export const strangerSet = "strangers";
+/** Delivered by our devices, and for nobody here: refused. */
+export const straySet = "strays";
 /** Those whose elements are interfaces. */
-export const interfaceSets = [arrivedSet, spoofedSet, strangerSet] as const;
+export const interfaceSets = [arrivedSet, spoofedSet, strangerSet, straySet] as const;
 
 /** Those of the table that sees packets. */
 export function setsOf({ pods, nodes, own, localPods, clusterCIDRs }: Firewall): NftSet[] {

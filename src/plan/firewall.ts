@@ -10,6 +10,7 @@
 import type { NftChain, NftCounter, NftRule, NftStatement, NftTable } from "../net/nftables.ts";
 import { arrivalChains } from "./firewall-arrival.ts";
 import { outputChains } from "./firewall-output.ts";
+import { refuseStray } from "./firewall-received.ts";
 import {
   accept,
   byInterfaces,
@@ -112,8 +113,7 @@ function forwardChains(firewall: Firewall): NftChain[] {
       (family): NftRule => [inSet(family, "daddr", hostSet(family, "out")), ...(strict ? [drop] : [])],
     ),
   ];
-  const reject: NftStatement = { kind: "reject" };
-  const departed = toDepartedPods(firewall, reject);
+  const departed = toDepartedPods(firewall, { kind: "reject" });
   const untranslated: NftStatement[] = connections ? [{ kind: "notTranslated", of: "both" }] : [];
   return [
     {
@@ -122,7 +122,7 @@ function forwardChains(firewall: Firewall): NftChain[] {
         ...departed,
         [{ kind: "tcpSyn" }, { kind: "clampMss" }],
         ...families.map((family): NftRule => [inSet(family, "daddr", localSet(family)), accept]),
-        [...untranslated, reject],
+        [...untranslated, ...refuseStray],
         ...toHosts,
       ],
     },

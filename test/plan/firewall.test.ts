@@ -21,7 +21,7 @@ test("permissive: count, and mark what the tunnel cannot take", () => {
 		ip daddr @own4 fib daddr type local accept
 		ip6 daddr @local6 accept
 		ip6 daddr @own6 fib daddr type local accept
-		reject with icmpx host-unreachable
+		update @strays { iifname } reject with icmpx host-unreachable
 	}
 	chain passing {
 		oifname "eth0" ip daddr @local4 reject with icmpx host-unreachable
@@ -29,7 +29,7 @@ test("permissive: count, and mark what the tunnel cannot take", () => {
 		tcp flags syn tcp option maxseg size set rt mtu
 		ip daddr @local4 accept
 		ip6 daddr @local6 accept
-		ct status ! snat,dnat reject with icmpx host-unreachable
+		ct status ! snat,dnat update @strays { iifname } reject with icmpx host-unreachable
 		oifname "wg-cni-a" accept
 		oifname "wg-cni-b" accept
 		ip daddr @hosts4_out
@@ -90,7 +90,7 @@ test("strict: drop what is counted, and what the tunnel cannot take", () => {
 		ip daddr @own4 fib daddr type local accept
 		ip6 daddr @local6 accept
 		ip6 daddr @own6 fib daddr type local accept
-		reject with icmpx host-unreachable
+		update @strays { iifname } reject with icmpx host-unreachable
 	}
 	chain passing {
 		oifname "eth0" ip daddr @local4 reject with icmpx host-unreachable
@@ -98,7 +98,7 @@ test("strict: drop what is counted, and what the tunnel cannot take", () => {
 		tcp flags syn tcp option maxseg size set rt mtu
 		ip daddr @local4 accept
 		ip6 daddr @local6 accept
-		ct status ! snat,dnat reject with icmpx host-unreachable
+		ct status ! snat,dnat update @strays { iifname } reject with icmpx host-unreachable
 		oifname "wg-cni-a" accept
 		oifname "wg-cni-b" accept
 		ip daddr @hosts4_out drop
@@ -190,6 +190,7 @@ test("the sets hold each family's prefixes twice, once for each direction, and t
     ["arrived"],
     ["spoofed"],
     ["strangers"],
+    ["strays"],
   ]);
   expect([...countingSets.map(({ name }) => name), ...interfaceSets].sort()).toEqual(
     sets.flatMap(({ name, counter }) => (counter ? [name] : [])).sort(),
