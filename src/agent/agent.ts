@@ -18,6 +18,7 @@ import { agentSocket, HttpServer } from "./http.ts";
 import type { Log } from "./log.ts";
 import { Look } from "./look.ts";
 import { Metrics } from "./metrics.ts";
+import { spacingAfter } from "./pace.ts";
 import { agentPages } from "./pages.ts";
 import { Underlay } from "./underlay.ts";
 
@@ -25,8 +26,6 @@ import { Underlay } from "./underlay.ts";
 const settleMs = 50;
 /** Until others hear of a pod whose address is the network's, they send to it outside the tunnel. */
 const podSettleMs = 10;
-/** At most four looks a second, however much happens: a repair is still done within one. */
-const spacingMs = 250;
 /** Calico resyncs every 90 s; events make it a safety net. */
 const resyncMs = 60_000;
 /** After a look that was broken off, and for a node that is not up. */
@@ -64,6 +63,8 @@ export class Agent implements Disposable {
   #dueMs = 0;
   #lastLookMs = Number.NEGATIVE_INFINITY;
   #lastPodLookMs = Number.NEGATIVE_INFINITY;
+  /** Processor time of the last look. */
+  #lastCostMs = 0;
   #lossSaidMs = Number.NEGATIVE_INFINITY;
   readonly #reasons = new Set<string>();
   #problem: string | undefined;
@@ -162,7 +163,10 @@ export class Agent implements Disposable {
   }
 
   #podsSoon(): void {
-    this.#lookSoon("pods", Math.max(performance.now() + podSettleMs, this.#lastPodLookMs + spacingMs));
+    this.#lookSoon(
+      "pods",
+      Math.max(performance.now() + podSettleMs, this.#lastPodLookMs + spacingAfter(this.#lastCostMs)),
+    );
   }
 
   #reads(isNew: () => boolean): boolean {
@@ -177,7 +181,7 @@ export class Agent implements Disposable {
 
   #lookSoon(
     reason: string,
-    dueMs = Math.max(performance.now() + settleMs, this.#lastLookMs + spacingMs),
+    dueMs = Math.max(performance.now() + settleMs, this.#lastLookMs + spacingAfter(this.#lastCostMs)),
   ): void {
     this.#reasons.add(reason);
     if (this.#soon !== undefined && this.#dueMs <= dueMs) return;
@@ -202,7 +206,8 @@ export class Agent implements Disposable {
     this.options.onLook(this.#problem);
     // Work counts, not waiting for somebody's lock: that is to be noticed soon when it is over.
     const { user, system } = process.cpuUsage(spent);
-    this.#pollIn(Math.max(wakeInMs, (user + system) / 1000 / maxLoad));
+    this.#lastCostMs = (user + system) / 1000;
+    this.#pollIn(Math.max(wakeInMs, this.#lastCostMs / maxLoad));
   }
 
   #run(reasons: ReadonlySet<string>): number {

@@ -1,7 +1,9 @@
 // The agent's log: one line an event, as text for people or JSON for machines.
 // Levels are switched while running; writing is somebody else's. What others have
-// written (names, messages of servers) is escaped and bounded here.
+// written (names, messages of servers) is escaped and bounded here, and so is how often
+// one thing is said.
 import { escapeControls, printable } from "../net/printable.ts";
+import { LineBudget } from "./log-budget.ts";
 
 export type Level = "debug" | "info" | "warn" | "error";
 export type LogFormat = "text" | "json";
@@ -18,10 +20,13 @@ export interface LogOptions {
   readonly write: (line: string) => void;
   /** Present time as ISO 8601. */
   readonly now: () => string;
+  /** Milliseconds on a clock that only goes forward; the process's own unless told. */
+  readonly monotonicMs?: () => number;
 }
 
 export class Log {
   #level: Level;
+  readonly #budget = new LineBudget();
 
   constructor(private readonly options: LogOptions) {
     this.#level = options.level;
@@ -55,7 +60,12 @@ export class Log {
 
   #line(level: Level, message: string, fields: Fields = {}): void {
     if (order.indexOf(level) < order.indexOf(this.#level)) return;
-    this.options.write(`${this.#format(level, message, fields)}\n`);
+    const { monotonicMs = () => performance.now(), write } = this.options;
+    // Whoever switches debugging on wants all of it.
+    const grant = level === "debug" ? { leftOut: 0 } : this.#budget.ask(message, monotonicMs());
+    if (grant === undefined) return;
+    const all = grant.leftOut === 0 ? fields : { ...fields, leftOut: grant.leftOut };
+    write(`${this.#format(level, message, all)}\n`);
   }
 
   #format(level: Level, message: string, fields: Fields): string {
