@@ -19,6 +19,7 @@ import type { Log } from "./log.ts";
 import { PodFollower } from "./pod-addresses.ts";
 import { RecordsFolder } from "./records.ts";
 import { RefusedRecords } from "./refused.ts";
+import { replaceTakenKeys } from "./taken-keys.ts";
 import { describeMesh, type Seen, type View } from "./view.ts";
 
 export interface ExchangeOptions {
@@ -129,6 +130,11 @@ export class Exchange implements Disposable {
     const isThere = identity.up && identity.leaving === undefined;
     const record = isThere ? ownRecord(identity, settings) : withdrawnRecord(identity, settings);
     const published = isThere && asks.length > 0 ? { ...record, wantsHandshakeFrom: asks } : record;
+    const { log, wallClock, onChange } = this.options;
+    if (replaceTakenKeys(this.session.store, this.#kube.takenSlots(published), log, wallClock())) {
+      onChange();
+      return;
+    }
     const { problem } = this.#records.publish(published);
     const { done } = this.#kube.publish(published);
     const isPublished = done && problem === undefined;

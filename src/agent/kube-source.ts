@@ -12,9 +12,9 @@ import { type Edits, planEdited } from "../kube/edited.ts";
 import { type Absences, type GonePlan, planGone } from "../kube/gone.ts";
 import type { NodeFacts } from "../kube/node.ts";
 import { refusedName, type SeenObject } from "../kube/object.ts";
-import { explainRefused, recordsToPut, standing } from "../kube/peers.ts";
+import { explainRefused, findTakenSlots, recordsToPut, standing } from "../kube/peers.ts";
 import type { StatusFacts } from "../kube/status.ts";
-import type { NodeRecord } from "../net/record.ts";
+import type { NodeRecord, Slot } from "../net/record.ts";
 import type { Store } from "../state/store.ts";
 import type { KubernetesFacts } from "./facts.ts";
 import type { Credentials } from "./kube-client.ts";
@@ -141,6 +141,12 @@ export class KubeSource implements Disposable {
     this.#isPublished = publication.done;
     this.#note();
     return publication;
+  }
+
+  /** Slots whose keys the API would not take, since another record has them. */
+  takenSlots(record: NodeRecord): Slot[] {
+    if (this.#link === undefined || !this.#hasTaken || this.#isPublished) return [];
+    return findTakenSlots(this.#link.objects.objects.values(), record);
   }
 
   /** Sees to it that the API shows how this node sees the others, now and then; `read` is asked only then. */

@@ -1,6 +1,6 @@
 // What the store's peers become by what the API shows: which records are put,
 // and in which order, and which objects are refused. Pure.
-import type { NodeRecord } from "../net/record.ts";
+import type { NodeRecord, Slot } from "../net/record.ts";
 import { compareText } from "../net/words.ts";
 import type { RefusedFile } from "../plan/folder.ts";
 import { explainStanding, type Standing } from "./census.ts";
@@ -24,6 +24,20 @@ export function recordsToPut(
     ...others.filter(isKnown).sort(compareWritten),
     ...others.filter((object) => !isKnown(object)).sort(compareAge),
   ].flatMap(({ verdict }) => ("record" in verdict ? [verdict.record] : []));
+}
+
+/**
+ * Slots of this node whose key another record names, and the API's record of this node does not: the
+ * admission policy refuses them to whoever comes second.
+ */
+export function findTakenSlots(objects: Iterable<SeenObject>, { name, slots }: NodeRecord): Slot[] {
+  const keys = { own: new Set<string>(), others: new Set<string>() };
+  for (const seen of objects)
+    if ("record" in seen.verdict)
+      for (const { publicKey } of seen.verdict.record.slots)
+        keys[seen.name === name ? "own" : "others"].add(publicKey);
+  const isTaken = (key: string) => keys.others.has(key) && !keys.own.has(key);
+  return slots.filter(({ publicKey }) => isTaken(publicKey)).map(({ slot }) => slot);
 }
 
 /** Objects that are not taken, by name. `known`: peers that came from the API; `standingOf`: whether their Nodes are there. */

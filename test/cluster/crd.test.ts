@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { ParseError } from "../../src/net/error.ts";
 import { parseNodeAddress, parsePodCidr } from "../../src/plan/record.ts";
+import { generateKeyPair } from "../../src/state/keys.ts";
 import { ApiServer } from "./support/api-server.ts";
 import { describeKube } from "./support/gate.ts";
 import { type KubeObject, KubeRefusal } from "./support/kube-client.ts";
@@ -16,6 +17,9 @@ const keys = {
   two: "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=",
   zero: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
 };
+const p = 2n ** 255n - 19n;
+const littleEndian = (value: bigint) =>
+  Buffer.from(value.toString(16).padStart(64, "0"), "hex").reverse().toString("base64");
 const slotA = { slot: "a", publicKey: keys.one, port: 51820, state: "active" };
 const slotB = { slot: "b", publicKey: keys.two, port: 51821, state: "draining" };
 const good: RecordFields = {
@@ -44,6 +48,18 @@ describeKube("WireGuardNode", () => {
     const { metadata, spec } = await server.admin.get(recordPath("n1"));
     expect(spec).toEqual(good);
     expect(metadata["ownerReferences"]).toMatchObject([{ kind: "Node", name: "n1", uid: node.metadata.uid }]);
+  });
+
+  test("keys of nodes are taken, up to the last of the field, with their proofs", async () => {
+    const proof = Buffer.alloc(64, 7).toString("base64");
+    const publicKeys = [
+      littleEndian(p - 19n),
+      ...Array.from({ length: 20 }, () => generateKeyPair().publicKey),
+    ];
+    for (const publicKey of publicKeys) {
+      const slots = [{ ...slotA, publicKey, proof }];
+      expect((await apply({ ...good, slots }))["spec"].slots).toEqual(slots);
+    }
   });
 
   test("applied once more, it is not written", async () => {
@@ -105,6 +121,20 @@ describeKube("WireGuardNode", () => {
       { slots: [{ ...slotA, publicKey: keys.one.replace("E=", "F=") }] },
       "44 characters of base64, as `wg pubkey` prints",
     ],
+    "a key of small order": [
+      { slots: [{ ...slotA, publicKey: "4Ot6fDtBuK4WVuP68Z/EatoJjeucMrH9hmIFFl9JuAA=" }] },
+      "no node's public key",
+    ],
+    "the key p - 1": [{ slots: [{ ...slotA, publicKey: littleEndian(p - 1n) }] }, "no node's public key"],
+    "a key beyond the field": [
+      { slots: [{ ...slotA, publicKey: littleEndian(2n ** 255n - 1n) }] },
+      "no node's public key",
+    ],
+    "a key with the highest bit": [
+      { slots: [{ ...slotA, publicKey: littleEndian(2n ** 255n + 12345n) }] },
+      "no node's public key",
+    ],
+    "a short proof": [{ slots: [{ ...slotA, proof: "AAAA" }] }, "is not a proof of possession"],
     "one key in both slots": [
       { slots: [slotA, { ...slotB, publicKey: keys.one }] },
       "both slots have the same public key",

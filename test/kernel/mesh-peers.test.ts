@@ -140,9 +140,13 @@ describe.skipIf(missing !== undefined)("peers", () => {
 
   test("what the node holds itself no peer gets", async () => {
     const own = await wgJson<NodeRecord>(n1, ["node", "show"]);
+    const copied = await n1.wg(["peer", "import", "-"], {
+      stdin: JSON.stringify(paperRecord(2, { slots: own.slots })),
+    });
+    expect([copied.exitCode, copied.stderr]).toEqual([2, expect.stringContaining("not of paper-2's slot a")]);
     const { refusals } = await importPeers(n1, [
       paperRecord(1, { podCIDRs: ["10.244.1.128/25"], nodeIPs: ["192.0.2.1"] }),
-      paperRecord(2, { slots: own.slots }),
+      paperRecord(2, { slots: own.slots.map(({ proof: _, ...slot }) => slot) }),
     ]);
     expect(refusals.map(({ reason }) => reason).sort()).toEqual([
       ...own.slots.map(({ publicKey }) => `key ${publicKey} of paper-2 is already n1's`).sort(),

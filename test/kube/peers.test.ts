@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import type { Standing } from "../../src/kube/census.ts";
 import { judgeObject, type SeenObject } from "../../src/kube/object.ts";
-import { explainRefused, recordsToPut } from "../../src/kube/peers.ts";
+import { explainRefused, findTakenSlots, recordsToPut } from "../../src/kube/peers.ts";
 import { recordOf } from "../agent/folder.ts";
 import { objectOf } from "./objects.ts";
 
@@ -73,4 +73,14 @@ test("a record without its Node is refused, whatever is in it", () => {
         "it is owned by an earlier Node node-2: the agent of node-2 writes it with the present one as its owner",
     },
   ]);
+});
+
+test("a slot is taken if another record names its key and the node's own does not", () => {
+  const own = recordOf(1);
+  const copy = seen(2, { spec: { slots: [{ ...own.slots[1], slot: "a" }] } });
+  expect(findTakenSlots([copy, seen(3)], own)).toEqual(["b"]);
+  expect(findTakenSlots([seen(1, { spec: { slots: [] } }), copy], own)).toEqual(["b"]);
+  // A copy that slipped through beside the node's record costs it nothing.
+  expect(findTakenSlots([seen(1), copy], own)).toEqual([]);
+  expect(findTakenSlots([seen(2), seen(3)], own)).toEqual([]);
 });
