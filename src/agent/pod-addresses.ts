@@ -3,9 +3,12 @@
 // plugin attached, and those that the kernel shows, which may be older than wg-cni.
 import { aggregateIps } from "../kube/aggregate.ts";
 import { announcedIPs, judgePods, type LocalPods, type SeenPod } from "../plan/local-pods.ts";
+import { type Outside, readOutside } from "../plan/pod-way.ts";
 import type { Settings } from "../plan/settings.ts";
+import { withoutTaken } from "../plan/taken.ts";
 import { observeBridgedPods, observePods } from "../reconcile/local-pods.ts";
 import type { Session } from "../reconcile/session.ts";
+import type { Identity } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 
 export class PodFollower {
@@ -27,7 +30,7 @@ export class PodFollower {
     return store.transaction(() => {
       const identity = store.identity();
       if (identity === undefined) return false;
-      store.putIdentity({ ...identity, podCIDRs: podCIDRsOf(store, this.#seen) });
+      store.putIdentity({ ...identity, podCIDRs: this.#podCIDRs(identity) });
       return true;
     });
   }
@@ -43,7 +46,8 @@ export class PodFollower {
     const bridged = observeBridgedPods(kernel, otherNodes(this.session)).filter(
       ({ ip }) => !attached.has(ip),
     );
-    return judgePods({ podCIDRs: store.identity()?.podCIDRs ?? [], attached: [], seen: [], bridged }).unknown;
+    const podCIDRs = store.identity()?.podCIDRs ?? [];
+    return judgePods({ podCIDRs, attached: [], seen: [], bridged, outside: outsideOf(store) }).unknown;
   }
 
   /** True where the node announces other pods than it has. Throws StoreError. */
@@ -51,7 +55,14 @@ export class PodFollower {
     const { store } = this.session;
     const identity = store.identity();
     if (identity === undefined) return false;
-    return JSON.stringify(identity.podCIDRs) !== JSON.stringify(podCIDRsOf(store, this.#seen));
+    return JSON.stringify(identity.podCIDRs) !== JSON.stringify(this.#podCIDRs(identity));
+  }
+
+  /** Without what a peer had first: whoever chooses a pod's address would draw that pod's traffic here. */
+  #podCIDRs({ podCIDRs }: Pick<Identity, "podCIDRs">): string[] {
+    const ips = announcedIPs(attachedIPs(this.session.store), this.#seen);
+    const { peers } = this.session.nodes.intent().ownership;
+    return aggregateIps(withoutTaken(ips, { own: podCIDRs, peers }));
   }
 }
 
@@ -63,6 +74,7 @@ export function lookAtPods(session: Session, settings: Settings): LocalPods {
     attached: attachedIPs(store),
     seen: observePods(settings, kernel),
     bridged: observeBridgedPods(kernel, otherNodes(session)),
+    outside: outsideOf(store),
   });
 }
 
@@ -70,8 +82,9 @@ function otherNodes({ nodes }: Session): string[] {
   return nodes.intent().ownership.peers.flatMap(({ nodeIPs, endpoints }) => [...nodeIPs, ...endpoints]);
 }
 
-function podCIDRsOf(store: Store, seen: readonly SeenPod[]): string[] {
-  return aggregateIps(announcedIPs(attachedIPs(store), seen));
+/** What of the attached pods the tunnel cannot have. Throws StoreError. */
+export function outsideOf(store: Store): Outside[] {
+  return store.attachments().flatMap(({ restore }) => readOutside(restore) ?? []);
 }
 
 function attachedIPs(store: Store): string[] {

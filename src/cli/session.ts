@@ -29,16 +29,16 @@ export interface FullReport extends SyncReport {
 /** Brings the mesh, and live pods with it, to what the store says. */
 export function syncAll(session: Session, how: SyncHow = { reexamine: true }): FullReport {
   const report = session.sync(how);
+  const pods = report.up ? session.syncPods(report.mtu.bytes) : undefined;
+  // Behind the MTU, by which a link may begin IPv6 anew.
   const links = session.syncPodLinks();
-  if (!report.up) return { ...report, pods: { pods: 0, ...links } };
-  const pods = session.syncPods(report.mtu.bytes);
   return {
     ...report,
     pods: {
-      ...pods,
-      steps: [...links.steps, ...pods.steps],
-      writes: links.writes + pods.writes,
-      failures: [...links.failures, ...pods.failures],
+      pods: pods?.pods ?? 0,
+      steps: [...(pods?.steps ?? []), ...links.steps],
+      writes: (pods?.writes ?? 0) + links.writes,
+      failures: [...(pods?.failures ?? []), ...links.failures],
     },
   };
 }

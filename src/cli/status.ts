@@ -257,7 +257,7 @@ function renderRemarks({ plan, arrivals, localPods, pending, refusedRecords }: S
     unknown.length === 0
       ? []
       : [
-          `${style.yellow("!")} ${countOf(unknown.length, "pod address")} not in this node's record, so not encrypted: ${shorten(unknown.map(describePod)).join(", ")}`,
+          `${style.yellow("!")} ${countOf(unknown.length, "pod address")} outside the tunnel, not in this node's record or not routed by it, so not encrypted: ${shorten(unknown.map(describePod)).join(", ")}`,
         ];
   const outside = arrivals
     .flatMap((one) => describeArrivals(one) ?? [])

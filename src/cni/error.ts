@@ -38,6 +38,8 @@ export const cniCodes = {
   delegate: 106,
   /** GC removed what it could, not all. */
   incomplete: 107,
+  /** In strict mode: what the pod sends could not be encrypted, or its address is somebody else's. */
+  unprotected: 108,
 } as const;
 
 export type CniErrorKind = keyof typeof cniCodes;

@@ -74,6 +74,7 @@ export interface KernelFacts {
   readonly pods: readonly PodMtu[];
   /** Those of this node beside its record. */
   readonly localPods: LocalPods;
+  readonly podLinks: PodLinks;
   readonly addresses: readonly Address[];
   readonly transport: Transport | NoTransport;
   readonly uplinks: readonly UplinkFilter[];
@@ -86,6 +87,18 @@ export interface PodMtu {
   readonly bytes: number;
   /** True where the network configuration says so. */
   readonly byConfiguration: boolean;
+}
+
+/** What the node hears from pods by the links to them. */
+export interface PodLinks {
+  /** Pods that wg-cni is the main plugin of. */
+  readonly standalone: number;
+  /** True where the table is there that checks whose address they send by. */
+  readonly isGuarded: boolean;
+  /** Packets that they sent in the name of others. */
+  readonly forged: number;
+  /** Links that another plugin made, by which the node learns from pods, and what: "cni0: router advertisements". */
+  readonly open: readonly string[];
 }
 
 /** An interface towards other nodes, and its reverse-path filter: 0 off, 1 strict, 2 loose. */

@@ -27,6 +27,7 @@ import { openPrivateKey, readSealKey, SealError } from "../state/seal.ts";
 import { findProgram, implementations } from "../wireguard/start.ts";
 import { findDetours } from "./detours.ts";
 import type { Facts, FileFacts, KernelFacts, NodeFacts, UplinkFilter } from "./facts.ts";
+import { observeOutside, observePodLinks } from "./pod-links.ts";
 import { readPodMtus } from "./pods.ts";
 import { explainFault } from "./port-holder.ts";
 
@@ -139,7 +140,9 @@ function lookAtKernel(session: Session, identity: Identity, nowMs: number): Kern
         kernel,
         ownership.peers.flatMap(({ nodeIPs, endpoints }) => [...nodeIPs, ...endpoints]),
       ),
+      outside: observeOutside(settings, store, kernel),
     }),
+    podLinks: observePodLinks(settings, store, kernel),
     addresses: kernel.host.addresses(),
     transport: observeTransport(settings, kernel),
     uplinks: [...uplinks].map(readFilter),

@@ -49,6 +49,11 @@ export const underlayChecks: readonly Check[] = [
     run: ({ kernel }) => (kernel?.plan.up ? checkPods(kernel) : undefined),
   },
   {
+    name: "pod links",
+    why: "a pod that may speak as a router, or in another's name, turns this node's traffic to itself",
+    run: ({ kernel }) => (kernel?.plan.up ? checkPodLinks(kernel) : undefined),
+  },
+  {
     name: "pod mtu",
     why: "a pod that sends larger packets than the tunnel takes depends on ICMP to be told",
     run: ({ kernel }) => (kernel?.plan.up ? checkPodMtu(kernel) : undefined),
@@ -112,6 +117,27 @@ function sayUnknown({ plan, hasFirewall }: KernelFacts): string {
   return "pods of other nodes talk to it in clear, and its NodePorts may not answer them";
 }
 
+function checkPodLinks({ podLinks, hasFirewall }: KernelFacts): Finding | undefined {
+  const { standalone, isGuarded, forged, open } = podLinks;
+  if (standalone > 0 && !isGuarded)
+    return fail(
+      `nothing but the reverse-path filter of IPv4 checks what ${countOf(standalone, "pod")} of wg-cni's ${standalone === 1 ? "sends" : "send"}`,
+      hasFirewall ? "`wg-cni sync`" : "load the kernel's nftables: `modprobe nf_tables`",
+    );
+  if (open.length > 0)
+    return warn(
+      `${countOf(open.length, "link")} of pods, made by another plugin, ${open.length === 1 ? "lets" : "let"} a pod teach this node routes`,
+      "have that plugin set accept_ra and accept_redirects of its links to 0, or net.ipv6.conf.default for all that come",
+      shorten(open),
+    );
+  if (forged > 0)
+    return warn(
+      `${countOf(forged, "packet")} of pods in the name of others ${forged === 1 ? "was" : "were"} dropped`,
+      "find the pod: `nft monitor trace`, with a rule `iifgroup 18099 meta nftrace set 1`",
+    );
+  return ok("pods speak with their own addresses, and teach this node no routes");
+}
+
 function checkMtu({ plan, derivedMtu }: KernelFacts): Finding {
   const { mtu, observed, settings } = plan;
   const larger = [...observed.links].filter(([, link]) => link.mtu > mtu.bytes);
@@ -141,7 +167,7 @@ function checkPods({ plan, localPods: { earlier, unknown } }: KernelFacts): Find
         ? "`wg-cni sync`; where an agent runs, its log says why it does not"
         : "start these pods anew if their network has changed; name it with `wg-cni up --pod-cidr` if it is this node's alone; `--pod-addresses pods` announces each by itself";
     return warn(
-      `${countOf(unknown.length, "pod address")} not in this node's record: not encrypted, and refused in strict mode`,
+      `${countOf(unknown.length, "pod address")} outside the tunnel, not in this node's record or not routed by it: not encrypted, and refused in strict mode`,
       remedy,
       shorten(unknown.map(describePod)),
     );

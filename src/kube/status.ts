@@ -172,7 +172,7 @@ function judgeCoverage(
 
 function explainUnknown(pods: readonly string[]): string {
   const are = pods.length === 1 ? "is" : "are";
-  return `${countOf(pods.length, "pod address")} of this node ${are} not in its record, so other nodes neither send to it through the tunnel nor take from it: ${listNames(pods)}`;
+  return `${countOf(pods.length, "pod address")} of this node ${are} outside the tunnel, not in its record or not routed by it, so other nodes neither send to it that way nor take from it: ${listNames(pods)}`;
 }
 
 function shorten(text: string, length: number): string {

@@ -66,7 +66,12 @@ export interface NftChain extends NftChainDeclaration {
   readonly rules: readonly NftRule[];
 }
 
-export type IcmpType = "destination-unreachable" | "time-exceeded" | "packet-too-big";
+export type IcmpType =
+  | "destination-unreachable"
+  | "time-exceeded"
+  | "packet-too-big"
+  | "nd-router-advert"
+  | "nd-redirect";
 
 export type NftRule = readonly NftStatement[];
 

@@ -70,10 +70,16 @@ const tcpSynFlag = 2;
 export const ipprotocols = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58 } as const;
 /** Where ports are in the headers of TCP and UDP. */
 export const portAt = { sport: 0, dport: 2 } as const;
-/** The numbers of RFC 792 and RFC 4443. */
+/** The numbers of RFC 792, RFC 4443 and RFC 4861. */
 export const icmpTypes: Readonly<Record<Family, Readonly<Partial<Record<IcmpType, number>>>>> = {
   4: { "destination-unreachable": 3, "time-exceeded": 11 },
-  6: { "destination-unreachable": 1, "packet-too-big": 2, "time-exceeded": 3 },
+  6: {
+    "destination-unreachable": 1,
+    "packet-too-big": 2,
+    "time-exceeded": 3,
+    "nd-router-advert": 134,
+    "nd-redirect": 137,
+  },
 };
 
 /** Where addresses are in the headers of IPv4 and IPv6, and how long. */

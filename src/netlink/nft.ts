@@ -13,12 +13,11 @@ import {
   NFT_MSG_GETGEN,
   NFT_MSG_GETRULE,
   NFT_MSG_GETSET,
-  NFT_MSG_GETSETELEM,
   ruleMessage,
   setMessage,
 } from "../wire/nftables.ts";
 import type { SetElement } from "../wire/nftables-elements.ts";
-import { NFT_MSG_GETTABLE, tableMessage } from "../wire/nftables-table.ts";
+import { NFT_MSG_GETSETELEM, NFT_MSG_GETTABLE, tableMessage } from "../wire/nftables-table.ts";
 import { NetlinkError } from "./error.ts";
 import { eachElement } from "./nft-elements.ts";
 import { commandRequests, familyHeader, type TableReply, toTable } from "./nft-objects.ts";

@@ -18,6 +18,7 @@ import type { Unknown } from "../wire/attributes.ts";
 import { addressFamily } from "../wire/codec.ts";
 import { linkMessage, RTEXT_FILTER_SKIP_STATS, RTM_GETLINK } from "../wire/link.ts";
 import { AF_BRIDGE, neighbourMessage, RTM_GETNEIGH } from "../wire/neighbour.ts";
+import { netnsIdMessage, RTM_GETNSID } from "../wire/netns-id.ts";
 import { RTM_F_CLONED, RTM_GETROUTE, routeMessage } from "../wire/route.ts";
 import { RTM_GETRULE, ruleMessage } from "../wire/rule.ts";
 import type { Writer } from "../wire/writer.ts";
@@ -85,6 +86,26 @@ export class Rtnl implements Disposable {
   findLink(name: string): Link | undefined {
     const found = this.#names.find({ IFLA_IFNAME: name });
     return found === undefined ? undefined : toLink(found);
+  }
+
+  findLinkAt(index: number): Link | undefined {
+    const found = this.#names.find({ ifi_index: index });
+    return found === undefined ? undefined : toLink(found);
+  }
+
+  /** The number by which links here name the namespace that is open as `fd`; undefined if none has one. */
+  netnsId(fd: number): number | undefined {
+    let id: number | undefined;
+    this.socket.get(
+      {
+        ...{ type: RTM_GETNSID, flags: 0, describe: () => "look for the number of a network namespace" },
+        write: (to) => netnsIdMessage.write(to, { NETNSA_FD: fd }),
+      },
+      (bytes, at, end) => {
+        id = netnsIdMessage.read(bytes, at, end, "skip").NETNSA_NSID;
+      },
+    );
+    return id === undefined || id < 0 ? undefined : id;
   }
 
   /** As findLink, where nothing but its presence matters: decoding a link is most of the work. */

@@ -22,6 +22,7 @@ import { familyBits, familyOf } from "../net/ip.ts";
 import type { Address, BridgeEntry, Link, Neighbour, Route } from "../net/objects.ts";
 import { hostPrefix, prefixContains } from "../net/prefix.ts";
 import { specialAddress } from "../net/special.ts";
+import { type Outside, pairKinds } from "./pod-way.ts";
 
 export interface HostView {
   readonly links: readonly Link[];
@@ -36,12 +37,9 @@ export interface SeenPod {
   readonly dev: string;
 }
 
-/** Kinds of links that come as two ends, one of which a pod has. */
-const pairs: readonly string[] = ["veth", "netkit"];
-
 /** True where a link may lead to a pod: what its routes say decides. */
 export function isPairToElsewhere({ kind, linkNetnsId, up }: Link): boolean {
-  return up && linkNetnsId !== undefined && pairs.includes(kind);
+  return up && linkNetnsId !== undefined && pairKinds.includes(kind);
 }
 
 /** By address, each once. */
@@ -110,28 +108,38 @@ export interface PodFacts {
   readonly seen: readonly SeenPod[];
   /** In use behind a bridge. */
   readonly bridged: readonly SeenPod[];
+  /** Of pods that our plugin attached: what the tunnel cannot have. */
+  readonly outside: readonly Outside[];
 }
+
+/** `why`: a clause, if it is known by more than its absence from the record. */
+export type UnknownPod = Pick<SeenPod, "ip"> & { readonly dev?: string; readonly why?: string };
 
 export interface LocalPods {
   /** Seen, and not attached by us. */
   readonly earlier: readonly SeenPod[];
   /** Pods whose addresses this node's record does not have: nobody sends to them through the tunnel, or takes from it what they send. */
-  readonly unknown: readonly (Pick<SeenPod, "ip"> & Partial<SeenPod>)[];
+  readonly unknown: readonly UnknownPod[];
 }
 
-export function judgePods({ podCIDRs, attached, seen, bridged }: PodFacts): LocalPods {
+export function judgePods({ podCIDRs, attached, seen, bridged, outside }: PodFacts): LocalPods {
   const known = new Set(attached);
   const earlier = seen.filter(({ ip }) => !known.has(ip));
   const isAnnounced = (ip: string) => podCIDRs.some((cidr) => prefixContains(cidr, hostPrefix(ip)));
   const found = [...earlier, ...bridged];
   const devs = new Map(found.map(({ ip, dev }) => [ip, dev]));
+  const whys = new Map(
+    outside.flatMap(({ ips, why, kind }) =>
+      // What another node had is ours as soon as our record has it.
+      ips.filter((ip) => kind === "bypass" || !isAnnounced(ip)).map((ip) => [ip, why] as const),
+    ),
+  );
   const all = [...attached.filter((ip) => specialAddress(ip) === undefined), ...found.map(({ ip }) => ip)];
-  const unknown = [...new Set(all)]
-    .filter((ip) => !isAnnounced(ip))
-    .map((ip) => {
-      const dev = devs.get(ip);
-      return { ip, ...(dev === undefined ? {} : { dev }) };
-    });
+  const unknown = [...new Set([...all.filter((ip) => !isAnnounced(ip)), ...whys.keys()])].map((ip) => {
+    const dev = devs.get(ip);
+    const why = whys.get(ip);
+    return { ip, ...(dev === undefined ? {} : { dev }), ...(why === undefined ? {} : { why }) };
+  });
   return { earlier, unknown };
 }
 
@@ -140,7 +148,8 @@ export function announcedIPs(attached: readonly string[], seen: readonly SeenPod
   return [...new Set([...attached, ...seen.map(({ ip }) => ip)])];
 }
 
-/** "10.0.0.7 (eni1a2b)". */
-export function describePod({ ip, dev }: LocalPods["unknown"][number]): string {
-  return dev === undefined ? ip : `${ip} (${dev})`;
+/** "10.0.0.7 (eni1a2b)", "10.0.0.8 (eth0 is an interface of kind macvlan)". */
+export function describePod({ ip, dev, why }: UnknownPod): string {
+  const more = why ?? dev;
+  return more === undefined ? ip : `${ip} (${more})`;
 }

@@ -4,6 +4,8 @@
 // reverse-path filter it can be switched off by no setting of "all". What is checked is the
 // route back, so the table has nothing of single pods and is made once. Pure.
 //
+//   router advertisements, redirects         dropped, also while a link's settings are not ours:
+//                                            it loses them where its MTU begins to be IPv6's
 //   from fe80::/10 to fe80::/10, ff02::/16   passes: never forwarded, of no use beyond the link
 //   the route back is by the same link       passes: an address of this pod
 //   anything else                            dropped
@@ -34,6 +36,8 @@ export const podFirewall: NftTable = {
     {
       name: podChain,
       rules: [
+        [{ kind: "icmp", family: 6, type: "nd-router-advert" }, drop],
+        [{ kind: "icmp", family: 6, type: "nd-redirect" }, drop],
         [inSet(6, "saddr", linkLocal.name), inSet(6, "daddr", linkScope.name), accept],
         [{ kind: "routedBack" }, accept],
         [inSet(4, "saddr", forged4.name), drop],

@@ -6,6 +6,7 @@ import { type Family, familyOf } from "../net/ip.ts";
 import type { Link, Route } from "../net/objects.ts";
 import { defaultPrefix } from "../net/prefix.ts";
 import { ipv6MinimumMtu } from "./mtu.ts";
+import { podLinkIpv6Sysctls } from "./pod-link.ts";
 import type { RouteMtuStep, Step } from "./step.ts";
 
 const mainTable = 254;
@@ -107,6 +108,7 @@ export function planLinkMtus(ends: { pod: Link; host: Link }, ips: readonly stri
   const steps: Step[] = [];
   if (ends.pod.mtu !== mtu) steps.push({ do: "changeLink", dev: ends.pod.name, change, netns: "pod" });
   if (ends.host.mtu !== mtu) steps.push({ do: "changeLink", dev: ends.host.name, change });
+  if (ends.host.mtu < ipv6MinimumMtu && mtu >= ipv6MinimumMtu) steps.push(...beginIpv6(ends.host.name));
   return steps;
 }
 
@@ -119,6 +121,11 @@ function chooseRoutes(routes: readonly Route[], dev: string): readonly Route[] {
 
 function lengthOf(prefix: string): number {
   return Number(prefix.slice(prefix.indexOf("/") + 1));
+}
+
+/** An interface loses IPv6 below its smallest MTU, and begins it with the host's defaults. */
+function beginIpv6(dev: string): Step[] {
+  return [{ do: "changeLink", dev, change: { addrGenModeNone: true } }, ...podLinkIpv6Sysctls(dev)];
 }
 
 /** What has a gateway or is a default route leads off the node. */

@@ -10,6 +10,7 @@ import { holdClaims } from "../plan/held-claims.ts";
 import { knownLandmarks, type Landmark } from "../plan/landmarks.ts";
 import { reachablePeers } from "../plan/path.ts";
 import { parseSettings, type Settings, slotPort } from "../plan/settings.ts";
+import { withoutTaken } from "../plan/taken.ts";
 import type {
   ClaimLapse,
   HostRevert,
@@ -91,7 +92,7 @@ export class NodeReader {
     return {
       ...intent,
       ...pathsOf(store, intent),
-      podIPs: store.attachments().flatMap((attachment) => attachment.ips),
+      podIPs: podIPsOf(store, intent),
       ...(programmed === undefined ? {} : { programmed }),
     };
   }
@@ -143,6 +144,12 @@ function boundsOf(store: Store, settings: Settings, node: NodeRecord, landmarks:
     landmarks: [...known, ...landmarks].filter(({ ip }) => !node.nodeIPs.includes(ip)),
     reserved: serviceNetworks(hosts),
   };
+}
+
+/** Of the pods on record, without what a peer owns: that may be a peer that came later than the pod. */
+function podIPsOf(store: Store, { record, ownership }: Intent): readonly string[] {
+  const ips = store.attachments().flatMap((attachment) => attachment.ips);
+  return withoutTaken(ips, { own: record?.podCIDRs ?? [], peers: ownership.peers });
 }
 
 /**

@@ -97,9 +97,8 @@ function record(store: Store, attachment: Attachment, changed: Parameters<typeof
   return store.transaction(() => {
     const now = store.findAttachment(attachment);
     if (now === undefined) return false;
-    const before = readPodMtu(now.restore);
-    const routes = mergeChanged(before.routes ?? [], changed);
-    store.putAttachment({ ...now, restore: { ...before, routes } });
+    const routes = mergeChanged(readPodMtu(now.restore).routes ?? [], changed);
+    store.putAttachment({ ...now, restore: { ...(now.restore as object), routes } });
     return true;
   });
 }

@@ -1,13 +1,14 @@
-// The message that names a table (struct nfgenmsg, NFTA_TABLE_*; linux/netfilter/nfnetlink.h,
-// nf_tables.h), apart from all others: a plugin process asks for a table and mostly for
-// nothing else.
-import { type Fields, message } from "./attributes.ts";
-import { text, u8 } from "./codec.ts";
+// The messages that ask for a table, and for what holds an address in a set (struct nfgenmsg,
+// NFTA_TABLE_*, NFTA_SET_ELEM_*; linux/netfilter/nfnetlink.h, nf_tables.h), apart from all
+// others: a plugin process asks for nothing else of nftables.
+import { type Fields, list, message, NLA_F_NESTED, nested } from "./attributes.ts";
+import { raw, text, u8 } from "./codec.ts";
 import { u16Be, u32Be } from "./nftables-numbers.ts";
 
 export const NFNL_SUBSYS_NFTABLES = 10;
 export const NFPROTO_INET = 1;
 export const NFT_MSG_GETTABLE = (NFNL_SUBSYS_NFTABLES << 8) | 1;
+export const NFT_MSG_GETSETELEM = (NFNL_SUBSYS_NFTABLES << 8) | 13;
 
 /** In what the kernel sends, res_id is the end of the generation's number. */
 export const nfgenmsg = { nfgen_family: u8, version: u8, res_id: u16Be } as const satisfies Fields;
@@ -17,4 +18,14 @@ export const tableMessage = message("nfgenmsg", nfgenmsg, {
   NFTA_TABLE_FLAGS: [2, u32Be],
   /** How many chains, sets, objects and flow tables are in it. */
   NFTA_TABLE_USE: [3, u32Be],
+});
+
+const key = nested({ NFTA_DATA_VALUE: [1, raw] }, NLA_F_NESTED);
+const element = nested({ NFTA_SET_ELEM_KEY: [1, key] }, NLA_F_NESTED);
+
+/** Only written: what is read of elements is nftables-elements.ts. */
+export const elementQuery = message("nfgenmsg", nfgenmsg, {
+  NFTA_SET_ELEM_LIST_TABLE: [1, text],
+  NFTA_SET_ELEM_LIST_SET: [2, text],
+  NFTA_SET_ELEM_LIST_ELEMENTS: [3, list(element, NLA_F_NESTED)],
 });

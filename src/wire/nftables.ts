@@ -27,7 +27,6 @@ export const NFT_MSG_NEWSET = type(9);
 export const NFT_MSG_GETSET = type(10);
 export const NFT_MSG_DELSET = type(11);
 export const NFT_MSG_NEWSETELEM = type(12);
-export const NFT_MSG_GETSETELEM = type(13);
 export const NFT_MSG_DELSETELEM = type(14);
 export const NFT_MSG_NEWGEN = type(15);
 export const NFT_MSG_GETGEN = type(16);

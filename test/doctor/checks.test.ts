@@ -6,8 +6,9 @@ import { arrivalRows } from "./arrival-rows.ts";
 import { healthy, identity, node, peer, withKernel, withPlan } from "./facts.ts";
 import { meshRows } from "./mesh-rows.ts";
 import { nodeRows } from "./node-rows.ts";
+import { podRows } from "./pod-rows.ts";
 
-const rows = [...nodeRows, ...meshRows, ...arrivalRows];
+const rows = [...nodeRows, ...meshRows, ...arrivalRows, ...podRows];
 
 describe("checks", () => {
   test("a node that is well: every check passes, but those of records that nobody exchanges", () => {

@@ -103,6 +103,7 @@ export const kernel: KernelFacts = {
   markRules: [],
   pods: [{ pod: "eth0 of container c0ffee", bytes: 1440, byConfiguration: false }],
   localPods: { earlier: [], unknown: [] },
+  podLinks: { standalone: 1, isGuarded: true, forged: 0, open: [] },
   addresses: [{ ...address, dev: "eth0", ip: "192.0.2.1", length: 24 }],
   transport: { endpoints: ["192.0.2.1"], from: "eth0, which has the default route" },
   uplinks: [{ dev: "eth0", mode: 1, validMark: true }],

@@ -234,7 +234,7 @@ export const meshRows: readonly Row[] = [
     withKernel({ localPods: { earlier: [], unknown: [{ ip: "10.9.0.7", dev: "veth1" }] } }),
     "pods",
     "warn",
-    /^1 pod address not in this node's record/,
+    /^1 pod address outside the tunnel/,
     /--pod-cidr/,
   ],
   [

@@ -160,6 +160,7 @@ describeKernel("chained DEL", () => {
   test("leaves nothing of addresses that the pod had at an earlier ADD", async () => {
     const prevResult = await attach("1.0.0");
     const moved = { ...prevResult, ips: [{ address: "10.9.0.6/32" }, { address: "fd00:9::5/128" }] };
+    node.script([`ip route add 10.9.0.6 dev ${prevResult.interfaces?.[0]?.name}`]);
     await succeed(node, "ADD", conf("1.0.0", { prevResult: moved }), pod);
     expect(throwRoutes(node)).toEqual(["10.9.0.6", "fd00:9::5"]);
     await succeed(node, "DEL", conf("1.0.0"), pod);

@@ -115,7 +115,7 @@ describe("coverage", () => {
       { ...off, unknownPods: ["10.9.0.7 (veth1)"] },
       "False",
       "UnknownPods",
-      "1 pod address of this node is not in its record, so other nodes neither send to it through the tunnel nor take from it: 10.9.0.7 (veth1)",
+      "1 pod address of this node is outside the tunnel, not in its record or not routed by it, so other nodes neither send to it that way nor take from it: 10.9.0.7 (veth1)",
     ],
     [quiet(119_999), ...["False", "JustStarted", "it has counted what goes in clear for less than 2 min"]],
     [

@@ -2,7 +2,14 @@
 import { expect, test } from "bun:test";
 import { familyOf } from "../../src/net/ip.ts";
 import type { Address, Link, Route } from "../../src/net/objects.ts";
-import { announcedIPs, findBridgedPods, findPods, judgePods } from "../../src/plan/local-pods.ts";
+import {
+  announcedIPs,
+  describePod,
+  findBridgedPods,
+  findPods,
+  judgePods,
+} from "../../src/plan/local-pods.ts";
+import type { Outside } from "../../src/plan/pod-way.ts";
 
 function link(name: string, change: Partial<Link> = {}): Link {
   return {
@@ -109,7 +116,7 @@ test("a pod of ours is told from an earlier one, and what the record lacks is na
     { ip: "10.9.0.9", dev: "eni3" },
   ];
   const attached = ["10.0.0.8", "10.8.0.1", "fe80::5"];
-  expect(judgePods({ podCIDRs: ["10.0.0.0/24"], attached, seen, bridged: [] })).toEqual({
+  expect(judgePods({ podCIDRs: ["10.0.0.0/24"], attached, seen, bridged: [], outside: [] })).toEqual({
     earlier: [seen[0], seen[2]] as never,
     unknown: [{ ip: "10.8.0.1" }, { ip: "10.9.0.9", dev: "eni3" }],
   });
@@ -145,7 +152,21 @@ test("behind a bridge that is the uplink, what is in use is named, and nothing o
   expect(findBridgedPods(view)).toEqual([{ ip: "192.0.2.101", dev: "veth1" }]);
   expect(findBridgedPods({ ...view, bridges: [] })).toEqual([]);
   const bridged = findBridgedPods(view);
-  const facts = { podCIDRs: [], attached: [], seen: [], bridged };
+  const facts = { podCIDRs: [], attached: [], seen: [], bridged, outside: [] };
   expect(judgePods(facts).unknown).toEqual([{ ip: "192.0.2.101", dev: "veth1" }]);
   expect(judgePods({ ...facts, podCIDRs: ["192.0.2.100/31"] }).unknown).toEqual([]);
+});
+
+test("what of an attached pod the tunnel cannot have is named with why, until the record has what was another node's", () => {
+  const bypass: Outside = { kind: "bypass", ips: ["10.0.0.7"], why: "eth0 is an interface of kind macvlan" };
+  const taken: Outside = { kind: "taken", ips: ["10.2.0.7"], why: "10.2.0.7 belongs to another node" };
+  const facts = { attached: [], seen: [], bridged: [], outside: [bypass, taken] };
+  const unknown = (podCIDRs: string[]) => judgePods({ ...facts, podCIDRs }).unknown.map(describePod);
+  expect(unknown([])).toEqual([
+    "10.0.0.7 (eth0 is an interface of kind macvlan)",
+    "10.2.0.7 (10.2.0.7 belongs to another node)",
+  ]);
+  expect(unknown(["10.0.0.0/24", "10.2.0.0/24"])).toEqual([
+    "10.0.0.7 (eth0 is an interface of kind macvlan)",
+  ]);
 });

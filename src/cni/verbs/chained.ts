@@ -12,6 +12,7 @@ import {
   readPodMtu,
   routesAbove,
 } from "../../plan/pod-mtu.ts";
+import { readOutside } from "../../plan/pod-way.ts";
 import { applyAll, applySteps } from "../../reconcile/apply.ts";
 import type { Kernel } from "../../reconcile/kernel.ts";
 import { routeRemovals } from "../../reconcile/removal.ts";
@@ -20,31 +21,41 @@ import { type Host, ownerOf } from "../host.ts";
 import type { Request } from "../request.ts";
 import { formatPrevResult, type PrevResult, podIps } from "../result.ts";
 import { missingAddresses, missingThrows } from "./missing.ts";
+import { judgeChained } from "./outside.ts";
 import { enterPod, podMtu, routedIps } from "./pod.ts";
 
 /** ADD: records the pod first, then changes the kernel, so that a crash leaves nothing unknown. */
 export function addChained(host: Host, request: Request): string {
   const { store, kernel, settings } = host;
   const prevResult = request.conf.prevResult as PrevResult;
-  const ips = podIps(prevResult, request.ifname);
-  if (ips.length === 0)
+  const given = podIps(prevResult, request.ifname);
+  if (given.length === 0)
     request.warn(
       `the result of the plugin before has no address for ${request.ifname}: nothing to encrypt for it`,
     );
+  const { ips, outside } = judgeChained(host, request, given);
   const owner = ownerOf(request);
   const before = store.findAttachment(owner);
-  const { steps, changed } = planMtu(host, request, before);
+  // Packets that do not come to the tunnel have the size of their own way.
+  const { steps, changed } = outside?.kind === "bypass" ? noMtu(before) : planMtu(host, request, before);
   if (before !== undefined) forgetAddresses(host, { ...before, ips: without(before.ips, ips) });
   store.putAttachment({
     ...owner,
     netns: request.netns,
     role: "chained",
     ips,
-    restore: { ...configuredMtu(request.conf.mtu), routes: changed },
+    restore: {
+      ...{ ...configuredMtu(request.conf.mtu), routes: changed },
+      ...(outside === undefined ? {} : { outside }),
+    },
     createdAtMs: before?.createdAtMs ?? Date.now(),
   });
   applyAll([...throwSteps(settings, routedIps(host, ips)), ...steps], kernel);
   return formatPrevResult(prevResult, request.conf.cniVersion);
+}
+
+function noMtu(before: Attachment | undefined): RouteMtuPlan {
+  return { steps: [], changed: readPodMtu(before?.restore).routes ?? [] };
 }
 
 /** A repeated ADD finds routes that it lowered before: what they were first is what must come back. */
@@ -73,17 +84,20 @@ const maxNamed = 4;
 export function findChainedFaults(host: Host, request: Request): string[] {
   const { store, kernel, settings } = host;
   const prevResult = request.conf.prevResult as PrevResult;
-  const ips = podIps(prevResult, request.ifname);
+  const given = podIps(prevResult, request.ifname);
   const faults: string[] = [];
-  if (store.findAttachment(ownerOf(request)) === undefined)
+  const attachment = store.findAttachment(ownerOf(request));
+  const outside = readOutside(attachment?.restore);
+  const ips = given.filter((ip) => !outside?.ips.includes(ip));
+  if (attachment === undefined)
     faults.push("the store has no record of this container; ADD was never run or its state was lost");
   const pod = enterPod(kernel, request);
   const link = pod.findLink(request.ifname);
   if (link === undefined) faults.push(`the pod has no interface ${request.ifname}`);
   else {
-    faults.push(...missingAddresses(pod, request.ifname, ips));
+    faults.push(...missingAddresses(pod, request.ifname, given));
     const mtu = podMtu(host, request);
-    if (mtu !== undefined)
+    if (mtu !== undefined && outside?.kind !== "bypass")
       for (const route of routesAbove(readMainRoutes(pod, request.ifname), link, mtu).slice(0, maxNamed))
         faults.push(`the pod's route ${route.dst} has no MTU of ${mtu}: packets would not fit the tunnel`);
   }

@@ -32,6 +32,7 @@ import { type Addresses, takeAddresses, undoAddresses } from "./addresses.ts";
 import { enableForwarding } from "./forwarding.ts";
 import { enableIpv6 } from "./ipv6.ts";
 import { missingAddresses, missingNeighbours, missingRoutes, missingThrows } from "./missing.ts";
+import { judgeAddresses } from "./outside.ts";
 import { enterPod, podMtu, routedIps } from "./pod.ts";
 import { endPod } from "./remove.ts";
 
@@ -90,7 +91,7 @@ function makePod(host: Host, request: Request, pod: StandalonePod): void {
   enableIpv6(request.netns, pod.ifname, pod.ips);
   enableForwarding(kernel, store, pod.ips.map(familyOf));
   try {
-    const throws = throwSteps(settings, routedIps(host, pod.ips));
+    const throws = throwSteps(settings, routedIps(host, keepOwn(host, request, pod.ips)));
     applyAll([...podSideSteps(pod), ...hostSideSteps(pod), ...throws], kernel);
   } catch (error) {
     throw (error as { readonly code?: string }).code === "EEXIST" ? alreadyRouted(request, error) : error;
@@ -99,6 +100,18 @@ function makePod(host: Host, request: Request, pod: StandalonePod): void {
   // link runs it (rtnl_getlink, linkwatch_sync_dev; from Linux 6.7 on), so both ends are asked for.
   kernel.host.findLink(pod.hostDev);
   kernel.pod.findLink(pod.ifname);
+}
+
+/** Of the addresses that another IPAM plugin, or a range of the configuration, gave: those that are not somebody else's. */
+function keepOwn(host: Host, request: Request, given: readonly string[]): readonly string[] {
+  const { ips, outside } = judgeAddresses(host, request, given);
+  const attachment = outside === undefined ? undefined : host.store.findAttachment(ownerOf(request));
+  if (attachment !== undefined && outside !== undefined)
+    host.store.putAttachment({
+      ...{ ...attachment, ips },
+      restore: { ...(attachment.restore as object), outside },
+    });
+  return ips;
 }
 
 function makeLink(kernel: Host["kernel"], request: Request, pod: StandalonePod): void {

@@ -1,0 +1,81 @@
+// The ways between pods and this node as the kernel has them now: what the node would learn
+// from a pod, and which pods do not come by its routing. A pod that has ended meanwhile is none.
+import { isAbsent } from "../linux/file.ts";
+import { SysError } from "../linux/syscall.ts";
+import { findUplinks } from "../netlink/uplinks.ts";
+import { slots } from "../plan/path.ts";
+import { countForged } from "../plan/pod-firewall.ts";
+import { podFirewallName } from "../plan/pod-firewall-name.ts";
+import { findBypass, type Outside, readOutside } from "../plan/pod-way.ts";
+import { type Settings, slotDevice } from "../plan/settings.ts";
+import { readSysctl } from "../reconcile/apply.ts";
+import type { Kernel } from "../reconcile/kernel.ts";
+import { observePodWay } from "../reconcile/pod-way.ts";
+import type { Attachment } from "../state/model.ts";
+import type { Store } from "../state/store.ts";
+import type { PodLinks } from "./facts.ts";
+
+/** Throws NetlinkError, SysError. */
+export function observePodLinks(settings: Settings, store: Store, kernel: Kernel): PodLinks {
+  const attachments = store.attachments();
+  const { firewall } = kernel;
+  const counters = firewall?.counters(podFirewallName);
+  const { ipv4, ipv6 } = countForged(counters ?? new Map());
+  return {
+    standalone: attachments.filter(({ role }) => role === "standalone").length,
+    isGuarded: firewall?.find(podFirewallName) !== undefined,
+    forged: ipv4 + ipv6,
+    open: findOpen(settings, kernel, attachments),
+  };
+}
+
+/** By the interfaces that lead to the chained pods, bridges included. */
+function findOpen(settings: Settings, { host }: Kernel, attachments: readonly Attachment[]): string[] {
+  const ips = attachments.flatMap(({ role, ips }) => (role === "chained" ? ips : []));
+  if (ips.length === 0) return [];
+  const others = [...findUplinks(host), ...slots.map((slot) => slotDevice(settings, slot))];
+  const devs = host.lookUpRoutes(ips, settings.fwmark.mark).flatMap((found) => found.devs);
+  return [...new Set(devs)]
+    .filter((dev) => !others.includes(dev))
+    .flatMap((dev) => {
+      const learned = findLearned(dev);
+      return learned.length === 0 ? [] : [`${dev}: ${learned.join(" and ")}`];
+    });
+}
+
+/** As the kernel combines the settings (net/ipv6/ndisc.c, ip-sysctl). */
+function findLearned(dev: string): string[] {
+  const ipv6 = (name: string) => readSysctl(`net/ipv6/conf/${dev}/${name}`);
+  if (ipv6("disable_ipv6") !== "0") return [];
+  const forwards = ipv6("forwarding") === "1";
+  const acceptRa = ipv6("accept_ra");
+  const hearsRouters = acceptRa === "2" || (acceptRa === "1" && !forwards);
+  return [
+    ...(hearsRouters ? ["router advertisements"] : []),
+    ...(ipv6("accept_redirects") === "1" && !forwards ? ["redirects"] : []),
+  ];
+}
+
+/** As the kernel shows it now, for pods that no plugin of this version has judged, too. Throws NetlinkError, SysError. */
+export function observeOutside(settings: Settings, store: Store, kernel: Kernel): Outside[] {
+  return store.attachments().flatMap((attachment) => {
+    const known = readOutside(attachment.restore);
+    if (known?.kind === "taken" || attachment.role === "standalone") return known ?? [];
+    const ips = known?.ips ?? attachment.ips;
+    const why = ips.length === 0 ? undefined : observeBypass(settings, kernel, { ...attachment, ips });
+    return why === undefined ? [] : { kind: "bypass", ips, why };
+  });
+}
+
+function observeBypass(settings: Settings, kernel: Kernel, place: Attachment): string | undefined {
+  try {
+    const pod = kernel.enterPod(place.netns);
+    const way = observePodWay(kernel.host, pod, settings, place);
+    return way.link === undefined ? undefined : findBypass(way);
+  } catch (error) {
+    if (isAbsent(error) || (error instanceof SysError && error.code === "EINVAL")) return undefined;
+    throw error;
+  } finally {
+    kernel.leavePod();
+  }
+}
