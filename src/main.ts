@@ -5,7 +5,7 @@
 import { runCni } from "./cni/main.ts";
 import { readFd, writeFd } from "./linux/file.ts";
 import { findNetnsIdentity, ownNetns } from "./linux/netns.ts";
-import { exitProcess } from "./linux/syscall.ts";
+import { exitProcess, forbidCoreDumps } from "./linux/syscall.ts";
 import { isatty } from "./linux/terminal.ts";
 import { supportedVersions } from "./net/cni-version.ts";
 
@@ -19,6 +19,7 @@ const encoder = new TextEncoder();
 const print = (fd: number) => (text: string) => writeFd(fd, encoder.encode(text));
 const readStdin = (maxBytes: number) => readFd(stdin, maxBytes, "standard input");
 
+forbidCoreDumps();
 exitProcess(await main());
 
 async function main(): Promise<number> {

@@ -11,6 +11,7 @@ import { parseSettings, type Settings } from "../plan/settings.ts";
 import { readSettings } from "../reconcile/node.ts";
 import { Store } from "../state/store.ts";
 import { type Context, findValue, type Given, type Output, UsageError } from "./command.ts";
+import { oneLine } from "./style.ts";
 
 const ownExecutable = "/proc/self/exe";
 const defaultConfDir = "/etc/cni/net.d";
@@ -23,7 +24,7 @@ export async function install(context: Context): Promise<Output> {
   const target: Target = { ...readFolders(given, settings), ...(entry === undefined ? {} : { entry }) };
   const waitMs = 1000 * parseFlag("wait", findValue(given, "wait") ?? defaultWait, duration(1, true));
   const source = readPath(given, "source-binary") ?? ownExecutable;
-  const say = (sentence: string) => stderr(`${sentence}\n`);
+  const say = (sentence: string) => stderr(`${oneLine(sentence)}\n`);
   const installed = await installAt({ disk, target, source, waitMs, say });
   const keep = given.switches.has("keep");
   if (keep) keepInstalled(stateDir, target);

@@ -19,6 +19,7 @@ const calls = {
   linkat: { numbers: [265, 37], verb: "create" },
   mkdirat: { numbers: [258, 34], verb: "create folder" },
   openat: { numbers: [257, 56], verb: "open" },
+  prctl: { numbers: [157, 167], verb: "change" },
   read: { numbers: [0, 63], verb: "read" },
   recvfrom: { numbers: [45, 207], verb: "receive from" },
   renameat: { numbers: [264, 38], verb: "rename" },
@@ -90,6 +91,17 @@ export function syscall(name: SyscallName, subject: string, ...args: SyscallArgu
 /** Text as system calls take it: UTF-8, ended by NUL. */
 export function cString(text: string): Uint8Array {
   return new TextEncoder().encode(`${text}\0`);
+}
+
+/** PR_SET_DUMPABLE (linux/prctl.h). */
+const setDumpable = 4;
+
+/**
+ * Keeps what is in this process' memory, private keys among it, out of core dumps, and away from
+ * whoever may not trace any process. Programs that are started have it no more.
+ */
+export function forbidCoreDumps(): void {
+  rawSyscall("prctl", setDumpable, 0);
 }
 
 /** Ends the process at once, without the runtime's own tidying up. */

@@ -31,7 +31,9 @@ interface Mount {
 
 interface Volume {
   readonly name: string;
-  readonly hostPath: { readonly path: string; readonly type: "Directory" | "DirectoryOrCreate" };
+  /** A folder of the node's, or the pod's account. */
+  readonly hostPath?: { readonly path: string; readonly type: "Directory" | "DirectoryOrCreate" };
+  readonly projected?: { readonly sources: readonly object[] };
 }
 
 export interface PodSpec {
@@ -45,6 +47,7 @@ export interface PodSpec {
     readonly seLinuxOptions: unknown;
   };
   readonly hostNetwork: true;
+  readonly automountServiceAccountToken: false;
   readonly [field: string]: unknown;
 }
 
@@ -55,7 +58,7 @@ const account = "/run/secrets/kubernetes.io/serviceaccount";
 const notTheRuntimes = {
   pod: [
     ...["serviceAccountName", "dnsPolicy", "priorityClassName", "nodeSelector", "tolerations"],
-    "terminationGracePeriodSeconds",
+    ...["terminationGracePeriodSeconds", "automountServiceAccountToken"],
   ],
   container: ["imagePullPolicy", "resources", "livenessProbe", "readinessProbe"],
 };
@@ -119,7 +122,6 @@ function translate(node: Node, spec: PodSpec, container: Container): string[] {
     ...(readOnlyRootFilesystem ? ["--read-only", "--read-only-tmpfs=false"] : []),
     ...(allowPrivilegeEscalation ? [] : ["--security-opt", "no-new-privileges"]),
     ...container.volumeMounts.flatMap((mount) => ["--volume", translateMount(spec, mount)]),
-    ...["--volume", `${account}:/var${account}:ro`],
     ...environmentOf(node, container).flatMap((entry) => ["--env", entry]),
     ...[imageName, ...container.args],
   ];
@@ -137,7 +139,8 @@ function translateMount(
   const volume = volumes.find((one) => one.name === name);
   if (volume === undefined) throw new Error(`there is no volume "${name}"`);
   const options = [readOnly ? "ro" : "rw", ...(mountPropagation === undefined ? [] : ["rslave"])];
-  return `${volume.hostPath.path}:${mountPath}:${options}`;
+  const path = volume.projected === undefined ? volume.hostPath?.path : account;
+  return `${path}:${mountPath}:${options}`;
 }
 
 function environmentOf(node: Node, { env = [] }: Container): string[] {
@@ -153,7 +156,7 @@ function environmentOf(node: Node, { env = [] }: Container): string[] {
 /** As the kubelet does. */
 function prepareFolders(node: Node, { volumes }: PodSpec, { volumeMounts }: Container): void {
   for (const { name, hostPath } of volumes) {
-    if (!volumeMounts.some((mount) => mount.name === name)) continue;
+    if (hostPath === undefined || !volumeMounts.some((mount) => mount.name === name)) continue;
     node.must(hostPath.type === "Directory" ? ["test", "-d", hostPath.path] : ["mkdir", "-p", hostPath.path]);
   }
 }

@@ -1,0 +1,44 @@
+// Private keys are in the memory of whoever programs a device. A process that is ended
+// by a signal leaves its memory behind as a file, by default in its working directory.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fullEnv } from "../cni/io.ts";
+import { binary } from "../lab/paths.ts";
+import { waitUntil } from "../lab/wait.ts";
+
+const pattern = readFileSync("/proc/sys/kernel/core_pattern", "utf8").trim();
+const elsewhere = /^[|/]/.test(pattern) ? `core dumps go to ${pattern} here` : undefined;
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "wg-cni-core-"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Files that a program leaves which reads its input when the signal comes. */
+async function filesAfterSignal(command: string[], env: Record<string, string>): Promise<string[]> {
+  const argv = ["sh", "-c", 'ulimit -c unlimited && exec "$@"', "sh", ...command];
+  const child = Bun.spawn(argv, { cwd: folder, env, stdin: "pipe", stdout: "ignore", stderr: "ignore" });
+  // read(2) of descriptor 0.
+  const isReading = () => readFileSync(`/proc/${child.pid}/syscall`, "utf8").startsWith(`${readNumber} 0x0 `);
+  await waitUntil(isReading, { what: `${command[0]} reads its input` });
+  // One that runtimes do not handle.
+  child.kill("SIGXCPU");
+  await child.exited;
+  const files = readdirSync(folder);
+  for (const file of files) rmSync(join(folder, file));
+  return files;
+}
+const readNumber = process.arch === "arm64" ? 63 : 0;
+const PATH = process.env["PATH"] ?? "/usr/bin:/bin";
+
+test.skipIf(elsewhere !== undefined)("another program that is ended leaves its memory behind", async () => {
+  expect(await filesAfterSignal(["cat"], { PATH })).toEqual([expect.stringContaining("core")]);
+});
+
+test("the executable that is ended leaves none", async () => {
+  const env = { ...(fullEnv("ADD") as Record<string, string>), PATH };
+  expect(await filesAfterSignal([binary], env)).toEqual([]);
+});
