@@ -22,15 +22,14 @@ import {
   nodeSet,
   strangerSet,
 } from "./firewall-sets.ts";
-import { countArrived, fromPeersPods, ifSpoofed, sourceChains, spoofedChain } from "./firewall-sources.ts";
+import { countArrived, fromPeersPods, ifSpoofed, sourceChains } from "./firewall-sources.ts";
+import { unannouncedChain, unannouncedChains } from "./firewall-unannounced.ts";
 import { connectionMarkOf, marksOf } from "./marks.ts";
 
 /** Behind all chains of others that may change a packet's mark or destination. */
 const lastPriority = 1000;
 const deliveredChain = "delivered";
 const rerouteChain = "reroute";
-const unannouncedChain = "unannounced";
-const outsideChain = "outside";
 const judgedChain = "judged";
 const peersChain = "peers";
 const untunneledChain = "untunneled";
@@ -40,8 +39,7 @@ const refusedChain = "refused";
 export function arrivalChains(firewall: Firewall): NftChain[] {
   const { devices, podsAreAnnounced, strict } = firewall;
   const { inside, arrived, none } = marksOf(firewall.mark);
-  // Strict mode drops what such a pod sends to the mesh, in postrouting.
-  const divertsUnannounced = podsAreAnnounced && !strict;
+  const judgesUnannounced = podsAreAnnounced || strict;
   return [
     ...receivedChains(),
     ...sourceChains(firewall),
@@ -57,7 +55,7 @@ export function arrivalChains(firewall: Firewall): NftChain[] {
     ...deliveredChains(firewall),
     rerouteTo(firewall),
     ...fromPeers(firewall),
-    ...(divertsUnannounced ? unannouncedChains(firewall) : []),
+    ...(judgesUnannounced ? unannouncedChains(firewall) : []),
     {
       name: judgedChain,
       rules: [
@@ -69,7 +67,7 @@ export function arrivalChains(firewall: Firewall): NftChain[] {
         ],
         ...families.map((family): NftRule => [inSet(family, "saddr", nodeSet(family)), goto(peersChain)]),
         [{ kind: "hasMark", mark: arrived }, goto(rerouteChain)],
-        ...(divertsUnannounced ? [[goto(unannouncedChain)]] : []),
+        ...(judgesUnannounced ? [[goto(unannouncedChain)]] : []),
       ],
     },
     ...(strict ? strangerChains(firewall) : []),
@@ -179,29 +177,4 @@ function rerouteTo({ devices, mark }: Firewall): NftChain {
       [{ kind: "routed" }, { kind: "setMark", mark: arrived }],
     ],
   };
-}
-
-/**
- * A pod that the others have not heard of yet: they would drop what comes from it by the
- * tunnel, so it stays outside until they have, as without us, and is counted.
- */
-function unannouncedChains({ devices, uplinks, mark }: Firewall): NftChain[] {
-  const { inside, arrived, none } = marksOf(mark);
-  return [
-    { name: outsideChain, rules: [[{ kind: "setMark", mark: arrived }]] },
-    {
-      name: unannouncedChain,
-      rules: [
-        ...byInterfaces(uplinks, "iif", accept),
-        ...families.map((family): NftRule => [inSet(family, "saddr", localSet(family)), accept]),
-        [{ kind: "local", field: "daddr" }, accept],
-        // An address that no pod here can have: what makes it up would have others counted.
-        [{ kind: "local", field: "saddr" }, goto(spoofedChain)],
-        ...uplinks.map((device): NftRule => [{ kind: "routedBackBy", device }, goto(spoofedChain)]),
-        [{ kind: "setMark", mark: inside }],
-        ...devices.map((device): NftRule => [{ kind: "routedBy", device }, goto(outsideChain)]),
-        [{ kind: "setMark", mark: none }],
-      ],
-    },
-  ];
 }

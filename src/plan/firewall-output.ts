@@ -6,7 +6,16 @@ import type { Exemption, TransportProtocol } from "../net/exemption.ts";
 import type { Family } from "../net/ip.ts";
 import type { IcmpType, NftChain, NftRule, NftStatement } from "../net/nftables.ts";
 import { accept, byInterfaces, drop, goto, inSet, looksEncrypted, rawPriority } from "./firewall-rules.ts";
-import { type Firewall, families, hostSet, localSet, nodeSet, ownSet, podSet } from "./firewall-sets.ts";
+import {
+  type Firewall,
+  families,
+  hostSet,
+  localSet,
+  nodeSet,
+  ownSet,
+  podSet,
+  strangerSet,
+} from "./firewall-sets.ts";
 import { connectionMarkOf, marksOf } from "./marks.ts";
 
 /** Ahead of what translates destinations (-100), where iptables has a packet routed again too. */
@@ -21,6 +30,7 @@ const tunneledPriority = 200;
 
 const exemptChain = "exempt";
 const knownChain = "known";
+const routedChain = "routed";
 /** Errors about what was forwarded have the packet in them that they are about. */
 const errors: Readonly<Record<Family, readonly IcmpType[]>> = {
   4: ["destination-unreachable", "time-exceeded"],
@@ -120,17 +130,21 @@ function foreignChains(firewall: Firewall): NftChain[] {
 }
 
 /** Dropped here, where it is counted and the sender told, and not by the other node, which does neither. */
-function refusal({ devices }: Firewall): NftChain[] {
+function refusal({ devices, uplinks }: Firewall): NftChain[] {
   return [
     {
       name: knownChain,
-      rules: families.flatMap((family): NftRule[] => [
-        from(family, localSet(family)),
-        from(family, ownSet(family)),
-        [inSet(family, "daddr", podSet(family, "out")), drop],
-        [inSet(family, "daddr", hostSet(family, "out")), drop],
-      ]),
+      rules: [
+        ...families.flatMap((family) => [from(family, localSet(family)), from(family, ownSet(family))]),
+        // What others would send through this node's tunnel is no plaintext of this node's.
+        ...byInterfaces(uplinks, "iif", goto(routedChain)),
+        ...families.flatMap((family): NftRule[] => [
+          [inSet(family, "daddr", podSet(family, "out")), drop],
+          [inSet(family, "daddr", hostSet(family, "out")), drop],
+        ]),
+      ],
     },
+    { name: routedChain, rules: [[{ kind: "countInterface", set: strangerSet }], [drop]] },
     {
       name: "tunneled",
       base: { type: "filter", hook: "postrouting", priority: tunneledPriority, policy: "accept" },

@@ -30,7 +30,7 @@ const nodesChain = "nodes";
 const othersChain = "others";
 
 /** The host's end of Cilium's routes: they lead to it, and pods' packets come by links of their own. */
-const ciliumHost = "cilium_host";
+export const ciliumHost = "cilium_host";
 
 /** A packet whose mark is the one of plaintext is judged by the routes that there are without our tables. */
 export function ifSpoofed(): NftRule {

@@ -125,6 +125,7 @@ describeKernel(
         "flush chain inet wg-cni prerouting",
         "flush chain inet wg-cni untunneled",
         "flush chain inet wg-cni peers",
+        "flush chain inet wg-cni judged",
         "flush chain inet wg-cni arrivals",
         "flush chain inet wg-cni passing",
         "flush chain inet wg-cni forward",
@@ -132,9 +133,12 @@ describeKernel(
         "flush chain inet wg-cni foreign",
         "delete chain inet wg-cni foreign",
         "add chain inet wg-cni locals",
+        "add chain inet wg-cni linked",
+        "add chain inet wg-cni unannounced",
         "add chain inet wg-cni refused",
         "add chain inet wg-cni strangers",
         "add chain inet wg-cni known",
+        "add chain inet wg-cni routed",
         "add chain inet wg-cni tunneled { type filter hook postrouting priority 200; policy accept; }",
       ]);
       expect(inOrder(read(namespace))).toEqual(inOrder(strict));
@@ -279,7 +283,7 @@ describeKernel(
         other.kill();
         await other.exited;
       }
-    });
+    }, 30_000);
   },
   noNft,
 );

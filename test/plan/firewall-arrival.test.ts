@@ -138,11 +138,26 @@ test("strict: drop it, and what claims an address that its interface does not le
 		fib daddr type unicast goto untunneled
 		goto reroute
 	}
+	chain linked {
+		fib saddr oifname "cilium_host" accept
+		fib saddr . iif oif missing goto spoofed
+	}
+	chain unannounced {
+		iifname "eth0" accept
+		ip saddr @local4 accept
+		ip6 saddr @local6 accept
+		ip daddr @nodes4 goto linked
+		ip6 daddr @nodes6 goto linked
+		ip daddr != @pods4_out accept
+		ip6 daddr != @pods6_out accept
+		goto linked
+	}
 	chain judged {
 		meta mark & 0x60000000 == 0x40000000 fib daddr type local meta mark set meta mark & 0x9fffffff | 0x00000000
 		ip saddr @nodes4 goto peers
 		ip6 saddr @nodes6 goto peers
 		meta mark & 0x60000000 == 0x60000000 goto reroute
+		goto unannounced
 	}
 	chain refused {
 		fib daddr type local ct direction reply goto judged
@@ -177,17 +192,26 @@ describe("where each pod is announced by itself", () => {
 	chain outside {
 		meta mark set meta mark | 0x60000000
 	}
-	chain unannounced {
-		iifname "eth0" accept
-		ip saddr @local4 accept
-		ip6 saddr @local6 accept
-		fib daddr type local accept
-		fib saddr type local goto spoofed
-		fib saddr oifname "eth0" goto spoofed
+	chain diverted {
 		meta mark set meta mark & 0xdfffffff | 0x40000000
 		fib daddr . mark oifname "wg-cni-a" goto outside
 		fib daddr . mark oifname "wg-cni-b" goto outside
 		meta mark set meta mark & 0x9fffffff | 0x00000000
+	}
+	chain linked {
+		fib saddr oifname "cilium_host" goto diverted
+		fib saddr . iif oif missing goto spoofed
+		goto diverted
+	}
+	chain unannounced {
+		iifname "eth0" accept
+		ip saddr @local4 accept
+		ip6 saddr @local6 accept
+		ip daddr @nodes4 goto linked
+		ip6 daddr @nodes6 goto linked
+		ip daddr != @pods4_out accept
+		ip6 daddr != @pods6_out accept
+		goto linked
 	}`;
     expect(chains({ ...table, chains: own })).toEqual(wanted.split("\n").slice(1));
     const judged = all.find(({ name }) => name === "judged")?.rules ?? [];

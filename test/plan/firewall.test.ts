@@ -144,12 +144,17 @@ test("strict: drop what is counted, and what the tunnel cannot take", () => {
 	chain known {
 		ip saddr @local4 accept
 		ip saddr @own4 accept
-		ip daddr @pods4_out drop
-		ip daddr @hosts4_out drop
 		ip6 saddr @local6 accept
 		ip6 saddr @own6 accept
+		iifname "eth0" goto routed
+		ip daddr @pods4_out drop
+		ip daddr @hosts4_out drop
 		ip6 daddr @pods6_out drop
 		ip6 daddr @hosts6_out drop
+	}
+	chain routed {
+		update @strangers { iifname }
+		drop
 	}
 	chain tunneled {
 		type filter hook postrouting priority 200; policy accept;

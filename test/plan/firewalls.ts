@@ -39,5 +39,5 @@ export function chains(table: NftTable): string[] {
 /** Names of the chains for what arrives outside of the tunnel (firewall-arrival.test.ts). */
 export const arrivalChains: readonly string[] = [
   ...["spoofed", "nodes", "locals", "others", "prerouting", "delivered", "reroute", "untunneled", "peers"],
-  ...["judged", "refused", "strangers", "arrivals"],
+  ...["linked", "unannounced", "judged", "refused", "strangers", "arrivals"],
 ];

@@ -20,6 +20,8 @@ export const families = [4, 6] as const;
 /** A host behind the node, and one of the world. */
 const behind = { 4: "198.51.100.7", 6: "2001:db8:51::7" } as const;
 const world = { 4: "203.0.113.9", 6: "2001:db8:113::9" } as const;
+/** Of a network that this node has an interface in. */
+const unlinked = { 4: "198.51.100.77", 6: "2001:db8:51::77" } as const;
 /** Of the cluster's pods, and of no node's. */
 const unrecorded = { 4: "10.244.200.9", 6: "fd00:10:244:200::9" } as const;
 const clusterCIDRs = "10.244.0.0/16,fd00:10:244::/48";
@@ -70,6 +72,11 @@ export async function arrivals(name: string): Promise<Arrivals> {
   return { lab, n1, n2, evilDev, knock, names, counted: () => counted(n1) };
 }
 
+/** True for a packet that is to leave again, to a peer or its pods. */
+export function isOutgoing(name: string): boolean {
+  return /-> (a peer's pod|peer)$/.test(name);
+}
+
 const firstPort = 40_000;
 
 interface Hosts {
@@ -97,6 +104,9 @@ function claimsOf(family: Family, { n1, n2, p1, evil }: Hosts): (Omit<Claim, "po
     "unrecorded -> node": { from: unrecorded[family], to: to.node },
     "node itself -> pod": { from: to.node, to: to.pod },
     "node itself -> node": { from: to.node, to: to.node },
+    "the world -> a peer's pod": { from: world[family], to: peersPod },
+    "the world -> peer": { from: world[family], to: peer },
+    "unlinked -> a peer's pod": { from: unlinked[family], to: peersPod },
     "the world -> pod": { from: world[family], to: to.pod },
     "the world -> node": { from: world[family], to: to.node },
   };
