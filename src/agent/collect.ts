@@ -26,6 +26,7 @@ export function collectFacts(
     backend: last.linkKind === "wireguard" ? "kernel" : "userspace",
     peers: describePeers(last, nowMs, session.readDevices(last.settings), plaintext.byPeer),
     arrivals: plaintext.byInterface,
+    strays: plaintext.strays,
     slots: identity.slots.map(({ fault, ...slot }) => ({ ...slot, state: fault ? "withdrawn" : slot.state })),
     generation: {
       desired: store.generation,

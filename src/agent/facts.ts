@@ -2,7 +2,7 @@
 // every sync (SyncFacts) and when somebody asks (ScrapeFacts). Metrics and health
 // are made of these, and know neither store nor kernel.
 import type { Slot, SlotState } from "../net/record.ts";
-import type { InterfaceArrivals } from "../plan/arrivals.ts";
+import type { InterfaceArrivals, StrayPackets } from "../plan/arrivals.ts";
 import type { HostEncryption } from "../plan/host-encryption.ts";
 import type { Mesh } from "../plan/mesh.ts";
 import type { Mode } from "../plan/settings.ts";
@@ -51,6 +51,7 @@ export interface ScrapeFacts {
   readonly backend: "kernel" | "userspace";
   readonly peers: readonly PeerStatus[];
   readonly arrivals: readonly InterfaceArrivals[];
+  readonly strays: readonly StrayPackets[];
   readonly slots: readonly SlotFacts[];
   /** What the store has, and what the kernel was last programmed to; absent where that is unknown. */
   readonly generation: { readonly desired: number; readonly programmed?: number };

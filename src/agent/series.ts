@@ -117,6 +117,13 @@ export const scrapeSeries: readonly Series<ScrapeFacts>[] = [
     values: ({ arrivals }) => arrivals.flatMap(arrivalValues),
   },
   {
+    name: "wg_cni_stray_packets_total",
+    type: "counter",
+    help: "Packets that the tunnel delivered for others than this node and its pods, by device: they were refused. Some follow a pod that has gone; more than that is a peer's doing.",
+    labels: ["device"],
+    values: ({ strays }) => strays.map(({ device, packets }) => ({ labels: { device }, value: packets })),
+  },
+  {
     name: "wg_cni_generation_desired",
     type: "gauge",
     help: "Generation of the intent in the store: goes up when settings, keys or peers change.",

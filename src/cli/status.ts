@@ -57,6 +57,7 @@ export function status(context: Context): Output {
       unknownPods: localPods.unknown,
       peers,
       plaintextArrivals: plaintext.byInterface,
+      tunnelStrays: plaintext.strays,
       refusals: plan.ownership.refusals,
       refusedCIDRs: plan.refusedCIDRs,
       refusedRecords,

@@ -1,7 +1,7 @@
-// What arrived outside the tunnel, by the interface that it came by, from what the sets of
-// our nftables table have counted. Pure.
+// What arrived and should not have, by the interface that it came by: outside the tunnel, and
+// by the tunnel for nobody here. From what the sets of our nftables table have counted. Pure.
 import type { NftCounter } from "../net/nftables.ts";
-import { arrivedSet, spoofedSet, strangerSet } from "./firewall-sets.ts";
+import { arrivedSet, spoofedSet, strangerSet, straySet } from "./firewall-sets.ts";
 
 export interface InterfaceArrivals {
   /** Its name, which it may no longer have. */
@@ -32,6 +32,18 @@ export function listArrivals(
     spoofedPackets: packets(sets.spoofedPackets, name),
     unannouncedPackets: packets(sets.unannouncedPackets, name),
   }));
+}
+
+/** Packets that a device delivered for others than this node and its pods: they were refused. */
+export interface StrayPackets {
+  readonly device: string;
+  readonly packets: number;
+}
+
+/** Sorted by device; one that delivered none is left out. `counters`: as for listArrivals. */
+export function listStrays(counters: ReadonlyMap<string, ReadonlyMap<string, NftCounter>>): StrayPackets[] {
+  const strays = [...(counters.get(straySet) ?? [])].map(([device, { packets }]) => ({ device, packets }));
+  return strays.sort((a, b) => (a.device < b.device ? -1 : 1));
 }
 
 /** "eth1: 3 spoofed": what of it is nobody's whom the interface leads to; undefined where there is none. */

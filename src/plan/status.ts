@@ -13,7 +13,7 @@ import type { Device, Peer } from "../net/device.ts";
 import type { NftCounter } from "../net/nftables.ts";
 import type { PeerPath } from "../net/path.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
-import type { InterfaceArrivals } from "./arrivals.ts";
+import type { InterfaceArrivals, StrayPackets } from "./arrivals.ts";
 import type { OwnedPeer, Ownership } from "./claims.ts";
 import { handshakeFreshMs } from "./diff-device.ts";
 import { sumByPeer } from "./firewall.ts";
@@ -143,6 +143,7 @@ function stateOf(lastHandshakeMs: number, nowMs: number): PeerState {
 export interface PlaintextReport {
   readonly byPeer: ReadonlyMap<string, Plaintext>;
   readonly byInterface: readonly InterfaceArrivals[];
+  readonly strays: readonly StrayPackets[];
 }
 
 /** Plaintext packets of each peer, from what the sets of the nftables table have counted (set -> prefix -> counter). */

@@ -7,7 +7,7 @@ import type { Link } from "../net/objects.ts";
 import type { Slot } from "../net/record.ts";
 import { Nft } from "../netlink/nft.ts";
 import { isNftUnsupported } from "../netlink/nft-presence.ts";
-import { listArrivals } from "../plan/arrivals.ts";
+import { listArrivals, listStrays } from "../plan/arrivals.ts";
 import type { OwnedPeer } from "../plan/claims.ts";
 import { firewallName } from "../plan/mesh.ts";
 import type { Settings } from "../plan/settings.ts";
@@ -92,8 +92,13 @@ export class Session implements Disposable {
   /** What went in plaintext; empty without nftables or where the table is not there. */
   readPlaintext(peers: readonly OwnedPeer[]): PlaintextReport {
     const counters = this.kernel.firewall?.counters({ family: "inet", name: firewallName });
-    if (counters === undefined || counters.size === 0) return { byPeer: new Map(), byInterface: [] };
-    return { byPeer: sumPlaintext(peers, counters), byInterface: listArrivals(counters) };
+    if (counters === undefined || counters.size === 0)
+      return { byPeer: new Map(), byInterface: [], strays: [] };
+    return {
+      byPeer: sumPlaintext(peers, counters),
+      byInterface: listArrivals(counters),
+      strays: listStrays(counters),
+    };
   }
 
   /** `how`: as in SyncOptions. */

@@ -54,6 +54,7 @@ export const scraped: ScrapeFacts = {
     { interface: "eth0", peerPackets: 7, spoofedPackets: 0, unannouncedPackets: 1 },
     { interface: "veth1", peerPackets: 0, spoofedPackets: 3, unannouncedPackets: 0 },
   ],
+  strays: [{ device: "wg-cni-a", packets: 4 }],
   slots: [
     { slot: "a", state: "draining", createdAtMs: nowMs - 86_400_000 },
     { slot: "b", state: "active", createdAtMs: 0 },

@@ -1,6 +1,6 @@
 // What arrived outside the tunnel, by interface.
 import { expect, test } from "bun:test";
-import { describeArrivals, describeForeign, listArrivals } from "../../src/plan/arrivals.ts";
+import { describeArrivals, describeForeign, listArrivals, listStrays } from "../../src/plan/arrivals.ts";
 
 const counted = (packets: number) => ({ packets, bytes: 100 * packets });
 
@@ -21,6 +21,18 @@ test("each interface that something came by has one row, whatever came by it", (
     "veth1: 3 spoofed",
   ]);
   expect(rows.map(describeForeign)).toEqual(["eth0: 1 of no announced pod", "veth1: 3 spoofed"]);
+});
+
+test("what the tunnel delivered for nobody here is listed by device", () => {
+  const strays = new Map([
+    ["wg-cni-b", counted(1)],
+    ["wg-cni-a", counted(4)],
+  ]);
+  expect(listStrays(new Map([["strays", strays]]))).toEqual([
+    { device: "wg-cni-a", packets: 4 },
+    { device: "wg-cni-b", packets: 1 },
+  ]);
+  expect(listStrays(new Map())).toEqual([]);
 });
 
 test("a table of before, and one that has counted nothing, have none", () => {
