@@ -2,12 +2,16 @@
 // kubeconfig file, read by the Kubernetes client. Files are read again when they
 // change, so tokens, certificates and authorities may be exchanged at any time.
 // The client is loaded here and nowhere else, when it is needed: it takes 20 MB.
+import { statSync } from "node:fs";
 import type { KubeConfig } from "@kubernetes/client-node/dist/config.js";
 import { KubeError } from "../kube/error.ts";
 import { stampOf } from "./record-files.ts";
 
 /** The setting `kubeconfig` for a pod's service account. */
 export const inCluster = "in-cluster";
+
+/** With certificates in it one has some KiB. */
+const maxConfigBytes = 1024 * 1024;
 
 /** A program that gives credentials (exec) may ask somebody far away. */
 const credentialsMs = 60_000;
@@ -82,7 +86,7 @@ export class KubeCredentials {
     const { KubeConfig } = await import("@kubernetes/client-node/dist/config.js");
     const config = new KubeConfig();
     await this.#explain(() => {
-      if (this.place !== inCluster) config.loadFromFile(this.place);
+      if (this.place !== inCluster) config.loadFromFile(regularFile(this.place));
       else if (this.env["KUBERNETES_SERVICE_HOST"] && this.env["KUBERNETES_SERVICE_PORT"])
         config.loadFromCluster();
       else
@@ -109,6 +113,13 @@ export class KubeCredentials {
       );
     }
   }
+}
+
+/** The client would wait for a pipe's other end, with everything else of the agent. */
+function regularFile(path: string): string {
+  const status = statSync(path);
+  if (status.isFile() && status.size <= maxConfigBytes) return path;
+  throw new KubeError(`The kubeconfig ${path} is no regular file of at most ${maxConfigBytes / 1024} KiB.`);
 }
 
 function headersOf({ headers, auth }: Applied): Record<string, string> {

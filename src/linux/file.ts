@@ -26,6 +26,8 @@ const chunkBytes = 16_384;
 /** No file that we read is larger; a larger one is not what we think it is. */
 const maxFileBytes = 64 * 1024 * 1024;
 
+const decoder = new TextDecoder();
+
 export interface FileStatus {
   /** Device and inode number: the same for two paths exactly where they are the same object. */
   readonly identity: string;
@@ -228,6 +230,25 @@ function readStatfs(path: string): (index: number) => number {
   syscall("statfs", path, cString(path), statfs);
   const view = new DataView(statfs.buffer);
   return (index) => Number(view.getBigUint64(8 * index, true));
+}
+
+/** Names of all that is in a folder. Throws SysError. */
+export function listFolder(path: string): string[] {
+  const fd = openFile(path);
+  const names: string[] = [];
+  const entries = new Uint8Array(chunkBytes);
+  const view = new DataView(entries.buffer);
+  try {
+    for (;;) {
+      const length = syscall("getdents64", path, fd, entries, entries.length);
+      if (length === 0) return names.filter((name) => name !== "." && name !== "..");
+      // struct linux_dirent64 (getdents64(2)): inode, offset, length of the entry, type, name with its NUL.
+      for (let at = 0; at < length; at += view.getUint16(at + 16, true))
+        names.push(decoder.decode(entries.subarray(at + 19, entries.indexOf(0, at + 19))));
+    }
+  } finally {
+    closeFd(fd);
+  }
 }
 
 export function exists(path: string): boolean {

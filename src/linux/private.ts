@@ -2,7 +2,16 @@
 // ever, and flock(2) asks for no more; so a lock is on a file of mode 0600, never on a folder or a file
 // that others may read. Owners are root and the user that this process runs as.
 import { Errno } from "./errno.ts";
-import { chmod, closeFd, type FileStatus, findLinkStatus, findStatus, openFile, readStatus } from "./file.ts";
+import {
+  chmod,
+  closeFd,
+  type FileStatus,
+  findLinkStatus,
+  findStatus,
+  listFolder,
+  openFile,
+  readStatus,
+} from "./file.ts";
 import { SysError } from "./syscall.ts";
 
 const O_RDWR = 0o2;
@@ -11,6 +20,7 @@ const O_NONBLOCK = 0o4000;
 const O_NOFOLLOW = 0o400000;
 /** Permission bits of everybody but the owner. */
 const othersBits = 0o077;
+const othersWrite = 0o022;
 
 /** Something is another user's, or is not what it should be: a whole sentence with a remedy. */
 export class ExposureError extends Error {
@@ -21,7 +31,7 @@ export class ExposureError extends Error {
 export function openPrivate(path: string): number {
   const fd = openFile(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600);
   try {
-    close(path, readStatus(fd, path), "file");
+    close(path, readStatus(fd, path));
     return fd;
   } catch (error) {
     closeFd(fd);
@@ -29,31 +39,45 @@ export function openPrivate(path: string): number {
   }
 }
 
-/** Takes everybody else's rights to a folder away; false if there is none. Throws SysError, ExposureError. */
-export function closeFolder(path: string): boolean {
+/**
+ * Takes everybody else's rights to a folder away, if all that is in it is ours: one that was given by
+ * mistake keeps its mode, and is refused if others may write there. Throws SysError, ExposureError.
+ */
+export function closeFolder(path: string, isOurs: (name: string) => boolean): void {
+  const link = findLinkStatus(path);
+  if (link?.kind === "other") refuseOwner(path, link);
   const status = findStatus(path);
-  if (status === undefined) return false;
+  if (status === undefined) return;
   if (status.kind !== "folder") throw new SysError("mkdirat", Errno.EEXIST, path);
-  close(path, status, "folder");
-  return true;
+  refuseOwner(path, status);
+  if ((status.mode & othersBits) === 0) return;
+  if (listFolder(path).every(isOurs)) chmod(path, 0o700);
+  else if ((status.mode & othersWrite) !== 0)
+    throw new ExposureError(
+      `${path} can be written by others (mode ${status.mode.toString(8)}) and holds more than wg-cni's state: choose a folder for it alone, or take the rights away: \`chmod 700 ${path}\`.`,
+    );
 }
 
-/** The same for a file, which may not be a link either; without opening it. Throws SysError, ExposureError. */
+/** Takes everybody else's rights to a file away, which may not be a link; without opening it. Throws SysError, ExposureError. */
 export function closeFile(path: string): boolean {
   const status = findLinkStatus(path);
   if (status === undefined) return false;
-  close(path, status, "file");
+  close(path, status);
   return true;
 }
 
-function close(path: string, { kind, uid, mode }: FileStatus, expected: FileStatus["kind"]): void {
-  if (kind !== expected)
+function close(path: string, status: FileStatus): void {
+  if (status.kind !== "file")
     throw new ExposureError(
       `${path} is no regular file: whoever made it may have done so to stop wg-cni. Remove it.`,
     );
-  if (uid !== 0 && uid !== process.geteuid?.())
-    throw new ExposureError(
-      `${path} belongs to user ${uid}, who could change what wg-cni does. Find out why, then give it to root: \`chown root ${path}\`.`,
-    );
-  if ((mode & othersBits) !== 0) chmod(path, expected === "folder" ? 0o700 : 0o600);
+  refuseOwner(path, status);
+  if ((status.mode & othersBits) !== 0) chmod(path, 0o600);
+}
+
+function refuseOwner(path: string, { uid }: FileStatus): void {
+  if (uid === 0 || uid === process.geteuid?.()) return;
+  throw new ExposureError(
+    `${path} belongs to user ${uid}, who could change what wg-cni does. Find out why, then give it to root: \`chown root ${path}\`.`,
+  );
 }

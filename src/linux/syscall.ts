@@ -14,6 +14,7 @@ const calls = {
   fchmodat: { numbers: [268, 53], verb: "change the mode of" },
   flock: { numbers: [73, 32], verb: "lock" },
   fsync: { numbers: [74, 82], verb: "flush" },
+  getdents64: { numbers: [217, 61], verb: "list" },
   getsockopt: { numbers: [55, 209], verb: "read an option of" },
   ioctl: { numbers: [16, 29], verb: "control" },
   linkat: { numbers: [265, 37], verb: "create" },

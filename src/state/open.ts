@@ -41,9 +41,14 @@ export function openState(stateDir: string, migrations: readonly string[] = ourM
  * database can hold a lock on it. The folder comes first; then nobody can exchange what is in it.
  */
 function closeState(stateDir: string): void {
-  if (!closeFolder(stateDir)) return;
+  closeFolder(stateDir, isOurs);
   for (const suffix of sqliteSuffixes) closeFile(`${stateDir}/state.db${suffix}`);
   for (const name of locks) closeFile(`${stateDir}/${name}`);
+}
+
+/** Of this folder, the agent and the plugin, and what a file system makes by itself. */
+function isOurs(name: string): boolean {
+  return /^(state|write|sync|agent|plugin|verbs)\.|^seal\.key|^lost\+found$/.test(name);
 }
 
 /**

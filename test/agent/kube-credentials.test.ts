@@ -1,7 +1,10 @@
 // Tokens and certificates that are exchanged, expired or wrong: the source reads
 // them again, and says what it cannot do meanwhile.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { KubeCredentials } from "../../src/agent/kube-config.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { FakeApi } from "./fake-api.ts";
 import { KubeNode } from "./kube.ts";
@@ -122,4 +125,20 @@ describe("credentials", () => {
     await waitUntil(() => node.look(path).problem, { what: "a problem" });
     expect(node.look(path).problem).toMatch(expected);
   });
+});
+
+test("a pipe, a device or a huge file in the place of the kubeconfig is refused, and not waited for", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "wgt-kubeconfig-"));
+  const path = join(folder, "config");
+  for (const make of [
+    `mkfifo ${path}`,
+    `ln -s /dev/zero ${path}`,
+    `truncate -s 1G ${path}`,
+    `mkdir ${path}`,
+  ]) {
+    Bun.spawnSync(["sh", "-c", make]);
+    await expect(new KubeCredentials(path, {}).read()).rejects.toThrow(/is no regular file of at most/);
+    rmSync(path, { recursive: true });
+  }
+  rmSync(folder, { recursive: true });
 });

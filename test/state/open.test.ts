@@ -6,6 +6,7 @@ import {
   chmodSync,
   chownSync,
   existsSync,
+  lchownSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -237,6 +238,35 @@ describe.each(["state.db", "state.db-wal", "state.lock", "write.lock"])("in the 
     expect(error.message).toContain(`${dir}/${name}`);
     expect(["exposed", "io"]).toContain(error.kind);
   });
+});
+
+test("a folder that holds other things keeps its mode, and is refused if others may write there", () => {
+  const dir = newStateDir();
+  mkdirSync(dir);
+  writeFileSync(`${dir}/passwd`, "");
+  chmodSync(dir, 0o755);
+  for (const _opening of [1, 2]) {
+    Store.open(dir, "b1")[Symbol.dispose]();
+    expect(statSync(dir).mode & 0o777).toBe(0o755);
+  }
+  for (const mode of [0o777, 0o775, 0o1777]) {
+    chmodSync(dir, mode);
+    const { kind, message } = refusal(() => Store.open(dir, "b1"));
+    expect([kind, message.includes(`chmod 700 ${dir}`)]).toEqual(["exposed", true]);
+    expect(statSync(dir).mode & 0o7777).toBe(mode);
+  }
+});
+
+test("a link to a folder is followed if it is ours, and refused if it is another user's", () => {
+  const [dir, target] = [newStateDir(), newStateDir()];
+  mkdirSync(target);
+  symlinkSync(target, dir);
+  Store.open(dir, "b1")[Symbol.dispose]();
+  expect(statSync(target).mode & 0o777).toBe(0o700);
+  lchownSync(dir, 1000, 1000);
+  chmodSync(target, 0o755);
+  expect(refusal(() => Store.open(dir, "b1")).kind).toBe("exposed");
+  expect(statSync(target).mode & 0o777).toBe(0o755);
 });
 
 test("a folder of another user's is refused, and left as it is", () => {
