@@ -142,7 +142,7 @@ function boundsOf(store: Store, settings: Settings, node: NodeRecord, landmarks:
     ...{ settings, podCIDRs: node.podCIDRs },
     // What this node has itself, it is weighed against by name.
     landmarks: [...known, ...landmarks].filter(({ ip }) => !node.nodeIPs.includes(ip)),
-    reserved: serviceNetworks(hosts),
+    reserved: serviceNetworks(hosts, node.nodeIPs),
   };
 }
 

@@ -58,7 +58,7 @@ function boundsOf(settings: Record<string, unknown>, hosts: ClusterHosts = clust
       }),
       ...hostLandmarks(host),
     ],
-    reserved: serviceNetworks(hosts),
+    reserved: serviceNetworks(hosts, own.nodeIPs),
   };
 }
 
@@ -150,6 +150,15 @@ describe("a pod CIDR", () => {
     const judge = claimJudge(boundsOf({}, hosts));
     const refused = (cidr: string) => judge(record({ podCIDRs: [cidr] }), false).refusals.length;
     expect(["10.96.0.10/32", "10.96.0.0/12", "10.96.7.1/32"].map(refused)).toEqual([1, 1, 0]);
+  });
+
+  test("an API server that is reached at a host's address makes no services of the nodes beside it", () => {
+    const apiService = "10.0.1.250";
+    const known = { ...noClusterHosts, apiServers: [apiService], apiService };
+    for (const hosts of [known, { ...known, serviceCIDRs: ["10.96.0.0/16"] }]) {
+      const judge = claimJudge(boundsOf({}, hosts));
+      expect(judge(record({ nodeIPs: ["10.0.1.7"] }), false).refusals).toEqual([]);
+    }
   });
 });
 
