@@ -53,6 +53,11 @@ export function stampOf(path: string): string {
   }
 }
 
+/** The size of the file in bytes, as its stamp has it; 0 where there is none. */
+export function sizeOf(stamp: string): number {
+  return Number(stamp.split(":")[3] ?? 0);
+}
+
 /** As `stampOf`, of the folder that a path leads to: other text also when a file of it was added, renamed or removed. */
 export function folderStamp(folder: string): string {
   try {

@@ -1,10 +1,19 @@
 // What the files of one folder of records are worth, kept from look to look, so
 // that a look at thousands of files that have not changed reads none of them.
 import { judgeRecord, recordFile, refuse, type Verdict } from "../plan/folder.ts";
-import { listRecordFiles, RecordsError, readRecordFile, stampOf } from "./record-files.ts";
+import {
+  listRecordFiles,
+  maxFileBytes,
+  RecordsError,
+  readRecordFile,
+  sizeOf,
+  stampOf,
+} from "./record-files.ts";
 
 /** Four times the largest cluster we are made for. */
 const maxFiles = 20_000;
+/** Read at one look; what is more waits for the next ones. Thousands of ordinary records are less. */
+const maxLookBytes = 32 * 1024 * 1024;
 /**
  * Two changes within one tick of a filesystem's clock leave the same stamp, so a file that has
  * just changed is read once more after this time; the coarsest clocks tick that slowly.
@@ -34,8 +43,15 @@ interface SeenFile {
   readonly settled: boolean;
 }
 
+/** What a look may still read. */
+interface Budget {
+  bytes: number;
+}
+
 export class RecordReader {
   #seen = new Map<string, SeenFile>();
+  /** Files that the last look had no time for. */
+  #waiting: ReadonlySet<string> = new Set();
 
   constructor(
     private readonly folder: string,
@@ -48,12 +64,18 @@ export class RecordReader {
     const others = [...present].filter((file) => file !== this.#ownFile);
     const files = others.length <= maxFiles ? others : chooseFiles(others, isKnown);
     const seen = new Map<string, SeenFile>();
-    for (const file of files) {
-      const found = this.#see(file, this.#seen.get(file), nowMs);
-      if (found !== undefined) seen.set(file, found);
-      else present.delete(file);
+    const waiting = new Set<string>();
+    const budget = { bytes: maxLookBytes };
+    for (const file of this.#inTurn(files)) {
+      const known = this.#seen.get(file);
+      const found = this.#see(file, known, nowMs, budget);
+      if (found === "later") waiting.add(file);
+      if (found === undefined) present.delete(file);
+      else if (found !== "later") seen.set(file, found);
+      else if (known !== undefined) seen.set(file, known);
     }
     const before = this.#seen;
+    this.#waiting = waiting;
     this.#seen = seen;
     return {
       present,
@@ -61,7 +83,7 @@ export class RecordReader {
       changed:
         seen.size !== before.size ||
         [...seen].some(([file, { verdict }]) => verdict !== before.get(file)?.verdict),
-      settled: [...seen.values()].every(({ settled }) => settled),
+      settled: waiting.size === 0 && [...seen.values()].every(({ settled }) => settled),
       leftOut: others.length - files.length,
     };
   }
@@ -70,16 +92,32 @@ export class RecordReader {
     return this.ownName === undefined ? undefined : recordFile(this.ownName);
   }
 
-  /** Undefined for a file that has gone since it was listed. */
-  #see(file: string, before: SeenFile | undefined, nowMs: number): SeenFile | undefined {
+  /** Those that waited come first: files that change again and again keep nobody from being read. */
+  #inTurn(files: readonly string[]): readonly string[] {
+    if (this.#waiting.size === 0) return files;
+    const [first, rest] = [true, false].map((waits) =>
+      files.filter((file) => this.#waiting.has(file) === waits),
+    ) as [string[], string[]];
+    return [...first, ...rest];
+  }
+
+  /** Undefined for a file that has gone since it was listed; "later" if too much was read before it. */
+  #see(
+    file: string,
+    before: SeenFile | undefined,
+    nowMs: number,
+    budget: Budget,
+  ): SeenFile | "later" | undefined {
     const stamp = stampOf(`${this.folder}/${file}`);
     const isSame = before?.stamp === stamp;
     if (isSame && (before.settled || nowMs - before.sinceMs < settleMs)) return before;
     // A name that is no UTF-8 cannot be asked for as it was listed.
     const isNamed = stamp !== "" || file.includes("\ufffd");
-    return isNamed
-      ? { ...this.#judge(file, before), stamp, settled: isSame, sinceMs: isSame ? before.sinceMs : nowMs }
-      : undefined;
+    if (!isNamed) return undefined;
+    if (budget.bytes <= 0) return "later";
+    budget.bytes -= costOf(stamp);
+    const judged = this.#judge(file, before);
+    return { ...judged, stamp, settled: isSame, sinceMs: isSame ? before.sinceMs : nowMs };
   }
 
   /** The same content is judged once. */
@@ -100,6 +138,11 @@ export class RecordReader {
       return { reason: error.message };
     }
   }
+}
+
+/** Bytes: what is read of a file whose stamp this is, and something for opening it. */
+function costOf(stamp: string): number {
+  return 1024 + Math.min(sizeOf(stamp), maxFileBytes);
 }
 
 /** Who can add files must not be able to push others out. */
