@@ -2,9 +2,9 @@
 // the same is tested with nft itself (test/kernel/nftables.test.ts).
 import { expect, test } from "bun:test";
 import type { NftTable } from "../../src/net/nftables.ts";
-import { firewallTable, sumByPeer } from "../../src/plan/firewall.ts";
+import { firewallTable, firewallTables, sumByPeer } from "../../src/plan/firewall.ts";
 import { countingSets, interfaceSets } from "../../src/plan/firewall-sets.ts";
-import { arrivalChains, chains, firewall } from "./firewalls.ts";
+import { arrivalChains, chains, encrypting, firewall } from "./firewalls.ts";
 
 /** The table but for chains of these names. */
 function without(names: readonly string[], table: NftTable): NftTable {
@@ -200,6 +200,17 @@ test("the sets hold each family's prefixes twice, once for each direction, and t
   expect([...countingSets.map(({ name }) => name), ...interfaceSets].sort()).toEqual(
     sets.flatMap(({ name, counter }) => (counter ? [name] : [])).sort(),
   );
+});
+
+test("no table has two chains or two sets of one name", () => {
+  for (const strict of [false, true])
+    for (const podsAreAnnounced of [false, true])
+      for (const some of [firewall, encrypting])
+        for (const { chains, sets } of firewallTables({ ...some, strict, podsAreAnnounced }))
+          for (const named of [chains, sets]) {
+            const names = named.map(({ name }) => name);
+            expect([...new Set(names)]).toEqual(names);
+          }
 });
 
 test("counters of a peer's prefixes add up; a peer without any has 0", () => {
