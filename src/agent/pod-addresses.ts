@@ -3,10 +3,10 @@
 // plugin attached, and those that the kernel shows, which may be older than wg-cni.
 import { aggregateIps } from "../kube/aggregate.ts";
 import { announcedIPs, judgePods, type LocalPods, type SeenPod } from "../plan/local-pods.ts";
-import { type Outside, readOutside } from "../plan/pod-way.ts";
 import type { Settings } from "../plan/settings.ts";
 import { withoutTaken } from "../plan/taken.ts";
 import { observeBridgedPods, observePods } from "../reconcile/local-pods.ts";
+import { observeOutside } from "../reconcile/outside.ts";
 import type { Session } from "../reconcile/session.ts";
 import type { Identity } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
@@ -47,7 +47,13 @@ export class PodFollower {
       ({ ip }) => !attached.has(ip),
     );
     const podCIDRs = store.identity()?.podCIDRs ?? [];
-    return judgePods({ podCIDRs, attached: [], seen: [], bridged, outside: outsideOf(store) }).unknown;
+    return judgePods({
+      podCIDRs,
+      attached: [],
+      seen: [],
+      bridged,
+      outside: observeOutside(settings, store, kernel),
+    }).unknown;
   }
 
   /** True where the node announces other pods than it has. Throws StoreError. */
@@ -74,17 +80,12 @@ export function lookAtPods(session: Session, settings: Settings): LocalPods {
     attached: attachedIPs(store),
     seen: observePods(settings, kernel),
     bridged: observeBridgedPods(kernel, otherNodes(session)),
-    outside: outsideOf(store),
+    outside: observeOutside(settings, store, kernel),
   });
 }
 
 function otherNodes({ nodes }: Session): string[] {
   return nodes.intent().ownership.peers.flatMap(({ nodeIPs, endpoints }) => [...nodeIPs, ...endpoints]);
-}
-
-/** What of the attached pods the tunnel cannot have. Throws StoreError. */
-export function outsideOf(store: Store): Outside[] {
-  return store.attachments().flatMap(({ restore }) => readOutside(restore) ?? []);
 }
 
 function attachedIPs(store: Store): string[] {

@@ -19,6 +19,7 @@ import { observeBridgedPods, observePods } from "../reconcile/local-pods.ts";
 import { observeMtu } from "../reconcile/mtu.ts";
 import { readSettings } from "../reconcile/node.ts";
 import { observeHost } from "../reconcile/observe.ts";
+import { observeOutside } from "../reconcile/outside.ts";
 import { Session, systemPath } from "../reconcile/session.ts";
 import { observeTransport } from "../reconcile/transport.ts";
 import type { Identity } from "../state/model.ts";
@@ -27,7 +28,7 @@ import { openPrivateKey, readSealKey, SealError } from "../state/seal.ts";
 import { findProgram, implementations } from "../wireguard/start.ts";
 import { findDetours } from "./detours.ts";
 import type { Facts, FileFacts, KernelFacts, NodeFacts, UplinkFilter } from "./facts.ts";
-import { observeOutside, observePodLinks } from "./pod-links.ts";
+import { observePodLinks } from "./pod-links.ts";
 import { readPodMtus } from "./pods.ts";
 import { explainFault } from "./port-holder.ts";
 

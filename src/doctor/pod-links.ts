@@ -1,16 +1,11 @@
-// The ways between pods and this node as the kernel has them now: what the node would learn
-// from a pod, and which pods do not come by its routing. A pod that has ended meanwhile is none.
-import { isAbsent } from "../linux/file.ts";
-import { SysError } from "../linux/syscall.ts";
+// The links of pods as the kernel has them now: what the node would learn from a pod.
 import { findUplinks } from "../netlink/uplinks.ts";
 import { slots } from "../plan/path.ts";
 import { countForged } from "../plan/pod-firewall.ts";
 import { podFirewallName } from "../plan/pod-firewall-name.ts";
-import { findBypass, type Outside, readOutside } from "../plan/pod-way.ts";
 import { type Settings, slotDevice } from "../plan/settings.ts";
 import { readSysctl } from "../reconcile/apply.ts";
 import type { Kernel } from "../reconcile/kernel.ts";
-import { observePodWay } from "../reconcile/pod-way.ts";
 import type { Attachment } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 import type { PodLinks } from "./facts.ts";
@@ -54,28 +49,4 @@ function findLearned(dev: string): string[] {
     ...(hearsRouters ? ["router advertisements"] : []),
     ...(ipv6("accept_redirects") === "1" && !forwards ? ["redirects"] : []),
   ];
-}
-
-/** As the kernel shows it now, for pods that no plugin of this version has judged, too. Throws NetlinkError, SysError. */
-export function observeOutside(settings: Settings, store: Store, kernel: Kernel): Outside[] {
-  return store.attachments().flatMap((attachment) => {
-    const known = readOutside(attachment.restore);
-    if (known?.kind === "taken" || attachment.role === "standalone") return known ?? [];
-    const ips = known?.ips ?? attachment.ips;
-    const why = ips.length === 0 ? undefined : observeBypass(settings, kernel, { ...attachment, ips });
-    return why === undefined ? [] : { kind: "bypass", ips, why };
-  });
-}
-
-function observeBypass(settings: Settings, kernel: Kernel, place: Attachment): string | undefined {
-  try {
-    const pod = kernel.enterPod(place.netns);
-    const way = observePodWay(kernel.host, pod, settings, place);
-    return way.link === undefined ? undefined : findBypass(way);
-  } catch (error) {
-    if (isAbsent(error) || (error instanceof SysError && error.code === "EINVAL")) return undefined;
-    throw error;
-  } finally {
-    kernel.leavePod();
-  }
 }

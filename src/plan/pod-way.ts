@@ -43,6 +43,8 @@ export interface RouteBack {
   readonly ip: string;
   /** Absent if there is no route. */
   readonly dev?: string;
+  /** It is an address of the node itself. */
+  readonly isNode?: true;
 }
 
 /** Why the pod's traffic is not routed by this node; undefined if it is. */

@@ -28,7 +28,7 @@ export function observePodWay(host: Rtnl, pod: Rtnl, settings: Settings, place: 
   const routes = routesBack(host, settings, ips);
   const master = end.masterIndex === undefined ? undefined : host.findLinkAt(end.masterIndex);
   const gateways = master === undefined ? [] : findGateways(host, settings, pod, ifname);
-  const isAside = routes.some(({ dev }) => dev !== end.name && dev !== master?.name);
+  const isAside = routes.some(({ dev, isNode }) => !isNode && dev !== end.name && dev !== master?.name);
   return {
     ...{ ifname, link, end, routes, gateways },
     ...(master === undefined ? {} : { master }),
@@ -53,9 +53,10 @@ function findEnd(host: Rtnl, link: Link, netns: string): Link | undefined {
 
 /** Past our own tables, as encrypted packets go: those may have the pod behind the tunnel still. */
 function routesBack(host: Rtnl, { fwmark }: Settings, ips: readonly string[]): RouteBack[] {
-  return host.lookUpRoutes(ips, fwmark.mark).map(({ dst: ip, devs: [dev] }) => ({
+  return host.lookUpRoutes(ips, fwmark.mark).map(({ dst: ip, type, devs: [dev] }) => ({
     ip,
     ...(dev === undefined ? {} : { dev }),
+    ...(type === "local" ? { isNode: true } : {}),
   }));
 }
 

@@ -28,16 +28,23 @@ export function judgeChained(host: Host, request: Request, ips: readonly string[
   const { kernel, settings } = host;
   const pod = enterPod(kernel, request);
   const { netns, ifname } = request;
-  const why = findBypass(observePodWay(kernel.host, pod, settings, { netns, ifname, ips }));
+  const way = observePodWay(kernel.host, pod, settings, { netns, ifname, ips });
+  const why = findBypass(way);
+  const own = way.routes.filter(({ isNode }) => isNode).map(({ ip }) => ip);
   return why === undefined
-    ? judgeAddresses(host, request, ips)
+    ? judgeAddresses(host, request, ips, own)
     : settle(host, request, ips, { kind: "bypass", ips, why });
 }
 
-/** The addresses alone. Throws CniError in strict mode. */
-export function judgeAddresses(host: Host, request: Request, ips: readonly string[]): Judged {
+/** The addresses alone; `ofNode`: those that are known to be this node's own. Throws CniError in strict mode. */
+export function judgeAddresses(
+  host: Host,
+  request: Request,
+  ips: readonly string[],
+  ofNode: readonly string[] = [],
+): Judged {
   const found = ips.flatMap((ip) => {
-    const why = findOwner(host, ip);
+    const why = ofNode.includes(ip) ? `${ip} is an address of this node` : findOwner(host, ip);
     return why === undefined ? [] : [{ ip, why }];
   });
   const [first] = found;
@@ -57,10 +64,10 @@ function settle({ settings }: Host, { warn }: Request, ips: readonly string[], o
 
 /** Whose the address is, in a clause, if it is not for a pod of this node. */
 function findOwner({ store, kernel: { host } }: Host, ip: string): string | undefined {
-  const [found] = host.lookUpRoutes([ip], 0);
-  if (found?.type === "local") return `${ip} is an address of this node`;
-  const { podCIDRs = [] } = store.identity() ?? {};
-  if (isHeld(podCIDRs, ip)) return undefined;
+  const identity = store.identity();
+  // Without a mesh nothing is led into the tunnel, and nobody has anything.
+  if (identity === undefined || isHeld(identity.podCIDRs, ip)) return undefined;
+  if (host.lookUpRoutes([ip], 0)[0]?.type === "local") return `${ip} is an address of this node`;
   const family = familyOf(ip);
   const answers = peerSets(family).map((set) => hasNftElement(meshTable, set, ip));
   if (answers.includes(true)) return `${ip} belongs to another node`;

@@ -72,6 +72,7 @@ describeKernel("what a pod sends in the name of others", () => {
       "192.0.2.254",
       "203.0.113.5",
       "169.254.1.1",
+      "127.0.0.1",
       "10.244.1.99",
     ],
     6: () => [

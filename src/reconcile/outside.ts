@@ -1,0 +1,44 @@
+// Which of the attached pods the tunnel cannot have, as the kernel shows it now: a pod may have
+// been attached before it was judged, or be changed later. One that has ended is none.
+import { isAbsent } from "../linux/file.ts";
+import { SysError } from "../linux/syscall.ts";
+import { findBypass, type Outside, readOutside } from "../plan/pod-way.ts";
+import type { Settings } from "../plan/settings.ts";
+import type { Attachment } from "../state/model.ts";
+import type { Store } from "../state/store.ts";
+import type { Kernel } from "./kernel.ts";
+import { observePodWay } from "./pod-way.ts";
+
+/** Throws StoreError, NetlinkError, SysError. */
+export function observeOutside(settings: Settings, store: Store, kernel: Kernel): Outside[] {
+  return store.attachments().flatMap((attachment) => {
+    const known = readOutside(attachment.restore);
+    const ips = [...attachment.ips, ...(known?.ips ?? [])];
+    if (ips.length === 0) return [];
+    const found =
+      attachment.role === "chained" ? observeBypass(settings, kernel, { ...attachment, ips }) : "unknown";
+    if (found === "ended") return [];
+    if (found !== "unknown") return { kind: "bypass", ips, why: found.why };
+    return known ?? [];
+  });
+}
+
+type Observed = { readonly why: string } | "unknown" | "ended";
+
+/** "unknown" if nothing speaks against it, or no interface shows. */
+function observeBypass(settings: Settings, kernel: Kernel, place: Attachment): Observed {
+  try {
+    const pod = kernel.enterPod(place.netns);
+    const way = observePodWay(kernel.host, pod, settings, place);
+    // The namespace at a recorded path may have become another's since.
+    const isPod =
+      way.link !== undefined && pod.addresses(place.ifname).some(({ ip }) => place.ips.includes(ip));
+    const why = isPod ? findBypass(way) : undefined;
+    return why === undefined ? "unknown" : { why };
+  } catch (error) {
+    if (isAbsent(error) || (error instanceof SysError && error.code === "EINVAL")) return "ended";
+    throw error;
+  } finally {
+    kernel.leavePod();
+  }
+}
