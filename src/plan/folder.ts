@@ -42,6 +42,7 @@ export interface RefusedFile {
 }
 
 export interface FolderChange {
+  /** Known peers first: of two that claim the same, the store takes the one that is put first as the owner. */
   readonly put: readonly NodeRecord[];
   /** Names of peers that leave. */
   readonly remove: readonly string[];
@@ -103,7 +104,9 @@ export function planFolder(view: FolderView, peers: readonly KnownPeer[]): Folde
   const records = [...verdicts.values()].flatMap((verdict) => ("record" in verdict ? [verdict.record] : []));
   const doubtful = records.length === 0 && gone.length === known.length && isDoubtful(view, known.length);
   return {
-    put: records.filter((record) => !isAsBefore(record, before.get(record.name))).sort(byName),
+    put: records
+      .filter((record) => !isAsBefore(record, before.get(record.name)))
+      .sort((a, b) => Number(before.has(b.name)) - Number(before.has(a.name)) || byName(a, b)),
     remove: doubtful ? [] : gone,
     refused: explainRefusals(verdicts, new Set(known)),
     ...(doubtful ? { doubt: explainDoubt(folder, known.length) } : {}),

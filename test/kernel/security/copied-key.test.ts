@@ -151,6 +151,14 @@ describeKernel("a copied key", () => {
     await expectUnmoved();
   });
 
+  test("in strict mode: nothing changes, and the copier is refused", async () => {
+    await n1.wg(["up", "--mode", "strict", "--cluster-cidrs", "10.244.0.0/16,fd00:10:244::/48"]);
+    const { slots } = readRecord("n3");
+    await inOneList(() => write({ ...honest, slots }), (slots[0] as SlotRecord).publicKey);
+    await expectUnmoved();
+    expect(await statusOf(n1, "n2")).toMatchObject({ reach: "refused" });
+  });
+
   test("of a record without proofs that comes with the copy: the copy has it, which is the control", async () => {
     const paper = paperRecord(4, { name: "n4" });
     const [slot] = paper.slots as [SlotRecord];
