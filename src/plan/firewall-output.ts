@@ -25,6 +25,8 @@ const beforeNatPriority = -150;
  * known by the address it really goes to, and what goes to a pod after all is not exempt.
  */
 const exemptPriority = -50;
+/** Between the two: a mark that a packet still has here is not the exempt's. */
+const translatedPriority = -60;
 /** Behind what translates sources (100), so that they are what the other node would see. */
 const tunneledPriority = 200;
 
@@ -48,29 +50,50 @@ export function outputChains(firewall: Firewall): NftChain[] {
 
 /**
  * With host encryption our marks lead to other nodes in plaintext, and who may open raw sockets can
- * set them. So a packet to a node loses the mark that it comes with: the other chains decide.
+ * set them. So a packet to a node loses the mark that it comes with: the other chains decide. One to
+ * a service's address loses it once it is translated to a node's. By then a chain of ours may have
+ * marked it, but only for a source that is not this node's own.
  */
 function markedChains(firewall: Firewall): NftChain[] {
-  if (!firewall.hostEncryption) return [];
-  const { outside, arrived, none } = marksOf(firewall.mark);
+  const { connections, hostEncryption } = firewall;
+  if (!hostEncryption) return [];
+  const translated = families.map((family): NftStatement[] => [
+    { kind: "translated" },
+    inSet(family, "saddr", ownSet(family)),
+    inSet(family, "daddr", nodeSet(family)),
+  ]);
   return [
     {
       name: "marked",
       base: { type: "route", hook: "output", priority: rawPriority, policy: "accept" },
-      rules: [
-        [{ kind: "hasMark", mark: none }, accept],
-        ...looksEncrypted(firewall).map((looks): NftRule => [...looks, accept]),
-        ...families.flatMap((family) =>
-          [outside, arrived].map(
-            (mark): NftRule => [
-              { kind: "hasMark", mark },
-              inSet(family, "daddr", nodeSet(family)),
-              { kind: "setMark", mark: none },
-            ],
-          ),
-        ),
-      ],
+      rules: unmark(
+        firewall,
+        families.map((family) => [inSet(family, "daddr", nodeSet(family))]),
+      ),
     },
+    ...(connections
+      ? [
+          {
+            name: "translated",
+            base: { type: "route", hook: "output", priority: translatedPriority, policy: "accept" },
+            rules: unmark(firewall, translated),
+          } as const,
+        ]
+      : []),
+  ];
+}
+
+/** Takes the marks that lead past the tunnel from packets that meet one of the lists of conditions, and do not look encrypted. */
+function unmark(firewall: Firewall, packets: readonly NftStatement[][]): NftRule[] {
+  const { outside, arrived, none } = marksOf(firewall.mark);
+  return [
+    [{ kind: "hasMark", mark: none }, accept],
+    ...looksEncrypted(firewall).map((looks): NftRule => [...looks, accept]),
+    ...packets.flatMap((conditions) =>
+      [outside, arrived].map(
+        (mark): NftRule => [{ kind: "hasMark", mark }, ...conditions, { kind: "setMark", mark: none }],
+      ),
+    ),
   ];
 }
 

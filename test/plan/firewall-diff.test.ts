@@ -51,9 +51,11 @@ describe("the difference of two tables", () => {
       "flush chain inet wg-cni exempt",
       "flush chain inet wg-cni output",
       "flush chain inet wg-cni marked",
+      "flush chain inet wg-cni translated",
       "delete chain inet wg-cni exempt",
       "delete chain inet wg-cni output",
       "delete chain inet wg-cni marked",
+      "delete chain inet wg-cni translated",
     ]);
     expect(diffNftTables(exempting, without).map(formatNftCommand)).toContain(
       "add chain inet wg-cni output { type route hook output priority -50; policy accept; }",

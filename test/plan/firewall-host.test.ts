@@ -61,10 +61,20 @@ describe("with host encryption", () => {
 		meta mark & 0x60000000 == 0x60000000 ip daddr @nodes4 ${none}
 		meta mark & 0x60000000 == 0x20000000 ip6 daddr @nodes6 ${none}
 		meta mark & 0x60000000 == 0x60000000 ip6 daddr @nodes6 ${none}
+	}
+	chain translated {
+		type route hook output priority -60; policy accept;
+		meta mark & 0x60000000 == 0x00000000 accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51820 @th,64,32 & 0xf8ffffff == 0x0 accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51821 @th,64,32 & 0xf8ffffff == 0x0 accept
+		meta mark & 0x60000000 == 0x20000000 ct status dnat ip saddr @own4 ip daddr @nodes4 ${none}
+		meta mark & 0x60000000 == 0x60000000 ct status dnat ip saddr @own4 ip daddr @nodes4 ${none}
+		meta mark & 0x60000000 == 0x20000000 ct status dnat ip6 saddr @own6 ip6 daddr @nodes6 ${none}
+		meta mark & 0x60000000 == 0x60000000 ct status dnat ip6 saddr @own6 ip6 daddr @nodes6 ${none}
 	}`;
     for (const strict of [false, true]) {
       const { chains: all, ...table } = firewallTable({ ...encrypting, strict });
-      const marked = all.filter(({ name }) => name === "marked");
+      const marked = all.filter(({ name }) => ["marked", "translated"].includes(name));
       expect(chains({ ...table, chains: marked })).toEqual(wanted.split("\n").slice(1));
     }
   });
@@ -131,7 +141,9 @@ describe("with host encryption", () => {
     }
     expect(firewallTable(encrypting).sets).toEqual(firewallTable(firewall).sets);
     const names = (firewall: Firewall) => firewallTable(firewall).chains.map(({ name }) => name);
-    expect(names({ ...encrypting, exempt: [] }).filter((name) => name !== "marked")).toEqual(names(firewall));
+    expect(
+      names({ ...encrypting, exempt: [] }).filter((name) => !["marked", "translated"].includes(name)),
+    ).toEqual(names(firewall));
     // Without host encryption all of this node's packets to others are outside already.
     expect(firewallTable({ ...encrypting, hostEncryption: false })).toEqual(firewallTable(firewall));
   });

@@ -3,6 +3,7 @@
 // is counted, and dropped in strict mode. With host encryption no mark that it sets leads a
 // packet to another node past the tunnel.
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { familyOf } from "../../../src/net/ip.ts";
 import type { Capture } from "../../lab/capture.ts";
 import { Lab } from "../../lab/lab.ts";
 import { joinMesh } from "../../lab/mesh.ts";
@@ -18,6 +19,8 @@ const families = [4, 6] as const;
 const secret = "readable-to-all";
 /** As text, and as the data of a message of WireGuard. */
 const payloads = [secret, `\x04\0\0\0${secret}`].map((text) => Buffer.from(text).toString("hex"));
+/** Nobody has these: n1 translates them to the other node's address. */
+const services = { 4: "198.18.0.1", 6: "2001:db8:18::1" } as const;
 const outside = 0x20000000;
 const inside = 0x40000000;
 const arrived = 0x60000000;
@@ -39,6 +42,12 @@ describeKernel("forged marks", () => {
     n2 = await addNode(lab, 2);
     await joinMesh([n1, n2]);
     p2 = await addPod(n2, "p2", "standalone");
+    n1.script([
+      "nft add table inet proxy",
+      "nft 'add chain inet proxy output { type nat hook output priority -100; }'",
+      `nft add rule inet proxy output ip daddr ${services[4]} dnat ip to ${n2.ip(4)}`,
+      `nft add rule inet proxy output ip6 daddr ${services[6]} dnat ip6 to ${n2.ip(6)}`,
+    ]);
     capture = await lab.capture();
   });
   afterAll(() => lab?.[Symbol.dispose]());
@@ -88,10 +97,13 @@ describeKernel("forged marks", () => {
       const forged = variations(n2, [0, inside, ...past], [undefined]).filter(
         ({ payload }) => payload === payloads[0],
       );
-      expect((await outcome(forged)).readable).toBe(0);
-      // The control: without that chain the marks do lead past it.
-      n1.must(["nft", "flush", "chain", "inet", "wg-cni", "marked"]);
-      expect((await outcome(forged)).readable).toBe(families.length * past.length);
+      const toService = forged.map((packet) => ({ ...packet, to: services[familyOf(packet.to)] }));
+      expect((await outcome([...forged, ...toService])).readable).toBe(0);
+      // The control: without those chains the marks do lead past it.
+      for (const [chain, packets] of [["marked", forged] as const, ["translated", toService] as const]) {
+        n1.must(["nft", "flush", "chain", "inet", "wg-cni", chain]);
+        expect((await outcome(packets)).readable).toBe(families.length * past.length);
+      }
     }
   });
 });
