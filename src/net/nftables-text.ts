@@ -119,8 +119,8 @@ function formatStatement(statement: NftStatement): string {
       return "@th,64,32 & 0xf8ffffff == 0x0";
     case "local":
       return `fib ${statement.field} type ${statement.not ? "!= " : ""}local`;
-    case "unicast":
-      return "fib daddr type unicast";
+    case "routeType":
+      return `fib daddr type ${statement.type}`;
     case "routedBack":
       return `fib saddr ${statement.marked ? ". mark " : ""}. iif oif ${statement.not ? "missing" : "exists"}`;
     case "routedBackBy":

@@ -73,6 +73,9 @@ export type IcmpType =
   | "nd-router-advert"
   | "nd-redirect";
 
+/** Of a destination that is one other host's: routed, or not. */
+export type NftRouteType = "unicast" | "blackhole" | "unreachable" | "prohibit";
+
 export type NftRule = readonly NftStatement[];
 
 export type NftStatement =
@@ -107,8 +110,8 @@ export type NftStatement =
   | { readonly kind: "wireguardMessage" }
   /** The address is, or with `not` is not, one of this node's own (RTN_LOCAL). */
   | { readonly kind: "local"; readonly field: "saddr" | "daddr"; readonly not?: true }
-  /** The destination is neither this node's own nor one of several hosts (RTN_UNICAST). */
-  | { readonly kind: "unicast" }
+  /** What the routes say of the destination, as `local` has it of this node's own. */
+  | { readonly kind: "routeType"; readonly type: NftRouteType }
   /**
    * The routes lead back to the source by the interface that the packet came by, or with `not` do
    * not: no route, or this node's own address. With `marked` they are those that its mark selects.

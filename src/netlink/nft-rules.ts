@@ -2,7 +2,7 @@
 // expressions what it might be and writing that again (nft-statements.ts). It is
 // that statement only if all is the same.
 import { type Family, formatIp } from "../net/ip.ts";
-import type { IcmpType, NftRule, NftStatement } from "../net/nftables.ts";
+import type { IcmpType, NftRouteType, NftRule, NftStatement } from "../net/nftables.ts";
 import { AF_INET, readU16BigEndian, readU32 } from "../wire/codec.ts";
 import {
   type Expression,
@@ -35,7 +35,7 @@ import {
   nameFrom,
   portAt,
   portBytes,
-  RTN_UNICAST,
+  routeTypes,
   statementExpressions,
   translations,
 } from "./nft-statements.ts";
@@ -126,7 +126,9 @@ function guessRoute({ data }: Of<"fib">, compared: Expression | undefined): NftS
     const marked = (flags & NFTA_FIB_F_MARK) !== 0 ? { marked: true as const } : {};
     return { kind: "routedBack", ...marked, ...(u32From(value) === 0 ? { not: true as const } : {}) };
   }
-  if (u32From(value) === RTN_UNICAST) return { kind: "unicast" };
+  const types = Object.entries(routeTypes) as [NftRouteType, number][];
+  const type = types.find((entry) => entry[1] === u32From(value))?.[0];
+  if (type !== undefined) return { kind: "routeType", type };
   const isNot = compared?.name === "cmp" && compared.data.NFTA_CMP_OP === NFT_CMP_NEQ;
   return { kind: "local", field, ...(isNot ? { not: true } : {}) };
 }

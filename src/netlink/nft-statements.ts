@@ -1,7 +1,7 @@
 // Statements of rules as the kernel's expressions, in the order in which nft(8)
 // writes them. Reading them back is nft-rules.ts'.
 import { type Family, familyOf, ipBytes } from "../net/ip.ts";
-import type { IcmpType, NftRule, NftStatement } from "../net/nftables.ts";
+import type { IcmpType, NftRouteType, NftRule, NftStatement } from "../net/nftables.ts";
 import type { Mark } from "../net/objects.ts";
 import { AF_INET, AF_INET6 } from "../wire/codec.ts";
 import {
@@ -52,8 +52,10 @@ import {
 const loopbackIndex = 1;
 const interfaceNameBytes = 16;
 /** Of a route (linux/rtnetlink.h). */
-export const RTN_UNICAST = 1;
 const RTN_LOCAL = 2;
+export const routeTypes: Readonly<Record<NftRouteType, number>> = {
+  ...{ unicast: 1, blackhole: 6, unreachable: 7, prohibit: 8 },
+};
 /** Of a connection (IPS_SRC_NAT, IPS_DST_NAT, IP_CT_DIR_*; linux/netfilter/nf_conntrack_common.h). */
 export const translations = { destination: 0x20, both: 0x30 } as const;
 export const connectionDirections = { original: 0, reply: 1 } as const;
@@ -147,10 +149,10 @@ export function statementExpressions(statement: NftStatement, known: Family | un
       const operator = statement.not ? NFT_CMP_NEQ : NFT_CMP_EQ;
       return [lookUpRoute(flags, NFT_FIB_RESULT_ADDRTYPE), compare(operator, u32Bytes(RTN_LOCAL))];
     }
-    case "unicast":
+    case "routeType":
       return [
         lookUpRoute(NFTA_FIB_F_DADDR, NFT_FIB_RESULT_ADDRTYPE),
-        compare(NFT_CMP_EQ, u32Bytes(RTN_UNICAST)),
+        compare(NFT_CMP_EQ, u32Bytes(routeTypes[statement.type])),
       ];
     case "routedBack": {
       const { marked, not } = statement;

@@ -154,7 +154,7 @@ function fromPeers(firewall: Firewall): NftChain[] {
         ...families.map(
           (family): NftRule => [inSet(family, "daddr", localSet(family)), goto(untunneledChain)],
         ),
-        ...(strict ? [[{ kind: "unicast" } as const, goto(untunneledChain)]] : []),
+        ...(strict ? [[{ kind: "routeType", type: "unicast" } as const, goto(untunneledChain)]] : []),
         [goto(rerouteChain)],
       ],
     },

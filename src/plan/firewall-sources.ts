@@ -6,7 +6,7 @@
 //   ─────────────────────────────────  ───────────────────────────  ──────────────────────────────────
 //   a pod of a peer                    counted                      in any way
 //   a peer, to a pod of this node      counted                      in any way but by a translated port
-//   a peer, to be forwarded            marked                       in any way but by a translated port
+//   a peer, to another host            marked                       in any way, services' addresses included
 //   a peer, to this node               -                            by a pod's link
 //   a pod of this node                 -                            by an uplink, or another pod's link
 //   a cluster CIDR, of no known pod    -                            by an uplink, or routed to by one
@@ -17,6 +17,7 @@ import {
   arrivedSet,
   type Firewall,
   families,
+  hostSet,
   localSet,
   nodeSet,
   podSet,
@@ -27,6 +28,7 @@ import { marksOf } from "./marks.ts";
 export const spoofedChain = "spoofed";
 const localsChain = "locals";
 const nodesChain = "nodes";
+const elsewhereChain = "elsewhere";
 const othersChain = "others";
 
 /** The host's end of Cilium's routes: they lead to it, and pods' packets come by links of their own. */
@@ -68,6 +70,7 @@ export function sourceChains(firewall: Firewall): NftChain[] {
       name: spoofedChain,
       rules: [[{ kind: "countInterface", set: spoofedSet }], ...(strict ? [[drop]] : [])],
     },
+    ...(strict ? [{ name: elsewhereChain, rules: [ifSpoofed(), ...countArrived(firewall, hostSet)] }] : []),
     fromNodes(firewall),
     ...(strict ? [fromLocalPods(firewall)] : []),
     {
@@ -97,10 +100,16 @@ function fromNodes({ strict, mark, hostEncryption, uplinks }: Firewall): NftChai
     name: nodesChain,
     rules: [
       [...isForwarded, { kind: "setMark", mark: marksOf(mark).arrived }],
+      ...(strict ? elsewhere : []),
       ...(strict ? [...byInterfaces(uplinks, "iif", accept), ifSpoofed()] : []),
     ],
   };
 }
+
+/** Not to this node, nor to several: a service's address too, which this node would translate. */
+const elsewhere: readonly NftRule[] = (["unicast", "blackhole", "unreachable", "prohibit"] as const).map(
+  (type) => [{ kind: "routeType", type }, goto(elsewhereChain)],
+);
 
 /**
  * A pod whose address this node reaches by an uplink is connected by something that has

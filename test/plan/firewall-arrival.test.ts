@@ -82,8 +82,18 @@ test("strict: drop it, and what claims an address that its interface does not le
 		update @spoofed { iifname }
 		drop
 	}
+	chain elsewhere {
+		fib saddr . mark . iif oif missing goto spoofed
+		update @arrived { iifname }
+		ip saddr @hosts4_in drop
+		ip6 saddr @hosts6_in drop
+	}
 	chain nodes {
 		fib daddr type != local meta mark set meta mark | 0x60000000
+		fib daddr type unicast goto elsewhere
+		fib daddr type blackhole goto elsewhere
+		fib daddr type unreachable goto elsewhere
+		fib daddr type prohibit goto elsewhere
 		iifname "eth0" accept
 		fib saddr . mark . iif oif missing goto spoofed
 	}

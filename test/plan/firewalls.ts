@@ -38,6 +38,17 @@ export function chains(table: NftTable): string[] {
 
 /** Names of the chains for what arrives outside of the tunnel (firewall-arrival.test.ts). */
 export const arrivalChains: readonly string[] = [
-  ...["spoofed", "nodes", "locals", "others", "prerouting", "delivered", "reroute", "untunneled", "peers"],
+  ...[
+    "spoofed",
+    "elsewhere",
+    "nodes",
+    "locals",
+    "others",
+    "prerouting",
+    "delivered",
+    "reroute",
+    "untunneled",
+    "peers",
+  ],
   ...["linked", "unannounced", "judged", "refused", "strangers", "arrivals"],
 ];

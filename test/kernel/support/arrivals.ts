@@ -20,6 +20,8 @@ export const families = [4, 6] as const;
 /** A host behind the node, and one of the world. */
 const behind = { 4: "198.51.100.7", 6: "2001:db8:51::7" } as const;
 const world = { 4: "203.0.113.9", 6: "2001:db8:113::9" } as const;
+/** The node translates it to the pod's. */
+const service = { 4: "198.18.0.1", 6: "2001:db8:18::1" } as const;
 /** Of a network that this node has an interface in. */
 const unlinked = { 4: "198.51.100.77", 6: "2001:db8:51::77" } as const;
 /** Of the cluster's pods, and of no node's. */
@@ -50,7 +52,7 @@ export async function arrivals(name: string): Promise<Arrivals> {
   const n2 = await addNode(lab, 2);
   await joinMesh([n1, n2], ["--cluster-cidrs", clusterCIDRs]);
   const [p1, evil] = [await addPod(n1, "p1", "chained"), await addPod(n1, "evil", "chained")];
-  surround(lab, n1);
+  surround(lab, n1, p1);
   const evilDev = n1.must(["ip", "-o", "route", "get", evil.ip(4)]).split(" ")[2] as string;
   const from: Record<Origin, [Space, string, string]> = {
     eth0: [lab.wire, "br0", macOf(n1, "eth0")],
@@ -97,6 +99,7 @@ function claimsOf(family: Family, { n1, n2, p1, evil }: Hosts): (Omit<Claim, "po
     "peer -> pod": { from: peer, to: to.pod },
     "peer -> pod, of no connection": { from: peer, to: to.pod, protocol: "tcp" },
     "peer -> behind": { from: peer, to: to.behind },
+    "peer -> service": { from: peer, to: service[family] },
     "peer -> node": { from: peer, to: to.node },
     "local pod -> pod": { from: to.pod, to: evil.ip(family) },
     "local pod -> node": { from: to.pod, to: to.node },
@@ -113,7 +116,7 @@ function claimsOf(family: Family, { n1, n2, p1, evil }: Hosts): (Omit<Claim, "po
   return Object.entries(claims).map(([name, claim]) => ({ ...claim, name: `IPv${family} ${name}` }));
 }
 
-function surround(lab: Lab, node: Node): void {
+function surround(lab: Lab, node: Node, p1: Pod): void {
   lab.wire.script([
     `ip link add lan2 type veth peer name eth1 netns ${node.innerPid}`,
     "ip link set lan2 up",
@@ -125,6 +128,10 @@ function surround(lab: Lab, node: Node): void {
     "ip address add 198.51.100.1/24 dev behind && ip address add 2001:db8:51::1/64 dev behind nodad",
   ]);
   const witness = [
+    "add table inet proxy",
+    "add chain inet proxy prerouting { type nat hook prerouting priority dstnat; }",
+    `add rule inet proxy prerouting ip daddr ${service[4]} dnat ip to ${p1.ip(4)}`,
+    `add rule inet proxy prerouting ip6 daddr ${service[6]} dnat ip6 to ${p1.ip(6)}`,
     "add table inet witness",
     "add set inet witness reached { type inet_service; flags dynamic; }",
     ...["input", "forward"].flatMap((hook) => [
