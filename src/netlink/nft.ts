@@ -143,24 +143,29 @@ export class Nft implements Disposable {
     const name = formatNftTableName(table);
     const last = this.#last.get(name);
     if (last?.generation === this.#generation()) return last;
-    const observed = this.#atOneMoment(table, () => this.#find(table));
+    const { value: read, generation } = this.#atOneMoment(table, () => this.#read(table));
+    const observed = { value: read?.(), generation };
     this.#last.set(name, observed);
     return observed;
   }
 
-  #find(table: NftTableName): NftTable | undefined {
+  /** What makes the table of the kernel's words: that takes longer than to hear them, and others change theirs meanwhile. */
+  #read(table: NftTableName): (() => NftTable) | undefined {
     const declared = this.#findDeclared(table);
     if (declared === undefined) return undefined;
-    const sets = declared.sets.map((set) => {
-      const elements = new Set<string>();
-      if (!set.dynamic) eachElement(set, this.#elements(table, set), (element) => elements.add(element));
-      return { ...set, elements };
+    const elements = declared.sets.map((set) => (set.dynamic ? [] : this.#elements(table, set)));
+    return () => ({
+      ...declared.complete(),
+      sets: declared.sets.map((set, i) => {
+        const found = new Set<string>();
+        eachElement(set, elements[i] ?? [], (element) => found.add(element));
+        return { ...set, elements: found };
+      }),
     });
-    return { ...declared, sets };
   }
 
-  /** All but the elements. */
-  #findDeclared(table: NftTableName): ReturnType<typeof toTable> | undefined {
+  /** Its sets, and all but their elements. */
+  #findDeclared(table: NftTableName) {
     const reply = this.#findTable(table);
     if (reply === undefined) return undefined;
     const { family, name } = table;
@@ -182,7 +187,8 @@ export class Nft implements Disposable {
       (bytes, at, end) => ruleMessage.read(bytes, at, end, "skip"),
     );
     const own = chains.filter((chain) => chain.NFTA_CHAIN_TABLE === name);
-    return toTable(family, reply, sets, own, rules);
+    const { sets: declared } = toTable(family, reply, sets, own, []);
+    return { sets: declared, complete: () => toTable(family, reply, sets, own, rules) };
   }
 
   #findTable(table: NftTableName): TableReply | undefined {
