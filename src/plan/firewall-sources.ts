@@ -29,6 +29,7 @@ export const spoofedChain = "spoofed";
 const localsChain = "locals";
 const nodesChain = "nodes";
 const elsewhereChain = "elsewhere";
+const hostsChain = "hosts";
 const othersChain = "others";
 
 /** The host's end of Cilium's routes: they lead to it, and pods' packets come by links of their own. */
@@ -70,7 +71,12 @@ export function sourceChains(firewall: Firewall): NftChain[] {
       name: spoofedChain,
       rules: [[{ kind: "countInterface", set: spoofedSet }], ...(strict ? [[drop]] : [])],
     },
-    ...(strict ? [{ name: elsewhereChain, rules: [ifSpoofed(), ...countArrived(firewall, hostSet)] }] : []),
+    ...(strict
+      ? [
+          { name: elsewhereChain, rules: [ifSpoofed(), ...countArrived(firewall, hostSet)] },
+          betweenHosts(firewall),
+        ]
+      : []),
     fromNodes(firewall),
     ...(strict ? [fromLocalPods(firewall)] : []),
     {
@@ -92,18 +98,28 @@ const ownSources: readonly NftRule[] = [
 /**
  * With host encryption our tables have the nodes themselves behind the tunnel, for every
  * packet: those of the tunnel and the exempt included. Without it only for what is forwarded.
- * What nodes send to each other may come by any of several uplinks, but by no pod's link.
  */
-function fromNodes({ strict, mark, hostEncryption, uplinks }: Firewall): NftChain {
-  const isForwarded: NftStatement[] = hostEncryption ? [] : [{ kind: "local", field: "daddr", not: true }];
+function fromNodes({ strict, mark, hostEncryption }: Firewall): NftChain {
+  const setArrived: NftStatement = { kind: "setMark", mark: marksOf(mark).arrived };
+  if (!strict) {
+    const isForwarded: NftStatement[] = hostEncryption ? [] : [{ kind: "local", field: "daddr", not: true }];
+    return { name: nodesChain, rules: [[...isForwarded, setArrived]] };
+  }
+  // Nearly all that comes from nodes are the tunnel's packets, for this node: one look-up is all they pay.
+  const toThisNode: NftRule = [{ kind: "local", field: "daddr" }, goto(hostsChain)];
   return {
     name: nodesChain,
     rules: [
-      [...isForwarded, { kind: "setMark", mark: marksOf(mark).arrived }],
-      ...(strict ? elsewhere : []),
-      ...(strict ? [...byInterfaces(uplinks, "iif", accept), ifSpoofed()] : []),
+      ...(hostEncryption ? [[setArrived], toThisNode] : [toThisNode, [setArrived]]),
+      ...elsewhere,
+      [goto(hostsChain)],
     ],
   };
+}
+
+/** What nodes send to each other may come by any of several uplinks, but by no pod's link. */
+function betweenHosts({ uplinks }: Firewall): NftChain {
+  return { name: hostsChain, rules: [...byInterfaces(uplinks, "iif", accept), ifSpoofed()] };
 }
 
 /** Not to this node, nor to several: a service's address too, which this node would translate. */

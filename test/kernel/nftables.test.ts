@@ -133,6 +133,7 @@ describeKernel(
         "flush chain inet wg-cni foreign",
         "delete chain inet wg-cni foreign",
         "add chain inet wg-cni elsewhere",
+        "add chain inet wg-cni hosts",
         "add chain inet wg-cni locals",
         "add chain inet wg-cni linked",
         "add chain inet wg-cni unannounced",

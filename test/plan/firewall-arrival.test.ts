@@ -88,14 +88,18 @@ test("strict: drop it, and what claims an address that its interface does not le
 		ip saddr @hosts4_in drop
 		ip6 saddr @hosts6_in drop
 	}
+	chain hosts {
+		iifname "eth0" accept
+		fib saddr . mark . iif oif missing goto spoofed
+	}
 	chain nodes {
-		fib daddr type != local meta mark set meta mark | 0x60000000
+		fib daddr type local goto hosts
+		meta mark set meta mark | 0x60000000
 		fib daddr type unicast goto elsewhere
 		fib daddr type blackhole goto elsewhere
 		fib daddr type unreachable goto elsewhere
 		fib daddr type prohibit goto elsewhere
-		iifname "eth0" accept
-		fib saddr . mark . iif oif missing goto spoofed
+		goto hosts
 	}
 	chain locals {
 		iifname "eth0" goto spoofed

@@ -41,6 +41,7 @@ export const arrivalChains: readonly string[] = [
   ...[
     "spoofed",
     "elsewhere",
+    "hosts",
     "nodes",
     "locals",
     "others",
