@@ -7,15 +7,18 @@ import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
 import { askDelayMs, nextAsk } from "../plan/asking.ts";
 import type { OwnedPeer, Ownership } from "../plan/claims.ts";
-import { type GateDecision, type GateMemory, type GateNews, stepGate } from "../plan/gate.ts";
+import { type GateDecision, type GateFacts, type GateMemory, type GateNews, stepGate } from "../plan/gate.ts";
 import { type Lapse, type LapsePlan, planLapses } from "../plan/lapses.ts";
+import { findProofs } from "../plan/node-ip-proof.ts";
 import { slots, usableSlot } from "../plan/path.ts";
+import { type Probe, type ProbeMemory, planProbe } from "../plan/probe.ts";
 import { maxAsked } from "../plan/record.ts";
 import { type Settings, slotDevice } from "../plan/settings.ts";
 import { type Clocks, type Sights, updateSights } from "../plan/sight.ts";
 import { applySteps, type Failure } from "../reconcile/apply.ts";
 import type { Session } from "../reconcile/session.ts";
 import type { Polled } from "./drift.ts";
+import type { EndpointWrites } from "./endpoint-writes.ts";
 
 /** What the gate needs to know of the node, as resolved for the present generation. */
 export interface GateView {
@@ -74,8 +77,12 @@ export class Gate {
   #paths: Map<string, PeerPath> | undefined;
   /** Owners of contested claims, and since when this process asks them for a handshake. */
   #askedHereMs: ReadonlyMap<string, number> = new Map();
+  #probes: ReadonlyMap<string, ProbeMemory> = new Map();
 
-  constructor(private readonly session: Session) {}
+  constructor(
+    private readonly session: Session,
+    private readonly writes: EndpointWrites,
+  ) {}
 
   /** What the devices have shown of every peer. */
   get sights(): Sights {
@@ -95,11 +102,11 @@ export class Gate {
 
   /**
    * Takes over from a node without an agent: a peer whose traffic is in the
-   * tunnel already stays there, or it would be in clear until a handshake.
+   * tunnel already stays there, or it would be in clear until a handshake. True if it has.
    */
-  adopt({ settings, ownership }: GateView): void {
+  adopt({ settings, ownership }: GateView): boolean {
     const { store, kernel } = this.session;
-    if (store.gated) return;
+    if (store.gated) return false;
     const slotOf = new Map(slots.map((slot) => [slotDevice(settings, slot), slot]));
     const inTunnel = new Map<string, Slot>();
     for (const table of [settings.podTable, settings.hostTable])
@@ -119,6 +126,7 @@ export class Gate {
       store.putPaths(adopted, true);
     });
     this.forgetPaths();
+    return true;
   }
 
   /** One look at every peer. Throws what reading the kernel or writing the store throws. */
@@ -128,6 +136,8 @@ export class Gate {
     const devices = bySlot(view.settings, polled.devices);
     this.#sights = updateSights(this.#sights, peers, devices, view.ownSinceMs, clocks);
     const contest = this.#weighLapses(view, isGiven, clocks);
+    const unshown = this.#proveNodeIPs(peers);
+    const probes = new Map<string, ProbeMemory>();
     const changed = new Map<string, PeerPath | undefined>();
     const memories = new Map<string, GateMemory>();
     const news: PeerNews[] = [];
@@ -137,14 +147,18 @@ export class Gate {
     let drifted = false;
     for (const peer of peers) {
       const { name } = peer;
-      const decision = this.#decide(view, peer, contest.wanted.has(name), clocks.nowMs);
+      const facts = { isWanted: contest.wanted.has(name), hasUnshown: unshown.has(name) };
+      const decision = this.#decide(view, peer, facts, clocks.nowMs);
       memories.set(name, decision.memory);
-      const path = this.#annotate(view, name, decision, contest.asked.has(name), clocks);
+      const probe = this.#probe(view, peer, decision, unshown.get(name), clocks.nowMs);
+      if (probe.memory !== undefined) probes.set(name, probe.memory);
+      const noted = this.#annotate(view, name, decision, contest.asked.has(name), clocks);
+      const path = withProbe(noted, probe);
       if (path.asksUntilMs !== undefined) asks.push(name);
       if (!isSamePath(this.paths.get(name), path)) changed.set(name, path);
       for (const one of decision.news) news.push({ peer: name, news: one });
-      if (decision.readd !== undefined) toReadd.push({ peer, slot: decision.readd });
-      hurry ||= decision.hurry;
+      for (const { readd } of [decision, probe]) if (readd !== undefined) toReadd.push({ peer, slot: readd });
+      hurry ||= decision.hurry || (probe.probe !== undefined && path.slot !== undefined);
       drifted ||= this.#isMissing(peer, devices);
     }
     for (const name of this.paths.keys()) if (!this.#sights.has(name)) changed.set(name, undefined);
@@ -152,11 +166,44 @@ export class Gate {
     if (contest.lapses !== view.lapses) this.session.store.putLapses(contest.lapses);
     // Not before: what the store refused is decided anew, from what was remembered until now.
     this.#memories = memories;
+    this.#probes = probes;
     const failures = this.#readd(view.settings, toReadd);
     const isChanged = changed.size > 0 || contest.lapses !== view.lapses;
     const lapsed = contest.come;
     const waiting = { hurry, lapsed, asks: asks.slice(0, maxAsked) };
     return { news, changed: isChanged, drifted, ...waiting, failures, polled };
+  }
+
+  /** Keeps what the handshakes have shown. Returns the node IPs by peer that nothing has shown yet. */
+  #proveNodeIPs(peers: readonly OwnedPeer[]): ReadonlyMap<string, readonly string[]> {
+    const left = new Map<string, readonly string[]>();
+    const proofs: { peer: string; ip: string }[] = [];
+    for (const { name, unshownIPs } of peers) {
+      if (unshownIPs === undefined) continue;
+      const sight = this.#sights.get(name) ?? {};
+      const shown = findProofs(unshownIPs, sight, (key, atMs) => this.writes.isAfter(key, atMs));
+      for (const ip of shown) proofs.push({ peer: name, ip });
+      const rest = unshownIPs.filter((ip) => !shown.includes(ip));
+      if (rest.length > 0) left.set(name, rest);
+    }
+    this.session.store.putNodeIPProofs(proofs);
+    return left;
+  }
+
+  #probe(
+    { node }: GateView,
+    peer: OwnedPeer,
+    { path }: GateDecision,
+    unshown: readonly string[] | undefined,
+    nowMs: number,
+  ): Probe {
+    if (unshown === undefined) return {};
+    const memory = this.#probes.get(peer.name);
+    const sight = this.#sights.get(peer.name) ?? {};
+    return planProbe(
+      { node, peer, path, sight, unshown, ...(memory === undefined ? {} : { memory }) },
+      nowMs,
+    );
   }
 
   /** What the dead may not keep. In mode off nobody is reached by what is claimed, and sessions end. */
@@ -217,14 +264,19 @@ export class Gate {
     return slots.some((slot) => !isOn(slot) && usableSlot(peer, slot) !== undefined);
   }
 
-  #decide({ node, settings }: GateView, peer: OwnedPeer, isWanted: boolean, nowMs: number): GateDecision {
+  #decide(
+    { node, settings }: GateView,
+    peer: OwnedPeer,
+    facts: Required<Pick<GateFacts, "isWanted" | "hasUnshown">>,
+    nowMs: number,
+  ): GateDecision {
     const memory = this.#memories.get(peer.name);
     return stepGate(
       {
         ...{ node, peer, path: this.paths.get(peer.name) ?? closedPath },
         ...(memory === undefined ? {} : { memory }),
         ...{ sight: this.#sights.get(peer.name) ?? {}, held: settings.mode === "off" },
-        ...{ isWanted, isAsked: peer.wantsHandshakeFrom?.includes(node.name) === true },
+        ...{ ...facts, isAsked: peer.wantsHandshakeFrom?.includes(node.name) === true },
       },
       nowMs,
     );
@@ -250,6 +302,13 @@ export class Gate {
   }
 }
 
+/** While the gate is closed, it has said itself on which slots a handshake is begun. */
+function withProbe({ probe: _, ...path }: PeerPath, { probe }: Probe): PeerPath {
+  if (probe === undefined) return path;
+  const isAsked = path.slot === undefined || path.provoke.includes(probe.slot);
+  return { ...path, probe, provoke: isAsked ? path.provoke : [...path.provoke, probe.slot] };
+}
+
 function bySlot(settings: Settings, read: ReadonlyMap<string, Device>): Partial<Record<Slot, Device>> {
   const devices: Partial<Record<Slot, Device>> = {};
   for (const slot of slots) {
@@ -267,6 +326,8 @@ function isSamePath(a: PeerPath | undefined, b: PeerPath): boolean {
     a.pinned === b.pinned &&
     a.asksUntilMs === b.asksUntilMs &&
     a.contestedSinceMs === b.contestedSinceMs &&
+    a.probe?.slot === b.probe?.slot &&
+    a.probe?.ip === b.probe?.ip &&
     a.provoke.length === b.provoke.length &&
     a.provoke.every((slot, i) => slot === b.provoke[i])
   );

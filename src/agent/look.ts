@@ -26,6 +26,7 @@ import { AbandonedPods } from "./abandoned.ts";
 import { AgentClock } from "./clock.ts";
 import { DeadMan } from "./dead-man.ts";
 import { Drift } from "./drift.ts";
+import { EndpointWrites } from "./endpoint-writes.ts";
 import { Exchange, type Sighting } from "./exchange.ts";
 import type { KubernetesFacts } from "./facts.ts";
 import { describeSync } from "./facts.ts";
@@ -88,6 +89,7 @@ const inward: Reasons = new Set([
 
 export class Look implements Disposable {
   readonly #gate: Gate;
+  readonly #writes: EndpointWrites;
   readonly #deadMan: DeadMan;
   readonly #rotation: KeyRotation;
   readonly #exchange: Exchange;
@@ -115,7 +117,8 @@ export class Look implements Disposable {
   ) {
     const { log, lookSoon, wallClock, version, node, metrics } = options;
     const { store } = session;
-    this.#gate = new Gate(session);
+    this.#writes = new EndpointWrites(wallClock);
+    this.#gate = new Gate(session, this.#writes);
     this.#refusals = new RefusalLog(log);
     this.#slots = new SlotLog(log);
     this.#deadMan = new DeadMan(session.store, log, () => lookSoon("control plane"));
@@ -212,9 +215,10 @@ export class Look implements Disposable {
 
   /** Who is reached how, and what becomes of our keys. */
   #decide(): Decided {
-    const view = this.#readView();
+    const before = this.#readView();
+    // With the first decision of an agent, records are no longer the operator's word.
+    const view = before !== undefined && this.#gate.adopt(before) ? this.#readView() : before;
     if (view === undefined) return undecided;
-    this.#gate.adopt(view);
     const clocks = this.#clock.read();
     const isGiven: IsGiven = (peer, claim, kind) => this.#exchange.isGiven(peer, claim, kind);
     const gate = this.#gate.step(view, isGiven, clocks);
@@ -274,7 +278,7 @@ export class Look implements Disposable {
       this.session.arrivals.forget();
     }
     const report = this.#syncMesh(startMs, isOutward);
-    this.#slots.note(report);
+    for (const part of [this.#slots, this.#writes]) part.note(report);
     this.#state = stateOf(report);
     underlay.learn(report);
     this.#drift.learn(report);

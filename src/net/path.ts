@@ -17,6 +17,8 @@ export interface PeerPath {
   readonly pinned: boolean;
   /** Unix milliseconds until which this node's record asks the peer to begin a handshake; absent if it does not. */
   readonly asksUntilMs?: number;
+  /** An address that the peer claims and that is asked for a handshake, as the endpoint of a slot without its traffic; absent if none is. */
+  readonly probe?: { readonly slot: Slot; readonly ip: string };
   /** Unix milliseconds since which the peer is asked for a sign of life, because another node claims what it has; absent if it is not. */
   readonly contestedSinceMs?: number;
 }

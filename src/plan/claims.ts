@@ -52,6 +52,12 @@ export interface OwnedPeer {
   readonly endpointsRefused?: true;
   /** Names of nodes that it asks to begin a handshake. */
   readonly wantsHandshakeFrom?: readonly string[];
+  /** Node IPs that it claims and no handshake has shown, so that they do not count; absent if there are none. */
+  readonly unshownIPs?: readonly string[];
+  /** Those of them that no other peer has, or has claimed before. */
+  readonly earlyIPs?: readonly string[];
+  /** Those of these that are known to be a node's, and are refused to pods until it is shown whose. */
+  readonly barredIPs?: readonly string[];
 }
 
 export interface Ownership {

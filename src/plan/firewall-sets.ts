@@ -29,6 +29,8 @@ export interface Firewall {
   readonly pods: readonly string[];
   /** Addresses of the other nodes. */
   readonly nodes: readonly string[];
+  /** Addresses that nodes claim and others have claimed before, so that nothing shows yet whose they are; a handful. */
+  readonly contested?: readonly string[];
   /** This node's own node IPs: the others take from the tunnel what comes from them. */
   readonly own: readonly string[];
   /** Canonical prefixes of this node's own pods: the others take what comes from them too, and none of it is exempt. */

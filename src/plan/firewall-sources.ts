@@ -58,9 +58,25 @@ export function fromPeersPods(firewall: Firewall): NftRule[] {
       ],
     ),
     [{ kind: "setMark", mark: marksOf(firewall.mark).arrived }],
+    ...toOwnDevices(firewall),
     ifSpoofed(),
     ...countArrived(firewall, podSet),
   ];
+}
+
+/**
+ * WireGuard itself knows whom its messages come from, and a node must be heard whose address
+ * another one has claimed for pods: its handshake is what shows that it has the address.
+ */
+function toOwnDevices({ ports }: Firewall): NftRule[] {
+  return ports.map(
+    (port): NftRule => [
+      { kind: "port", protocol: "udp", field: "dport", port },
+      { kind: "wireguardMessage" },
+      { kind: "local", field: "daddr" },
+      accept,
+    ],
+  );
 }
 
 /** Where the rules of fromPeersPods lead. */

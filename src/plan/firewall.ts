@@ -145,6 +145,7 @@ function postrouting(firewall: Firewall): NftChain {
       [{ kind: "loopback", direction: "oif" }, accept],
       ...byInterfaces(devices, "oif", goto(clampChain)),
       ...encrypted(firewall),
+      ...toContested(firewall),
       ...(strict ? toDepartedPods(firewall, drop) : []),
       ...families.map(
         (family): NftRule => [inSet(family, "daddr", podSet(family, "out")), ...(strict ? [drop] : [])],
@@ -163,6 +164,20 @@ function encrypted(firewall: Firewall): NftRule[] {
       (family): NftRule => [
         ...looks,
         inSet(family, "daddr", nodeSet(family)),
+        { kind: "local", field: "saddr" },
+        accept,
+      ],
+    ),
+  );
+}
+
+/** A node that shows by its handshake that it has an address which another one has claimed for pods. */
+function toContested(firewall: Firewall): NftRule[] {
+  return (firewall.contested ?? []).flatMap((ip) =>
+    looksEncrypted(firewall).map(
+      (looks): NftRule => [
+        ...looks,
+        { kind: "address", field: "daddr", ip },
         { kind: "local", field: "saddr" },
         accept,
       ],

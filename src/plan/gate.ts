@@ -42,6 +42,8 @@ const sessionFreshMs = 150_000;
 const candidateMs = 10_000;
 /** Once all endpoints had their turn there is no hurry. */
 const laterCandidateMs = 60_000;
+/** How long a gate waits for the handshake of the other slot, if an address of the peer is to be shown still. */
+const proofMs = 2000;
 /** One of the two begins, and has this time; the other only then, should it not know us yet or not be heard. */
 const yieldMs = 500;
 /** A peer that has not answered for so long is looked at as seldom as the others. */
@@ -108,6 +110,8 @@ export interface GateFacts {
   readonly held: boolean;
   /** True if a session is wanted although nothing is sent. */
   readonly isWanted?: boolean;
+  /** True if a node IP of the peer is to be shown by a handshake still (node-ip-proof.ts). */
+  readonly hasUnshown?: boolean;
   /** True if the peer asks this node to begin a handshake, because its own are not answered. */
   readonly isAsked?: boolean;
 }
@@ -183,7 +187,8 @@ function stepWaiting(facts: Remembered, wanted: Slot, nowMs: number): GateDecisi
   const opened = order.find(
     (slot) => isFresh(sight, slot, nowMs) && (sight[slot]?.handshakeAtMs ?? 0) > releasedAtMs,
   );
-  if (opened !== undefined && !held) return open(facts, opened, nowMs);
+  const isAwaited = opened !== undefined && awaitsProof(facts, nowMs);
+  if (opened !== undefined && !held && !isAwaited) return open(facts, opened, nowMs);
   const provoke = slots.filter(
     (slot) => usableSlot(peer, slot) !== undefined && mayBegin(facts, slot, memory.sinceMs, nowMs),
   );
@@ -192,7 +197,7 @@ function stepWaiting(facts: Remembered, wanted: Slot, nowMs: number): GateDecisi
   if (candidates.length < 2 || nowMs - memory.triedAtMs < patienceMs)
     return {
       path: { ...path, provoke, pinned: false },
-      ...{ memory, news: [], hurry: nowMs - memory.sinceMs < hurryMs },
+      ...{ memory, news: [], hurry: isAwaited || nowMs - memory.sinceMs < hurryMs },
     };
   const candidate = (path.candidate + 1) % candidates.length;
   return {
@@ -201,6 +206,15 @@ function stepWaiting(facts: Remembered, wanted: Slot, nowMs: number): GateDecisi
     news: [{ kind: "candidate", endpoint: candidates[candidate] as string }],
     hurry: nowMs - memory.sinceMs < hurryMs,
   };
+}
+
+/**
+ * The handshakes of the two slots come at nearly the same time, each from an address of its own. Once
+ * the gate is open, what a node sends from an address that nothing has shown is not taken.
+ */
+function awaitsProof({ hasUnshown, sight }: GateFacts, nowMs: number): boolean {
+  const firstMs = Math.min(...slots.map((slot) => sight[slot]?.handshakeAtMs ?? Number.POSITIVE_INFINITY));
+  return hasUnshown === true && nowMs - firstMs < proofMs;
 }
 
 /** All is known that mode off wants to know. */

@@ -26,6 +26,7 @@ import type { Remote } from "./firewall-sets.ts";
 import { validMarkSysctl } from "./host-changes.ts";
 import { exemptionsOf } from "./host-encryption.ts";
 import { marksOf } from "./marks.ts";
+import { contestedHosts } from "./node-ip-proof.ts";
 import {
   endpointCandidates,
   hasNoPlace,
@@ -163,7 +164,8 @@ function desiredFirewall(facts: MeshFacts): NftTable[] {
     mark: settings.fwmark,
     strict: settings.mode === "strict",
     pods: ownership.peers.flatMap(({ podCIDRs }) => podCIDRs),
-    nodes: ownership.peers.flatMap(({ nodeIPs }) => nodeIPs),
+    nodes: ownership.peers.flatMap(({ nodeIPs, barredIPs = [] }) => [...nodeIPs, ...barredIPs]),
+    contested: contestedHosts(ownership.peers),
     own: node.nodeIPs,
     localPods: node.podCIDRs,
     clusterCIDRs: refusedCIDRs(settings),
@@ -250,6 +252,7 @@ interface Way {
   readonly endpointIP: string | undefined;
   /** Its node IPs as prefixes. */
   readonly hosts: readonly string[];
+  readonly barred: readonly string[];
   readonly allowedIPs: readonly string[];
 }
 
@@ -258,7 +261,17 @@ function findWay({ node, paths }: MeshFacts, peer: OwnedPeer): Way {
   const candidates = endpointCandidates(node, peer);
   const endpointIP = candidates[path.candidate % candidates.length];
   const hosts = peer.nodeIPs.map(hostPrefix);
-  return { peer, path, endpointIP, hosts, allowedIPs: unique([...peer.podCIDRs, ...hosts]) };
+  const barred = (peer.barredIPs ?? []).map(hostPrefix);
+  // The peer may open its gate a moment earlier, and send what this node has not seen a handshake from yet.
+  const early = path.slot === undefined ? (peer.earlyIPs ?? []).map(hostPrefix) : [];
+  return {
+    peer,
+    path,
+    endpointIP,
+    hosts,
+    barred,
+    allowedIPs: unique([...peer.podCIDRs, ...hosts, ...early]),
+  };
 }
 
 /** Most peers have a handful, for which a set costs more than it saves. */
@@ -273,9 +286,10 @@ function desiredDevice(facts: MeshFacts, ways: readonly Way[], slot: Slot): Mesh
   for (const { peer, path, endpointIP, allowedIPs } of ways) {
     const record = usableSlot(peer, slot);
     if (record === undefined || (paths === undefined && hasNoPlace(peer))) continue;
+    const ip = path.probe?.slot === slot ? path.probe.ip : endpointIP;
     peers.set(record.publicKey, {
       // Without one, the kernel keeps the endpoint that it has, and learns another from the peer's packets.
-      ...(endpointIP === undefined ? {} : { endpoint: { ip: endpointIP, port: record.port } }),
+      ...(ip === undefined ? {} : { endpoint: { ip, port: record.port } }),
       keepaliveSeconds: path.provoke.includes(slot) ? provokeSeconds : settings.persistentKeepalive,
       hasPresharedKey: false,
       allowedIPs,
@@ -310,7 +324,7 @@ function desiredRoutes(facts: MeshFacts, ways: readonly Way[]): Route[] {
   // Not in the table of pods: this node's own processes and the tunnel itself go by that too.
   for (const cidr of refusedCIDRs(settings)) routes.put(refusal(settings, hostTable, cidr, "prohibit"));
   const sources = new Map(nodeAddresses(node).map((ip) => [familyOf(ip), ip]));
-  for (const { peer, path, hosts } of ways) {
+  for (const { peer, path, hosts, barred } of ways) {
     const slotFor = (dst: string) => (carries(capabilities, dst) ? path.slot : undefined);
     const isRefused = strict || isBarred(peer, paths);
     for (const cidr of peer.podCIDRs) {
@@ -318,6 +332,7 @@ function desiredRoutes(facts: MeshFacts, ways: readonly Way[]): Route[] {
       if (slot === undefined) routes.put(refusal(settings, podTable, cidr, isRefused ? "prohibit" : "throw"));
       else putTunnel(tunnelRoute(settings, podTable, cidr, slot, sources.get(familyOf(cidr))));
     }
+    for (const dst of barred) routes.put(refusal(settings, hostTable, dst, "prohibit"));
     for (const dst of hosts) {
       const slot = slotFor(dst);
       if (slot !== undefined) putTunnel(tunnelRoute(settings, hostTable, dst, slot));

@@ -39,7 +39,9 @@ export function judgeOwnCIDRs(
   if (clusterCIDRs.length === 0) return noCIDRs;
   const before = judged.get(ownership);
   if (before !== undefined) return before;
-  const known = knownLandmarks({ node, peers: ownership.peers, settings: { controlPlane } });
+  // What a peer is sent to at is its own word only, which is not to open what strict mode refuses.
+  const peers = ownership.peers.map(({ name, nodeIPs }) => ({ name, nodeIPs, endpoints: [] }));
+  const known = knownLandmarks({ node, peers, settings: { controlPlane } });
   const cidrs = judgeClusterCIDRs(clusterCIDRs, [...known, ...landmarks]);
   judged.set(ownership, cidrs);
   return cidrs;

@@ -3,11 +3,9 @@
 import type { PeerPath } from "../net/path.ts";
 import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
-import { boundClaims, claimJudge } from "../plan/claim-bounds.ts";
-import { type ClaimingPeer, type Ownership, resolveClaims } from "../plan/claims.ts";
-import { serviceNetworks } from "../plan/cluster-hosts.ts";
-import { holdClaims } from "../plan/held-claims.ts";
-import { knownLandmarks, type Landmark } from "../plan/landmarks.ts";
+import type { ClaimingPeer, Ownership } from "../plan/claims.ts";
+import type { Landmark } from "../plan/landmarks.ts";
+import { refuseUnshown } from "../plan/node-ip-proof.ts";
 import { reachablePeers } from "../plan/path.ts";
 import { parseSettings, type Settings, slotPort } from "../plan/settings.ts";
 import { withoutTaken } from "../plan/taken.ts";
@@ -22,6 +20,7 @@ import type {
   StoredPeer,
 } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
+import { readOwnership } from "./ownership.ts";
 
 /** The slots of this node that cannot be used, with the reason. */
 export type SlotFaults = ReadonlyMap<Slot, SlotFault>;
@@ -89,9 +88,11 @@ export class NodeReader {
     const { store } = this;
     const intent = this.intent(faults);
     const programmed = store.programmed();
+    const paths = pathsOf(store, intent);
     return {
       ...intent,
-      ...pathsOf(store, intent),
+      ...paths,
+      ownership: withUnshown(intent.ownership, paths.paths),
       podIPs: podIPsOf(store, intent),
       ...(programmed === undefined ? {} : { programmed }),
     };
@@ -108,42 +109,27 @@ function readIntent(
   const record = identity === undefined ? nobody : ownRecord(identity, settings);
   const peers = store.peers();
   const hostRevert = store.hostRevert();
-  const publicKeys = record.slots.map(({ publicKey }) => publicKey);
   const lapses = store.lapses();
-  const judge = claimJudge(boundsOf(store, settings, record, landmarks));
-  const typed = new Set(peers.flatMap(({ record: { name }, source }) => (source === "import" ? [name] : [])));
-  const bounded = boundClaims(
-    peers.map((peer) => ({ ...toClaimingPeer(peer), isTyped: typed.has(peer.record.name) })),
-    judge,
-  );
-  const resolved = resolveClaims({ ...record, publicKeys }, bounded.peers, lapses);
-  const held = holdClaims(resolved, record, (name) => {
-    const before = store.previousRecord(name);
-    return before === undefined ? undefined : judge(before, typed.has(name)).record;
-  });
-  const refusals = [...held.refusals, ...bounded.refusals];
+  const ownership = readOwnership(store, { settings, node: record, peers, landmarks, toClaimingPeer });
+  const { refusals } = ownership;
   const named = new Set(refusals.flatMap(({ peer, owner }) => [peer, owner]));
   const contested = named.size === 0 ? [] : peers.filter((peer) => named.has(peer.record.name));
   return {
     ...{ generation, settings, landmarks },
     ...(identity === undefined ? {} : { identity, record }),
     up: identity?.up ?? false,
-    ownership: { refusals, peers: reachablePeers(record, held.peers) },
+    ownership: { refusals, peers: reachablePeers(record, ownership.peers) },
     ...{ lapses, contested: new Map(contested.map((peer) => [peer.record.name, peer])) },
     changedAt: new Map(peers.map((peer) => [peer.record.name, peer.changedAt])),
     ...(hostRevert === undefined ? {} : { hostRevert }),
   };
 }
 
-function boundsOf(store: Store, settings: Settings, node: NodeRecord, landmarks: readonly Landmark[]) {
-  const hosts = store.clusterHosts();
-  const known = knownLandmarks({ node, peers: [], settings, apiServers: hosts.apiServers });
-  return {
-    ...{ settings, podCIDRs: node.podCIDRs },
-    // What this node has itself, it is weighed against by name.
-    landmarks: [...known, ...landmarks].filter(({ ip }) => !node.nodeIPs.includes(ip)),
-    reserved: serviceNetworks(hosts, node.nodeIPs),
-  };
+/** Where the gate is closed still, the handshake that opens it may show it yet. */
+function withUnshown(ownership: Ownership, paths: ReadonlyMap<string, PeerPath> | undefined): Ownership {
+  const isOpen = (peer: string) => paths?.get(peer)?.slot !== undefined;
+  const refused = refuseUnshown(ownership.peers, isOpen);
+  return refused.length === 0 ? ownership : { ...ownership, refusals: [...ownership.refusals, ...refused] };
 }
 
 /** Of the pods on record, without what a peer owns: that may be a peer that came later than the pod. */

@@ -4,6 +4,7 @@ import type { NodeRecord, Slot, SlotRecord } from "../net/record.ts";
 import type { Connection } from "./connection.ts";
 import { bumpGeneration, readGeneration, takeClaimSeqs } from "./meta.ts";
 import type { PeerClaims, PeerSource, StoredPeer } from "./model.ts";
+import { keepNodeIPProofs } from "./node-ip-proofs.ts";
 
 interface PeerRow {
   name: string;
@@ -64,6 +65,7 @@ export function writePeers(
 export function deletePeer(db: Connection, name: string): boolean {
   return db.transaction(() => {
     if (db.change("DELETE FROM peers WHERE name = ?", name) === 0) return false;
+    keepNodeIPProofs(db, name, []);
     bumpGeneration(db);
     return true;
   });
@@ -83,6 +85,7 @@ function writePeer(db: Connection, record: NodeRecord, source: PeerSource, isPro
   const text = encode(record);
   if (row?.record === text && row.source === source) return false;
   const before = row === undefined ? undefined : parseClaims(db, row.name, row.claims);
+  const previous = previousOf(row, before, record);
   db.change(
     `INSERT OR REPLACE INTO peers (${columns}, previous) VALUES (?, ?, ?, ?, ?, ?, ?)`,
     record.name,
@@ -92,8 +95,11 @@ function writePeer(db: Connection, record: NodeRecord, source: PeerSource, isPro
     // The generation that the transaction ends with.
     row?.record === text ? row.changed_at : readGeneration(db) + 1,
     formatSlots(findUnproven(db, row, record, isProven)),
-    previousOf(row, before, record),
+    previous,
   );
+  // What it has given up may be held for it, or be refused to others, until its next record.
+  const held = previous === null ? [] : (db.parseJson(previous, "a record") as NodeRecord).nodeIPs;
+  if (row !== undefined) keepNodeIPProofs(db, record.name, [...record.nodeIPs, ...held]);
   return true;
 }
 

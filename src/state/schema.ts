@@ -107,4 +107,16 @@ export const migrations: readonly string[] = [
   -- Slots of a peer's record whose proof is not of this peer, slot and key: JSON list; NULL if there are none.
   ALTER TABLE peers ADD COLUMN unproven TEXT;
   `,
+  `
+  -- Node IPs that a handshake of their peer came from. What an open gate leads to already stays as it is.
+  CREATE TABLE node_ip_proofs (
+    peer TEXT NOT NULL,
+    ip TEXT NOT NULL,
+    PRIMARY KEY (peer, ip)
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO node_ip_proofs
+    SELECT DISTINCT peers.name, node_ip.value
+    FROM peers JOIN paths ON paths.peer = peers.name, json_each(peers.record, '$.nodeIPs') AS node_ip
+    WHERE json_extract(paths.path, '$.slot') IS NOT NULL;
+  `,
 ];

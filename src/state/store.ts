@@ -31,6 +31,7 @@ import type {
   SavedSysctl,
   StoredPeer,
 } from "./model.ts";
+import * as proofs from "./node-ip-proofs.ts";
 import { openState } from "./open.ts";
 import * as peers from "./peers.ts";
 import * as settings from "./settings.ts";
@@ -201,6 +202,16 @@ export class Store implements Disposable {
   /** Exchanges the whole list. */
   putLapses(lapses: readonly ClaimLapse[]): void {
     agent.writeLapses(this.#db, lapses);
+  }
+
+  /** By peer, the node IPs that a handshake of it came from. */
+  nodeIPProofs(): Map<string, Set<string>> {
+    return proofs.readNodeIPProofs(this.#db);
+  }
+
+  /** The generation stays if all of them are known. */
+  putNodeIPProofs(list: readonly proofs.NodeIPProof[]): void {
+    proofs.writeNodeIPProofs(this.#db, list);
   }
 
   /** What of the cluster no peer may claim. */

@@ -1,7 +1,7 @@
 // What a record may not take from another one, on a real API server with real tokens. The control is
 // in the last tests: what no other record has is accepted.
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { ApiServer } from "./support/api-server.ts";
 import { describeKube } from "./support/gate.ts";
 import type { KubeClient, KubeObject } from "./support/kube-client.ts";
@@ -22,6 +22,11 @@ const slot = (name: "a" | "b", key: number) => ({
 });
 const slotsOf = (first: number) => [slot("a", first), slot("b", first + 1)] as const;
 const slots = slotsOf(1);
+/** Of n2. */
+const network: RecordFields = {
+  ...{ slots: slotsOf(11), endpoints: [], nodeIPs: ["192.0.2.2"] },
+  podCIDRs: ["10.60.2.0/24", "198.18.2.7/32", "fd60:2::/64"],
+};
 const good: RecordFields = { slots, endpoints: ["192.0.2.1"], nodeIPs: ["192.0.2.1"], podCIDRs: [] };
 
 describeKube("what another record has", () => {
@@ -34,13 +39,16 @@ describeKube("what another record has", () => {
   beforeAll(async () => {
     server = await ApiServer.start();
     const { admin } = server;
-    await applyManifests(admin, ["crd", "rbac", "policy"]);
-    n1 = await createNode(admin, "n1", { internalIPs: ["192.0.2.1"] });
-    n2 = await createNode(admin, "n2", { internalIPs: ["192.0.2.2"] });
+    await applyManifests(admin, ["crd", "mesh", "rbac", "policy"]);
+    // Its kubelet has written more than the node has.
+    const internalIPs = ["192.0.2.1", "192.0.2.2", "192.0.2.4", "10.60.2.9", "10.244.4.7", "8.8.8.8"];
+    n1 = await createNode(admin, "n1", { internalIPs });
+    n2 = await createNode(admin, "n2", { internalIPs: ["192.0.2.2", "2001:db8::2"] });
+    await createNode(admin, "n4", { internalIPs: ["192.0.2.4"], podCIDRs: ["10.244.4.0/24"] });
     agent = await agentOf(server, "n1");
     await policiesObeyed(agent, n1);
     await write({});
-    await (await agentOf(server, "n2")).apply(recordPath("n2"), recordObject(n2, { slots: slotsOf(11) }));
+    await admin.apply(recordPath("n2"), recordObject(n2, network));
   });
   afterAll(() => server?.[Symbol.asyncDispose]());
 
@@ -99,5 +107,73 @@ describeKube("what another record has", () => {
     expect(await write({ slots: none })).toMatchObject({ spec: { slots: none } });
     await write({});
     await server.admin.patch(recordPath("n2"), { spec: { slots: slotsOf(11) } });
+  });
+
+  describe("its networks", () => {
+    const record = "what is in the record n2";
+    const node = (name: string) => `overlaps an address or a pod CIDR of Node ${name}`;
+    test.each<[string, RecordFields, string]>([
+      ["its pod CIDR", { podCIDRs: ["10.60.2.0/24"] }, record],
+      ["a part of it", { podCIDRs: ["10.60.2.128/25"] }, record],
+      ["one address of it", { podCIDRs: ["10.60.2.9/32"] }, record],
+      ["IPv6", { podCIDRs: ["fd60:2::9/128"] }, record],
+      ["a wider network", { podCIDRs: ["10.60.0.0/16"] }, record],
+      ["a network with one of its pods", { podCIDRs: ["198.18.2.0/24"] }, record],
+      ["a network with its node IP", { podCIDRs: ["192.0.2.0/30"] }, "overlaps"],
+      ["its address, for pods", { podCIDRs: ["192.0.2.2/32"] }, node("n2")],
+      ["its address, IPv6", { podCIDRs: ["2001:db8::2/128"] }, node("n2")],
+      ["the address of a Node without a record", { podCIDRs: ["192.0.2.4/32"] }, node("n4")],
+      ["the pod CIDR of such a Node", { podCIDRs: ["10.244.4.128/25"] }, node("n4")],
+      ["half of the cluster", { podCIDRs: ["10.240.0.0/12"] }, node("n4")],
+      [
+        "another node's address as node IP",
+        { nodeIPs: ["192.0.2.1", "192.0.2.2"] },
+        "is an address of Node n2",
+      ],
+      ["such a Node's address as node IP", { nodeIPs: ["192.0.2.4"] }, "is an address of Node n4"],
+      ["one of its pods as node IP", { nodeIPs: ["10.60.2.9"] }, "is in the podCIDRs of the record n2"],
+      ["one of the other's pods as node IP", { nodeIPs: ["10.244.4.7"] }, "is an address of Node n4"],
+    ])("%s is refused", async (_, spec, says) => {
+      const answer = await unaccepted(() => write(spec), says);
+      expect(answer).toMatchObject({ status: 403, reason: "Forbidden" });
+    });
+
+    test("what nobody has is taken, and so is a pod's address that has moved here", async () => {
+      const spec = { podCIDRs: ["10.61.0.0/24", "198.18.2.7/32"], nodeIPs: ["192.0.2.1", "8.8.8.8"] };
+      expect(await write(spec)).toMatchObject({ spec });
+      await write({});
+    });
+
+    test("a Node that is not ready keeps its address from nobody", async () => {
+      const conditions = [{ type: "Ready", status: "Unknown", reason: "NodeStatusUnknown" }];
+      await server.admin.patch("/api/v1/nodes/n4/status", { status: { conditions } });
+      const spec = { nodeIPs: ["192.0.2.1", "192.0.2.4"] };
+      expect(await unrefused(() => write(spec), "is an address of Node n4")).toMatchObject({ spec });
+      await write({});
+    });
+
+    test("a Node that lists another's address does not keep that one from joining", async () => {
+      const n5 = await createNode(server.admin, "n5", { internalIPs: ["8.8.8.8"] });
+      const joins = recordObject(n5, { slots: slotsOf(51), nodeIPs: ["8.8.8.8"] });
+      const fifth = await agentOf(server, "n5");
+      expect(await fifth.apply(recordPath("n5"), joins)).toMatchObject({ spec: { nodeIPs: ["8.8.8.8"] } });
+      await unaccepted(() => write({ nodeIPs: ["192.0.2.1", "8.8.8.8"] }), "is an address of Node n5");
+    });
+
+    test("what is outside the networks of the mesh is refused, and what was there before is not", async () => {
+      await write({ podCIDRs: ["10.61.0.0/24"] });
+      const mesh = {
+        apiVersion: "wg-cni.dev/v1alpha1",
+        kind: "WireGuardMesh",
+        metadata: { name: "default" },
+      };
+      const spec = { mode: "permissive", clusterCIDRs: ["10.62.0.0/16"], nodeCIDRs: ["192.0.2.0/24"] };
+      await server.admin.create("/apis/wg-cni.dev/v1alpha1/wireguardmeshes", { ...mesh, spec });
+      const outside = () => write({ podCIDRs: ["10.61.0.0/24", "10.63.0.0/24"] });
+      await unaccepted(outside, "podCIDRs: 10.63.0.0/24 is not in the clusterCIDRs of the mesh");
+      await refused(write({ nodeIPs: ["192.0.2.1", "8.8.8.8"] }), "8.8.8.8 is");
+      const inside = { podCIDRs: ["10.61.0.0/24", "10.62.7.0/24", "fd61::/64"] };
+      expect(await write(inside)).toMatchObject({ spec: inside });
+    });
   });
 });

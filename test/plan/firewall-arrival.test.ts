@@ -31,6 +31,8 @@ test("permissive: count and mark what arrives in plaintext, if it may be the pee
 		ip saddr != @pods4_in goto others
 		ip6 saddr != @pods6_in goto others
 		meta mark set meta mark | 0x60000000
+		udp dport 51820 @th,64,32 & 0xf8ffffff == 0x0 fib daddr type local accept
+		udp dport 51821 @th,64,32 & 0xf8ffffff == 0x0 fib daddr type local accept
 		fib saddr . mark . iif oif missing goto spoofed
 		update @arrived { iifname }
 		ip saddr @pods4_in
@@ -123,6 +125,8 @@ test("strict: drop it, and what claims an address that its interface does not le
 		ip saddr != @pods4_in goto others
 		ip6 saddr != @pods6_in goto others
 		meta mark set meta mark | 0x60000000
+		udp dport 51820 @th,64,32 & 0xf8ffffff == 0x0 fib daddr type local accept
+		udp dport 51821 @th,64,32 & 0xf8ffffff == 0x0 fib daddr type local accept
 		fib saddr . mark . iif oif missing goto spoofed
 		update @arrived { iifname }
 		ip saddr @pods4_in drop

@@ -83,6 +83,9 @@ describeKernel("a node that is replaced", () => {
     await n1.runtime.add(readConfList(`${repository}/conf/10-wg-cni.conflist`), pod);
     // The newcomer comes last: on node 1, its claims are the later ones.
     await waitUntil(() => paths().has("ghost"), { what: "node 1 knows the ghost", timeoutMs: openMs });
+    // It lived once: an address that no handshake ever came from keeps nothing from the newcomer.
+    query("INSERT INTO node_ip_proofs VALUES ('ghost', '192.0.2.4') RETURNING ip");
+    query("UPDATE meta SET generation = generation + 1 RETURNING generation");
     n4 = await addNode(lab, 4);
     await upWithRecords(n4);
     await n4.agent();

@@ -1,0 +1,39 @@
+// When this agent itself has set a peer's endpoint. A handshake shows where a peer is only if the endpoint
+// that is read afterwards was learned from it: one that came just before the agent set the endpoint that
+// the peer's record names would seem to come from there.
+import type { SyncReport } from "../reconcile/sync.ts";
+
+/** Far more keys than peers have; beyond them all are forgotten, and only newer handshakes count. */
+const maxKeys = 65_536;
+
+export class EndpointWrites {
+  /** By public key, Unix milliseconds; a peer that was made with its endpoint had no handshake before. */
+  readonly #setAtMs = new Map<string, number>();
+  #sinceMs: number;
+
+  /** `wallClock`: Unix milliseconds, as the kernel's handshake times are. */
+  constructor(private readonly wallClock: () => number) {
+    this.#sinceMs = wallClock();
+  }
+
+  /** After a sync. */
+  note({ steps, observed }: Pick<SyncReport, "steps" | "observed">): void {
+    const nowMs = this.wallClock();
+    if (this.#setAtMs.size > maxKeys) {
+      this.#setAtMs.clear();
+      this.#sinceMs = nowMs;
+    }
+    for (const step of steps) {
+      if (step.do !== "configureDevice") continue;
+      const seen = observed.devices.get(step.dev)?.peers;
+      for (const { publicKey, endpoint } of step.config.peers ?? [])
+        if (endpoint !== undefined)
+          this.#setAtMs.set(publicKey, seen?.has(publicKey) === true ? nowMs : Number.NEGATIVE_INFINITY);
+    }
+  }
+
+  /** True if the endpoint was set at or after the handshake, or may have been: then the handshake shows nothing. */
+  isAfter(publicKey: string, handshakeMs: number): boolean {
+    return handshakeMs <= (this.#setAtMs.get(publicKey) ?? this.#sinceMs);
+  }
+}

@@ -1,0 +1,63 @@
+// Who owns what among the peers, from what the store and the landmarks around this node say: which claims
+// count at all, which are shown, and who was first (plan/).
+import type { NodeRecord } from "../net/record.ts";
+import { boundClaims, type ClaimBounds, claimJudge } from "../plan/claim-bounds.ts";
+import { type ClaimingPeer, type Ownership, resolveClaims } from "../plan/claims.ts";
+import { serviceNetworks } from "../plan/cluster-hosts.ts";
+import { holdClaims } from "../plan/held-claims.ts";
+import { knownLandmarks, type Landmark } from "../plan/landmarks.ts";
+import { shownBy, splitNodeIPs, weighShownFirst, withoutNodes } from "../plan/node-ip-proof.ts";
+import type { Settings } from "../plan/settings.ts";
+import type { StoredPeer } from "../state/model.ts";
+import type { Store } from "../state/store.ts";
+
+export interface OwnershipFacts {
+  readonly settings: Settings;
+  /** This node's own record. */
+  readonly node: NodeRecord;
+  readonly peers: readonly StoredPeer[];
+  readonly landmarks: readonly Landmark[];
+  readonly toClaimingPeer: (peer: StoredPeer) => ClaimingPeer;
+}
+
+/** Throws StoreError. */
+export function readOwnership(store: Store, facts: OwnershipFacts): Ownership {
+  const { settings, node, peers, toClaimingPeer } = facts;
+  const bounds = boundsOf(store, facts);
+  const judge = claimJudge(bounds);
+  const typed = new Set(peers.flatMap(({ record: { name }, source }) => (source === "import" ? [name] : [])));
+  const bounded = boundClaims(
+    peers.map((peer) => ({ ...toClaimingPeer(peer), isTyped: typed.has(peer.record.name) })),
+    judge,
+  );
+  const proof = { settings, landmarks: bounds.landmarks, typed, proofs: store.nodeIPProofs() };
+  // Without an agent nobody looks at handshakes, and records are the operator's word.
+  const isShown = store.gated ? shownBy(proof) : () => true;
+  const others = bounded.peers.filter(({ record }) => record.name !== node.name);
+  const apart = store.gated ? withoutNodes(others, proof, isShown) : { peers: others, refusals: [] };
+  const resolved = resolveClaims(
+    { ...node, publicKeys: node.slots.map(({ publicKey }) => publicKey) },
+    apart.peers.map((peer) => weighShownFirst(peer, isShown)),
+    store.lapses(),
+  );
+  const held = holdClaims(resolved, node, (name) => {
+    const before = store.previousRecord(name);
+    return before === undefined ? undefined : judge(before, typed.has(name)).record;
+  });
+  const claimed = new Map(apart.peers.map(({ record: { name, nodeIPs } }) => [name, nodeIPs]));
+  return {
+    peers: splitNodeIPs(held.peers, claimed, proof, isShown),
+    refusals: [...held.refusals, ...apart.refusals, ...bounded.refusals],
+  };
+}
+
+function boundsOf(store: Store, { settings, node, landmarks }: OwnershipFacts): ClaimBounds {
+  const hosts = store.clusterHosts();
+  const known = knownLandmarks({ node, peers: [], settings, apiServers: hosts.apiServers });
+  return {
+    ...{ settings, podCIDRs: node.podCIDRs },
+    // What this node has itself, it is weighed against by name.
+    landmarks: [...known, ...landmarks].filter(({ ip }) => !node.nodeIPs.includes(ip)),
+    reserved: serviceNetworks(hosts, node.nodeIPs),
+  };
+}
