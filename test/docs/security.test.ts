@@ -27,3 +27,9 @@ test("each promise of SECURITY.md has a test, which exists", () => {
       expect({ path, exists: existsSync(`${root}/${path}`) }).toEqual({ path, exists: true });
   }
 });
+
+test("each attacker of SECURITY.md has promises", () => {
+  const tables = page.split(/^\| Asset \| Promise \| Test \|\n\|---\|---\|---\|\n/m).slice(1);
+  expect(tables.length).toBeGreaterThan(8);
+  for (const table of tables) expect(table.startsWith("| ")).toBe(true);
+});
