@@ -4,7 +4,7 @@
 // before connection tracking, so that no translation of this node can lead it on: to
 // networks behind this node, to services on its other addresses, to another peer. Pure.
 import type { NftChain, NftRule } from "../net/nftables.ts";
-import { accept, inSet } from "./firewall-rules.ts";
+import { accept, drop, inSet } from "./firewall-rules.ts";
 import { families, localSet, ownSet, straySet } from "./firewall-sets.ts";
 
 export const receivedChain = "received";
@@ -18,5 +18,12 @@ export function receivedChains(): NftChain[] {
     // An address that this node announces and does not have would be forwarded.
     [inSet(family, "daddr", ownSet(family)), { kind: "local", field: "daddr" }, accept],
   ]);
-  return [{ name: receivedChain, rules: [...here, refuseStray] }];
+  // An error about it would come from that address. Peers take nothing from it by the tunnel, so it
+  // would go outside, and it quotes the packet: as a node's former address shows while it moves.
+  const toOtherAddresses: NftRule = [
+    { kind: "local", field: "daddr" },
+    { kind: "countInterface", set: straySet },
+    drop,
+  ];
+  return [{ name: receivedChain, rules: [...here, toOtherAddresses, refuseStray] }];
 }

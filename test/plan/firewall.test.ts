@@ -21,6 +21,7 @@ test("permissive: count, and mark what the tunnel cannot take", () => {
 		ip daddr @own4 fib daddr type local accept
 		ip6 daddr @local6 accept
 		ip6 daddr @own6 fib daddr type local accept
+		fib daddr type local update @strays { iifname } drop
 		update @strays { iifname } reject with icmpx host-unreachable
 	}
 	chain passing {
@@ -90,6 +91,7 @@ test("strict: drop what is counted, and what the tunnel cannot take", () => {
 		ip daddr @own4 fib daddr type local accept
 		ip6 daddr @local6 accept
 		ip6 daddr @own6 fib daddr type local accept
+		fib daddr type local update @strays { iifname } drop
 		update @strays { iifname } reject with icmpx host-unreachable
 	}
 	chain passing {
