@@ -18,7 +18,9 @@ export class RefusalLog {
     const come = [...now].filter(([key]) => !this.#known.has(key)).map(([, refusal]) => refusal);
     const gone = [...this.#known].filter(([key]) => !now.has(key)).map(([, refusal]) => refusal);
     this.#known = now;
-    this.#report(come, "warn", "a claim of a peer is refused");
+    const [pending, refused] = [come.filter(isPending), come.filter((refusal) => !isPending(refusal))];
+    this.#report(refused, "warn", "a claim of a peer is refused");
+    this.#report(pending, "info", "a claim of a peer does not count yet");
     this.#report(gone, "info", "resolved: a claim of a peer was refused");
   }
 
@@ -32,4 +34,8 @@ export class RefusalLog {
 
 function keyOf({ peer, claim, owner }: Refusal): string {
   return `${peer} ${claim} ${owner}`;
+}
+
+function isPending(refusal: Refusal): boolean {
+  return refusal.isPending === true;
 }

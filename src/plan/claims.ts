@@ -37,6 +37,8 @@ export interface Refusal {
   readonly owner: string;
   /** A sentence for `peer list` and the log. */
   readonly reason: string;
+  /** True if it may be settled by itself any moment: it is asked whether the claim is right. */
+  readonly isPending?: true;
 }
 
 /** A peer with what it owns after all claims were weighed. */

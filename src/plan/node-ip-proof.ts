@@ -196,7 +196,7 @@ export function refuseUnshown(peers: readonly OwnedPeer[], isOpen: (peer: string
     earlyIPs.length === 0 || !isOpen(peer)
       ? []
       : earlyIPs.map((ip) => ({
-          ...{ peer, claim: hostPrefix(ip), owner: "no node" },
+          ...{ peer, claim: hostPrefix(ip), owner: "no node", isPending: true as const },
           reason: `node IP ${ip} of ${peer} does not count: no handshake of ${peer} has come from it; if it is right, name ${hostPrefix(ip)} with --node-cidrs`,
         })),
   );
