@@ -117,8 +117,13 @@ function keepOwn(host: Host, request: Request, given: readonly string[]): readon
 function makeLink(kernel: Host["kernel"], request: Request, pod: StandalonePod): void {
   const netnsFd = openNetns(request.netns);
   try {
-    for (const { error } of applySteps(linkSteps(pod, netnsFd), kernel)) {
+    for (const { step, error } of applySteps(linkSteps(pod, netnsFd), kernel)) {
       const { code } = error as { readonly code?: string };
+      // The nftables table of pods drops what these settings would ignore, so the pod may start.
+      if (step.do === "writeSysctl" && code === "EROFS") {
+        request.warn(`cannot harden the node's end of the pod's link: ${error.message}`);
+        continue;
+      }
       if (code === "EEXIST") throw alreadyThere(request, request.ifname, error);
       // The link is there: all that failed is telling it to make itself no IPv6 address, because it has no
       // IPv6 at all (an MTU below 1280, or a kernel started without).
