@@ -5,7 +5,7 @@ import { errnoCode } from "../linux/errno.ts";
 import { familyBits, familyOf } from "../net/ip.ts";
 import type { RouteLookup, RouteType } from "../net/objects.ts";
 import { addressFamily } from "../wire/codec.ts";
-import { nexthopInterfaces, RTM_F_FIB_MATCH, RTM_GETROUTE, routeMessage } from "../wire/route.ts";
+import { nexthops, RTM_F_FIB_MATCH, RTM_GETROUTE, routeMessage } from "../wire/route.ts";
 import type { LinkNames } from "./names.ts";
 import { toRouteType } from "./objects.ts";
 import type { NetlinkSocket, Request } from "./socket.ts";
@@ -22,7 +22,8 @@ export function lookUpRoutes(
     dsts.map((dst) => lookUpRequest(dst, mark)),
     (index, bytes, at, end) => {
       const { rtm_type, RTA_OIF, RTA_MULTIPATH, RTA_METRICS } = routeMessage.read(bytes, at, end, "skip");
-      const interfaces = RTA_MULTIPATH === undefined ? RTA_OIF : nexthopInterfaces(RTA_MULTIPATH);
+      const interfaces =
+        RTA_MULTIPATH === undefined ? RTA_OIF : nexthops(RTA_MULTIPATH).map((hop) => hop.interfaceIndex);
       found[index] = { type: toRouteType(rtm_type), interfaces, mtu: RTA_METRICS?.RTAX_MTU };
     },
   );

@@ -2,7 +2,7 @@
 // reaches the rest of the world through.
 import type { Family } from "../net/ip.ts";
 import { defaultPrefix } from "../net/prefix.ts";
-import { nexthopInterfaces } from "../wire/route.ts";
+import { nexthops } from "../wire/route.ts";
 import type { Rtnl } from "./rtnl.ts";
 
 const mainTable = 254;
@@ -18,7 +18,9 @@ export function findUplinks(rtnl: Rtnl): string[] {
       .sort((a, b) => (a.route.priority ?? 0) - (b.route.priority ?? 0))
       .flatMap(({ route: { dev }, reply: { RTA_MULTIPATH: hops } }) => {
         if (dev !== undefined) return [dev];
-        return hops === undefined ? [] : nexthopInterfaces(hops).map((index) => names.get(index));
+        return hops === undefined
+          ? []
+          : nexthops(hops).map(({ interfaceIndex }) => names.get(interfaceIndex));
       }),
   );
   return [...new Set(devs.filter((dev) => dev !== undefined))];

@@ -54,8 +54,8 @@ export function knownLandmarks({ node, peers, settings, apiServers = [] }: Known
 export interface HostView {
   readonly links: readonly Pick<Link, "name" | "kind">[];
   readonly addresses: readonly Address[];
-  /** Of the main table. */
-  readonly routes: readonly Route[];
+  /** Next hops, of the main table and those that rules name. */
+  readonly gateways: readonly Required<Pick<Route, "dst" | "dev" | "via">>[];
   /** Interfaces that default routes leave by, and our own devices. */
   readonly uplinks: readonly string[];
   readonly ownDevices: readonly string[];
@@ -68,7 +68,7 @@ const outwardKinds: readonly string[] = ["", "vlan", "bond", "team"];
 
 /** A bridge of pods, an overlay or a pod's own link has addresses of the pods' network, rightly. */
 export function hostLandmarks(view: HostView): Landmark[] {
-  const { links, addresses, routes, uplinks, ownDevices, resolvers = [] } = view;
+  const { links, addresses, uplinks, ownDevices, resolvers = [] } = view;
   const outward = new Set(
     [
       ...uplinks,
@@ -78,11 +78,11 @@ export function hostLandmarks(view: HostView): Landmark[] {
     ].filter((dev) => !ownDevices.includes(dev)),
   );
   const mayBeNode = true;
-  const gateways = routes.flatMap(({ via, dev, dst }): Landmark[] =>
-    via === undefined || dev === undefined || !outward.has(dev)
-      ? []
-      : [{ ip: via, whose: `the gateway of ${dst} on ${dev}`, towards: dst, mayBeNode }],
-  );
+  const gateways = view.gateways
+    .filter(({ dev }) => outward.has(dev))
+    .map(({ via, dev, dst }): Landmark => {
+      return { ip: via, whose: `the gateway of ${dst} on ${dev}`, towards: dst, mayBeNode };
+    });
   const own = addresses
     .filter(({ dev }) => !ownDevices.includes(dev))
     .map(({ ip, dev }): Landmark => {

@@ -3,6 +3,7 @@ import { findText } from "../linux/file.ts";
 import { SysError } from "../linux/syscall.ts";
 import { type Family, isIp, parseIp } from "../net/ip.ts";
 import type { NodeRecord } from "../net/record.ts";
+import { readGateways } from "../netlink/gateways.ts";
 import { findUplinks } from "../netlink/uplinks.ts";
 import type { Ownership } from "../plan/claims.ts";
 import { type JudgedCIDRs, judgeClusterCIDRs } from "../plan/cluster-cidrs.ts";
@@ -10,16 +11,18 @@ import { hostLandmarks, knownLandmarks, type Landmark } from "../plan/landmarks.
 import { slots } from "../plan/path.ts";
 import { type Settings, slotDevice } from "../plan/settings.ts";
 import type { Kernel } from "./kernel.ts";
+import { tablesOf } from "./local-pods.ts";
 
 const families: readonly Family[] = [4, 6];
-const mainTable = 254;
 
 /** Throws NetlinkError, SysError. */
 export function observeLandmarks(settings: Settings, { host }: Kernel): Landmark[] {
   return hostLandmarks({
     links: host.links(),
     addresses: host.addresses(),
-    routes: families.flatMap((family) => host.routes({ family, table: mainTable, type: "unicast" })),
+    gateways: families.flatMap((family) =>
+      tablesOf(settings, host.rules(family)).flatMap((table) => readGateways(host, family, table)),
+    ),
     uplinks: findUplinks(host),
     ownDevices: slots.map((slot) => slotDevice(settings, slot)),
     resolvers: readResolvers(),

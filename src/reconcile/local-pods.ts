@@ -40,8 +40,11 @@ export function observeBridgedPods({ host }: Kernel, outside: readonly string[])
   return found.filter(({ ip }) => !own.has(ip));
 }
 
-/** Where some cloud CNIs keep the routes to pods: a table of its own for each interface. */
-function tablesOf({ hostTable, podTable }: Settings, rules: readonly Rule[]): number[] {
+/**
+ * The main table and those that rules name, without ours and the kernel's own. Some cloud CNIs have a
+ * table for each interface, with a gateway of its own and the routes to pods.
+ */
+export function tablesOf({ hostTable, podTable }: Settings, rules: readonly Rule[]): number[] {
   const left: readonly unknown[] = [hostTable, podTable, localTable, undefined];
   const named = rules.map(({ table }) => table).filter((table) => !left.includes(table));
   return [...new Set([mainTable, ...named])] as number[];

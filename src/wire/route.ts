@@ -30,20 +30,6 @@ const metrics = nested({ RTAX_MTU: [2, u32], RTAX_ADVMSS: [8, u32] });
 /** struct rtnexthop of each hop: u16 length, u8 flags, u8 hops, s32 interface; then its attributes, padded to 4. */
 export const nexthopHeaderBytes = 8;
 
-/** Interface indexes of the next hops of an RTA_MULTIPATH. Throws DecodeError. */
-export function nexthopInterfaces(nexthops: Uint8Array): number[] {
-  const interfaces: number[] = [];
-  for (let at = 0; at < nexthops.length; ) {
-    const left = nexthops.length - at;
-    const length = left < nexthopHeaderBytes ? 0 : readU16(nexthops, at);
-    if (length < nexthopHeaderBytes || length > left)
-      throw new DecodeError(`RTA_MULTIPATH: a next hop of ${length} bytes where ${left} are left`);
-    interfaces.push(readU32(nexthops, at + 4));
-    at += (length + 3) & ~3;
-  }
-  return interfaces;
-}
-
 /** struct rtvia: a gateway of the other address family. */
 const via: Codec<string> = {
   write(to, value) {
@@ -57,6 +43,31 @@ const via: Codec<string> = {
     return ipAddress.read(bytes, at + 2, end);
   },
 };
+
+const nexthopAttributes = nested({ RTA_GATEWAY: [5, ipAddress], RTA_VIA: [18, via] });
+
+/** One of several next hops of a route. */
+export interface Nexthop {
+  readonly interfaceIndex: number;
+  readonly gateway?: string;
+}
+
+/** The next hops of an RTA_MULTIPATH. Throws DecodeError. */
+export function nexthops(hops: Uint8Array): Nexthop[] {
+  const found: Nexthop[] = [];
+  for (let at = 0; at < hops.length; ) {
+    const left = hops.length - at;
+    const length = left < nexthopHeaderBytes ? 0 : readU16(hops, at);
+    if (length < nexthopHeaderBytes || length > left)
+      throw new DecodeError(`RTA_MULTIPATH: a next hop of ${length} bytes where ${left} are left`);
+    const interfaceIndex = readU32(hops, at + 4);
+    const { RTA_GATEWAY, RTA_VIA } = nexthopAttributes.read(hops, at + nexthopHeaderBytes, at + length);
+    const gateway = RTA_GATEWAY ?? RTA_VIA;
+    found.push({ interfaceIndex, ...(gateway === undefined ? {} : { gateway }) });
+    at += (length + 3) & ~3;
+  }
+  return found;
+}
 
 export const routeMessage = message("rtmsg", rtmsg, {
   RTA_DST: [1, ipAddress],

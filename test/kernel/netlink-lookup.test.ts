@@ -2,6 +2,7 @@
 // fibmatch` for each is the witness.
 import { afterAll, expect, test } from "bun:test";
 import type { RouteLookup } from "../../src/net/objects.ts";
+import { readGateways } from "../../src/netlink/gateways.ts";
 import { Rtnl } from "../../src/netlink/rtnl.ts";
 import { describeKernel, Namespace, removeNamespaces, run } from "./namespaces.ts";
 
@@ -161,5 +162,29 @@ describeKernel("the way to an address", () => {
     ]);
     expect(rtnl.findLink("eth0")?.name).toBe("eth0");
     expect(rtnl.writes).toBe(0);
+  });
+
+  test("the gateways of a table are all next hops, of several and of nexthop objects too", () => {
+    const namespace = make([
+      "route add default nexthop via 192.0.2.254 nexthop via 192.0.3.254",
+      "-6 route add default nexthop via 2001:db8::fe nexthop via 2001:db8:1::fe",
+      "route add 198.18.0.0/24 via inet6 2001:db8::fe dev eth0",
+      "nexthop add id 4 via 192.0.3.253 dev eth1",
+      "route add 198.21.0.0/24 nhid 4",
+      "route add 198.22.0.0/24 via 192.0.2.253 table 100",
+    ]);
+    using rtnl = Rtnl.open(namespace.path);
+    const gateways = (family: 4 | 6, table = 254) =>
+      readGateways(rtnl, family, table)
+        .map(({ dst, dev, via }) => `${dst} ${via} ${dev}`)
+        .sort();
+    expect(gateways(4)).toEqual([
+      "0.0.0.0/0 192.0.2.254 eth0",
+      "0.0.0.0/0 192.0.3.254 eth1",
+      "198.18.0.0/24 2001:db8::fe eth0",
+      "198.21.0.0/24 192.0.3.253 eth1",
+    ]);
+    expect(gateways(6)).toEqual(["::/0 2001:db8:1::fe eth1", "::/0 2001:db8::fe eth0"]);
+    expect(gateways(4, 100)).toEqual(["198.22.0.0/24 192.0.2.253 eth0"]);
   });
 });

@@ -17,10 +17,7 @@ const own = {
 const address = (dev: string, ip: string, length: number) => ({
   ...{ dev, ip, length, scope: "global", noPrefixRoute: false, noDad: false },
 });
-const route = (dst: string, via: string) => ({
-  ...{ family: dst.includes(":") ? 6 : 4, table: 254, type: "unicast", dst, via, dev: "eth0" },
-  ...{ scope: "global", protocol: 4 },
-});
+const gateway = (dst: string, via: string) => ({ dst, via, dev: "eth0" });
 const host = {
   links: [
     { name: "lo", kind: "" },
@@ -35,7 +32,11 @@ const host = {
     address("docker0", "172.17.0.1", 16),
     address("wg-cni-a", "10.0.1.5", 32),
   ],
-  routes: [route("0.0.0.0/0", "10.0.1.1"), route("10.244.2.0/24", "10.0.1.6"), route("::/0", "2001:db8::1")],
+  gateways: [
+    gateway("0.0.0.0/0", "10.0.1.1"),
+    gateway("10.244.2.0/24", "10.0.1.6"),
+    gateway("::/0", "2001:db8::1"),
+  ],
   uplinks: ["eth0"],
   ownDevices: ["wg-cni-a", "wg-cni-b"],
   resolvers: ["10.9.9.53", "8.8.8.8", "2001:db8::53", "127.0.0.53"],

@@ -2,8 +2,7 @@
 // kernel shows of a node under several plugins, as a table.
 import { describe, expect, test } from "bun:test";
 import { ParseError } from "../../src/net/error.ts";
-import { familyOf } from "../../src/net/ip.ts";
-import type { Address, Route } from "../../src/net/objects.ts";
+import type { Address } from "../../src/net/objects.ts";
 import { hostPrefix, prefixContains, prefixHolds } from "../../src/net/prefix.ts";
 import { judgeClusterCIDRs, refuseImpossibleCIDRs } from "../../src/plan/cluster-cidrs.ts";
 import { hostLandmarks, knownLandmarks } from "../../src/plan/landmarks.ts";
@@ -18,18 +17,9 @@ interface Host {
 }
 
 function landmarksOf({ links, addresses, routes }: Host) {
-  const parsed = routes.map((text): Route => {
+  const gateways = routes.map((text) => {
     const [dst = "", , via = "", dev = ""] = text.split(" ");
-    return {
-      family: familyOf(dst),
-      table: 254,
-      type: "unicast",
-      dst,
-      via,
-      dev,
-      scope: "global",
-      protocol: 4,
-    };
+    return { dst, via, dev };
   });
   return hostLandmarks({
     links: links.map((text) => {
@@ -40,8 +30,8 @@ function landmarksOf({ links, addresses, routes }: Host) {
       const [dev = "", ip = "", length = ""] = text.split(/[ /]/);
       return { dev, ip, length: Number(length), scope: "global", noPrefixRoute: false, noDad: false };
     }),
-    routes: parsed,
-    uplinks: parsed.filter(({ dst }) => dst.endsWith("/0")).map(({ dev }) => dev as string),
+    gateways,
+    uplinks: gateways.filter(({ dst }) => dst.endsWith("/0")).map(({ dev }) => dev),
     ownDevices: ["wg-cni-a", "wg-cni-b"],
   });
 }

@@ -2,18 +2,21 @@
 //   strace -e trace=sendmsg,recvmsg -e read=3 -e write=3 COMMAND
 // (iproute2 6.1, Linux 6.18), the netlink header left out.
 import { describe, expect, test } from "bun:test";
-import { nexthopInterfaces, routeMessage } from "../../src/wire/route.ts";
+import { nexthops, routeMessage } from "../../src/wire/route.ts";
 import { bytesOf, expectBothWays } from "./bytes.ts";
 
 describe("route lookups", () => {
-  test("the interfaces of several next hops", () => {
+  test("several next hops", () => {
     const hops = bytesOf("1000000003000000080005000a000002 1000000007000000080005000a000003");
-    expect(nexthopInterfaces(hops)).toEqual([3, 7]);
-    expect(() => nexthopInterfaces(hops.subarray(0, 30))).toThrow(
+    expect(nexthops(hops)).toEqual([
+      { interfaceIndex: 3, gateway: "10.0.0.2" },
+      { interfaceIndex: 7, gateway: "10.0.0.3" },
+    ]);
+    expect(() => nexthops(hops.subarray(0, 30))).toThrow(
       "RTA_MULTIPATH: a next hop of 16 bytes where 14 are left",
     );
-    expect(() => nexthopInterfaces(hops.subarray(0, 20))).toThrow("a next hop of 0 bytes where 4 are left");
-    expect(() => nexthopInterfaces(new Uint8Array(8))).toThrow("a next hop of 0 bytes where 8 are left");
+    expect(() => nexthops(hops.subarray(0, 20))).toThrow("a next hop of 0 bytes where 4 are left");
+    expect(() => nexthops(new Uint8Array(8))).toThrow("a next hop of 0 bytes where 8 are left");
   });
 
   test("ip route get fibmatch 198.18.0.1 mark 0x100000", () => {
