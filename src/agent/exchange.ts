@@ -16,10 +16,10 @@ import { NodeFollower } from "./kube-identity.ts";
 import { ModeFollower } from "./kube-mode.ts";
 import { KubeSource } from "./kube-source.ts";
 import type { Log } from "./log.ts";
+import { addMissingProofs, replaceTakenKeys } from "./own-keys.ts";
 import { PodFollower } from "./pod-addresses.ts";
 import { RecordsFolder } from "./records.ts";
 import { RefusedRecords } from "./refused.ts";
-import { replaceTakenKeys } from "./taken-keys.ts";
 import { describeMesh, type Seen, type View } from "./view.ts";
 
 export interface ExchangeOptions {
@@ -131,7 +131,11 @@ export class Exchange implements Disposable {
     const record = isThere ? ownRecord(identity, settings) : withdrawnRecord(identity, settings);
     const published = isThere && asks.length > 0 ? { ...record, wantsHandshakeFrom: asks } : record;
     const { log, wallClock, onChange } = this.options;
-    if (replaceTakenKeys(this.session.store, this.#kube.takenSlots(published), log, wallClock())) {
+    const { store } = this.session;
+    if (
+      replaceTakenKeys(store, this.#kube.takenSlots(published), log, wallClock()) ||
+      addMissingProofs(store, identity, log)
+    ) {
       onChange();
       return;
     }
@@ -139,7 +143,7 @@ export class Exchange implements Disposable {
     const { done } = this.#kube.publish(published);
     const isPublished = done && problem === undefined;
     this.#published = isPublished ? JSON.stringify(record) : undefined;
-    if (isPublished && settings.publishWait > 0) this.session.store.putAnnounced(record.podCIDRs);
+    if (isPublished && settings.publishWait > 0) store.putAnnounced(record.podCIDRs);
   }
 
   /** Counters of thousands of peers are read only when the API is to be told. */

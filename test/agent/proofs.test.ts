@@ -1,9 +1,11 @@
 // Proofs on their way from a record to a claim: verified once, in slices, remembered in the store, and
 // decided by alike on every node and after every restart. The records are of a directory and of the API.
 import { expect, setDefaultTimeout, test } from "bun:test";
+import { rmSync } from "node:fs";
 import { Log } from "../../src/agent/log.ts";
+import { addMissingProofs, replaceTakenKeys } from "../../src/agent/own-keys.ts";
+import { isProven } from "../../src/agent/proof-check.ts";
 import { ProofQueue } from "../../src/agent/proof-queue.ts";
-import { replaceTakenKeys } from "../../src/agent/taken-keys.ts";
 import type { NodeRecord, SlotRecord } from "../../src/net/record.ts";
 import { resolveClaims } from "../../src/plan/claims.ts";
 import { toClaimingPeer } from "../../src/reconcile/node.ts";
@@ -142,8 +144,8 @@ test("of the API, without proofs: of known peers the one that wrote first has th
   expect(keysOf(node.store)).toEqual({ "node-1": [], "node-2": publicKeysOf(rotated) });
 });
 
-test("keys that another record has taken are exchanged, and no other", () => {
-  using folder = new Folder();
+/** A store with an identity of its own, and what the agent says. */
+function ownKeys(folder: Folder) {
   const { store } = folder;
   const lines: string[] = [];
   const log = new Log({
@@ -153,13 +155,39 @@ test("keys that another record has taken are exchanged, and no other", () => {
   const path = `${folder.path}/seal.key`;
   store.putSetting("sealKeyFile", path);
   const slots = makeSlotKeys(readOrCreateSealKey(path), "node-0", ["a", "b"], 1);
-  store.putIdentity({
+  const identity = {
     ...{ name: "node-0", endpoints: [], endpointsFound: false, nodeIPs: [], nodeIPsFollow: false },
     ...{ podCIDRs: [], slots, up: true },
-  });
+  };
+  store.putIdentity(identity);
+  return { store, log, lines, identity, path };
+}
+
+test("keys that another record has taken are exchanged, and no other", () => {
+  using folder = new Folder();
+  const { store, log, lines, identity } = ownKeys(folder);
+  const { slots } = identity;
   expect(replaceTakenKeys(store, [], log, 2)).toBe(false);
   expect(replaceTakenKeys(store, ["b"], log, 2)).toBe(true);
   const [a, b] = store.identity()?.slots ?? [];
   expect([a?.publicKey === slots[0]?.publicKey, b?.publicKey === slots[1]?.publicKey]).toEqual([true, false]);
   expect([b?.createdAtMs, typeof b?.proof, lines.length]).toEqual([2, "string", 1]);
+});
+
+test("keys from before there were proofs get theirs, once, and stay the same keys", () => {
+  using folder = new Folder();
+  const { store, log, lines, identity, path } = ownKeys(folder);
+  expect(addMissingProofs(store, identity, log)).toBe(false);
+  const older = { ...identity, slots: identity.slots.map(({ proof: _, ...slot }) => slot) };
+  store.putIdentity(older);
+  expect(addMissingProofs(store, older, log)).toBe(true);
+  const now = store.identity();
+  expect(now).toEqual(identity);
+  for (const slot of now?.slots ?? []) expect(isProven("node-0", { ...slot, port: 51820 })).toBe(true);
+  expect(lines).toHaveLength(1);
+  // Without the seal key there is nothing to sign with, and nothing else changes.
+  store.putIdentity(older);
+  rmSync(path);
+  expect(addMissingProofs(store, older, log)).toBe(false);
+  expect(store.identity()).toEqual(older);
 });
