@@ -37,8 +37,12 @@ export function observePodWay(host: Rtnl, pod: Rtnl, settings: Settings, place: 
   };
 }
 
-/** The indexes of the two ends name each other, and so do the namespaces: indexes alone are the same everywhere. */
-function findEnd(host: Rtnl, link: Link, netns: string): Link | undefined {
+/**
+ * The node's end of a pod's interface; undefined if that is none of a pair that ends here. The indexes of
+ * the two ends name each other, and so do the namespaces: indexes alone are the same everywhere. Throws
+ * NetlinkError, SysError.
+ */
+export function findEnd(host: Rtnl, link: Link, netns: string): Link | undefined {
   if (!pairKinds.includes(link.kind) || link.linkIndex === undefined) return undefined;
   const end = host.findLinkAt(link.linkIndex);
   if (end?.kind !== link.kind || end.linkIndex !== link.index || end.linkNetnsId === undefined)

@@ -1,7 +1,9 @@
 // Removes a pod from the node without the store. What ADD has made for it is found by
 // what the kernel shows: the pod's addresses in its namespace, routes to single
 // addresses in tables that our rules lead to. Settings are in the store too, so tables
-// and protocol are recognised and not looked up.
+// and protocol are recognised and not looked up. A pod that may change its namespace can
+// show addresses of others: what the runtime names goes before that, and an address that
+// the node reaches by another interface than this pod's is another pod's.
 import { findNetnsIdentity, ownNetns } from "../../linux/netns.ts";
 import { SysError } from "../../linux/syscall.ts";
 import { familyOf } from "../../net/ip.ts";
@@ -13,6 +15,7 @@ import { podNames } from "../../plan/pod.ts";
 import { parseSettings } from "../../plan/settings.ts";
 import { applySteps, type Failure } from "../../reconcile/apply.ts";
 import type { Kernel } from "../../reconcile/kernel.ts";
+import { findEnd } from "../../reconcile/pod-way.ts";
 import type { Attachment } from "../../state/model.ts";
 import type { Request } from "../request.ts";
 import { podIps } from "../result.ts";
@@ -30,13 +33,11 @@ export function removeUnrecorded(
   attachment: Attachment | undefined,
 ): Failure[] {
   // The link goes with the pod's addresses, so these are read first.
-  const present = addressesInPod(kernel, request);
+  const shown = readPod(kernel, request);
   const failures = removeLink(kernel, request, attachment);
   const named = attachment?.ips ?? namedIps(request);
-  const gone = named.filter((ip) => !present.includes(ip) && !hasRouteToPod(kernel.host, ip));
-  const steps = findThrows(kernel.host, [...present, ...gone]).map(
-    (route) => ({ do: "deleteRoute", route }) as const,
-  );
+  const gone = withoutOthers(kernel.host, named.length > 0 ? named : shown.ips, shown.end);
+  const steps = findThrows(kernel.host, gone).map((route) => ({ do: "deleteRoute", route }) as const);
   return [...failures, ...applySteps(steps, kernel)];
 }
 
@@ -51,29 +52,42 @@ function namedIps({ conf, ifname }: Request): string[] {
   return conf.prevResult === undefined ? [] : podIps(conf.prevResult, ifname);
 }
 
-/** Empty if the namespace or the interface is gone, or the namespace is the node's own. */
-function addressesInPod(kernel: Kernel, { netns, ifname }: Request): string[] {
-  if (netns === "") return [];
+/** What a pod's namespace shows. */
+interface ShownPod {
+  readonly ips: readonly string[];
+  /** The node's end of its interface, if that is one of a pair. */
+  readonly end?: string;
+}
+
+/** Nothing if the namespace or the interface is gone, or the namespace is the node's own. */
+function readPod(kernel: Kernel, { netns, ifname }: Request): ShownPod {
+  if (netns === "") return { ips: [] };
   try {
-    if (findNetnsIdentity(netns) === findNetnsIdentity(ownNetns)) return [];
-    return kernel
-      .enterPod(netns)
-      .addresses(ifname, maxAddresses)
-      .filter(({ scope }) => scope === "global")
-      .map(({ ip }) => ip);
+    if (findNetnsIdentity(netns) === findNetnsIdentity(ownNetns)) return { ips: [] };
+    const pod = kernel.enterPod(netns);
+    const addresses = pod.addresses(ifname, maxAddresses);
+    const ips = addresses.filter(({ scope }) => scope === "global").map(({ ip }) => ip);
+    const link = pod.findLink(ifname);
+    const end = link === undefined ? undefined : findEnd(kernel.host, link, netns)?.name;
+    return { ips, ...(end === undefined ? {} : { end }) };
   } catch (error) {
-    if (error instanceof SysError || error instanceof NetlinkError) return [];
+    if (error instanceof SysError || error instanceof NetlinkError) return { ips: [] };
     throw error;
   } finally {
     kernel.leavePod();
   }
 }
 
-/** True if the node still reaches the address through an interface: a live pod has it now. */
-function hasRouteToPod(host: Rtnl, ip: string): boolean {
-  const dst = hostPrefix(ip);
-  const routes = host.routes({ family: familyOf(ip), table: mainTable, type: "unicast" });
-  return routes.some((route) => route.dst === dst && route.dev !== undefined);
+/** Those that no other pod has now: the node reaches them by no interface, or by `end`. */
+function withoutOthers(host: Rtnl, ips: readonly string[], end: string | undefined): string[] {
+  return [...Map.groupBy(ips, familyOf)].flatMap(([family, some]) => {
+    const routes = host.routes({ family, table: mainTable, type: "unicast" });
+    const devs = new Map(routes.flatMap(({ dst, dev }) => (dev === undefined ? [] : [[dst, dev] as const])));
+    return some.filter((ip) => {
+      const dev = devs.get(hostPrefix(ip));
+      return dev === undefined || dev === end;
+    });
+  });
 }
 
 /** The routes that keep the addresses out of the tunnel, in whichever tables are ours. */

@@ -180,8 +180,9 @@ describeKernel("DEL with an unusable store", () => {
 
   test("a chained one waits no longer than the lock's timeout for a lock that is never released", async () => {
     await node.runtime.add(chained, pod);
-    holder = node.start(["flock", "-x", stateDir, "sleep", "600"]);
-    while (node.exec(["flock", "-n", "-x", stateDir, "true"]).exitCode === 0) await Bun.sleep(20);
+    holder = node.start(["flock", "-x", `${stateDir}/write.lock`, "sleep", "600"]);
+    while (node.exec(["flock", "-n", "-x", `${stateDir}/write.lock`, "true"]).exitCode === 0)
+      await Bun.sleep(20);
     await expectAddToFail(11);
     await node.runtime.del(chained, pod);
     expect([addresses(), throwRoutes(node)]).toEqual([[], []]);
@@ -231,6 +232,22 @@ describeKernel("DEL with an unusable store", () => {
       await succeed(node, "DEL", conf({ prevResult }), live);
       expect(throwRoutes(node)).toEqual([]);
       removeByHand(live);
+    });
+
+    test("addresses of another pod that a pod has given itself take no route from that pod", async () => {
+      await attach(pod);
+      const thief = node.pod(`thief${count}`);
+      attachByHand(thief, "1.0.0", { hostDev: `veth-${thief.name}`, ips: [{ address: "10.9.0.6/32" }] });
+      newer();
+      for (const replaced of [false, true]) {
+        // With an interface of its own making, whose other end is not on the node, too.
+        if (replaced)
+          thief.script(["ip link delete eth0", "ip link add eth0 type bridge", "ip link set eth0 up"]);
+        thief.script(ips.map(({ address }) => `ip address add ${address} dev eth0`));
+        await succeed(node, "DEL", conf(), thief);
+        expect(throwRoutes(node)).toEqual(throws);
+      }
+      removeByHand(thief);
     });
 
     test("the node's own namespace is nobody's pod", async () => {
