@@ -188,7 +188,9 @@ describeKernel(
     });
 
     test("never counts or drops the tunnel's own packets, and trusts the mark of no others", () => {
-      nftables.sync(firewallTable({ ...firewall, strict: true }));
+      const sync = (nodes: readonly string[]) =>
+        nftables.sync(firewallTable({ ...firewall, nodes: [...firewall.nodes, ...nodes], strict: true }));
+      sync([]);
       const inNode = (...words: string[]) => Bun.spawnSync(["ip", "netns", "exec", node.name, ...words]);
       inNode("ping", "-n", "-c", "1", "-W", "1", "-m", String(0x20000000), "10.2.0.5");
       expect(counted()).toEqual({ "pods4_out 10.2.0.0/24": 1 });
@@ -198,11 +200,22 @@ describeKernel(
         "add table inet marks; add chain inet marks c { type route hook output priority -400; };",
       );
       inNode("nft", "add rule inet marks c udp sport 51821 meta mark set 0x20000000");
-      const send = `const s = require("dgram").createSocket("udp4").bind(51821, () => s.send("x", 9, "10.2.0.5", () => s.close()))`;
-      inNode(process.execPath, "-e", send);
+      const send = (bytes: string) =>
+        inNode(
+          process.execPath,
+          "-e",
+          `const s = require("dgram").createSocket("udp4").bind(51821, () => s.send(Buffer.from("${bytes}", "hex"), 9, "10.2.0.5", () => s.close()))`,
+        );
+      // To a pod goes no encrypted packet, whatever it looks like.
+      send("0400000000000000");
+      expect(counted()).toEqual({ "pods4_out 10.2.0.0/24": 2 });
+      // A node whose address lies among the pods': what looks encrypted leaves uncounted, and nothing else.
+      sync(["10.2.0.5"]);
+      send("0400000000000000");
+      send("78");
       inNode("nft", "delete table inet marks");
-      // It left uncounted. What came back in plaintext, that nobody listens there, was dropped.
-      expect(counted()).toEqual({ "pods4_out 10.2.0.0/24": 1, "pods4_in 10.2.0.0/24": 1 });
+      // What came back in plaintext, that nobody listens there, was dropped.
+      expect(counted()).toEqual({ "pods4_out 10.2.0.0/24": 3, "pods4_in 10.2.0.0/24": 1 });
     });
 
     test("strict drops what it counts, in both directions", () => {
