@@ -187,7 +187,7 @@ export class Agent implements Disposable {
     if (this.#soon !== undefined && this.#dueMs <= dueMs) return;
     clearTimeout(this.#soon);
     this.#dueMs = dueMs;
-    this.#soon = setTimeout(() => this.#lookNow(), dueMs - performance.now());
+    this.#soon = setTimeout(() => this.#lookNow(), Math.max(0, dueMs - performance.now()));
   }
 
   #lookNow(): void {

@@ -198,7 +198,9 @@ export class Gate {
     nowMs: number,
   ): Probe {
     if (unshown === undefined) return {};
-    const memory = this.#probes.get(peer.name);
+    // Before the gate opened nobody may have been there to answer: then it is a new round.
+    const hasOpened = path.slot !== undefined && this.paths.get(peer.name)?.slot === undefined;
+    const memory = hasOpened ? undefined : this.#probes.get(peer.name);
     const sight = this.#sights.get(peer.name) ?? {};
     return planProbe(
       { node, peer, path, sight, unshown, ...(memory === undefined ? {} : { memory }) },

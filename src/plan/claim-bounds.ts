@@ -120,6 +120,12 @@ interface PodNetworks {
   readonly reason: Objection;
 }
 
+/** Whether an address is private, or near addresses of this cluster: no part of the Internet elsewhere. */
+export function nearTest(prefixes: readonly string[]): (ip: string) => boolean {
+  const spans = byFamily([...privateNetworks, ...prefixes.map(widen)]);
+  return (ip) => spans[familyOf(ip)].some((network) => spanContains(network, spanOf(hostPrefix(ip))));
+}
+
 function podNetworksOf({ settings, podCIDRs }: ClaimBounds): Record<Family, PodNetworks> {
   const declared = byFamily(settings.clusterCIDRs);
   const derived = byFamily([...privateNetworks, ...podCIDRs.map(widen)]);

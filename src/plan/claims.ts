@@ -58,7 +58,9 @@ export interface OwnedPeer {
   readonly unshownIPs?: readonly string[];
   /** Those of them that no other peer has, or has claimed before. */
   readonly earlyIPs?: readonly string[];
-  /** Those of these that are known to be a node's, and are refused to pods until it is shown whose. */
+  /** Those of these that the peer may send from meanwhile: near this node, and nothing else is known to be there. */
+  readonly sourceIPs?: readonly string[];
+  /** Those of the early ones that are known to be a node's, and are refused to pods until it is shown whose. */
   readonly barredIPs?: readonly string[];
 }
 

@@ -263,14 +263,14 @@ function findWay({ node, paths }: MeshFacts, peer: OwnedPeer): Way {
   const hosts = peer.nodeIPs.map(hostPrefix);
   const barred = (peer.barredIPs ?? []).map(hostPrefix);
   // The peer may open its gate a moment earlier, and send what this node has not seen a handshake from yet.
-  const early = path.slot === undefined ? (peer.earlyIPs ?? []).map(hostPrefix) : [];
+  const early = (path.slot === undefined ? peer.earlyIPs : peer.sourceIPs) ?? [];
   return {
     peer,
     path,
     endpointIP,
     hosts,
     barred,
-    allowedIPs: unique([...peer.podCIDRs, ...hosts, ...early]),
+    allowedIPs: unique([...peer.podCIDRs, ...hosts, ...early.map(hostPrefix)]),
   };
 }
 

@@ -8,8 +8,13 @@
 //                                                                        taken out of wider pod CIDRs
 //   not shown, gate closed        no             yes: what the peer      after all others
 //                                                sends first is not lost
-//   not shown, gate open          no             no                      after all others
+//   not shown, gate open          no             if it is private or     after all others
+//                                                near this node's own
 //   not shown, of a known node    refused        no                      after all others
+//
+// A peer that has shown this node may send by the tunnel already, and a second address may never be shown,
+// as where a network carries IPv6 and no tunnels over it: what comes from there is taken, unless the
+// address is a landmark, another node's or the Internet's. To draw traffic needs more.
 //
 // What the operator of this node imports is the operator's word, and so is an address that is named alone
 // in nodeCIDRs, unless it is a landmark: the API server, a gateway or a resolver. An address that was
@@ -18,6 +23,7 @@
 // can tell. Pure.
 import { hostPrefix, prefixContains, subtractPrefix } from "../net/prefix.ts";
 import { type Span, spanContains, spanOf } from "../net/span.ts";
+import { nearTest } from "./claim-bounds.ts";
 import type { ClaimingPeer, OwnedPeer, Refusal } from "./claims.ts";
 import type { Landmark } from "./landmarks.ts";
 import { slots } from "./path.ts";
@@ -33,6 +39,8 @@ export interface ProofFacts {
   readonly landmarks: readonly Landmark[];
   /** Peers whose records the operator of this node has imported. */
   readonly typed: ReadonlySet<string>;
+  /** This node's own addresses, as prefixes. */
+  readonly own: readonly string[];
 }
 
 /** Whether a node IP of a peer counts. */
@@ -177,6 +185,9 @@ export function splitNodeIPs(
 ): readonly OwnedPeer[] {
   const known = new Set([...facts.proofs.values()].flatMap((ips) => [...ips]));
   const networks = facts.settings.mode === "strict" ? facts.settings.nodeCIDRs.map(spanOf) : [];
+  const isNear = nearTest(facts.own);
+  const places = new Set(facts.landmarks.map(({ ip }) => ip));
+  const isSource = (ip: string) => isNear(ip) && !places.has(ip) && !known.has(ip);
   const isKnown = (ip: string) =>
     known.has(ip) || networks.some((network) => spanContains(network, spanOf(hostPrefix(ip))));
   return peers.map((peer) => {
@@ -186,7 +197,8 @@ export function splitNodeIPs(
       peer.nodeIPs.filter((ip) => isShown(peer.name, ip)),
       peer.nodeIPs.filter((ip) => unshownIPs.includes(ip)),
     ];
-    return { ...peer, nodeIPs, unshownIPs, earlyIPs, barredIPs: earlyIPs.filter(isKnown) };
+    const [sourceIPs, barredIPs] = [earlyIPs.filter(isSource), earlyIPs.filter(isKnown)];
+    return { ...peer, nodeIPs, unshownIPs, earlyIPs, sourceIPs, barredIPs };
   });
 }
 

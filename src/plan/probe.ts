@@ -12,7 +12,7 @@ import { endpointCandidates, isDraining, otherSlot, routeSlot, slots, usableSlot
 import type { PeerSight } from "./sight.ts";
 
 const tryMs = 10_000;
-const restMs = 300_000;
+const restMs = 60_000;
 /** A session that was made within this may be used (REJECT_AFTER_TIME), and no handshake follows it. */
 const sessionMs = 180_000;
 

@@ -1,5 +1,6 @@
 // Who owns what among the peers, from what the store and the landmarks around this node say: which claims
 // count at all, which are shown, and who was first (plan/).
+import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord } from "../net/record.ts";
 import { boundClaims, type ClaimBounds, claimJudge } from "../plan/claim-bounds.ts";
 import { type ClaimingPeer, type Ownership, resolveClaims } from "../plan/claims.ts";
@@ -30,7 +31,8 @@ export function readOwnership(store: Store, facts: OwnershipFacts): Ownership {
     peers.map((peer) => ({ ...toClaimingPeer(peer), isTyped: typed.has(peer.record.name) })),
     judge,
   );
-  const proof = { settings, landmarks: bounds.landmarks, typed, proofs: store.nodeIPProofs() };
+  const own = node.nodeIPs.map(hostPrefix);
+  const proof = { settings, landmarks: bounds.landmarks, typed, own, proofs: store.nodeIPProofs() };
   // Without an agent nobody looks at handshakes, and records are the operator's word.
   const isShown = store.gated ? shownBy(proof) : () => true;
   const others = bounded.peers.filter(({ record }) => record.name !== node.name);

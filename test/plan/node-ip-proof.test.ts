@@ -42,6 +42,7 @@ function own({
     settings: { nodeCIDRs, mode },
     landmarks: landmarks.map((ip) => ({ ip, whose: "a resolver", mayBeNode: true })),
     typed: new Set(typed),
+    own: local.nodeIPs.map((ip) => `${ip}/${ip.includes(":") ? 128 : 32}`),
   };
   const isShown = shownBy(facts);
   const peers = records.map((one, i): ClaimingPeer => {
@@ -65,6 +66,7 @@ function own({
   return {
     owned,
     unshown,
+    split,
     refused: [...apart.refusals, ...resolved.refusals].map(({ peer, claim }) => `${peer} ${claim}`),
   };
 }
@@ -135,6 +137,18 @@ describe("a node IP", () => {
   ] as const)("in mode %s with node CIDRs %p is refused to pods: %p", (mode, nodeCIDRs, barred) => {
     const { owned } = own({ records: [record("n3", ["203.0.113.9"])], nodeCIDRs, mode });
     expect(owned["n3"]?.barredIPs).toEqual([...barred]);
+  });
+
+  test.each([
+    ["private", "10.9.8.7", [], true],
+    ["near this node's own", "198.51.7.7", [], true],
+    ["of the Internet", "8.8.8.8", [], false],
+    ["of the Internet, IPv6", "2001:4860::8888", [], false],
+    ["a resolver's", "10.9.9.53", ["10.9.9.53"], false],
+  ])("that is %s: whether the peer may send from it once its gate is open", (_what, ip, landmarks, may) => {
+    const { owned, split } = own({ records: [record("n3", [ip])], landmarks });
+    expect(owned["n3"]?.nodeIPs).toEqual([]);
+    expect(split[0]?.sourceIPs).toEqual(may ? [ip] : []);
   });
 
   test("counts as the operator has imported it", () => {
