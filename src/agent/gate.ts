@@ -143,6 +143,7 @@ export class Gate {
     const news: PeerNews[] = [];
     const toReadd: Readd[] = [];
     const asks: string[] = [];
+    const isHeld = view.settings.mode === "off";
     let hurry = false;
     let drifted = false;
     for (const peer of peers) {
@@ -153,12 +154,12 @@ export class Gate {
       const probe = this.#probe(view, peer, decision, unshown.get(name), clocks.nowMs);
       if (probe.memory !== undefined) probes.set(name, probe.memory);
       const noted = this.#annotate(view, name, decision, contest.asked.has(name), clocks);
-      const path = withProbe(noted, probe);
+      const path = withProbe(noted, probe, isHeld);
       if (path.asksUntilMs !== undefined) asks.push(name);
       if (!isSamePath(this.paths.get(name), path)) changed.set(name, path);
       for (const one of decision.news) news.push({ peer: name, news: one });
       for (const { readd } of [decision, probe]) if (readd !== undefined) toReadd.push({ peer, slot: readd });
-      hurry ||= decision.hurry || (probe.probe !== undefined && path.slot !== undefined);
+      hurry ||= decision.hurry || (probe.probe !== undefined && (isHeld || path.slot !== undefined));
       drifted ||= this.#isMissing(peer, devices);
     }
     for (const name of this.paths.keys()) if (!this.#sights.has(name)) changed.set(name, undefined);
@@ -305,9 +306,10 @@ export class Gate {
 }
 
 /** While the gate is closed, it has said itself on which slots a handshake is begun. */
-function withProbe({ probe: _, ...path }: PeerPath, { probe }: Probe): PeerPath {
+function withProbe({ probe: _, ...path }: PeerPath, { probe }: Probe, isHeld: boolean): PeerPath {
   if (probe === undefined) return path;
-  const isAsked = path.slot === undefined || path.provoke.includes(probe.slot);
+  // A closed gate has both slots begin, and in an order; a gate that mode off holds asks nobody.
+  const isAsked = (path.slot === undefined && !isHeld) || path.provoke.includes(probe.slot);
   return { ...path, probe, provoke: isAsked ? path.provoke : [...path.provoke, probe.slot] };
 }
 

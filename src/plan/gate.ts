@@ -181,7 +181,8 @@ function keepUnusable(path: PeerPath, nowMs: number): GateDecision {
 
 function stepWaiting(facts: Remembered, wanted: Slot, nowMs: number): GateDecision {
   const { node, peer, path, memory, sight, held } = facts;
-  if (held && hasShakenWithin(proveAgainMs, sight, nowMs)) return rest(path, nowMs);
+  if (held && hasShakenWithin(proveAgainMs, sight, nowMs) && !awaitsProof(facts, nowMs))
+    return rest(path, nowMs);
   const order = [wanted, otherSlot(wanted)];
   const { releasedAtMs = Number.NEGATIVE_INFINITY } = memory;
   const opened = order.find(
@@ -212,9 +213,10 @@ function stepWaiting(facts: Remembered, wanted: Slot, nowMs: number): GateDecisi
  * The handshakes of the two slots come at nearly the same time, each from an address of its own. Once
  * the gate is open, what a node sends from an address that nothing has shown is not taken.
  */
-function awaitsProof({ hasUnshown, sight }: GateFacts, nowMs: number): boolean {
+function awaitsProof({ hasUnshown, sight, memory }: Remembered, nowMs: number): boolean {
   const firstMs = Math.min(...slots.map((slot) => sight[slot]?.handshakeAtMs ?? Number.POSITIVE_INFINITY));
-  return hasUnshown === true && nowMs - firstMs < proofMs;
+  // A gate that mode off has held begins to wait when it is held no longer.
+  return hasUnshown === true && nowMs - Math.max(firstMs, memory.sinceMs) < proofMs;
 }
 
 /** All is known that mode off wants to know. */
