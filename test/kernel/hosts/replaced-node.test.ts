@@ -102,10 +102,13 @@ describeKernel("a node that is replaced", () => {
     });
     expect(hostRoute("192.0.2.4")).not.toContain("dev wg-cni");
     // The answers come in plaintext until node 4 has heard node 1's keys, and through the tunnel from then on.
-    await waitUntil(() => routeLines(n4, 4, tables.pods).some((line) => line.includes("10.244.1.0/24 dev wg-cni")), {
-      what: "node 4 encrypts to node 1's pods",
-      timeoutMs: openMs,
-    });
+    await waitUntil(
+      () => routeLines(n4, 4, tables.pods).some((line) => line.includes("10.244.1.0/24 dev wg-cni")),
+      {
+        what: "node 4 encrypts to node 1's pods",
+        timeoutMs: openMs,
+      },
+    );
     expect(await ping(pod, "192.0.2.4")).toMatchObject({ received: 0 });
     // Too early for a lapse, and so it stays when the agent is started again.
     await agent.stop();
