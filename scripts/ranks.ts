@@ -1,6 +1,7 @@
-// Checks who imports whom in src: dependencies point down only, each kind of
-// effect has one home, and nothing that slows a CNI call's start is reachable
-// from src/cni by static imports. Reads the sources, runs nothing.
+// Checks which folder of src imports which: dependencies point one way only, no
+// files import each other in a circle, each kind of effect has one home, and
+// nothing that slows a CNI call's start is reachable from src/cni by static
+// imports. Reads the sources, runs nothing.
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 
@@ -14,50 +15,92 @@ interface Import {
 }
 
 const bottom = ["net"];
-const pure = [...bottom, "plan", "ipam", "state", "kube"];
-const kernel = [...bottom, "linux", "wire", "netlink", "wireguard"];
+/** Decisions, from those that stand alone to those that are made of others. `plan` itself holds the Step, their common output. */
+const plans = [
+  "plan",
+  "plan/settings",
+  "plan/records",
+  "plan/firewall",
+  "plan/host",
+  "plan/peers",
+  "plan/keys",
+  "plan/mesh",
+  "plan/pods",
+  "plan/report",
+];
+const pure = [...bottom, ...plans, "ipam", "state", "kube"];
+const kernel = [...bottom, "linux", "wire", "netlink", "netlink/nft", "wireguard"];
 const effects = [...pure, ...kernel, "reconcile"];
 const services = [...effects, "doctor", "install"];
+const outside = [...services, "fswatch", "kubeclient", "telemetry"];
+const allSources = ["sources", "sources/kube", "sources/directory"];
 
-/** Folder of src -> folders it may import beside itself. A folder that is not here is refused. */
+/**
+ * Folder of src -> folders it may import beside itself: only such as stand above it here, so that
+ * there is no circle of folders. A folder that is not here is refused. A file of src itself, and
+ * `cni/main`, which the other files of its folder do not import, count as folders of their own.
+ */
 const mayImport: Record<string, readonly string[]> = {
   net: [],
   linux: bottom,
   wire: bottom,
-  plan: bottom,
+  ...below("plan", "plan/settings", "plan/records", "plan/firewall"),
+  "plan/host": [...bottom, "plan", "plan/settings"],
+  "plan/peers": [...bottom, "plan/settings"],
+  "plan/keys": [...bottom, "plan/settings", "plan/peers"],
+  "plan/mesh": [...bottom, "plan", "plan/settings", "plan/firewall", "plan/host", "plan/peers"],
+  "plan/pods": [...bottom, "plan", "plan/settings", "plan/firewall", "plan/peers", "plan/mesh"],
+  // What a person is shown of all of it.
+  "plan/report": [...bottom, "plan/settings", "plan/firewall", "plan/peers", "plan/mesh"],
   ipam: bottom,
   // What a record may say has one judge, wherever the record comes from.
-  kube: [...bottom, "plan"],
-  // The database's folder and the key file are reached by the syscalls.
+  kube: [...bottom, ...plans],
+  // The database's directory and the key file are reached by the syscalls.
   state: [...bottom, "linux"],
   netlink: [...bottom, "linux", "wire"],
+  "netlink/nft": [...bottom, "linux", "wire", "netlink"],
   // Generic netlink is a conversation as rtnetlink's is.
   wireguard: [...bottom, "linux", "wire", "netlink"],
   reconcile: [...pure, ...kernel],
   doctor: effects,
   install: effects,
+  fswatch: [...bottom, "linux"],
+  kubeclient: [...bottom, "linux", "kube", "fswatch"],
+  telemetry: effects,
+  sources: outside,
+  "sources/kube": [...outside, "sources"],
+  "sources/directory": [...outside, "sources"],
+  agent: [...outside, ...allSources],
   cni: services,
+  "cni/verbs": [...services, "cni"],
+  "cni/main": [...services, "cni", "cni/verbs"],
   // `wg-cni agent` is a subcommand.
-  cli: [...services, "agent"],
-  agent: services,
-  main: [...services, "cni", "cli", "agent"],
+  cli: [...outside, ...allSources, "agent"],
+  main: [...services, "cni", "cni/main", "cli"],
 };
+
+function below(...folders: string[]): Record<string, readonly string[]> {
+  return Object.fromEntries(folders.map((folder) => [folder, bottom]));
+}
+
+/** Folder -> the only one of its files that other folders may import. */
+const entryOf: Record<string, string> = { agent: "agent/loop.ts" };
 
 /** Module -> the only folder that may import it. */
 const onlyIn: Record<string, string> = { "bun:ffi": "linux", "bun:sqlite": "state" };
 
 /** Package -> the only folder that may load it, and only by import(): 20 MB that most agents and all commands do without. */
-const onlyOnDemandIn: Record<string, string> = { "@kubernetes/client-node": "agent" };
+const onlyOnDemandIn: Record<string, string> = { "@kubernetes/client-node": "kubeclient" };
 
 /** Every call of the plugin loads these: a node:* module costs 0.4 to 2.5 ms of it. */
-const cniPath = ["net", "wire", "linux", "netlink", "wireguard", "plan", "reconcile", "ipam", "state", "cni"];
+const cniPath = [...kernel, ...plans, "reconcile", "ipam", "state", "cni", "cni/verbs", "cni/main"];
 
 /** The complaints about the sources under `root`/src, sorted; empty when all is well. */
 export function checkRanks(root: string): string[] {
   const source = join(root, "src");
   const files = [...new Bun.Glob("**/*.ts").scanSync(source)].sort();
   const imports = files.flatMap((file) => importsOf(source, file));
-  const complaints = imports.flatMap(complaintsAbout);
+  const complaints = [...backEdges(), ...imports.flatMap(complaintsAbout), ...circles(imports)];
   complaints.push(...slowImports(files, imports));
   return complaints.sort();
 }
@@ -100,23 +143,53 @@ function complaintsAbout({ file, target, typeOnly, lazy }: Import): string[] {
   }
   if (!target.startsWith("./")) return [];
   const to = folderOf(target.slice(2));
+  const entry = entryOf[to];
+  if (to !== from && entry !== undefined && target !== `./${entry}`)
+    return [`src/${file}: imports src/${target.slice(2)}, but of src/${to} only src/${entry}`];
   if (to === from || allowed.includes(to)) return [];
   return [
     `src/${file}: imports src/${target.slice(2)}, but ${from} may import only ${allowed.join(", ") || "itself"}`,
   ];
 }
 
-/** src/plan/diff.ts -> plan; src/main.ts -> main. */
+/** src/plan/mesh/diff.ts -> plan/mesh; src/main.ts -> main. */
 function folderOf(file: string): string {
-  const slash = file.indexOf("/");
-  return slash < 0 ? file.replace(/\.ts$/, "") : file.slice(0, slash);
+  const slash = file.lastIndexOf("/");
+  return slash < 0 || file === "cni/main.ts" ? file.replace(/\.ts$/, "") : file.slice(0, slash);
+}
+
+/** Folders that import one above them in the table, so that the table itself has no circle. */
+function backEdges(): string[] {
+  const order = Object.keys(mayImport);
+  return order.flatMap((folder, rank) =>
+    (mayImport[folder] ?? [])
+      .filter((target) => order.indexOf(target) >= rank)
+      .map((target) => `scripts/ranks.ts: "${folder}" may import "${target}", which stands below it`),
+  );
+}
+
+/** Circles of files, types included: each file that is reached from itself, with the way. */
+function circles(imports: readonly Import[]): string[] {
+  const targets = Map.groupBy(imports, ({ file }) => file);
+  const complaints: string[] = [];
+  const done = new Set<string>();
+  const visit = (file: string, way: readonly string[]): void => {
+    const at = way.indexOf(file);
+    if (at >= 0) complaints.push(`an import circle: ${[...way.slice(at), file].join(" -> ")}`);
+    if (at >= 0 || done.has(file)) return;
+    for (const { target } of targets.get(file) ?? [])
+      if (target.startsWith("./")) visit(target.slice(2), [...way, file]);
+    done.add(file);
+  };
+  for (const file of targets.keys()) visit(file, []);
+  return complaints;
 }
 
 /** Modules and packages that loading src/cni loads too, with the way there. */
 function slowImports(files: readonly string[], imports: readonly Import[]): string[] {
   const complaints: string[] = [];
   const cameFrom = new Map<string, string | undefined>();
-  for (const file of files) if (folderOf(file) === "cni") cameFrom.set(file, undefined);
+  for (const file of files) if (folderOf(file).startsWith("cni")) cameFrom.set(file, undefined);
   for (const file of cameFrom.keys()) {
     for (const { target } of imports.filter((one) => one.file === file && !one.typeOnly && !one.lazy)) {
       if (target.startsWith("./")) {

@@ -1,7 +1,7 @@
 // The agent's two clocks: one that only goes forward, by which it decides, and
 // the wall clock, which the kernel's handshake times and our keys' ages are of.
-import type { Clocks } from "../plan/sight.ts";
-import type { Log } from "./log.ts";
+import type { Clocks } from "../plan/peers/observation.ts";
+import type { Log } from "../telemetry/log.ts";
 
 /** Wall clocks are slewed by less than this between two looks. */
 const stepMs = 10_000;

@@ -1,4 +1,4 @@
-// The dead-man switch at work: has the control plane asked while plan/dead-man.ts
+// The dead-man switch at work: has the control plane asked while plan/host/dead-man.ts
 // wants to know, keeps in the store what that decides, and logs one line for it.
 // Programming what was decided is the agent's, right after.
 import { formatExemption } from "../net/exemption.ts";
@@ -9,15 +9,15 @@ import {
   type DeadManMemory,
   type Extent,
   stepDeadMan,
-} from "../plan/dead-man.ts";
-import { exemptionsOf } from "../plan/host-encryption.ts";
-import { showDuration } from "../plan/setting.ts";
-import type { Settings } from "../plan/settings.ts";
-import type { Clocks } from "../plan/sight.ts";
+} from "../plan/host/dead-man.ts";
+import { exemptionsOf } from "../plan/host/host-encryption.ts";
+import type { Clocks } from "../plan/peers/observation.ts";
+import { showDuration } from "../plan/settings/parsers.ts";
+import type { Settings } from "../plan/settings/settings.ts";
 import type { HostRevert } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
+import type { Level, Log } from "../telemetry/log.ts";
 import { ControlPlane } from "./control-plane.ts";
-import type { Level, Log } from "./log.ts";
 
 /** What the last sync has programmed. */
 export interface Programmed {

@@ -4,10 +4,10 @@
 // peers. Endpoints are left out: they move by themselves.
 import type { Device } from "../net/device.ts";
 import type { Link } from "../net/objects.ts";
-import type { Settings } from "../plan/settings.ts";
+import type { Settings } from "../plan/settings/settings.ts";
 import { readSysctl } from "../reconcile/apply.ts";
 import { readFamilyState } from "../reconcile/capabilities.ts";
-import type { SyncReport } from "../reconcile/sync.ts";
+import type { SyncReport } from "../reconcile/mesh-plan.ts";
 
 /** The links and devices as the poll has read them. */
 export interface Polled {

@@ -1,7 +1,7 @@
 // When this agent itself has set a peer's endpoint. A handshake shows where a peer is only if the endpoint
 // that is read afterwards was learned from it: one that came just before the agent set the endpoint that
 // the peer's record names would seem to come from there.
-import type { SyncReport } from "../reconcile/sync.ts";
+import type { SyncReport } from "../reconcile/mesh-plan.ts";
 
 /** Far more keys than peers have; beyond them all are forgotten, and only newer handshakes count. */
 const maxKeys = 65_536;

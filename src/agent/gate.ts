@@ -1,42 +1,31 @@
-// The gate at work: reads the devices, lets plan/gate.ts decide for every peer,
+// The gate at work: reads the devices, lets plan/peers/gate.ts decide for every peer,
 // keeps what it decided in the store, and takes a peer off a device and on again
 // where the ladder says so. The routes follow with the next sync.
 import type { Device } from "../net/device.ts";
 import { closedPath, type PeerPath } from "../net/path.ts";
 import { hostPrefix } from "../net/prefix.ts";
-import type { NodeRecord, Slot } from "../net/record.ts";
-import { askDelayMs, nextAsk } from "../plan/asking.ts";
-import type { OwnedPeer, Ownership } from "../plan/claims.ts";
-import { type GateDecision, type GateFacts, type GateMemory, type GateNews, stepGate } from "../plan/gate.ts";
-import { type Lapse, type LapsePlan, planLapses } from "../plan/lapses.ts";
-import { findProofs } from "../plan/node-ip-proof.ts";
-import { slots, usableSlot } from "../plan/path.ts";
-import { type Probe, type ProbeMemory, planProbe } from "../plan/probe.ts";
-import { maxAsked } from "../plan/record.ts";
-import { type Settings, slotDevice } from "../plan/settings.ts";
-import { type Clocks, type Sights, updateSights } from "../plan/sight.ts";
+import type { Slot } from "../net/record.ts";
+import { askDelayMs, nextAsk } from "../plan/peers/asking.ts";
+import {
+  type GateDecision,
+  type GateFacts,
+  type GateMemory,
+  type GateNews,
+  stepGate,
+} from "../plan/peers/gate.ts";
+import { type Lapse, type LapsePlan, planLapses } from "../plan/peers/lapses.ts";
+import type { OwnedPeer } from "../plan/peers/model.ts";
+import { findProofs } from "../plan/peers/node-ip-proof.ts";
+import { type Clocks, type Sights, updateSights } from "../plan/peers/observation.ts";
+import { slots, usableSlot } from "../plan/peers/path.ts";
+import { type Probe, type ProbeMemory, planProbe } from "../plan/peers/probe.ts";
+import { maxAsked } from "../plan/records/record.ts";
+import { type Settings, slotDevice } from "../plan/settings/settings.ts";
 import { applySteps, type Failure } from "../reconcile/apply.ts";
 import type { Session } from "../reconcile/session.ts";
+import type { Contender, GateView } from "../sources/node-view.ts";
 import type { Polled } from "./drift.ts";
 import type { EndpointWrites } from "./endpoint-writes.ts";
-
-/** What the gate needs to know of the node, as resolved for the present generation. */
-export interface GateView {
-  readonly settings: Settings;
-  readonly node: NodeRecord;
-  readonly ownership: Ownership;
-  /** Unix milliseconds at which each own key was made. */
-  readonly ownSinceMs: Readonly<Partial<Record<Slot, number>>>;
-  /** The records of all that refusals name, as they came. */
-  readonly contested: ReadonlyMap<string, Contender>;
-  readonly lapses: readonly Lapse[];
-}
-
-/** A peer that claims what another one claims. */
-export interface Contender {
-  readonly record: NodeRecord;
-  readonly source: "import" | "folder" | "kube";
-}
 
 /** Whether the source of its record gives a peer what it claims. */
 export type IsGiven = (peer: Contender, claim: string, kind: "node IP" | "pod CIDR") => boolean;

@@ -2,17 +2,17 @@
 // executable in the folder of plugins, our entry in the network that the runtime
 // uses. Other components write there too, some at every restart of theirs, and
 // some whenever they see it changed: how often they are answered is
-// install/patience.ts.
+// install/backoff.ts.
 //
 //   const installation = new Installation(() => findTarget(readSettings(store)), options)
 //   at every look, polls too, since one may be what it waits for: installation.look()
 import { open } from "node:fs/promises";
+import { FolderWatch } from "../fswatch/directory-watch.ts";
+import { isFight, type Patience, patient, takeTurn, wrote } from "../install/backoff.ts";
 import { binaryPath, installBinary } from "../install/binary.ts";
 import { type Disk, InstallError } from "../install/disk.ts";
 import { assertNetwork, look, type Target } from "../install/install.ts";
-import { isFight, type Patience, patient, takeTurn, wrote } from "../install/patience.ts";
-import { FolderWatch } from "./folder-watch.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../telemetry/log.ts";
 
 const blockBytes = 1024 * 1024;
 

@@ -1,9 +1,8 @@
-// Key rotation at work: asks plan/rotation.ts what comes next, commits that, and
+// Key rotation at work: asks plan/keys/rotation.ts what comes next, commits that, and
 // logs one line for it. Programming and publishing the new state is the agent's,
 // right after. What is decided is decided again inside the transaction, so that
 // keys which an operator has just exchanged are never put back.
 import type { NodeRecord, Slot } from "../net/record.ts";
-import { slots } from "../plan/path.ts";
 import {
   planRotation,
   type RotationChange,
@@ -12,16 +11,17 @@ import {
   type RotationPlan,
   type RotationScene,
   type RotationState,
-} from "../plan/rotation.ts";
-import type { Settings } from "../plan/settings.ts";
-import type { Clocks } from "../plan/sight.ts";
+} from "../plan/keys/rotation.ts";
+import type { Clocks } from "../plan/peers/observation.ts";
+import { slots } from "../plan/peers/path.ts";
+import type { Settings } from "../plan/settings/settings.ts";
 import { ownRecord, readSettings } from "../reconcile/node.ts";
 import { StoreError } from "../state/error.ts";
 import type { Identity, Rotation } from "../state/model.ts";
 import { readSealKey, SealError } from "../state/seal.ts";
 import { makeSlotKey } from "../state/slot-key.ts";
 import type { Store } from "../state/store.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../telemetry/log.ts";
 
 /** After a change the agent publishes, and looks again. */
 const afterChangeMs = 1000;

@@ -3,10 +3,10 @@
 // between two tries to make a device that could not be made.
 import { findPortHolder } from "../doctor/port-holder.ts";
 import type { Slot } from "../net/record.ts";
-import { slotPort } from "../plan/settings.ts";
+import { slotPort } from "../plan/settings/settings.ts";
+import type { SyncReport } from "../reconcile/mesh-plan.ts";
 import type { KeyRecovery } from "../reconcile/recover-keys.ts";
-import type { SyncReport } from "../reconcile/sync.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../telemetry/log.ts";
 
 /** Making a device and removing it are events of the kernel's, which call for the next pass. */
 const betweenTriesMs = 5000;

@@ -1,16 +1,16 @@
 // `agent`: runs until it is told to stop. One a state store, by a lock that the
 // kernel releases however the process ends.
-import { Agent } from "../agent/agent.ts";
-import { inCluster } from "../agent/kube-config.ts";
-import { type Level, Log, type LogFormat } from "../agent/log.ts";
-import { Notifier, watchdogPeriodMs } from "../agent/notify.ts";
+import { Agent } from "../agent/loop.ts";
+import { inCluster } from "../kubeclient/credentials.ts";
 import { readText } from "../linux/file.ts";
 import { tryLock } from "../linux/lock.ts";
 import { ParseError } from "../net/error.ts";
-import { parseNodeName } from "../plan/record.ts";
-import { parseSettings, settingNames } from "../plan/settings.ts";
+import { parseNodeName } from "../plan/records/record.ts";
+import { parseSettings, settingNames } from "../plan/settings/settings.ts";
 import type { JsonValue } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
+import { type Level, Log, type LogFormat } from "../telemetry/log.ts";
+import { Notifier, watchdogPeriodMs } from "../telemetry/sd-notify.ts";
 import { type Context, findValue, type Given, type Output, UsageError } from "./command.ts";
 import { comeBack, Leaving } from "./leave.ts";
 import { readOverrides, refuseFixed } from "./overrides.ts";

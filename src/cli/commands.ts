@@ -1,6 +1,7 @@
 // The subcommands, one row each. What a command does is loaded when it is run.
-import { settingTable } from "../plan/setting-table.ts";
-import { settingNames, showSetting } from "../plan/settings.ts";
+
+import { settingNames, showSetting } from "../plan/settings/settings.ts";
+import { settingTable } from "../plan/settings/table.ts";
 import type { Command, Flag } from "./command.ts";
 import { settingFlag } from "./setting-flags.ts";
 

@@ -4,7 +4,7 @@
 import { type Examined, examine } from "../doctor/examine.ts";
 import type { Level } from "../doctor/finding.ts";
 import { gatherFacts } from "../doctor/gather.ts";
-import { countOf } from "../net/words.ts";
+import { countOf } from "../net/human-format.ts";
 import type { Context, Output } from "./command.ts";
 import { oneLine, type Style, wrapText } from "./style.ts";
 

@@ -2,11 +2,12 @@
 // peers and settings stay in the store, so that `up` brings the same node back.
 // Where records are published, this node stops to encrypt first, then the others
 // hear that it has no key any more, and only then what is encrypted is refused.
-import { publishRecord, RecordsError } from "../agent/record-files.ts";
-import { isAnnounced, type Settings } from "../plan/settings.ts";
+
+import { isAnnounced, type Settings } from "../plan/settings/settings.ts";
 import { readSettings, withdrawnRecord } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
 import { NotUpError } from "../reconcile/sync.ts";
+import { publishRecord, RecordsError } from "../sources/directory/files.ts";
 import type { Identity } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 import type { Context, Output } from "./command.ts";

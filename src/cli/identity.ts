@@ -3,8 +3,8 @@
 // were never typed are the endpoints.
 import { readText } from "../linux/file.ts";
 import { parseIp } from "../net/ip.ts";
-import { parseNodeAddress, parseNodeName, parsePodCidr } from "../plan/record.ts";
-import type { NoTransport, Transport } from "../plan/transport.ts";
+import type { NoTransport, Transport } from "../plan/host/endpoints.ts";
+import { parseNodeAddress, parseNodeName, parsePodCidr } from "../plan/records/record.ts";
 import type { Identity } from "../state/model.ts";
 import { findValue, type Given, UsageError } from "./command.ts";
 

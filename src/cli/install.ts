@@ -5,9 +5,9 @@ import { type Installed, install as installAt, type Target } from "../install/in
 import { readBootId } from "../linux/boot.ts";
 import { exists } from "../linux/file.ts";
 import { ParseError } from "../net/error.ts";
-import { type Entry, formatEntry, makesInterfaces, parseEntry } from "../plan/entry.ts";
-import { absolutePath, duration } from "../plan/setting.ts";
-import { parseSettings, type Settings } from "../plan/settings.ts";
+import { type Entry, formatEntry, makesInterfaces, parseEntry } from "../plan/settings/entry.ts";
+import { absolutePath, duration } from "../plan/settings/parsers.ts";
+import { parseSettings, type Settings } from "../plan/settings/settings.ts";
 import { readSettings } from "../reconcile/node.ts";
 import { Store } from "../state/store.ts";
 import { type Context, findValue, type Given, type Output, UsageError } from "./command.ts";

@@ -1,13 +1,13 @@
 // `key rotate`: asks the agent for new keys without a lost packet, or, where a
 // key is in wrong hands, exchanges both at once in this process.
 
-import { publishRecord, RecordsError } from "../agent/record-files.ts";
-import { countOf } from "../net/words.ts";
-import { slots } from "../plan/path.ts";
-import { isAnnounced } from "../plan/settings.ts";
+import { countOf } from "../net/human-format.ts";
+import { slots } from "../plan/peers/path.ts";
+import { isAnnounced } from "../plan/settings/settings.ts";
 import { ownRecord, readSettings } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
 import { NotUpError } from "../reconcile/sync.ts";
+import { publishRecord, RecordsError } from "../sources/directory/files.ts";
 import type { Identity } from "../state/model.ts";
 import { readOrCreateSealKey } from "../state/seal.ts";
 import { makeSlotKeys } from "../state/slot-key.ts";

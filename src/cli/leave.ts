@@ -1,10 +1,10 @@
 // `agent --leave`: the node leaves the mesh while its agent runs, so that the
 // others hear of it by whatever the agent publishes to. It stays afterwards, for a
 // service or a pod that is to be there until all nodes have left.
-import type { Agent } from "../agent/agent.ts";
-import type { Log } from "../agent/log.ts";
+import type { Agent } from "../agent/loop.ts";
 import { NotUpError } from "../reconcile/sync.ts";
 import type { Store } from "../state/store.ts";
+import type { Log } from "../telemetry/log.ts";
 import type { Context } from "./command.ts";
 import { down } from "./down.ts";
 import { makeStyle } from "./style.ts";

@@ -1,12 +1,13 @@
 // Networks that were typed and hold hosts, as the range of a whole cloud network does:
 // refused before anything changes.
-import { apiServerIPs } from "../agent/kube-address.ts";
-import { judgeClusterCIDRs } from "../plan/cluster-cidrs.ts";
-import { knownLandmarks } from "../plan/landmarks.ts";
-import { refusePodCIDRs } from "../plan/pod-cidrs.ts";
-import type { Settings } from "../plan/settings.ts";
+
+import { judgeClusterCIDRs } from "../plan/peers/cluster-cidrs.ts";
+import { knownLandmarks } from "../plan/peers/landmarks.ts";
+import { refusePodCIDRs } from "../plan/pods/pod-cidrs.ts";
+import type { Settings } from "../plan/settings/settings.ts";
 import { observeLandmarks } from "../reconcile/landmarks.ts";
 import type { Session } from "../reconcile/session.ts";
+import { apiServerIPs } from "../sources/kube/api-address.ts";
 import type { Identity } from "../state/model.ts";
 import { type Given, UsageError } from "./command.ts";
 import { settingFlag } from "./setting-flags.ts";

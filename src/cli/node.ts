@@ -1,9 +1,9 @@
 // What this node tells others about itself: its record, its public keys, its
 // version. Reads the store; asks nothing of the kernel.
 
+import { formatAge } from "../net/human-format.ts";
 import type { NodeRecord } from "../net/record.ts";
-import { formatAge } from "../net/words.ts";
-import type { Settings } from "../plan/settings.ts";
+import type { Settings } from "../plan/settings/settings.ts";
 import { ownRecord, readSettings } from "../reconcile/node.ts";
 import { NotUpError } from "../reconcile/sync.ts";
 import type { Identity } from "../state/model.ts";

@@ -1,7 +1,7 @@
 // Settings that were typed, checked before any of them is stored.
 import { ParseError } from "../net/error.ts";
-import { refuseImpossibleCIDRs } from "../plan/cluster-cidrs.ts";
-import { parseSetting, type SettingName, type Settings, settingNames } from "../plan/settings.ts";
+import { refuseImpossibleCIDRs } from "../plan/peers/cluster-cidrs.ts";
+import { parseSetting, type SettingName, type Settings, settingNames } from "../plan/settings/settings.ts";
 import { findValue, type Given, UsageError } from "./command.ts";
 import { settingFlag } from "./setting-flags.ts";
 

@@ -1,12 +1,12 @@
 // `peer import`: records from a file or stdin, checked as a whole before the
 // store changes, then programmed.
 
-import { isProven } from "../agent/proof-check.ts";
 import { findText } from "../linux/file.ts";
 import { ParseError } from "../net/error.ts";
+import { countOf } from "../net/human-format.ts";
 import type { NodeRecord } from "../net/record.ts";
-import { countOf } from "../net/words.ts";
-import { parseRecords } from "../plan/record.ts";
+import { parseRecords } from "../plan/records/record.ts";
+import { isProven } from "../sources/proof-check.ts";
 import { type Context, type Output, UsageError } from "./command.ts";
 import { openSession, reportSync, syncAll } from "./session.ts";
 

@@ -1,11 +1,11 @@
 // `peer list` and `peer remove`: who this node knows, and what each of them owns.
 
+import { countOf } from "../net/human-format.ts";
 import type { Slot } from "../net/record.ts";
 import { suggest } from "../net/suggest.ts";
-import { countOf } from "../net/words.ts";
-import type { OwnedPeer } from "../plan/claims.ts";
-import { recordFile } from "../plan/folder.ts";
-import { resolvePath } from "../plan/path.ts";
+import type { OwnedPeer } from "../plan/peers/model.ts";
+import { resolvePath } from "../plan/peers/path.ts";
+import { recordFile } from "../plan/records/directory.ts";
 import { nobody } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
 import type { PeerSource, RefusedRecord } from "../state/model.ts";

@@ -1,7 +1,7 @@
 // `probe`: asks the agent of this node by its own socket, for probes of a container and
 // for people. The port of the metrics may be somebody else's: what answers there, or
 // does not, says nothing of the agent.
-import { agentSocket } from "../agent/http.ts";
+import { agentSocket } from "../telemetry/http.ts";
 import { type Context, type Output, UsageError } from "./command.ts";
 import { isAgentThere } from "./session.ts";
 

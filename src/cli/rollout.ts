@@ -3,14 +3,14 @@
 // with the list of what is missing; a step down is made at once.
 import { existsSync } from "node:fs";
 import { homedir } from "node:os";
-import { KubeClient } from "../agent/kube-client.ts";
-import { KubeCredentials } from "../agent/kube-config.ts";
-import { listAll, listNames } from "../agent/kube-list.ts";
 import { formatMesh, meshesPath, meshName, readMesh } from "../kube/mesh.ts";
 import { objectsPath } from "../kube/object.ts";
 import { describeRollout, isUp, modes, type Rollout } from "../kube/rollout.ts";
-import { anyOf, countOf } from "../net/words.ts";
-import type { Mode } from "../plan/settings.ts";
+import { KubeClient } from "../kubeclient/client.ts";
+import { KubeCredentials } from "../kubeclient/credentials.ts";
+import { listAll, listNames } from "../kubeclient/list.ts";
+import { anyOf, countOf } from "../net/human-format.ts";
+import type { Mode } from "../plan/settings/settings.ts";
 import { type Context, findValue, type Output, UsageError } from "./command.ts";
 import { alignColumns, type Style } from "./style.ts";
 

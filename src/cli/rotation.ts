@@ -1,7 +1,7 @@
 // How far the rotation of this node's keys is, as far as the store knows: for
 // `status` and for `key rotate`. What the agent waits for is in its log and metrics.
-import { formatAge, formatSpan } from "../net/words.ts";
-import { describeRotation, type RotationState } from "../plan/rotation.ts";
+import { formatAge, formatSpan } from "../net/human-format.ts";
+import { describeRotation, type RotationState } from "../plan/keys/rotation.ts";
 import { readSettings } from "../reconcile/node.ts";
 import type { Identity, Rotation } from "../state/model.ts";
 import type { Store } from "../state/store.ts";

@@ -1,13 +1,13 @@
 // What commands share: a session on the node's state, and what a sync did, for
 // people and as JSON.
 import { isLocked } from "../linux/lock.ts";
-import { countOf } from "../net/words.ts";
+import { countOf } from "../net/human-format.ts";
 import { renderStep } from "../plan/step.ts";
 import type { Failure } from "../reconcile/apply.ts";
+import type { MeshPlan, SyncReport } from "../reconcile/mesh-plan.ts";
 import type { PodReport } from "../reconcile/pods.ts";
 import { Session, type SyncHow } from "../reconcile/session.ts";
 import { areAllFaulty } from "../reconcile/slots.ts";
-import type { MeshPlan, SyncReport } from "../reconcile/sync.ts";
 import type { SlotFault } from "../state/model.ts";
 import type { Context, Output } from "./command.ts";
 import { oneLine, type Style } from "./style.ts";

@@ -1,19 +1,25 @@
 // `status`: what there is, beside what there should be. Exit code 3 where the
 // two differ, so that a probe can ask.
 
-import { lookAtPods } from "../agent/pod-addresses.ts";
 import { shorten } from "../doctor/finding.ts";
-import { countOf, formatAge, formatBytes } from "../net/words.ts";
-import { describeArrivals, type InterfaceArrivals } from "../plan/arrivals.ts";
-import { describePod, type LocalPods } from "../plan/local-pods.ts";
-import { keyOf, slots } from "../plan/path.ts";
-import { settingTable } from "../plan/setting-table.ts";
-import { type Mode, type SettingName, settingNames, showSetting, slotDevice } from "../plan/settings.ts";
-import { describePeers, type PeerStatus } from "../plan/status.ts";
-import { describeEndpoints } from "../plan/transport.ts";
+import { countOf, formatAge, formatBytes } from "../net/human-format.ts";
+import { describeEndpoints } from "../plan/host/endpoints.ts";
+import { keyOf, slots } from "../plan/peers/path.ts";
+import { describePod, type LocalPods } from "../plan/pods/local-pods.ts";
+import { describeArrivals, type InterfaceArrivals } from "../plan/report/arrivals.ts";
+import { describePeers, type PeerStatus } from "../plan/report/status.ts";
+import {
+  type Mode,
+  type SettingName,
+  settingNames,
+  showSetting,
+  slotDevice,
+} from "../plan/settings/settings.ts";
+import { settingTable } from "../plan/settings/table.ts";
+import { observeTransport } from "../reconcile/endpoints.ts";
+import type { MeshPlan } from "../reconcile/mesh-plan.ts";
 import { areAllFaulty } from "../reconcile/slots.ts";
-import type { MeshPlan } from "../reconcile/sync.ts";
-import { observeTransport } from "../reconcile/transport.ts";
+import { lookAtPods } from "../sources/pod-addresses.ts";
 import type { RefusedRecord } from "../state/model.ts";
 import type { Context, Output } from "./command.ts";
 import { type RotationStatus, readRotation, renderRotation } from "./rotation.ts";

@@ -1,13 +1,11 @@
 // `sync` and `plan`: the same pipeline, one of them stops before applying.
-
-import { PodFollower } from "../agent/pod-addresses.ts";
-import { followTransport } from "../agent/transport.ts";
-import { countOf } from "../net/words.ts";
-import { nextEndpoints } from "../plan/transport.ts";
+import { countOf } from "../net/human-format.ts";
+import { nextEndpoints } from "../plan/host/endpoints.ts";
+import { followTransport, observeTransport } from "../reconcile/endpoints.ts";
+import type { MeshPlan } from "../reconcile/mesh-plan.ts";
 import { readSettings } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
-import type { MeshPlan } from "../reconcile/sync.ts";
-import { observeTransport } from "../reconcile/transport.ts";
+import { PodFollower } from "../sources/pod-addresses.ts";
 import type { Context, Output } from "./command.ts";
 import { openSession, renderPlan, reportSync, syncAll } from "./session.ts";
 

@@ -2,16 +2,22 @@
 // the store changes; then the mesh is programmed. Run again it changes only what
 // is given. Keys are made once and replaced only by --new-keys.
 
-import { PodFollower } from "../agent/pod-addresses.ts";
 import { explainConflict } from "../doctor/port-holder.ts";
-import { findConflicts } from "../plan/conflicts.ts";
-import { findTakenClaims } from "../plan/own-claims.ts";
-import { slots } from "../plan/path.ts";
-import { parseSettings, type Settings, settingNames, showSetting, slotDevice } from "../plan/settings.ts";
+import { findConflicts } from "../plan/mesh/conflicts.ts";
+import { findTakenClaims } from "../plan/peers/own-claims.ts";
+import { slots } from "../plan/peers/path.ts";
+import {
+  parseSettings,
+  type Settings,
+  settingNames,
+  showSetting,
+  slotDevice,
+} from "../plan/settings/settings.ts";
+import { observeTransport } from "../reconcile/endpoints.ts";
 import { nobody, readSettings } from "../reconcile/node.ts";
 import { observeHost } from "../reconcile/observe.ts";
 import type { Session } from "../reconcile/session.ts";
-import { observeTransport } from "../reconcile/transport.ts";
+import { PodFollower } from "../sources/pod-addresses.ts";
 import type { Identity, JsonValue } from "../state/model.ts";
 import { readOrCreateSealKey } from "../state/seal.ts";
 import { makeSlotKeys } from "../state/slot-key.ts";

@@ -22,9 +22,9 @@ import {
   readObject,
   wrongType,
 } from "./json.ts";
-import { unknownKeys } from "./known.ts";
 import type { Dns, PrevResult } from "./result.ts";
 import { optional, parseDns, parseResult } from "./result-parse.ts";
+import { unknownKeys } from "./unknown-keys.ts";
 
 export const defaultStateDir = "/var/lib/wg-cni";
 

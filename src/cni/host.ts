@@ -2,7 +2,7 @@
 // kernel. Nothing is closed: the process leaves by exit_group, which skips the
 // database's closing checkpoint and its two fsyncs.
 import { readBootId } from "../linux/boot.ts";
-import type { Settings } from "../plan/settings.ts";
+import type { Settings } from "../plan/settings/settings.ts";
 import { Kernel } from "../reconcile/kernel.ts";
 import { readSettings } from "../reconcile/node.ts";
 import type { Owner } from "../state/model.ts";

@@ -3,7 +3,7 @@
 import type { Family } from "../net/ip.ts";
 import { familyOf } from "../net/ip.ts";
 import type { Slot } from "../net/record.ts";
-import { slotDevice } from "../plan/settings.ts";
+import { slotDevice } from "../plan/settings/settings.ts";
 import { isProgrammed } from "../reconcile/programmed.ts";
 import type { Host } from "./host.ts";
 import type { Request } from "./request.ts";

@@ -1,8 +1,8 @@
-// The table that checks what pods send (plan/pod-firewall.ts), from a plugin process: it is
+// The table that checks what pods send (plan/pods/firewall.ts), from a plugin process: it is
 // there for nearly every call, so the code that makes it is loaded only where it is absent.
 // It comes with the first pod that we are the main plugin of and goes with the last.
-import { hasNftTable } from "../netlink/nft-presence.ts";
-import { podFirewallName } from "../plan/pod-firewall-name.ts";
+import { hasNftTable } from "../netlink/nft/presence.ts";
+import { podFirewallName } from "../plan/pods/firewall-name.ts";
 import { CniError } from "./error.ts";
 import type { Host } from "./host.ts";
 import type { Request } from "./request.ts";

@@ -3,17 +3,17 @@
 
 import type { FileStatus, Space } from "../linux/file.ts";
 import type { Address } from "../net/objects.ts";
-import type { MarkRule } from "../netlink/nft-marks.ts";
-import type { InterfaceArrivals } from "../plan/arrivals.ts";
-import type { LocalPods } from "../plan/local-pods.ts";
-import type { DerivedMtu } from "../plan/mtu.ts";
-import type { RotationState } from "../plan/rotation.ts";
-import type { Settings } from "../plan/settings.ts";
-import type { PeerStatus } from "../plan/status.ts";
-import type { NoTransport, Transport } from "../plan/transport.ts";
-import type { MeshPlan } from "../reconcile/sync.ts";
+import type { MarkRule } from "../netlink/nft/marks.ts";
+import type { NoTransport, Transport } from "../plan/host/endpoints.ts";
+import type { RotationState } from "../plan/keys/rotation.ts";
+import type { DerivedMtu } from "../plan/mesh/mtu.ts";
+import type { LocalPods } from "../plan/pods/local-pods.ts";
+import type { InterfaceArrivals } from "../plan/report/arrivals.ts";
+import type { PeerStatus } from "../plan/report/status.ts";
+import type { Settings } from "../plan/settings/settings.ts";
+import type { MeshPlan } from "../reconcile/mesh-plan.ts";
 import type { Identity, RefusedRecord, Rotation } from "../state/model.ts";
-import type { Detour } from "./detours.ts";
+import type { Detour } from "./bypass-rules.ts";
 
 export interface Facts {
   /** Unix milliseconds. */

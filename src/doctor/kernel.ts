@@ -1,8 +1,8 @@
 // Checks of this node's kernel: that it can encrypt and count, that it is as the
 // store says, and that nobody else holds what is ours.
-import { countOf } from "../net/words.ts";
-import { slots } from "../plan/path.ts";
-import { formatMark } from "../plan/setting.ts";
+import { countOf } from "../net/human-format.ts";
+import { slots } from "../plan/peers/path.ts";
+import { formatMark } from "../plan/settings/parsers.ts";
 import { renderRoute, renderRule, renderStep } from "../plan/step.ts";
 import { implementations } from "../wireguard/start.ts";
 import type { KernelFacts } from "./facts.ts";

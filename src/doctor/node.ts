@@ -1,8 +1,8 @@
 // Checks of the node itself: that it is up, that somebody decides and repairs,
 // that what was asked for is on, and how old its keys are.
 import { isInTheWay } from "../kube/peers.ts";
-import { countOf, formatAge, formatSpan } from "../net/words.ts";
-import { showSetting } from "../plan/settings.ts";
+import { countOf, formatAge, formatSpan } from "../net/human-format.ts";
+import { showSetting } from "../plan/settings/settings.ts";
 import type { NodeFacts } from "./facts.ts";
 import { type Check, type Finding, fail, ok, shorten, warn } from "./finding.ts";
 

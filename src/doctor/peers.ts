@@ -1,8 +1,8 @@
 // Checks of the other nodes as this one sees them: who is not encrypted, who
 // does not answer, who is refused what it claims, and what went in clear.
-import { countOf, formatAge, formatBytes, formatSpan } from "../net/words.ts";
-import { describeForeign } from "../plan/arrivals.ts";
-import type { PeerStatus } from "../plan/status.ts";
+import { countOf, formatAge, formatBytes, formatSpan } from "../net/human-format.ts";
+import { describeForeign } from "../plan/report/arrivals.ts";
+import type { PeerStatus } from "../plan/report/status.ts";
 import type { Facts, KernelFacts } from "./facts.ts";
 import { type Check, type Finding, fail, ok, shorten, warn } from "./finding.ts";
 

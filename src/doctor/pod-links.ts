@@ -1,9 +1,9 @@
 // The links of pods as the kernel has them now: what the node would learn from a pod.
 import { findUplinks } from "../netlink/uplinks.ts";
-import { slots } from "../plan/path.ts";
-import { countForged } from "../plan/pod-firewall.ts";
-import { podFirewallName } from "../plan/pod-firewall-name.ts";
-import { type Settings, slotDevice } from "../plan/settings.ts";
+import { slots } from "../plan/peers/path.ts";
+import { countForged } from "../plan/pods/firewall.ts";
+import { podFirewallName } from "../plan/pods/firewall-name.ts";
+import { type Settings, slotDevice } from "../plan/settings/settings.ts";
 import { readSysctl } from "../reconcile/apply.ts";
 import type { Kernel } from "../reconcile/kernel.ts";
 import type { Attachment } from "../state/model.ts";

@@ -4,7 +4,7 @@ import { isAbsent } from "../linux/file.ts";
 import { SysError } from "../linux/syscall.ts";
 import { readMainRoutes } from "../netlink/mtu.ts";
 import type { Rtnl } from "../netlink/rtnl.ts";
-import { readPodMtu, routesAbove } from "../plan/pod-mtu.ts";
+import { readPodMtu, routesAbove } from "../plan/pods/mtu.ts";
 import type { Kernel } from "../reconcile/kernel.ts";
 import { isPodOf } from "../reconcile/pods.ts";
 import type { Attachment } from "../state/model.ts";

@@ -2,8 +2,8 @@
 // it is only asked once a port is known to be taken.
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import type { Slot } from "../net/record.ts";
-import type { Conflict } from "../plan/conflicts.ts";
-import { type Settings, slotPort } from "../plan/settings.ts";
+import type { Conflict } from "../plan/mesh/conflicts.ts";
+import { type Settings, slotPort } from "../plan/settings/settings.ts";
 import { readUdpPorts } from "../reconcile/ports.ts";
 import type { SlotFault } from "../state/model.ts";
 

@@ -1,7 +1,7 @@
 // Checks of the state store from outside: that it is whole, ours alone, and has
 // room to grow.
 import type { FileStatus } from "../linux/file.ts";
-import { formatBytes } from "../net/words.ts";
+import { formatBytes } from "../net/human-format.ts";
 import { type Check, fail, ok, warn } from "./finding.ts";
 
 /** Others' permission bits. */

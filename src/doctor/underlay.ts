@@ -1,13 +1,14 @@
 // Checks of the way to the other nodes: the addresses that this one goes by, and
 // how large a packet may be.
+
+import { countOf } from "../net/human-format.ts";
 import { hostPrefix, prefixContains } from "../net/prefix.ts";
 import { specialAddress } from "../net/special.ts";
-import { countOf } from "../net/words.ts";
-import { describePod } from "../plan/local-pods.ts";
-import { overheadBytes } from "../plan/mtu.ts";
-import { slots } from "../plan/path.ts";
-import { slotDevice } from "../plan/settings.ts";
-import { describeEndpoints, nextEndpoints } from "../plan/transport.ts";
+import { describeEndpoints, nextEndpoints } from "../plan/host/endpoints.ts";
+import { overheadBytes } from "../plan/mesh/mtu.ts";
+import { slots } from "../plan/peers/path.ts";
+import { describePod } from "../plan/pods/local-pods.ts";
+import { slotDevice } from "../plan/settings/settings.ts";
 import type { KernelFacts, NodeFacts } from "./facts.ts";
 import { type Check, type Finding, fail, ok, shorten, warn } from "./finding.ts";
 

@@ -1,7 +1,8 @@
 // Our executable in the folder that the runtime takes plugins from. It is
 // exchanged by rename, so a call that is under way keeps the one it started as.
+
+import { ownType } from "./conflist.ts";
 import { type Disk, InstallError, unfinishedName } from "./disk.ts";
-import { ownType } from "./network.ts";
 
 const lockTimeoutMs = 60_000;
 

@@ -1,9 +1,9 @@
 // Our entry in the text of a network configuration: put in, replaced, taken out.
 // Only the entry and one comma are touched, so taking out what was put in gives
 // the bytes that were there, whatever else somebody has changed meanwhile. Pure.
-import { type Entry, makesInterfaces, plainEntry } from "../plan/entry.ts";
+import { type Entry, makesInterfaces, plainEntry } from "../plan/settings/entry.ts";
+import { isOwn, type Network, type Plugin, parseNetwork } from "./conflist.ts";
 import { elementsOf, findMember, rootOf, type Span, slice, splice } from "./json-text.ts";
-import { isOwn, type Network, type Plugin, parseNetwork } from "./network.ts";
 
 /** Of the plugins in a list that we write. */
 const indentation = "    ";

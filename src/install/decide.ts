@@ -7,7 +7,7 @@
 //   10-x.conf, 10-x.json     10-x.conflist; the original is put aside, hidden, beside it
 //   none, half-written, …    nothing: wait for whoever writes it
 import { ParseError } from "../net/error.ts";
-import { type Entry, makesInterfaces, plainEntry } from "../plan/entry.ts";
+import { type Entry, makesInterfaces, plainEntry } from "../plan/settings/entry.ts";
 import {
   chain,
   isListOfAnySingle,
@@ -26,7 +26,7 @@ import {
   type Plugin,
   parseNetwork,
   refuseUnknownVersion,
-} from "./network.ts";
+} from "./conflist.ts";
 
 /** A file's text, a character a byte, or why it cannot be read. */
 export type Content = { readonly text: string } | { readonly problem: string };

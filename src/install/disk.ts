@@ -24,7 +24,7 @@ import { errnoText } from "../linux/errno.ts";
 import { addName, exchange } from "../linux/file.ts";
 import { lockForNow } from "../linux/lock.ts";
 import { SysError } from "../linux/syscall.ts";
-import { formatBytes } from "../net/words.ts";
+import { formatBytes } from "../net/human-format.ts";
 
 /** wg-cni cannot be installed or taken away: a whole sentence with what to do. */
 export class InstallError extends Error {

@@ -1,7 +1,7 @@
 // Installing and taking it back, in the order in which no pod meets a half: the
 // executable before the network that names it, and the other way round. Every
 // step may be the last one before a crash; running it again goes on from there.
-import type { Entry } from "../plan/entry.ts";
+import type { Entry } from "../plan/settings/entry.ts";
 import { binaryPath, installBinary, removeBinary } from "./binary.ts";
 import { type Decision, decide } from "./decide.ts";
 import { type Disk, InstallError } from "./disk.ts";

@@ -2,9 +2,10 @@
 // write there too and know of no lock: what is put in the place of a file goes
 // back if the file was not the one that the decision was made about. So nobody's
 // text is lost, and a `false` means: look again.
+
+import { networkFiles } from "./conflist.ts";
 import { asideName, type Decision, type Folder, findSingle } from "./decide.ts";
 import { type Disk, InstallError, unfinished, unfinishedName } from "./disk.ts";
-import { networkFiles } from "./network.ts";
 import type { Removal } from "./remove.ts";
 
 /** Others hold it for some milliseconds. */

@@ -7,6 +7,7 @@
 //   a network that we make       is put aside under another name: somebody has written it by hand
 import { ParseError } from "../net/error.ts";
 import { isStandaloneList, unchain } from "./chain.ts";
+import { isOwn, isStandalone, networkFiles, ownType, parseNetwork } from "./conflist.ts";
 import {
   type Content,
   type Folder,
@@ -17,7 +18,6 @@ import {
   listName,
   singlesOf,
 } from "./decide.ts";
-import { isOwn, isStandalone, networkFiles, ownType, parseNetwork } from "./network.ts";
 
 export type Removal =
   | { readonly do: "write"; readonly file: string; readonly was: string; readonly text: string }

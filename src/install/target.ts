@@ -1,6 +1,6 @@
 // Where wg-cni is to be kept installed, as the settings say.
-import { parseEntry } from "../plan/entry.ts";
-import type { Settings } from "../plan/settings.ts";
+import { parseEntry } from "../plan/settings/entry.ts";
+import type { Settings } from "../plan/settings/settings.ts";
 import type { Target } from "./install.ts";
 
 /** Undefined where nobody wants it. */

@@ -3,7 +3,7 @@
 // that a node does not follow the cluster's mesh: each for itself. Pure.
 
 import { escapeControls } from "../net/printable.ts";
-import type { Lapse } from "../plan/lapses.ts";
+import type { Lapse } from "../plan/peers/lapses.ts";
 import { meshName } from "./mesh.ts";
 import { apiVersion, kind, type SeenObject } from "./object.ts";
 import type { Contest } from "./status.ts";

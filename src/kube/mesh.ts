@@ -2,8 +2,8 @@
 // one, which an operator writes and every agent follows (conf/kubernetes/mesh.yaml).
 // Pure.
 import { ParseError } from "../net/error.ts";
-import { refuseImpossibleCIDRs } from "../plan/cluster-cidrs.ts";
-import { type Mode, parseSetting } from "../plan/settings.ts";
+import { refuseImpossibleCIDRs } from "../plan/peers/cluster-cidrs.ts";
+import { type Mode, parseSetting } from "../plan/settings/settings.ts";
 import { apiVersion } from "./object.ts";
 
 export const meshesPath = "/apis/wg-cni.dev/v1alpha1/wireguardmeshes";

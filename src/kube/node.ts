@@ -17,8 +17,8 @@
 import { ParseError } from "../net/error.ts";
 import { familyOf } from "../net/ip.ts";
 import { hostPrefix, prefixContains, prefixesOverlap } from "../net/prefix.ts";
-import { refusePodCIDRs } from "../plan/pod-cidrs.ts";
-import { parseNodeAddress, parseNodeName, parsePodCidr } from "../plan/record.ts";
+import { refusePodCIDRs } from "../plan/pods/pod-cidrs.ts";
+import { parseNodeAddress, parseNodeName, parsePodCidr } from "../plan/records/record.ts";
 
 export interface NodeFacts {
   readonly name: string;

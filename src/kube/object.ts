@@ -1,11 +1,11 @@
 // WireGuardNode objects and the node records in them, both ways. An object is
 // cluster-scoped, has its Node's name and is owned by that Node, so that it is
 // collected with it. What comes from the API was written by others: everything
-// is checked as records from anywhere else are (plan/record.ts). Pure.
+// is checked as records from anywhere else are (plan/records/record.ts). Pure.
 import { ParseError } from "../net/error.ts";
 import type { NodeRecord } from "../net/record.ts";
-import { refuse, requireSlots, type Verdict } from "../plan/folder.ts";
-import { parseNodeName, parseRecord } from "../plan/record.ts";
+import { refuse, requireSlots, type Verdict } from "../plan/records/directory.ts";
+import { parseNodeName, parseRecord } from "../plan/records/record.ts";
 
 export const apiVersion = "wg-cni.dev/v1alpha1";
 export const kind = "WireGuardNode";

@@ -1,8 +1,9 @@
 // What the store's peers become by what the API shows: which records are put,
 // and in which order, and which objects are refused. Pure.
+
+import { compareText } from "../net/human-format.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
-import { compareText } from "../net/words.ts";
-import type { RefusedFile } from "../plan/folder.ts";
+import type { RefusedFile } from "../plan/records/directory.ts";
 import { explainStanding, type Standing } from "./census.ts";
 import { meshObjectName } from "./mesh.ts";
 import { isOlder, refusedName, type SeenObject } from "./object.ts";

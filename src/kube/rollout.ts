@@ -5,8 +5,8 @@
 //
 //   off ──► permissive ──► strict     up only where every node is covered
 //   off ◄── permissive ◄── strict     down at any time
-import { compareText } from "../net/words.ts";
-import type { Mode } from "../plan/settings.ts";
+import { compareText } from "../net/human-format.ts";
+import type { Mode } from "../plan/settings/settings.ts";
 
 export const modes: readonly Mode[] = ["off", "permissive", "strict"];
 

@@ -5,10 +5,11 @@
 //   NetworkEncrypted  all peers are reached through the tunnel
 //   RecordAccepted    nobody who had it first holds what this record claims
 //   Covered           seen from here, the next mode of a rollout would lose nothing
+
+import { countOf, formatSpan } from "../net/human-format.ts";
 import { escapeControls } from "../net/printable.ts";
-import { countOf, formatSpan } from "../net/words.ts";
-import type { Lapse } from "../plan/lapses.ts";
-import type { Mode } from "../plan/settings.ts";
+import type { Lapse } from "../plan/peers/lapses.ts";
+import type { Mode } from "../plan/settings/settings.ts";
 import { apiVersion, kind } from "./object.ts";
 
 export interface StatusFacts {

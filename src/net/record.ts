@@ -1,6 +1,6 @@
 // The node record: all that other nodes must know of one node to send it
 // encrypted traffic. `node show` prints it, `peer import` reads it, the store
-// keeps one per peer. Parsing what came from outside is plan/record.ts.
+// keeps one per peer. Parsing what came from outside is plan/records/record.ts.
 
 /** One of a node's two WireGuard devices. */
 export type Slot = "a" | "b";

@@ -10,7 +10,7 @@ import { replaceRouteMtus } from "../netlink/mtu.ts";
 import type { Rtnl } from "../netlink/rtnl.ts";
 import type { DeviceStep, RouteMtuStep, RtnlStep, Step, SysctlStep } from "../plan/step.ts";
 import type { Kernel } from "./kernel.ts";
-import { writeThreading } from "./threading.ts";
+import { writeThreading } from "./napi.ts";
 
 /** What steps may need beyond the kernel; each is asked for only when a step needs it. */
 export interface ApplyContext {

@@ -1,11 +1,11 @@
 // By which interfaces packets of other nodes and their pods may arrive in plaintext, and
 // which of them filter strictly by the reverse path: only there has that check to go by
-// our mark (plan/host-changes.ts).
+// our mark (plan/host/host-changes.ts).
 import { familyOf } from "../net/ip.ts";
-import type { OwnedPeer } from "../plan/claims.ts";
-import { validMarkSysctl } from "../plan/host-changes.ts";
-import { slots } from "../plan/path.ts";
-import { type Settings, slotDevice } from "../plan/settings.ts";
+import { validMarkSysctl } from "../plan/host/host-changes.ts";
+import type { OwnedPeer } from "../plan/peers/model.ts";
+import { slots } from "../plan/peers/path.ts";
+import { type Settings, slotDevice } from "../plan/settings/settings.ts";
 import { readSysctl } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
 import type { KnownWays } from "./mtu.ts";

@@ -1,12 +1,12 @@
 // Looks for what this host cannot have of the mesh: a few small files and what is read
-// anyway. What follows from it is plan/capabilities.ts.
+// anyway. What follows from it is plan/mesh/capabilities.ts.
 import { exists } from "../linux/file.ts";
 import type { Family } from "../net/ip.ts";
 import type { Link, Rule } from "../net/objects.ts";
-import type { Capabilities } from "../plan/capabilities.ts";
-import { ipv6MinimumMtu } from "../plan/mtu.ts";
-import { slots } from "../plan/path.ts";
-import { type Settings, slotDevice } from "../plan/settings.ts";
+import type { Capabilities } from "../plan/mesh/capabilities.ts";
+import { ipv6MinimumMtu } from "../plan/mesh/mtu.ts";
+import { slots } from "../plan/peers/path.ts";
+import { type Settings, slotDevice } from "../plan/settings/settings.ts";
 import { readSysctl } from "./apply.ts";
 
 const families: readonly Family[] = [4, 6];

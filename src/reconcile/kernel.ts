@@ -4,7 +4,7 @@
 // can be checked.
 import { exists, writeFile } from "../linux/file.ts";
 import { SysError } from "../linux/syscall.ts";
-import type { Nft } from "../netlink/nft.ts";
+import type { Nft } from "../netlink/nft/table.ts";
 import { Rtnl } from "../netlink/rtnl.ts";
 import type { WireGuard } from "../wireguard/backend.ts";
 

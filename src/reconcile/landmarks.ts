@@ -1,15 +1,15 @@
-// Looks in the kernel and in /etc for addresses that are no pod's. Which are, plan/landmarks.ts says.
+// Looks in the kernel and in /etc for addresses that are no pod's. Which are, plan/peers/landmarks.ts says.
 import { findText } from "../linux/file.ts";
 import { SysError } from "../linux/syscall.ts";
 import { type Family, isIp, parseIp } from "../net/ip.ts";
 import type { NodeRecord } from "../net/record.ts";
 import { readGateways } from "../netlink/gateways.ts";
 import { findUplinks } from "../netlink/uplinks.ts";
-import type { Ownership } from "../plan/claims.ts";
-import { type JudgedCIDRs, judgeClusterCIDRs } from "../plan/cluster-cidrs.ts";
-import { hostLandmarks, knownLandmarks, type Landmark } from "../plan/landmarks.ts";
-import { slots } from "../plan/path.ts";
-import { type Settings, slotDevice } from "../plan/settings.ts";
+import { type JudgedCIDRs, judgeClusterCIDRs } from "../plan/peers/cluster-cidrs.ts";
+import { hostLandmarks, knownLandmarks, type Landmark } from "../plan/peers/landmarks.ts";
+import type { Ownership } from "../plan/peers/model.ts";
+import { slots } from "../plan/peers/path.ts";
+import { type Settings, slotDevice } from "../plan/settings/settings.ts";
 import type { Kernel } from "./kernel.ts";
 import { tablesOf } from "./local-pods.ts";
 

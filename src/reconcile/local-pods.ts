@@ -1,9 +1,9 @@
-// Looks for the pods of this node in the kernel. What is one, plan/local-pods.ts says.
+// Looks for the pods of this node in the kernel. What is one, plan/pods/local-pods.ts says.
 import type { Family } from "../net/ip.ts";
 import type { Rule } from "../net/objects.ts";
 import { findUplinks } from "../netlink/uplinks.ts";
-import { findBridgedPods, findPods, isPairToElsewhere, type SeenPod } from "../plan/local-pods.ts";
-import type { Settings } from "../plan/settings.ts";
+import { findBridgedPods, findPods, isPairToElsewhere, type SeenPod } from "../plan/pods/local-pods.ts";
+import type { Settings } from "../plan/settings/settings.ts";
 import type { Kernel } from "./kernel.ts";
 
 const families: readonly Family[] = [4, 6];

@@ -1,13 +1,13 @@
 // Where the tunnel's MTU comes from: asks the kernel for the way to every
 // peer's endpoint, as the encrypted packets will take it. What follows from it
-// is plan/mtu.ts.
+// is plan/mesh/mtu.ts.
 import type { RouteLookup } from "../net/objects.ts";
 import type { NodeRecord } from "../net/record.ts";
-import type { OwnedPeer } from "../plan/claims.ts";
-import type { Landmark } from "../plan/landmarks.ts";
-import { type DerivedMtu, deriveMtu, peerEndpoints, type Uplink } from "../plan/mtu.ts";
-import { slots } from "../plan/path.ts";
-import { type Settings, slotDevice } from "../plan/settings.ts";
+import { type DerivedMtu, deriveMtu, peerEndpoints, type Uplink } from "../plan/mesh/mtu.ts";
+import type { Landmark } from "../plan/peers/landmarks.ts";
+import type { OwnedPeer } from "../plan/peers/model.ts";
+import { slots } from "../plan/peers/path.ts";
+import { type Settings, slotDevice } from "../plan/settings/settings.ts";
 import type { Kernel } from "./kernel.ts";
 import { observeLandmarks } from "./landmarks.ts";
 

@@ -3,12 +3,12 @@
 import type { PeerPath } from "../net/path.ts";
 import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
-import type { ClaimingPeer, Ownership } from "../plan/claims.ts";
-import type { Landmark } from "../plan/landmarks.ts";
-import { refuseUnshown } from "../plan/node-ip-proof.ts";
-import { reachablePeers } from "../plan/path.ts";
-import { parseSettings, type Settings, slotPort } from "../plan/settings.ts";
-import { withoutTaken } from "../plan/taken.ts";
+import type { Landmark } from "../plan/peers/landmarks.ts";
+import type { ClaimingPeer, Ownership } from "../plan/peers/model.ts";
+import { refuseUnshown } from "../plan/peers/node-ip-proof.ts";
+import { reachablePeers } from "../plan/peers/path.ts";
+import { withoutTaken } from "../plan/peers/taken.ts";
+import { parseSettings, type Settings, slotPort } from "../plan/settings/settings.ts";
 import type {
   ClaimLapse,
   HostRevert,

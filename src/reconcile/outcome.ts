@@ -1,7 +1,7 @@
 // What the failures of a sync mean: what this host cannot have, what only the traffic to
 // one peer waits for, and what keeps a family or everything from working.
 import type { Family } from "../net/ip.ts";
-import { findExtent, findLack } from "../plan/capabilities.ts";
+import { findExtent, findLack } from "../plan/mesh/capabilities.ts";
 import type { Step } from "../plan/step.ts";
 import type { Failure } from "./apply.ts";
 

@@ -2,8 +2,8 @@
 // been attached before it was judged, or be changed later. One that has ended is none.
 import { isAbsent } from "../linux/file.ts";
 import { SysError } from "../linux/syscall.ts";
-import { findBypass, type Outside, readOutside } from "../plan/pod-way.ts";
-import type { Settings } from "../plan/settings.ts";
+import { findBypass, type Outside, readOutside } from "../plan/pods/far-end.ts";
+import type { Settings } from "../plan/settings/settings.ts";
 import type { Attachment } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 import type { Kernel } from "./kernel.ts";

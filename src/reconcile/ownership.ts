@@ -2,13 +2,14 @@
 // count at all, which are shown, and who was first (plan/).
 import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord } from "../net/record.ts";
-import { boundClaims, type ClaimBounds, claimJudge } from "../plan/claim-bounds.ts";
-import { type ClaimingPeer, type Ownership, resolveClaims } from "../plan/claims.ts";
-import { serviceNetworks } from "../plan/cluster-hosts.ts";
-import { holdClaims } from "../plan/held-claims.ts";
-import { knownLandmarks, type Landmark } from "../plan/landmarks.ts";
-import { shownBy, splitNodeIPs, weighShownFirst, withoutNodes } from "../plan/node-ip-proof.ts";
-import type { Settings } from "../plan/settings.ts";
+import { boundClaims, type ClaimBounds, claimJudge } from "../plan/peers/claim-bounds.ts";
+import { resolveClaims } from "../plan/peers/claims.ts";
+import { serviceNetworks } from "../plan/peers/cluster-hosts.ts";
+import { holdClaims } from "../plan/peers/held-claims.ts";
+import { knownLandmarks, type Landmark } from "../plan/peers/landmarks.ts";
+import type { ClaimingPeer, Ownership } from "../plan/peers/model.ts";
+import { shownBy, splitNodeIPs, weighShownFirst, withoutNodes } from "../plan/peers/node-ip-proof.ts";
+import type { Settings } from "../plan/settings/settings.ts";
 import type { StoredPeer } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 

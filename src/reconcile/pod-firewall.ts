@@ -2,9 +2,9 @@
 // process that found it absent, or no longer of use. Loaded on demand as a bundle of its
 // own, so only plain values go in and come out.
 import { readBootId } from "../linux/boot.ts";
-import { Nft } from "../netlink/nft.ts";
-import { podFirewall } from "../plan/pod-firewall.ts";
-import { podFirewallName } from "../plan/pod-firewall-name.ts";
+import { Nft } from "../netlink/nft/table.ts";
+import { podFirewall } from "../plan/pods/firewall.ts";
+import { podFirewallName } from "../plan/pods/firewall-name.ts";
 import { Store } from "../state/store.ts";
 
 /** Throws NetlinkError, SysError. */

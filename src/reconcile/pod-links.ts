@@ -3,9 +3,9 @@
 // nftables, or the pod is older than this version. Writes only where something differs.
 import { diffNftTables } from "../net/nftables-diff.ts";
 import type { Link } from "../net/objects.ts";
-import { podFirewall } from "../plan/pod-firewall.ts";
-import { podFirewallName } from "../plan/pod-firewall-name.ts";
-import { podLinkGroup, podLinkSysctls } from "../plan/pod-link.ts";
+import { podFirewall } from "../plan/pods/firewall.ts";
+import { podFirewallName } from "../plan/pods/firewall-name.ts";
+import { podLinkGroup, podLinkSysctls } from "../plan/pods/link.ts";
 import type { Step } from "../plan/step.ts";
 import type { Store } from "../state/store.ts";
 import { applySteps, readSysctl } from "./apply.ts";

@@ -1,5 +1,5 @@
 // Looks in the kernel for the way between a pod and its node. What follows from it is
-// plan/pod-way.ts. Some messages for a pod that is routed, a few more for one on a bridge.
+// plan/pods/far-end.ts. Some messages for a pod that is routed, a few more for one on a bridge.
 import { closeFd } from "../linux/file.ts";
 import { openNetns } from "../linux/netns.ts";
 import { familyOf } from "../net/ip.ts";
@@ -8,8 +8,8 @@ import { defaultPrefix } from "../net/prefix.ts";
 import { readMainRoutes } from "../netlink/mtu.ts";
 import type { Rtnl } from "../netlink/rtnl.ts";
 import { findUplinks } from "../netlink/uplinks.ts";
-import { type PodWay, pairKinds, type RouteBack } from "../plan/pod-way.ts";
-import type { Settings } from "../plan/settings.ts";
+import { type PodWay, pairKinds, type RouteBack } from "../plan/pods/far-end.ts";
+import type { Settings } from "../plan/settings/settings.ts";
 
 export interface PodPlace {
   readonly netns: string;

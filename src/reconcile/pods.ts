@@ -1,11 +1,11 @@
 // Live pods follow the tunnel's MTU: what ADD gave a pod is brought to what the
 // devices have now. Reads each pod, and writes only where something differs;
-// what it should be is plan/pod-mtu.ts.
+// what it should be is plan/pods/mtu.ts.
 import { isAbsent } from "../linux/file.ts";
 import { SysError } from "../linux/syscall.ts";
 import { readMainRoutes } from "../netlink/mtu.ts";
 import type { Rtnl } from "../netlink/rtnl.ts";
-import { mergeChanged, planLinkMtus, planRouteMtus, readPodMtu } from "../plan/pod-mtu.ts";
+import { mergeChanged, planLinkMtus, planRouteMtus, readPodMtu } from "../plan/pods/mtu.ts";
 import type { Step } from "../plan/step.ts";
 import type { Attachment } from "../state/model.ts";
 import type { Store } from "../state/store.ts";

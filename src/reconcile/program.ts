@@ -1,13 +1,13 @@
 // Carries a plan of the mesh out, and does without the slots that prove to be unusable
 // on the way: what is left is planned anew, so that a device that cannot be had never
 // has a route that leads into it.
-import { type Conflict, findConflicts } from "../plan/conflicts.ts";
+import { type Conflict, findConflicts } from "../plan/mesh/conflicts.ts";
 import { applySteps, type Failure } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
+import type { MeshPlan, SyncOptions, SyncScene } from "./mesh-plan.ts";
 import type { SlotFaults } from "./node.ts";
 import { observeHost } from "./observe.ts";
 import { areAllFaulty, failuresOf, findBroken, findLockedKeys, removalOf } from "./slots.ts";
-import type { MeshPlan, SyncOptions, SyncScene } from "./sync.ts";
 
 export interface Programming {
   /** As it was carried out. */

@@ -8,7 +8,7 @@
 //   it is not, records go by hand         nothing: the slot says what to do
 import { findStatus } from "../linux/file.ts";
 import type { Slot } from "../net/record.ts";
-import { isAnnounced, type Settings, slotDevice } from "../plan/settings.ts";
+import { isAnnounced, type Settings, slotDevice } from "../plan/settings/settings.ts";
 import { publicKeyOf } from "../state/keys.ts";
 import type { Identity, IdentitySlot } from "../state/model.ts";
 import {

@@ -1,8 +1,8 @@
 // What of the node's goes with an attachment, for every way it ends: DEL, GC, an ADD
 // that failed, and the agent where none of these came.
 import { hostPrefix } from "../net/prefix.ts";
-import { localRoutes } from "../plan/mesh.ts";
-import type { Settings } from "../plan/settings.ts";
+import { localRoutes } from "../plan/mesh/desired.ts";
+import type { Settings } from "../plan/settings/settings.ts";
 import type { Step } from "../plan/step.ts";
 import type { Attachment, Owner } from "../state/model.ts";
 import type { Store } from "../state/store.ts";

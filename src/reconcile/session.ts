@@ -5,13 +5,13 @@ import { readBootId } from "../linux/boot.ts";
 import type { Device } from "../net/device.ts";
 import type { Link } from "../net/objects.ts";
 import type { Slot } from "../net/record.ts";
-import { Nft } from "../netlink/nft.ts";
-import { isNftUnsupported } from "../netlink/nft-presence.ts";
-import { listArrivals, listStrays } from "../plan/arrivals.ts";
-import type { OwnedPeer } from "../plan/claims.ts";
-import { firewallName } from "../plan/mesh.ts";
-import type { Settings } from "../plan/settings.ts";
-import { type PlaintextReport, sumPlaintext } from "../plan/status.ts";
+import { isNftUnsupported } from "../netlink/nft/presence.ts";
+import { Nft } from "../netlink/nft/table.ts";
+import { firewallName } from "../plan/mesh/desired.ts";
+import type { OwnedPeer } from "../plan/peers/model.ts";
+import { listArrivals, listStrays } from "../plan/report/arrivals.ts";
+import { type PlaintextReport, sumPlaintext } from "../plan/report/status.ts";
+import type { Settings } from "../plan/settings/settings.ts";
 import { publicKeyOf } from "../state/keys.ts";
 import { openPrivateKey, readSealKey, SealError } from "../state/seal.ts";
 import { Store } from "../state/store.ts";
@@ -19,6 +19,7 @@ import { openKernelWireGuard } from "../wireguard/kernel.ts";
 import { startUserspace } from "../wireguard/start.ts";
 import { openUserspaceWireGuard } from "../wireguard/uapi.ts";
 import { type Backends, Kernel } from "./kernel.ts";
+import type { MeshPlan, SyncOptions, SyncReport } from "./mesh-plan.ts";
 import { KnownWays } from "./mtu.ts";
 import { NodeReader, readSettings } from "./node.ts";
 import { meshLinks, readDevices } from "./observe.ts";
@@ -26,7 +27,7 @@ import { type PodLinkReport, syncPodLinks } from "./pod-links.ts";
 import { type PodReport, type PodTurn, syncPods } from "./pods.ts";
 import { type KeyRecovery, recoverKeys } from "./recover-keys.ts";
 import { failuresOf } from "./slots.ts";
-import { type MeshPlan, planMesh, type SyncOptions, type SyncReport, syncMesh } from "./sync.ts";
+import { planMesh, syncMesh } from "./sync.ts";
 
 const backends: Backends = {
   open: (linkKind) =>

@@ -4,15 +4,16 @@
 // takes the other one. The reason is kept with the identity, so that every process
 // and the published record agree.
 import type { Slot } from "../net/record.ts";
-import { type SlotFacts, slotConflicts } from "../plan/conflicts.ts";
-import type { Mesh } from "../plan/mesh.ts";
-import { slots } from "../plan/path.ts";
-import { type Settings, slotDevice, slotPort } from "../plan/settings.ts";
+import { type SlotFacts, slotConflicts } from "../plan/mesh/conflicts.ts";
+import type { Mesh } from "../plan/mesh/model.ts";
+import { slots } from "../plan/peers/path.ts";
+import { type Settings, slotDevice, slotPort } from "../plan/settings/settings.ts";
 import type { Step } from "../plan/step.ts";
 import type { Identity, SlotFault } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 import type { ApplyContext, Failure } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
+import type { MeshPlan } from "./mesh-plan.ts";
 import {
   faultsOf,
   isSameFaults,
@@ -23,7 +24,6 @@ import {
 } from "./node.ts";
 import { makePortReader, withoutForeign } from "./observe.ts";
 import { readUdpPorts } from "./ports.ts";
-import type { MeshPlan } from "./sync.ts";
 
 export const noFaults: SlotFaults = new Map();
 

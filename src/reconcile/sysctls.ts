@@ -1,6 +1,12 @@
 // Sysctls of the host that we changed go back when the mesh is gone.
-import { changesWith, isForForwarding, ourValue, restoreOrder, type Saved } from "../plan/host-changes.ts";
-import { reservedPortsSysctl, withoutPorts } from "../plan/reserved-ports.ts";
+import {
+  changesWith,
+  isForForwarding,
+  ourValue,
+  restoreOrder,
+  type Saved,
+} from "../plan/host/host-changes.ts";
+import { reservedPortsSysctl, withoutPorts } from "../plan/host/reserved-ports.ts";
 import type { Store } from "../state/store.ts";
 import { readSysctl } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";

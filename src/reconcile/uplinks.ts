@@ -1,12 +1,12 @@
 // Asks the kernel which interfaces lead away from this node. What counts as one is
-// plan/uplinks.ts'.
+// plan/host/uplinks.ts'.
 import type { Family } from "../net/ip.ts";
 import type { NodeRecord } from "../net/record.ts";
-import type { OwnedPeer } from "../plan/claims.ts";
-import { peerEndpoints } from "../plan/mtu.ts";
-import { slots } from "../plan/path.ts";
-import { type Settings, slotDevice } from "../plan/settings.ts";
-import { chooseUplinks } from "../plan/uplinks.ts";
+import { chooseUplinks } from "../plan/host/uplinks.ts";
+import { peerEndpoints } from "../plan/mesh/mtu.ts";
+import type { OwnedPeer } from "../plan/peers/model.ts";
+import { slots } from "../plan/peers/path.ts";
+import { type Settings, slotDevice } from "../plan/settings/settings.ts";
 import type { Kernel } from "./kernel.ts";
 import type { KnownWays } from "./mtu.ts";
 

@@ -97,7 +97,7 @@ export interface HostRevert {
   readonly untilAnswer?: true;
 }
 
-/** A claim that has passed from a peer without a session to the one that is there now (plan/lapses.ts). */
+/** A claim that has passed from a peer without a session to the one that is there now (plan/peers/lapses.ts). */
 export interface ClaimLapse {
   readonly owner: string;
   readonly claimant: string;
@@ -143,7 +143,7 @@ export interface Attachment extends Owner {
   readonly hostDev?: string;
   /** Canonical addresses of the pod, without length. */
   readonly ips: readonly string[];
-  /** What was changed in the pod and its value before, for the verb that puts it back (plan/pod-mtu.ts). */
+  /** What was changed in the pod and its value before, for the verb that puts it back (plan/pods/mtu.ts). */
   readonly restore: JsonValue;
   /** Type of the IPAM plugin that was delegated to. */
   readonly ipam?: string;

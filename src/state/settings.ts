@@ -1,6 +1,6 @@
 // The settings: what an operator has set, as JSON values, in the row of `meta`; and
 // above these, what the cluster's mesh says for all nodes. Which keys there are, what
-// they mean and what holds where one is absent is plan/settings.ts.
+// they mean and what holds where one is absent is plan/settings/settings.ts.
 import type { Connection } from "./connection.ts";
 import { bumpGeneration, readSettingsText, writeSettingsText } from "./meta.ts";
 import type { JsonValue } from "./model.ts";

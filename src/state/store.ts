@@ -91,7 +91,7 @@ export class Store implements Disposable {
     meta.writeProgrammed(this.#db, programmed);
   }
 
-  /** Only what was set, by the cluster's mesh before the node's own; defaults are plan/settings.ts. */
+  /** Only what was set, by the cluster's mesh before the node's own; defaults are plan/settings/settings.ts. */
   settings(): Record<string, unknown> {
     return settings.readSettings(this.#db);
   }

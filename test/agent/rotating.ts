@@ -3,13 +3,13 @@
 // around unless the test says so.
 import { join } from "node:path";
 import { KeyRotation, type RotationLook, type RotationSurroundings } from "../../src/agent/rotation.ts";
-import { slots } from "../../src/plan/path.ts";
+import { slots } from "../../src/plan/peers/path.ts";
 import { publicKeyOf } from "../../src/state/keys.ts";
 import type { Identity } from "../../src/state/model.ts";
 import { openPrivateKey, readOrCreateSealKey } from "../../src/state/seal.ts";
 import { makeSlotKeys } from "../../src/state/slot-key.ts";
 import { Store } from "../../src/state/store.ts";
-import { makeLog } from "./facts.ts";
+import { makeLog } from "../telemetry/facts.ts";
 
 export const wallStartMs = 1_700_000_000_000;
 const day = 86_400_000;

@@ -5,10 +5,6 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { plain } from "../../src/agent/http.ts";
-import { Log, type LogFormat } from "../../src/agent/log.ts";
-import { Metrics } from "../../src/agent/metrics.ts";
-import { Notifier } from "../../src/agent/notify.ts";
 import { makeStyle } from "../../src/cli/style.ts";
 import { CniError } from "../../src/cni/error.ts";
 import { withLog, withLoggedFailures } from "../../src/cni/log.ts";
@@ -18,10 +14,14 @@ import { formatMeshEvent } from "../../src/kube/event.ts";
 import { planStatus } from "../../src/kube/status.ts";
 import { AF_UNIX, SOCK_DGRAM, Socket } from "../../src/linux/socket.ts";
 import { Store } from "../../src/state/store.ts";
-import { parseExposition, parseSample } from "../agent/exposition.ts";
-import { makeFacts, scraped } from "../agent/facts.ts";
+import { plain } from "../../src/telemetry/http.ts";
+import { Log, type LogFormat } from "../../src/telemetry/log.ts";
+import { Metrics } from "../../src/telemetry/metrics.ts";
+import { Notifier } from "../../src/telemetry/sd-notify.ts";
 import { call, fullEnv } from "../cni/io.ts";
 import { binary } from "../lab/paths.ts";
+import { parseExposition, parseSample } from "../telemetry/exposition.ts";
+import { makeFacts, scraped } from "../telemetry/facts.ts";
 import { run, StateFolder } from "./terminal.ts";
 
 /** Clears the screen, begins a line, sets a title, turns the order, hides. */

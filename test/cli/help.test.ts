@@ -2,7 +2,7 @@
 // and what is not known is answered with what was probably meant.
 import { describe, expect, test } from "bun:test";
 import { commands } from "../../src/cli/commands.ts";
-import { settingNames } from "../../src/plan/settings.ts";
+import { settingNames } from "../../src/plan/settings/settings.ts";
 import { expectGolden } from "./golden.ts";
 import { run, StateFolder } from "./terminal.ts";
 

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
 import { renderRotation } from "../../src/cli/rotation.ts";
 import { tryLock } from "../../src/linux/lock.ts";
-import { slots } from "../../src/plan/path.ts";
+import { slots } from "../../src/plan/peers/path.ts";
 import type { Identity, JsonValue } from "../../src/state/model.ts";
 import { openPrivateKey, readOrCreateSealKey } from "../../src/state/seal.ts";
 import { makeSlotKeys } from "../../src/state/slot-key.ts";

@@ -4,8 +4,8 @@ import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test
 import { usualSelector } from "../../src/cli/rollout.ts";
 import { meshesPath } from "../../src/kube/mesh.ts";
 import { objectsPath } from "../../src/kube/object.ts";
-import { FakeApi, refuse } from "../agent/fake-api.ts";
 import { nodeOf } from "../kube/objects.ts";
+import { FakeApi, refuse } from "../sources/fake-api.ts";
 import { expectGolden } from "./golden.ts";
 import { run } from "./terminal.ts";
 

@@ -1,9 +1,9 @@
 // The custom resource on a real API server: it takes what an agent publishes, and
-// refuses what src/plan/record.ts would, with a sentence that names the place.
+// refuses what src/plan/records/record.ts would, with a sentence that names the place.
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { ParseError } from "../../src/net/error.ts";
-import { parseNodeAddress, parsePodCidr } from "../../src/plan/record.ts";
+import { parseNodeAddress, parsePodCidr } from "../../src/plan/records/record.ts";
 import { generateKeyPair } from "../../src/state/keys.ts";
 import { ApiServer } from "./support/api-server.ts";
 import { describeKube } from "./support/gate.ts";

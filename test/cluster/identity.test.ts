@@ -2,7 +2,7 @@
 // object, whatever that says or does not say yet; and, where pods have addresses
 // of the network, what it announces as they come and go.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Lines } from "../../src/kube/lines.ts";
+import { Lines } from "../../src/kubeclient/line-splitter.ts";
 import type { NodeRecord } from "../../src/net/record.ts";
 import { addNode, wgJson, wgMust } from "../kernel/mesh-witness.ts";
 import type { Agent } from "../lab/agent.ts";

@@ -3,11 +3,11 @@ import type { Facts, FileFacts, KernelFacts, NodeFacts } from "../../src/doctor/
 import type { Level } from "../../src/doctor/finding.ts";
 import type { FileStatus } from "../../src/linux/file.ts";
 import type { Route } from "../../src/net/objects.ts";
-import { everything } from "../../src/plan/capabilities.ts";
-import { emptyMesh, type Mesh } from "../../src/plan/mesh.ts";
-import { parseSettings } from "../../src/plan/settings.ts";
-import type { PeerStatus } from "../../src/plan/status.ts";
-import type { MeshPlan } from "../../src/reconcile/sync.ts";
+import { everything } from "../../src/plan/mesh/capabilities.ts";
+import { emptyMesh, type Mesh } from "../../src/plan/mesh/model.ts";
+import type { PeerStatus } from "../../src/plan/report/status.ts";
+import { parseSettings } from "../../src/plan/settings/settings.ts";
+import type { MeshPlan } from "../../src/reconcile/mesh-plan.ts";
 import type { Identity } from "../../src/state/model.ts";
 
 export const nowMs = Date.UTC(2030, 0, 2);

@@ -1,5 +1,5 @@
 // What the checks of the kernel, of the way to other nodes and of those see.
-import { parseSettings } from "../../src/plan/settings.ts";
+import { parseSettings } from "../../src/plan/settings/settings.ts";
 import {
   address,
   agentless,

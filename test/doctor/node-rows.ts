@@ -1,5 +1,5 @@
 // What the checks of the store and of the node itself see.
-import { parseSettings } from "../../src/plan/settings.ts";
+import { parseSettings } from "../../src/plan/settings/settings.ts";
 import {
   agentless,
   files,

@@ -2,8 +2,8 @@
 // laid out, our entry goes in behind the plugins, and out to the byte.
 import { expect, test } from "bun:test";
 import { chain, isListOfAnySingle, isListOfSingle, listOfSingle, unchain } from "../../src/install/chain.ts";
+import { parseNetwork } from "../../src/install/conflist.ts";
 import { elementsOf, findMember, rootOf, slice } from "../../src/install/json-text.ts";
-import { parseNetwork } from "../../src/install/network.ts";
 import { makeRandom } from "../plan/random.ts";
 
 const rounds = 3000;

@@ -3,8 +3,8 @@
 // running the command again ends where it would have ended without.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { networkFiles, parseNetwork } from "../../src/install/conflist.ts";
 import { type Disk, disk } from "../../src/install/disk.ts";
-import { networkFiles, parseNetwork } from "../../src/install/network.ts";
 import { Host, ptpConf, ptpList } from "./host.ts";
 
 setDefaultTimeout(60_000);

@@ -20,7 +20,7 @@ import {
   type Removed,
   uninstall,
 } from "../../src/install/install.ts";
-import type { Entry } from "../../src/plan/entry.ts";
+import type { Entry } from "../../src/plan/settings/entry.ts";
 
 /** In memory: an owner that flushes nothing is not to be faster than we are because a disk is slow. */
 const place = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();

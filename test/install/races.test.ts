@@ -2,7 +2,7 @@
 // network while we do. Nobody's text is lost, nobody reads a half.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readFileSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
-import { stampOf } from "../../src/agent/record-files.ts";
+import { stampOf } from "../../src/fswatch/stamp.ts";
 import { type Disk, disk } from "../../src/install/disk.ts";
 import { Host, ptpConf, ptpList } from "./host.ts";
 

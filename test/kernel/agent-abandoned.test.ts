@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, te
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { isInitialPidNamespace } from "../../src/linux/netns.ts";
-import { sightNetns } from "../../src/reconcile/abandoned.ts";
+import { sightNetns } from "../../src/reconcile/orphaned.ts";
 import type { Agent } from "../lab/agent.ts";
 import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";

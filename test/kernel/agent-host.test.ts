@@ -9,7 +9,7 @@
 // Witnesses are a capture of the wire, counted packets, HTTP and ping.
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
-import type { HostEncryptionReport } from "../../src/plan/host-encryption.ts";
+import type { HostEncryptionReport } from "../../src/plan/host/host-encryption.ts";
 import type { Agent } from "../lab/agent.ts";
 import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";

@@ -1,13 +1,13 @@
 // Metrics and health of a real agent, over HTTP in its node's namespace.
 // Witnesses are ip and wg.
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { type Metric, parseExposition } from "../agent/exposition.ts";
 import type { Agent } from "../lab/agent.ts";
 import { Lab } from "../lab/lab.ts";
 import { joinMesh } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { pluginConf } from "../lab/runtime.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { type Metric, parseExposition } from "../telemetry/exposition.ts";
 import { addNode, wgMust } from "./mesh-witness.ts";
 import { describeKernel } from "./support/gate.ts";
 

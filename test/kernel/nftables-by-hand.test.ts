@@ -2,7 +2,7 @@
 // right, and nothing else is touched.
 import { afterAll, expect, test } from "bun:test";
 import { formatNftCommand } from "../../src/net/nftables-text.ts";
-import { Nft } from "../../src/netlink/nft.ts";
+import { Nft } from "../../src/netlink/nft/table.ts";
 import { describeKernel, Namespace, removeNamespaces } from "./namespaces.ts";
 import { list, nft, noNft, ourTable, permissive, read } from "./support/nft.ts";
 

@@ -5,9 +5,9 @@
 //
 // "wg-cni-a" is a plain pair here: to the firewall only its name counts.
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
-import { Nft } from "../../src/netlink/nft.ts";
-import { firewallTable, sumByPeer } from "../../src/plan/firewall.ts";
-import { countingSets, type Firewall } from "../../src/plan/firewall-sets.ts";
+import { Nft } from "../../src/netlink/nft/table.ts";
+import { countingSets, type Firewall } from "../../src/plan/firewall/sets.ts";
+import { firewallTable, sumByPeer } from "../../src/plan/firewall/table.ts";
 import { describeKernel, Namespace, removeNamespaces, run } from "./namespaces.ts";
 import { ourTable } from "./support/nft.ts";
 

@@ -3,10 +3,10 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import type { NftTable } from "../../src/net/nftables.ts";
 import { formatNftCommand, formatNftTable, formatNftTableName } from "../../src/net/nftables-text.ts";
-import { Nft } from "../../src/netlink/nft.ts";
-import { commandRequests } from "../../src/netlink/nft-objects.ts";
-import { NftTransactions } from "../../src/netlink/nft-transaction.ts";
-import { firewallTable, firewallTables } from "../../src/plan/firewall.ts";
+import { commandRequests } from "../../src/netlink/nft/objects.ts";
+import { Nft } from "../../src/netlink/nft/table.ts";
+import { NftTransactions } from "../../src/netlink/nft/transaction.ts";
+import { firewallTable, firewallTables } from "../../src/plan/firewall/table.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { random } from "../wire/bytes.ts";
 import { describeKernel, Namespace, removeNamespaces } from "./namespaces.ts";

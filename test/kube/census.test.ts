@@ -9,7 +9,7 @@ import {
   proveStanding,
 } from "../../src/kube/census.ts";
 import { judgeObject, type SeenObject } from "../../src/kube/object.ts";
-import { recordOf } from "../agent/folder.ts";
+import { recordOf } from "../sources/directory/directory.ts";
 import { objectOf } from "./objects.ts";
 
 const seen = (n: number, change: Partial<SeenObject> = {}): SeenObject => ({

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { isOlder, isPublished, isSameRecord, judgeObject, type SeenObject } from "../../src/kube/object.ts";
 import type { NodeRecord } from "../../src/net/record.ts";
-import { recordOf } from "../agent/folder.ts";
+import { recordOf } from "../sources/directory/directory.ts";
 import { objectOf } from "./objects.ts";
 
 const record = recordOf(1);

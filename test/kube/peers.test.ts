@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import type { Standing } from "../../src/kube/census.ts";
 import { judgeObject, type SeenObject } from "../../src/kube/object.ts";
 import { explainRefused, findTakenSlots, recordsToPut } from "../../src/kube/peers.ts";
-import { recordOf } from "../agent/folder.ts";
+import { recordOf } from "../sources/directory/directory.ts";
 import { objectOf } from "./objects.ts";
 
 const seen = (n: number, change: Parameters<typeof objectOf>[1] = {}) =>

@@ -1,7 +1,7 @@
 // What is missing for the next step of a rollout, from what the API has.
 import { expect, test } from "bun:test";
 import { describeRollout, isUp } from "../../src/kube/rollout.ts";
-import type { Mode } from "../../src/plan/settings.ts";
+import type { Mode } from "../../src/plan/settings/settings.ts";
 
 const record = (name: string, mode?: string, covered?: [status: string, message: string]) => ({
   metadata: { name },

@@ -1,7 +1,6 @@
 // What lists and watches say, when everything is listed again, how long is rested.
 import { describe, expect, test } from "bun:test";
 import { KubeError } from "../../src/kube/error.ts";
-import { Lines } from "../../src/kube/lines.ts";
 import {
   mustListAgain,
   parseRetryAfter,
@@ -10,6 +9,7 @@ import {
   retryDelayMs,
   statusError,
 } from "../../src/kube/watch.ts";
+import { Lines } from "../../src/kubeclient/line-splitter.ts";
 import { makeRandom } from "../plan/random.ts";
 
 const object = { metadata: { name: "node-1", resourceVersion: "12" } };

@@ -7,7 +7,7 @@ import type { PeerConfig } from "../../src/net/device.ts";
 import { formatNftTable, formatNftTableName } from "../../src/net/nftables-text.ts";
 import type { Route } from "../../src/net/objects.ts";
 import type { Slot } from "../../src/net/record.ts";
-import type { Mesh, MeshDevice, MeshLink, MeshPeer } from "../../src/plan/mesh.ts";
+import type { Mesh, MeshDevice, MeshLink, MeshPeer } from "../../src/plan/mesh/model.ts";
 import { renderRoute, renderRule, type Step } from "../../src/plan/step.ts";
 
 interface MutableDevice extends Omit<MeshDevice, "peers"> {

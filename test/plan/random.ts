@@ -4,9 +4,11 @@
 import type { PeerPath } from "../../src/net/path.ts";
 import { hostPrefix } from "../../src/net/prefix.ts";
 import type { NodeRecord, Slot, SlotState } from "../../src/net/record.ts";
-import { type ClaimingPeer, resolveClaims } from "../../src/plan/claims.ts";
-import { desiredMesh, type Mesh } from "../../src/plan/mesh.ts";
-import { parseSettings } from "../../src/plan/settings.ts";
+import { desiredMesh } from "../../src/plan/mesh/desired.ts";
+import type { Mesh } from "../../src/plan/mesh/model.ts";
+import { resolveClaims } from "../../src/plan/peers/claims.ts";
+import type { ClaimingPeer } from "../../src/plan/peers/model.ts";
+import { parseSettings } from "../../src/plan/settings/settings.ts";
 
 export type Random = () => number;
 

@@ -1,8 +1,8 @@
 // Which bits of the mark a rule may set, from its expressions. How nft(8) and iptables-nft
 // write them is seen in test/kernel/doctor.test.ts.
 import { expect, test } from "bun:test";
-import { bitwise, compare, loadConnection, loadMeta, storeMark } from "../../src/netlink/nft-expressions.ts";
-import { markBits } from "../../src/netlink/nft-marks.ts";
+import { bitwise, compare, loadConnection, loadMeta, storeMark } from "../../src/netlink/nft/expressions.ts";
+import { markBits } from "../../src/netlink/nft/marks.ts";
 import { type Expression, NFT_CT_MARK, NFT_META_MARK } from "../../src/wire/nftables-expressions.ts";
 
 const u32 = (value: number) => Uint8Array.of(value, value >>> 8, value >>> 16, value >>> 24);

@@ -1,7 +1,7 @@
 // Elements of sets as nft(8) sends them and the kernel answers, captured as
 // nftables-vectors.ts says, and how intervals become prefixes again.
 import { describe, expect, test } from "bun:test";
-import { eachElement, toSetElements } from "../../src/netlink/nft-elements.ts";
+import { eachElement, toSetElements } from "../../src/netlink/nft/elements.ts";
 import { DecodeError } from "../../src/wire/error.ts";
 import { elementsMessage } from "../../src/wire/nftables.ts";
 import { type SetElement, setElements } from "../../src/wire/nftables-elements.ts";

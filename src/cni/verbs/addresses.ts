@@ -4,7 +4,7 @@
 import { allocate, findRangeSet } from "../../ipam/allocate.ts";
 import { type RangeSet, rangeSetsOfPodCIDRs } from "../../ipam/range.ts";
 import { familyOf } from "../../net/ip.ts";
-import { configuredMtu } from "../../plan/pod-mtu.ts";
+import { configuredMtu } from "../../plan/pods/mtu.ts";
 import type { Attachment, Owner } from "../../state/model.ts";
 import type { Store } from "../../state/store.ts";
 import { delegateAdd, runDelegate } from "../delegate.ts";

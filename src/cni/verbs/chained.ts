@@ -3,7 +3,7 @@
 // tunnel's MTU. The result is prevResult, unchanged.
 
 import { readMainRoutes } from "../../netlink/mtu.ts";
-import { throwSteps } from "../../plan/pod.ts";
+import { readOutside } from "../../plan/pods/far-end.ts";
 import {
   configuredMtu,
   planRestore,
@@ -11,8 +11,8 @@ import {
   type RouteMtuPlan,
   readPodMtu,
   routesAbove,
-} from "../../plan/pod-mtu.ts";
-import { readOutside } from "../../plan/pod-way.ts";
+} from "../../plan/pods/mtu.ts";
+import { throwSteps } from "../../plan/pods/pod.ts";
 import { applyAll, applySteps } from "../../reconcile/apply.ts";
 import type { Kernel } from "../../reconcile/kernel.ts";
 import { routeRemovals } from "../../reconcile/removal.ts";

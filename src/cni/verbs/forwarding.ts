@@ -1,7 +1,7 @@
 // A main plugin's node must forward packets. As ptp does, forwarding is
 // switched on where it is off; unlike ptp, what changes with it is kept for `down`,
 // and interfaces go on to take the router advertisements that they took before.
-// What belongs together is plan/host-changes.ts.
+// What belongs together is plan/host/host-changes.ts.
 
 import type { Family } from "../../net/ip.ts";
 import type { Rtnl } from "../../netlink/rtnl.ts";
@@ -11,7 +11,7 @@ import {
   deviceForwarding,
   forwardingSysctl,
   redirectsSysctl,
-} from "../../plan/host-changes.ts";
+} from "../../plan/host/host-changes.ts";
 import { readSysctl } from "../../reconcile/apply.ts";
 import type { Kernel } from "../../reconcile/kernel.ts";
 import type { Store } from "../../state/store.ts";

@@ -5,7 +5,7 @@ import { type Family, familyOf } from "../../net/ip.ts";
 import type { Neighbour, Route } from "../../net/objects.ts";
 import { hostPrefix } from "../../net/prefix.ts";
 import type { Rtnl } from "../../netlink/rtnl.ts";
-import type { Settings } from "../../plan/settings.ts";
+import type { Settings } from "../../plan/settings/settings.ts";
 import { renderRoute } from "../../plan/step.ts";
 
 const families: readonly Family[] = [4, 6];

@@ -3,9 +3,9 @@
 // permissive mode starts it, warns, and keeps such addresses out of everything: they are not
 // thrown out of the tunnel, and not announced.
 import { familyOf } from "../../net/ip.ts";
-import { hasNftElement } from "../../netlink/nft-presence.ts";
-import { describeOutside, findBypass, type Outside } from "../../plan/pod-way.ts";
-import { findHolder, isHeld, peerSets } from "../../plan/taken.ts";
+import { hasNftElement } from "../../netlink/nft/presence.ts";
+import { findHolder, isHeld, peerSets } from "../../plan/peers/taken.ts";
+import { describeOutside, findBypass, type Outside } from "../../plan/pods/far-end.ts";
 import { observePodWay } from "../../reconcile/pod-way.ts";
 import { CniError } from "../error.ts";
 import type { Host } from "../host.ts";
@@ -13,7 +13,7 @@ import type { Request } from "../request.ts";
 import { enterPod } from "./pod.ts";
 
 const mainTable = 254;
-/** Of our table of nftables (plan/mesh.ts, which is too much to load for a name). */
+/** Of our table of nftables (plan/mesh/desired.ts, which is too much to load for a name). */
 const meshTable = "wg-cni";
 
 export interface Judged {

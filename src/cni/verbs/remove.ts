@@ -2,7 +2,7 @@
 // its rows, so that a crash in between leaves a record of what is still to do.
 
 import { isAbsent } from "../../linux/file.ts";
-import { podNames } from "../../plan/pod.ts";
+import { podNames } from "../../plan/pods/pod.ts";
 import type { Step } from "../../plan/step.ts";
 import { applySteps, type Failure } from "../../reconcile/apply.ts";
 import { removalSteps, routeRemovals } from "../../reconcile/removal.ts";

@@ -7,7 +7,7 @@ import { openNetns } from "../../linux/netns.ts";
 import { familyOf } from "../../net/ip.ts";
 import { hostPrefix } from "../../net/prefix.ts";
 import type { Rtnl } from "../../netlink/rtnl.ts";
-import { ipv6MinimumMtu } from "../../plan/mtu.ts";
+import { ipv6MinimumMtu } from "../../plan/mesh/mtu.ts";
 import {
   hostNeighbours,
   hostRoutes,
@@ -21,7 +21,7 @@ import {
   podSideSteps,
   type StandalonePod,
   throwSteps,
-} from "../../plan/pod.ts";
+} from "../../plan/pods/pod.ts";
 import { applyAll, applySteps } from "../../reconcile/apply.ts";
 import { CniError } from "../error.ts";
 import { type Host, ownerOf } from "../host.ts";

@@ -1,6 +1,7 @@
 // The verbs, bound to what they work with.
-import { awaitAnnouncement } from "../announced.ts";
+
 import type { Host } from "../host.ts";
+import { awaitAnnouncement } from "../publish-wait.ts";
 import type { Verbs } from "../skel.ts";
 import { addChained } from "./chained.ts";
 import { check } from "./check.ts";

@@ -3,8 +3,8 @@
 // on what one was seen to do. Pure but for colours.
 
 import { bold, cyan, dim } from "../../../scripts/stage/screen.ts";
-import { usualTiming } from "../../../src/agent/kube-watch.ts";
 import { statusSpacingMs } from "../../../src/kube/status.ts";
+import { usualTiming } from "../../../src/kubeclient/reflector.ts";
 import type { Report } from "../report.ts";
 import { quantile } from "../samples.ts";
 import { bytes, isOver, judge, median, milliseconds, table, verdict } from "../table.ts";

@@ -5,7 +5,7 @@
 //   lan2, attacker ── eth1 ┘    ├── evil, a pod that may open raw sockets
 //                               └── behind: a network that is nobody's of the mesh
 import type { Family } from "../../../src/net/ip.ts";
-import { Nft } from "../../../src/netlink/nft.ts";
+import { Nft } from "../../../src/netlink/nft/table.ts";
 import { Lab } from "../../lab/lab.ts";
 import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";

@@ -3,8 +3,8 @@
 
 import { parseExemption } from "../../../src/net/exemption.ts";
 import { familyOf } from "../../../src/net/ip.ts";
-import { Nft } from "../../../src/netlink/nft.ts";
-import { firewallTables } from "../../../src/plan/firewall.ts";
+import { Nft } from "../../../src/netlink/nft/table.ts";
+import { firewallTables } from "../../../src/plan/firewall/table.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Space } from "../../lab/space.ts";
 import { tables } from "../mesh-witness.ts";

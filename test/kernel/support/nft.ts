@@ -1,9 +1,9 @@
 // What the tests of nftables share: a firewall, and nft(8) as the witness.
 import { parseExemption } from "../../../src/net/exemption.ts";
 import type { NftTable, NftTableName } from "../../../src/net/nftables.ts";
-import { Nft } from "../../../src/netlink/nft.ts";
-import { firewallTable } from "../../../src/plan/firewall.ts";
-import type { Firewall } from "../../../src/plan/firewall-sets.ts";
+import { Nft } from "../../../src/netlink/nft/table.ts";
+import type { Firewall } from "../../../src/plan/firewall/sets.ts";
+import { firewallTable } from "../../../src/plan/firewall/table.ts";
 import { type Namespace, run } from "../namespaces.ts";
 
 /** The table that sees packets. */

@@ -1,4 +1,4 @@
-// What src/plan/sight.ts takes for granted of the kernel's WireGuard: how many
+// What src/plan/peers/observation.ts takes for granted of the kernel's WireGuard: how many
 // bytes a handshake and a keepalive count, when a handshake has a time, what
 // becomes of both with another key, and what a send that fails counts. Two nodes
 // with one device each, made by ip and wg; read by our backend.
@@ -6,8 +6,8 @@
 //   n1 wgt0 10.9.0.1 ── 192.0.2.1 ────── 192.0.2.2 ── 10.9.0.2 wgt0 n2
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Device, Peer, PeerConfig } from "../../../src/net/device.ts";
-import type { OwnedPeer } from "../../../src/plan/claims.ts";
-import { type Sights, type SlotSight, updateSights } from "../../../src/plan/sight.ts";
+import type { OwnedPeer } from "../../../src/plan/peers/model.ts";
+import { type Sights, type SlotSight, updateSights } from "../../../src/plan/peers/observation.ts";
 import type { WireGuard } from "../../../src/wireguard/backend.ts";
 import { openKernelWireGuard } from "../../../src/wireguard/kernel.ts";
 import { addNode } from "../../kernel/mesh-witness.ts";

@@ -1,0 +1,42 @@
+// Log lines about claims of peers that are refused: one when a claim is refused, one when it is
+// settled. They name who has what, so that a peer which is not reached has its cause beside it.
+
+import type { Refusal } from "../plan/peers/model.ts";
+import type { Log } from "../telemetry/log.ts";
+
+/** More than this at once are counted instead of listed: a record may claim thousands of things. */
+const maxLines = 10;
+
+export class RefusalLog {
+  #known: ReadonlyMap<string, Refusal> = new Map();
+
+  constructor(private readonly log: Log) {}
+
+  /** `refusals`: all that stand now. */
+  note(refusals: readonly Refusal[]): void {
+    if (refusals.length === 0 && this.#known.size === 0) return;
+    const now = new Map(refusals.map((refusal) => [keyOf(refusal), refusal]));
+    const come = [...now].filter(([key]) => !this.#known.has(key)).map(([, refusal]) => refusal);
+    const gone = [...this.#known].filter(([key]) => !now.has(key)).map(([, refusal]) => refusal);
+    this.#known = now;
+    const [pending, refused] = [come.filter(isPending), come.filter((refusal) => !isPending(refusal))];
+    this.#report(refused, "warn", "a claim of a peer is refused");
+    this.#report(pending, "info", "a claim of a peer does not count yet");
+    this.#report(gone, "info", "resolved: a claim of a peer was refused");
+  }
+
+  #report(refusals: readonly Refusal[], level: "warn" | "info", text: string): void {
+    for (const { peer, claim, owner, reason } of refusals.slice(0, maxLines))
+      this.log[level](text, { peer, claim, owner, reason });
+    const more = refusals.length - maxLines;
+    if (more > 0) this.log[level](`${text} (and ${more} more; \`wg-cni peer list\` has them all)`);
+  }
+}
+
+function keyOf({ peer, claim, owner }: Refusal): string {
+  return `${peer} ${claim} ${owner}`;
+}
+
+function isPending(refusal: Refusal): boolean {
+  return refusal.isPending === true;
+}

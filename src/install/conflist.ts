@@ -1,0 +1,101 @@
+// A network configuration file as container runtimes read it (libcni's conf.go,
+// go-cni, ocicni): which of a folder's files they use, and what is in one. Texts
+// have one character a byte, so that what is not understood passes through as it
+// was. Pure.
+import { isSupported, newestVersion } from "../net/cni-version.ts";
+import { ParseError } from "../net/error.ts";
+import { makesInterfaces, plainEntry } from "../plan/settings/entry.ts";
+
+/** The type under which runtimes find our executable. */
+export const ownType = plainEntry.type;
+
+/** One element of a network's plugins. */
+export interface Plugin {
+  readonly type: string;
+  readonly [key: string]: unknown;
+}
+
+export interface Network {
+  /** A `.conflist` holds a list of plugins; `.conf` and `.json` hold one plugin, which is the whole text. */
+  readonly form: "list" | "single";
+  readonly name: string;
+  /** In the order in which ADD calls them. */
+  readonly plugins: readonly Plugin[];
+}
+
+/** Names of the files that a runtime takes for networks, the one that it uses first. Hidden ones count too. */
+export function networkFiles(names: readonly string[]): string[] {
+  const files = names.filter((name) => /\.(conf|conflist|json)$/.test(name));
+  // By bytes, as Go sorts.
+  return files.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+}
+
+/** Throws ParseError where a runtime would not use the text: "it …". */
+export function parseNetwork(file: string, text: string): Network {
+  const json = parseObject(text);
+  const form = file.endsWith(".conflist") ? "list" : "single";
+  const { name } = json;
+  if (typeof name !== "string" || name === "") throw new ParseError("it has no network name");
+  const plugins = form === "list" ? parsePlugins(json["plugins"]) : [parseSingle(json)];
+  return { form, name, plugins };
+}
+
+/** Throws ParseError where a network's versions are none of ours: our plugin would refuse every pod. */
+export function refuseUnknownVersion(text: string): void {
+  const { cniVersion, cniVersions } = parseObject(text);
+  const offered = [cniVersion, ...(Array.isArray(cniVersions) ? cniVersions : [])].filter(
+    (version) => version !== undefined && version !== "",
+  );
+  if (offered.length === 0 || offered.some((version) => isSupported(String(version)))) return;
+  throw new ParseError(
+    `its cniVersion ${offered.join(", ")} is not known to this wg-cni, whose newest is ${newestVersion}`,
+  );
+}
+
+/** True where wg-cni makes the interfaces of this network, instead of following another plugin. */
+export function isStandalone({ plugins: [main] }: Network): boolean {
+  return main !== undefined && isOwn(main) && makesInterfaces(main);
+}
+
+export function isOwn({ type }: Plugin): boolean {
+  return type === ownType;
+}
+
+function parseObject(text: string): Record<string, unknown> {
+  if (text.trim() === "") throw new ParseError("it is empty");
+  // UTF-8's, a character a byte.
+  if (text.startsWith("\xef\xbb\xbf"))
+    throw new ParseError("it begins with a byte order mark, which no runtime takes: write it without");
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new ParseError(`it is not JSON, or not wholly written yet (${why})`);
+  }
+  if (!isObject(json)) throw new ParseError("it is not a JSON object");
+  return json;
+}
+
+function parseSingle(json: Record<string, unknown>): Plugin {
+  if (isPlugin(json)) return json;
+  const hint = Array.isArray(json["plugins"]) ? ", but a list: its name must end in .conflist" : "";
+  throw new ParseError(`it is not one plugin, since it has no "type"${hint}`);
+}
+
+function parsePlugins(plugins: unknown): readonly Plugin[] {
+  // libcni also takes them from a folder, and puts those after the ones of the list.
+  if (plugins === undefined) throw new ParseError('it has no "plugins" to follow');
+  if (!Array.isArray(plugins)) throw new ParseError('its "plugins" is not a list');
+  if (plugins.length === 0) throw new ParseError('its "plugins" is empty');
+  if (!plugins.every(isPlugin)) throw new ParseError('one of its plugins has no "type"');
+  return plugins;
+}
+
+function isPlugin(value: unknown): value is Plugin {
+  return isObject(value) && typeof value["type"] === "string" && value["type"] !== "";
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,166 @@
+// Where the Kubernetes API is and who we are to it: a pod's service account or a
+// kubeconfig file, read by the Kubernetes client. Files are read again when they
+// change, so tokens, certificates and authorities may be exchanged at any time.
+// The client is loaded here and nowhere else, when it is needed: it takes 20 MB.
+import { statSync } from "node:fs";
+import type { KubeConfig } from "@kubernetes/client-node/dist/config.js";
+import { stampOf } from "../fswatch/stamp.ts";
+import { KubeError } from "../kube/error.ts";
+
+/** The setting `kubeconfig` for a pod's service account. */
+export const inCluster = "in-cluster";
+
+/** With certificates in it one has some KiB. */
+const maxConfigBytes = 1024 * 1024;
+
+/** A program that gives credentials (exec) may ask somebody far away. */
+const credentialsMs = 60_000;
+
+export interface KubeAccess {
+  /** "https://10.96.0.1:443", without a slash at the end. */
+  readonly server: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly tls: KubeTls;
+  readonly proxy?: string;
+}
+
+export interface KubeTls {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly serverName?: string;
+  readonly rejectUnauthorized: boolean;
+}
+
+/** What the client puts the credentials into: of https.RequestOptions, what it sets. */
+interface Applied {
+  headers: Record<string, string>;
+  ca?: Buffer;
+  cert?: Buffer | string;
+  key?: Buffer | string;
+  servername?: string;
+  rejectUnauthorized?: boolean;
+  auth?: string;
+}
+
+export class KubeCredentials {
+  #config: KubeConfig | undefined;
+  #stamp = "";
+
+  /** `place`: "in-cluster" or the path of a kubeconfig file. */
+  constructor(
+    readonly place: string,
+    private readonly env: Readonly<Record<string, string | undefined>>,
+  ) {}
+
+  /** Reads what has changed. Throws KubeError with what is missing. */
+  async read(): Promise<KubeAccess> {
+    const config = await this.#load();
+    const cluster = config.getCurrentCluster();
+    if (cluster === null || config.getCurrentUser() === null)
+      throw new KubeError(
+        `The kubeconfig ${this.place} has no current context with a cluster and a user: choose one with \`kubectl config use-context\`.`,
+      );
+    if (!cluster.server.startsWith("https:"))
+      throw new KubeError(
+        `The server ${cluster.server} of ${this.place} is not reached by https: keys would be taken from anybody.`,
+      );
+    const applied: Applied = { headers: {} };
+    await this.#explain(() => bounded(config.applyToHTTPSOptions(applied), credentialsMs));
+    return {
+      server: cluster.server.replace(/\/+$/, ""),
+      headers: headersOf(applied),
+      tls: tlsOf(applied),
+      ...(cluster.proxyUrl ? { proxy: httpProxy(cluster.proxyUrl) } : {}),
+    };
+  }
+
+  /** The API did not take them: everything is read anew, also what is kept for a while otherwise. */
+  forget(): void {
+    this.#config = undefined;
+  }
+
+  async #load(): Promise<KubeConfig> {
+    const stamp = this.place === inCluster ? "" : stampOf(this.place);
+    if (this.#config !== undefined && stamp === this.#stamp) return this.#config;
+    const { KubeConfig } = await import("@kubernetes/client-node/dist/config.js");
+    const config = new KubeConfig();
+    await this.#explain(() => {
+      if (this.place !== inCluster) config.loadFromFile(regularFile(this.place));
+      else if (this.env["KUBERNETES_SERVICE_HOST"] && this.env["KUBERNETES_SERVICE_PORT"])
+        config.loadFromCluster();
+      else
+        throw new KubeError(
+          "This is no pod of a cluster (KUBERNETES_SERVICE_HOST is not set): give the path of a kubeconfig file with --kubeconfig.",
+        );
+    });
+    this.#stamp = stamp;
+    this.#config = config;
+    return config;
+  }
+
+  /** Gives what the client throws a sentence. */
+  async #explain<T>(read: () => T | Promise<T>): Promise<T> {
+    try {
+      return await read();
+    } catch (error) {
+      if (error instanceof KubeError) throw error;
+      const what = this.place === inCluster ? "the pod's service account" : `the kubeconfig ${this.place}`;
+      throw new KubeError(
+        `Cannot get the credentials for the Kubernetes API from ${what}: ${messageOf(error)}`,
+        {},
+        { cause: error },
+      );
+    }
+  }
+}
+
+/** The client would wait for a pipe's other end, with everything else of the agent. */
+function regularFile(path: string): string {
+  const status = statSync(path);
+  if (status.isFile() && status.size <= maxConfigBytes) return path;
+  throw new KubeError(`The kubeconfig ${path} is no regular file of at most ${maxConfigBytes / 1024} KiB.`);
+}
+
+function headersOf({ headers, auth }: Applied): Record<string, string> {
+  // A token file may end with a line break, which no header may have.
+  const trimmed = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, value.trim()]));
+  return auth === undefined
+    ? trimmed
+    : { ...trimmed, Authorization: `Basic ${Buffer.from(auth).toString("base64")}` };
+}
+
+function tlsOf({ ca, cert, key, servername, rejectUnauthorized }: Applied): KubeTls {
+  return {
+    ...(ca === undefined ? {} : { ca: ca.toString() }),
+    ...(cert === undefined ? {} : { cert: cert.toString() }),
+    ...(key === undefined ? {} : { key: key.toString() }),
+    ...(servername === undefined ? {} : { serverName: servername }),
+    // Said in any case: the environment must not be able to switch it off.
+    rejectUnauthorized: rejectUnauthorized ?? true,
+  };
+}
+
+function httpProxy(url: string): string {
+  if (/^https?:/.test(url)) return url;
+  throw new KubeError(`The proxy ${url} of the kubeconfig is not an HTTP proxy: others are not supported.`);
+}
+
+/** What is waited for may never come. */
+async function bounded<T>(promise: Promise<T>, ms: number): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => late.reject(new KubeError(`There were no credentials within ${ms / 1000} s.`)),
+    ms,
+  );
+  try {
+    return await Promise.race([promise, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function messageOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.trim().length > 300 ? `${text.trim().slice(0, 299)}…` : text.trim();
+}

@@ -1,0 +1,38 @@
+// Cuts a stream of bytes into lines. A line may come in pieces, or never end:
+// then what there is of it is worth nothing. Pure.
+import { KubeError } from "../kube/error.ts";
+
+/** The API server stores no object above 1.5 MiB; a watch event has one, and little beside it. */
+const maxLineBytes = 4 * 1024 * 1024;
+const newline = 0x0a;
+
+export class Lines {
+  readonly #decoder = new TextDecoder();
+  #pieces: Uint8Array[] = [];
+  #length = 0;
+
+  /** The lines that a chunk ends, without their ends; empty ones are left out. Throws KubeError where one is too long. */
+  *take(chunk: Uint8Array): Generator<string> {
+    let start = 0;
+    for (let end = chunk.indexOf(newline); end >= 0; end = chunk.indexOf(newline, start)) {
+      this.#add(chunk.subarray(start, end));
+      const line = this.#decoder.decode(Buffer.concat(this.#pieces));
+      this.#pieces = [];
+      this.#length = 0;
+      start = end + 1;
+      if (line.trim() !== "") yield line;
+    }
+    // The stream may use the chunk's memory again.
+    if (start < chunk.length) this.#add(chunk.slice(start));
+  }
+
+  #add(piece: Uint8Array): void {
+    this.#length += piece.length;
+    if (this.#length > maxLineBytes)
+      throw new KubeError(
+        `The API server sent a line of more than ${maxLineBytes / 1024 / 1024} MiB in a watch; no object is that large.`,
+        { status: 200 },
+      );
+    this.#pieces.push(piece);
+  }
+}

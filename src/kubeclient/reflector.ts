@@ -1,0 +1,324 @@
+// Keeps a map of what the API has of one kind: lists it once, page by page, then
+// watches. A watch that ends goes on from the last version; only where the server
+// does not know that any more, everything is listed again. While the API is away
+// the map stays as it was.
+//
+//   list ──► watch ──► ended, busy, silent ──► rest ──► watch, from the last version
+//    ▲                 version not known ────► rest ─┐
+//    └───────────────────────────────────────────────┘
+import { KubeError } from "../kube/error.ts";
+import {
+  mustListAgain,
+  type RetryTiming,
+  readWatchLine,
+  retryDelayMs,
+  usualRetries,
+  type WatchEvent,
+} from "../kube/watch.ts";
+import type { KubeClient, Query } from "./client.ts";
+import { listPages } from "./list.ts";
+
+/** What is kept of an object. */
+export interface Kept {
+  readonly name: string;
+  readonly resourceVersion: string;
+}
+
+export interface KubeWatchOptions<T extends Kept> {
+  readonly client: KubeClient;
+  readonly path: string;
+  /** Which of them: {fieldSelector: "metadata.name=node-1"}. */
+  readonly query?: Query;
+  /** Undefined for what is to be passed over. */
+  readonly read: (json: unknown) => T | undefined;
+  /** True where nothing that matters differs. */
+  readonly isSame: (a: T, b: T) => boolean;
+  /** True where `seen` is an older state than `known`. */
+  readonly isOlder: (seen: T, known: T) => boolean;
+  /** The map is not what it was, or there is news of the connection. */
+  readonly onChange: () => void;
+  readonly timing: WatchTiming;
+  /** From 0 to 1. */
+  readonly random: () => number;
+  /** The server may be one that has no such kind: then it is asked ever more rarely. */
+  readonly isOptional?: boolean;
+}
+
+export interface WatchTiming {
+  /** The server is asked to end a watch after this to twice this, so that those of thousands of agents are spread over the servers. */
+  readonly watchMs: number;
+  /** Bookmarks come about once a minute: a watch without a sign of life for so long is dead. */
+  readonly silenceMs: number;
+  /** A watch that has lasted so long was no failure, however it ended. */
+  readonly provenMs: number;
+  readonly retries: RetryTiming;
+  /** The longest rest where the server has no such kind, which may stay so, and which it may do without. */
+  readonly absentMs: number;
+}
+
+export const usualTiming: WatchTiming = {
+  ...{ watchMs: 1_800_000, silenceMs: 300_000, provenMs: 10_000, absentMs: 600_000 },
+  retries: usualRetries,
+};
+
+export class KubeWatch<T extends Kept> implements Disposable {
+  readonly #ended = new AbortController();
+  #objects = new Map<string, T>();
+  #changed = new Set<string>();
+  /** Written by us, and not yet seen in the watch. */
+  readonly #noted = new Set<string>();
+  #lists = 0;
+  /** performance.now() when the server began to tell; undefined while it does not. */
+  #watchingSinceMs: number | undefined;
+  #failures = 0;
+  #isMissing = false;
+  #problem: string | undefined;
+  #version: string | undefined;
+  /** The version of the last list. */
+  #listed: string | undefined;
+
+  constructor(private readonly options: KubeWatchOptions<T>) {}
+
+  start(): void {
+    void this.#run();
+  }
+
+  [Symbol.dispose](): void {
+    this.#ended.abort(new Error("the watch was ended"));
+  }
+
+  /** By name. */
+  get objects(): ReadonlyMap<string, T> {
+    return this.#objects;
+  }
+
+  /** How often everything was listed; 0 until the map says anything. */
+  get lists(): number {
+    return this.#lists;
+  }
+
+  /** True while changes would be heard of. */
+  get isCurrent(): boolean {
+    return this.#watchingSinceMs !== undefined;
+  }
+
+  /** Why the map may be old: a sentence, from the second failure in a row on. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  /** True where the server, when it answered last, knew no such resource. */
+  get isMissing(): boolean {
+    return this.#isMissing;
+  }
+
+  /** Names of what has changed since `forgetChanged`. */
+  get changed(): ReadonlySet<string> {
+    return this.#changed;
+  }
+
+  /** After the changes have been made use of. */
+  forgetChanged(): void {
+    this.#changed = new Set();
+  }
+
+  /** The answer to a write of ours is news too, and often earlier. */
+  note(json: unknown): void {
+    const object = this.options.read(json);
+    if (object === undefined) return;
+    this.#noted.add(object.name);
+    this.#put(object);
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#ended;
+    while (!signal.aborted) {
+      let restMs: number;
+      try {
+        this.#version ??= await this.#list(signal);
+        await this.#watch(signal, this.#version);
+        restMs = this.#hasEnded();
+      } catch (error) {
+        if (signal.aborted) return;
+        restMs = this.#hasFailed(toKubeError(error));
+      }
+      await rest(restMs, signal);
+    }
+  }
+
+  /** The server has ended the watch, as it does now and then. Returns how long to rest: one that ends at once is none. */
+  #hasEnded(): number {
+    const { random, timing } = this.options;
+    this.#failures = this.#isProven() ? 0 : this.#failures + 1;
+    this.#watchingSinceMs = undefined;
+    return this.#failures === 0 ? 0 : retryDelayMs(this.#failures, random(), 0, timing.retries);
+  }
+
+  /** Returns how long to rest. */
+  #hasFailed(error: KubeError): number {
+    const { random, onChange } = this.options;
+    const wasKnown = !this.isCurrent && this.#problem === error.message;
+    this.#failures = this.#isProven() ? 1 : this.#failures + 1;
+    this.#watchingSinceMs = undefined;
+    const { status } = error.failure;
+    if (status !== undefined) this.#isMissing = status === 404;
+    if (mustListAgain(error, this.#failures)) this.#listNext(error);
+    // One is what the restart of a server looks like; nothing to go by at all is said at once.
+    if (this.#failures > 1 || this.#lists === 0) this.#problem = error.message;
+    if (!wasKnown) onChange();
+    return retryDelayMs(this.#failures, random(), error.failure.retryAfterMs, this.#retriesAfter(error));
+  }
+
+  /** Not where the time went by before the server answered, or without an answer. */
+  #isProven(): boolean {
+    const sinceMs = this.#watchingSinceMs;
+    return sinceMs !== undefined && performance.now() - sinceMs >= this.options.timing.provenMs;
+  }
+
+  #retriesAfter({ failure: { status } }: KubeError): RetryTiming {
+    const { isOptional = false, timing } = this.options;
+    return isOptional && status === 404 ? { ...timing.retries, longestMs: timing.absentMs } : timing.retries;
+  }
+
+  /** After a long outage the version has mostly expired: who hears that has a server again, and does not rest as long as before. */
+  #listNext({ failure }: KubeError): void {
+    if (failure.status === 410 && this.#version !== this.#listed)
+      this.#failures = Math.min(this.#failures, 3);
+    this.#version = undefined;
+  }
+
+  async #list(signal: AbortSignal): Promise<string> {
+    const { client, path, query = {}, read } = this.options;
+    const objects = new Map<string, T>();
+    this.#noted.clear();
+    let version = "";
+    for await (const { items, resourceVersion } of listPages(client, path, query, signal)) {
+      for (const item of items) {
+        const object = read(item);
+        if (object !== undefined) objects.set(object.name, object);
+      }
+      version = resourceVersion;
+    }
+    this.#exchange(objects);
+    this.#listed = version;
+    return version;
+  }
+
+  #exchange(objects: Map<string, T>): void {
+    const before = this.#objects;
+    for (const name of this.#noted) objects.set(name, before.get(name) as T);
+    for (const [name, object] of before) {
+      const now = objects.get(name);
+      if (now === undefined || !this.options.isSame(now, object)) this.#changed.add(name);
+    }
+    for (const name of objects.keys()) if (!before.has(name)) this.#changed.add(name);
+    this.#objects = objects;
+    this.#isMissing = false;
+    this.#lists++;
+    this.options.onChange();
+  }
+
+  async #watch(signal: AbortSignal, version: string): Promise<void> {
+    const { client, path, query = {}, timing, random } = this.options;
+    const watching = {
+      ...{ allowWatchBookmarks: "true", resourceVersion: version },
+      timeoutSeconds: String(Math.ceil((timing.watchMs * (1 + random())) / 1000)),
+    };
+    const silence = new Silence(timing.silenceMs, path);
+    using _silence = silence;
+    const lines = await client.watch(
+      path,
+      { ...query, ...watching },
+      AbortSignal.any([signal, silence.signal]),
+    );
+    this.#watchingSinceMs = performance.now();
+    if (this.#problem !== undefined) this.options.onChange();
+    this.#problem = undefined;
+    silence.begin();
+    for await (const line of lines) {
+      silence.begin();
+      this.#take(readWatchLine(line));
+    }
+  }
+
+  #take({ change, object, resourceVersion }: WatchEvent): void {
+    this.#version = resourceVersion;
+    const seen = change === undefined ? undefined : this.options.read(object);
+    if (seen === undefined || this.#isOvertaken(seen)) return;
+    if (change === "put") this.#put(seen);
+    else this.#delete(seen.name);
+  }
+
+  /** What the watch says of an object that we have written may be from before that. */
+  #isOvertaken(seen: T): boolean {
+    if (!this.#noted.has(seen.name)) return false;
+    const known = this.#objects.get(seen.name);
+    if (known !== undefined && this.options.isOlder(seen, known)) return true;
+    this.#noted.delete(seen.name);
+    return false;
+  }
+
+  #put(seen: T): void {
+    const { isSame, onChange } = this.options;
+    const before = this.#objects.get(seen.name);
+    this.#objects.set(seen.name, seen);
+    if (before !== undefined && isSame(seen, before)) return;
+    this.#changed.add(seen.name);
+    onChange();
+  }
+
+  #delete(name: string): void {
+    if (!this.#objects.delete(name)) return;
+    this.#changed.add(name);
+    this.options.onChange();
+  }
+}
+
+/** Ends a watch that gives no sign of life: a connection may be dead without anybody saying so. */
+class Silence implements Disposable {
+  readonly #controller = new AbortController();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    private readonly ms: number,
+    private readonly path: string,
+  ) {}
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Begins anew. */
+  begin(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#controller.abort(this.#silent()), this.ms);
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+  }
+
+  #silent(): KubeError {
+    return new KubeError(
+      `The watch of ${this.path} was silent for ${this.ms / 1000} s, without even a bookmark.`,
+    );
+  }
+}
+
+function toKubeError(error: unknown): KubeError {
+  if (error instanceof KubeError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new KubeError(`The Kubernetes API cannot be watched: ${message}`, {}, { cause: error });
+}
+
+/** Resolves early where `signal` ends it. */
+async function rest(ms: number, signal: AbortSignal): Promise<void> {
+  if (ms <= 0 || signal.aborted) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const wake = () => resolve();
+  const timer = setTimeout(wake, ms);
+  signal.addEventListener("abort", wake);
+  await promise;
+  clearTimeout(timer);
+  signal.removeEventListener("abort", wake);
+}

@@ -1,0 +1,51 @@
+// Whether a table of nftables is there, and an address in its sets, with as little code as
+// that takes: the questions of plugin processes (table.ts has all the rest).
+
+import { SysError } from "../../linux/syscall.ts";
+import { ipBytes } from "../../net/ip.ts";
+import {
+  elementQuery,
+  NFPROTO_INET,
+  NFT_MSG_GETSETELEM,
+  NFT_MSG_GETTABLE,
+  tableMessage,
+} from "../../wire/nftables-table.ts";
+import { NetlinkError } from "../error.ts";
+import { NETLINK_NETFILTER, NetlinkSocket, type Request } from "../socket.ts";
+
+/** What a kernel without netfilter's netlink, or without nftables in it, answers. */
+const unsupported: readonly string[] = ["EPROTONOSUPPORT", "EOPNOTSUPP", "EINVAL"];
+
+export function isNftUnsupported(error: unknown): boolean {
+  return (error instanceof SysError || error instanceof NetlinkError) && unsupported.includes(error.code);
+}
+
+/** Of the inet family, in this thread's network namespace; undefined if the kernel has no nftables. Throws NetlinkError, SysError. */
+export function hasNftTable(name: string): boolean | undefined {
+  return ask({
+    ...{ type: NFT_MSG_GETTABLE, flags: 0, describe: () => `look for table inet ${name}` },
+    write: (to) => tableMessage.write(to, { nfgen_family: NFPROTO_INET, NFTA_TABLE_NAME: name }),
+  });
+}
+
+/** As hasNftTable, of an element that is the address, or an interval that holds it. False without the table. */
+export function hasNftElement(table: string, set: string, ip: string): boolean | undefined {
+  return ask({
+    ...{ type: NFT_MSG_GETSETELEM, flags: 0, describe: () => `look for ${ip} in set inet ${table} ${set}` },
+    write: (to) =>
+      elementQuery.write(to, {
+        ...{ nfgen_family: NFPROTO_INET, NFTA_SET_ELEM_LIST_TABLE: table, NFTA_SET_ELEM_LIST_SET: set },
+        NFTA_SET_ELEM_LIST_ELEMENTS: [{ NFTA_SET_ELEM_KEY: { NFTA_DATA_VALUE: ipBytes(ip) } }],
+      }),
+  });
+}
+
+function ask(request: Request): boolean | undefined {
+  try {
+    using socket = NetlinkSocket.open(NETLINK_NETFILTER);
+    return socket.get(request, () => {});
+  } catch (error) {
+    if (isNftUnsupported(error)) return undefined;
+    throw error;
+  }
+}

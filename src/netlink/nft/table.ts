@@ -1,0 +1,303 @@
+// Tables of nftables in one network namespace, read as plain values
+// (net/nftables.ts) and changed in transactions. What should be in a table is
+// decided elsewhere.
+import { Errno } from "../../linux/errno.ts";
+import type {
+  NftCommand,
+  NftCounter,
+  NftSetDeclaration,
+  NftTable,
+  NftTableName,
+} from "../../net/nftables.ts";
+import { diffNftTables } from "../../net/nftables-diff.ts";
+import { formatNftTableName } from "../../net/nftables-text.ts";
+import {
+  chainMessage,
+  elementsMessage,
+  generationMessage,
+  NFT_MSG_GETCHAIN,
+  NFT_MSG_GETGEN,
+  NFT_MSG_GETRULE,
+  NFT_MSG_GETSET,
+  ruleMessage,
+  setMessage,
+} from "../../wire/nftables.ts";
+import type { SetElement } from "../../wire/nftables-elements.ts";
+import { NFT_MSG_GETSETELEM, NFT_MSG_GETTABLE, tableMessage } from "../../wire/nftables-table.ts";
+import { NetlinkError } from "../error.ts";
+import { NETLINK_NETFILTER, NetlinkSocket, type Request } from "../socket.ts";
+import { eachElement } from "./elements.ts";
+import { commandRequests, familyHeader, type TableReply, toTable } from "./objects.ts";
+import { NftTransactions } from "./transaction.ts";
+
+/** As the kernel says that nftables has changed since the generation that a transaction names. */
+const ERESTART = 85;
+/** Others may change their tables every second, and every change makes us read again. */
+const maxAttempts = 10;
+
+/** Something that was so while nftables, whosever tables, was at this generation. */
+interface Moment<Value> {
+  readonly value: Value;
+  readonly generation: number;
+}
+
+/**
+ * Owns two netlink sockets. Everything throws NetlinkError, SysError and
+ * DecodeError; after the last two the conversation is lost: open another.
+ */
+export class Nft implements Disposable {
+  #writes = 0;
+  /** What was seen or made last, by table: the kernel takes seconds to list 100,000 elements, and mostly nothing has changed. */
+  readonly #last = new Map<string, Moment<NftTable | undefined>>();
+
+  private constructor(
+    private readonly socket: NetlinkSocket,
+    private readonly transactions: NftTransactions,
+  ) {}
+
+  /** Opens the sockets in the namespace at `netns` (default: this thread's), where they stay. Throws SysError. */
+  static open(netns?: string): Nft {
+    const socket = NetlinkSocket.open(NETLINK_NETFILTER, netns);
+    try {
+      return new Nft(socket, NftTransactions.open(netns));
+    } catch (error) {
+      socket[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Commands sent so far, refused ones included. */
+  get writes(): number {
+    return this.#writes;
+  }
+
+  /** By which the kernel's events name what comes from here; undefined before the first change. */
+  get port(): number | undefined {
+    return this.transactions.port;
+  }
+
+  /** The table as it is at one moment; undefined where there is none. */
+  find(table: NftTableName): NftTable | undefined {
+    return this.#observe(table).value;
+  }
+
+  /** What the elements of each set that counts have counted; nothing where there is no such table. */
+  counters(table: NftTableName): Map<string, Map<string, NftCounter>> {
+    return this.#atOneMoment(table, () => {
+      const counters = new Map<string, Map<string, NftCounter>>();
+      for (const set of this.#findDeclared(table)?.sets ?? [])
+        if (set.counter) counters.set(set.name, this.#counters(table, set));
+      return counters;
+    }).value;
+  }
+
+  /** Carries out the commands in one transaction: all of them, or none where one is refused. */
+  apply(commands: readonly NftCommand[]): void {
+    const refusal = this.#transact(commands);
+    if (refusal !== undefined) throw refusal;
+  }
+
+  /**
+   * Makes the table what is wanted with the fewest commands, which it returns:
+   * none where nothing was to be done. Where somebody changes nftables between
+   * its reading and its writing, it reads again.
+   */
+  sync(wanted: NftTable): readonly NftCommand[] {
+    for (let attempt = 0; attempt < maxAttempts; attempt++) {
+      const { value, generation } = this.#observe(wanted);
+      const commands = diffNftTables(wanted, value);
+      if (commands.length === 0) return commands;
+      const refusal = this.#transact(commands, generation);
+      if (refusal === undefined) {
+        this.#advance(generation);
+        this.#last.set(formatNftTableName(wanted), { value: wanted, generation: next(generation) });
+        return commands;
+      }
+      if (refusal.errno !== ERESTART) throw refusal;
+    }
+    throw busy(`change table ${formatNftTableName(wanted)}`);
+  }
+
+  /** False where there is no such table. */
+  delete({ family, name }: NftTableName): boolean {
+    const refusal = this.#transact([{ table: { family, name }, do: "deleteTable" }]);
+    if (refusal === undefined) return true;
+    if (refusal.errno === Errno.ENOENT) return false;
+    throw refusal;
+  }
+
+  [Symbol.dispose](): void {
+    this.transactions[Symbol.dispose]();
+    this.socket[Symbol.dispose]();
+  }
+
+  #transact(commands: readonly NftCommand[], generation?: number): NetlinkError | undefined {
+    if (commands.length === 0) return undefined;
+    this.#writes += commands.length;
+    // Any number will do that no other set of the transaction has.
+    const requests = commands.flatMap((command, i) => commandRequests(command, i + 1));
+    return this.transactions.transact(requests, generation);
+  }
+
+  /** Nobody changed the other tables between that generation and our transaction. */
+  #advance(generation: number): void {
+    for (const [name, last] of this.#last)
+      if (last.generation === generation) this.#last.set(name, { ...last, generation: next(generation) });
+  }
+
+  #observe(table: NftTableName): Moment<NftTable | undefined> {
+    const name = formatNftTableName(table);
+    const last = this.#last.get(name);
+    if (last?.generation === this.#generation()) return last;
+    const { value: read, generation } = this.#atOneMoment(table, () => this.#read(table));
+    const observed = { value: read?.(), generation };
+    this.#last.set(name, observed);
+    return observed;
+  }
+
+  /** What makes the table of the kernel's words: that takes longer than to hear them, and others change theirs meanwhile. */
+  #read(table: NftTableName): (() => NftTable) | undefined {
+    const declared = this.#findDeclared(table);
+    if (declared === undefined) return undefined;
+    const elements = declared.sets.map((set) => (set.dynamic ? [] : this.#elements(table, set)));
+    return () => ({
+      ...declared.complete(),
+      sets: declared.sets.map((set, i) => {
+        const found = new Set<string>();
+        eachElement(set, elements[i] ?? [], (element) => found.add(element));
+        return { ...set, elements: found };
+      }),
+    });
+  }
+
+  /** Its sets, and all but their elements. */
+  #findDeclared(table: NftTableName) {
+    const reply = this.#findTable(table);
+    if (reply === undefined) return undefined;
+    const { family, name } = table;
+    const header = familyHeader(family);
+    const sets = this.#dump(
+      { type: NFT_MSG_GETSET, what: `list sets of table ${formatNftTableName(table)}` },
+      (to) => setMessage.write(to, { ...header, NFTA_SET_TABLE: name }),
+      (bytes, at, end) => setMessage.read(bytes, at, end, "skip"),
+    );
+    // The kernel selects sets and rules by table, chains only by family.
+    const chains = this.#dump(
+      { type: NFT_MSG_GETCHAIN, what: "list chains" },
+      (to) => chainMessage.write(to, header),
+      (bytes, at, end) => chainMessage.read(bytes, at, end, "skip"),
+    );
+    const rules = this.#dump(
+      { type: NFT_MSG_GETRULE, what: `list rules of table ${formatNftTableName(table)}` },
+      (to) => ruleMessage.write(to, { ...header, NFTA_RULE_TABLE: name }),
+      (bytes, at, end) => ruleMessage.read(bytes, at, end, "skip"),
+    );
+    const own = chains.filter((chain) => chain.NFTA_CHAIN_TABLE === name);
+    const { sets: declared } = toTable(family, reply, sets, own, []);
+    return { sets: declared, complete: () => toTable(family, reply, sets, own, rules) };
+  }
+
+  #findTable(table: NftTableName): TableReply | undefined {
+    let reply: TableReply | undefined;
+    this.socket.get(
+      {
+        ...{
+          type: NFT_MSG_GETTABLE,
+          flags: 0,
+          describe: () => `look for table ${formatNftTableName(table)}`,
+        },
+        write: (to) => tableMessage.write(to, { ...familyHeader(table.family), NFTA_TABLE_NAME: table.name }),
+      },
+      (bytes, at, end) => {
+        reply = tableMessage.read(bytes, at, end, "skip");
+      },
+    );
+    return reply;
+  }
+
+  #counters(table: NftTableName, set: NftSetDeclaration): Map<string, NftCounter> {
+    const counters = new Map<string, NftCounter>();
+    eachElement(set, this.#elements(table, set), (element, counter) => {
+      if (counter !== undefined) counters.set(element, counter);
+    });
+    return counters;
+  }
+
+  #elements(table: NftTableName, { name }: NftSetDeclaration): SetElement[] {
+    return this.#dump(
+      { type: NFT_MSG_GETSETELEM, what: `list elements of set ${formatNftTableName(table)} ${name}` },
+      (to) =>
+        elementsMessage.write(to, {
+          ...{ ...familyHeader(table.family), NFTA_SET_ELEM_LIST_TABLE: table.name },
+          NFTA_SET_ELEM_LIST_SET: name,
+        }),
+      (bytes, at, end) => elementsMessage.read(bytes, at, end, "skip").NFTA_SET_ELEM_LIST_ELEMENTS ?? [],
+    ).flat();
+  }
+
+  #dump<Item>(
+    { type, what }: { type: number; what: string },
+    write: Request["write"],
+    read: (bytes: Uint8Array, at: number, end: number) => Item,
+  ): Item[] {
+    const items: Item[] = [];
+    const restart = () => {
+      items.length = 0;
+    };
+    this.socket.dump({ type, flags: 0, describe: () => what, write }, restart, (bytes, at, end) => {
+      items.push(read(bytes, at, end));
+    });
+    return items;
+  }
+
+  /** What `read` returns if nftables did not change meanwhile; else it is asked again. */
+  #atOneMoment<Value>(table: NftTableName, read: () => Value): Moment<Value> {
+    let generation = this.#generation();
+    for (let attempt = 0; attempt < maxAttempts; attempt++) {
+      const before = generation;
+      const value = this.#tryRead(read);
+      // A list that was interrupted has been tried as often already.
+      if (value instanceof NetlinkError && value.errno === Errno.EAGAIN) throw value;
+      generation = this.#generation();
+      if (generation !== before) continue;
+      if (value instanceof NetlinkError) throw value;
+      return { value, generation };
+    }
+    throw busy(`read table ${formatNftTableName(table)}`);
+  }
+
+  /** A refusal may come from the change: what was to be listed has gone. */
+  #tryRead<Value>(read: () => Value): Value | NetlinkError {
+    try {
+      return read();
+    } catch (error) {
+      if (error instanceof NetlinkError) return error;
+      throw error;
+    }
+  }
+
+  /** A number that every transaction in the namespace changes. */
+  #generation(): number {
+    let generation = 0;
+    this.socket.get(
+      {
+        ...{ type: NFT_MSG_GETGEN, flags: 0, describe: () => "read the generation of nftables" },
+        write: (to) => generationMessage.write(to, {}),
+      },
+      (bytes, at, end) => {
+        generation = generationMessage.read(bytes, at, end, "skip").NFTA_GEN_ID ?? 0;
+      },
+    );
+    return generation;
+  }
+}
+
+/** The generation that a transaction makes. */
+function next(generation: number): number {
+  return (generation + 1) >>> 0;
+}
+
+function busy(request: string): NetlinkError {
+  const why = `another program changed nftables during each of ${maxAttempts} attempts`;
+  return new NetlinkError(request, Errno.EAGAIN, why);
+}

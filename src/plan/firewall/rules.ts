@@ -1,0 +1,58 @@
+// Rules that several chains of our nftables table share. Pure.
+import type { Family } from "../../net/ip.ts";
+import type { NftRule, NftStatement } from "../../net/nftables.ts";
+import { marksOf } from "./marks.ts";
+import { type Firewall, families, localSet } from "./sets.ts";
+
+/** Ahead of connection tracking, and of whatever else may look at or change the mark. */
+export const rawPriority = -300;
+/** Segment sizes are clamped here by custom. */
+export const manglePriority = -150;
+
+export const accept: NftStatement = { kind: "verdict", verdict: "accept" };
+export const drop: NftStatement = { kind: "verdict", verdict: "drop" };
+
+/** One rule a device: what comes (iif) or goes (oif) by it, and what is done then. */
+export function byInterfaces(
+  names: readonly string[],
+  direction: "iif" | "oif",
+  ...then: readonly NftStatement[]
+): NftRule[] {
+  return names.map((name): NftRule => [{ kind: "interface", direction, name }, ...then]);
+}
+
+export function inSet(family: Family, field: "saddr" | "daddr", set: string): NftStatement {
+  return { kind: "inSet", family, field, set };
+}
+
+export function goto(chain: string): NftStatement {
+  return { kind: "goto", chain };
+}
+
+/**
+ * An encrypted packet of ours. No part of it proves anything by itself: who may open raw sockets
+ * can forge all of them, so what it may do with it depends on where the packet goes.
+ */
+export function looksEncrypted({ mark, ports }: Firewall): NftStatement[][] {
+  return ports.map((port) => [
+    { kind: "hasMark", mark: marksOf(mark).outside },
+    { kind: "port", protocol: "udp", field: "sport", port },
+    { kind: "wireguardMessage" },
+  ]);
+}
+
+/**
+ * A packet to an address of this node's pods that is about to leave by an uplink: the
+ * pod has gone, and the route that is left is not the pod's.
+ */
+export function toDepartedPods({ uplinks }: Firewall, ...then: readonly NftStatement[]): NftRule[] {
+  return uplinks.flatMap((name) =>
+    families.map(
+      (family): NftRule => [
+        { kind: "interface", direction: "oif", name },
+        inSet(family, "daddr", localSet(family)),
+        ...then,
+      ],
+    ),
+  );
+}

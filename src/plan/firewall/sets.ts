@@ -1,0 +1,141 @@
+// The sets of our nftables tables: whose addresses are in them, and what they
+// are called. What is done with them is the chains' matter (table.ts). Pure.
+import type { Exemption } from "../../net/exemption.ts";
+import { type Family, familyOf } from "../../net/ip.ts";
+import type { NftSet } from "../../net/nftables.ts";
+import type { Mark } from "../../net/objects.ts";
+import { comparePrefixes, prefixContains } from "../../net/prefix.ts";
+
+/** Whom of the other nodes an element of a set belongs to. */
+export interface Remote {
+  /** Canonical prefix of pods, or the address of a node. */
+  readonly element: string;
+  /** Name of that node. */
+  readonly peer: string;
+}
+
+/** What the tables are made from. */
+export interface Firewall {
+  readonly table: string;
+  /** Our WireGuard devices, whether they exist yet or not. */
+  readonly devices: readonly string[];
+  /** UDP ports of the devices. */
+  readonly ports: readonly number[];
+  /** The field of two bits, with what encrypted packets carry in it (marks.ts). */
+  readonly mark: Mark;
+  /** Drops in place of only counting. */
+  readonly strict: boolean;
+  /** Canonical prefixes of the other nodes' pods; none overlaps another. */
+  readonly pods: readonly string[];
+  /** Addresses of the other nodes. */
+  readonly nodes: readonly string[];
+  /** Addresses that nodes claim and others have claimed before, so that nothing shows yet whose they are; a handful. */
+  readonly contested?: readonly string[];
+  /** This node's own node IPs: the others take from the tunnel what comes from them. */
+  readonly own: readonly string[];
+  /** Canonical prefixes of this node's own pods: the others take what comes from them too, and none of it is exempt. */
+  readonly localPods: readonly string[];
+  /** Canonical prefixes of the cluster's pods, those of no known pod included; they may overlap. */
+  readonly clusterCIDRs: readonly string[];
+  /** True if `localPods` has all of this node's pods that the others know, one by one: any other source is unknown to them. */
+  readonly podsAreAnnounced: boolean;
+  /** Interfaces that lead to other nodes and the rest of the world, and to no pod of this node. */
+  readonly uplinks: readonly string[];
+  /** True if connections may be tracked and their marks used. */
+  readonly connections: boolean;
+  /** True where what this node sends to other nodes takes the tunnel too. */
+  readonly hostEncryption: boolean;
+  /** What then stays outside of it, in both directions. */
+  readonly exempt: readonly Exemption[];
+}
+
+/** "in" arrived from another node in plaintext, "out" was about to leave to it. */
+export type Direction = "in" | "out";
+
+export const families: readonly Family[] = [4, 6];
+const directions: readonly Direction[] = ["in", "out"];
+
+/** Name of the set whose elements count the packets of one direction. */
+export function podSet(family: Family, direction: Direction): string {
+  return `pods${family}_${direction}`;
+}
+
+/** As podSet, of packets between the other nodes themselves and pods of this one. */
+export function hostSet(family: Family, direction: Direction): string {
+  return `hosts${family}_${direction}`;
+}
+
+/** The sets that count, with their directions. */
+export const countingSets = directions.flatMap((direction) =>
+  families.flatMap((family) => [
+    { direction, name: podSet(family, direction) },
+    { direction, name: hostSet(family, direction) },
+  ]),
+);
+
+export function nodeSet(family: Family): string {
+  return `nodes${family}`;
+}
+
+export function ownSet(family: Family): string {
+  return `own${family}`;
+}
+
+export function localSet(family: Family): string {
+  return `local${family}`;
+}
+
+export function clusterSet(family: Family): string {
+  return `cluster${family}`;
+}
+
+/** What arrived outside the tunnel, by interface: in a peer's name, as it may have been sent by the peer. */
+export const arrivedSet = "arrived";
+/** In the name of somebody whom that interface does not lead to. */
+export const spoofedSet = "spoofed";
+/** In the name of a pod that nobody has announced; only in strict mode. */
+export const strangerSet = "strangers";
+/** Delivered by our devices, and for nobody here: refused. */
+export const straySet = "strays";
+/** Those whose elements are interfaces. */
+export const interfaceSets = [arrivedSet, spoofedSet, strangerSet, straySet] as const;
+
+/** Those of the table that sees packets. */
+export function setsOf({ pods, nodes, own, localPods, clusterCIDRs }: Firewall): NftSet[] {
+  const byFamily = families.flatMap((family) => [
+    ...directions.flatMap((direction) => [
+      { ...addressSet(podSet(family, direction), family, pods), interval: true, counter: true },
+      { ...addressSet(hostSet(family, direction), family, nodes), counter: true },
+    ]),
+    addressSet(nodeSet(family), family, nodes),
+    addressSet(ownSet(family), family, own),
+    prefixSet(localSet(family), family, localPods),
+    prefixSet(clusterSet(family), family, clusterCIDRs),
+  ]);
+  return [...byFamily, ...interfaceSets.map(interfaceSet)];
+}
+
+function interfaceSet(name: string): NftSet {
+  return {
+    ...{ name, family: "ifname", interval: false, counter: true, dynamic: true },
+    elements: new Set(),
+  };
+}
+
+/** Of those that are of the family. */
+export function addressSet(name: string, family: Family, addresses: readonly string[]): NftSet {
+  const elements = new Set(addresses.filter((address) => familyOf(address) === family));
+  return { name, family, interval: false, counter: false, elements };
+}
+
+function prefixSet(name: string, family: Family, prefixes: readonly string[]): NftSet {
+  const elements = new Set<string>();
+  let last: string | undefined;
+  // Intervals must not overlap; a prefix stands before those that it contains.
+  for (const prefix of [...prefixes].sort(comparePrefixes)) {
+    if (familyOf(prefix) !== family || (last !== undefined && prefixContains(last, prefix))) continue;
+    elements.add(prefix);
+    last = prefix;
+  }
+  return { name, family, interval: true, counter: false, elements };
+}

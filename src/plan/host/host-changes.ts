@@ -1,0 +1,76 @@
+// Settings of the host that are not wg-cni's alone, and how they go back. Every one of
+// them is a row of docs/reference/host-changes.md. A value is kept before it is changed
+// and put back by `down`, if it is still as we set it. Pure.
+import type { Family } from "../../net/ip.ts";
+import type { SysctlStep } from "../step.ts";
+
+/** Lets the reverse-path check of a marked packet go by its mark: on one interface, never on `all`. */
+export function validMarkSysctl(dev: string): string {
+  return `net/ipv4/conf/${dev}/src_valid_mark`;
+}
+
+export function isValidMarkSysctl(path: string): boolean {
+  return path.startsWith("net/ipv4/conf/") && path.endsWith("/src_valid_mark");
+}
+
+export const forwardingSysctl = { 4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding" } as const;
+
+/** The kernel sets every interface's with the one above, when that begins and when it ends. */
+export function deviceForwarding(family: Family, dev: string): string {
+  return family === 4 ? `net/ipv4/conf/${dev}/forwarding` : `net/ipv6/conf/${dev}/forwarding`;
+}
+
+/** A router takes no redirects: the kernel sets this one to the opposite of IPv4's forwarding. */
+export const redirectsSysctl = "net/ipv4/conf/all/accept_redirects";
+
+/** With 2, router advertisements are taken on a host that forwards, too. */
+export function acceptRaSysctl(dev: string): string {
+  return `net/ipv6/conf/${dev}/accept_ra`;
+}
+
+/** The sysctl that another one was changed along with; undefined for one that was changed by itself. */
+export function changesWith(path: string): string | undefined {
+  if (path === redirectsSysctl || /^net\/ipv4\/conf\/[^/]+\/forwarding$/.test(path))
+    return forwardingSysctl[4];
+  const isOfDevice = /^net\/ipv6\/conf\/[^/]+\/forwarding$/.test(path) && path !== forwardingSysctl[6];
+  return isOfDevice ? forwardingSysctl[6] : undefined;
+}
+
+/** True for what the pods of a main plugin need: forwarding, and what goes with it. */
+export function isForForwarding(path: string): boolean {
+  const isCause = path === forwardingSysctl[4] || path === forwardingSysctl[6];
+  return isCause || changesWith(path) !== undefined || path.endsWith("/accept_ra");
+}
+
+/** What it is since we changed it, or what was changed along. */
+export function ourValue(path: string): string {
+  if (path === redirectsSysctl) return "0";
+  return path.endsWith("/accept_ra") ? "2" : "1";
+}
+
+/** Causes first, then what the kernel changes along; advertisements last, when nothing is forwarded any more. */
+export function restoreOrder(saved: readonly Saved[]): Saved[] {
+  const rank = ({ path }: Saved) =>
+    path.endsWith("/accept_ra") ? 2 : changesWith(path) === undefined ? 0 : 1;
+  return saved.toSorted((a, b) => rank(a) - rank(b));
+}
+
+/** True for a setting of somebody else's interface or of the whole host: its value from before is kept. */
+export function isHostSysctl(path: string, ownDevices: readonly string[]): boolean {
+  return !ownDevices.some((dev) => path.startsWith(`net/ipv4/conf/${dev}/`));
+}
+
+export interface Saved {
+  readonly path: string;
+  readonly before: string;
+}
+
+/** Marks that are needed no longer: their interfaces get their own values back. */
+export function releaseValidMarks(
+  saved: readonly Saved[],
+  desired: ReadonlyMap<string, string>,
+): SysctlStep[] {
+  return saved
+    .filter(({ path }) => isValidMarkSysctl(path) && !desired.has(path))
+    .map(({ path, before }) => ({ do: "writeSysctl", path, value: before, back: true }));
+}

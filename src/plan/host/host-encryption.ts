@@ -1,0 +1,91 @@
+// Host encryption of this node: whether it holds and if not, why; what stays
+// outside of it; and what there is to say about it. Pure.
+import { type Exemption, formatExemption } from "../../net/exemption.ts";
+import type { Settings } from "../settings/settings.ts";
+
+/** "needs-agent" and "needs-nftables": it is wanted, but what it cannot do without is missing. */
+export type HostEncryption = "off" | "on" | "reverted" | "needs-agent" | "needs-nftables";
+
+export interface HostEncryptionFacts {
+  readonly settings: Settings;
+  /** True once an agent decides: only that can take it back where it cuts the node off. */
+  readonly gated: boolean;
+  /** Only nftables can keep the exempt outside. */
+  readonly hasFirewall: boolean;
+  readonly revert?: HostRevertNote;
+}
+
+/** Why and when it was taken back, as the store has it. */
+export interface HostRevertNote {
+  /** Unix milliseconds. */
+  readonly atMs: number;
+  readonly reason: string;
+  /** True where it was not the cause, and returns once the control plane answers. */
+  readonly untilAnswer?: true;
+}
+
+export interface HostEncryptionReport {
+  readonly state: HostEncryption;
+  /** The state and its reason, in a sentence's words. */
+  readonly text: string;
+  /** What the operator should know, or do. */
+  readonly remark?: string;
+}
+
+export function hostEncryptionOf({
+  settings,
+  gated,
+  hasFirewall,
+  revert,
+}: HostEncryptionFacts): HostEncryption {
+  if (!settings.hostEncryption) return "off";
+  if (!hasFirewall) return "needs-nftables";
+  if (!gated) return "needs-agent";
+  return revert === undefined ? "on" : "reverted";
+}
+
+/** What stays outside of it: what was named, and the control plane. */
+export function exemptionsOf({ hostEncryptionExempt, controlPlane }: Settings): Exemption[] {
+  return [
+    ...hostEncryptionExempt,
+    ...controlPlane.map((ipPort) => ({ kind: "service" as const, ...ipPort })),
+  ];
+}
+
+export function describeHostEncryption(facts: HostEncryptionFacts): HostEncryptionReport {
+  const { settings, revert } = facts;
+  const state = hostEncryptionOf(facts);
+  const outside = exemptionsOf(settings).map(formatExemption).join(", ");
+  switch (state) {
+    case "off":
+      return { state, text: "off: the nodes themselves reach each other in clear" };
+    case "on":
+      return {
+        ...{ state, text: `on, ${outside === "" ? "nothing is exempt" : `but for ${outside}`}` },
+        ...(settings.controlPlane.length > 0 ? {} : { remark: noDeadMan }),
+      };
+    case "reverted":
+      return {
+        state,
+        text: `taken back at ${new Date(revert?.atMs ?? 0).toISOString()}: ${revert?.reason}`,
+        remark: revert?.untilAnswer
+          ? "host encryption was not the cause: it returns when the control plane answers"
+          : "host encryption stays off until `wg-cni up --host-encryption on` tries it again",
+      };
+    case "needs-agent":
+      return {
+        state,
+        text: "wanted, but it needs the agent",
+        remark: "host encryption begins when `wg-cni agent` runs: only that can take it back",
+      };
+    case "needs-nftables":
+      return {
+        state,
+        text: "wanted, but it needs nftables",
+        remark: "the kernel has no nftables (nf_tables): nothing could keep the control plane outside",
+      };
+  }
+}
+
+const noDeadMan =
+  "without --control-plane IP:PORT nobody takes host encryption back where it cuts this node off";

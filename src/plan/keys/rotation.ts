@@ -1,0 +1,240 @@
+// Rotation of this node's keys without a lost packet: everybody leaves one slot,
+// it gets a new key, then the other. Pure: time and what the devices have shown
+// are arguments. Where a rotation stands is in the store alone (which slots
+// remain, which one drains), so one that is killed anywhere goes on; only how
+// long something has been waited for begins anew.
+//
+//   scheduled
+//       │ the keys are due, or a command
+//   a is next
+//       │ no peer drains b *
+//   a drains
+//       │ nobody uses a any more *: a new key
+//   b is next
+//       │ at once
+//   b drains
+//       │ nobody uses b any more *: a new key
+//   scheduled                                    * or it was waited for too long
+//
+// Nodes that rotate at the same time. Where one drains a and the other b, their
+// traffic takes b (routeSlot): so who drains a waits for nobody, who drains b
+// waits for those who drain a, and there is no circle. What must not happen is
+// that somebody moves onto a slot whose owner may exchange its key any moment:
+// so nobody begins to drain a while a peer drains b.
+
+import type { PeerPath } from "../../net/path.ts";
+import type { NodeRecord, Slot, SlotState } from "../../net/record.ts";
+import { handshakeFreshMs } from "../../net/wireguard-timers.ts";
+import type { OwnedPeer } from "../peers/model.ts";
+import type { Clocks, PeerSight, Sights } from "../peers/observation.ts";
+import { otherSlot, resolvePath, routeSlot, slots, usableSlot } from "../peers/path.ts";
+import { isAnnounced, type Settings } from "../settings/settings.ts";
+import { chooseDue } from "./rotation-time.ts";
+
+/** Nothing came for so long: what was on its way has arrived, and a stream's pauses are shorter. */
+const quietMs = 3000;
+/**
+ * An idle peer does not show that it has heard of the drain: it could begin to
+ * send on the slot after the key has gone. The record is with it by then:
+ * publication takes a second or two, and a peer looks at once.
+ */
+const minDrainMs = 10_000;
+/** The devices are read this often while a slot drains. */
+const lookMs = 1000;
+/** The agent looks every minute anyway. */
+const longestSleepMs = 60_000;
+
+interface OwnKey {
+  readonly slot: Slot;
+  readonly state: SlotState;
+  readonly createdAtMs: number;
+  /** Present where the slot cannot be used. */
+  readonly fault?: object;
+}
+
+/** What of this node decides. */
+export interface RotationFacts {
+  readonly name: string;
+  readonly up: boolean;
+  readonly keys: readonly OwnKey[];
+  /** The one that is going on, as stored. */
+  readonly rotation?: { readonly remaining: readonly Slot[] };
+  readonly settings: Pick<Settings, "keyRotation" | "drainTimeout" | "recordsDir" | "kubeconfig">;
+}
+
+/** What of the others decides. */
+export interface RotationScene {
+  /** This node's own record, as it is in the store. */
+  readonly node: NodeRecord;
+  readonly peers: readonly OwnedPeer[];
+  /** Absent where no agent decides. */
+  readonly paths?: ReadonlyMap<string, PeerPath>;
+  readonly sights: Sights;
+  /** True where the others can read `node` by now. */
+  readonly isPublished: boolean;
+}
+
+export type RotationState =
+  /** Nothing is going on, nor planned, for `reason`. */
+  | { readonly phase: "off"; readonly reason: string }
+  /** `nextAtMs`: Unix milliseconds. */
+  | { readonly phase: "scheduled"; readonly nextAtMs: number }
+  /** `slot` is next; `held`: for `reason` nothing goes on. */
+  | { readonly phase: "next" | "draining"; readonly slot: Slot }
+  | { readonly phase: "held"; readonly slot: Slot; readonly reason: string };
+
+/** Since when something is waited for; nothing of it must survive a restart. */
+export interface RotationMemory {
+  readonly phase: "next" | "draining";
+  readonly slot: Slot;
+  readonly sinceMs: number;
+  /** When our own traffic to a peer was last on the slot: its route moves only after the look that decides it. */
+  readonly ownAtMs: number;
+}
+
+/** What is to be committed next. */
+export type RotationChange =
+  | { readonly do: "begin" }
+  | { readonly do: "drain"; readonly slot: Slot }
+  /** `undrained`: peers that lose packets, since they were waited for long enough. */
+  | { readonly do: "rekey"; readonly slot: Slot; readonly undrained: readonly string[] };
+
+export interface RotationPlan {
+  readonly state: RotationState;
+  /** Names of peers, sorted. */
+  readonly waitingFor: readonly string[];
+  readonly change?: RotationChange;
+  readonly memory?: RotationMemory;
+  /** When to look again; absent where that makes no difference. */
+  readonly wakeInMs?: number;
+}
+
+/** Where a rotation stands, from what the store says alone. */
+export function describeRotation(facts: RotationFacts, wallMs: number): RotationState {
+  const { name, keys, rotation, settings } = facts;
+  const obstacle = explainObstacle(facts);
+  const slot = rotation?.remaining[0];
+  if (slot !== undefined) {
+    if (obstacle !== undefined) return { phase: "held", slot, reason: obstacle };
+    const drains = keys.some((key) => key.slot === slot && key.state === "draining");
+    return { phase: drains ? "draining" : "next", slot };
+  }
+  if (settings.keyRotation === 0) return { phase: "off", reason: "keyRotation is off" };
+  if (obstacle !== undefined) return { phase: "off", reason: obstacle };
+  return { phase: "scheduled", nextAtMs: chooseDue(name, keys, settings.keyRotation, wallMs) };
+}
+
+/** Why peers would not hear of new keys. */
+function explainObstacle({ up, settings, keys }: RotationFacts): string | undefined {
+  if (!up) return "the node is down";
+  const lost = keys.find(({ fault }) => fault !== undefined);
+  if (lost !== undefined) return `slot ${lost.slot} cannot be used, so traffic could not leave the other one`;
+  if (!isAnnounced(settings))
+    return "peers would not hear of new keys, since neither recordsDir nor kubeconfig is set";
+  return undefined;
+}
+
+/** One look: what is to be done now, or what is waited for. */
+export function planRotation(
+  facts: RotationFacts,
+  scene: RotationScene,
+  before: RotationMemory | undefined,
+  clocks: Clocks,
+): RotationPlan {
+  const state = describeRotation(facts, clocks.wallMs);
+  switch (state.phase) {
+    case "off":
+    case "held":
+      return { state, waitingFor: [] };
+    case "scheduled": {
+      const leftMs = state.nextAtMs - clocks.wallMs;
+      if (leftMs <= 0) return { state, waitingFor: [], change: { do: "begin" } };
+      return { state, waitingFor: [], ...(leftMs < longestSleepMs ? { wakeInMs: leftMs } : {}) };
+    }
+    case "next":
+    case "draining": {
+      const same = before?.phase === state.phase && before.slot === state.slot;
+      const fresh = { phase: state.phase, slot: state.slot, sinceMs: clocks.nowMs, ownAtMs: clocks.nowMs };
+      const wait = { facts, scene, state, memory: same ? before : fresh, nowMs: clocks.nowMs };
+      return state.phase === "next" ? planStart(wait) : planRekey(wait);
+    }
+  }
+}
+
+interface Wait {
+  readonly facts: RotationFacts;
+  readonly scene: RotationScene;
+  readonly state: RotationState & { readonly slot: Slot };
+  readonly memory: RotationMemory;
+  readonly nowMs: number;
+}
+
+/** Before a slot drains. Peers that are stuck are waited for as long as they may be stuck themselves. */
+function planStart({ facts, scene, state, memory, nowMs }: Wait): RotationPlan {
+  const { slot } = state;
+  const other = otherSlot(slot);
+  const isFirst = slot === slots[0];
+  const meeting = scene.peers.filter(
+    (peer) => isFirst && drains(peer, other) && !isGone(scene.sights.get(peer.name), nowMs),
+  );
+  const isOver = nowMs - memory.sinceMs >= patienceMs(facts, true);
+  if (meeting.length === 0 || isOver) return { state, waitingFor: [], change: { do: "drain", slot } };
+  return { state, waitingFor: namesOf(meeting), memory, wakeInMs: lookMs };
+}
+
+/** While a slot drains. The time counts from when the peers can know. */
+function planRekey({ facts, scene, state, memory, nowMs }: Wait): RotationPlan {
+  const { slot } = state;
+  if (!scene.isPublished) return { state, waitingFor: [], wakeInMs: lookMs };
+  const other = otherSlot(slot);
+  const users = scene.peers.filter((peer) => usesSlot(scene, peer, slot, nowMs));
+  const waitedMs = nowMs - memory.sinceMs;
+  const waitingFor = users.filter((peer) => waitedMs < patienceMs(facts, drains(peer, other)));
+  const isOwn = waitingFor.some((peer) => isOurs(scene, peer, slot));
+  const seen = isOwn ? { ...memory, ownAtMs: nowMs } : memory;
+  const isQuiet = waitingFor.length === 0 && nowMs - seen.ownAtMs >= quietMs;
+  if (isQuiet && waitedMs >= minDrainMs)
+    return { state, waitingFor: [], change: { do: "rekey", slot, undrained: namesOf(users) } };
+  return { state, waitingFor: namesOf(waitingFor), memory: seen, wakeInMs: lookMs };
+}
+
+/** A peer that drains the other slot leaves this one when it is done with that, which takes it as long. */
+function patienceMs({ settings }: RotationFacts, isMeeting: boolean): number {
+  return (isMeeting ? 2 : 1) * settings.drainTimeout * 1000;
+}
+
+/** True where a packet between us and the peer may still take the slot. */
+function usesSlot(scene: RotationScene, peer: OwnedPeer, slot: Slot, nowMs: number): boolean {
+  if (usableSlot(peer, slot) === undefined) return false;
+  const sight = scene.sights.get(peer.name);
+  const seen = sight?.[slot];
+  // The device could not be read, or does not have the peer yet.
+  if (seen === undefined) return true;
+  if (isGone(sight, nowMs)) return false;
+  return isOurs(scene, peer, slot) || isLately(seen.dataAtMs, quietMs, nowMs);
+}
+
+/** True where our own traffic to the peer is on the slot, or belongs there, since the peer drains the other one. */
+function isOurs({ node, paths }: RotationScene, peer: OwnedPeer, slot: Slot): boolean {
+  return resolvePath(node, peer, paths).slot === slot || routeSlot(node, peer) === slot;
+}
+
+/** Neither a handshake nor anything else for longer than a session lasts: nothing can be lost. */
+function isGone(sight: PeerSight | undefined, nowMs: number): boolean {
+  return slots.every((slot) => {
+    const { handshakeAtMs, heardAtMs } = sight?.[slot] ?? {};
+    return !isLately(handshakeAtMs, handshakeFreshMs, nowMs) && !isLately(heardAtMs, handshakeFreshMs, nowMs);
+  });
+}
+
+function isLately(atMs: number | undefined, spanMs: number, nowMs: number): boolean {
+  return atMs !== undefined && nowMs - atMs < spanMs;
+}
+
+function drains(peer: OwnedPeer, slot: Slot): boolean {
+  return usableSlot(peer, slot)?.state === "draining";
+}
+
+function namesOf(peers: readonly OwnedPeer[]): string[] {
+  return peers.map(({ name }) => name);
+}

@@ -1,0 +1,109 @@
+// What this host can have of the mesh. A family that our devices cannot carry, or that
+// has no routing rules, and an object that the kernel refuses because it has no such
+// thing, are facts and not failures: they are left out of the desired state, said once,
+// and looked at again. Pure; what is observed comes from reconcile/capabilities.ts.
+import type { Family } from "../../net/ip.ts";
+import type { Step } from "../step.ts";
+import type { Mesh } from "./model.ts";
+
+export interface Capabilities {
+  /** Families that our devices can carry. */
+  readonly tunnel: readonly Family[];
+  /** Families that have routing rules, and so tables of ours. */
+  readonly routing: readonly Family[];
+  /** Families that the host forwards: in strict mode nothing of these may leave past the tunnel. */
+  readonly forwarding: readonly Family[];
+  /** Why a family is missing above. */
+  readonly lacks: readonly FamilyLack[];
+}
+
+export interface FamilyLack {
+  readonly family: Family;
+  /** A sentence. */
+  readonly why: string;
+}
+
+/** A host without anything missing. */
+export const everything: Capabilities = {
+  ...{ tunnel: [4, 6], routing: [4, 6], forwarding: [4, 6] },
+  lacks: [],
+};
+
+/** Objects that the kernel refused for good, by a key of their kind, and why: a sentence. */
+export type Lacking = Readonly<Record<string, string>>;
+
+/** The mesh without the objects that the kernel was seen to refuse for good. */
+export function withoutLacking(mesh: Mesh, lacking: Lacking): Mesh {
+  if (Object.keys(lacking).length === 0) return mesh;
+  return {
+    ...mesh,
+    sysctls: new Map([...mesh.sysctls].filter(([path]) => lacking[sysctlKey(path)] === undefined)),
+    firewall: mesh.firewall.filter(({ family }) => lacking[tableKey(family)] === undefined),
+  };
+}
+
+/** False if the table that sees packets was refused. */
+export function hasTable(lacking: Lacking): boolean {
+  return lacking[tableKey("inet")] === undefined;
+}
+
+/** Answers to a request for something that the kernel does not have, or that nobody may change here. */
+const unsupported: readonly string[] = ["EOPNOTSUPP", "EAFNOSUPPORT", "EPROTONOSUPPORT", "ENOENT", "EINVAL"];
+const unwritable: readonly string[] = ["EROFS", "EACCES", "EPERM"];
+
+/** Whether a step failed because this host cannot have its object: the key and a sentence. */
+export function findLack(step: Step, error: Error): readonly [key: string, why: string] | undefined {
+  const code = "code" in error ? String(error.code) : "";
+  if (step.do === "applyFirewall" && unsupported.includes(code))
+    return [
+      tableKey(step.table.family),
+      `nftables takes no table of the family ${step.table.family} as wg-cni needs it, so nothing counts or drops what it would see: ${error.message}`,
+    ];
+  if (step.do === "writeSysctl" && unwritable.includes(code))
+    return [
+      sysctlKey(step.path),
+      `${step.path.replaceAll("/", ".")} cannot be set to ${step.value}: ${error.message}. Make /proc/sys writable, or set it on the host`,
+    ];
+  return undefined;
+}
+
+function tableKey(family: string): string {
+  return `table ${family}`;
+}
+
+function sysctlKey(path: string): string {
+  return `sysctl ${path}`;
+}
+
+/**
+ * What of a pod does not work because a step failed: all of it, one family, or nothing
+ * but traffic to one peer, which no other pod and peer has to wait for. In strict mode a
+ * refusal stands behind every route into the tunnel.
+ */
+export function findExtent(step: Step): "all" | "peer" | Family {
+  switch (step.do) {
+    case "addRoute":
+    case "replaceRoute":
+    case "deleteRoute":
+      return step.route.type === "unicast" ? "peer" : step.route.family;
+    case "addRule":
+    case "deleteRule":
+      return step.rule.family;
+    case "addAddress":
+    case "deleteAddress":
+      return step.address.ip.includes(":") ? 6 : 4;
+    case "writeSysctl":
+    case "setThreading":
+      return "peer";
+    default:
+      return "all";
+  }
+}
+
+/**
+ * Families of which strict mode can neither encrypt nor refuse anything: no rule leads to
+ * our tables, and without nftables nothing drops what goes past them.
+ */
+export function findOpenFamilies({ routing, forwarding }: Capabilities, hasFirewall: boolean): Family[] {
+  return hasFirewall ? [] : forwarding.filter((family) => !routing.includes(family));
+}

@@ -1,0 +1,113 @@
+// What somebody else already holds of what we use: a device name, a port, a rule,
+// a table. The first `up` refuses them all, since nothing is lost by choosing others
+// then. Later each costs its own object only: a device name or a port costs its
+// slot (`slotConflicts`), a rule or a route in our tables nothing but a warning, as
+// on a node that is running. Each finding is a sentence with a remedy. Pure.
+import type { Link, Route, Rule } from "../../net/objects.ts";
+import type { Slot } from "../../net/record.ts";
+import { slots } from "../peers/path.ts";
+import { type Settings, slotDevice, slotPort } from "../settings/settings.ts";
+import { renderRoute } from "../step.ts";
+import { judgeRule } from "./foreign-rules.ts";
+import type { MeshDevice, MeshLink } from "./model.ts";
+
+export interface HostFacts {
+  readonly links: readonly Link[];
+  readonly rules: readonly Rule[];
+  /** Routes of our two tables. */
+  readonly routes: readonly Route[];
+  readonly slots: SlotFacts;
+}
+
+/** What decides whether a slot's device can be had. */
+export interface SlotFacts {
+  /** Links with the names of our devices, whoever made them. */
+  readonly links: ReadonlyMap<string, Pick<MeshLink, "kind" | "up">>;
+  /** Those of them that are WireGuard devices and answer. */
+  readonly devices: ReadonlyMap<string, Pick<MeshDevice, "publicKey">>;
+  /** Public keys of this node. */
+  readonly ownKeys: readonly string[];
+  /** True where this kernel was programmed by us before: a device may still have the key before this one. */
+  readonly isProgrammed: boolean;
+  /** Whether a UDP socket has the port, on any address; asked only where no device of ours can be the one. */
+  readonly isPortTaken: (port: number) => boolean;
+}
+
+export interface Conflict {
+  readonly kind: "calico" | "device" | "port" | "table" | "order" | "mark";
+  /** The one that it costs. */
+  readonly slot?: Slot;
+  /** A sentence with a remedy. */
+  readonly text: string;
+}
+
+/** Empty where nothing stands in the way. */
+export function findConflicts(settings: Settings, host: HostFacts): Conflict[] {
+  return [
+    ...calico(host),
+    ...slotConflicts(settings, host.slots),
+    ...host.rules.flatMap((rule) => {
+      const verdict = judgeRule(settings, rule);
+      return verdict === undefined ? [] : [{ kind: verdict.harm, text: verdict.text }];
+    }),
+    ...tables(settings, host),
+  ];
+}
+
+/** At most one a slot. */
+export function slotConflicts(settings: Settings, facts: SlotFacts): (Conflict & { readonly slot: Slot })[] {
+  return slots.flatMap((slot) => {
+    const conflict = takenName(settings, facts, slot) ?? takenPort(settings, facts, slot);
+    return conflict === undefined ? [] : [{ ...conflict, slot }];
+  });
+}
+
+/** True where a link has a device's name and is not ours. */
+export function isForeign(name: string, { links, devices, ownKeys, isProgrammed }: SlotFacts): boolean {
+  const link = links.get(name);
+  if (link === undefined) return false;
+  if (link.kind !== "wireguard" && link.kind !== "tun") return true;
+  if (isProgrammed) return false;
+  const device = devices.get(name);
+  // A TUN device that no WireGuard process answers for.
+  if (device === undefined) return true;
+  // Without a key: made by a sync that was killed before it configured it.
+  return device.publicKey !== undefined && !ownKeys.includes(device.publicKey);
+}
+
+function takenName(settings: Settings, facts: SlotFacts, slot: Slot): Conflict | undefined {
+  const name = slotDevice(settings, slot);
+  if (!isForeign(name, facts)) return undefined;
+  const kind = facts.links.get(name)?.kind || "hardware";
+  return {
+    kind: "device",
+    text: `device name ${name} is taken by a ${kind} interface that is not ours: choose another with --device-${slot}`,
+  };
+}
+
+/** A device that is up has its port, and one of a process from when it came up on. */
+function takenPort(settings: Settings, { links, isPortTaken }: SlotFacts, slot: Slot): Conflict | undefined {
+  const link = links.get(slotDevice(settings, slot));
+  const port = slotPort(settings, slot);
+  const hasPort = link !== undefined && (link.up || link.kind !== "wireguard");
+  if (hasPort || !isPortTaken(port)) return undefined;
+  return {
+    kind: "port",
+    text: `UDP port ${port} is in use by another process or WireGuard device: choose another with --port-${slot}`,
+  };
+}
+
+function calico({ links }: HostFacts): Conflict[] {
+  if (!links.some((link) => link.name === "wireguard.cali" || link.name === "wg-v6.cali")) return [];
+  const text =
+    "Calico's WireGuard is on (device wireguard.cali): switch one of the two off, traffic would be encrypted twice";
+  return [{ kind: "calico", text }];
+}
+
+function tables(settings: Settings, host: HostFacts): Conflict[] {
+  const foreign = host.routes.find((route) => route.protocol !== settings.routeProtocol);
+  if (foreign === undefined) return [];
+  const flag = foreign.table === settings.hostTable ? "--host-table" : "--pod-table";
+  const text = `routing table ${foreign.table} is in use (${renderRoute(foreign)}): choose another with ${flag}`;
+  return [{ kind: "table", text }];
+}

@@ -1,0 +1,164 @@
+// One WireGuard device: from what it should be and what it is to the changes
+// that lose no packet. Pure: time is an argument.
+
+import type { PeerConfig } from "../../net/device.ts";
+import { zeroKey } from "../../net/key.ts";
+import type { Slot } from "../../net/record.ts";
+import { handshakeFreshMs } from "../../net/wireguard-timers.ts";
+import type { DeviceStep, Halves } from "../step.ts";
+import type { MeshDevice, MeshPeer } from "./model.ts";
+
+export interface DiffOptions {
+  /** Which slot's private key a device has. */
+  readonly slotOf: ReadonlyMap<string, Slot>;
+  /** The node's own addresses: no peer is there. */
+  readonly ownIPs: readonly string[];
+  readonly nowMs: number;
+}
+
+/**
+ * Allowed IPs that a peer is to lose are moved to this key, which is then
+ * removed: moving is atomic, replacing a peer's whole list drops packets for
+ * the ones it keeps, and the flag to remove one exists only from Linux 6.16.
+ * It is nobody's key: 32 bytes of 0x01 are never sent a handshake to.
+ */
+export const sinkKey = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+
+/** What a device lacks, and what it has too much. */
+export function diffDevice(
+  dev: string,
+  desired: MeshDevice,
+  seen: MeshDevice | undefined,
+  options: DiffOptions,
+): Halves {
+  const observed = seen ?? { listenPort: 0, fwmark: 0, peers: new Map<string, MeshPeer>() };
+  const own = {
+    ...(desired.listenPort === observed.listenPort ? {} : { listenPort: desired.listenPort }),
+    ...(desired.fwmark === observed.fwmark ? {} : { fwmark: desired.fwmark }),
+  };
+  const slot = desired.publicKey === observed.publicKey ? undefined : options.slotOf.get(dev);
+  const changed: PeerConfig[] = [];
+  const surplus: string[] = [];
+  let found = 0;
+  for (const [key, peer] of desired.peers) {
+    const there = observed.peers.get(key);
+    if (there !== undefined) found++;
+    if (there !== undefined && isSame(peer, there)) continue;
+    changed.push(...diffPeer(key, peer, there, options));
+    surplus.push(...without(there?.allowedIPs ?? [], peer.allowedIPs));
+  }
+  const make: DeviceStep = {
+    do: "configureDevice",
+    dev,
+    ...(slot === undefined ? {} : { privateKeyOf: slot }),
+    config: { ...own, ...(changed.length === 0 ? {} : { peers: changed }) },
+  };
+  const removed = [
+    ...removeAllowedIPs(surplus, desired),
+    // Where as many are there as were found, there is none too many, and no need to look.
+    ...(observed.peers.size === found ? [] : removedPeers(desired, observed)),
+  ];
+  return {
+    make: slot === undefined && Object.keys(make.config).length === 0 ? [] : [make],
+    unmake: removed.length === 0 ? [] : [{ do: "configureDevice", dev, config: { peers: removed } }],
+  };
+}
+
+/** The usual case of thousands of peers, without a set or an object made for it. */
+function isSame(desired: MeshPeer, seen: MeshPeer): boolean {
+  return (
+    desired.endpoint?.ip === seen.endpoint?.ip &&
+    desired.endpoint?.port === seen.endpoint?.port &&
+    desired.keepaliveSeconds === seen.keepaliveSeconds &&
+    desired.hasPresharedKey === seen.hasPresharedKey &&
+    isSameList(desired.allowedIPs, seen.allowedIPs)
+  );
+}
+
+/** Mostly in the same order too: only where not, it is worth a list of what is missing. */
+function isSameList(desired: readonly string[], seen: readonly string[]): boolean {
+  if (desired.length !== seen.length) return false;
+  return desired.every((ip, i) => ip === seen[i]) || without(desired, seen).length === 0;
+}
+
+function diffPeer(
+  publicKey: string,
+  desired: MeshPeer,
+  seen: MeshPeer | undefined,
+  options: DiffOptions,
+): PeerConfig[] {
+  const added = without(desired.allowedIPs, seen?.allowedIPs ?? []);
+  const change = {
+    ...(endpointStands(desired, seen, options) || desired.endpoint === undefined
+      ? {}
+      : { endpoint: desired.endpoint }),
+    ...(desired.keepaliveSeconds === (seen?.keepaliveSeconds ?? 0)
+      ? {}
+      : { keepaliveSeconds: desired.keepaliveSeconds }),
+    ...(desired.hasPresharedKey || !seen?.hasPresharedKey ? {} : { presharedKey: zeroKey }),
+    ...(added.length === 0 ? {} : { allowedIPs: added }),
+  };
+  if (seen !== undefined && Object.keys(change).length === 0) return [];
+  // A shorter one would begin only when the longer one is over.
+  const isShorter = desired.keepaliveSeconds > 0 && desired.keepaliveSeconds < (seen?.keepaliveSeconds ?? 0);
+  return [...(isShorter ? [{ publicKey, keepaliveSeconds: 0 }] : []), { publicKey, ...change }];
+}
+
+/**
+ * A device that is set up anew has lost its sessions, and so has a peer that was
+ * taken off (`seen` does not have it). What the other side still sends into its
+ * own is lost until it finds out, which takes it 15 s (KEEPALIVE_TIMEOUT and
+ * REKEY_TIMEOUT). A handshake from here ends that at once; switching a keepalive
+ * on makes one. Where the gate is closed, provoking is the gate's.
+ */
+export function greetPeers(
+  dev: string,
+  { peers: desired }: MeshDevice,
+  seen: MeshDevice | undefined,
+): DeviceStep[] {
+  const peers: PeerConfig[] = [];
+  for (const [publicKey, { isOpen, keepaliveSeconds }] of desired) {
+    if (!isOpen || keepaliveSeconds > 0 || seen?.peers.has(publicKey)) continue;
+    const greeted = { publicKey, updateOnly: true };
+    peers.push({ ...greeted, keepaliveSeconds: 1 }, { ...greeted, keepaliveSeconds: 0 });
+  }
+  return peers.length === 0 ? [] : [{ do: "configureDevice", dev, config: { peers } }];
+}
+
+/** True where the endpoint that is there needs no change. */
+function endpointStands(desired: MeshPeer, seen: MeshPeer | undefined, options: DiffOptions): boolean {
+  if (seen?.endpoint === undefined) return false;
+  if (seen.endpoint.ip === desired.endpoint?.ip && seen.endpoint.port === desired.endpoint.port) return true;
+  // A peer had the address before this node: what is sent there goes no further.
+  if (options.ownIPs.includes(seen.endpoint.ip)) return false;
+  // A handshake ahead of the clock: the clock was set back, and says nothing of its age.
+  return desired.mayRoam === true && options.nowMs - seen.lastHandshakeMs < handshakeFreshMs;
+}
+
+/** `surplus`: allowed IPs that leave a peer which stays; some of them other peers take over. */
+function removeAllowedIPs(surplus: readonly string[], desired: MeshDevice): PeerConfig[] {
+  if (surplus.length === 0) return [];
+  const wanted = new Set([...desired.peers.values()].flatMap((peer) => peer.allowedIPs));
+  const leaving = surplus.filter((prefix) => !wanted.has(prefix));
+  if (leaving.length === 0) return [];
+  return [
+    { publicKey: sinkKey, allowedIPs: leaving },
+    { publicKey: sinkKey, remove: true },
+  ];
+}
+
+function removedPeers(desired: MeshDevice, observed: MeshDevice): PeerConfig[] {
+  return [...observed.peers.keys()]
+    .filter((publicKey) => !desired.peers.has(publicKey))
+    .map((publicKey) => ({ publicKey, remove: true }));
+}
+
+/** Most peers have a handful of allowed IPs, for which a set costs more than it saves. */
+const shortList = 8;
+
+/** The items that are not in `held`. */
+function without(items: readonly string[], held: readonly string[]): string[] {
+  if (held.length <= shortList) return items.filter((item) => !held.includes(item));
+  const set = new Set(held);
+  return items.filter((item) => !set.has(item));
+}

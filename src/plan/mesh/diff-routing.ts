@@ -1,0 +1,109 @@
+// Routes, rules and addresses: from two lists to the steps between them. The
+// kernel identifies a deletion by less than all of a rule or route, so what it
+// might confuse with ours is cleared together with it. Pure.
+import type { Address, Route, Rule } from "../../net/objects.ts";
+import { type Halves, renderRule, type Step } from "../step.ts";
+import { RouteIndex } from "./route-index.ts";
+
+/** `renewed`: addresses ("dev ip") that are taken away for a moment, and out of IPv6 routes that name them as source. */
+export function diffRoutes(
+  desired: readonly Route[],
+  observed: readonly Route[],
+  renewed: ReadonlySet<string>,
+): Halves {
+  const wanted = new RouteIndex();
+  for (const route of desired) wanted.put(route);
+  const seen = new RouteIndex();
+  const doubled = new RouteIndex();
+  const surplus: Step[] = [];
+  for (const route of observed) {
+    if (seen.find(route) === undefined) seen.put(route);
+    else {
+      doubled.put(route);
+      surplus.push({ do: "deleteRoute", route });
+    }
+  }
+  const make: Step[] = [];
+  for (const route of wanted.list()) {
+    const there = seen.find(route);
+    // A deletion may hit either of two routes with one key: which is left is exchanged for ours.
+    const stands = there !== undefined && sameRoute(route, there) && doubled.find(route) === undefined;
+    if (!stands || renewed.has(`${route.dev} ${route.src}`)) make.push({ do: "replaceRoute", route });
+  }
+  const strange = seen.list().filter((route) => wanted.find(route) === undefined);
+  const unmake = strange.map((route): Step => ({ do: "deleteRoute", route }));
+  return { make: [...surplus, ...make], unmake };
+}
+
+function sameRoute(a: Route, b: Route): boolean {
+  return (
+    a.type === b.type &&
+    a.dev === b.dev &&
+    a.src === b.src &&
+    a.via === b.via &&
+    a.scope === b.scope &&
+    a.protocol === b.protocol &&
+    a.metrics?.mtu === b.metrics?.mtu &&
+    a.metrics?.advmss === b.metrics?.advmss
+  );
+}
+
+/**
+ * The kernel keeps a rule as often as it was added, and deletes the first that
+ * has at least what the request names, which may be ours where a stranger's has
+ * the same priority. So such a priority is cleared and ours made anew.
+ */
+export function diffRules(desired: readonly Rule[], observed: readonly Rule[]): Halves {
+  const text = (rule: Rule) => `${rule.family} ${renderRule(rule)}`;
+  const place = (rule: Rule) => `${rule.family} ${rule.priority}`;
+  const wanted = new Set(desired.map(text));
+  const taken = new Set(desired.map(place));
+  const seen = new Set<string>();
+  const spoiled = new Set<string>();
+  for (const rule of observed) {
+    if (!wanted.has(text(rule)) || seen.has(text(rule))) spoiled.add(place(rule));
+    seen.add(text(rule));
+  }
+  const removed = observed.filter((rule) => spoiled.has(place(rule)));
+  const deletion = (rule: Rule): Step => ({ do: "deleteRule", rule });
+  // The target of the goto first: a goto without its target is skipped, harmless but not ours.
+  const missing = desired
+    .filter((rule) => spoiled.has(place(rule)) || !seen.has(text(rule)))
+    .sort((a, b) => b.priority - a.priority);
+  return {
+    make: [
+      ...removed.filter((rule) => taken.has(place(rule))).map(deletion),
+      ...missing.map((rule): Step => ({ do: "addRule", rule })),
+    ],
+    unmake: removed.filter((rule) => !taken.has(place(rule))).map(deletion),
+  };
+}
+
+/** An address that is there in another shape is in the way of ours: IPv6 has an address once on a device. */
+export function diffAddresses(
+  desired: readonly Address[],
+  observed: readonly Address[],
+): Halves & { readonly renewed: ReadonlySet<string> } {
+  const place = ({ dev, ip }: Address) => `${dev} ${ip}`;
+  const wanted = new Map(desired.map((address) => [place(address), address]));
+  const standing = new Set<string>();
+  const altered: Address[] = [];
+  const strange: Address[] = [];
+  for (const address of observed) {
+    const want = wanted.get(place(address));
+    if (want === undefined) strange.push(address);
+    else if (sameAddress(want, address)) standing.add(place(address));
+    else altered.push(address);
+  }
+  const deletion = (address: Address): Step => ({ do: "deleteAddress", address });
+  const missing = desired.filter((address) => !standing.has(place(address)));
+  return {
+    make: [...altered.map(deletion), ...missing.map((address): Step => ({ do: "addAddress", address }))],
+    unmake: strange.map(deletion),
+    renewed: new Set(altered.map(place)),
+  };
+}
+
+function sameAddress(a: Address, b: Address): boolean {
+  return a.length === b.length && a.scope === b.scope && a.noPrefixRoute === b.noPrefixRoute;
+}

@@ -1,0 +1,154 @@
+// From two meshes to the steps that turn the observed one into the desired one,
+// ordered so that at no moment a packet has a route without a peer, or a peer
+// loses an allowed IP it keeps:
+//
+//   make    the nftables tables, links, keys, peers and their allowed IPs, addresses,
+//           sysctls
+//   switch  routes, then rules
+//   unmake  rules, routes, the nftables tables, allowed IPs, peers, addresses, links;
+//           where a route led to what goes, the packets on their way are waited for
+//
+// The nftables tables mark what arrives outside of tunnels that routes lead into.
+// They also refuse what a device delivers and is for nobody here. They change
+// before a device delivers anything and before the first such route is there. If they
+// only become fewer, they change after the last route is gone: else strict reverse-path
+// filtering drops packets.
+//
+// Equal meshes give no steps. Pure: time is an argument.
+import type { NftTable, NftTableName } from "../../net/nftables.ts";
+import { diffNftTables } from "../../net/nftables-diff.ts";
+import type { Route } from "../../net/objects.ts";
+import { isHostSysctl } from "../host/host-changes.ts";
+import type { Halves, Step } from "../step.ts";
+import { type DiffOptions, diffDevice, greetPeers } from "./diff-device.ts";
+import { diffAddresses, diffRoutes, diffRules } from "./diff-routing.ts";
+import type { Mesh, MeshLink } from "./model.ts";
+
+/** The steps from `observed` to `desired`. */
+export function diffMesh(desired: Mesh, observed: Mesh, options: DiffOptions): Step[] {
+  const devices = [...desired.devices].map(([dev, device]) =>
+    diffDevice(dev, device, observed.devices.get(dev), options),
+  );
+  const addresses = diffAddresses(desired.addresses, observed.addresses);
+  const routes = diffRoutes(desired.routes, observed.routes, addresses.renewed);
+  const rules = diffRules(desired.rules, observed.rules);
+  const firewall = diffFirewall(desired.firewall, observed.firewall, isRetreat(routes));
+  const fewer = devices.flatMap((device) => device.unmake);
+  const strange = [...observed.links.keys()].filter((dev) => !desired.links.has(dev));
+  return [
+    ...firewall.make,
+    ...diffLinks(desired, observed, devices),
+    ...addresses.make,
+    ...diffSysctls(desired, observed),
+    ...routes.make,
+    ...rules.make,
+    ...rules.unmake,
+    ...routes.unmake,
+    ...firewall.unmake,
+    ...(fewer.length + strange.length === 0 ? [] : letArrive(desired, observed)),
+    ...fewer,
+    ...addresses.unmake,
+    ...strange.map((dev): Step => ({ do: "deleteLink", dev })),
+  ];
+}
+
+/**
+ * Links with what belongs between their creation and their use. A kernel device
+ * with many peers is configured before it comes up, which is three times
+ * faster; a userspace one must be up first, or the first handshake is lost and
+ * costs five seconds.
+ */
+function diffLinks(desired: Mesh, observed: Mesh, devices: readonly Halves[]): Step[] {
+  const steps: Step[] = [];
+  [...desired.links].forEach(([dev, link], i) => {
+    const seen = observed.links.get(dev);
+    if (seen === undefined)
+      steps.push(
+        link.kind === "wireguard"
+          ? { do: "addLink", link: { name: dev, kind: "wireguard", mtu: link.mtu } }
+          : { do: "startUserspace", dev },
+      );
+    const configure = devices[i]?.make ?? [];
+    const bringUp = changeLink(dev, link, seen);
+    steps.push(...(link.kind === "wireguard" ? [...configure, ...bringUp] : [...bringUp, ...configure]));
+    const device = desired.devices.get(dev);
+    if (device !== undefined && (!seen?.up || configure.length > 0))
+      steps.push(...greetPeers(dev, device, seen?.up ? observed.devices.get(dev) : undefined));
+    steps.push(...changeThreading(dev, link, seen));
+  });
+  return steps;
+}
+
+function changeLink(dev: string, link: MeshLink, seen: MeshLink | undefined): Step[] {
+  const made = seen ?? { kind: link.kind, up: false, mtu: link.kind === "wireguard" ? link.mtu : 0 };
+  const mtu = made.mtu === link.mtu ? {} : { mtu: link.mtu };
+  const up = made.up === link.up ? {} : { up: link.up };
+  const change = { ...mtu, ...up };
+  return Object.keys(change).length === 0 ? [] : [{ do: "changeLink", dev, change }];
+}
+
+/** After the peers, whose threads they are. A device that is made now has none, or its kernel's default, which the next look sees. */
+function changeThreading(dev: string, link: MeshLink, seen: MeshLink | undefined): Step[] {
+  if (link.threaded === undefined || link.threaded === (seen?.threaded ?? false)) return [];
+  return [{ do: "setThreading", dev, on: link.threaded }];
+}
+
+function diffSysctls(desired: Mesh, observed: Mesh): Step[] {
+  return [...desired.sysctls]
+    .filter(([path, value]) => observed.sysctls.get(path) !== value)
+    .map(([path, value]): Step => {
+      const saved = isHostSysctl(path, [...desired.links.keys()]) ? { saved: true as const } : {};
+      return { do: "writeSysctl", path, value, ...saved };
+    });
+}
+
+/** Fewer routes into the tunnel, and no other. */
+function isRetreat({ make, unmake }: Halves): boolean {
+  const leadsIn = (step: Step) => "route" in step && step.route.type === "unicast";
+  return unmake.some(leadsIn) && !make.some(leadsIn);
+}
+
+function diffFirewall(
+  desired: readonly NftTable[],
+  observed: readonly NftTable[],
+  retreats: boolean,
+): Halves {
+  const halves: Halves = { make: [], unmake: [] };
+  for (const table of desired) {
+    const commands = diffNftTables(table, findTable(observed, table));
+    if (commands.length > 0)
+      (retreats ? halves.unmake : halves.make).push({ do: "applyFirewall", table, commands });
+  }
+  for (const table of observed) {
+    const { family, name } = table;
+    if (findTable(desired, table) === undefined)
+      halves.unmake.push({ do: "deleteFirewall", table: { family, name } });
+  }
+  return halves;
+}
+
+/** A userspace device reads its queue when the scheduler lets it, and within this on a busy node too. */
+const onTheWayMs = 200;
+
+/**
+ * A peer that goes, or a device, takes along what a route has led there until
+ * now and is not encrypted yet, and what has come from the peer and is not
+ * decrypted yet.
+ */
+function letArrive(desired: Mesh, observed: Mesh): Step[] {
+  const place = ({ dev, table, dst }: Route) => `${dev} ${table} ${dst}`;
+  const going = new Set<string>();
+  for (const [dev, { peers }] of observed.devices) {
+    const stays = desired.devices.get(dev)?.peers;
+    for (const [key, { allowedIPs }] of peers)
+      if (!stays?.has(key)) for (const prefix of allowedIPs) going.add(`${dev} ${prefix}`);
+  }
+  if (going.size === 0) return [];
+  const led = observed.routes.filter(({ dev, dst }) => going.has(`${dev} ${dst}`));
+  const stay = new Set(desired.routes.map(place));
+  return led.some((route) => !stay.has(place(route))) ? [{ do: "wait", ms: onTheWayMs }] : [];
+}
+
+function findTable(tables: readonly NftTable[], { family, name }: NftTableName): NftTable | undefined {
+  return tables.find((table) => table.family === family && table.name === name);
+}

@@ -1,0 +1,93 @@
+// The one verdict about a routing rule of somebody else: can it take packets that
+// are ours. `up`, a sync after a boot and `doctor` all ask here, so that what is
+// tolerated at one time is not refused at another. Pure.
+//
+// Three kinds of packets are ours, and each can be taken in one way:
+//
+//   to other nodes' pods   they carry no mark, and look up our tables at the rules
+//                          first+1 and first+2: a rule that matches packets without
+//                          a mark and stands before the last of these takes them
+//   encrypted              they carry our mark: a rule that acts on our bit takes
+//                          them, or shows that somebody sets our bit on packets of
+//                          theirs, which then skip our tables
+//   looked up in a table   a rule that sends other packets into one of our tables
+//                          encrypts what nobody asked for
+//
+// What stands before our first rule is not judged here: doctor/bypass-rules.ts follows
+// it into its table, since products that put rules there mostly mean other packets.
+import type { Rule } from "../../net/objects.ts";
+import { formatMark } from "../settings/parsers.ts";
+import type { Settings } from "../settings/settings.ts";
+import { renderRule } from "../step.ts";
+
+/** What of ours the rule can take. */
+export type RuleHarm = "table" | "order" | "mark";
+
+export interface RuleVerdict {
+  readonly harm: RuleHarm;
+  /** A sentence with a remedy. */
+  readonly text: string;
+}
+
+/** RT_TABLE_LOCAL (linux/rtnetlink.h): it has a node's own addresses, which no packet of ours is sent to. */
+const localTable = 255;
+
+/** Undefined where the rule can take nothing of ours. */
+export function judgeRule(settings: Settings, rule: Rule): RuleVerdict | undefined {
+  const { rulePriority: first, hostTable, podTable, routeProtocol, fwmark } = settings;
+  if (rule.protocol === routeProtocol) return undefined;
+  const text = `rule "${renderRule(rule)}"`;
+  if (rule.table === hostTable || rule.table === podTable)
+    return {
+      harm: "table",
+      text: `${text} points at our routing table ${rule.table}: choose others with --host-table and --pod-table`,
+    };
+  if (comesBetween(first, rule) && takesUnmarked(rule))
+    return {
+      harm: "order",
+      text: `${text} comes between the rules of ours, which have the priorities ${first} to ${first + 3}, and takes packets before them: choose another with --rule-priority`,
+    };
+  if (actsOnMark(settings, rule))
+    return {
+      harm: "mark",
+      text: `${text} acts on our mark ${formatMark(fwmark)}: choose another with --fwmark`,
+    };
+  return undefined;
+}
+
+/**
+ * The kernel puts a rule behind those that have its priority. So one at our first
+ * priority comes before or behind our goto, and in both cases before the lookups.
+ * Our last rule does nothing: a rule that shares its priority is behind all of ours.
+ */
+function comesBetween(first: number, { priority }: Rule): boolean {
+  return priority >= first && priority < first + 3;
+}
+
+/** True where it decides about packets without a mark that come from a pod or this node. */
+function takesUnmarked(rule: Rule): boolean {
+  if (rule.action === "nop" || rule.table === localTable) return false;
+  // "not" turns all selectors together: without any it matches nothing, with some nearly all.
+  if (rule.invert) return hasSelectors(rule);
+  // A packet that leaves by an interface that was asked for is of a program that knows what it wants.
+  if (rule.oif !== undefined) return false;
+  return rule.fwmark === undefined || rule.fwmark.mark === 0;
+}
+
+function hasSelectors({ src, dst, iif, oif, fwmark, hasOtherSelectors }: Rule): boolean {
+  return (
+    [src, dst, iif, oif, fwmark].some((selector) => selector !== undefined) || hasOtherSelectors === true
+  );
+}
+
+/**
+ * True where the rule can tell packets with our mark from others by it: it looks at
+ * bits of ours, and wants one of them set. A mask that spans our
+ * bits and wants them clear (Tailscale's 0x80000/0xff0000, wg-quick's whole mark)
+ * neither takes our packets nor stands for packets with our bit.
+ */
+function actsOnMark({ fwmark: ours }: Settings, { fwmark: theirs }: Rule): boolean {
+  if (theirs === undefined) return false;
+  const shared = theirs.mask & ours.mask;
+  return (theirs.mark & shared) !== 0;
+}

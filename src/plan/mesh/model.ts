@@ -1,0 +1,63 @@
+import type { Endpoint } from "../../net/device.ts";
+import type { NftTable } from "../../net/nftables.ts";
+import type { Address, Route, Rule } from "../../net/objects.ts";
+
+// The mesh as plain values: what the kernel holds for wg-cni, whether desired
+// (desired.ts) or observed (reconcile/observe.ts). The difference is diff.ts.
+
+/** What the kernel should be, or is: desired and observed have one shape, so that they can be compared. */
+export interface Mesh {
+  readonly links: ReadonlyMap<string, MeshLink>;
+  readonly devices: ReadonlyMap<string, MeshDevice>;
+  readonly addresses: readonly Address[];
+  readonly routes: readonly Route[];
+  readonly rules: readonly Rule[];
+  /** Path below /proc/sys and value; only those we care for. */
+  readonly sysctls: ReadonlyMap<string, string>;
+  /** Our nftables tables; none where the kernel has no nftables. */
+  readonly firewall: readonly NftTable[];
+}
+
+export interface MeshLink {
+  readonly kind: string;
+  readonly mtu: number;
+  readonly up: boolean;
+  /**
+   * NAPI threading. Desired: absent on a device that cannot have it, a TUN device or one without
+   * peers. Observed: absent where /sys does not show it.
+   */
+  readonly threaded?: boolean;
+}
+
+export interface MeshDevice {
+  /** Absent where the device has none (observed only). */
+  readonly publicKey?: string;
+  readonly listenPort: number;
+  readonly fwmark: number;
+  /** By public key. */
+  readonly peers: ReadonlyMap<string, MeshPeer>;
+}
+
+export interface MeshPeer {
+  readonly endpoint?: Endpoint;
+  readonly keepaliveSeconds: number;
+  readonly hasPresharedKey: boolean;
+  readonly allowedIPs: readonly string[];
+  /** Unix milliseconds; 0 is never. Observed only. */
+  readonly lastHandshakeMs: number;
+  /** True where an endpoint that the peer has roamed to is kept while its handshake is fresh. Desired only. */
+  readonly mayRoam?: boolean;
+  /** True where an agent has opened the gate onto this device: its traffic is here. Desired only. */
+  readonly isOpen?: boolean;
+}
+
+/** What is left when we are gone: nothing. */
+export const emptyMesh: Mesh = {
+  links: new Map(),
+  devices: new Map(),
+  addresses: [],
+  routes: [],
+  rules: [],
+  sysctls: new Map(),
+  firewall: [],
+};

@@ -1,0 +1,32 @@
+// Routes by what the kernel tells routes apart by: table, destination, type of
+// service and priority. NLM_F_REPLACE exchanges the route of the same key, so
+// there is one of each, and the last one that is put stands. Pure.
+import type { Route } from "../../net/objects.ts";
+
+export class RouteIndex {
+  /** By table, then by key: thousands of routes are in a handful of tables. */
+  readonly #tables = new Map<number, Map<string, Route>>();
+
+  put(route: Route): void {
+    const table = this.#tables.get(route.table);
+    if (table === undefined) this.#tables.set(route.table, new Map([[keyInTable(route), route]]));
+    else table.set(keyInTable(route), route);
+  }
+
+  /** The route with the same key as this one. */
+  find(route: Route): Route | undefined {
+    return this.#tables.get(route.table)?.get(keyInTable(route));
+  }
+
+  list(): Route[] {
+    return [...this.#tables.values()].flatMap((table) => [...table.values()]);
+  }
+}
+
+/** Nearly all routes have the type of service and the priority that the kernel gives them: no text is made for these. */
+function keyInTable({ family, dst, tos = 0, priority = 0 }: Route): string {
+  return tos === 0 && priority === usualPriority[family] ? dst : `${dst} ${tos} ${priority}`;
+}
+
+/** IPv6 routes without one get 1024 (IP6_RT_PRIO_USER). */
+const usualPriority = { 4: 0, 6: 1024 } as const;

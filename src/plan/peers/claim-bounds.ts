@@ -1,0 +1,219 @@
+// Which claims of a peer count at all, before it is weighed who was first (claims.ts). A node that
+// writes its own record could otherwise draw the traffic of the whole cluster by claiming the address
+// of the API server, of a resolver or a gateway, the network of the services, or a part of the Internet.
+//
+//   a claim                            counts if
+//   ─────────────────────────────────  ─────────────────────────────────────────────────────────────
+//   pod CIDR                           nothing of it is reserved, and it holds no landmark nor its node
+//   pod CIDR from others (directory,   it is in clusterCIDRs; if these name none of its family, it is
+//   Kubernetes API)                    no part of the Internet, or it is near this node's own pods
+//   node IP                            it is not reserved, and this node does not have it
+//   node IP from others                it is in nodeCIDRs, if these name a network of its family
+//
+// A landmark where a node may be (API server, gateway, resolver) is a node IP only for the node that
+// a handshake has shown to be there, whatever is declared (node-ip-proof.ts). What the operator of this
+// node imports is the operator's word. Pure.
+import { type Family, familyOf } from "../../net/ip.ts";
+import { hostPrefix, parsePrefix, prefixContains } from "../../net/prefix.ts";
+import type { NodeRecord } from "../../net/record.ts";
+import { type Span, spanContains, spanOf, spansOverlap } from "../../net/span.ts";
+import { privateNetworks, reservedNetworks } from "../../net/special.ts";
+import type { Settings } from "../settings/settings.ts";
+import type { Landmark } from "./landmarks.ts";
+import type { ClaimingPeer, Refusal } from "./model.ts";
+
+/** A network in which no node and no pod is. */
+export interface ReservedNetwork {
+  readonly network: string;
+  /** What it is, as a sentence says it. */
+  readonly whose: string;
+}
+
+export interface ClaimBounds {
+  readonly settings: Pick<Settings, "clusterCIDRs" | "nodeCIDRs">;
+  /** This node's own. */
+  readonly podCIDRs: readonly string[];
+  readonly landmarks: readonly Landmark[];
+  /** Networks of this cluster that no pod is in, beside those that are so everywhere. */
+  readonly reserved: readonly ReservedNetwork[];
+}
+
+/** Whether a pod CIDR or a node IP may count; a landmark or a reason if not. */
+interface Objection {
+  readonly owner: string;
+  readonly why: string;
+}
+
+export interface BoundedRecord {
+  /** The record itself if all of it counts. */
+  readonly record: NodeRecord;
+  readonly refusals: readonly Refusal[];
+}
+
+/** Judges one record after the other by the same bounds. `isTyped`: the operator of this node has imported it. */
+export function claimJudge(bounds: ClaimBounds): (record: NodeRecord, isTyped: boolean) => BoundedRecord {
+  const podNetworks = podNetworksOf(bounds);
+  const nodeNetworks = byFamily(bounds.settings.nodeCIDRs);
+  const refuses = objectorOf(bounds);
+  const judgePods = (cidr: string, isTyped: boolean): Objection | undefined => {
+    const span = spanOf(cidr);
+    const held = refuses(span, cidr);
+    if (held !== undefined || isTyped) return held;
+    const { spans, reason } = podNetworks[familyOf(cidr)];
+    return spans.some((network) => spanContains(network, span)) ? undefined : reason;
+  };
+  const judgeHost = (ip: string, isTyped: boolean): Objection | undefined => {
+    const span = spanOf(hostPrefix(ip));
+    const held = refuses(span, hostPrefix(ip), true);
+    if (held !== undefined || isTyped) return held;
+    const declared = nodeNetworks[familyOf(ip)];
+    if (declared.length === 0 || declared.some((network) => spanContains(network, span))) return undefined;
+    return { owner: "no node", why: "is not in the nodes' networks (nodeCIDRs)" };
+  };
+  return (record, isTyped) => {
+    const refusals: Refusal[] = [];
+    const findOwnHost = ownHostsOf(record);
+    const takes = (what: string, claim: string, objection: Objection | undefined) => {
+      if (objection === undefined) return true;
+      const { owner, why } = objection;
+      refusals.push({ peer: record.name, claim, owner, reason: `${what} ${claim} of ${record.name} ${why}` });
+      return false;
+    };
+    const podCIDRs = record.podCIDRs.filter((cidr) =>
+      takes("pod CIDR", cidr, judgePods(cidr, isTyped) ?? findOwnHost(cidr)),
+    );
+    const nodeIPs = record.nodeIPs.filter((ip) => takes("node IP", hostPrefix(ip), judgeHost(ip, isTyped)));
+    return { record: refusals.length === 0 ? record : { ...record, podCIDRs, nodeIPs }, refusals };
+  };
+}
+
+/** Nobody's network of pods has the node itself in it; one of its pods may have the node's address. */
+function ownHostsOf({ name, nodeIPs, endpoints }: NodeRecord): (cidr: string) => Objection | undefined {
+  const hosts = [...new Set([...nodeIPs, ...endpoints])].map((ip) => ({ ip, span: spanOf(hostPrefix(ip)) }));
+  return (cidr) => {
+    const span = spanOf(cidr);
+    const held = span.first === span.last ? undefined : hosts.find((host) => spanContains(span, host.span));
+    return held === undefined
+      ? undefined
+      : { owner: `${name} itself`, why: explainHeld(held.ip, `${name} itself`) };
+  };
+}
+
+/** The peers with what of their records counts, and what does not. */
+export function boundClaims(
+  peers: readonly (ClaimingPeer & { readonly isTyped: boolean })[],
+  judge: (record: NodeRecord, isTyped: boolean) => BoundedRecord,
+): { readonly peers: readonly ClaimingPeer[]; readonly refusals: readonly Refusal[] } {
+  const refusals: Refusal[] = [];
+  const bounded = peers.map((peer) => {
+    const judged = judge(peer.record, peer.isTyped);
+    if (judged.refusals.length === 0) return peer;
+    refusals.push(...judged.refusals);
+    return { ...peer, record: judged.record };
+  });
+  return { peers: bounded, refusals };
+}
+
+interface PodNetworks {
+  readonly spans: readonly Span[];
+  /** Why what is in none of them does not count. */
+  readonly reason: Objection;
+}
+
+/** Whether an address is private, or near addresses of this cluster: no part of the Internet elsewhere. */
+export function nearTest(prefixes: readonly string[]): (ip: string) => boolean {
+  const spans = byFamily([...privateNetworks, ...prefixes.map(widen)]);
+  return (ip) => spans[familyOf(ip)].some((network) => spanContains(network, spanOf(hostPrefix(ip))));
+}
+
+function podNetworksOf({ settings, podCIDRs }: ClaimBounds): Record<Family, PodNetworks> {
+  const declared = byFamily(settings.clusterCIDRs);
+  const derived = byFamily([...privateNetworks, ...podCIDRs.map(widen)]);
+  const networksOf = (family: Family) =>
+    declared[family].length > 0
+      ? { spans: declared[family], reason: { owner: "no node", why: "is not in the cluster CIDRs" } }
+      : { spans: derived[family], reason: { owner: "the Internet", why: publicReason } };
+  return { 4: networksOf(4), 6: networksOf(6) };
+}
+
+const publicReason =
+  "is a part of the Internet, and not near this node's own pods: if pods have it, name it with --cluster-cidrs";
+
+/** A cluster with public addresses has them from one allocation, at least of this width. */
+const allocation = { 4: 16, 6: 48 } as const;
+
+function widen(cidr: string): string {
+  const slash = cidr.indexOf("/");
+  const length = Math.min(allocation[familyOf(cidr)], Number(cidr.slice(slash + 1)));
+  return parsePrefix(`${cidr.slice(0, slash)}/${length}`);
+}
+
+function byFamily(prefixes: readonly string[]): Record<Family, readonly Span[]> {
+  const of = (family: Family) => prefixes.filter((prefix) => familyOf(prefix) === family).map(spanOf);
+  return { 4: of(4), 6: of(6) };
+}
+
+/** By what is reserved and the landmarks, of which a node may have next hops by the thousand: sorted once. */
+function objectorOf({
+  landmarks,
+  reserved,
+}: ClaimBounds): (span: Span, prefix: string, isNode?: boolean) => Objection | undefined {
+  const networks = [...reservedNetworks, ...reserved].map((one) => ({ ...one, span: spanOf(one.network) }));
+  const points = { 4: sorted(landmarks, 4), 6: sorted(landmarks, 6) };
+  return (span, prefix, isNode = false) => {
+    const network = networks.find((one) => spansOverlap(one.span, span));
+    if (network !== undefined)
+      return { owner: network.whose, why: `overlaps ${network.network}, which is ${network.whose}` };
+    const landmark = findWithin(points[familyOf(prefix)], span, (one) => isHeld(one, span, prefix, isNode));
+    if (landmark === undefined) return undefined;
+    const { ip, whose } = landmark;
+    return { owner: whose, why: isNode ? `is ${whose}` : explainHeld(ip, whose) };
+  };
+}
+
+function isHeld(
+  { towards, alone, mayBeNode }: Landmark,
+  { first, last }: Span,
+  prefix: string,
+  isNode: boolean,
+) {
+  if (isNode) return mayBeNode !== true;
+  if (alone === true && first !== last) return false;
+  return towards === undefined || !prefixContains(prefix, towards);
+}
+
+function explainHeld(ip: string, whose: string): string {
+  return `holds ${ip}, which is ${whose}, and so is no network of pods alone`;
+}
+
+interface Point {
+  readonly at: number | string;
+  readonly landmark: Landmark;
+}
+
+function sorted(landmarks: readonly Landmark[], family: Family): readonly Point[] {
+  const points = landmarks.filter(({ ip }) => familyOf(ip) === family);
+  return points
+    .map((landmark) => ({ at: spanOf(hostPrefix(landmark.ip)).first, landmark }))
+    .sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
+}
+
+/** The first in the span that the test holds for. */
+function findWithin(
+  points: readonly Point[],
+  { first, last }: Span,
+  test: (landmark: Landmark) => boolean,
+): Landmark | undefined {
+  let [low, high] = [0, points.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((points[middle] as Point).at < first) low = middle + 1;
+    else high = middle;
+  }
+  for (let i = low; i < points.length; i++) {
+    const { at, landmark } = points[i] as Point;
+    if (at > last) return undefined;
+    if (test(landmark)) return landmark;
+  }
+  return undefined;
+}

@@ -1,0 +1,243 @@
+// A node IP counts once a handshake has shown that its node is there. A record is its writer's word:
+// with it alone, a node could claim the address of a resolver or of a host on the Internet, and every
+// other node would lead its pods' traffic to that address into the tunnel of the claimant.
+//
+//   a node IP in a record         routes, sets   allowed IPs             claims against others
+//   ────────────────────────────  ─────────────  ──────────────────────  ──────────────────────────
+//   shown by a handshake          yes            yes                     by the order of claims; it is
+//                                                                        taken out of wider pod CIDRs
+//   not shown, gate closed        no             yes: what the peer      after all others
+//                                                sends first is not lost
+//   not shown, gate open          no             if it is private or     after all others
+//                                                near this node's own
+//   not shown, of a known node    refused        no                      after all others
+//
+// A peer that has shown this node may send by the tunnel already, and a second address may never be shown,
+// as where a network carries IPv6 and no tunnels over it: what comes from there is taken, unless the
+// address is a landmark, another node's or the Internet's. To draw traffic needs more.
+//
+// What the operator of this node imports is the operator's word, and so is an address that is named alone
+// in nodeCIDRs, unless it is a landmark: the API server, a gateway or a resolver. An address that was
+// once shown to be a node's is refused to pods while another claims it: it is not reached in plaintext.
+// Who can send in the name of an address and read what is sent to it is there, as far as a handshake
+// can tell. Pure.
+import { hostPrefix, prefixContains, subtractPrefix } from "../../net/prefix.ts";
+import { type Span, spanContains, spanOf } from "../../net/span.ts";
+import type { Settings } from "../settings/settings.ts";
+import { nearTest } from "./claim-bounds.ts";
+import type { Landmark } from "./landmarks.ts";
+import type { ClaimingPeer, OwnedPeer, Refusal } from "./model.ts";
+import type { PeerSight } from "./observation.ts";
+import { slots } from "./path.ts";
+
+/** By peer, the node IPs that a handshake of it came from. */
+export type NodeIPProofs = ReadonlyMap<string, ReadonlySet<string>>;
+
+export interface ProofFacts {
+  readonly proofs: NodeIPProofs;
+  readonly settings: Pick<Settings, "nodeCIDRs" | "mode">;
+  readonly landmarks: readonly Landmark[];
+  /** Peers whose records the operator of this node has imported. */
+  readonly typed: ReadonlySet<string>;
+  /** This node's own addresses, as prefixes. */
+  readonly own: readonly string[];
+}
+
+/** Whether a node IP of a peer counts. */
+export type IsShown = (peer: string, ip: string) => boolean;
+
+export function shownBy({ proofs, settings, landmarks, typed }: ProofFacts): IsShown {
+  const declared = new Set(settings.nodeCIDRs);
+  const places = declared.size === 0 ? new Set<string>() : new Set(landmarks.map(({ ip }) => ip));
+  return (peer, ip) =>
+    typed.has(peer) ||
+    proofs.get(peer)?.has(ip) === true ||
+    (declared.has(hostPrefix(ip)) && !places.has(ip));
+}
+
+/** After every claim that was ever made: a number that no claim reaches. */
+const late = 2 ** 40;
+
+/** The peer, whose node IPs that are not shown are weighed after all other claims. */
+export function weighShownFirst(peer: ClaimingPeer, isShown: IsShown): ClaimingPeer {
+  const { name, nodeIPs, podCIDRs } = peer.record;
+  if (nodeIPs.every((ip) => isShown(name, ip))) return peer;
+  return {
+    ...peer,
+    claimedAt: () => {
+      const seqs = new Map(peer.claimedAt());
+      for (const ip of nodeIPs) {
+        const prefix = hostPrefix(ip);
+        if (!isShown(name, ip) && !podCIDRs.includes(prefix))
+          seqs.set(prefix, (seqs.get(prefix) ?? 0) + late);
+      }
+      return seqs;
+    },
+  };
+}
+
+/** More nodes than that are in no node's network of pods. */
+const maxHoles = 16;
+
+/** Without what of a peer's pod CIDRs is shown to be another node's address: the CIDR may be the older claim, and a squatter's. */
+export function withoutNodes(
+  peers: readonly ClaimingPeer[],
+  { typed }: Pick<ProofFacts, "typed">,
+  isShown: IsShown,
+): { readonly peers: readonly ClaimingPeer[]; readonly refusals: readonly Refusal[] } {
+  const nodes = shownNodes(peers, isShown);
+  const refusals: Refusal[] = [];
+  if (nodes.length === 0) return { peers, refusals };
+  const left = peers.map((peer) => {
+    const { name, podCIDRs } = peer.record;
+    if (typed.has(name)) return peer;
+    const parts = new Map<string, string>();
+    const rest = podCIDRs.flatMap((cidr) => {
+      const held = nodesIn(nodes, spanOf(cidr)).filter(({ owner }) => owner !== name);
+      if (held.length === 0) return [cidr];
+      const { ip, owner } = held[0] as ShownNode;
+      refusals.push({ peer: name, claim: cidr, owner, reason: explainHole(name, cidr, ip, owner) });
+      const pieces = held.length > maxHoles ? [] : subtractAll(cidr, held);
+      for (const piece of pieces) parts.set(piece, cidr);
+      return pieces;
+    });
+    return parts.size === 0 && rest.length === podCIDRs.length ? peer : withPods(peer, rest, parts);
+  });
+  return { peers: left, refusals };
+}
+
+function explainHole(peer: string, cidr: string, ip: string, owner: string): string {
+  return `pod CIDR ${cidr} of ${peer} holds ${ip}, where a handshake has shown ${owner} to be`;
+}
+
+/** A part was claimed when the whole was. */
+function withPods(
+  peer: ClaimingPeer,
+  podCIDRs: readonly string[],
+  parts: ReadonlyMap<string, string>,
+): ClaimingPeer {
+  return {
+    record: { ...peer.record, podCIDRs },
+    claimedAt: () => {
+      const seqs = new Map(peer.claimedAt());
+      for (const [part, whole] of parts) seqs.set(part, seqs.get(whole) ?? late);
+      return seqs;
+    },
+  };
+}
+
+interface ShownNode {
+  readonly ip: string;
+  readonly owner: string;
+  readonly span: Span;
+}
+
+/** Sorted by address. */
+function shownNodes(peers: readonly ClaimingPeer[], isShown: IsShown): ShownNode[] {
+  const nodes = peers.flatMap(({ record: { name: owner, nodeIPs } }) =>
+    nodeIPs.flatMap((ip) => (isShown(owner, ip) ? [{ ip, owner, span: spanOf(hostPrefix(ip)) }] : [])),
+  );
+  return nodes.sort((a, b) => compare(a.span.first, b.span.first));
+}
+
+/** Numbers and text of two families do not compare: the type stands first. */
+function compare(a: number | string, b: number | string): number {
+  if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** At most one more than may be taken out. */
+function nodesIn(nodes: readonly ShownNode[], span: Span): ShownNode[] {
+  let [low, high] = [0, nodes.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (compare((nodes[middle] as ShownNode).span.first, span.first) < 0) low = middle + 1;
+    else high = middle;
+  }
+  const held: ShownNode[] = [];
+  for (let i = low; i < nodes.length && held.length <= maxHoles; i++) {
+    const node = nodes[i] as ShownNode;
+    if (!spanContains(span, node.span)) break;
+    held.push(node);
+  }
+  return held;
+}
+
+function subtractAll(cidr: string, held: readonly ShownNode[]): string[] {
+  return held.reduce(
+    (pieces, { ip }) =>
+      pieces.flatMap((piece) =>
+        prefixContains(piece, hostPrefix(ip)) ? subtractPrefix(piece, hostPrefix(ip)) : [piece],
+      ),
+    [cidr],
+  );
+}
+
+/**
+ * The peers with only the node IPs that are shown; the others beside them. `claimed`: by peer, what may
+ * count of its record, also if another one has claimed it before: whoever is there may show it.
+ */
+export function splitNodeIPs(
+  peers: readonly OwnedPeer[],
+  claimed: ReadonlyMap<string, readonly string[]>,
+  facts: ProofFacts,
+  isShown: IsShown,
+): readonly OwnedPeer[] {
+  const known = new Set([...facts.proofs.values()].flatMap((ips) => [...ips]));
+  const networks = facts.settings.mode === "strict" ? facts.settings.nodeCIDRs.map(spanOf) : [];
+  const isNear = nearTest(facts.own);
+  const places = new Set(facts.landmarks.map(({ ip }) => ip));
+  const isSource = (ip: string) => isNear(ip) && !places.has(ip) && !known.has(ip);
+  const isKnown = (ip: string) =>
+    known.has(ip) || networks.some((network) => spanContains(network, spanOf(hostPrefix(ip))));
+  return peers.map((peer) => {
+    const unshownIPs = (claimed.get(peer.name) ?? []).filter((ip) => !isShown(peer.name, ip));
+    if (unshownIPs.length === 0) return peer;
+    const [nodeIPs, earlyIPs] = [
+      peer.nodeIPs.filter((ip) => isShown(peer.name, ip)),
+      peer.nodeIPs.filter((ip) => unshownIPs.includes(ip)),
+    ];
+    const [sourceIPs, barredIPs] = [earlyIPs.filter(isSource), earlyIPs.filter(isKnown)];
+    return { ...peer, nodeIPs, unshownIPs, earlyIPs, sourceIPs, barredIPs };
+  });
+}
+
+/** What of the claims of peers whose gate is open does not count, since nothing has shown it. */
+export function refuseUnshown(peers: readonly OwnedPeer[], isOpen: (peer: string) => boolean): Refusal[] {
+  return peers.flatMap(({ name: peer, earlyIPs = [] }) =>
+    earlyIPs.length === 0 || !isOpen(peer)
+      ? []
+      : earlyIPs.map((ip) => ({
+          ...{ peer, claim: hostPrefix(ip), owner: "no node", isPending: true as const },
+          reason: `node IP ${ip} of ${peer} does not count: no handshake of ${peer} has come from it; if it is right, name ${hostPrefix(ip)} with --node-cidrs`,
+        })),
+  );
+}
+
+/**
+ * Node IPs that the peer's latest handshakes have come from. `isOurs`: whether this node itself has set the
+ * peer's endpoint at or after that handshake, by key and Unix milliseconds; then it says nothing.
+ */
+export function findProofs(
+  unshown: readonly string[],
+  sight: PeerSight,
+  isOurs: (publicKey: string, handshakeMs: number) => boolean,
+): string[] {
+  const shown = slots.flatMap((slot) => {
+    const { publicKey, handshakeFrom, lastHandshakeMs = 0 } = sight[slot] ?? {};
+    if (publicKey === undefined || handshakeFrom === undefined || lastHandshakeMs === 0) return [];
+    return unshown.includes(handshakeFrom) && !isOurs(publicKey, lastHandshakeMs) ? [handshakeFrom] : [];
+  });
+  return [...new Set(shown)];
+}
+
+/** More are a flood. */
+const maxContested = 64;
+
+/** Addresses that peers claim as theirs and that others have claimed before: a handshake may still show them. */
+export function contestedHosts(peers: readonly OwnedPeer[]): string[] {
+  const ips = peers.flatMap(({ unshownIPs = [], earlyIPs = [] }) =>
+    unshownIPs.filter((ip) => !earlyIPs.includes(ip)),
+  );
+  return [...new Set(ips)].sort().slice(0, maxContested);
+}

@@ -1,0 +1,159 @@
+// What the devices have shown of every peer, as times on the agent's own clock:
+// when its last handshake was, when it last sent something. Counters and the
+// kernel's wall-clock times become times here, so that a clock that is stepped
+// changes no decision. Pure: both clocks are arguments.
+import type { Device, Peer } from "../../net/device.ts";
+import type { Slot } from "../../net/record.ts";
+import type { OwnedPeer } from "./model.ts";
+import { slots, usableSlot } from "./path.ts";
+
+/** One peer on one slot; all times in milliseconds on a clock that only goes forward. */
+export interface SlotSight {
+  readonly publicKey: string;
+  /** Of this node's own slot: a handshake with another key says nothing of this one. */
+  readonly ownKey: string;
+  /** Absent before the first handshake with these two keys. */
+  readonly handshakeAtMs?: number;
+  /** The peer's address as it was known when that handshake was read. */
+  readonly handshakeFrom?: string;
+  /** Anything came in that a peer sends only where it hears us: also keepalives, but not tries of a handshake alone. */
+  readonly heardAtMs?: number;
+  /** The first thing that went out since then and that WireGuard answers: packets and handshakes, not keepalives. */
+  readonly unansweredSinceMs?: number;
+  /** Packets of pods or hosts came in. */
+  readonly dataAtMs?: number;
+  /**
+   * Anything went out: also the tries of a handshake. What has no route does not count. What a firewall
+   * drops on its way out counts with the kernel's WireGuard, and does not with a userspace one.
+   */
+  readonly sentAtMs?: number;
+  /** Packets of pods or hosts went out. */
+  readonly sentDataAtMs?: number;
+  /** As read last. */
+  readonly lastHandshakeMs: number;
+  readonly rxBytes: number;
+  readonly txBytes: number;
+}
+
+export type PeerSight = Readonly<Partial<Record<Slot, SlotSight>>>;
+/** By the peer's name. */
+export type Sights = ReadonlyMap<string, PeerSight>;
+
+export interface Clocks {
+  /** Only goes forward. */
+  readonly nowMs: number;
+  /** Unix milliseconds, as the kernel's handshake times are. */
+  readonly wallMs: number;
+}
+
+/**
+ * What one more reading of the devices adds. `ownSinceMs`: Unix milliseconds at
+ * which this node's own keys were made. A slot whose device was not read is not in the result. */
+export function updateSights(
+  before: Sights,
+  peers: readonly OwnedPeer[],
+  devices: Readonly<Partial<Record<Slot, Device>>>,
+  ownSinceMs: Readonly<Partial<Record<Slot, number>>>,
+  clocks: Clocks,
+): Sights {
+  const byKey = { a: indexByKey(devices.a), b: indexByKey(devices.b) };
+  const sights = new Map<string, PeerSight>();
+  for (const peer of peers) {
+    const seenBefore = before.get(peer.name);
+    const sight: { -readonly [S in Slot]?: SlotSight } = {};
+    for (const slot of slots) {
+      const publicKey = usableSlot(peer, slot)?.publicKey;
+      const read = publicKey === undefined ? undefined : byKey[slot].get(publicKey);
+      const ownKey = devices[slot]?.publicKey;
+      if (read !== undefined && ownKey !== undefined)
+        sight[slot] = seeSlot(seenBefore?.[slot], read, ownKey, ownSinceMs[slot] ?? 0, clocks);
+    }
+    sights.set(peer.name, sight);
+  }
+  return sights;
+}
+
+function indexByKey(device: Device | undefined): Map<string, Peer> {
+  const peers = new Map<string, Peer>();
+  for (const peer of device?.peers ?? []) peers.set(peer.publicKey, peer);
+  return peers;
+}
+
+function seeSlot(
+  before: SlotSight | undefined,
+  read: Peer,
+  ownKey: string,
+  ownSinceMs: number,
+  clocks: Clocks,
+): SlotSight {
+  const { publicKey, lastHandshakeMs, rxBytes, txBytes, endpoint } = read;
+  const from = endpoint === undefined ? {} : { handshakeFrom: endpoint.ip };
+  const counters = { publicKey, ownKey, lastHandshakeMs, rxBytes, txBytes };
+  if (before === undefined || before.publicKey !== publicKey || before.ownKey !== ownKey) {
+    // The kernel keeps a peer's handshake time when our own key changes; of the new key it says nothing.
+    const isKept = before?.publicKey === publicKey && before.lastHandshakeMs === lastHandshakeMs;
+    // A wall clock from before the key was made has been set back: by it, all handshakes would be older.
+    const isOld = isKept || (lastHandshakeMs < ownSinceMs && ownSinceMs <= clocks.wallMs);
+    if (lastHandshakeMs === 0 || isOld) return counters;
+    return { ...counters, ...from, handshakeAtMs: clocks.nowMs - ageOf(lastHandshakeMs, clocks.wallMs) };
+  }
+  // Most of thousands of peers.
+  const isQuiet = rxBytes === before.rxBytes && txBytes === before.txBytes;
+  if (isQuiet && lastHandshakeMs === before.lastHandshakeMs) return before;
+  const { nowMs } = clocks;
+  // A peer that was removed and added again counts from zero, and has no session.
+  const received = rxBytes >= before.rxBytes ? rxBytes - before.rxBytes : rxBytes;
+  const sent = txBytes >= before.txBytes ? txBytes - before.txBytes : txBytes;
+  const { handshakeAtMs, heardAtMs, dataAtMs, sentAtMs, sentDataAtMs, unansweredSinceMs } = before;
+  const isHeard = received > 0 && !triesAlone.has(received);
+  const isShaken = lastHandshakeMs !== before.lastHandshakeMs && lastHandshakeMs !== 0;
+  const fromBefore = before.handshakeFrom === undefined ? {} : { handshakeFrom: before.handshakeFrom };
+  return {
+    ...counters,
+    ...(isShaken ? from : fromBefore),
+    ...timed("handshakeAtMs", lastHandshakeMs === 0 ? undefined : handshakeAtMs, {
+      happened: isShaken,
+      nowMs,
+    }),
+    ...timed("heardAtMs", heardAtMs, { happened: isHeard, nowMs }),
+    ...timed("unansweredSinceMs", isHeard ? undefined : unansweredSinceMs, {
+      happened: !isHeard && unansweredSinceMs === undefined && !keepalivesAlone.has(sent),
+      nowMs,
+    }),
+    ...timed("dataAtMs", dataAtMs, { happened: isData(received), nowMs }),
+    ...timed("sentAtMs", sentAtMs, { happened: sent > 0, nowMs }),
+    ...timed("sentDataAtMs", sentDataAtMs, { happened: isData(sent), nowMs }),
+  };
+}
+
+/** The time of the last of something: now where it happened, else as it was, if ever. */
+function timed<K extends string>(
+  name: K,
+  beforeMs: number | undefined,
+  { happened, nowMs }: { readonly happened: boolean; readonly nowMs: number },
+): { readonly [key in K]?: number } {
+  const atMs = happened ? nowMs : beforeMs;
+  return (atMs === undefined ? {} : { [name]: atMs }) as { readonly [key in K]?: number };
+}
+
+/** A handshake that seems to come from the future was made before the clock was set back. */
+function ageOf(lastHandshakeMs: number, wallMs: number): number {
+  return Math.max(0, wallMs - lastHandshakeMs);
+}
+
+/** Sums of a keepalive (32 bytes), a handshake's initiation (148) and its response (92). */
+const bareSums: ReadonlySet<number> = new Set([0, 32, 92, 124, 148, 180, 296]);
+
+/**
+ * One or two tries of a handshake, and nothing else: had the peer heard our
+ * response, a keepalive or packets would have followed.
+ */
+const triesAlone: ReadonlySet<number> = new Set([148, 296]);
+
+/** So many between two readings need no answer; two of them count as much as the smallest packet. */
+const keepalivesAlone: ReadonlySet<number> = new Set([0, 32, 64]);
+
+/** What goes between peers that have nothing to say is no data. */
+function isData(bytes: number): boolean {
+  return !bareSums.has(bytes);
+}

@@ -1,0 +1,45 @@
+// What this node is about to claim for itself, against what its peers have already. What a node
+// claims, it takes from its peers in its own kernel, so a neighbour's address or CIDR that was typed
+// by mistake would cut it off from that neighbour. Pure.
+import { hostPrefix, prefixesOverlap } from "../../net/prefix.ts";
+import type { NodeRecord } from "../../net/record.ts";
+
+type Claims = Pick<NodeRecord, "nodeIPs" | "podCIDRs">;
+
+export interface OwnClaims {
+  /** As it is to be. */
+  readonly wanted: Claims;
+  /** As it is; empty for a new node. What a node has already, it keeps. */
+  readonly before: Claims;
+  /** Addresses of this host's interfaces, without our own devices: a node that has an address has it rightly. */
+  readonly hostIPs: readonly string[];
+}
+
+/** One sentence for each claim that is a peer's. */
+export function findTakenClaims(
+  { wanted, before, hostIPs }: OwnClaims,
+  peers: readonly NodeRecord[],
+): string[] {
+  const newIPs = wanted.nodeIPs.filter((ip) => !before.nodeIPs.includes(ip) && !hostIPs.includes(ip));
+  const newCIDRs = wanted.podCIDRs.filter((cidr) => !before.podCIDRs.includes(cidr));
+  return [
+    ...newIPs.flatMap((ip) => {
+      const owner = peers.find((peer) => hasAddress(peer, ip));
+      if (owner === undefined) return [];
+      return [`node IP ${ip} is ${owner.name}'s, and no interface of this host has it`];
+    }),
+    ...newCIDRs.flatMap((cidr) => {
+      const owner = peers.find((peer) => prefixesOf(peer).some((held) => prefixesOverlap(held, cidr)));
+      return owner === undefined ? [] : [`pod CIDR ${cidr} overlaps what is ${owner.name}'s`];
+    }),
+  ];
+}
+
+function hasAddress({ nodeIPs, endpoints, podCIDRs }: NodeRecord, ip: string): boolean {
+  const isPod = podCIDRs.some((cidr) => prefixesOverlap(cidr, hostPrefix(ip)));
+  return nodeIPs.includes(ip) || endpoints.includes(ip) || isPod;
+}
+
+function prefixesOf({ nodeIPs, podCIDRs }: NodeRecord): string[] {
+  return [...podCIDRs, ...nodeIPs.map(hostPrefix)];
+}

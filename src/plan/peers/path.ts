@@ -1,0 +1,116 @@
+// Which way a peer is reached: the slots that could carry its traffic, the
+// endpoint that is programmed, and the path that holds. With an agent, the path
+// is what it decided and the store keeps; without one the gate is off and
+// traffic takes the tunnel as soon as the peer has a key. Pure.
+import { familyOf } from "../../net/ip.ts";
+import { closedPath, type PeerPath } from "../../net/path.ts";
+import type { NodeRecord, Slot, SlotRecord } from "../../net/record.ts";
+import type { OwnedPeer } from "./model.ts";
+
+export const slots: readonly Slot[] = ["a", "b"];
+
+/** Traffic takes the slot, and nothing else is known of the peer. */
+const openPaths: Readonly<Record<Slot, PeerPath>> = {
+  a: { ...closedPath, slot: "a" },
+  b: { ...closedPath, slot: "b" },
+};
+
+/** The slots that a node has a device for: all but those that its record withdraws. */
+export function ownSlots(node: Pick<NodeRecord, "slots">): Slot[] {
+  return slots.filter((slot) => node.slots.find((own) => own.slot === slot)?.state !== "withdrawn");
+}
+
+/** The peers as this node can reach them: on a slot that it has withdrawn itself it reaches nobody. */
+export function reachablePeers(
+  node: Pick<NodeRecord, "slots">,
+  peers: readonly OwnedPeer[],
+): readonly OwnedPeer[] {
+  const own = ownSlots(node);
+  if (own.length === slots.length) return peers;
+  const withdraw = (record: SlotRecord): SlotRecord =>
+    own.includes(record.slot) ? record : { ...record, state: "withdrawn" };
+  return peers.map((peer) => ({ ...peer, slots: peer.slots.map(withdraw) }));
+}
+
+export function otherSlot(slot: Slot): Slot {
+  return slot === "a" ? "b" : "a";
+}
+
+/** The public key of a node's slot; undefined where it has none there, or there is no slot. */
+export function keyOf({ slots }: Pick<NodeRecord, "slots">, slot: Slot | undefined): string | undefined {
+  return slots.find((record) => record.slot === slot)?.publicKey;
+}
+
+/**
+ * The slot's record if the peer can be programmed on it: it has a key and is not withdrawn. A peer
+ * without an endpoint that this node could send to is programmed too: it may begin the handshake.
+ */
+export function usableSlot(peer: OwnedPeer, slot: Slot): SlotRecord | undefined {
+  return peer.slots.find((record) => record.slot === slot && record.state !== "withdrawn");
+}
+
+/**
+ * True if the peer's own record says that it has no key. Nothing else undoes the ratchet: a key that
+ * is refused because another node had it first is still a key.
+ */
+export function isKeyless(peer: OwnedPeer): boolean {
+  return peer.refusedSlots === undefined && slots.every((slot) => usableSlot(peer, slot) === undefined);
+}
+
+/** The peer's endpoints that this node can reach, best first: of families that this node has, else all. */
+export function endpointCandidates(node: NodeRecord, peer: OwnedPeer): readonly string[] {
+  const isReachable = (ip: string) => node.endpoints.some((own) => familyOf(own) === familyOf(ip));
+  if (peer.endpoints.every(isReachable)) return peer.endpoints;
+  const candidates = peer.endpoints.filter(isReachable);
+  return candidates.length === 0 ? peer.endpoints : candidates;
+}
+
+/** True where one of the two sides wants the slot to be left. */
+export function isDraining(node: NodeRecord, peer: OwnedPeer, slot: Slot): boolean {
+  const drains = (record: SlotRecord) => record.slot === slot && record.state === "draining";
+  return peer.slots.some(drains) || node.slots.some(drains);
+}
+
+/**
+ * The slot that traffic to a peer should take: the first that neither side
+ * drains. Where both drain one, slot a is left first, so that two rotations
+ * that meet wait for each other in one order. Undefined if no key of the peer can be used.
+ */
+export function routeSlot(node: NodeRecord, peer: OwnedPeer): Slot | undefined {
+  let last: Slot | undefined;
+  for (const slot of slots) {
+    if (usableSlot(peer, slot) === undefined) continue;
+    if (!isDraining(node, peer, slot)) return slot;
+    last = slot;
+  }
+  return last;
+}
+
+/** The path that holds; `paths` is absent where no agent decides. */
+export function resolvePath(
+  node: NodeRecord,
+  peer: OwnedPeer,
+  paths: ReadonlyMap<string, PeerPath> | undefined,
+): PeerPath {
+  const wanted = routeSlot(node, peer);
+  if (wanted === undefined) return closedPath;
+  if (paths === undefined) return hasNoPlace(peer) ? closedPath : openPaths[wanted];
+  const path = paths.get(peer.name) ?? closedPath;
+  if (path.slot === undefined || usableSlot(peer, path.slot) !== undefined) return path;
+  // The slot was withdrawn since: the ratchet holds, so the other one must do.
+  return { ...path, slot: wanted };
+}
+
+/** True if its record names no endpoint at all. Without an agent, nothing is promised of such a peer. */
+export function hasNoPlace({ endpoints, endpointsRefused }: OwnedPeer): boolean {
+  return endpoints.length === 0 && endpointsRefused !== true;
+}
+
+/**
+ * True if what is sent to the peer is refused, in permissive mode too: it was in the tunnel, and all
+ * its keys are another node's now. Without an agent nobody knows what was in the tunnel.
+ */
+export function isBarred(peer: OwnedPeer, paths: ReadonlyMap<string, PeerPath> | undefined): boolean {
+  if (isKeyless(peer) || slots.some((slot) => usableSlot(peer, slot) !== undefined)) return false;
+  return paths?.get(peer.name)?.slot !== undefined;
+}

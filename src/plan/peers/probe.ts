@@ -1,0 +1,98 @@
+// How a node IP that nothing has shown is asked for a handshake: on the slot that carries no traffic to
+// the peer, with that address as the endpoint. While the gate is closed this is the second slot, beside
+// the first one on its own endpoint, so that a node with two addresses shows both with what opens its gate.
+// Later it is a slot without a session; one that there is may be what the peer sends on, and is given
+// up for a new handshake only if the peer has just sent on the other slot.
+// Each address has ten seconds; after a round it is left alone for a while. Pure: time is an argument.
+import { familyOf } from "../../net/ip.ts";
+import type { PeerPath } from "../../net/path.ts";
+import type { NodeRecord, Slot } from "../../net/record.ts";
+import type { OwnedPeer } from "./model.ts";
+import type { PeerSight } from "./observation.ts";
+import { endpointCandidates, isDraining, otherSlot, routeSlot, slots, usableSlot } from "./path.ts";
+
+const tryMs = 10_000;
+const restMs = 60_000;
+/** A session that was made within this may be used (REJECT_AFTER_TIME), and no handshake follows it. */
+const sessionMs = 180_000;
+
+export interface ProbeMemory {
+  readonly ip: string;
+  readonly sinceMs: number;
+  /** Addresses that had their turn in this round. */
+  readonly tried: readonly string[];
+}
+
+export interface ProbeFacts {
+  readonly node: NodeRecord;
+  readonly peer: OwnedPeer;
+  /** As the gate has decided. */
+  readonly path: PeerPath;
+  readonly sight: PeerSight;
+  /** Node IPs that nothing has shown. */
+  readonly unshown: readonly string[];
+  readonly memory?: ProbeMemory;
+}
+
+export interface Probe {
+  readonly probe?: NonNullable<PeerPath["probe"]>;
+  readonly memory?: ProbeMemory;
+  /** The peer is to be taken off this slot's device and put on again, so that there is a handshake. */
+  readonly readd?: Slot;
+}
+
+const none: Probe = {};
+
+export function planProbe(facts: ProbeFacts, nowMs: number): Probe {
+  const slot = probeSlot(facts, nowMs);
+  const ips = slot === undefined ? [] : candidatesOf(facts);
+  if (slot === undefined || ips.length === 0) return none;
+  const { memory } = facts;
+  const isResting = memory !== undefined && ips.every((ip) => memory.tried.includes(ip));
+  if (isResting && nowMs - memory.sinceMs < restMs) return { memory };
+  const isGoing = memory !== undefined && ips.includes(memory.ip) && nowMs - memory.sinceMs < tryMs;
+  if (isGoing && !memory.tried.includes(memory.ip)) return { probe: { slot, ip: memory.ip }, memory };
+  const plan = begin(slot, ips, isResting ? undefined : memory, nowMs);
+  const hasSession = facts.path.slot !== undefined && isFresh(facts, slot, nowMs);
+  return plan.probe !== undefined && hasSession ? { ...plan, readd: slot } : plan;
+}
+
+function isFresh({ sight }: ProbeFacts, slot: Slot, nowMs: number): boolean {
+  return nowMs - (sight[slot]?.handshakeAtMs ?? Number.NEGATIVE_INFINITY) < sessionMs;
+}
+
+function begin(slot: Slot, ips: readonly string[], before: ProbeMemory | undefined, nowMs: number): Probe {
+  const tried = before === undefined ? [] : [...new Set([...before.tried, before.ip])];
+  const ip = ips.find((one) => !tried.includes(one));
+  // The last one had its turn: its time is when the rest begins.
+  if (ip === undefined) return { memory: { ip: before?.ip ?? "", sinceMs: nowMs, tried } };
+  return { probe: { slot, ip }, memory: { ip, sinceMs: nowMs, tried } };
+}
+
+/** Undefined if there is no slot that nothing else needs. */
+function probeSlot(facts: ProbeFacts, nowMs: number): Slot | undefined {
+  const { node, peer, path, memory } = facts;
+  if (path.pinned || slots.some((slot) => isDraining(node, peer, slot))) return undefined;
+  const used = path.slot ?? routeSlot(node, peer);
+  if (used === undefined || usableSlot(peer, otherSlot(used)) === undefined) return undefined;
+  const other = otherSlot(used);
+  // While a try goes on, the session is the one that it has made.
+  const isTrying = memory !== undefined && nowMs - memory.sinceMs < tryMs;
+  if (path.slot === undefined || isTrying || !isFresh(facts, other, nowMs)) return other;
+  return sendsOn(facts, used, nowMs) && !sendsOn(facts, other, nowMs) ? other : undefined;
+}
+
+/** The peer chooses for itself what it sends on. */
+function sendsOn({ sight }: ProbeFacts, slot: Slot, nowMs: number): boolean {
+  return nowMs - (sight[slot]?.dataAtMs ?? Number.NEGATIVE_INFINITY) < sessionMs / 3;
+}
+
+/** Of families that this node has; what the first slot asks already comes last. */
+function candidatesOf({ node, peer, path, unshown }: ProbeFacts): readonly string[] {
+  const own = new Set([...node.endpoints, ...node.nodeIPs].map(familyOf));
+  const reachable = unshown.filter((ip) => own.has(familyOf(ip)));
+  if (path.slot !== undefined) return reachable;
+  const endpoints = endpointCandidates(node, peer);
+  const first = endpoints[path.candidate % endpoints.length];
+  return reachable.filter((ip) => ip !== first);
+}

@@ -1,0 +1,159 @@
+// The MTU of a pod's traffic. Standalone, both ends of its link have the
+// tunnel's; chained, the interface is another plugin's, and the routes that lead
+// off the node get it. A network configuration that sets an MTU of its own
+// decides once, at ADD; every other pod follows the tunnel. Pure.
+import { type Family, familyOf } from "../../net/ip.ts";
+import type { Link, Route } from "../../net/objects.ts";
+import { defaultPrefix } from "../../net/prefix.ts";
+import { ipv6MinimumMtu } from "../mesh/mtu.ts";
+import type { RouteMtuStep, Step } from "../step.ts";
+import { podLinkIpv6Sysctls } from "./link.ts";
+
+const mainTable = 254;
+/** A pod has one or two of them, some plugins give it dozens; a pod that may change its namespace makes any number. */
+const maxRoutes = 64;
+
+/** A route of a chained pod whose MTU was changed, and what it was before; null where none was set. */
+export type ChangedRoute = {
+  readonly family: Family;
+  readonly dst: string;
+  readonly priority?: number;
+  readonly mtuBefore: number | null;
+};
+
+/** What an attachment's record keeps about its MTU (`restore` in the store). */
+export type PodMtuRecord = {
+  /** Bytes, where the network configuration sets it: the pod does not follow the tunnel's. */
+  readonly configured?: number;
+  readonly routes?: readonly ChangedRoute[];
+};
+
+/** Reads `restore`; an attachment without has nothing to put back. */
+export function readPodMtu(restore: unknown): PodMtuRecord {
+  return typeof restore === "object" && restore !== null ? (restore as PodMtuRecord) : {};
+}
+
+/** What ADD records of the configuration's `mtu`. */
+export function configuredMtu(mtu: number | undefined): PodMtuRecord {
+  return mtu === undefined ? {} : { configured: mtu };
+}
+
+export interface RouteMtuPlan {
+  readonly steps: readonly RouteMtuStep[];
+  /** All that is to be recorded before the steps are done, what was known included. */
+  readonly changed: readonly ChangedRoute[];
+}
+
+/**
+ * Gives a chained pod's routes an MTU, where they would have a larger one: its
+ * own, or that of the interface `link`. Above the interface's, a route's MTU
+ * loses packets; below it, somebody had a reason.
+ */
+export function planRouteMtus(
+  routes: readonly Route[],
+  link: Pick<Link, "name" | "mtu">,
+  known: readonly ChangedRoute[],
+  mtu: number,
+): RouteMtuPlan {
+  const steps: RouteMtuStep[] = [];
+  const changed = [...known];
+  const records = indexRoutes(known);
+  for (const route of chooseRoutes(routes, link.name)) {
+    const record = records.get(keyOf(route));
+    // What is not on record could not be put back.
+    if (record === undefined && changed.length >= maxRoutes) continue;
+    const before = record === undefined ? route.metrics?.mtu : (record.mtuBefore ?? undefined);
+    const wanted = (before ?? link.mtu) > mtu ? mtu : before;
+    if (wanted === route.metrics?.mtu) continue;
+    steps.push(changeStep(route, wanted));
+    if (record === undefined) changed.push(toRecord(route));
+  }
+  return { steps, changed };
+}
+
+/** The routes that let through what does not fit the tunnel. */
+export function routesAbove(
+  routes: readonly Route[],
+  link: Pick<Link, "name" | "mtu">,
+  mtu: number,
+): Route[] {
+  return chooseRoutes(routes, link.name).filter((route) => (route.metrics?.mtu ?? link.mtu) > mtu);
+}
+
+/** Puts back what ADD found; a route that is gone needs nothing. */
+export function planRestore(routes: readonly Route[], changed: readonly ChangedRoute[]): RouteMtuStep[] {
+  const present = indexRoutes(routes);
+  return changed.flatMap((record) => {
+    const before = record.mtuBefore ?? undefined;
+    const route = present.get(keyOf(record));
+    return route === undefined || route.metrics?.mtu === before ? [] : [changeStep(route, before)];
+  });
+}
+
+/** Two lists of one pod's routes; what was recorded first is what must come back. */
+export function mergeChanged(
+  first: readonly ChangedRoute[],
+  second: readonly ChangedRoute[],
+): ChangedRoute[] {
+  const known = indexRoutes(first);
+  return [...first, ...second.filter((route) => !known.has(keyOf(route)))];
+}
+
+/** Both ends of a standalone pod's link. Throws RangeError where an address of the pod's cannot be with that MTU. */
+export function planLinkMtus(ends: { pod: Link; host: Link }, ips: readonly string[], mtu: number): Step[] {
+  const ip6 = ips.find((ip) => familyOf(ip) === 6);
+  if (ip6 !== undefined && mtu < ipv6MinimumMtu)
+    throw new RangeError(`its address ${ip6} needs at least ${ipv6MinimumMtu}; set --mtu higher`);
+  const change = { mtu };
+  const steps: Step[] = [];
+  if (ends.pod.mtu !== mtu) steps.push({ do: "changeLink", dev: ends.pod.name, change, netns: "pod" });
+  if (ends.host.mtu !== mtu) steps.push({ do: "changeLink", dev: ends.host.name, change });
+  if (ends.host.mtu < ipv6MinimumMtu && mtu >= ipv6MinimumMtu) steps.push(...beginIpv6(ends.host.name));
+  return steps;
+}
+
+/** The routes that lead off the node. Of too many the widest, which carry what no other one does. */
+function chooseRoutes(routes: readonly Route[], dev: string): readonly Route[] {
+  const leaving = routes.filter((route) => leavesNode(route, dev));
+  if (leaving.length <= maxRoutes) return leaving;
+  return leaving.sort((a, b) => lengthOf(a.dst) - lengthOf(b.dst)).slice(0, maxRoutes);
+}
+
+function lengthOf(prefix: string): number {
+  return Number(prefix.slice(prefix.indexOf("/") + 1));
+}
+
+/** An interface loses IPv6 below its smallest MTU, and begins it with the host's defaults. */
+function beginIpv6(dev: string): Step[] {
+  return [{ do: "changeLink", dev, change: { addrGenModeNone: true } }, ...podLinkIpv6Sysctls(dev)];
+}
+
+/** What has a gateway or is a default route leads off the node. */
+function leavesNode(route: Route, dev: string): boolean {
+  return (
+    route.type === "unicast" &&
+    route.table === mainTable &&
+    route.dev === dev &&
+    (route.via !== undefined || route.dst === defaultPrefix(route.family))
+  );
+}
+
+function changeStep(route: Route, mtu: number | undefined): RouteMtuStep {
+  return { do: "changeRouteMtu", route, ...(mtu === undefined ? {} : { mtu }), netns: "pod" };
+}
+
+function toRecord({ family, dst, priority, metrics }: Route): ChangedRoute {
+  return { family, dst, ...(priority === undefined ? {} : { priority }), mtuBefore: metrics?.mtu ?? null };
+}
+
+type RouteKey = { readonly dst: string; readonly priority?: number | undefined };
+
+/** Of one interface: destination and metric tell routes apart, and no metric is 0. */
+function keyOf({ dst, priority = 0 }: RouteKey): string {
+  return `${dst} ${priority}`;
+}
+
+/** The first of each. */
+function indexRoutes<Item extends RouteKey>(routes: readonly Item[]): ReadonlyMap<string, Item> {
+  return new Map(routes.toReversed().map((route) => [keyOf(route), route]));
+}

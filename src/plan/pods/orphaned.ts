@@ -1,0 +1,82 @@
+// Attachments that nobody ends: the runtime was killed before its DEL, its state was
+// wiped, or the network no longer names us. What tells is that the path of the pod's
+// network namespace leads to none any more, at every look over some time; and since a
+// path is only what this process is shown of it, that needs a witness. Pure: time is
+// an argument.
+//
+//   the path is       witness in the same folder          released after
+//   ────────────────  ──────────────────────────────────  ──────────────
+//   a namespace       —                                   never
+//   not to be seen    —                                   never
+//   absent            another pod's namespace             1 wait
+//   absent            none: all that there were are gone  12 waits
+//   a plain file      a namespace that was made later     1 wait
+//   a plain file      none: its mount may be hidden       never
+//
+// Who attaches the same again, and an agent that starts, begins anew.
+import { countOf } from "../../net/human-format.ts";
+import { showDuration } from "../settings/parsers.ts";
+
+/** "unknown" where the folder is not shown to this process, or may not be read. */
+export type NetnsSight = "namespace" | "absent" | "file" | "unknown";
+
+export interface SeenAttachment {
+  /** Of this attachment alone: another one where the container was attached anew. */
+  readonly key: string;
+  /** Of the path. */
+  readonly folder: string;
+  /** Unix milliseconds. */
+  readonly createdAtMs: number;
+  readonly sight: NetnsSight;
+}
+
+export interface AbandonedFacts {
+  readonly seen: readonly SeenAttachment[];
+  /** By key, since when it is gone: as the last plan has it. */
+  readonly goneSinceMs: ReadonlyMap<string, number>;
+  readonly waitMs: number;
+  /** Milliseconds of a clock that only goes forward. */
+  readonly nowMs: number;
+}
+
+export interface AbandonedPlan {
+  /** Keys. */
+  readonly release: readonly string[];
+  readonly goneSinceMs: ReadonlyMap<string, number>;
+  /** A sentence, where so many are gone that it is not believed yet. */
+  readonly doubt?: string;
+}
+
+const manyWaits = 12;
+
+export function planAbandoned({ seen, goneSinceMs, waitMs, nowMs }: AbandonedFacts): AbandonedPlan {
+  const since = new Map<string, number>();
+  const release: string[] = [];
+  const doubted: SeenAttachment[] = [];
+  for (const one of seen) {
+    const waits = countWaits(one, seen);
+    if (waits === undefined) continue;
+    const sinceMs = goneSinceMs.get(one.key) ?? nowMs;
+    since.set(one.key, sinceMs);
+    const goneMs = nowMs - sinceMs;
+    if (goneMs >= waits * waitMs) release.push(one.key);
+    else if (goneMs >= waitMs) doubted.push(one);
+  }
+  const doubt = doubted.length === 0 ? {} : { doubt: explainDoubt(doubted, waitMs) };
+  return { release, goneSinceMs: since, ...doubt };
+}
+
+/** Undefined where it is not known to be gone. */
+function countWaits(one: SeenAttachment, seen: readonly SeenAttachment[]): number | undefined {
+  if (one.sight !== "absent" && one.sight !== "file") return undefined;
+  const witnesses = seen.filter(({ folder, sight }) => folder === one.folder && sight === "namespace");
+  if (one.sight === "absent") return witnesses.length > 0 ? 1 : manyWaits;
+  // Mounts that are made later are shown here, so this one would be too.
+  return witnesses.some(({ createdAtMs }) => createdAtMs > one.createdAtMs) ? 1 : undefined;
+}
+
+function explainDoubt(doubted: readonly SeenAttachment[], waitMs: number): string {
+  const folders = [...new Set(doubted.map(({ folder }) => folder))].sort().join(", ");
+  const wait = showDuration(Math.round((manyWaits * waitMs) / 1000));
+  return `The network namespaces of all pods in ${folders} are gone, and no DEL came for ${countOf(doubted.length, "attachment")}: was the runtime's state wiped, or is the folder not the node's here? They are kept until nothing has come back for ${wait}.`;
+}

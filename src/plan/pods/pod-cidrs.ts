@@ -1,0 +1,17 @@
+// Pod CIDRs of this node that hold what is no pod's: the gateway, the control plane, the nodes of a
+// whole subnet. Those of the peers are judged by peers/claim-bounds.ts. Pure.
+import { findHeld, type Landmark } from "../peers/landmarks.ts";
+
+/** What of the CIDRs of one node holds an address that is no pod's: a sentence each. */
+export function refusePodCIDRs(podCIDRs: readonly string[], landmarks: readonly Landmark[]): string[] {
+  return podCIDRs.filter(isNetwork).flatMap((cidr) => {
+    const held = findHeld(cidr, landmarks);
+    if (held === undefined) return [];
+    return [`pod CIDR ${cidr} holds ${held.ip}, which is ${held.whose}, and so is no network of pods alone`];
+  });
+}
+
+/** A pod may have one address of the nodes' network. */
+function isNetwork(cidr: string): boolean {
+  return !cidr.endsWith(cidr.includes(":") ? "/128" : "/32");
+}

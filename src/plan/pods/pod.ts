@@ -1,0 +1,176 @@
+// One pod: what ADD makes of it in either role, as steps. Standalone, we are
+// its main plugin and make everything; chained, another plugin made the pod and
+// we add what encryption needs. Pure.
+//
+//   pod netns                        node netns
+//   eth0  10.1.0.5/32, fd00::5/128 == wgc3f2a91b04d5e
+//         default via 169.254.1.1    10.1.0.5 dev wgc3f2a91b04d5e scope link
+//         default via fe80::1        throw 10.1.0.5 table 18099
+//
+// Nobody has the gateway's addresses: permanent neighbour entries on both sides
+// name the other end's MAC, so neither ARP nor proxy_arp is needed.
+import { type Family, familyOf } from "../../net/ip.ts";
+import type { Address, Neighbour, Route } from "../../net/objects.ts";
+import { defaultPrefix, hostPrefix } from "../../net/prefix.ts";
+import { localRoutes } from "../mesh/desired.ts";
+import type { Settings } from "../settings/settings.ts";
+import type { RouteStep, RtnlStep, Step } from "../step.ts";
+import { podLinkGroup, podLinkIpv4, podLinkIpv6Sysctls } from "./link.ts";
+
+const mainTable = 254;
+
+/** The pod's next hop; link-local, so it can never be anybody's pod or node address. */
+export const podGateway: Record<Family, string> = { 4: "169.254.1.1", 6: "fe80::1" };
+
+/** A route that the pod's owner asked for; `gw` is ignored, since every way out is through the node. */
+export interface PodRoute {
+  readonly dst: string;
+}
+
+export interface StandalonePod {
+  readonly ifname: string;
+  /** The node's end of the veth. */
+  readonly hostDev: string;
+  readonly hostMac: string;
+  readonly podMac: string;
+  /** At most one default route each family is made from these. */
+  readonly ips: readonly string[];
+  /** Bytes; absent leaves the kernel's default. */
+  readonly mtu?: number;
+  /** Beyond the default route, which every family with an address gets. */
+  readonly routes: readonly PodRoute[];
+}
+
+export interface PodNames {
+  readonly hostDev: string;
+  readonly hostMac: string;
+  readonly podMac: string;
+}
+
+/**
+ * Names that follow from the attachment alone, so that a DEL without a record
+ * finds what an ADD made. They are 24 digits of xxHash32, which unlike a
+ * cryptographic hash costs a process nothing to set up; nobody gains by a
+ * collision, which ADD would find and report.
+ */
+export function podNames({ containerID, ifname }: { containerID: string; ifname: string }): PodNames {
+  const text = `${containerID} ${ifname}`;
+  const hex = hash32(text, 0) + hash32(text, 1) + hash32(text, 2);
+  return { hostDev: `wgc${hex.slice(0, 12)}`, hostMac: localMac(hex, 2), podMac: localMac(hex, 12) };
+}
+
+/** Eight hexadecimal digits. */
+function hash32(text: string, seed: number): string {
+  return Bun.hash.xxHash32(text, seed).toString(16).padStart(8, "0");
+}
+
+/** A locally administered MAC address (IEEE 802, 8.4) of the ten digits from `at`. */
+function localMac(hex: string, at: number): string {
+  let mac = "02";
+  for (let i = at; i < at + 10; i += 2) mac += `:${hex.slice(i, i + 2)}`;
+  return mac;
+}
+
+/** Makes the pair, and sets the node's end up before anything can come by it. */
+export function linkSteps(pod: StandalonePod, netnsFd: number): Step[] {
+  return [
+    vethStep(pod, netnsFd),
+    ...podLinkIpv6Sysctls(pod.hostDev),
+    { do: "changeLink", dev: pod.hostDev, change: { up: true } },
+  ];
+}
+
+/** The pod's end is born in the pod's namespace, open as `netnsFd`. */
+function vethStep(pod: StandalonePod, netnsFd: number): RtnlStep {
+  const mtu = pod.mtu === undefined ? {} : { mtu: pod.mtu };
+  const peer = { name: pod.ifname, mac: pod.podMac, netnsFd, ...mtu };
+  return {
+    do: "addLink",
+    link: {
+      name: pod.hostDev,
+      kind: "veth",
+      mac: pod.hostMac,
+      addrGenModeNone: true,
+      group: podLinkGroup,
+      ipv4: podLinkIpv4,
+      ...mtu,
+      peer,
+    },
+  };
+}
+
+/** What happens inside the pod, once its interface is there. */
+export function podSideSteps(pod: StandalonePod): RtnlStep[] {
+  const inPod = { netns: "pod" } as const;
+  return [
+    { do: "changeLink", dev: pod.ifname, change: { up: true }, ...inPod },
+    ...podAddresses(pod).map((address) => ({ do: "addAddress", address, ...inPod }) as const),
+    ...podNeighbours(pod).map((neighbour) => ({ do: "replaceNeighbour", neighbour, ...inPod }) as const),
+    ...podRoutes(pod).map((route) => ({ do: "addRoute", route, ...inPod }) as const),
+  ];
+}
+
+/** What the node needs to reach the pod. */
+export function hostSideSteps(pod: StandalonePod): RtnlStep[] {
+  return [
+    ...hostNeighbours(pod).map((neighbour) => ({ do: "replaceNeighbour", neighbour }) as const),
+    ...hostRoutes(pod).map((route) => ({ do: "replaceRoute", route }) as const),
+  ];
+}
+
+/** Keeps a pod's addresses out of the tunnel on its own node. */
+export function throwSteps(settings: Settings, ips: readonly string[]): RouteStep[] {
+  const routes = ips.flatMap((ip) => localRoutes(settings, hostPrefix(ip)));
+  return routes.map((route) => ({ do: "replaceRoute", route }));
+}
+
+export function podAddresses({ ifname, ips }: StandalonePod): Address[] {
+  return ips.map((ip) => ({
+    dev: ifname,
+    ip,
+    length: familyOf(ip) === 4 ? 32 : 128,
+    scope: "global",
+    noPrefixRoute: false,
+    noDad: true,
+  }));
+}
+
+export function podNeighbours(pod: StandalonePod): Neighbour[] {
+  return familiesOf(pod).map((family) => ({
+    dev: pod.ifname,
+    ip: podGateway[family],
+    mac: pod.hostMac,
+    permanent: true,
+  }));
+}
+
+export function hostNeighbours(pod: StandalonePod): Neighbour[] {
+  return pod.ips.map((ip) => ({ dev: pod.hostDev, ip, mac: pod.podMac, permanent: true }));
+}
+
+/** The pod's routes: the way to the gateway first, then everything through it. */
+export function podRoutes(pod: StandalonePod): Route[] {
+  return familiesOf(pod).flatMap((family) => {
+    const via = podGateway[family];
+    const asked = pod.routes.map((route) => route.dst).filter((dst) => familyOf(dst) === family);
+    const destinations = [...asked, defaultPrefix(family)].filter((dst, i, list) => list.indexOf(dst) === i);
+    return [
+      linkRoute(hostPrefix(via), pod.ifname),
+      ...destinations.map((dst) => ({ ...linkRoute(dst, pod.ifname), via, scope: "global" }) as const),
+    ];
+  });
+}
+
+export function hostRoutes(pod: StandalonePod): Route[] {
+  return pod.ips.map((ip) => linkRoute(hostPrefix(ip), pod.hostDev));
+}
+
+function linkRoute(dst: string, dev: string): Route {
+  const family = familyOf(dst);
+  const base = { family, table: mainTable, type: "unicast", dst, dev, protocol: 3 } as const;
+  return family === 4 ? { ...base, scope: "link" } : { ...base, scope: "global", priority: 1024 };
+}
+
+function familiesOf({ ips }: StandalonePod): Family[] {
+  return ([4, 6] as const).filter((family) => ips.some((ip) => familyOf(ip) === family));
+}

@@ -1,0 +1,165 @@
+// What a peer's state is called, from what the devices show. Pure: time is an
+// argument.
+//
+//   encrypted   routed into the tunnel, handshake fresh
+//   idle        routed into the tunnel, handshake old: nothing was sent lately
+//   unanswered  routed into the tunnel, no handshake ever on this slot
+//   silent      routed into the tunnel, sent to, not heard of: the agent tries to repair it
+//   waiting     has a key, but no handshake has opened the gate yet
+//   ready       has shaken hands, and is left alone because the mode is off
+//   conflict    its key is another node's; if it was in the tunnel before, it is refused
+//   keyless     its record says that it has no key
+
+import type { Device, Peer } from "../../net/device.ts";
+import type { NftCounter } from "../../net/nftables.ts";
+import type { PeerPath } from "../../net/path.ts";
+import type { NodeRecord, Slot } from "../../net/record.ts";
+import { handshakeFreshMs } from "../../net/wireguard-timers.ts";
+import { countingSets } from "../firewall/sets.ts";
+import { sumByPeer } from "../firewall/table.ts";
+import { remotesOf } from "../mesh/desired.ts";
+import type { OwnedPeer, Ownership } from "../peers/model.ts";
+import { isBarred, isKeyless, keyOf, ownSlots, resolvePath, routeSlot } from "../peers/path.ts";
+import { type Settings, slotDevice } from "../settings/settings.ts";
+import type { InterfaceArrivals, StrayPackets } from "./arrivals.ts";
+
+export type PeerState =
+  | "encrypted"
+  | "idle"
+  | "unanswered"
+  | "silent"
+  | "waiting"
+  | "ready"
+  | "conflict"
+  | "keyless";
+
+/** Where a packet for the peer's pods goes now. */
+export type Reach = "tunnel" | "clear" | "refused";
+
+export interface PeerStatus {
+  readonly name: string;
+  readonly state: PeerState;
+  readonly reach: Reach;
+  /** Absent where the peer is not encrypted. */
+  readonly slot?: Slot;
+  readonly endpoint?: string;
+  /** Unix milliseconds; 0 is never. */
+  readonly lastHandshakeMs: number;
+  readonly rxBytes: number;
+  readonly txBytes: number;
+  /** Packets between pods that went outside the tunnel since the table was made; absent without nftables. */
+  readonly plaintext?: Plaintext;
+  readonly nodeIPs: readonly string[];
+  readonly podCIDRs: readonly string[];
+}
+
+export interface Plaintext {
+  /** Arrived in clear. */
+  readonly inPackets: number;
+  /** Left in clear; in strict mode, was about to. */
+  readonly outPackets: number;
+}
+
+interface StatusFacts {
+  readonly up: boolean;
+  readonly settings: Settings;
+  readonly node: NodeRecord;
+  readonly ownership: Ownership;
+  readonly paths?: ReadonlyMap<string, PeerPath>;
+}
+
+/** One status a peer, by name. `read`: the devices that there are, by name. */
+export function describePeers(
+  { up, settings, node, ownership, paths }: StatusFacts,
+  nowMs: number,
+  read: ReadonlyMap<string, Device>,
+  plaintext: ReadonlyMap<string, Plaintext>,
+): PeerStatus[] {
+  const devices = new Map(
+    (["a", "b"] as const).map((slot) => {
+      const peers = read.get(slotDevice(settings, slot))?.peers ?? [];
+      return [slot, new Map(peers.map((peer) => [peer.publicKey, peer]))];
+    }),
+  );
+  return ownership.peers.map((peer) => {
+    const { slot, pinned } = resolvePath(node, peer, paths);
+    const key = keyOf(peer, slot);
+    const seen = slot === undefined || key === undefined ? undefined : devices.get(slot)?.get(key);
+    const inClear = plaintext.get(peer.name);
+    const base = {
+      name: peer.name,
+      nodeIPs: peer.nodeIPs,
+      podCIDRs: peer.podCIDRs,
+      ...(inClear === undefined ? {} : { plaintext: inClear }),
+    };
+    if (slot === undefined || seen === undefined) {
+      const lastHandshakeMs = settings.mode === "off" ? latestHandshake(peer, devices) : 0;
+      const waiting = lastHandshakeMs > 0 ? "ready" : "waiting";
+      const isRefused = settings.mode === "strict" || isBarred(peer, paths);
+      const isConflict = !isKeyless(peer) && routeSlot(node, peer) === undefined;
+      // A node without a slot of its own reaches nobody, whatever keys they have.
+      const isOwnLoss = ownSlots(node).length === 0;
+      return {
+        ...base,
+        state: isOwnLoss ? waiting : isKeyless(peer) ? "keyless" : isConflict ? "conflict" : waiting,
+        reach: up && isRefused ? "refused" : "clear",
+        ...{ lastHandshakeMs, rxBytes: 0, txBytes: 0 },
+      };
+    }
+    const { lastHandshakeMs, rxBytes, txBytes, endpoint } = seen;
+    return {
+      ...base,
+      slot,
+      reach: "tunnel",
+      state: pinned ? "silent" : stateOf(lastHandshakeMs, nowMs),
+      ...(endpoint === undefined
+        ? {}
+        : {
+            endpoint: endpoint.ip.includes(":")
+              ? `[${endpoint.ip}]:${endpoint.port}`
+              : `${endpoint.ip}:${endpoint.port}`,
+          }),
+      lastHandshakeMs,
+      rxBytes,
+      txBytes,
+    };
+  });
+}
+
+/** Unix milliseconds; 0 where there was none on either slot. */
+function latestHandshake(
+  { slots }: OwnedPeer,
+  devices: ReadonlyMap<Slot, ReadonlyMap<string, Peer>>,
+): number {
+  const times = slots.map(({ slot, publicKey }) => devices.get(slot)?.get(publicKey)?.lastHandshakeMs ?? 0);
+  return Math.max(0, ...times);
+}
+
+function stateOf(lastHandshakeMs: number, nowMs: number): PeerState {
+  if (lastHandshakeMs === 0) return "unanswered";
+  return nowMs - lastHandshakeMs < handshakeFreshMs ? "encrypted" : "idle";
+}
+
+/** What went outside the tunnel since the table was made; nothing where nothing counts. */
+export interface PlaintextReport {
+  readonly byPeer: ReadonlyMap<string, Plaintext>;
+  readonly byInterface: readonly InterfaceArrivals[];
+  readonly strays: readonly StrayPackets[];
+}
+
+/** Plaintext packets of each peer, from what the sets of the nftables table have counted (set -> prefix -> counter). */
+export function sumPlaintext(
+  peers: readonly OwnedPeer[],
+  counters: ReadonlyMap<string, ReadonlyMap<string, NftCounter>>,
+): Map<string, Plaintext> {
+  const remotes = remotesOf(peers);
+  const sums = { in: new Map<string, number>(), out: new Map<string, number>() };
+  for (const { direction, name } of countingSets)
+    for (const [peer, { packets }] of sumByPeer(remotes, counters.get(name) ?? new Map()))
+      sums[direction].set(peer, (sums[direction].get(peer) ?? 0) + packets);
+  const count = ({ name }: OwnedPeer) => ({
+    inPackets: sums.in.get(name) ?? 0,
+    outPackets: sums.out.get(name) ?? 0,
+  });
+  return new Map(peers.map((peer) => [peer.name, count(peer)]));
+}

@@ -1,0 +1,44 @@
+// Looks for the addresses that other nodes are to send to. What is chosen of
+// them is plan/host/endpoints.ts.
+import { findUplinks } from "../netlink/uplinks.ts";
+import { findTransport, type NoTransport, nextEndpoints, type Transport } from "../plan/host/endpoints.ts";
+import type { Settings } from "../plan/settings/settings.ts";
+import type { Kernel } from "./kernel.ts";
+import { readSettings } from "./node.ts";
+import type { Session } from "./session.ts";
+
+export function observeTransport(settings: Settings, { host }: Kernel): Transport | NoTransport {
+  return findTransport({
+    settings,
+    links: host.links().map(({ name }) => name),
+    addresses: host.addresses(),
+    uplinks: findUplinks(host),
+  });
+}
+
+/**
+ * True where the stored endpoints were exchanged for what is there now, and node
+ * IPs that were not typed with them. Where nothing fits, which an interface that
+ * is being configured shows for a moment, the last ones stay, and `onProblem` is
+ * told why. Throws StoreError, NetlinkError, SysError.
+ */
+export function followTransport(
+  { store, kernel }: Session,
+  onProblem: (sentence: string) => void = () => {},
+): boolean {
+  if (store.identity()?.endpointsFound !== true) return false;
+  const found = observeTransport(readSettings(store), kernel);
+  if ("problem" in found) {
+    onProblem(`The endpoints of this node stay as they were: ${found.problem}.`);
+    return false;
+  }
+  return store.transaction(() => {
+    // Read again: somebody may have typed others meanwhile.
+    const identity = store.identity();
+    const endpoints = identity === undefined ? undefined : nextEndpoints(identity, found);
+    if (identity === undefined || endpoints === undefined) return false;
+    const nodeIPs = identity.nodeIPsFollow ? endpoints : identity.nodeIPs;
+    store.putIdentity({ ...identity, endpoints, nodeIPs });
+    return true;
+  });
+}

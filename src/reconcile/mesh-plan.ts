@@ -1,0 +1,91 @@
+import type { Family } from "../net/ip.ts";
+import type { PeerPath } from "../net/path.ts";
+import type { NodeRecord } from "../net/record.ts";
+import type { HostEncryptionReport } from "../plan/host/host-encryption.ts";
+import type { Capabilities, Lacking } from "../plan/mesh/capabilities.ts";
+import type { Conflict } from "../plan/mesh/conflicts.ts";
+import type { Mesh } from "../plan/mesh/model.ts";
+import type { DerivedMtu } from "../plan/mesh/mtu.ts";
+import type { CidrRefusal } from "../plan/peers/cluster-cidrs.ts";
+import type { Ownership } from "../plan/peers/model.ts";
+import type { Settings } from "../plan/settings/settings.ts";
+import type { Step } from "../plan/step.ts";
+import type { Store } from "../state/store.ts";
+import type { ApplyContext, Failure } from "./apply.ts";
+import type { Kernel } from "./kernel.ts";
+import type { KnownWays } from "./mtu.ts";
+import type { NodeReader, SlotFaults } from "./node.ts";
+import type { KeyRecovery } from "./recover-keys.ts";
+
+// A plan of the mesh and what a sync goes by and returns, as plain values.
+
+/** What a plan goes by, and what follows from it for others than the kernel. */
+export interface MeshState {
+  readonly settings: Settings;
+  readonly node: NodeRecord;
+  readonly up: boolean;
+  readonly generation: number;
+  /** True where this kernel was programmed by us, to whatever generation. */
+  readonly here: boolean;
+  /** True where the kernel was already programmed to this generation. */
+  readonly programmed: boolean;
+  readonly ownership: Ownership;
+  /** Cluster CIDRs of the settings that are left out, since they hold what is no pod's. */
+  readonly refusedCIDRs: readonly CidrRefusal[];
+  /** Absent where no agent decides. */
+  readonly paths?: ReadonlyMap<string, PeerPath>;
+  readonly mtu: DerivedMtu;
+  readonly linkKind: "wireguard" | "tun";
+  readonly capabilities: Capabilities;
+  readonly lacking: Lacking;
+  /** What this host cannot have of what the mesh would use: a sentence each. */
+  readonly lacks: readonly string[];
+  /** Slots of this node that cannot be used. */
+  readonly faults: SlotFaults;
+  readonly hostEncryption: HostEncryptionReport;
+  /** Addresses of other nodes that this node itself is to reach through the tunnel. */
+  readonly tunneledHosts: ReadonlySet<string>;
+}
+
+export interface MeshPlan extends MeshState {
+  readonly desired: Mesh;
+  readonly observed: Mesh;
+  readonly steps: readonly Step[];
+}
+
+export interface SyncReport extends MeshPlan {
+  /** What failed, but for what this host cannot have. */
+  readonly failures: readonly Failure[];
+  /** Of these, what more than the traffic to one peer waits for. */
+  readonly blocking: readonly Failure[];
+  /** Families that are not programmed, or that strict mode cannot close. */
+  readonly unmet: readonly Family[];
+  /** Present if the seal key was absent and keys were saved or exchanged. */
+  readonly recovery?: KeyRecovery;
+  /** At the first sync of a boot: what others use of ours. It stands in nobody's way. */
+  readonly conflicts: readonly Conflict[];
+  /** State-changing requests sent to the kernel. */
+  readonly writes: number;
+}
+
+export interface SyncOptions extends ApplyContext {
+  readonly bootId: string;
+  readonly nowMs: number;
+  /** False where slots whose device could not be made are left as they are, and not tried again. */
+  readonly retriesSlots?: boolean;
+  /** Done before anything is planned: keys that the store cannot open may be had otherwise. */
+  readonly recoverKeys?: () => KeyRecovery | undefined;
+  /** Called where much of what was made is needed no longer. */
+  readonly relieve?: () => void;
+  /** Tries again what the kernel has refused for good. */
+  readonly reexamine?: boolean;
+}
+
+/** What a sync looks at. */
+export interface SyncScene {
+  readonly store: Store;
+  readonly nodes: NodeReader;
+  readonly kernel: Kernel;
+  readonly ways: KnownWays;
+  readonly arrivals: KnownWays;
+}

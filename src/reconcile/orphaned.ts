@@ -1,0 +1,104 @@
+// Attachments whose pod has ended without a DEL: what is seen of their network
+// namespaces, and how one is released. When it is, plan/pods/orphaned.ts says. Nothing
+// is released whose link or route shows that the pod lives, whatever its path says.
+
+import { findStatus } from "../linux/file.ts";
+import { findNetnsIdentity, isInitialPidNamespace, lookAtNetns, ownNetns } from "../linux/netns.ts";
+import { SysError } from "../linux/syscall.ts";
+import { familyOf } from "../net/ip.ts";
+import { hostPrefix } from "../net/prefix.ts";
+import type { NetnsSight, SeenAttachment } from "../plan/pods/orphaned.ts";
+import type { Settings } from "../plan/settings/settings.ts";
+import type { Attachment } from "../state/model.ts";
+import type { Store } from "../state/store.ts";
+import { applySteps } from "./apply.ts";
+import type { Kernel } from "./kernel.ts";
+import { addressesOnlyOf, removalSteps } from "./removal.ts";
+
+const mainTable = 254;
+/** How runtimes without named namespaces say it; the number is of a process of the pod. */
+const ofProcess = /^\/proc\/\d+\/(task\/\d+\/)?ns\/net$/;
+
+export interface SightedAttachment extends SeenAttachment {
+  readonly attachment: Attachment;
+}
+
+/** Throws StoreError. */
+export function sightAttachments(store: Store): SightedAttachment[] {
+  return store.attachments().map((attachment) => {
+    const { netns, createdAtMs, network, containerID, ifname } = attachment;
+    return {
+      key: JSON.stringify([network, containerID, ifname, netns, createdAtMs]),
+      folder: folderOf(netns),
+      ...{ createdAtMs, attachment, sight: sightNetns(netns) },
+    };
+  });
+}
+
+/** What this process is shown at the path of a pod's namespace. */
+export function sightNetns(path: string): NetnsSight {
+  try {
+    if (!path.startsWith("/")) return "unknown";
+    if (ofProcess.test(path)) return sightNetnsOfProcess(path);
+    const seen = lookAtNetns(path);
+    if (seen !== "absent") return seen;
+    return findStatus(folderOf(path))?.kind === "folder" ? "absent" : "unknown";
+  } catch (error) {
+    if (error instanceof SysError) return "unknown";
+    throw error;
+  }
+}
+
+/** A container numbers processes its own way, and some mounts of /proc hide those of others: then nothing is known. */
+function sightNetnsOfProcess(path: string): NetnsSight {
+  if (!isInitialPidNamespace() || findStatus("/proc/1") === undefined) return "unknown";
+  const seen = lookAtNetns(path);
+  // No pod has the node's own: the number is another process's now.
+  return seen === "namespace" && findNetnsIdentity(path) === findNetnsIdentity(ownNetns) ? "absent" : seen;
+}
+
+function folderOf(path: string): string {
+  return ofProcess.test(path) ? "/proc" : path.slice(0, path.lastIndexOf("/")) || "/";
+}
+
+export interface Scene {
+  readonly store: Store;
+  readonly kernel: Kernel;
+  readonly settings: Settings;
+}
+
+export interface Release {
+  readonly isReleased: boolean;
+  /** What speaks against it: a sentence. Absent too where it ended or came back meanwhile. */
+  readonly obstacle?: string;
+}
+
+/**
+ * Does for a pod that is gone what DEL does; an address that another IPAM plugin gave stays that one's,
+ * until a DEL or GC. Throws StoreError, NetlinkError.
+ */
+export function releaseAttachment({ store, kernel, settings }: Scene, attachment: Attachment): Release {
+  const life = findLife(store, kernel, attachment);
+  if (life !== undefined) return { isReleased: false, obstacle: life };
+  // An ADD of the same container has written its record before this, and is found, or waits for its end.
+  return store.transaction(() => {
+    const isSame = JSON.stringify(store.findAttachment(attachment)) === JSON.stringify(attachment);
+    if (!isSame || sightNetns(attachment.netns) === "namespace") return { isReleased: false };
+    const [failure] = applySteps(removalSteps(store, settings, attachment), kernel);
+    if (failure !== undefined) return { isReleased: false, obstacle: failure.error.message };
+    return { isReleased: store.removeAttachment(attachment) };
+  });
+}
+
+/** A namespace outlives its path while processes are in it; with it go the node's end of its links, and routes over those. */
+function findLife(store: Store, { host }: Kernel, attachment: Attachment): string | undefined {
+  const { hostDev } = attachment;
+  if (hostDev !== undefined && host.hasLink(hostDev)) return `its link ${hostDev} is still there`;
+  const prefixes = addressesOnlyOf(store, attachment).map(hostPrefix);
+  for (const family of new Set(prefixes.map(familyOf))) {
+    const routes = host.routes({ family, table: mainTable, type: "unicast" });
+    const route = routes.find(({ dst, dev }) => dev !== undefined && prefixes.includes(dst));
+    if (route !== undefined) return `the node still has the route ${route.dst} dev ${route.dev}`;
+  }
+  return undefined;
+}

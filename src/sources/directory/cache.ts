@@ -1,0 +1,149 @@
+// What the files of one folder of records are worth, kept from look to look, so
+// that a look at thousands of files that have not changed reads none of them.
+
+import { sizeOf, stampOf } from "../../fswatch/stamp.ts";
+import { judgeRecord, recordFile, refuse, type Verdict } from "../../plan/records/directory.ts";
+import { listRecordFiles, maxFileBytes, RecordsError, readRecordFile } from "./files.ts";
+
+/** Four times the largest cluster we are made for. */
+const maxFiles = 20_000;
+/** Read at one look; what is more waits for the next ones. Thousands of ordinary records are less. */
+const maxLookBytes = 32 * 1024 * 1024;
+/**
+ * Two changes within one tick of a filesystem's clock leave the same stamp, so a file that has
+ * just changed is read once more after this time; the coarsest clocks tick that slowly.
+ */
+export const settleMs = 2000;
+
+export interface FolderSight {
+  /** Names of all record files. */
+  readonly present: ReadonlySet<string>;
+  /** By name; without this node's own, and without those beyond the bound. */
+  readonly verdicts: ReadonlyMap<string, Verdict>;
+  /** True where a verdict is not what it was at the last look. */
+  readonly changed: boolean;
+  /** False where a file is to be read once more in a while. */
+  readonly settled: boolean;
+  /** Files beyond the bound. */
+  readonly leftOut: number;
+}
+
+interface SeenFile {
+  readonly stamp: string;
+  readonly digest: number | bigint;
+  readonly verdict: Verdict;
+  /** When the stamp was seen first. */
+  readonly sinceMs: number;
+  /** True once nothing can change without changing the stamp. */
+  readonly settled: boolean;
+}
+
+/** What a look may still read. */
+interface Budget {
+  bytes: number;
+}
+
+export class RecordReader {
+  #seen = new Map<string, SeenFile>();
+  /** Files that the last look had no time for. */
+  #waiting: ReadonlySet<string> = new Set();
+
+  constructor(
+    private readonly folder: string,
+    private readonly ownName: string | undefined,
+  ) {}
+
+  /** `isKnown`: of a file, whether its node is a peer already; where there are too many, those come first. Throws RecordsError. */
+  look(nowMs: number, isKnown: (file: string) => boolean): FolderSight {
+    const present = new Set(listRecordFiles(this.folder));
+    const others = [...present].filter((file) => file !== this.#ownFile);
+    const files = others.length <= maxFiles ? others : chooseFiles(others, isKnown);
+    const seen = new Map<string, SeenFile>();
+    const waiting = new Set<string>();
+    const budget = { bytes: maxLookBytes };
+    for (const file of this.#inTurn(files)) {
+      const known = this.#seen.get(file);
+      const found = this.#see(file, known, nowMs, budget);
+      if (found === "later") waiting.add(file);
+      if (found === undefined) present.delete(file);
+      else if (found !== "later") seen.set(file, found);
+      else if (known !== undefined) seen.set(file, known);
+    }
+    const before = this.#seen;
+    this.#waiting = waiting;
+    this.#seen = seen;
+    return {
+      present,
+      verdicts: new Map(Array.from(seen, ([file, { verdict }]) => [file, verdict])),
+      changed:
+        seen.size !== before.size ||
+        [...seen].some(([file, { verdict }]) => verdict !== before.get(file)?.verdict),
+      settled: waiting.size === 0 && [...seen.values()].every(({ settled }) => settled),
+      leftOut: others.length - files.length,
+    };
+  }
+
+  get #ownFile(): string | undefined {
+    return this.ownName === undefined ? undefined : recordFile(this.ownName);
+  }
+
+  /** Those that waited come first: files that change again and again keep nobody from being read. */
+  #inTurn(files: readonly string[]): readonly string[] {
+    if (this.#waiting.size === 0) return files;
+    const [first, rest] = [true, false].map((waits) =>
+      files.filter((file) => this.#waiting.has(file) === waits),
+    ) as [string[], string[]];
+    return [...first, ...rest];
+  }
+
+  /** Undefined for a file that has gone since it was listed; "later" if too much was read before it. */
+  #see(
+    file: string,
+    before: SeenFile | undefined,
+    nowMs: number,
+    budget: Budget,
+  ): SeenFile | "later" | undefined {
+    const stamp = stampOf(`${this.folder}/${file}`);
+    const isSame = before?.stamp === stamp;
+    if (isSame && (before.settled || nowMs - before.sinceMs < settleMs)) return before;
+    // A name that is no UTF-8 cannot be asked for as it was listed.
+    const isNamed = stamp !== "" || file.includes("\ufffd");
+    if (!isNamed) return undefined;
+    if (budget.bytes <= 0) return "later";
+    budget.bytes -= costOf(stamp);
+    const judged = this.#judge(file, before);
+    return { ...judged, stamp, settled: isSame, sinceMs: isSame ? before.sinceMs : nowMs };
+  }
+
+  /** The same content is judged once. */
+  #judge(file: string, before: SeenFile | undefined): Pick<SeenFile, "digest" | "verdict"> {
+    const content = this.#read(file);
+    const digest = Bun.hash(JSON.stringify(content));
+    if (digest === before?.digest) return before;
+    const verdict =
+      "text" in content ? judgeRecord(file, content.text, this.ownName) : refuse(content.reason);
+    return { digest, verdict };
+  }
+
+  #read(file: string): { readonly text: string } | { readonly reason: string } {
+    try {
+      return { text: readRecordFile(`${this.folder}/${file}`) };
+    } catch (error) {
+      if (!(error instanceof RecordsError)) throw error;
+      return { reason: error.message };
+    }
+  }
+}
+
+/** Bytes: what is read of a file whose stamp this is, and something for opening it. */
+function costOf(stamp: string): number {
+  return 1024 + Math.min(sizeOf(stamp), maxFileBytes);
+}
+
+/** Who can add files must not be able to push others out. */
+function chooseFiles(files: readonly string[], isKnown: (file: string) => boolean): string[] {
+  const sorted = [...files].sort();
+  const known = sorted.filter(isKnown);
+  const isTaken = new Set(known);
+  return [...known, ...sorted.filter((file) => !isTaken.has(file))].slice(0, maxFiles);
+}

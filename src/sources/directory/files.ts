@@ -1,0 +1,175 @@
+// The folder of node records as files: listing, reading and writing them. What
+// lies there may be anything and may change at any moment, so nothing here
+// blocks, follows a link or reads more than a bound; what a record means is
+// plan/records/directory.ts. Failures are RecordsError, sentences with a remedy.
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
+  fsyncSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readSync,
+  renameSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { stampOf } from "../../fswatch/stamp.ts";
+import { readBootId } from "../../linux/boot.ts";
+import { errnoText } from "../../linux/errno.ts";
+import type { NodeRecord } from "../../net/record.ts";
+import { isRecordFile, recordFile } from "../../plan/records/directory.ts";
+
+/** Five times what the largest record takes that parses (4,096 pod CIDRs): no record is larger. */
+export const maxFileBytes = 1024 * 1024;
+
+/** The folder, or a file of it, cannot be used. */
+export class RecordsError extends Error {
+  override readonly name = "RecordsError";
+}
+
+/** Names of all record files. Throws RecordsError. */
+export function listRecordFiles(folder: string): string[] {
+  return attempt(`Cannot read the folder of records ${folder}`, remedy, () =>
+    readdirSync(folder).filter(isRecordFile),
+  );
+}
+
+/** The text of a regular file. Throws RecordsError that says why it is none, or cannot be read. */
+export function readRecordFile(path: string): string {
+  return attempt("it cannot be read", noRemedy, () => {
+    const fd = openRegular(path);
+    try {
+      if (!fstatSync(fd).isFile()) throw notRegular();
+      return readText(fd);
+    } finally {
+      closeSync(fd);
+    }
+  });
+}
+
+/** A pipe or a device is not even opened; should one take the place meanwhile, opening it does not wait. */
+function openRegular(path: string): number {
+  if (!lstatSync(path).isFile()) throw notRegular();
+  return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+}
+
+function notRegular(): RecordsError {
+  return new RecordsError("it is no regular file: links, folders, pipes and devices are not followed");
+}
+
+function readText(fd: number): string {
+  // One byte more, to see that there is more.
+  let buffer = new Uint8Array(Math.min(fstatSync(fd).size, maxFileBytes) + 1);
+  let length = 0;
+  for (;;) {
+    const count = readSync(fd, buffer, length, buffer.length - length, null);
+    if (count === 0) return new TextDecoder().decode(buffer.subarray(0, length));
+    length += count;
+    if (length > maxFileBytes)
+      throw new RecordsError(
+        `it is larger than ${maxFileBytes / 1024 / 1024} MiB, five times what the largest record takes`,
+      );
+    if (length === buffer.length) buffer = grown(buffer);
+  }
+}
+
+function grown(buffer: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(Math.min(2 * buffer.length, maxFileBytes) + 1);
+  larger.set(buffer);
+  return larger;
+}
+
+/** The text that a record is published as: what `node show --json` prints. */
+export function recordText(record: NodeRecord): string {
+  return `${JSON.stringify(record, null, 2)}\n`;
+}
+
+/** "absent", "same" as `text`, or "other": anything else that has the name. */
+export function compareRecordFile(path: string, text: string): "absent" | "same" | "other" {
+  if (stampOf(path) === "") return "absent";
+  try {
+    return readRecordFile(path) === text ? "same" : "other";
+  } catch (error) {
+    if (error instanceof RecordsError) return "other";
+    throw error;
+  }
+}
+
+/**
+ * Writes a node's record to its file where it differs, so that readers see the old one or the
+ * new one, whole. True where it wrote. Throws RecordsError.
+ */
+export function publishRecord(folder: string, record: NodeRecord): boolean {
+  const path = `${folder}/${recordFile(record.name)}`;
+  const text = recordText(record);
+  if (compareRecordFile(path, text) === "same") return false;
+  // A dot: no reader takes it. No other process on any machine has the name; a node's may be as long as a file's.
+  const temporary = `${folder}/.${record.name.slice(0, 100)}.${readBootId()}.${process.pid}.tmp`;
+  attempt(`Cannot publish this node's record as ${path}`, remedy, () => {
+    try {
+      writeNew(temporary, text);
+      renameSync(temporary, path);
+    } catch (error) {
+      remove(temporary);
+      throw error;
+    }
+  });
+  return true;
+}
+
+/** Complete and on disk before it gets its name, or a power failure could leave an empty record. */
+function writeNew(path: string, text: string): void {
+  remove(path);
+  const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
+  try {
+    writeFileSync(fd, text);
+    // For everybody, whatever the umask: it holds public keys only.
+    fchmodSync(fd, 0o644);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** What an earlier process that was killed has left, or this one. */
+function remove(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // Not there; or the folder refuses, and then says so to what comes next too.
+  }
+}
+
+/** Gives what the system refused a sentence: `what`, why, and what to do about it. */
+function attempt<T>(what: string, remedy: (code: string) => string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    const { code, errno } = error as { readonly code?: string; readonly errno?: number };
+    if (error instanceof RecordsError || code === undefined || errno === undefined) throw error;
+    const reason = `${code} (${errnoText(Math.abs(errno))})`;
+    throw new RecordsError(`${what}: ${reason}${remedy(code)}`, { cause: error });
+  }
+}
+
+const noRemedy = () => "";
+
+function remedy(code: string): string {
+  switch (code) {
+    case "ENOENT":
+    case "ENOTDIR":
+      return ". Create the folder or mount it, or choose another with `wg-cni up --records-dir`.";
+    case "EACCES":
+    case "EPERM":
+    case "EROFS":
+      return ". Let the agent write there, or choose another folder with `wg-cni up --records-dir`.";
+    case "ENOSPC":
+    case "EDQUOT":
+      return ". Free some space on its filesystem.";
+    default:
+      return ". Look at the folder, its filesystem and the kernel's log.";
+  }
+}

@@ -1,0 +1,283 @@
+// The watched folder of node records (setting recordsDir): every record in it
+// is a peer of the store, this node's own is written to it, and what is refused
+// is noted for `peer list`. What a folder means is decided in plan/records/directory.ts.
+//
+//   const records = new RecordsFolder(session.store, options)
+//   at every look, with the settings and the identity of that look:
+//     records.refresh(settings.recordsDir, identity?.name)   before the mesh is synced
+//     records.publish(ownRecord(identity, settings))         after it
+//
+// Both do nothing while recordsDir is "": peers that came from a folder then
+// stay until `peer remove`. With another folder, its records take over, and
+// peers without one there leave. A problem is logged here when it comes and
+// when it has passed; the reports have it for as long as it stands.
+
+import { FolderWatch } from "../../fswatch/directory-watch.ts";
+import { stampOf } from "../../fswatch/stamp.ts";
+import type { NodeRecord } from "../../net/record.ts";
+import { type FolderChange, planFolder, type RefusedFile, recordFile } from "../../plan/records/directory.ts";
+import type { Store } from "../../state/store.ts";
+import type { Log } from "../../telemetry/log.ts";
+import { ProofQueue } from "../proof-queue.ts";
+import type { RefusedRecords } from "../rejected-records.ts";
+import { type FolderSight, RecordReader, settleMs } from "./cache.ts";
+import { compareRecordFile, publishRecord, RecordsError, recordText } from "./files.ts";
+
+/** Two agents that write the same file would do it as fast as they can. */
+const rewriteSpacingMs = 30_000;
+/** Of one kind, at one look; `peer list` has them all. */
+const maxLogLines = 5;
+
+export interface RecordsOptions {
+  readonly log: Log;
+  /** Where what is not taken is noted. */
+  readonly refused: RefusedRecords;
+  /** Something in the folder has changed: call `refresh` soon. */
+  readonly onChange: () => void;
+  /** Milliseconds on a clock that only goes forward. */
+  readonly now: () => number;
+}
+
+export interface FolderReport {
+  /** Records of other nodes that are taken. */
+  readonly records: number;
+  /** Files that are not. */
+  readonly refused: number;
+  /** A sentence where the folder as a whole is the problem. */
+  readonly problem?: string;
+}
+
+export interface PublishReport {
+  readonly wrote: boolean;
+  readonly problem?: string;
+}
+
+/** One folder, and what is known of it. */
+interface Followed {
+  readonly folder: string;
+  readonly ownName: string | undefined;
+  readonly reader: RecordReader;
+  readonly watch: FolderWatch;
+}
+
+export class RecordsFolder implements Disposable {
+  #followed: Followed | undefined;
+  #settling: ReturnType<typeof setTimeout> | undefined;
+  /** Of the store when it last said what the folder says; undefined while it may not. */
+  #generation: number | undefined;
+  #report: FolderReport = { records: 0, refused: 0 };
+  #isDoubtful = false;
+  #refused: readonly RefusedFile[] = [];
+  #ownRefused: RefusedFile | undefined;
+  #published: { readonly text: string; readonly stamp: string } | undefined;
+  #rewrittenAtMs = Number.NEGATIVE_INFINITY;
+  readonly #proofs: ProofQueue;
+
+  constructor(
+    private readonly store: Store,
+    private readonly options: RecordsOptions,
+  ) {
+    this.#proofs = new ProofQueue(store, options.now);
+  }
+
+  /** Brings the store to what `folder` says now; writes nothing where it does. Throws StoreError. */
+  refresh(folder: string, ownName: string | undefined): FolderReport {
+    const followed = this.#follow(folder, ownName);
+    if (followed === undefined) {
+      this.#refused = [];
+      this.#noteRefused();
+      return this.#stand({ records: 0, refused: 0 });
+    }
+    try {
+      const listChanged = followed.watch.look();
+      const sight = followed.reader.look(this.options.now(), this.#isKnown());
+      if (listChanged || !sight.settled) this.#lookAgain(settleMs);
+      if (sight.changed || this.#report.problem !== undefined) this.#generation = undefined;
+      if (this.#generation !== this.store.generation) this.#bring(followed, sight);
+      return this.#report;
+    } catch (error) {
+      if (!(error instanceof RecordsError)) throw error;
+      this.#refused = [{ file: folder, reason: `${error.message} Until then the peers stay as they are.` }];
+      this.#noteRefused();
+      return this.#stand({ ...this.#report, problem: error.message });
+    }
+  }
+
+  /** Writes this node's record to the folder where another is there, or none. Throws StoreError. */
+  publish(record: NodeRecord): PublishReport {
+    if (this.#followed === undefined) return { wrote: false };
+    const { folder } = this.#followed;
+    const file = recordFile(record.name);
+    try {
+      const wrote = this.#write(folder, record);
+      this.#noteOwn(undefined);
+      return { wrote };
+    } catch (error) {
+      if (!(error instanceof RecordsError)) throw error;
+      // A folder that cannot be used at all has said so already.
+      if (this.#report.problem === undefined) this.#noteOwn({ file, reason: error.message });
+      return { wrote: false, problem: error.message };
+    }
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#settling);
+    this.#followed?.watch[Symbol.dispose]();
+  }
+
+  /** Begins anew where the folder or this node's name is another than at the last look. */
+  #follow(folder: string, ownName: string | undefined): Followed | undefined {
+    const before = this.#followed;
+    if (before !== undefined && before.folder === folder && before.ownName === ownName) return before;
+    before?.watch[Symbol.dispose]();
+    this.#generation = undefined;
+    this.#isDoubtful = false;
+    this.#ownRefused = undefined;
+    this.#published = undefined;
+    this.#followed =
+      folder === ""
+        ? undefined
+        : {
+            ...{ folder, ownName },
+            reader: new RecordReader(folder, ownName),
+            watch: new FolderWatch(folder, this.options.onChange),
+          };
+    return this.#followed;
+  }
+
+  /** Peers of the folder, asked for only where there are too many files. */
+  #isKnown(): (file: string) => boolean {
+    let files: ReadonlySet<string> | undefined;
+    return (file) => {
+      files ??= new Set(
+        this.store
+          .peers()
+          .flatMap(({ record, source }) => (source === "folder" ? [recordFile(record.name)] : [])),
+      );
+      return files.has(file);
+    };
+  }
+
+  /** An earlier time goes before a later one; at every look what is not settled asks again. */
+  #lookAgain(ms: number): void {
+    if (ms === 0) clearTimeout(this.#settling);
+    else if (this.#settling !== undefined) return;
+    this.#settling = setTimeout(() => {
+      this.#settling = undefined;
+      this.options.onChange();
+    }, ms);
+  }
+
+  #bring({ folder, ownName }: Followed, sight: FolderSight): void {
+    const { store } = this;
+    const view = {
+      ...{ folder, present: sight.present, verdicts: sight.verdicts, wasDoubtful: this.#isDoubtful },
+      ...(ownName === undefined ? {} : { ownName }),
+    };
+    // Before the peers: what is written meanwhile makes us look again.
+    let generation = store.generation;
+    let change = planFolder(view, store.peers());
+    if (!this.#proofs.verify(change.put)) {
+      this.#lookAgain(0);
+      return;
+    }
+    if (change.put.length + change.remove.length > 0)
+      store.transaction(() => {
+        if (store.generation !== generation) change = planFolder(view, store.peers());
+        for (const name of change.remove) store.removePeer(name);
+        store.putPeers(change.put, "folder", this.#proofs.isProven);
+        generation = store.generation;
+      });
+    const problem = describeProblem(change, sight, folder);
+    this.#logChange(change);
+    this.#isDoubtful = change.doubt !== undefined;
+    this.#refused = [
+      ...change.refused,
+      ...(problem === undefined ? [] : [{ file: folder, reason: problem }]),
+    ];
+    this.#noteRefused();
+    this.#stand({
+      records: sight.verdicts.size - change.refused.length,
+      refused: change.refused.length,
+      ...(problem === undefined ? {} : { problem }),
+    });
+    this.#generation = generation;
+  }
+
+  /** Returns the report that is standing from now on; logs a problem that has come, changed or passed. */
+  #stand(report: FolderReport): FolderReport {
+    const before = this.#report.problem;
+    this.#report = report;
+    if (report.problem === before) return report;
+    if (report.problem === undefined) this.options.log.info("the folder of records can be used again");
+    else this.options.log.warn(report.problem);
+    return report;
+  }
+
+  /** True where it wrote. Throws RecordsError. */
+  #write(folder: string, record: NodeRecord): boolean {
+    const path = `${folder}/${recordFile(record.name)}`;
+    const text = recordText(record);
+    const stamp = stampOf(path);
+    if (stamp !== "" && this.#published?.text === text && this.#published.stamp === stamp) return false;
+    const isForeign = this.#published?.text === text && compareRecordFile(path, text) === "other";
+    if (isForeign) this.#refuseRace(path, record.name);
+    const wrote = publishRecord(folder, record);
+    // The stamp before the look: what somebody else puts there afterwards has another one.
+    const written = stampOf(path);
+    this.#published = { text, stamp: compareRecordFile(path, text) === "same" ? written : "" };
+    if (isForeign) this.options.log.warn("this node's record was not as published, and is again", { path });
+    else if (wrote) this.options.log.info("this node's record was published", { path });
+    return wrote;
+  }
+
+  /** What somebody else has written is replaced at once, but not for ever as fast as we can. */
+  #refuseRace(path: string, name: string): void {
+    const nowMs = this.options.now();
+    if (nowMs - this.#rewrittenAtMs < rewriteSpacingMs)
+      throw new RecordsError(
+        `Somebody else writes ${path} again and again: is there another node with the name ${name}? Give one of the two another with \`wg-cni up --node\`.`,
+      );
+    this.#rewrittenAtMs = nowMs;
+  }
+
+  #noteOwn(refused: RefusedFile | undefined): void {
+    const before = this.#ownRefused?.reason;
+    this.#ownRefused = refused;
+    this.#noteRefused();
+    if (refused !== undefined && refused.reason !== before) this.options.log.warn(refused.reason);
+    else if (refused === undefined && before !== undefined)
+      this.options.log.info("this node's record can be published again");
+  }
+
+  #noteRefused(): void {
+    const refused = [...this.#refused, ...(this.#ownRefused === undefined ? [] : [this.#ownRefused])];
+    this.options.refused.put("folder", refused);
+  }
+
+  #logChange({ put, remove, refused }: FolderChange): void {
+    const { log } = this.options;
+    const before = new Map(this.#refused.map(({ file, reason }) => [file, reason]));
+    const newlyRefused = refused.filter(({ file, reason }) => before.get(file) !== reason);
+    this.#logFew(put, ({ name }) => log.info("record taken", { peer: name }));
+    this.#logFew(remove, (name) => log.info("record gone, and its peer", { peer: name }));
+    this.#logFew(newlyRefused, ({ file, reason }) => log.warn("record refused", { file, reason }));
+  }
+
+  #logFew<T>(items: readonly T[], log: (item: T) => void): void {
+    for (const item of items.slice(0, maxLogLines)) log(item);
+    if (items.length > maxLogLines)
+      this.options.log.info(`and ${items.length - maxLogLines} more; \`wg-cni peer list\` has them all`);
+  }
+}
+
+/** What is wrong with the folder as a whole. */
+function describeProblem(
+  { doubt }: FolderChange,
+  { leftOut }: FolderSight,
+  folder: string,
+): string | undefined {
+  if (doubt !== undefined) return doubt;
+  if (leftOut === 0) return undefined;
+  return `${folder} has more records than are taken: ${leftOut} are left out, by name the last of those that were no peers before.`;
+}

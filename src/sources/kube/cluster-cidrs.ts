@@ -1,0 +1,16 @@
+// Cluster CIDRs that the cluster's mesh names, beside what this node knows of hosts.
+import { judgeClusterCIDRs } from "../../plan/peers/cluster-cidrs.ts";
+import { knownLandmarks } from "../../plan/peers/landmarks.ts";
+import { nobody } from "../../reconcile/node.ts";
+import type { Session } from "../../reconcile/session.ts";
+import { apiServerIPs } from "./api-address.ts";
+
+/** A sentence for each that holds what is no pod's. Throws StoreError, NetlinkError, SysError. */
+export function refuseClusterCIDRs({ nodes, kernel, ways }: Session, cidrs: readonly string[]): string[] {
+  if (cidrs.length === 0) return [];
+  const { settings, ownership, record: node = nobody } = nodes.intent();
+  const apiServers = apiServerIPs(settings.kubeconfig, process.env);
+  const known = knownLandmarks({ node, peers: ownership.peers, settings, apiServers });
+  const { refusals } = judgeClusterCIDRs(cidrs, [...known, ...ways.landmarks(settings, kernel)]);
+  return refusals.map(({ reason }) => reason);
+}

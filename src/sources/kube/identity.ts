@@ -1,0 +1,156 @@
+// Who this node is, from its Node object: made once with new keys, and followed
+// when the Node's addresses or pod CIDRs change. What was typed to `up` on such a
+// node holds until the next look. What a Node says is kube/node.ts.
+import { explainConflict } from "../../doctor/port-holder.ts";
+import { type NodeFacts, type NodeIdentity, planIdentity } from "../../kube/node.ts";
+import { nodeObjectName } from "../../kube/peers.ts";
+import { countOf } from "../../net/human-format.ts";
+import { hostPrefix, prefixContains } from "../../net/prefix.ts";
+import { findConflicts } from "../../plan/mesh/conflicts.ts";
+import { slots } from "../../plan/peers/path.ts";
+import type { Settings } from "../../plan/settings/settings.ts";
+import { observeTransport } from "../../reconcile/endpoints.ts";
+import { observeHost } from "../../reconcile/observe.ts";
+import type { Session } from "../../reconcile/session.ts";
+import { NotUpError } from "../../reconcile/sync.ts";
+import type { Identity } from "../../state/model.ts";
+import { readOrCreateSealKey, SealError } from "../../state/seal.ts";
+import { makeSlotKeys } from "../../state/slot-key.ts";
+import type { Log } from "../../telemetry/log.ts";
+import type { RefusedRecords } from "../rejected-records.ts";
+import type { KubeReport } from "./source.ts";
+
+/** As examples, in a sentence. */
+const maxNamed = 5;
+
+export interface NodeIdentityOptions {
+  /** The Node's name. */
+  readonly node: string;
+  readonly log: Log;
+  readonly refused: RefusedRecords;
+  /** Unix milliseconds. */
+  readonly wallClock: () => number;
+}
+
+export class NodeFollower {
+  #remark: string | undefined;
+
+  constructor(
+    private readonly session: Session,
+    private readonly options: NodeIdentityOptions,
+  ) {}
+
+  /** Brings the store's identity to what the API says. Throws NotUpError where there is none to be had; StoreError, NetlinkError. */
+  follow({ node, mesh, problem }: KubeReport, settings: Settings): void {
+    const isNew = this.session.store.identity() === undefined;
+    // A node of a strict cluster is strict from its first moment.
+    const facts = isNew && mesh === "pending" ? "unknown" : node;
+    const remarks = typeof facts === "string" ? [] : this.#follow(facts, settings);
+    this.#stand(remarks.length === 0 ? undefined : remarks.join(" "));
+    if (this.session.store.identity() !== undefined) return;
+    const { node: name } = this.options;
+    const waiting = `This node waits for the Kubernetes API to tell of Node ${name}.`;
+    const absent = `There is no Node ${name} in the cluster: is the name right (--node)?`;
+    throw new NotUpError(this.#remark ?? (facts === "absent" ? absent : (problem ?? waiting)));
+  }
+
+  /** Returns what is to be said of it. */
+  #follow(facts: NodeFacts, settings: Settings): readonly string[] {
+    const { session } = this;
+    const { store } = session;
+    const before = store.identity();
+    const own = before?.name === facts.name ? before : undefined;
+    const { identity, remarks } = planIdentity(facts, own?.podCIDRs ?? [], settings.podAddresses);
+    if (identity === undefined) return remarks;
+    const place = chooseEndpoints(session, identity, settings);
+    const said = {
+      ...identity,
+      endpoints: place.endpoints,
+      endpointsFound: place.found,
+      nodeIPsFollow: false,
+    };
+    const problem = own === undefined ? this.#make(said, settings) : this.#update(said);
+    return [...remarks, ...place.remarks, ...(problem === undefined ? [] : [problem])];
+  }
+
+  #update(said: Omit<Identity, "slots" | "up">): undefined {
+    const { store } = this.session;
+    const before = store.identity() as Identity;
+    const isAsBefore = (identity: Identity) =>
+      JSON.stringify({ ...identity, ...said }) === JSON.stringify(identity);
+    if (isAsBefore(before)) return;
+    // Read again: another process may have exchanged a key since.
+    store.transaction(() => store.putIdentity({ ...(store.identity() as Identity), ...said }));
+    this.#logTaken("this node follows its Node object", said);
+    if (JSON.stringify(said.podCIDRs) !== JSON.stringify(before.podCIDRs)) this.#warnOfStrays(said.podCIDRs);
+  }
+
+  /** Pods that were there before its CIDRs were exchanged: to the others, what they send is nobody's. */
+  #warnOfStrays(podCIDRs: readonly string[]): void {
+    const ips = this.session.store.attachments().flatMap((attachment) => attachment.ips);
+    const strays = ips.filter((ip) => !podCIDRs.some((cidr) => prefixContains(cidr, hostPrefix(ip))));
+    if (strays.length === 0) return;
+    const few = `${strays.slice(0, maxNamed).join(", ")}${strays.length > maxNamed ? ", …" : ""}`;
+    this.options.log.warn(
+      `This node has ${countOf(strays.length, "pod IP")} outside its new pod CIDRs (${few}): the others take nothing from there through the tunnel. Start these pods anew.`,
+    );
+  }
+
+  /** Returns why there is none. */
+  #make(said: Omit<Identity, "slots" | "up">, settings: Settings): string | undefined {
+    const { store } = this.session;
+    const before = store.identity();
+    const conflicts = before?.up === true ? [] : findHostConflicts(this.session, settings, before);
+    if (conflicts.length > 0)
+      return `This host already has what we would use, so nothing was changed: ${conflicts.join("; ")}.`;
+    try {
+      const sealKey = readOrCreateSealKey(settings.sealKeyFile);
+      const made = makeSlotKeys(sealKey, said.name, slots, this.options.wallClock());
+      store.transaction(() => {
+        store.putRotation(undefined);
+        store.putIdentity({ ...said, slots: made, up: before?.up ?? true });
+      });
+    } catch (error) {
+      if (error instanceof SealError) return error.message;
+      throw error;
+    }
+    this.#logTaken("this node has an identity, from its Node object, and new keys", said);
+    return undefined;
+  }
+
+  #logTaken(what: string, { name, endpoints, podCIDRs }: Omit<Identity, "slots" | "up">): void {
+    this.options.log.info(what, { node: name, endpoints: endpoints.join(","), podCIDRs: podCIDRs.join(",") });
+  }
+
+  #stand(remark: string | undefined): void {
+    const { log, refused, node } = this.options;
+    if (remark === this.#remark) return;
+    if (remark !== undefined) log.warn(remark);
+    this.#remark = remark;
+    refused.put("node", remark === undefined ? [] : [{ file: nodeObjectName(node), reason: remark }]);
+  }
+}
+
+function findHostConflicts({ kernel }: Session, settings: Settings, before: Identity | undefined): string[] {
+  const ownKeys = before?.slots.map(({ publicKey }) => publicKey) ?? [];
+  const host = observeHost(settings, kernel, { ownKeys, isProgrammed: false });
+  return findConflicts(settings, host).map((conflict) => explainConflict(settings, conflict));
+}
+
+interface Place {
+  readonly endpoints: readonly string[];
+  readonly found: boolean;
+  readonly remarks: readonly string[];
+}
+
+/** Another network for the tunnel than the cluster's is a choice of the operator's. */
+function chooseEndpoints({ kernel }: Session, { endpoints }: NodeIdentity, settings: Settings): Place {
+  if (settings.transportInterface === "" && settings.transportCIDRs.length === 0)
+    return { endpoints, found: false, remarks: [] };
+  const found = observeTransport(settings, kernel);
+  if (!("problem" in found)) return { endpoints: found.endpoints, found: true, remarks: [] };
+  return {
+    ...{ endpoints, found: false },
+    remarks: [`The endpoints are the Node's InternalIPs, and not as was chosen: ${found.problem}.`],
+  };
+}

@@ -1,0 +1,84 @@
+// Follows the WireGuardMesh object: what it says is kept in the store above this
+// node's own settings, so that every process programs the same, and an outage of the
+// API or a restart of the agent changes nothing. Once the object is gone, what it
+// said last is the node's own.
+import { type MeshFacts, meshObjectName } from "../../kube/mesh.ts";
+import type { JsonValue } from "../../state/model.ts";
+import type { Store } from "../../state/store.ts";
+import type { Log } from "../../telemetry/log.ts";
+import type { RefusedRecords } from "../rejected-records.ts";
+import type { SeenMesh } from "./session.ts";
+
+export class ModeFollower {
+  #remark = "";
+
+  constructor(
+    private readonly store: Store,
+    private readonly log: Log,
+    private readonly refused: RefusedRecords,
+    /** What of cluster CIDRs holds what is no pod's: a sentence each. */
+    private readonly judge: (cidrs: readonly string[]) => readonly string[],
+  ) {}
+
+  /** What of the mesh is not followed, and why: a sentence; "" if all is. */
+  get remark(): string {
+    return this.#remark;
+  }
+
+  /** Throws StoreError. */
+  follow(mesh: SeenMesh): void {
+    if (mesh === "pending" || mesh === "unknown") return;
+    if (mesh === "absent") {
+      this.#release();
+      this.#stand("");
+      return;
+    }
+    const taken = this.#withoutHosts(mesh);
+    this.#take(taken);
+    this.#stand(taken.remarks.join(". "));
+  }
+
+  /** Each time anew: a peer may have joined with an address in them, or an address have gone. */
+  #withoutHosts({ clusterCIDRs, ...mesh }: MeshFacts): MeshFacts {
+    if (clusterCIDRs === undefined) return mesh;
+    const reasons = this.judge(clusterCIDRs);
+    if (reasons.length === 0) return { ...mesh, clusterCIDRs };
+    const remark = `clusterCIDRs: ${reasons.join(", ")}; it stays as it was`;
+    return { ...mesh, remarks: [...mesh.remarks, remark] };
+  }
+
+  /** What is not understood stays as it was. */
+  #take({ mode, clusterCIDRs, nodeCIDRs, remarks }: MeshFacts): void {
+    const before = this.store.meshSettings();
+    const said = {
+      ...(remarks.length === 0 ? {} : before),
+      ...(mode === undefined ? {} : { mode }),
+      ...(clusterCIDRs === undefined ? {} : { clusterCIDRs }),
+      ...(nodeCIDRs === undefined ? {} : { nodeCIDRs }),
+    } as Record<string, JsonValue>;
+    if (Bun.deepEquals(before, said)) return;
+    this.store.putMeshSettings(said);
+    this.log.info("this node follows the cluster's mesh", {
+      ...(mode === undefined ? {} : { mode }),
+      ...(clusterCIDRs === undefined ? {} : { clusterCIDRs: clusterCIDRs.join(",") }),
+      ...(nodeCIDRs === undefined ? {} : { nodeCIDRs: nodeCIDRs.join(",") }),
+    });
+  }
+
+  #release(): void {
+    const said = Object.entries(this.store.meshSettings());
+    if (said.length === 0) return;
+    this.store.transaction(() => {
+      for (const [name, value] of said) this.store.putSetting(name, value as JsonValue);
+      this.store.putMeshSettings({});
+    });
+    this.log.warn("the cluster has no mesh any more: what it said is this node's own from now on");
+  }
+
+  #stand(remark: string): void {
+    if (remark === this.#remark) return;
+    if (remark !== "") this.log.warn(remark);
+    this.#remark = remark;
+    this.refused.put("mesh", remark === "" ? [] : [{ file: meshObjectName, reason: remark }]);
+  }
+}

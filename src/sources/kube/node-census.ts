@@ -1,0 +1,129 @@
+// Asks the API which of the records' Nodes are there (kube/census.ts): one request at a
+// time, names and UIDs alone. The look that asks does not wait.
+import {
+  findStanding,
+  listSpacingMs,
+  type Proof,
+  planCensus,
+  proveStanding,
+  type Standing,
+} from "../../kube/census.ts";
+import { KubeError } from "../../kube/error.ts";
+import type { SeenObject } from "../../kube/object.ts";
+import { type RetryTiming, retryDelayMs } from "../../kube/watch.ts";
+import type { KubeClient } from "../../kubeclient/client.ts";
+import { listUids } from "../../kubeclient/list.ts";
+
+export interface NodeCensusOptions {
+  readonly client: KubeClient;
+  /** Of the collection of Nodes. */
+  readonly path: string;
+  readonly retries: RetryTiming;
+  /** Milliseconds on a clock that only goes forward. */
+  readonly now: () => number;
+  readonly random: () => number;
+  /** An answer has come, or none: look again. */
+  readonly onAnswer: () => void;
+}
+
+export class NodeCensus implements Disposable {
+  readonly #ended = new AbortController();
+  #proofs = new Map<string, Proof>();
+  #changed = new Set<string>();
+  #nextListMs: number | undefined;
+  #isAsking = false;
+  #failures = 0;
+  #retryAtMs = Number.NEGATIVE_INFINITY;
+  #problem: string | undefined;
+
+  constructor(private readonly options: NodeCensusOptions) {}
+
+  [Symbol.dispose](): void {
+    this.#ended.abort(new Error("the census of Nodes was ended"));
+  }
+
+  /** True from the first answer on. */
+  get hasAnswered(): boolean {
+    return this.#nextListMs !== undefined;
+  }
+
+  /** Why it cannot be found out: a sentence, from the second failure in a row on. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  /** Names of objects whose standing has changed since `forgetChanged`. */
+  get changed(): ReadonlySet<string> {
+    return this.#changed;
+  }
+
+  forgetChanged(): void {
+    this.#changed = new Set();
+  }
+
+  /** Undefined until the API has answered about this object. */
+  standingOf(object: SeenObject): Standing | undefined {
+    return findStanding(object, this.#proofs);
+  }
+
+  /** Asks if there is something to ask. Returns when to look again, if nothing else makes the agent look. */
+  look(objects: ReadonlyMap<string, SeenObject>, ownName: string | undefined): number | undefined {
+    if (this.#isAsking) return undefined;
+    const nowMs = this.options.now();
+    if (nowMs < this.#retryAtMs) return this.#retryAtMs - nowMs;
+    const plan = planCensus({
+      ...{ objects, ownName, nowMs },
+      ...{ proofs: this.#proofs, nextListMs: this.#nextListMs },
+    });
+    if ("wakeInMs" in plan) return plan.wakeInMs;
+    void this.#ask(objects, plan.ask);
+    return undefined;
+  }
+
+  async #ask(objects: ReadonlyMap<string, SeenObject>, names: "all" | readonly string[]): Promise<void> {
+    const asked = names === "all" ? [...objects.values()] : names.flatMap((name) => objects.get(name) ?? []);
+    this.#isAsking = true;
+    try {
+      const uids = await this.#read(names);
+      this.#take(asked, uids, names === "all");
+      this.#failures = 0;
+      this.#problem = undefined;
+    } catch (error) {
+      if (this.#ended.signal.aborted) return;
+      this.#fail(error);
+    } finally {
+      this.#isAsking = false;
+    }
+    this.options.onAnswer();
+  }
+
+  async #read(names: "all" | readonly string[]): Promise<ReadonlyMap<string, string>> {
+    const { client, path } = this.options;
+    const { signal } = this.#ended;
+    if (names === "all") return listUids(client, path, {}, signal);
+    const only = (name: string) => ({ fieldSelector: `metadata.name=${name}` });
+    const found = await Promise.all(names.map((name) => listUids(client, path, only(name), signal)));
+    return new Map(found.flatMap((one) => [...one]));
+  }
+
+  #take(asked: readonly SeenObject[], uids: ReadonlyMap<string, string>, isAll: boolean): void {
+    const { now, random } = this.options;
+    const before = this.#proofs;
+    const after = isAll ? new Map<string, Proof>() : before;
+    for (const object of asked) {
+      const known = findStanding(object, before);
+      const proof = proveStanding(object, uids, before.get(object.name), now());
+      after.set(object.name, proof);
+      if (proof.standing !== known) this.#changed.add(object.name);
+    }
+    this.#proofs = after;
+    if (isAll) this.#nextListMs = now() + listSpacingMs(uids.size, random());
+  }
+
+  #fail(error: unknown): void {
+    const { now, random, retries } = this.options;
+    const retryAfterMs = error instanceof KubeError ? error.failure.retryAfterMs : undefined;
+    this.#retryAtMs = now() + retryDelayMs(++this.#failures, random(), retryAfterMs, retries);
+    if (this.#failures > 1) this.#problem = error instanceof Error ? error.message : String(error);
+  }
+}

@@ -1,0 +1,63 @@
+// Node objects of other nodes, asked for one at a time: only where two nodes claim the same and one
+// of them seems to be dead does anybody need them. An answer is kept for a minute.
+import { type NodeFacts, readNodeObject } from "../../kube/node.ts";
+import { readListPage } from "../../kube/watch.ts";
+import type { KubeClient } from "../../kubeclient/client.ts";
+import type { Log } from "../../telemetry/log.ts";
+
+const keptMs = 60_000;
+/** Of a failed request, too: an API that is away is asked again then. */
+const maxKept = 64;
+
+export interface NodeLookupOptions {
+  readonly client: KubeClient;
+  readonly path: string;
+  readonly log: Log;
+  readonly now: () => number;
+  /** An answer has come: call `find` again. */
+  readonly onAnswer: () => void;
+}
+
+interface Answer {
+  readonly atMs: number;
+  /** Absent while it is asked for, and if there is none. */
+  readonly facts?: NodeFacts;
+}
+
+export class NodeLookup implements Disposable {
+  readonly #ended = new AbortController();
+  readonly #answers = new Map<string, Answer>();
+
+  constructor(private readonly options: NodeLookupOptions) {}
+
+  [Symbol.dispose](): void {
+    this.#ended.abort(new Error("the lookup of Node objects was ended"));
+  }
+
+  /** What is known of a Node now; undefined until the API has said it. */
+  find(name: string): NodeFacts | undefined {
+    const known = this.#answers.get(name);
+    const nowMs = this.options.now();
+    if (known === undefined || nowMs - known.atMs >= keptMs) {
+      if (this.#answers.size >= maxKept) this.#answers.clear();
+      this.#answers.set(name, { ...known, atMs: nowMs });
+      void this.#ask(name);
+    }
+    return known?.facts;
+  }
+
+  async #ask(name: string): Promise<void> {
+    const { client, path, log, now, onAnswer } = this.options;
+    try {
+      const query = { fieldSelector: `metadata.name=${name}` };
+      const { items } = readListPage(await client.get(path, query, this.#ended.signal));
+      const facts = items.map(readNodeObject).find((node) => node?.name === name);
+      this.#answers.set(name, { atMs: now(), ...(facts === undefined ? {} : { facts }) });
+      onAnswer();
+    } catch (error) {
+      if (this.#ended.signal.aborted) return;
+      const reason = error instanceof Error ? error.message : String(error);
+      log.debug("the API does not tell of another node's Node object", { node: name, reason });
+    }
+  }
+}

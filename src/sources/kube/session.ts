@@ -1,0 +1,218 @@
+// One connection to the API: what is watched there, and what is written to it.
+
+import {
+  apiEndpointsPath,
+  apiEndpointsQuery,
+  readEndpointSlice,
+  readServiceCIDR,
+  type SeenPlaces,
+  serviceCIDRsPath,
+} from "../../kube/cluster.ts";
+import { type MeshFacts, meshesPath, meshName, readMesh } from "../../kube/mesh.ts";
+import { gives, type NodeFacts, readNodeObject } from "../../kube/node.ts";
+import { isOlder, isSameRecord, judgeObject, objectsPath, type SeenObject } from "../../kube/object.ts";
+import type { StatusFacts } from "../../kube/status.ts";
+import { type Credentials, KubeClient } from "../../kubeclient/client.ts";
+import { type Kept, KubeWatch, type WatchTiming } from "../../kubeclient/reflector.ts";
+import type { NodeRecord } from "../../net/record.ts";
+import type { Log } from "../../telemetry/log.ts";
+import { NodeCensus } from "./node-census.ts";
+import { NodeLookup } from "./node-lookup.ts";
+import { KubePublisher, type Publication } from "./publisher.ts";
+import { KubeStatus } from "./status-writer.ts";
+import { StartupTaint } from "./taint.ts";
+
+const nodesPath = "/api/v1/nodes";
+
+export interface LinkOptions {
+  readonly credentials: Credentials;
+  readonly userAgent: string;
+  readonly log: Log;
+  readonly timing: WatchTiming;
+  readonly requestMs: number;
+  readonly now: () => number;
+  readonly wallClock: () => number;
+  readonly random: () => number;
+  readonly onChange: () => void;
+}
+
+/** "unknown": the API does not say. */
+export type SeenMesh = MeshFacts | "absent" | "pending" | "unknown";
+
+/** What the API has said of the cluster's own hosts; absent until it has, and if it never does. */
+export interface SeenCluster {
+  readonly serviceCIDRs?: readonly string[];
+  readonly endpoints?: readonly string[];
+}
+
+/** A Node object, with what of it is of use. */
+interface SeenNode extends Kept {
+  readonly facts: NodeFacts;
+}
+
+export class KubeLink implements Disposable {
+  readonly objects: KubeWatch<SeenObject>;
+  readonly #node: KubeWatch<SeenNode> | undefined;
+  readonly #mesh: KubeWatch<MeshFacts>;
+  readonly #services: KubeWatch<SeenPlaces>;
+  readonly #endpoints: KubeWatch<SeenPlaces>;
+  readonly #publisher: KubePublisher;
+  readonly #status: KubeStatus;
+  readonly #lookup: NodeLookup;
+  /** Of the records' Nodes. */
+  readonly census: NodeCensus;
+  readonly #taint: StartupTaint;
+  /** As the API has it. */
+  #ownStatus: unknown;
+
+  /** `nodeName`: undefined where this node has no name yet; then it only reads. */
+  constructor(
+    readonly nodeName: string | undefined,
+    { credentials, userAgent, log, requestMs, timing, now, wallClock, random, onChange }: LinkOptions,
+  ) {
+    const client = new KubeClient(credentials, { userAgent, requestMs, wallClock });
+    const watching = { client, onChange, timing, random };
+    const isOlderThan = (a: Kept, b: Kept) => isOlder(a.resourceVersion, b.resourceVersion);
+    this.objects = new KubeWatch({
+      ...{ ...watching, path: objectsPath, read: (json: unknown) => this.#read(json) },
+      ...{ isSame: isSameRecord, isOlder: isOlderThan },
+    });
+    this.#publisher = new KubePublisher({
+      ...{ client, now, random, retries: timing.retries },
+      onAnswer: (written) => {
+        if (written !== undefined) this.objects.note(written);
+        onChange();
+      },
+    });
+    this.#lookup = new NodeLookup({ ...{ client, log, now }, path: nodesPath, onAnswer: onChange });
+    this.census = new NodeCensus({
+      ...{ client, now, random, retries: timing.retries },
+      ...{ path: nodesPath, onAnswer: onChange },
+    });
+    this.#status = new KubeStatus({ client, log, now, wallClock, random });
+    this.#taint = new StartupTaint({
+      ...{ client, log, now, random, retries: timing.retries },
+      onRemoved: (node) => this.#node?.note(node),
+    });
+    const only = (name: string) => ({ query: { fieldSelector: `metadata.name=${name}` } });
+    if (nodeName !== undefined)
+      this.#node = new KubeWatch<SeenNode>({
+        ...{ ...watching, path: nodesPath, ...only(nodeName), read: readNode },
+        isSame: (a, b) => JSON.stringify(a.facts) === JSON.stringify(b.facts),
+        isOlder: isOlderThan,
+      });
+    this.#mesh = new KubeWatch<MeshFacts>({
+      ...{ ...watching, path: meshesPath, ...only(meshName), read: readMesh, isOptional: true },
+      isSame: (a, b) => textOf(a) === textOf(b),
+      isOlder: isOlderThan,
+    });
+    const places = {
+      ...{ ...watching, isOptional: true, isOlder: isOlderThan },
+      isSame: (a: SeenPlaces, b: SeenPlaces) => Bun.deepEquals(a.places, b.places),
+    };
+    this.#services = new KubeWatch({ ...places, path: serviceCIDRsPath, read: readServiceCIDR });
+    this.#endpoints = new KubeWatch({
+      ...{ ...places, path: apiEndpointsPath, query: apiEndpointsQuery, read: readEndpointSlice },
+    });
+    for (const watch of [this.objects, this.#node, this.#mesh, this.#services, this.#endpoints])
+      watch?.start();
+  }
+
+  [Symbol.dispose](): void {
+    const watches = [this.objects, this.#node, this.#mesh, this.#services, this.#endpoints];
+    const writers = [this.#publisher, this.#status, this.#taint, this.#lookup, this.census];
+    for (const part of [...watches, ...writers]) part?.[Symbol.dispose]();
+  }
+
+  /** "unknown" until the API has said it. */
+  get node(): NodeFacts | "absent" | "unknown" {
+    if (this.nodeName === undefined || this.#node === undefined || this.#node.lists === 0) return "unknown";
+    return this.#node.objects.get(this.nodeName)?.facts ?? "absent";
+  }
+
+  /** "pending" until there is an answer; "absent" also where the API knows no such resource. */
+  get mesh(): SeenMesh {
+    const { lists, problem, objects, isMissing } = this.#mesh;
+    if (lists > 0) return objects.get(meshName) ?? "absent";
+    if (isMissing) return "absent";
+    return problem === undefined ? "pending" : "unknown";
+  }
+
+  /** What no peer may claim. An older server, or rights of an older version, say less: then less is known. */
+  get cluster(): SeenCluster {
+    const [serviceCIDRs, endpoints] = [placesOf(this.#services), placesOf(this.#endpoints)];
+    return {
+      ...(serviceCIDRs === undefined ? {} : { serviceCIDRs }),
+      ...(endpoints === undefined ? {} : { endpoints }),
+    };
+  }
+
+  /** Why what is known may be old: a sentence. */
+  get problem(): string | undefined {
+    const { problem, isMissing } = this.#mesh;
+    return (
+      this.objects.problem ?? this.#node?.problem ?? this.census.problem ?? (isMissing ? undefined : problem)
+    );
+  }
+
+  /** Only after the others' records are here: a node that encrypts to us must not find us without its key. */
+  publish(record: NodeRecord): Publication {
+    const { node } = this;
+    if (node === "unknown" || this.objects.lists === 0) return { done: false };
+    if (node === "absent")
+      return {
+        done: false,
+        problem: `There is no Node ${record.name} in the cluster, which would own this node's record: it is not published. Is the name right (--node)?`,
+      };
+    return this.#publisher.publish(record, node.uid, this.objects.objects.get(record.name));
+  }
+
+  /** True if a Node object is known to give its node this; one that is not known is asked for. */
+  isGiven(name: string, claim: string, kind: "node IP" | "pod CIDR"): boolean {
+    const facts = this.#lookup.find(name);
+    return facts !== undefined && gives(facts, claim, kind);
+  }
+
+  /** The node is ready for pods. */
+  welcomePods(): void {
+    const { node } = this;
+    if (typeof node === "string" || node.taints === undefined) return;
+    this.#taint.remove(`${nodesPath}/${node.name}`, node.taints);
+  }
+
+  /** After the record is published. Returns when there may be something to write first. */
+  report(name: string, read: () => StatusFacts): number {
+    this.#status.offer(name, read, this.#ownStatus, this.objects.objects);
+    return this.#status.restsForMs;
+  }
+
+  /** Of the status only the own one is kept. */
+  #read(json: unknown): SeenObject | undefined {
+    const seen = judgeObject(json);
+    if (seen !== undefined && seen.name === this.nodeName)
+      this.#ownStatus = (json as { readonly status?: unknown }).status;
+    return seen;
+  }
+}
+
+/** Sorted; undefined until they were listed. */
+function placesOf({ lists, objects }: KubeWatch<SeenPlaces>): readonly string[] | undefined {
+  if (lists === 0) return undefined;
+  return [...new Set([...objects.values()].flatMap(({ places }) => places))].sort();
+}
+
+/** Without its version. */
+function textOf({ resourceVersion: _, ...said }: MeshFacts): string {
+  return JSON.stringify(said);
+}
+
+function readNode(json: unknown): SeenNode | undefined {
+  const facts = readNodeObject(json);
+  if (facts === undefined) return undefined;
+  const { resourceVersion } = (json as { metadata: Record<string, unknown> }).metadata;
+  return {
+    name: facts.name,
+    resourceVersion: typeof resourceVersion === "string" ? resourceVersion : "",
+    facts,
+  };
+}

@@ -1,0 +1,351 @@
+// Node records through the Kubernetes API: the store's peers become what the API
+// shows, and this node's record is written to it. The agent's loop does not wait
+// for the network: what is heard changes a map, and the next look takes it over.
+//
+//   list, watch ─► map ─► look ─► store's peers
+//   store's identity ─► look ─► one request at a time ─► map
+//
+// An outage of any length changes nothing here: peers stay as they are, until
+// the API can be watched again and says otherwise.
+
+import { type Edits, planEdited } from "../../kube/external-edits.ts";
+import type { NodeFacts } from "../../kube/node.ts";
+import { refusedName, type SeenObject } from "../../kube/object.ts";
+import { type Absences, type GonePlan, planGone } from "../../kube/peer-removals.ts";
+import { explainRefused, findTakenSlots, recordsToPut, standing } from "../../kube/peers.ts";
+import type { StatusFacts } from "../../kube/status.ts";
+import type { Credentials } from "../../kubeclient/client.ts";
+import { KubeCredentials } from "../../kubeclient/credentials.ts";
+import { usualTiming, type WatchTiming } from "../../kubeclient/reflector.ts";
+import type { NodeRecord, Slot } from "../../net/record.ts";
+import type { Store } from "../../state/store.ts";
+import type { KubernetesFacts } from "../../telemetry/facts.ts";
+import type { Log } from "../../telemetry/log.ts";
+import { ProofQueue } from "../proof-queue.ts";
+import type { RefusedRecords } from "../rejected-records.ts";
+import type { Publication } from "./publisher.ts";
+import { KubeLink, type SeenCluster, type SeenMesh } from "./session.ts";
+
+/** A server under load takes ten seconds and more for an answer. */
+const requestMs = 30_000;
+/** Of one kind, at one look; `peer list` has them all. */
+const maxLogLines = 5;
+
+export interface KubeSourceOptions {
+  readonly log: Log;
+  readonly refused: RefusedRecords;
+  readonly version: string;
+  /** Something was heard: call `refresh` soon. */
+  readonly onChange: () => void;
+  /** Milliseconds on a clock that only goes forward. */
+  readonly now: () => number;
+  /** Unix milliseconds. */
+  readonly wallClock: () => number;
+  readonly random: () => number;
+  /** Where the API is and who we are, from the setting `kubeconfig`. */
+  readonly credentials?: (place: string) => Credentials;
+  readonly timing?: WatchTiming;
+}
+
+export interface KubeReport {
+  /** What the API says of this node's Node; "unknown" until it has, and without a kubeconfig. */
+  readonly node: NodeFacts | "absent" | "unknown";
+  /** What it says of the whole mesh; "unknown" also without a kubeconfig. */
+  readonly mesh: SeenMesh;
+  readonly cluster: SeenCluster;
+  /** A sentence where what is known may be old. */
+  readonly problem?: string;
+}
+
+const off: KubeReport = { node: "unknown", mesh: "unknown", cluster: {} };
+
+export class KubeSource implements Disposable {
+  readonly #goneAlarm: Alarm;
+  readonly #editedAlarm: Alarm;
+  readonly #publishAlarm: Alarm;
+  readonly #statusAlarm: Alarm;
+  readonly #censusAlarm: Alarm;
+  readonly #proofAlarm: Alarm;
+  readonly #proofs: ProofQueue;
+  #link: KubeLink | undefined;
+  #place = "";
+  /** Peers that came from the API, as far as the store was asked. */
+  #known = new Set<string>();
+  #absences: Absences = new Map();
+  #edits: Edits = new Map();
+  /** Of the store, and of the lists, when the sources of all peers were looked at last. */
+  #compared: { readonly generation: number; readonly lists: number } | undefined;
+  #problem: string | undefined;
+  #publishProblem: string | undefined;
+  #isPublished = false;
+  /** The store has all peers whose records the API had at first. */
+  #hasTaken = false;
+  #isReporting = false;
+  #doubt: string | undefined;
+  #wasRefused = new Map<string, string>();
+
+  constructor(
+    private readonly store: Store,
+    private readonly options: KubeSourceOptions,
+  ) {
+    this.#goneAlarm = new Alarm(options.onChange);
+    this.#editedAlarm = new Alarm(options.onChange);
+    this.#publishAlarm = new Alarm(options.onChange);
+    this.#statusAlarm = new Alarm(options.onChange);
+    this.#censusAlarm = new Alarm(options.onChange);
+    this.#proofAlarm = new Alarm(options.onChange);
+    this.#proofs = new ProofQueue(store, options.now);
+  }
+
+  [Symbol.dispose](): void {
+    for (const part of [
+      this.#link,
+      this.#goneAlarm,
+      this.#editedAlarm,
+      this.#publishAlarm,
+      this.#statusAlarm,
+      this.#censusAlarm,
+      this.#proofAlarm,
+    ])
+      part?.[Symbol.dispose]();
+  }
+
+  /** Undefined where there is no kubeconfig. */
+  get facts(): KubernetesFacts | undefined {
+    if (this.#link === undefined) return undefined;
+    return { watching: this.#link.objects.isCurrent, published: this.#isPublished };
+  }
+
+  /** `place`: the setting `kubeconfig`; `nodeName`: this node's. Throws StoreError. */
+  refresh(place: string, nodeName: string | undefined): KubeReport {
+    const link = this.#follow(place, nodeName);
+    if (link === undefined) return off;
+    if (link.objects.lists > 0) this.#bring(link);
+    const passed = "the Kubernetes API can be watched again";
+    this.#problem = this.#stand(this.#problem, explainOutage(link.problem), passed);
+    this.#note();
+    const { node, mesh, cluster } = link;
+    return { node, mesh, cluster, ...(this.#problem === undefined ? {} : { problem: this.#problem }) };
+  }
+
+  /** Sees to it that the API has this node's record; returns at once. Throws StoreError. */
+  publish(record: NodeRecord): Publication {
+    if (this.#link === undefined) return { done: true };
+    // A node that encrypts to us must not find us without its key.
+    if (!this.#hasTaken) return { done: false };
+    const publication = this.#link.publish(record);
+    const passed = "this node's record can be published again";
+    this.#publishProblem = this.#stand(this.#publishProblem, publication.problem, passed);
+    this.#publishAlarm.set(publication.wakeInMs);
+    if (publication.done && !this.#isPublished) this.options.log.info("this node's record is published");
+    this.#isPublished = publication.done;
+    this.#note();
+    return publication;
+  }
+
+  /** Slots whose keys the API would not take, since another record has them. */
+  takenSlots(record: NodeRecord): Slot[] {
+    if (this.#link === undefined || !this.#hasTaken || this.#isPublished) return [];
+    return findTakenSlots(this.#link.objects.objects.values(), record);
+  }
+
+  /** Sees to it that the API shows how this node sees the others, now and then; `read` is asked only then. */
+  report(name: string, read: () => StatusFacts): void {
+    if (this.#link === undefined || !this.#isPublished) return;
+    const restsForMs = this.#link.report(name, read);
+    // The first time; later the agent looks often enough.
+    if (!this.#isReporting) this.#statusAlarm.set(restsForMs);
+    this.#isReporting = true;
+  }
+
+  /** True if the API gives a node what its record claims. */
+  isGiven(name: string, claim: string, kind: "node IP" | "pod CIDR"): boolean {
+    return this.#link?.isGiven(name, claim, kind) ?? false;
+  }
+
+  /** This node programs what it is told, and the others know of it: pods may come. */
+  welcomePods(): void {
+    const mesh = this.#link?.mesh;
+    if (this.#isPublished && mesh !== "pending" && mesh !== "unknown") this.#link?.welcomePods();
+  }
+
+  /** Begins anew where the API, or this node's name, is another than at the last look. */
+  #follow(place: string, nodeName: string | undefined): KubeLink | undefined {
+    const before = this.#link;
+    if (before !== undefined && place === this.#place && nodeName === before.nodeName) return before;
+    if (before === undefined && place === "") return undefined;
+    before?.[Symbol.dispose]();
+    this.#forget();
+    this.#place = place;
+    this.#link = place === "" ? undefined : this.#connect(place, nodeName);
+    // Nobody speaks for its peers any more: they stay, as if they had been imported.
+    if (place === "") this.#release();
+    return this.#link;
+  }
+
+  #connect(place: string, nodeName: string | undefined): KubeLink {
+    const { now, wallClock, random, onChange, version, timing = usualTiming } = this.options;
+    const credentials = this.options.credentials ?? ((where) => new KubeCredentials(where, process.env));
+    return new KubeLink(nodeName, {
+      ...{ now, wallClock, random, onChange, timing, requestMs },
+      credentials: credentials(place),
+      log: this.options.log,
+      userAgent: `wg-cni/${version}`,
+    });
+  }
+
+  #forget(): void {
+    this.#known = new Set();
+    this.#absences = new Map();
+    this.#edits = new Map();
+    this.#compared = undefined;
+    this.#problem = undefined;
+    this.#publishProblem = undefined;
+    this.#isPublished = false;
+    this.#isReporting = false;
+    this.#doubt = undefined;
+    this.#wasRefused = new Map();
+    this.#goneAlarm.set(undefined);
+    this.#editedAlarm.set(undefined);
+    this.#publishAlarm.set(undefined);
+    this.#statusAlarm.set(undefined);
+    this.#censusAlarm.set(undefined);
+    this.#hasTaken = false;
+    this.#proofAlarm.set(undefined);
+  }
+
+  #release(): void {
+    const mine = this.store.peers().filter(({ source }) => source === "kube");
+    this.store.putPeers(
+      mine.map(({ record }) => record),
+      "import",
+    );
+    this.#note();
+  }
+
+  /** Brings the store to what the map says. */
+  #bring(link: KubeLink): void {
+    const { store } = this;
+    const { census } = link;
+    const { objects, lists, changed } = link.objects;
+    this.#censusAlarm.set(census.look(objects, link.nodeName));
+    const generation = store.generation;
+    const isListed = this.#compared?.lists !== lists;
+    // Somebody may have removed a peer, or imported another record of it.
+    const lost = this.#compared?.generation === generation && !isListed ? [] : this.#findLost(objects);
+    const names = new Set([...lost, ...changed, ...census.changed, ...this.#edits.keys()]);
+    const isCounted = (object: SeenObject) => census.standingOf(object) === "present";
+    const seen = [...names].flatMap((name) => objects.get(name) ?? []).filter(isCounted);
+    const edited = planEdited({ seen, known: this.#known, edits: this.#edits, nowMs: this.options.now() });
+    const put = recordsToPut(edited.take, link.nodeName, this.#known);
+    const areVerified = this.#proofs.verify(put);
+    this.#proofAlarm.set(areVerified ? undefined : 0);
+    if (!areVerified) return;
+    const gone = this.#planGone(link);
+    const after = this.#write(put, gone.remove) ?? generation;
+    for (const name of gone.remove) this.#known.delete(name);
+    for (const { name } of put) this.#known.add(name);
+    link.objects.forgetChanged();
+    census.forgetChanged();
+    this.#hasTaken = census.hasAnswered;
+    this.#compared = { generation: after, lists };
+    this.#absences = gone.absences;
+    this.#edits = edited.edits;
+    this.#goneAlarm.set(gone.wakeInMs);
+    this.#editedAlarm.set(edited.wakeInMs);
+    this.#doubt = this.#stand(this.#doubt, gone.doubt, "the API has the records of the peers again");
+    if (isListed) this.options.log.info("the API's records were read", { records: objects.size });
+    this.#logChange(isListed ? [] : put, gone.remove);
+  }
+
+  /** Objects that have no peer in the store, or one from elsewhere. */
+  #findLost(objects: ReadonlyMap<string, SeenObject>): string[] {
+    const sources = this.store.peerSources();
+    this.#known = new Set([...sources.keys()].filter((name) => sources.get(name) === "kube"));
+    return [...objects.keys()].filter((name) => !this.#known.has(name));
+  }
+
+  /** Returns the generation after it, or undefined where there was nothing to write. */
+  #write(put: readonly NodeRecord[], remove: readonly string[]): number | undefined {
+    const { store } = this;
+    if (put.length + remove.length === 0) return undefined;
+    return store.transaction(() => {
+      for (const name of remove) store.removePeer(name);
+      store.putPeers(put, "kube", this.#proofs.isProven);
+      return store.generation;
+    });
+  }
+
+  /** What was not heard of cannot be told from what is gone: peers leave only while the API is watched. */
+  #planGone({ objects: { objects, isCurrent }, census, nodeName }: KubeLink): GonePlan {
+    if (!isCurrent) return { remove: [], absences: new Map() };
+    const isThere = (name: string) => {
+      const object = objects.get(name);
+      if (object === undefined || name === nodeName) return false;
+      const standing = census.standingOf(object);
+      return standing === undefined || standing === "present";
+    };
+    return planGone({ known: this.#known, isThere, absences: this.#absences, nowMs: this.options.now() });
+  }
+
+  /** Returns what is standing from now on; logs what has come, changed or passed. */
+  #stand(before: string | undefined, now: string | undefined, passed: string): string | undefined {
+    if (now === before) return now;
+    if (now === undefined) this.options.log.info(passed);
+    else this.options.log.warn(now);
+    return now;
+  }
+
+  /** What was not taken, and what stands in the way as a whole. */
+  #note(): void {
+    const link = this.#link;
+    const nodeName = link?.nodeName;
+    const objects = link?.objects.objects.values() ?? [];
+    const standingOf = (object: SeenObject) => link?.census.standingOf(object);
+    const refused = explainRefused(objects, nodeName, this.#known, standingOf);
+    this.#logFew(
+      refused.filter(({ file, reason }) => this.#wasRefused.get(file) !== reason),
+      ({ file, reason }) => this.options.log.warn("record refused", { file, reason }),
+    );
+    this.#wasRefused = new Map(refused.map(({ file, reason }) => [file, reason]));
+    const inTheWay: readonly (readonly [string, string | undefined])[] = [
+      [standing.outage, this.#problem],
+      [standing.doubt, this.#doubt],
+      [refusedName(nodeName ?? ""), this.#publishProblem],
+    ];
+    const whole = inTheWay.flatMap(([file, reason]) => (reason === undefined ? [] : [{ file, reason }]));
+    this.options.refused.put("kube", [...whole, ...refused]);
+  }
+
+  #logChange(put: readonly NodeRecord[], remove: readonly string[]): void {
+    const { log } = this.options;
+    this.#logFew(put, ({ name }) => log.info("record taken", { peer: name }));
+    this.#logFew(remove, (name) => log.info("record gone, and its peer", { peer: name }));
+  }
+
+  #logFew<T>(items: readonly T[], log: (item: T) => void): void {
+    for (const item of items.slice(0, maxLogLines)) log(item);
+    if (items.length > maxLogLines)
+      this.options.log.info(`and ${items.length - maxLogLines} more; \`wg-cni peer list\` has them all`);
+  }
+}
+
+/** Calls once, some time from now; undefined is never. */
+class Alarm implements Disposable {
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(private readonly ring: () => void) {}
+
+  set(ms: number | undefined): void {
+    clearTimeout(this.#timer);
+    if (ms !== undefined) this.#timer = setTimeout(this.ring, ms);
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+function explainOutage(problem: string | undefined): string | undefined {
+  return problem === undefined ? undefined : `${problem.replace(/[.\s]*$/, "")}. The peers stay as they are.`;
+}

@@ -1,0 +1,126 @@
+// Reports to the API how this node sees the others: the status of its object, and
+// events about records that claim what it has. One request at a time, seldom, and
+// only where it says something new. What refuses a report is nobody's problem: the
+// mesh does not depend on it.
+import { eventsPath, formatEvent, formatLapseEvent, formatMeshEvent } from "../../kube/event.ts";
+import { objectsPath, type SeenObject } from "../../kube/object.ts";
+import { compareAge } from "../../kube/peers.ts";
+import {
+  type Contest,
+  formatStatus,
+  planStatus,
+  type StatusFacts,
+  statusSpacingMs,
+} from "../../kube/status.ts";
+import type { KubeClient } from "../../kubeclient/client.ts";
+import type { Lapse } from "../../plan/peers/lapses.ts";
+import type { Log } from "../../telemetry/log.ts";
+
+/** A node that has just come shakes hands first. */
+const settleMs = 10_000;
+/** Events that one process writes: a record may claim thousands of things. */
+const maxTold = 100;
+
+type Write = readonly [path: string, body: object];
+
+export interface StatusOptions {
+  readonly client: KubeClient;
+  readonly log: Log;
+  /** Milliseconds on a clock that only goes forward. */
+  readonly now: () => number;
+  /** Unix milliseconds. */
+  readonly wallClock: () => number;
+  readonly random: () => number;
+}
+
+export class KubeStatus implements Disposable {
+  readonly #ended = new AbortController();
+  readonly #told = new Set<string>();
+  #nextMs: number;
+  #isWriting = false;
+
+  constructor(private readonly options: StatusOptions) {
+    this.#nextMs = options.now() + settleMs;
+  }
+
+  [Symbol.dispose](): void {
+    this.#ended.abort(new Error("the writer of the status was ended"));
+  }
+
+  /** How long it is until `offer` looks at anything, in milliseconds. */
+  get restsForMs(): number {
+    return Math.max(0, this.#nextMs - this.options.now());
+  }
+
+  /** `read` is asked only where it is time; `before`: the status as the API has it; `objects`: all there are, by name. */
+  offer(
+    name: string,
+    read: () => StatusFacts,
+    before: unknown,
+    objects: ReadonlyMap<string, SeenObject>,
+  ): void {
+    const { now, wallClock, random } = this.options;
+    if (this.#isWriting || now() < this.#nextMs) return;
+    const facts = read();
+    this.#nextMs = now() + statusSpacingMs(facts.peers) * (1 + random() / 2);
+    const own = objects.get(name);
+    const wasFirst = (peer: string) => {
+      const other = objects.get(peer);
+      return own !== undefined && other !== undefined && compareAge(other, own) < 0;
+    };
+    const status = planStatus(facts, wasFirst, before, wallClock());
+    const refused = facts.contested.filter(({ peer }) => !wasFirst(peer));
+    const writes = [
+      ...(status === undefined
+        ? []
+        : [[`${objectsPath}/${name}/status`, formatStatus(name, status)] as const]),
+      ...this.#events(name, refused, objects),
+      ...this.#meshEvent(name, facts.meshRemark),
+      ...this.#lapses(name, facts.lapsed ?? [], objects),
+    ];
+    if (writes.length > 0) void this.#write(writes);
+  }
+
+  /** What was told once is not told again by this process. */
+  #events(name: string, refused: readonly Contest[], objects: ReadonlyMap<string, SeenObject>): Write[] {
+    return refused.flatMap((contest): Write[] => {
+      const object = objects.get(contest.peer);
+      if (object === undefined) return [];
+      return this.#tell(formatEvent(name, object, contest, this.options.wallClock()));
+    });
+  }
+
+  #lapses(name: string, lapses: readonly Lapse[], objects: ReadonlyMap<string, SeenObject>): Write[] {
+    return lapses.flatMap((lapse): Write[] => {
+      const object = objects.get(lapse.claimant);
+      if (object === undefined) return [];
+      return this.#tell(formatLapseEvent(name, object, lapse, this.options.wallClock()));
+    });
+  }
+
+  #meshEvent(name: string, remark: string): Write[] {
+    return remark === "" ? [] : this.#tell(formatMeshEvent(name, remark, this.options.wallClock()));
+  }
+
+  #tell(event: object & { readonly metadata: { readonly name: string } }): Write[] {
+    const path = `${eventsPath}/${event.metadata.name}`;
+    if (this.#told.has(path) || this.#told.size >= maxTold) return [];
+    this.#told.add(path);
+    return [[path, event]];
+  }
+
+  async #write(writes: readonly Write[]): Promise<void> {
+    const { client, log } = this.options;
+    this.#isWriting = true;
+    for (const [path, body] of writes) {
+      try {
+        await client.apply(path, body, this.#ended.signal);
+      } catch (error) {
+        if (this.#ended.signal.aborted) return;
+        const reason = error instanceof Error ? error.message : String(error);
+        log.debug("the API does not take a report", { reason });
+      }
+    }
+    this.#isWriting = false;
+  }
+}

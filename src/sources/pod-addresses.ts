@@ -1,0 +1,93 @@
+// Where pods have addresses of the network and not of a CIDR of the node's (AKS,
+// EKS), what the node announces follows the pods that there are: those that our
+// plugin attached, and those that the kernel shows, which may be older than wg-cni.
+import { aggregateIps } from "../kube/aggregate.ts";
+import { withoutTaken } from "../plan/peers/taken.ts";
+import { announcedIPs, judgePods, type LocalPods, type SeenPod } from "../plan/pods/local-pods.ts";
+import type { Settings } from "../plan/settings/settings.ts";
+import { observeBridgedPods, observePods } from "../reconcile/local-pods.ts";
+import { observeOutside } from "../reconcile/outside.ts";
+import type { Session } from "../reconcile/session.ts";
+import type { Identity } from "../state/model.ts";
+import type { Store } from "../state/store.ts";
+
+export class PodFollower {
+  #seen: readonly SeenPod[] = [];
+
+  constructor(private readonly session: Session) {}
+
+  /** Names of the links of pods, as they were last looked for. */
+  get links(): ReadonlySet<string> {
+    return new Set(this.#seen.map(({ dev }) => dev));
+  }
+
+  /** True where the identity's pod CIDRs were exchanged. Throws StoreError, NetlinkError, SysError. */
+  follow(settings: Settings): boolean {
+    const { store, kernel } = this.session;
+    if (settings.podAddresses !== "pods") return false;
+    this.#seen = observePods(settings, kernel);
+    if (!this.areNew) return false;
+    return store.transaction(() => {
+      const identity = store.identity();
+      if (identity === undefined) return false;
+      store.putIdentity({ ...identity, podCIDRs: this.#podCIDRs(identity) });
+      return true;
+    });
+  }
+
+  /**
+   * Pods whose addresses the record does not have. Where each is announced, what was seen at the last look
+   * is, and one that has come since is announced with the next. Throws StoreError, NetlinkError, SysError.
+   */
+  unknown(settings: Settings): LocalPods["unknown"] {
+    if (settings.podAddresses !== "pods") return lookAtPods(this.session, settings).unknown;
+    const { store, kernel } = this.session;
+    const attached = new Set(attachedIPs(store));
+    const bridged = observeBridgedPods(kernel, otherNodes(this.session)).filter(
+      ({ ip }) => !attached.has(ip),
+    );
+    const podCIDRs = store.identity()?.podCIDRs ?? [];
+    return judgePods({
+      podCIDRs,
+      attached: [],
+      seen: [],
+      bridged,
+      outside: observeOutside(settings, store, kernel),
+    }).unknown;
+  }
+
+  /** True where the node announces other pods than it has. Throws StoreError. */
+  get areNew(): boolean {
+    const { store } = this.session;
+    const identity = store.identity();
+    if (identity === undefined) return false;
+    return JSON.stringify(identity.podCIDRs) !== JSON.stringify(this.#podCIDRs(identity));
+  }
+
+  /** Without what a peer had first: whoever chooses a pod's address would draw that pod's traffic here. */
+  #podCIDRs({ podCIDRs }: Pick<Identity, "podCIDRs">): string[] {
+    const ips = announcedIPs(attachedIPs(this.session.store), this.#seen);
+    const { peers } = this.session.nodes.intent().ownership;
+    return aggregateIps(withoutTaken(ips, { own: podCIDRs, peers }));
+  }
+}
+
+/** All pods of this node beside its record. Throws StoreError, NetlinkError, SysError. */
+export function lookAtPods(session: Session, settings: Settings): LocalPods {
+  const { store, kernel } = session;
+  return judgePods({
+    podCIDRs: store.identity()?.podCIDRs ?? [],
+    attached: attachedIPs(store),
+    seen: observePods(settings, kernel),
+    bridged: observeBridgedPods(kernel, otherNodes(session)),
+    outside: observeOutside(settings, store, kernel),
+  });
+}
+
+function otherNodes({ nodes }: Session): string[] {
+  return nodes.intent().ownership.peers.flatMap(({ nodeIPs, endpoints }) => [...nodeIPs, ...endpoints]);
+}
+
+function attachedIPs(store: Store): string[] {
+  return store.attachments().flatMap(({ ips }) => ips);
+}

@@ -1,0 +1,56 @@
+// Reads what a scrape shows of the node: the devices' and the nftables table's
+// counters, and what the store says of keys and rotation. Peers are those of the
+// last sync: resolving thousands of claims once more would cost more than the rest.
+import { describeRotation } from "../plan/keys/rotation.ts";
+import { describePeers } from "../plan/report/status.ts";
+import type { MeshState } from "../reconcile/mesh-plan.ts";
+import type { Session } from "../reconcile/session.ts";
+import type { Identity } from "../state/model.ts";
+import type { KubernetesFacts, RotationFacts, ScrapeFacts } from "./facts.ts";
+
+/** `last`: undefined before the first sync; `kubernetes`: where records are kept in its API. Throws what reading the kernel or the store throws. */
+export function collectFacts(
+  session: Session,
+  last: MeshState | undefined,
+  kubernetes: KubernetesFacts | undefined,
+  nowMs: number,
+): ScrapeFacts | undefined {
+  const { store } = session;
+  const identity = store.identity();
+  if (identity === undefined || last === undefined) return undefined;
+  const programmed = store.programmed();
+  const plaintext = session.readPlaintext(last.ownership.peers);
+  return {
+    node: identity.name,
+    mode: last.settings.mode,
+    backend: last.linkKind === "wireguard" ? "kernel" : "userspace",
+    peers: describePeers(last, nowMs, session.readDevices(last.settings), plaintext.byPeer),
+    arrivals: plaintext.byInterface,
+    strays: plaintext.strays,
+    slots: identity.slots.map(({ fault, ...slot }) => ({ ...slot, state: fault ? "withdrawn" : slot.state })),
+    generation: {
+      desired: store.generation,
+      ...(programmed === undefined ? {} : { programmed: programmed.generation }),
+    },
+    keyRotationSeconds: last.settings.keyRotation,
+    rotation: readRotation(session, last, identity, nowMs),
+    hostEncryption: last.hostEncryption.state,
+    refusedRecords: store.refusedRecords().length,
+    ...(kubernetes === undefined ? {} : { kubernetes }),
+  };
+}
+
+function readRotation(
+  { store }: Session,
+  { settings }: MeshState,
+  { name, up, slots: keys }: Identity,
+  nowMs: number,
+): RotationFacts {
+  const rotation = store.rotation();
+  const facts = { name, up, keys, settings, ...(rotation === undefined ? {} : { rotation }) };
+  const state = describeRotation(facts, nowMs);
+  return {
+    phase: "slot" in state ? `${state.phase} ${state.slot}` : state.phase,
+    ...(rotation === undefined ? {} : { startedAtMs: rotation.startedAtMs }),
+  };
+}

@@ -1,0 +1,161 @@
+// Serves a few pages at one address: metrics and health. The socket is opened in
+// the namespace that the agent runs in. An address that cannot be had (another
+// program has the port, an address that comes later) is said once and tried
+// again: the mesh does not wait for its metrics. How connections are bounded is
+// http-listener.ts.
+import { unlink } from "../linux/file.ts";
+import { printable } from "../net/printable.ts";
+import type { ReadRequest } from "../wire/http.ts";
+import { type Bounds, defaultBounds, HttpListener, type Page } from "./http-listener.ts";
+import type { Log } from "./log.ts";
+/** By path. */
+export type Pages = Readonly<Record<string, () => Page | Promise<Page>>>;
+
+export interface HttpOptions {
+  readonly pages: Pages;
+  readonly log: Log;
+  /** Between two tries to have the address. */
+  readonly retryMs: number;
+  /** Those of connections, but for tests. */
+  readonly bounds?: Bounds;
+}
+
+/** Where an agent answers whoever can read its store, whatever its metrics' port is. */
+export function agentSocket(stateDir: string): string {
+  return `${stateDir}/agent.sock`;
+}
+
+/** Between two lines about too many connections. */
+const floodSpacingMs = 60_000;
+/** Of a path that there is no page for, in the answer. */
+const maxShownPath = 100;
+/** In characters. */
+const maxSentenceLength = 4000;
+const plainText = "text/plain; charset=utf-8";
+
+export class HttpServer implements Disposable {
+  #address = "off";
+  #listener: HttpListener | undefined;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #problem: string | undefined;
+  #floodSaidMs = Number.NEGATIVE_INFINITY;
+  /** By path, why it failed last: whoever asks for it often is not to fill the log. */
+  readonly #failures = new Map<string, string>();
+
+  constructor(private readonly options: HttpOptions) {}
+
+  /** "IP:PORT", "[IP]:PORT" or "off", as the setting `metricsAddress` has it, or a socket's path; the one before is given up. */
+  listen(address: string): void {
+    if (address === this.#address) return;
+    this[Symbol.dispose]();
+    this.#address = address;
+    this.#problem = undefined;
+    if (address !== "off") this.#open();
+  }
+
+  /** The port that is served, where one is. */
+  get port(): number | undefined {
+    return this.#listener?.port;
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#retry);
+    this.#listener?.[Symbol.dispose]();
+    this.#listener = undefined;
+    this.#address = "off";
+  }
+
+  #open(): void {
+    const { log } = this.options;
+    const address = this.#address;
+    try {
+      this.#listener = this.#serve(address);
+      if (!isPath(address)) log.info("metrics and health are served", { address: `http://${address}` });
+    } catch (error) {
+      this.#openLater(error);
+    }
+  }
+
+  #openLater(error: unknown): void {
+    const { log, retryMs } = this.options;
+    const problem = explain(this.#address, error);
+    if (problem !== this.#problem) log.error(`${problem} It is tried again every ${retryMs / 1000} s.`);
+    this.#problem = problem;
+    this.#retry = setTimeout(() => this.#open(), retryMs);
+  }
+
+  #serve(address: string): HttpListener {
+    const { bounds = defaultBounds } = this.options;
+    const common = {
+      bounds,
+      answer: (request: Exclude<ReadRequest, "more">) => this.#answer(request),
+      onFlood: () => this.#sayFlood(),
+      onLoss: (error: unknown) => {
+        this.#listener?.[Symbol.dispose]();
+        this.#openLater(error);
+      },
+    };
+    if (isPath(address)) {
+      // Of an agent that was killed: who has the store's lock is the only one.
+      unlink(address);
+      return new HttpListener({ ...common, address });
+    }
+    const colon = address.lastIndexOf(":");
+    const hostname = address.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
+    return new HttpListener({ ...common, address: { hostname, port: Number(address.slice(colon + 1)) } });
+  }
+
+  #sayFlood(): void {
+    const nowMs = performance.now();
+    if (nowMs - this.#floodSaidMs < floodSpacingMs) return;
+    this.#floodSaidMs = nowMs;
+    this.options.log.warn("more connections came to the metrics' port than are accepted in a second", {
+      address: this.#address,
+    });
+  }
+
+  async #answer(request: Exclude<ReadRequest, "more">): Promise<Page> {
+    const { pages, log } = this.options;
+    if (request === "malformed") return plain(400, "This is no request for a page.");
+    const { method, path } = request;
+    const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
+    if (page === undefined)
+      return plain(
+        404,
+        `There is no page ${path.slice(0, maxShownPath)} here; there are ${Object.keys(pages).join(", ")}.`,
+      );
+    if (method !== "GET" && method !== "HEAD") return plain(405, `${path} is only read: use GET.`);
+    try {
+      const made = await page();
+      this.#failures.delete(path);
+      return made;
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      if (message !== this.#failures.get(path)) log.error(`a request for ${path} failed: ${message}`);
+      this.#failures.set(path, message);
+      return plain(500, message);
+    }
+  }
+}
+
+function isPath(address: string): boolean {
+  return address.startsWith("/");
+}
+
+/** A sentence as a page. */
+export function plain(status: number, sentence: string): Page {
+  return { status, contentType: plainText, body: `${printable(sentence, maxSentenceLength)}\n` };
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  EADDRINUSE: "another program listens there",
+  EADDRNOTAVAIL: "this node does not have that address",
+  EACCES: "the port needs a right that the agent does not have",
+};
+
+function explain(address: string, error: unknown): string {
+  const { code = "", message } = error as { readonly code?: string; readonly message: string };
+  if (isPath(address)) return `Cannot be asked at ${address}, by probes for one: ${message}.`;
+  const why = reasons[code] === undefined ? message : `${reasons[code]} (${code})`;
+  return `Cannot serve metrics and health at ${address}: ${why}. Choose another address with \`wg-cni up --metrics-address IP:PORT\`, or "off".`;
+}

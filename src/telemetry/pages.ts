@@ -1,0 +1,22 @@
+// What the agent serves: /metrics for Prometheus, /healthz and /readyz for
+// probes, with the reason in plain words where the answer is no.
+import type { Verdict } from "./health.ts";
+import { type Pages, plain } from "./http.ts";
+import type { Page } from "./http-listener.ts";
+import type { Metrics } from "./metrics.ts";
+
+export function agentPages(metrics: Metrics): Pages {
+  return {
+    "/metrics": async () => ({
+      status: 200,
+      contentType: metrics.contentType,
+      body: await metrics.scrape(),
+    }),
+    "/healthz": () => verdictPage(metrics.liveness()),
+    "/readyz": () => verdictPage(metrics.readiness()),
+  };
+}
+
+function verdictPage({ ok, text }: Verdict): Page {
+  return plain(ok ? 200 : 503, text);
+}

@@ -1,0 +1,258 @@
+// The metrics that are read when a scrape comes, one table row each: name, help,
+// labels, and how its values follow from the facts. Pure. Per peer there are
+// seven values, and they go with the peer.
+import type { Slot } from "../net/record.ts";
+import type { HostEncryption } from "../plan/host/host-encryption.ts";
+import type { InterfaceArrivals } from "../plan/report/arrivals.ts";
+import type { PeerState, PeerStatus, Reach } from "../plan/report/status.ts";
+import type { ScrapeFacts } from "./facts.ts";
+
+export interface Value {
+  readonly labels: Record<string, string>;
+  readonly value: number;
+}
+
+export interface SeriesHead {
+  readonly name: string;
+  readonly type: "gauge" | "counter";
+  readonly help: string;
+  readonly labels: readonly string[];
+}
+
+export interface Series<Facts> extends SeriesHead {
+  readonly values: (facts: Facts) => Value[];
+}
+
+// Records, not lists: a state without its row here does not compile.
+const states: Record<PeerState, 0> = {
+  encrypted: 0,
+  idle: 0,
+  unanswered: 0,
+  silent: 0,
+  waiting: 0,
+  ready: 0,
+  conflict: 0,
+  keyless: 0,
+};
+const reaches: Record<Reach, 0> = { tunnel: 0, clear: 0, refused: 0 };
+const hostStates: Record<HostEncryption, 0> = {
+  off: 0,
+  on: 0,
+  reverted: 0,
+  "needs-agent": 0,
+  "needs-nftables": 0,
+};
+
+export const scrapeSeries: readonly Series<ScrapeFacts>[] = [
+  {
+    name: "wg_cni_node_info",
+    type: "gauge",
+    help: "This node: name, mode and WireGuard implementation; always 1.",
+    labels: ["node", "mode", "backend"],
+    values: ({ node, mode, backend }) => [one({ node, mode, backend })],
+  },
+  {
+    name: "wg_cni_peers_by_reach",
+    type: "gauge",
+    help: "Peers by where a packet for their pods goes now: into the tunnel, in clear, or nowhere.",
+    labels: ["reach"],
+    values: ({ peers }) => countBy("reach", peers, reaches),
+  },
+  {
+    name: "wg_cni_peers_by_state",
+    type: "gauge",
+    help: "Peers by state, as `wg-cni status` names them.",
+    labels: ["state"],
+    values: ({ peers }) => countBy("state", peers, states),
+  },
+  {
+    name: "wg_cni_peer_state",
+    type: "gauge",
+    help: "State of a peer and where a packet for its pods goes; 1 for what holds now.",
+    labels: ["peer", "state", "reach"],
+    values: eachPeer(({ name, state, reach }) => [one({ peer: name, state, reach })]),
+  },
+  {
+    name: "wg_cni_peer_info",
+    type: "gauge",
+    help: "Slot that carries the traffic to a peer and the endpoint it is sent to; empty where there is none.",
+    labels: ["peer", "slot", "endpoint"],
+    values: eachPeer(({ name, slot = "", endpoint = "" }) => [one({ peer: name, slot, endpoint })]),
+  },
+  {
+    name: "wg_cni_peer_latest_handshake_seconds",
+    type: "gauge",
+    help: "Unix time of the latest handshake with a peer on the slot in use; 0 is never.",
+    labels: ["peer"],
+    values: eachPeer(({ name, lastHandshakeMs }) => [
+      { labels: { peer: name }, value: lastHandshakeMs / 1000 },
+    ]),
+  },
+  {
+    name: "wg_cni_peer_received_bytes_total",
+    type: "counter",
+    help: "Bytes received from a peer on the slot in use.",
+    labels: ["peer", "slot"],
+    values: eachPeer((peer) => slotBytes(peer, peer.rxBytes)),
+  },
+  {
+    name: "wg_cni_peer_sent_bytes_total",
+    type: "counter",
+    help: "Bytes sent to a peer on the slot in use.",
+    labels: ["peer", "slot"],
+    values: eachPeer((peer) => slotBytes(peer, peer.txBytes)),
+  },
+  {
+    name: "wg_cni_plaintext_packets_total",
+    type: "counter",
+    help: "Packets between pods of this node and a peer's outside the tunnel; in strict mode they were dropped.",
+    labels: ["direction", "peer"],
+    values: eachPeer(plaintextValues),
+  },
+  {
+    name: "wg_cni_plaintext_arrivals_total",
+    type: "counter",
+    help: "Packets that arrived outside the tunnel, by interface and by whose they claim to be: a peer's, by the interface that leads to it; spoofed, by one that does not lead to their source; unannounced, from a cluster CIDR. In strict mode they were dropped.",
+    labels: ["interface", "claim"],
+    values: ({ arrivals }) => arrivals.flatMap(arrivalValues),
+  },
+  {
+    name: "wg_cni_stray_packets_total",
+    type: "counter",
+    help: "Packets that the tunnel delivered for others than this node and its pods, by device: they were refused. Some follow a pod that has gone; more than that is a peer's doing.",
+    labels: ["device"],
+    values: ({ strays }) => strays.map(({ device, packets }) => ({ labels: { device }, value: packets })),
+  },
+  {
+    name: "wg_cni_generation_desired",
+    type: "gauge",
+    help: "Generation of the intent in the store: goes up when settings, keys or peers change.",
+    labels: [],
+    values: ({ generation }) => [{ labels: {}, value: generation.desired }],
+  },
+  {
+    name: "wg_cni_generation_programmed",
+    type: "gauge",
+    help: "Generation that the kernel was last programmed to completely.",
+    labels: [],
+    values: ({ generation: { programmed } }) =>
+      programmed === undefined ? [] : [{ labels: {}, value: programmed }],
+  },
+  {
+    name: "wg_cni_slot_state",
+    type: "gauge",
+    help: "State of one of this node's own slots; 1 for what holds now.",
+    labels: ["slot", "state"],
+    values: ({ slots }) => slots.map(({ slot, state }) => one({ slot, state })),
+  },
+  {
+    name: "wg_cni_key_created_timestamp_seconds",
+    type: "gauge",
+    help: "Unix time at which the key of one of this node's slots was made.",
+    labels: ["slot"],
+    values: ({ slots }) =>
+      slots
+        .filter(({ createdAtMs }) => createdAtMs > 0)
+        .map(({ slot, createdAtMs }) => ({ labels: { slot }, value: createdAtMs / 1000 })),
+  },
+  {
+    name: "wg_cni_key_rotation_interval_seconds",
+    type: "gauge",
+    help: "Seconds between rotations of this node's keys; 0 is never.",
+    labels: [],
+    values: ({ keyRotationSeconds }) => [{ labels: {}, value: keyRotationSeconds }],
+  },
+  {
+    name: "wg_cni_rotation_phase",
+    type: "gauge",
+    help: "What the rotation of this node's keys is doing, and to which slot; 1 for what holds now.",
+    labels: ["phase"],
+    values: ({ rotation }) => [one({ phase: rotation.phase })],
+  },
+  {
+    name: "wg_cni_rotation_started_timestamp_seconds",
+    type: "gauge",
+    help: "Unix time at which the rotation that is going on began; absent where there is none.",
+    labels: [],
+    values: ({ rotation: { startedAtMs } }) =>
+      startedAtMs === undefined ? [] : [{ labels: {}, value: startedAtMs / 1000 }],
+  },
+  {
+    name: "wg_cni_host_encryption",
+    type: "gauge",
+    help: "Encryption of what the nodes themselves send; 1 for what holds now, as `wg-cni status` explains it.",
+    labels: ["state"],
+    values: ({ hostEncryption }) =>
+      Object.keys(hostStates).map((state) => ({
+        labels: { state },
+        value: state === hostEncryption ? 1 : 0,
+      })),
+  },
+  {
+    name: "wg_cni_refused_records",
+    type: "gauge",
+    help: "Records that were not taken, and what stands in their way; `wg-cni peer list` has the reasons.",
+    labels: [],
+    values: ({ refusedRecords }) => [{ labels: {}, value: refusedRecords }],
+  },
+  {
+    name: "wg_cni_kubernetes_watching",
+    type: "gauge",
+    help: "1 where changes of the others' records are heard of from the Kubernetes API; absent where it is not used.",
+    labels: [],
+    values: ({ kubernetes }) => yesOrNo(kubernetes?.watching),
+  },
+  {
+    name: "wg_cni_kubernetes_published",
+    type: "gauge",
+    help: "1 where the Kubernetes API has this node's record as it is; absent where it is not used.",
+    labels: [],
+    values: ({ kubernetes }) => yesOrNo(kubernetes?.published),
+  },
+];
+
+function yesOrNo(isSo: boolean | undefined): Value[] {
+  return isSo === undefined ? [] : [{ labels: {}, value: isSo ? 1 : 0 }];
+}
+
+function one(labels: Record<string, string>): Value {
+  return { labels, value: 1 };
+}
+
+function eachPeer(values: (peer: PeerStatus) => Value[]): (facts: ScrapeFacts) => Value[] {
+  return ({ peers }) => peers.flatMap(values);
+}
+
+/** Zeros included: an alert on something that has no series does not fire. */
+function countBy<K extends "state" | "reach">(
+  label: K,
+  peers: readonly PeerStatus[],
+  zeros: Readonly<Record<PeerStatus[K], 0>>,
+): Value[] {
+  const counts = new Map<string, number>(Object.entries(zeros));
+  for (const peer of peers) counts.set(peer[label], (counts.get(peer[label]) ?? 0) + 1);
+  return [...counts].map(([key, value]) => ({ labels: { [label]: key }, value }));
+}
+
+/** By slot: each has a counter of its own in the kernel, and a sum would jump where traffic changes slots. */
+function slotBytes({ name, slot }: { readonly name: string; readonly slot?: Slot }, value: number): Value[] {
+  return slot === undefined ? [] : [{ labels: { peer: name, slot }, value }];
+}
+
+function arrivalValues(arrivals: InterfaceArrivals): Value[] {
+  const by = { interface: arrivals.interface };
+  return [
+    { labels: { ...by, claim: "peer" }, value: arrivals.peerPackets },
+    { labels: { ...by, claim: "spoofed" }, value: arrivals.spoofedPackets },
+    { labels: { ...by, claim: "unannounced" }, value: arrivals.unannouncedPackets },
+  ];
+}
+
+/** Nothing at all where nobody counts: a zero would say that nothing was in clear. */
+function plaintextValues({ name, plaintext }: PeerStatus): Value[] {
+  if (plaintext === undefined) return [];
+  return [
+    { labels: { direction: "in", peer: name }, value: plaintext.inPackets },
+    { labels: { direction: "out", peer: name }, value: plaintext.outPackets },
+  ];
+}

@@ -1,0 +1,51 @@
+// Which of the kernel's events are worth a look: a node with a hundred pods and
+// another CNI plugin has events all day.
+import { expect, test } from "bun:test";
+import { concernsMesh, concernsPods } from "../../src/agent/event-filter.ts";
+import type { KernelChange } from "../../src/netlink/events.ts";
+import { parseSettings } from "../../src/plan/settings/settings.ts";
+
+const rule = (priority: number, table: number, protocol = 3): KernelChange => ({
+  ...{ about: "rule", priority, table, protocol },
+});
+
+test.each<[string, KernelChange, boolean]>([
+  ["our device", { about: "link", name: "wg-cni-b", mtu: 1420, up: true }, true],
+  ["a pod's link", { about: "link", name: "veth1", mtu: 1500, up: true }, false],
+  ["our table of hosts", { about: "route", table: 18098, dst: "192.0.2.2/32" }, true],
+  ["our table of pods", { about: "route", table: 18099, dst: "10.2.0.0/24" }, true],
+  ["a pod's route", { about: "route", table: 254, dst: "10.1.0.7/32" }, false],
+  ["our nftables table", { about: "firewall", table: "wg-cni" }, true],
+  ["kube-proxy's", { about: "firewall", table: "kube-proxy" }, false],
+  ["a rule of ours", rule(5000, 254, 118), true],
+  ["a rule that points at our table", rule(5000, 18099), true],
+  ["a rule at a priority of ours", rule(99, 254), true],
+  ["a rule behind ours", rule(101, 254), false],
+  ["a rule of a cloud's plugin for a pod", rule(512, 254), false],
+  ["a node's address", { about: "address", ip: "192.0.2.1" }, true],
+  ["a link-local one", { about: "address", ip: "fe80::1" }, false],
+  ["a pod's gateway", { about: "address", ip: "10.1.0.1" }, false],
+  ["a pod's gateway, IPv6", { about: "address", ip: "fd00:1::1" }, false],
+])("%s", (_, event, expected) => {
+  expect(concernsMesh(event, parseSettings({}), ["10.1.0.0/24", "fd00:1::/64"])).toBe(expected);
+});
+
+test.each<[string, KernelChange, boolean]>([
+  ["a pod's route", { about: "route", table: 254, dst: "10.0.0.7/32" }, true],
+  [
+    "a pod's route, IPv6, in a table of an interface",
+    { about: "route", table: 101, dst: "fd00::7/128" },
+    true,
+  ],
+  ["a network", { about: "route", table: 254, dst: "10.0.0.0/24" }, false],
+  ["the node's own address", { about: "route", table: 255, dst: "10.0.0.7/32" }, false],
+  ["a route of ours", { about: "route", table: 18099, dst: "10.0.0.7/32" }, false],
+  ["a link-local one", { about: "route", table: 254, dst: "fe80::1/128" }, false],
+  ["the link of a pod goes", { about: "link", name: "eni1", mtu: 1500, up: false }, true],
+  ["the link of a pod changes", { about: "link", name: "eni1", mtu: 1500, up: true }, false],
+  ["another link goes", { about: "link", name: "veth1", mtu: 1500, up: false }, false],
+])("where each pod is announced: %s", (_, event, expected) => {
+  const links = new Set(["eni1"]);
+  expect(concernsPods(event, parseSettings({ podAddresses: "pods" }), links)).toBe(expected);
+  expect(concernsPods(event, parseSettings({}), links)).toBe(false);
+});

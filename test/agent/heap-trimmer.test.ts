@@ -1,0 +1,33 @@
+// When garbage is collected: by resident memory, which is an argument here.
+import { expect, test } from "bun:test";
+import { Garbage } from "../../src/agent/heap-trimmer.ts";
+
+const megabyte = 1024 ** 2;
+
+/** Calls collect() with so many megabytes resident each time; returns after which it collected. A collection gives back two of them. */
+function collectionsAt(...resident: readonly number[]): number[] {
+  let now = resident[0] as number;
+  const collected: number[] = [];
+  const garbage = new Garbage(
+    () => now * megabyte,
+    () => {
+      collected.push(now);
+      now -= 2;
+    },
+  );
+  for (const megabytes of resident) {
+    now = megabytes;
+    garbage.collect();
+  }
+  return collected;
+}
+
+test.each([
+  ["little comes", [100, 101, 103], []],
+  ["much comes at once", [100, 104], [104]],
+  ["much comes little by little", [100, 102, 104, 105], [104]],
+  ["memory that was freed is given back in a pause, and comes again", [100, 110, 100, 105], [110, 105]],
+  ["what a collection has left is not collected again", [100, 110, 109, 111], [110]],
+])("%s", (_, resident, expected) => {
+  expect(collectionsAt(...resident)).toEqual(expected);
+});

@@ -1,0 +1,234 @@
+// The table that a firewall becomes, as nft(8) would list it. That nft understands
+// the same is tested with nft itself (test/kernel/nftables.test.ts).
+import { expect, test } from "bun:test";
+import type { NftTable } from "../../../src/net/nftables.ts";
+import { countingSets, interfaceSets } from "../../../src/plan/firewall/sets.ts";
+import { firewallTable, firewallTables, sumByPeer } from "../../../src/plan/firewall/table.ts";
+import { arrivalChains, chains, encrypting, firewall } from "./firewalls.ts";
+
+/** The table but for chains of these names. */
+function without(names: readonly string[], table: NftTable): NftTable {
+  return { ...table, chains: table.chains.filter(({ name }) => !names.includes(name)) };
+}
+
+test("permissive: count, and mark what the tunnel cannot take", () => {
+  const wanted = `
+	chain clamp {
+		tcp flags syn tcp option maxseg size set rt mtu
+	}
+	chain received {
+		ip daddr @local4 accept
+		ip daddr @own4 fib daddr type local accept
+		ip6 daddr @local6 accept
+		ip6 daddr @own6 fib daddr type local accept
+		fib daddr type local update @strays { iifname } drop
+		update @strays { iifname } reject with icmpx host-unreachable
+	}
+	chain passing {
+		oifname "eth0" ip daddr @local4 reject with icmpx host-unreachable
+		oifname "eth0" ip6 daddr @local6 reject with icmpx host-unreachable
+		tcp flags syn tcp option maxseg size set rt mtu
+		ip daddr @local4 accept
+		ip6 daddr @local6 accept
+		ct status ! snat,dnat update @strays { iifname } reject with icmpx host-unreachable
+		oifname "wg-cni-a" accept
+		oifname "wg-cni-b" accept
+		ip daddr @hosts4_out
+		ip6 daddr @hosts6_out
+	}
+	chain forward {
+		type filter hook forward priority mangle; policy accept;
+		iifname "wg-cni-a" goto passing
+		iifname "wg-cni-b" goto passing
+		oifname "wg-cni-a" accept
+		oifname "wg-cni-b" accept
+		ip daddr @hosts4_out
+		ip6 daddr @hosts6_out
+	}
+	chain postrouting {
+		type filter hook postrouting priority raw; policy accept;
+		oif "lo" accept
+		oifname "wg-cni-a" goto clamp
+		oifname "wg-cni-b" goto clamp
+		meta mark & 0x60000000 == 0x20000000 udp sport 51820 @th,64,32 & 0xf8ffffff == 0x0 ip daddr @nodes4 fib saddr type local accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51820 @th,64,32 & 0xf8ffffff == 0x0 ip6 daddr @nodes6 fib saddr type local accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51821 @th,64,32 & 0xf8ffffff == 0x0 ip daddr @nodes4 fib saddr type local accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51821 @th,64,32 & 0xf8ffffff == 0x0 ip6 daddr @nodes6 fib saddr type local accept
+		ip daddr @pods4_out
+		ip6 daddr @pods6_out
+	}
+	chain answers {
+		type route hook output priority mangle; policy accept;
+		ip daddr @nodes4 ip saddr @own4 ct mark & 0x40000000 == 0x40000000 meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip daddr @nodes4 ip saddr @own4 icmp type destination-unreachable meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip daddr @nodes4 ip saddr @own4 icmp type time-exceeded meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip daddr @nodes4 fib saddr type != local meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 ip6 saddr @own6 ct mark & 0x40000000 == 0x40000000 meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 ip6 saddr @own6 icmpv6 type destination-unreachable meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 ip6 saddr @own6 icmpv6 type time-exceeded meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 ip6 saddr @own6 icmpv6 type packet-too-big meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 fib saddr type != local meta mark set meta mark & 0xdfffffff | 0x40000000
+	}
+	chain foreign {
+		type route hook output priority mangle; policy accept;
+		ip saddr @own4 accept
+		ip saddr @local4 accept
+		ip6 saddr @own6 accept
+		ip6 saddr @local6 accept
+		oifname "wg-cni-a" meta mark set meta mark & 0xbfffffff | 0x20000000
+		oifname "wg-cni-b" meta mark set meta mark & 0xbfffffff | 0x20000000
+	}`;
+  expect(chains(without(arrivalChains, firewallTable(firewall)))).toEqual(wanted.split("\n").slice(1));
+});
+
+test("strict: drop what is counted, and what the tunnel cannot take", () => {
+  const wanted = `
+	chain clamp {
+		tcp flags syn tcp option maxseg size set rt mtu
+	}
+	chain received {
+		ip daddr @local4 accept
+		ip daddr @own4 fib daddr type local accept
+		ip6 daddr @local6 accept
+		ip6 daddr @own6 fib daddr type local accept
+		fib daddr type local update @strays { iifname } drop
+		update @strays { iifname } reject with icmpx host-unreachable
+	}
+	chain passing {
+		oifname "eth0" ip daddr @local4 reject with icmpx host-unreachable
+		oifname "eth0" ip6 daddr @local6 reject with icmpx host-unreachable
+		tcp flags syn tcp option maxseg size set rt mtu
+		ip daddr @local4 accept
+		ip6 daddr @local6 accept
+		ct status ! snat,dnat update @strays { iifname } reject with icmpx host-unreachable
+		oifname "wg-cni-a" accept
+		oifname "wg-cni-b" accept
+		ip daddr @hosts4_out drop
+		ip6 daddr @hosts6_out drop
+	}
+	chain forward {
+		type filter hook forward priority mangle; policy accept;
+		iifname "wg-cni-a" goto passing
+		iifname "wg-cni-b" goto passing
+		oifname "eth0" ip daddr @local4 reject with icmpx host-unreachable
+		oifname "eth0" ip6 daddr @local6 reject with icmpx host-unreachable
+		oifname "wg-cni-a" accept
+		oifname "wg-cni-b" accept
+		ip daddr @hosts4_out drop
+		ip6 daddr @hosts6_out drop
+	}
+	chain postrouting {
+		type filter hook postrouting priority raw; policy accept;
+		oif "lo" accept
+		oifname "wg-cni-a" goto clamp
+		oifname "wg-cni-b" goto clamp
+		meta mark & 0x60000000 == 0x20000000 udp sport 51820 @th,64,32 & 0xf8ffffff == 0x0 ip daddr @nodes4 fib saddr type local accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51820 @th,64,32 & 0xf8ffffff == 0x0 ip6 daddr @nodes6 fib saddr type local accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51821 @th,64,32 & 0xf8ffffff == 0x0 ip daddr @nodes4 fib saddr type local accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51821 @th,64,32 & 0xf8ffffff == 0x0 ip6 daddr @nodes6 fib saddr type local accept
+		oifname "eth0" ip daddr @local4 drop
+		oifname "eth0" ip6 daddr @local6 drop
+		ip daddr @pods4_out drop
+		ip6 daddr @pods6_out drop
+	}
+	chain answers {
+		type route hook output priority mangle; policy accept;
+		ip daddr @nodes4 ip saddr @own4 ct mark & 0x40000000 == 0x40000000 meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip daddr @nodes4 ip saddr @own4 icmp type destination-unreachable meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip daddr @nodes4 ip saddr @own4 icmp type time-exceeded meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip daddr @nodes4 fib saddr type != local meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 ip6 saddr @own6 ct mark & 0x40000000 == 0x40000000 meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 ip6 saddr @own6 icmpv6 type destination-unreachable meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 ip6 saddr @own6 icmpv6 type time-exceeded meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 ip6 saddr @own6 icmpv6 type packet-too-big meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 fib saddr type != local meta mark set meta mark & 0xdfffffff | 0x40000000
+	}
+	chain known {
+		ip saddr @local4 accept
+		ip saddr @own4 accept
+		ip6 saddr @local6 accept
+		ip6 saddr @own6 accept
+		iifname "eth0" goto routed
+		ip daddr @pods4_out drop
+		ip daddr @hosts4_out drop
+		ip6 daddr @pods6_out drop
+		ip6 daddr @hosts6_out drop
+	}
+	chain routed {
+		update @strangers { iifname }
+		drop
+	}
+	chain tunneled {
+		type filter hook postrouting priority 200; policy accept;
+		oifname "wg-cni-a" goto known
+		oifname "wg-cni-b" goto known
+	}`;
+  expect(chains(without(arrivalChains, firewallTable({ ...firewall, strict: true })))).toEqual(
+    wanted.split("\n").slice(1),
+  );
+});
+
+test("without connection tracking nothing asks for it", () => {
+  for (const strict of [false, true]) {
+    const table = firewallTable({ ...firewall, strict, connections: false });
+    expect(chains(table).filter((line) => /\bct\b/.test(line))).toEqual([]);
+  }
+});
+
+test("the sets hold each family's prefixes twice, once for each direction, and this node's own pods and the cluster's once", () => {
+  const { sets } = firewallTable(firewall);
+  expect(sets.map(({ name, elements }) => [name, ...elements])).toEqual([
+    ["pods4_in", "10.2.0.0/24", "10.9.0.7/32"],
+    ["hosts4_in", "192.0.2.2"],
+    ["pods4_out", "10.2.0.0/24", "10.9.0.7/32"],
+    ["hosts4_out", "192.0.2.2"],
+    ["nodes4", "192.0.2.2"],
+    ["own4", "192.0.2.1"],
+    ["local4", "10.1.0.0/24", "10.1.1.0/24"],
+    ["cluster4", "10.0.0.0/8"],
+    ["pods6_in", "fd00:2::/64"],
+    ["hosts6_in", "2001:db8::2"],
+    ["pods6_out", "fd00:2::/64"],
+    ["hosts6_out", "2001:db8::2"],
+    ["nodes6", "2001:db8::2"],
+    ["own6", "2001:db8::1"],
+    ["local6", "fd00:1::/64"],
+    ["cluster6", "fd00::/32"],
+    ["arrived"],
+    ["spoofed"],
+    ["strangers"],
+    ["strays"],
+  ]);
+  expect([...countingSets.map(({ name }) => name), ...interfaceSets].sort()).toEqual(
+    sets.flatMap(({ name, counter }) => (counter ? [name] : [])).sort(),
+  );
+});
+
+test("no table has two chains or two sets of one name", () => {
+  for (const strict of [false, true])
+    for (const podsAreAnnounced of [false, true])
+      for (const some of [firewall, encrypting])
+        for (const { chains, sets } of firewallTables({ ...some, strict, podsAreAnnounced }))
+          for (const named of [chains, sets]) {
+            const names = named.map(({ name }) => name);
+            expect([...new Set(names)]).toEqual(names);
+          }
+});
+
+test("counters of a peer's prefixes add up; a peer without any has 0", () => {
+  const counters = new Map([
+    ["10.2.0.0/24", { packets: 3, bytes: 300 }],
+    ["fd00:2::/64", { packets: 1, bytes: 60 }],
+  ]);
+  const remotes = [
+    { element: "10.2.0.0/24", peer: "n2" },
+    { element: "fd00:2::/64", peer: "n2" },
+    { element: "10.9.0.7/32", peer: "n3" },
+  ];
+  expect(sumByPeer(remotes, counters)).toEqual(
+    new Map([
+      ["n2", { packets: 4, bytes: 360 }],
+      ["n3", { packets: 0, bytes: 0 }],
+    ]),
+  );
+});

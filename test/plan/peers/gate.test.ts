@@ -1,0 +1,268 @@
+// The gate as a table: what is known of a peer, the time, and what follows. Silence is gate-silence.test.ts.
+import { describe, expect, test } from "bun:test";
+import { closedPath, type PeerPath } from "../../../src/net/path.ts";
+import type { SlotState } from "../../../src/net/record.ts";
+import { type GateMemory, isProved, stepGate } from "../../../src/plan/peers/gate.ts";
+import type { SlotSight } from "../../../src/plan/peers/observation.ts";
+import { localRecord, makeRandom, pick } from "../random.ts";
+import { ago, type Case, now, peer, s, say, sight, step } from "./gates.ts";
+
+const table: [string, Case, string][] = [
+  ["no key: not reached through the tunnel", { peer: peer({}) }, "closed, candidate 0; nothing new"],
+  [
+    "withdrawn keys are the only way back",
+    { peer: peer({ a: "withdrawn", b: "withdrawn" }), path: { slot: "a" } },
+    "closed, candidate 0; closed",
+  ],
+  [
+    "another node has its keys now: the path stays open",
+    { peer: { ...peer({}), refusedSlots: ["a", "b"] }, path: { slot: "a", provoke: ["b"], pinned: true } },
+    "a, candidate 0; nothing new",
+  ],
+  [
+    "another node has its keys: never opened, it is not provoked",
+    { peer: { ...peer({}), refusedSlots: ["a"] } },
+    "closed, candidate 0; nothing new",
+  ],
+  [
+    "another node has the key of its slot: the other slot must do",
+    { peer: { ...peer({ b: "active" }), refusedSlots: ["a"] }, path: { slot: "a" } },
+    "b, candidate 0; moved",
+  ],
+  [
+    "mode off: the gate closes, whoever has its keys",
+    { held: true, peer: { ...peer({}), refusedSlots: ["a"] }, path: { slot: "a" } },
+    "closed, candidate 0; closed",
+  ],
+  [
+    "no endpoint to send to: the path stays open",
+    { peer: { ...peer(), endpoints: [] }, path: { slot: "a" } },
+    "a, candidate 0; nothing new",
+  ],
+  [
+    "no endpoint to send to, and silent: still open",
+    {
+      peer: { ...peer(), endpoints: [] },
+      path: { slot: "a" },
+      sight: { a: sight({ sentAtMs: ago(1), unansweredSinceMs: ago(31), handshakeAtMs: ago(131) }) },
+    },
+    "a, candidate 0, provoke a, pinned; silent re-pin",
+  ],
+  [
+    "no endpoint to send to: it may begin, and a handshake opens",
+    { peer: { ...peer(), endpoints: [] }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
+    "a, candidate 0; opened",
+  ],
+  [
+    "waiting provokes on both slots",
+    { memory: { triedAtMs: ago(9) } },
+    "closed, candidate 0, provoke ab; nothing new",
+  ],
+  [
+    "after ten seconds the next endpoint",
+    { memory: { triedAtMs: ago(10) } },
+    "closed, candidate 1, provoke ab; candidate",
+  ],
+  [
+    "the last endpoint is followed by the first",
+    { memory: { triedAtMs: ago(10) }, path: { candidate: 2 } },
+    "closed, candidate 0, provoke ab; candidate",
+  ],
+  [
+    "when all had their turn, a minute each",
+    { memory: { triedAtMs: ago(59), tries: 3 } },
+    "closed, candidate 0, provoke ab; nothing new",
+  ],
+  [
+    "a handshake opens, on the endpoint that had it",
+    { path: { candidate: 1 }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
+    "a, candidate 1; opened",
+  ],
+  [
+    "a handshake on slot b only opens b",
+    { sight: { a: sight({}), b: sight({ handshakeAtMs: ago(1) }) } },
+    "b, candidate 0; opened",
+  ],
+  [
+    "an old handshake opens nothing",
+    { sight: { a: sight({ handshakeAtMs: ago(151) }) }, memory: { triedAtMs: ago(1) } },
+    "closed, candidate 0, provoke ab; nothing new",
+  ],
+  [
+    "released by an operator: the handshake of before does not open it again",
+    { memory: { isOpen: true }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
+    "closed, candidate 0, provoke ab; nothing new",
+  ],
+  [
+    "but the next one does",
+    { memory: { releasedAtMs: ago(2) }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
+    "a, candidate 0; opened",
+  ],
+  [
+    "the ratchet: no handshake, no way back to clear text",
+    { path: { slot: "a" }, sight: {} },
+    "a, candidate 0; nothing new",
+  ],
+  [
+    "a draining slot is left once the other has a handshake",
+    {
+      peer: peer({ a: "draining", b: "active" }),
+      path: { slot: "a" },
+      sight: { b: sight({ handshakeAtMs: ago(2) }) },
+    },
+    "b, candidate 0; moved",
+  ],
+  [
+    "and until then provokes it",
+    { peer: peer({ a: "draining", b: "active" }), path: { slot: "a" } },
+    "a, candidate 0, provoke b; nothing new",
+  ],
+  [
+    "a session about to end is not moved to",
+    {
+      peer: peer({ a: "draining", b: "active" }),
+      path: { slot: "a" },
+      sight: { b: sight({ handshakeAtMs: ago(150) }) },
+    },
+    "a, candidate 0, provoke b; nothing new",
+  ],
+  [
+    "a withdrawn slot is left at once, handshake or not",
+    { peer: peer({ a: "withdrawn", b: "active" }), path: { slot: "a" } },
+    "b, candidate 0; moved",
+  ],
+  [
+    "a path is not moved without need",
+    { path: { slot: "b" }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
+    "b, candidate 0; nothing new",
+  ],
+  [
+    "mode off: the gate closes, handshake or not",
+    { held: true, path: { slot: "a", candidate: 1 }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
+    "closed, candidate 0; closed",
+  ],
+  [
+    "mode off provokes, too",
+    { held: true, memory: { triedAtMs: ago(1) } },
+    "closed, candidate 0, provoke ab; nothing new",
+  ],
+  [
+    "mode off tries the next endpoint, too",
+    { held: true, memory: { triedAtMs: ago(10) } },
+    "closed, candidate 1, provoke ab; candidate",
+  ],
+  [
+    "mode off: a handshake on either slot is enough, opens nothing, and keeps its endpoint",
+    {
+      held: true,
+      path: { candidate: 1, provoke: ["a", "b"] },
+      sight: { b: sight({ handshakeAtMs: ago(599) }) },
+    },
+    "closed, candidate 1; nothing new",
+  ],
+  [
+    "mode off: after ten minutes it is proved again",
+    { held: true, memory: { triedAtMs: ago(1) }, sight: { b: sight({ handshakeAtMs: ago(600) }) } },
+    "closed, candidate 0, provoke ab; nothing new",
+  ],
+];
+
+describe("gate", () => {
+  test.each(table)("%s", (_name, given, expected) => {
+    expect(say(step(given))).toBe(expected);
+  });
+
+  test("what mode off has proved lasts until it is proved again", () => {
+    const seen = (seconds: number) => ({ b: sight({ handshakeAtMs: ago(seconds) }) });
+    expect([599, 600, 899, 900].map((seconds) => isProved(seen(seconds), now))).toEqual([
+      true,
+      true,
+      true,
+      false,
+    ]);
+    expect(isProved({}, now)).toBe(false);
+  });
+
+  test("mode off and back: a handshake of meanwhile opens the gate again", () => {
+    const shaken = { a: sight({ handshakeAtMs: ago(1) }) };
+    const off = step({ held: true, path: { slot: "a" }, sight: shaken });
+    expect(off.news).toEqual([{ kind: "closed", why: "off" }]);
+    const on = step({ memory: off.memory, sight: shaken }, now + s);
+    expect(say(on)).toBe("a, candidate 0; opened");
+  });
+
+  test("this node's own draining slot is left, too", () => {
+    const slots = localRecord.slots.map((slot) =>
+      slot.slot === "a" ? { ...slot, state: "draining" as const } : slot,
+    );
+    const decision = step({ path: { slot: "a" }, sight: { b: sight({ handshakeAtMs: ago(1) }) } }, now, {
+      ...localRecord,
+      slots,
+    });
+    expect(say(decision)).toBe("b, candidate 0; moved");
+  });
+
+  test.each(["waiting", "draining"] as const)(
+    "of two nodes that hear of each other in the same moment one begins (%s); the other, where that comes to nothing",
+    (what) => {
+      const lesser = peer({ a: what === "draining" ? "draining" : "active", b: "active" });
+      const greater = { ...localRecord, slots: lesser.slots.map((slot) => ({ ...slot, publicKey: "~" })) };
+      const path = what === "draining" ? ({ slot: "a" } as const) : {};
+      const wanted = what === "draining" ? "b" : "ab";
+      const provokes = (given: Case, nowMs: number, node = localRecord) =>
+        step({ path, ...given }, nowMs, node).path.provoke.join("");
+      const fresh = { sinceMs: now };
+      const theirs = { ...lesser, slots: greater.slots };
+      expect(provokes({ peer: theirs, memory: fresh }, now, { ...localRecord, slots: lesser.slots })).toBe(
+        wanted,
+      );
+      const first = step({ path, peer: lesser, memory: fresh }, now, greater);
+      expect([first.path.provoke, first.hurry]).toEqual([[], true]);
+      expect(provokes({ peer: lesser, memory: first.memory }, now + 400, greater)).toBe("");
+      expect(provokes({ peer: lesser, memory: first.memory }, now + 500, greater)).toBe(wanted);
+    },
+  );
+
+  test("where both sides drain another slot, both choose slot b: rotations that meet wait in one order", () => {
+    const own = localRecord.slots.map((slot) =>
+      slot.slot === "b" ? { ...slot, state: "draining" as const } : slot,
+    );
+    const given = {
+      peer: peer({ a: "draining", b: "active" }),
+      sight: { b: sight({ handshakeAtMs: ago(1) }) },
+    };
+    const node = { ...localRecord, slots: own };
+    expect(say(step({ ...given, path: { slot: "a" } }, now, node))).toBe("b, candidate 0; moved");
+    expect(say(step({ ...given, path: { slot: "b" } }, now, node))).toBe("b, candidate 0; nothing new");
+  });
+
+  test("once open it never closes, whatever is seen, while the record has a key", () => {
+    const random = makeRandom(3);
+    const states: SlotState[] = ["active", "draining"];
+    let path: PeerPath = { ...closedPath, slot: "a" };
+    let memory: GateMemory | undefined;
+    for (let i = 0; i < 20_000; i++) {
+      const nowMs = now + i * 1700;
+      const time = () => (random() < 0.3 ? {} : { handshakeAtMs: nowMs - random() * 400 * s });
+      const seen = (): SlotSight =>
+        sight({
+          ...time(),
+          ...{ sentAtMs: nowMs, heardAtMs: nowMs - random() * 100 * s },
+          unansweredSinceMs: nowMs - random() * 60 * s,
+        });
+      const given = peer(
+        random() < 0.1 ? { b: "active" } : { a: pick(random, states), b: pick(random, states) },
+      );
+      const decision = stepGate(
+        {
+          ...{ node: localRecord, peer: given, path, sight: { a: seen(), b: seen() }, held: false },
+          ...(memory === undefined ? {} : { memory }),
+        },
+        nowMs,
+      );
+      expect(decision.path.slot).toBeDefined();
+      expect(given.slots.some(({ slot }) => slot === decision.path.slot)).toBe(true);
+      ({ path, memory } = decision);
+    }
+  });
+});

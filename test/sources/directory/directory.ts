@@ -1,0 +1,118 @@
+// A folder of records, a store and a RecordsFolder between them, for tests: real
+// files, a clock that the test moves, log lines kept.
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { NodeRecord } from "../../../src/net/record.ts";
+import { resolveClaims } from "../../../src/plan/peers/claims.ts";
+import { toClaimingPeer } from "../../../src/reconcile/node.ts";
+import {
+  type FolderReport,
+  type PublishReport,
+  RecordsFolder,
+} from "../../../src/sources/directory/source.ts";
+import { RefusedRecords } from "../../../src/sources/rejected-records.ts";
+import { Store } from "../../../src/state/store.ts";
+import { Log } from "../../../src/telemetry/log.ts";
+
+/** The node that the folder is read by. */
+export const own: NodeRecord = {
+  name: "node-0",
+  slots: [{ slot: "a", publicKey: keyOf(250), port: 51820, state: "active" }],
+  endpoints: ["192.0.2.100"],
+  nodeIPs: ["192.0.2.100", "2001:db8::100"],
+  podCIDRs: ["10.200.0.0/24", "fd00:200::/64"],
+};
+
+export function keyOf(n: number): string {
+  const bytes = Buffer.alloc(32, 7);
+  bytes.writeUInt32BE(n);
+  return bytes.toString("base64");
+}
+
+/** The record of node-N, which shares nothing with any other's. */
+export function recordOf(n: number, change: Partial<NodeRecord> = {}): NodeRecord {
+  return {
+    name: `node-${n}`,
+    slots: [
+      { slot: "a", publicKey: keyOf(1000 + 2 * n), port: 51820, state: "active" },
+      { slot: "b", publicKey: keyOf(1001 + 2 * n), port: 51821, state: "active" },
+    ],
+    endpoints: [`198.18.${n >> 8}.${n & 255}`],
+    nodeIPs: [`198.18.${n >> 8}.${n & 255}`],
+    podCIDRs: [`10.${n >> 8}.${n & 255}.0/24`],
+    ...change,
+  };
+}
+
+export class Folder implements Disposable {
+  readonly #root = mkdtempSync(join(tmpdir(), "wg-cni-records-"));
+  readonly path = join(this.#root, "records");
+  readonly store = Store.open(join(this.#root, "state"), "boot");
+  readonly lines: string[] = [];
+  readonly records: RecordsFolder;
+  nowMs = 0;
+  /** How often something was said to have changed. */
+  changes = 0;
+
+  constructor() {
+    mkdirSync(this.path);
+    this.records = new RecordsFolder(this.store, {
+      log: new Log({
+        ...{ format: "text", level: "debug", now: () => "" },
+        write: (line) => this.lines.push(line.trim()),
+      }),
+      refused: new RefusedRecords(this.store),
+      onChange: () => {
+        this.changes++;
+      },
+      now: () => this.nowMs,
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.records[Symbol.dispose]();
+    this.store[Symbol.dispose]();
+    rmSync(this.#root, { recursive: true, force: true });
+  }
+
+  file(name: string): string {
+    return join(this.path, name);
+  }
+
+  /** As nodes do: whole, from one moment to the next. */
+  put(...records: readonly NodeRecord[]): void {
+    for (const record of records) {
+      writeFileSync(this.file(".new.tmp"), JSON.stringify(record));
+      renameSync(this.file(".new.tmp"), this.file(`${record.name}.json`));
+    }
+  }
+
+  look(): FolderReport {
+    return this.records.refresh(this.path, own.name);
+  }
+
+  publish(record: NodeRecord = own): PublishReport {
+    return this.records.publish(record);
+  }
+
+  /** By name, with where they came from. */
+  get peers(): Record<string, string> {
+    return Object.fromEntries(this.store.peers().map(({ record, source }) => [record.name, source]));
+  }
+
+  peer(name: string): NodeRecord | undefined {
+    return this.store.peers().find(({ record }) => record.name === name)?.record;
+  }
+
+  /** By file. */
+  get refused(): Record<string, string> {
+    return Object.fromEntries(this.store.refusedRecords().map(({ file, reason }) => [file, reason]));
+  }
+
+  /** What this node makes of all that is claimed. */
+  resolve() {
+    const publicKeys = own.slots.map(({ publicKey }) => publicKey);
+    return resolveClaims({ ...own, publicKeys }, this.store.peers().map(toClaimingPeer));
+  }
+}

@@ -1,0 +1,36 @@
+// The start-up taint, where the watch of the Node tells of its end later than the
+// answer to the request that took it off.
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { startupTaint } from "../../../src/kube/node.ts";
+import { nodeOf } from "../../kube/objects.ts";
+import { waitUntil } from "../../lab/wait.ts";
+import { own } from "../directory/directory.ts";
+import { FakeApi } from "../fake-api.ts";
+import { KubeNode } from "../kube-server.ts";
+
+setDefaultTimeout(60_000);
+
+test("is taken off once, and nobody is told that it stays", async () => {
+  await using api = await FakeApi.start();
+  api.putNode(nodeOf(own.name, { spec: { taints: [{ key: startupTaint, effect: "NoSchedule" }] } }));
+  using node = new KubeNode(api);
+  await node.published();
+  await node.until("the mesh is known to be absent", () => node.look().mesh === "absent");
+  let patches = 0;
+  api.fault = ({ method, path }, response) => {
+    if (method !== "PATCH" || path !== `/api/v1/nodes/${own.name}`) return false;
+    patches++;
+    api.isLate = true;
+    response.writeHead(200, { "Content-Type": "application/json" });
+    response.end(JSON.stringify(api.put("/api/v1/nodes", nodeOf(own.name, { spec: {} }))));
+    return true;
+  };
+  const ready = () => node.lines.filter((line) => line.includes("pods may be scheduled here")).length;
+  node.source.welcomePods();
+  await waitUntil(() => ready() === 1, { what: "the answer" });
+  node.source.welcomePods();
+  // A second request would be there by now.
+  await Bun.sleep(200);
+  expect([patches, ready()]).toEqual([1, 1]);
+  expect(node.lines.filter((line) => line.startsWith("warn"))).toEqual([]);
+});
