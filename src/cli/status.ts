@@ -28,6 +28,15 @@ import { alignColumns, oneLine, type Style } from "./style.ts";
 
 const notAsItShouldBe = 3;
 
+/** The states of the node itself, as the text has them. */
+export const nodeStates = {
+  never: "never up",
+  down: "down",
+  faulty: "up, and cannot encrypt",
+  pending: "not as it should be",
+  up: "up",
+} as const;
+
 export function status(context: Context): Output {
   using session = openSession(context);
   const identity = session.store.identity();
@@ -94,7 +103,7 @@ function describeMissing(): Output {
   return {
     json: { up: false },
     text: (style) =>
-      `${style.yellow("●")} this node was never up; run ${style.bold("wg-cni up --node NAME --endpoint IP --pod-cidr CIDR")}\n`,
+      `${style.yellow("●")} this node was ${nodeStates.never}; run ${style.bold("wg-cni up --node NAME --endpoint IP --pod-cidr CIDR")}\n`,
     exitCode: notAsItShouldBe,
   };
 }
@@ -146,12 +155,12 @@ function renderHead(shown: Shown, style: Style): string {
   const { plan, peers, pending, rotation, endpointsFrom, overrides, nowMs } = shown;
   const { node, settings, up, linkKind, mtu } = plan;
   const state = !up
-    ? style.yellow("down")
+    ? style.yellow(nodeStates.down)
     : areAllFaulty(plan.faults)
-      ? style.red("up, and cannot encrypt")
+      ? style.red(nodeStates.faulty)
       : pending.length === 0
-        ? style.green("up")
-        : style.red("not as it should be");
+        ? style.green(nodeStates.up)
+        : style.red(nodeStates.pending);
   const set = settingNames.filter((name) => overrides[name] !== undefined);
   const encrypted = peers.filter(({ state }) => state === "encrypted" || state === "idle").length;
   return alignColumns([

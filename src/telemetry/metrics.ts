@@ -1,6 +1,6 @@
-// The agent's metrics in the Prometheus text format. What happens is counted when
-// it happens; what is, is read when a scrape comes (series.ts) and forgotten with
-// it: thousands of peers would otherwise be kept twice.
+// The agent's metrics in the Prometheus text format. Events are counted when they
+// happen (event-series.ts); state is read when a scrape comes (series.ts) and
+// forgotten with it, because thousands of peers would otherwise be kept twice.
 import Counter from "prom-client/lib/counter.js";
 import Gauge from "prom-client/lib/gauge.js";
 import Histogram from "prom-client/lib/histogram.js";
@@ -8,16 +8,13 @@ import Registry from "prom-client/lib/registry.js";
 import { escapeLines } from "../net/printable.ts";
 import type { GateNews } from "../plan/peers/gate.ts";
 import { VerbTail } from "./call-log-tail.ts";
+import { eventSeries, type HistogramHead } from "./event-series.ts";
 import type { AgentFacts, ScrapeFacts, SyncFacts } from "./facts.ts";
 import { judgeLiveness, judgeReadiness, type LoopFacts, type Verdict } from "./health.ts";
 import type { Log } from "./log.ts";
 import { processSeries } from "./process.ts";
 import { type SeriesHead, scrapeSeries, type Value } from "./series.ts";
 
-/** Nothing to do takes milliseconds, thousands of peers at once take seconds. */
-const syncBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
-/** An ADD takes some 8 ms; one that programs the mesh first, or waits for a lock, up to a minute. */
-const verbBuckets = [0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60];
 /** Past this, a scrape's garbage is worth a collection (3 ms): without one, memory grows by twice as much. */
 const collectedBytes = 1024 * 1024;
 /** After a scrape, so many times what it took pass before the next one: scrapes take a fifth of our time at most. */
@@ -40,74 +37,23 @@ export class Metrics implements Disposable {
   #scraping: Promise<Uint8Array> | undefined;
   #scrapeProblem = "";
 
-  readonly #syncs = this.#counter("wg_cni_syncs_total", "Comparisons of kernel and store, by result.", [
-    "result",
-  ]);
-  readonly #syncDuration = new Histogram({
-    name: "wg_cni_sync_duration_seconds",
-    help: "Time that a comparison of kernel and store took, with what it changed.",
-    buckets: syncBuckets,
-    registers: this.#registers,
-  });
-  readonly #writes = this.#counter("wg_cni_sync_writes_total", "Changes that were asked of the kernel.");
-  readonly #corrections = this.#counter(
-    "wg_cni_drift_corrections_total",
-    "Steps that put back what somebody else had changed in the kernel, by step.",
-    ["step"],
-  );
-  readonly #lastSync = this.#gauge(
-    "wg_cni_last_sync_timestamp_seconds",
-    "Unix time of the last comparison of kernel and store that ended well; 0 is never.",
-  );
-  readonly #desired = this.#gauge("wg_cni_objects_desired", "Kernel objects that there should be, by kind.", [
-    "kind",
-  ]);
-  readonly #programmed = this.#gauge(
-    "wg_cni_objects_programmed",
-    "Kernel objects that there are after the last comparison, by kind.",
-    ["kind"],
-  );
-  readonly #problems = this.#counter(
-    "wg_cni_problems_total",
-    "Problems that appeared; one that stands counts once.",
-  );
-  readonly #gateChanges = this.#counter("wg_cni_gate_changes_total", "What the gate saw or did, by change.", [
-    "change",
-  ]);
-  readonly #repairSteps = this.#counter(
-    "wg_cni_repair_steps_total",
-    "Rungs of the ladder that were climbed for peers that send nothing back, by step.",
-    ["step"],
-  );
-  readonly #eventLosses = this.#counter(
-    "wg_cni_event_losses_total",
-    "Times that the kernel's events overran the agent, which then looked at everything.",
-  );
-  readonly #releases = this.#counter(
-    "wg_cni_pods_released_total",
-    "Pods that were released because their network namespace was gone and no DEL came.",
-  );
-  readonly #ready = this.#gauge("wg_cni_ready", "1 where /readyz says ok.");
-  readonly #readable = this.#gauge(
-    "wg_cni_facts_readable",
-    "1 where the state of node and peers could be read for this scrape.",
-  );
-  readonly #verbs = new Histogram({
-    name: "wg_cni_verb_duration_seconds",
-    help: "Time that calls of the plugin took, by verb and result, since the agent's start.",
-    labelNames: ["verb", "result"],
-    buckets: verbBuckets,
-    registers: this.#registers,
-  });
-  readonly #verbFailures = this.#counter(
-    "wg_cni_verb_failures_total",
-    "Calls of the plugin that failed, by verb and code of the CNI error, since the agent's start.",
-    ["verb", "code"],
-  );
-  readonly #malformed = this.#counter(
-    "wg_cni_verb_lines_malformed_total",
-    "Lines of the verb log that are none.",
-  );
+  readonly #syncs = this.#counter(eventSeries.syncs);
+  readonly #syncDuration = this.#histogram(eventSeries.syncDuration);
+  readonly #writes = this.#counter(eventSeries.writes);
+  readonly #corrections = this.#counter(eventSeries.corrections);
+  readonly #lastSync = this.#gauge(eventSeries.lastSync);
+  readonly #desired = this.#gauge(eventSeries.desired);
+  readonly #programmed = this.#gauge(eventSeries.programmed);
+  readonly #problems = this.#counter(eventSeries.problems);
+  readonly #gateChanges = this.#counter(eventSeries.gateChanges);
+  readonly #repairSteps = this.#counter(eventSeries.repairSteps);
+  readonly #eventLosses = this.#counter(eventSeries.eventLosses);
+  readonly #releases = this.#counter(eventSeries.releases);
+  readonly #ready = this.#gauge(eventSeries.ready);
+  readonly #readable = this.#gauge(eventSeries.readable);
+  readonly #verbs = this.#histogram(eventSeries.verbs);
+  readonly #verbFailures = this.#counter(eventSeries.verbFailures);
+  readonly #malformed = this.#counter(eventSeries.malformed);
 
   constructor(
     private readonly facts: AgentFacts,
@@ -115,10 +61,7 @@ export class Metrics implements Disposable {
   ) {
     this.#startedMs = facts.monotonicMs();
     this.#verbTail = new VerbTail(facts.stateDir);
-    this.#gauge("wg_cni_build_info", "Version of this executable; always 1.", ["version"]).set(
-      { version: facts.version },
-      1,
-    );
+    this.#gauge(eventSeries.buildInfo).set({ version: facts.version }, 1);
     for (const result of ["ok", "failed"]) this.#syncs.inc({ result }, 0);
     for (const series of scrapeSeries)
       this.#add(series, () => (this.#scraped === undefined ? [] : series.values(this.#scraped)));
@@ -256,17 +199,27 @@ export class Metrics implements Disposable {
   }
 
   /** The library keeps the values that it is given; these are handed over and not kept. */
-  #add({ name, type, help, labels }: SeriesHead, values: () => Value[]): void {
-    const metric = type === "counter" ? this.#counter(name, help, labels) : this.#gauge(name, help, labels);
+  #add(head: SeriesHead, values: () => Value[]): void {
+    const metric = head.type === "counter" ? this.#counter(head) : this.#gauge(head);
     const empty = metric.get.bind(metric);
     metric.get = async () => ({ ...(await empty()), values: values() });
   }
 
-  #counter(name: string, help: string, labelNames: readonly string[] = []): Counter<string> {
-    return new Counter({ name, help, labelNames, registers: this.#registers });
+  #counter({ name, help, labels }: SeriesHead): Counter<string> {
+    return new Counter({ name, help, labelNames: labels, registers: this.#registers });
   }
 
-  #gauge(name: string, help: string, labelNames: readonly string[] = []): Gauge<string> {
-    return new Gauge({ name, help, labelNames, registers: this.#registers });
+  #gauge({ name, help, labels }: SeriesHead): Gauge<string> {
+    return new Gauge({ name, help, labelNames: labels, registers: this.#registers });
+  }
+
+  #histogram({ name, help, labels, buckets }: HistogramHead): Histogram<string> {
+    return new Histogram({
+      name,
+      help,
+      labelNames: labels,
+      buckets: [...buckets],
+      registers: this.#registers,
+    });
   }
 }

@@ -2,9 +2,9 @@
 // labels, and how its values follow from the facts. Pure. Per peer there are
 // seven values, and they go with the peer.
 import type { Slot } from "../net/record.ts";
-import type { HostEncryption } from "../plan/host/host-encryption.ts";
+import { hostEncryptionStates } from "../plan/host/host-encryption.ts";
 import type { InterfaceArrivals } from "../plan/report/arrivals.ts";
-import type { PeerState, PeerStatus, Reach } from "../plan/report/status.ts";
+import { type PeerStatus, peerStates, reaches } from "../plan/report/status.ts";
 import type { ScrapeFacts } from "./facts.ts";
 
 export interface Value {
@@ -22,26 +22,6 @@ export interface SeriesHead {
 export interface Series<Facts> extends SeriesHead {
   readonly values: (facts: Facts) => Value[];
 }
-
-// Records, not lists: a state without its row here does not compile.
-const states: Record<PeerState, 0> = {
-  encrypted: 0,
-  idle: 0,
-  unanswered: 0,
-  silent: 0,
-  waiting: 0,
-  ready: 0,
-  conflict: 0,
-  keyless: 0,
-};
-const reaches: Record<Reach, 0> = { tunnel: 0, clear: 0, refused: 0 };
-const hostStates: Record<HostEncryption, 0> = {
-  off: 0,
-  on: 0,
-  reverted: 0,
-  "needs-agent": 0,
-  "needs-nftables": 0,
-};
 
 export const scrapeSeries: readonly Series<ScrapeFacts>[] = [
   {
@@ -63,7 +43,7 @@ export const scrapeSeries: readonly Series<ScrapeFacts>[] = [
     type: "gauge",
     help: "Peers by state, as `wg-cni status` names them.",
     labels: ["state"],
-    values: ({ peers }) => countBy("state", peers, states),
+    values: ({ peers }) => countBy("state", peers, peerStates),
   },
   {
     name: "wg_cni_peer_state",
@@ -183,7 +163,7 @@ export const scrapeSeries: readonly Series<ScrapeFacts>[] = [
     help: "Encryption of what the nodes themselves send; 1 for what holds now, as `wg-cni status` explains it.",
     labels: ["state"],
     values: ({ hostEncryption }) =>
-      Object.keys(hostStates).map((state) => ({
+      hostEncryptionStates.map((state) => ({
         labels: { state },
         value: state === hostEncryption ? 1 : 0,
       })),
@@ -227,9 +207,9 @@ function eachPeer(values: (peer: PeerStatus) => Value[]): (facts: ScrapeFacts) =
 function countBy<K extends "state" | "reach">(
   label: K,
   peers: readonly PeerStatus[],
-  zeros: Readonly<Record<PeerStatus[K], 0>>,
+  all: readonly PeerStatus[K][],
 ): Value[] {
-  const counts = new Map<string, number>(Object.entries(zeros));
+  const counts = new Map<string, number>(all.map((one) => [one, 0]));
   for (const peer of peers) counts.set(peer[label], (counts.get(peer[label]) ?? 0) + 1);
   return [...counts].map(([key, value]) => ({ labels: { [label]: key }, value }));
 }

@@ -4,7 +4,8 @@ import { type Exemption, formatExemption } from "../../net/exemption.ts";
 import type { Settings } from "../settings/settings.ts";
 
 /** "needs-agent" and "needs-nftables": it is wanted, but what it cannot do without is missing. */
-export type HostEncryption = "off" | "on" | "reverted" | "needs-agent" | "needs-nftables";
+export const hostEncryptionStates = ["off", "on", "reverted", "needs-agent", "needs-nftables"] as const;
+export type HostEncryption = (typeof hostEncryptionStates)[number];
 
 export interface HostEncryptionFacts {
   readonly settings: Settings;

@@ -23,18 +23,21 @@ import { isBarred, isKeyless, keyOf, ownSlots, resolvePath, routeSlot } from "..
 import { type Settings, slotDevice } from "../settings/settings.ts";
 import type { InterfaceArrivals, StrayPackets } from "./arrivals.ts";
 
-export type PeerState =
-  | "encrypted"
-  | "idle"
-  | "unanswered"
-  | "silent"
-  | "waiting"
-  | "ready"
-  | "conflict"
-  | "keyless";
+export const peerStates = [
+  "encrypted",
+  "idle",
+  "unanswered",
+  "silent",
+  "waiting",
+  "ready",
+  "conflict",
+  "keyless",
+] as const;
+export type PeerState = (typeof peerStates)[number];
 
 /** Where a packet for the peer's pods goes now. */
-export type Reach = "tunnel" | "clear" | "refused";
+export const reaches = ["tunnel", "clear", "refused"] as const;
+export type Reach = (typeof reaches)[number];
 
 export interface PeerStatus {
   readonly name: string;
