@@ -5,6 +5,7 @@ import { join, resolve } from "node:path";
 import { checkManifests } from "./manifests.ts";
 import { ok, seconds } from "./outcome.ts";
 import { checkRanks } from "./ranks.ts";
+import { checkReference } from "./reference.ts";
 import { red } from "./stage/screen.ts";
 
 const root = resolve(import.meta.dir, "..");
@@ -18,6 +19,7 @@ const gates: Record<string, () => string> = {
   "import ranks": () => checkRanks(root).join("\n"),
   "file lengths": () => longFiles().join("\n"),
   manifests: () => checkManifests().join("\n"),
+  reference: () => checkReference().join("\n"),
 };
 
 /** What a program that failed wrote. */

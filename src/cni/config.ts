@@ -29,8 +29,8 @@ import { unknownKeys } from "./unknown-keys.ts";
 export const defaultStateDir = "/var/lib/wg-cni";
 
 /** Bounds of `mtu`: what every IPv4 host must take (RFC 791), and what a veth can have (ETH_MAX_MTU). */
-const minMtu = 576;
-const maxMtu = 65_535;
+export const minMtu = 576;
+export const maxMtu = 65_535;
 
 export interface NetConf {
   readonly cniVersion: CniVersion;

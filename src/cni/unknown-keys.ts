@@ -5,7 +5,7 @@ import { suggest } from "../net/suggest.ts";
 import { ownType } from "./ipam.ts";
 import { isObject, type JsonObject } from "./json.ts";
 
-const topKeys: readonly string[] = [
+export const topKeys = [
   "cniVersion",
   "name",
   "type",
@@ -21,11 +21,11 @@ const topKeys: readonly string[] = [
   "disableCheck",
   "disableGC",
   "loadOnlyInlinedPlugins",
-];
-const ipamKeys: readonly string[] = ["type", "ranges", "routes"];
-const rangeKeys: readonly string[] = ["subnet", "rangeStart", "rangeEnd", "gateway"];
-const routeKeys: readonly string[] = ["dst", "gw"];
-const capabilityKeys: readonly string[] = ["ips", "mac"];
+] as const;
+export const ipamKeys = ["type", "ranges", "routes"] as const;
+export const rangeKeys = ["subnet", "rangeStart", "rangeEnd", "gateway"] as const;
+export const routeKeys = ["dst", "gw"] as const;
+export const capabilityKeys = ["ips", "mac"] as const;
 
 /** One sentence for each key that has no meaning here. */
 export function unknownKeys(json: JsonObject): string[] {
