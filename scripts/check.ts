@@ -2,6 +2,7 @@
 // lengths, what is made of other files. One line for each; details only of what fails. Changes nothing.
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { checkClocks } from "./clocks.ts";
 import { checkManifests } from "./manifests.ts";
 import { ok, seconds } from "./outcome.ts";
 import { checkRanks } from "./ranks.ts";
@@ -18,6 +19,7 @@ const gates: Record<string, () => string> = {
     output(["node_modules/.bin/biome", "check", "--colors=off", "--error-on-warnings", "."]),
   "import ranks": () => checkRanks(root).join("\n"),
   "file lengths": () => longFiles().join("\n"),
+  clocks: () => checkClocks(root).join("\n"),
   manifests: () => checkManifests().join("\n"),
   reference: () => checkReference().join("\n"),
 };

@@ -1,0 +1,45 @@
+// Checks that time is an argument: only the files at the edges, where a process or a call begins or
+// a bound on an effect is kept, read a clock. Everything else can be tested with any time.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** The files that read a clock, and for what. */
+const edges: Readonly<Record<string, string>> = {
+  "agent/clock.ts": "the agent's two clocks",
+  "agent/loop.ts": "the spacing of passes",
+  "agent/reconcile-pass.ts": "the duration of a pass",
+  "agent/record-sync.ts": "the clock that the sources are given",
+  "agent/control-plane.ts": "the time of a connection attempt",
+  "cli/agent.ts": "the time of a log line",
+  "cli/leave.ts": "a bound on waiting",
+  "cli/run.ts": "the time of a command",
+  "cni/log.ts": "the time of a log line",
+  "cni/main.ts": "the duration of a call",
+  "cni/publish-wait.ts": "a bound on waiting",
+  "cni/verbs/addresses.ts": "when an attachment was made",
+  "cni/verbs/chained.ts": "when an attachment was made",
+  "install/install.ts": "a bound on waiting",
+  "kubeclient/reflector.ts": "the age of a watch",
+  "linux/lock.ts": "a bound on waiting",
+  "reconcile/pods.ts": "a bound on one turn",
+  "telemetry/http.ts": "the spacing of log lines",
+  "telemetry/http-listener.ts": "connections a second",
+  "telemetry/log.ts": "the budget of log lines",
+  "wireguard/start.ts": "a bound on waiting",
+};
+
+const reads = /\b(?:Date\.now|performance\.now|Bun\.nanoseconds)\(\)|\bnew Date\(\)/;
+
+/** The complaints about the sources under `root`/src, sorted; empty if all is well. */
+export function checkClocks(root: string): string[] {
+  const complaints: string[] = [];
+  for (const file of new Bun.Glob("**/*.ts").scanSync(join(root, "src"))) {
+    const code = readFileSync(join(root, "src", file), "utf8").replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
+    const isEdge = edges[file] !== undefined;
+    if (reads.test(code) && !isEdge)
+      complaints.push(`src/${file}: reads a clock; take the time as an argument`);
+    if (!reads.test(code) && isEdge)
+      complaints.push(`src/${file}: reads no clock; take it from scripts/clocks.ts`);
+  }
+  return complaints.sort();
+}
