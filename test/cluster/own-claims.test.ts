@@ -52,7 +52,10 @@ describeKube("what another record has", () => {
   });
   afterAll(() => server?.[Symbol.asyncDispose]());
 
-  const write = (spec: object) => agent.apply(recordPath("n1"), recordObject(n1, { ...good, ...spec }));
+  const write = (spec: object, options = { dryRun: false }) =>
+    agent.apply(recordPath("n1"), recordObject(n1, { ...good, ...spec }), options);
+  /** What write() would be answered. */
+  const ask = (spec: object) => write(spec, { dryRun: true });
 
   const [taken, other] = slotsOf(11);
   const says = `slots: the public key ${taken.publicKey} is already in the record n2`;
@@ -66,7 +69,7 @@ describeKube("what another record has", () => {
     ["beside the other one", [taken, other]],
   ])("a key of it is refused %s", async (_, stolen) => {
     const keys = "is already in the record n2";
-    const answer = await unaccepted(() => write({ slots: stolen }), keys);
+    const answer = await unaccepted(() => ask({ slots: stolen }), keys);
     expect(answer).toMatchObject({ status: 403, reason: "Forbidden" });
     expect(answer.message).toContain(stolen.length > 1 && stolen[1] === other ? keys : says);
   });
@@ -134,7 +137,7 @@ describeKube("what another record has", () => {
       ["one of its pods as node IP", { nodeIPs: ["10.60.2.9"] }, "is in the podCIDRs of the record n2"],
       ["one of the other's pods as node IP", { nodeIPs: ["10.244.4.7"] }, "is an address of Node n4"],
     ])("%s is refused", async (_, spec, says) => {
-      const answer = await unaccepted(() => write(spec), says);
+      const answer = await unaccepted(() => ask(spec), says);
       expect(answer).toMatchObject({ status: 403, reason: "Forbidden" });
     });
 
@@ -157,7 +160,7 @@ describeKube("what another record has", () => {
       const joins = recordObject(n5, { slots: slotsOf(51), nodeIPs: ["8.8.8.8"] });
       const fifth = await agentOf(server, "n5");
       expect(await fifth.apply(recordPath("n5"), joins)).toMatchObject({ spec: { nodeIPs: ["8.8.8.8"] } });
-      await unaccepted(() => write({ nodeIPs: ["192.0.2.1", "8.8.8.8"] }), "is an address of Node n5");
+      await unaccepted(() => ask({ nodeIPs: ["192.0.2.1", "8.8.8.8"] }), "is an address of Node n5");
     });
   });
 });

@@ -18,7 +18,7 @@ import { giveAccount, registerNode, startAgent } from "./support/join.ts";
 import { adminKubeconfig } from "./support/kubeconfig.ts";
 import { applyManifests, policiesObeyed } from "./support/manifests.ts";
 import { agentOf, createNode, nodesPath, recordObject, recordPath } from "./support/nodes.ts";
-import { refused, unrefused } from "./support/refused.ts";
+import { refused, unaccepted, unrefused } from "./support/refused.ts";
 
 const meshPath = "/apis/wg-cni.dev/v1alpha1/wireguardmeshes/default";
 /** Reports come every 30 to 45 s, and are made at a look, of which there is one a minute at least. */
@@ -75,7 +75,8 @@ describeKube("a rollout", () => {
 
   const rollout = (...words: string[]) => n1().wg(["rollout", ...words, "--kubeconfig", config]);
   const shown = async () => JSON.parse((await rollout("--json")).stdout) as Shown;
-  const kubectlSets = (mode: string) => server.admin.patch(meshPath, { spec: { mode } });
+  const kubectlSets = (mode: string, options = { dryRun: false }) =>
+    server.admin.patch(meshPath, { spec: { mode } }, options);
   const clearDuring = async (ms: number) => {
     const capture = await lab.capture("net 10.244.0.0/16 or ip6 net fd00:10:244::/48");
     await Bun.sleep(ms);
@@ -110,10 +111,7 @@ describeKube("a rollout", () => {
     expect(early.stdout).toContain("n2  has");
     const says = "reports no mode, and not off yet";
     // A server may know the policy before it knows the kind of its parameters, or those.
-    await waitUntil(() => refused(kubectlSets("permissive"), says).catch(() => false), {
-      what: "the policy being obeyed",
-      timeoutMs: soonMs,
-    });
+    await unaccepted(() => kubectlSets("permissive", { dryRun: true }), says);
     await refused(kubectlSets("strict"), ["from off the next step is permissive", says]);
     for (const node of nodes) await giveAccount(server, node);
     agents = await Promise.all(nodes.map((node) => startAgent(node, agentOptions)));

@@ -12,7 +12,7 @@ import { giveAccount, registerNode, startAgent } from "./support/join.ts";
 import type { KubeClient } from "./support/kube-client.ts";
 import { applyManifests, policiesObeyed } from "./support/manifests.ts";
 import { agentOf, createNode, nodesPath } from "./support/nodes.ts";
-import { refused, unrefused } from "./support/refused.ts";
+import { refused, unaccepted, unrefused } from "./support/refused.ts";
 
 const key = "wg-cni.dev/agent-not-ready";
 const startup = { key, effect: "NoSchedule" };
@@ -103,12 +103,10 @@ describeKube("the start-up taint", () => {
     await agent.stop();
     await putTaints([other, startup]);
     const own = await agentOf(server, "n1");
-    const change = (by: KubeClient, spec: object, metadata: object = {}) =>
-      by.patch(`${nodesPath}/n1`, { metadata, spec });
+    const change = (by: KubeClient, spec: object, metadata: object = {}, dryRun = false) =>
+      by.patch(`${nodesPath}/n1`, { metadata, spec }, { dryRun });
     // The policy is obeyed once it refuses.
-    const isObeyed = () =>
-      refused(change(own, { unschedulable: true }), "and no other, and adds none").catch(() => false);
-    await waitUntil(isObeyed, { what: "the API server obeying the policy", timeoutMs: soonMs });
+    await unaccepted(() => change(own, { unschedulable: true }, {}, true), "and no other, and adds none");
     await refused(change(own, { taints: [] }), "and no other, and adds none");
     await refused(change(own, { taints: [startup] }), "and no other, and adds none");
     await refused(change(own, { taints: [other, startup, { ...other, key: "x/y" }] }), "adds none");

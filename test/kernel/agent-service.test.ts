@@ -4,6 +4,7 @@
 // outlives it; a look that hangs is ended. Witnesses: ip, nft, /proc, streams.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
+import { holdLock } from "../lab/held-lock.ts";
 import { Lab } from "../lab/lab.ts";
 import { joinMesh } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
@@ -222,10 +223,7 @@ describeKernel("the agent's service", () => {
       const restarts = () => Number(systemd.show(unit, "NRestarts"));
       const before = restarts();
       // A look that has something to put back waits for whoever else is at it.
-      const lock = n1.start(["flock", `${n1.stateDir}/sync.lock`, "sleep", "1000"], { timeoutMs: 0 });
-      await waitUntil(() => n1.exec(["flock", "-n", `${n1.stateDir}/sync.lock`, "true"]).exitCode !== 0, {
-        what: "the lock is held",
-      });
+      const lock = await holdLock(n1, `${n1.stateDir}/sync.lock`);
       n1.must(["ip", "route", "flush", "table", String(tables.pods)]);
       await waitUntil(() => restarts() > before, { what: "the watchdog ends it", timeoutMs: 60_000 });
       await lock.stop("SIGKILL");

@@ -33,7 +33,7 @@ export interface ApplyOptions {
   readonly force?: boolean;
   /** What becomes of fields the server does not know: "Strict", "Warn" or "Ignore". */
   readonly fieldValidation?: string;
-  /** Everything but the writing. */
+  /** The server checks the request, admission included, and writes nothing. */
   readonly dryRun?: boolean;
 }
 
@@ -113,9 +113,14 @@ export class KubeClient {
     return this.#ask("PATCH", `${path}?${query}`, object, "application/apply-patch+yaml");
   }
 
-  /** JSON merge patch. Throws KubeRefusal. */
-  patch(path: string, change: unknown): Promise<KubeObject> {
-    return this.#ask("PATCH", path, change, "application/merge-patch+json");
+  /** Sends a JSON merge patch. Throws KubeRefusal. */
+  patch(
+    path: string,
+    change: unknown,
+    { dryRun = false }: Pick<ApplyOptions, "dryRun"> = {},
+  ): Promise<KubeObject> {
+    const query = dryRun ? "?dryRun=All" : "";
+    return this.#ask("PATCH", `${path}${query}`, change, "application/merge-patch+json");
   }
 
   remove(path: string): Promise<KubeObject> {

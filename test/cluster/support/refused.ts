@@ -26,8 +26,15 @@ export function unrefused<T>(request: () => Promise<T>, says: string): Promise<T
   return waitUntil(look, { what: `no refusal with "${says}"`, timeoutMs: 60_000 }) as Promise<T>;
 }
 
-/** Until it is refused with these words: what policies know of other objects comes a moment later. */
-export function unaccepted(request: () => Promise<unknown>, says: string): Promise<KubeRefusal> {
+/**
+ * Waits until a request is refused with these words, because policies learn of other
+ * objects a moment later. The request must be a dry run: if it wrote, those that come
+ * before the refusal would change what the policies judge by.
+ */
+export function unaccepted(
+  request: () => Promise<unknown>,
+  says: string | readonly string[],
+): Promise<KubeRefusal> {
   const look = () => refused(request(), says).catch(() => undefined);
-  return waitUntil(look, { what: `a refusal with "${says}"` }) as Promise<KubeRefusal>;
+  return waitUntil(look, { what: `a refusal with "${says}"`, timeoutMs: 60_000 }) as Promise<KubeRefusal>;
 }

@@ -3,6 +3,7 @@
 // does not begin anew, and strict mode starts the pods that it can protect.
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import type { Agent } from "../../lab/agent.ts";
+import { holdLock } from "../../lab/held-lock.ts";
 import { Lab } from "../../lab/lab.ts";
 import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
@@ -99,10 +100,7 @@ describeKernel("a node with half of the families", () => {
     half.script(off);
     await joinMesh([half, whole], ["--mode", "strict"]);
     // Who syncs waits for this lock, for a minute.
-    const holder = half.start(["flock", "-x", "/var/lib/wg-cni/sync.lock", "sleep", "600"]);
-    await waitUntil(() => half.exec(["flock", "-n", "/var/lib/wg-cni/sync.lock", "true"]).exitCode !== 0, {
-      what: "the lock that is held",
-    });
+    const holder = await holdLock(half, "/var/lib/wg-cni/sync.lock");
     const answer = await call(half, "ADD", conf("10.244.1.0/24"), half.pod("one"));
     await holder.stop("SIGKILL");
     expect(answer.json.code).toBeUndefined();

@@ -2,6 +2,7 @@
 // the plugin that made the pod never gives its address back, and an eviction that should
 // free the disk cannot finish. Each fault is shown to be one: ADD fails with its code.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { holdLock } from "../../lab/held-lock.ts";
 import { Lab } from "../../lab/lab.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
@@ -180,9 +181,7 @@ describeKernel("DEL with an unusable store", () => {
 
   test("a chained one waits no longer than the lock's timeout for a lock that is never released", async () => {
     await node.runtime.add(chained, pod);
-    holder = node.start(["flock", "-x", `${stateDir}/write.lock`, "sleep", "600"]);
-    while (node.exec(["flock", "-n", "-x", `${stateDir}/write.lock`, "true"]).exitCode === 0)
-      await Bun.sleep(20);
+    holder = await holdLock(node, `${stateDir}/write.lock`);
     await expectAddToFail(11);
     await node.runtime.del(chained, pod);
     expect([addresses(), throwRoutes(node)]).toEqual([[], []]);

@@ -1,12 +1,12 @@
 // A local user without privileges holds locks on all that it can open, and things that block whoever
 // opens them lie where a namespace or a file is expected: pods come and go, and an installer installs.
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { holdLock } from "../../lab/held-lock.ts";
 import { Lab } from "../../lab/lab.ts";
 import type { Node } from "../../lab/node.ts";
 import { binary } from "../../lab/paths.ts";
 import type { Pod } from "../../lab/pod.ts";
 import type { Running } from "../../lab/space.ts";
-import { waitUntil } from "../../lab/wait.ts";
 import { describeKernel } from "../support/gate.ts";
 import { call, succeed } from "../support/plugin.ts";
 
@@ -34,10 +34,8 @@ describeKernel("availability against local users", () => {
 
   /** Locks what the user can open, and shows that root then cannot. */
   async function holdAsUser(path: string): Promise<Running> {
-    const holder = node.start([...user, "flock", path, "sleep", "60"], { timeoutMs: 0 });
-    await waitUntil(() => node.exec(["flock", "-n", path, "true"]).exitCode !== 0, {
-      what: `the lock on ${path}`,
-    });
+    const holder = await holdLock(node, path, user);
+    expect(node.exec(["flock", "-n", path, "true"]).exitCode).not.toBe(0);
     return holder;
   }
 
