@@ -99,21 +99,29 @@ const ipam: Readonly<Record<(typeof ipamKeys)[number], Key>> = {
   },
   routes: {
     type: "list of routes",
-    default: "a default route for each family",
-    meaning: "Routes of the pod. If any are given, only they are installed.",
+    default: "none",
+    meaning: "Further routes of the pod, beside the default route that each family with an address gets.",
   },
 };
 
 const range: Readonly<Record<(typeof rangeKeys)[number], Key>> = {
   subnet: { type: "CIDR", default: "required", meaning: "The network that the addresses are of." },
-  rangeStart: { type: "address", default: "the subnet's second", meaning: "First address to give." },
-  rangeEnd: { type: "address", default: "the subnet's last", meaning: "Last address to give." },
-  gateway: { type: "address", default: "the subnet's first", meaning: "Never given to a pod." },
+  rangeStart: { type: "address", default: "the subnet's first", meaning: "First address to give to pods." },
+  rangeEnd: { type: "address", default: "the subnet's last", meaning: "Last address to give to pods." },
+  gateway: {
+    type: "address",
+    default: "the subnet's first",
+    meaning: "An address that is never given to a pod.",
+  },
 };
 
 const route: Readonly<Record<(typeof routeKeys)[number], Key>> = {
   dst: { type: "CIDR", default: "required", meaning: "Destination." },
-  gw: { type: "address", default: "the pod's gateway", meaning: "Gateway." },
+  gw: {
+    type: "address",
+    default: "none",
+    meaning: "Ignored, since every way out of the pod is through the node.",
+  },
 };
 
 const capability: Readonly<Record<(typeof capabilityKeys)[number], Key>> = {

@@ -70,8 +70,8 @@ const explanations: Readonly<Record<CniErrorKind, Explanation>> = {
     remedy: "The message names the call and its object, such as a file without room or rights.",
   },
   exists: {
-    meaning: "An interface that ADD must create exists already.",
-    remedy: "Remove the interface that the message names, or let the runtime call DEL first.",
+    meaning: "An interface or a route that ADD must create exists already.",
+    remedy: "Remove what the message names, or let the runtime call DEL first.",
   },
   checkFailed: {
     meaning: "CHECK found that something of the pod's network is missing or changed.",
