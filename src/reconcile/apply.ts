@@ -5,7 +5,6 @@ import { Errno } from "../linux/errno.ts";
 import { isAbsent, readText } from "../linux/file.ts";
 import type { Slot } from "../net/record.ts";
 import type { Batch } from "../netlink/batch.ts";
-import type { NetlinkError } from "../netlink/error.ts";
 import { replaceRouteMtus } from "../netlink/mtu.ts";
 import type { Rtnl } from "../netlink/rtnl.ts";
 import type { DeviceStep, RouteMtuStep, RtnlStep, Step, SysctlStep } from "../plan/step.ts";
@@ -84,16 +83,7 @@ function addRun(runs: Run[], step: SingleStep | RouteMtuStep): void {
 }
 
 function isRtnl(step: Step): step is RtnlStep {
-  return (
-    step.do !== "changeRouteMtu" &&
-    step.do !== "configureDevice" &&
-    step.do !== "startUserspace" &&
-    step.do !== "writeSysctl" &&
-    step.do !== "setThreading" &&
-    step.do !== "applyFirewall" &&
-    step.do !== "deleteFirewall" &&
-    step.do !== "wait"
-  );
+  return step.do in rtnlSteps;
 }
 
 function applyBatch(steps: readonly RtnlStep[], kernel: Kernel): Failure[] {
@@ -103,7 +93,7 @@ function applyBatch(steps: readonly RtnlStep[], kernel: Kernel): Failure[] {
   const failures: Failure[] = [];
   batch.send().forEach((error, i) => {
     const step = steps[i] as RtnlStep;
-    if (error !== undefined && !isAlreadySo(step, error)) failures.push({ step, error });
+    if (error !== undefined && !rtnlSteps[step.do].includes(error.code)) failures.push({ step, error });
   });
   return failures;
 }
@@ -135,23 +125,23 @@ function addToBatch(batch: Batch, step: RtnlStep): Batch {
   }
 }
 
-/** The errors that mean "nothing left to do". A link that must be made must not be there: its name is somebody's. */
-function isAlreadySo(step: RtnlStep, { code }: NetlinkError): boolean {
-  switch (step.do) {
-    case "addAddress":
-    case "addRule":
-      return code === "EEXIST";
-    case "deleteLink":
-    case "deleteAddress":
-      return code === "ENODEV" || code === "EADDRNOTAVAIL";
-    case "deleteRoute":
-      return code === "ESRCH" || code === "ENODEV" || code === "ENOENT";
-    case "deleteRule":
-      return code === "ENOENT";
-    default:
-      return false;
-  }
-}
+/**
+ * The rtnetlink steps, each with the errors of the kernel that mean that its effect is there already.
+ * A link that must be made must not be there: its name is somebody else's.
+ */
+const rtnlSteps: Readonly<Record<RtnlStep["do"], readonly string[]>> = {
+  addLink: [],
+  changeLink: [],
+  deleteLink: ["ENODEV"],
+  addAddress: ["EEXIST"],
+  deleteAddress: ["ENODEV", "EADDRNOTAVAIL"],
+  addRoute: [],
+  replaceRoute: [],
+  deleteRoute: ["ESRCH", "ENODEV", "ENOENT"],
+  addRule: ["EEXIST"],
+  deleteRule: ["ENOENT"],
+  replaceNeighbour: [],
+};
 
 function applyOne(step: SingleStep, kernel: Kernel, context: ApplyContext): Failure[] {
   try {
