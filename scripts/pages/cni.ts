@@ -137,6 +137,22 @@ const capability: Readonly<Record<(typeof capabilityKeys)[number], Key>> = {
   },
 };
 
+const examples = table(
+  ["Entry", "wg-cni"],
+  [
+    [code('{"type": "wg-cni"}'), "is chained after the plugin that makes the interfaces"],
+    [code('{"type": "wg-cni", "ipam": {}}'), "is the main plugin; addresses are from the node's pod CIDRs"],
+    [
+      code('{"type": "wg-cni", "ipam": {"ranges": [[{"subnet": "10.1.0.0/24"}]]}}'),
+      "is the main plugin; addresses are from ranges",
+    ],
+    [
+      code('{"type": "wg-cni", "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}]]}}'),
+      "is the main plugin; addresses are from another IPAM plugin",
+    ],
+  ],
+);
+
 export function cniPage(root: string): string {
   return page(
     "# CNI configuration",
@@ -145,6 +161,10 @@ another plugin, is complete. An unknown key is tolerated, since runtimes add the
 a warning together with the nearest known key; a key with a slash in it is never warned about. A wrong value
 is error 7 on ADD and CHECK ([errors.md](errors.md)), and a warning on DEL and GC, which must clean up what
 an older configuration made.`,
+    `Warnings and failures also go to \`plugin.log\` in the state directory, one line each, because runtimes keep
+a plugin's standard error only sometimes. The file is bounded at 1 MiB, with one older file.`,
+    "## Examples",
+    examples,
     "## Keys",
     keyTable(top),
     "## `ipam`",
@@ -153,6 +173,7 @@ an older configuration made.`,
     keyTable({ ...prefixed("ranges[][].", range), ...prefixed("routes[].", route) }, "ipam."),
     "## `capabilities`",
     keyTable(capability, "capabilities."),
+    "Without the capabilities, `IP=` and `MAC=` in CNI_ARGS are honoured too.",
     "## Keys that the runtime adds for GC",
     `\`cni.dev/valid-attachments\`, or \`cni.dev/attachments\`, is the list of attachments that GC must keep,
 each with \`containerID\` and \`ifname\`. Without a list GC deletes nothing.`,
