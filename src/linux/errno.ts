@@ -25,6 +25,7 @@ export const Errno = {
   ECONNREFUSED: 111,
   EALREADY: 114,
   EINPROGRESS: 115,
+  ESTALE: 116,
 } as const;
 
 const texts: Record<number, string> = {
@@ -83,6 +84,7 @@ const texts: Record<number, string> = {
   113: "EHOSTUNREACH No route to host",
   114: "EALREADY Operation already in progress",
   115: "EINPROGRESS Operation now in progress",
+  116: "ESTALE Stale file handle",
   122: "EDQUOT Disk quota exceeded",
   126: "ENOKEY Required key not available",
 };

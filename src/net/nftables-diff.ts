@@ -19,6 +19,13 @@ export function diffNftTables(wanted: NftTable, observed: NftTable | undefined):
   return changes(wanted, observed);
 }
 
+/** True if both say the same, foreign objects included, or neither exists. */
+export function isSameNftTable(a: NftTable | undefined, b: NftTable | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  const isSameForeign = a.foreign.join("\n") === b.foreign.join("\n");
+  return isSameForeign && diffNftTables({ ...a, foreign: [] }, { ...b, foreign: [] }).length === 0;
+}
+
 /** True where something is in the table that cannot become part of what is wanted. */
 function isForeign(wanted: NftTable, observed: NftTable): boolean {
   const sets = byName(wanted.sets);

@@ -64,10 +64,14 @@ export interface ThreadingStep {
   readonly on: boolean;
 }
 
-/** Brings one of our nftables tables to a state; `commands` are what that took when it was planned. */
+/**
+ * Makes `table` of one of our nftables tables by `commands`, in one transaction. They hold for the
+ * table as it was observed (`base`, absent if there was none): if it is another by then, nothing is done.
+ */
 export interface FirewallStep {
   readonly do: "applyFirewall";
   readonly table: NftTable;
+  readonly base?: NftTable;
   readonly commands: readonly NftCommand[];
 }
 

@@ -159,8 +159,7 @@ function applyOne(step: SingleStep, kernel: Kernel, context: ApplyContext): Fail
         writeThreading(step.dev, step.on, kernel);
         break;
       case "applyFirewall":
-        // Reads again: somebody may have changed nftables since the plan was made.
-        kernel.firewall?.sync(step.table);
+        kernel.firewall?.change(step.table, step.base, step.commands);
         break;
       case "deleteFirewall":
         kernel.firewall?.delete(step.table);

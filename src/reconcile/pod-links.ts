@@ -47,8 +47,10 @@ function linkDrift({ name, group }: Link): Step[] {
 
 function firewallDrift({ firewall }: Kernel): Step[] {
   if (firewall === undefined) return [];
-  const commands = diffNftTables(podFirewall, firewall.find(podFirewallName));
-  return commands.length === 0 ? [] : [{ do: "applyFirewall", table: podFirewall, commands }];
+  const base = firewall.find(podFirewallName);
+  const commands = diffNftTables(podFirewall, base);
+  if (commands.length === 0) return [];
+  return [{ do: "applyFirewall", table: podFirewall, commands, ...(base === undefined ? {} : { base }) }];
 }
 
 /**

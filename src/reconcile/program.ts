@@ -27,8 +27,8 @@ export function programMesh(
   if (!first.up) return { plan: first, failures: applySteps(first.steps, kernel, options), conflicts: [] };
   const conflicts = first.here ? [] : findForeign(first, kernel);
   for (const [slot, fault] of findLockedKeys(first.steps, options)) failed.set(slot, fault);
-  const whole = failed.size === 0 ? first : plan(failed);
-  const failures = applySteps(whole.steps, kernel, options);
+  const planned = failed.size === 0 ? first : plan(failed);
+  const { plan: whole, failures } = applyCurrent(planned, () => plan(failed), kernel, options);
   const broken = findBroken(whole.settings, failures);
   const isLost = areAllFaulty(new Map([...whole.faults, ...broken]));
   // A node that is running and loses both is repaired as it is: without them its routes would lead past the tunnel.
@@ -38,6 +38,28 @@ export function programMesh(
   const rest = plan(failed);
   const others = applySteps(rest.steps, kernel, options);
   return { plan: { ...rest, steps: [...whole.steps, ...rest.steps] }, failures: others, conflicts };
+}
+
+/** Other programs that flush nftables as often as this in one sync leave a failure; the next sync tries again. */
+const maxPlans = 3;
+
+/** Applies a plan; plans anew, and applies what is left, if our table was changed after the plan was made. */
+function applyCurrent(
+  first: MeshPlan,
+  replan: () => MeshPlan,
+  kernel: Kernel,
+  options: SyncOptions,
+): Pick<Programming, "plan" | "failures"> {
+  let plan = first;
+  let failures = applySteps(plan.steps, kernel, options);
+  const isStale = ({ step, error }: Failure) =>
+    step.do === "applyFirewall" && (error as { readonly code?: string }).code === "ESTALE";
+  for (let plans = 1; plans < maxPlans && failures.some(isStale); plans++) {
+    const rest = replan();
+    failures = applySteps(rest.steps, kernel, options);
+    plan = { ...rest, steps: [...plan.steps, ...rest.steps] };
+  }
+  return { plan, failures };
 }
 
 /** After a boot others may have come first: they are told of, and cost at most a slot. */

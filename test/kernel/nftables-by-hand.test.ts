@@ -1,6 +1,7 @@
 // What somebody changes by hand in our table, here by nft(8), is noticed and put
 // right, and nothing else is touched.
 import { afterAll, expect, test } from "bun:test";
+import { diffNftTables } from "../../src/net/nftables-diff.ts";
 import { formatNftCommand } from "../../src/net/nftables-text.ts";
 import { Nft } from "../../src/netlink/nft/table.ts";
 import { describeKernel, Namespace, removeNamespaces } from "./namespaces.ts";
@@ -74,6 +75,40 @@ describeKernel(
         "delete element inet wg-cni pods6_out { * }",
       ]);
       expect(list(namespace)).toBe(before);
+    });
+
+    test("after a change was planned makes it stale, and nothing of it is done", () => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      nftables.sync(permissive);
+      nft(namespace, "flush chain inet wg-cni postrouting");
+      const base = nftables.find(ourTable);
+      const commands = diffNftTables(permissive, base);
+      expect(commands.length).toBeGreaterThan(0);
+      nft(namespace, "add rule inet wg-cni forward drop");
+      const before = list(namespace);
+      expect(() => nftables.change(permissive, base, commands)).toThrow(
+        expect.objectContaining({ code: "ESTALE" }),
+      );
+      expect(list(namespace)).toBe(before);
+      // What was foreign and still is stands in nobody's way.
+      nft(namespace, "delete table inet wg-cni; add table inet wg-cni; add counter inet wg-cni c");
+      const foreign = nftables.find(ourTable);
+      nft(namespace, "add table inet other");
+      nftables.change(permissive, foreign, diffNftTables(permissive, foreign));
+      expect(read(namespace)).toEqual(permissive);
+    });
+
+    test("in other tables leaves a planned change as it is", () => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      const commands = diffNftTables(permissive, undefined);
+      nft(namespace, "add table inet other");
+      nftables.change(permissive, undefined, commands);
+      expect(read(namespace)).toEqual(permissive);
+      expect(() => nftables.change(permissive, undefined, commands)).toThrow(
+        expect.objectContaining({ code: "ESTALE" }),
+      );
     });
 
     test("is named", () => {

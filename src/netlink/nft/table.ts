@@ -9,7 +9,7 @@ import type {
   NftTable,
   NftTableName,
 } from "../../net/nftables.ts";
-import { diffNftTables } from "../../net/nftables-diff.ts";
+import { diffNftTables, isSameNftTable } from "../../net/nftables-diff.ts";
 import { formatNftTableName } from "../../net/nftables-text.ts";
 import {
   chainMessage,
@@ -98,24 +98,42 @@ export class Nft implements Disposable {
   }
 
   /**
-   * Makes the table what is wanted with the fewest commands, which it returns:
-   * none where nothing was to be done. Where somebody changes nftables between
-   * its reading and its writing, it reads again.
+   * Carries out, in one transaction, the commands that make `wanted` of a table that was `base`
+   * (undefined if there was none) when they were planned. Throws NetlinkError: ESTALE, with nothing
+   * done, if the table is another by now.
    */
-  sync(wanted: NftTable): readonly NftCommand[] {
+  change(wanted: NftTable, base: NftTable | undefined, commands: readonly NftCommand[]): void {
+    const request = `change table ${formatNftTableName(wanted)}`;
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
       const { value, generation } = this.#observe(wanted);
-      const commands = diffNftTables(wanted, value);
-      if (commands.length === 0) return commands;
+      if (value !== base && !isSameNftTable(value, base))
+        throw new NetlinkError(request, Errno.ESTALE, "another program changed it after this was planned");
       const refusal = this.#transact(commands, generation);
       if (refusal === undefined) {
         this.#advance(generation);
         this.#last.set(formatNftTableName(wanted), { value: wanted, generation: next(generation) });
-        return commands;
+        return;
       }
+      // Another program changed a table, perhaps not this one: the next attempt sees it.
       if (refusal.errno !== ERESTART) throw refusal;
     }
-    throw busy(`change table ${formatNftTableName(wanted)}`);
+    throw busy(request);
+  }
+
+  /** Plans and carries out at once what makes the table `wanted`; returns the commands, none if it was that. */
+  sync(wanted: NftTable): readonly NftCommand[] {
+    for (let attempt = 1; ; attempt++) {
+      const base = this.find(wanted);
+      const commands = diffNftTables(wanted, base);
+      if (commands.length === 0) return commands;
+      try {
+        this.change(wanted, base, commands);
+        return commands;
+      } catch (error) {
+        const isStale = error instanceof NetlinkError && error.errno === Errno.ESTALE;
+        if (!isStale || attempt === maxAttempts) throw error;
+      }
+    }
   }
 
   /** False where there is no such table. */

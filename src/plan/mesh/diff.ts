@@ -115,9 +115,13 @@ function diffFirewall(
 ): Halves {
   const halves: Halves = { make: [], unmake: [] };
   for (const table of desired) {
-    const commands = diffNftTables(table, findTable(observed, table));
+    const base = findTable(observed, table);
+    const commands = diffNftTables(table, base);
     if (commands.length > 0)
-      (retreats ? halves.unmake : halves.make).push({ do: "applyFirewall", table, commands });
+      (retreats ? halves.unmake : halves.make).push({
+        ...{ do: "applyFirewall", table, commands },
+        ...(base === undefined ? {} : { base }),
+      });
   }
   for (const table of observed) {
     const { family, name } = table;
