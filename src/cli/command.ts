@@ -1,6 +1,5 @@
-// What a subcommand is: a row of the table in commands.ts. Commands take their
-// surroundings as an argument and return what to print; they neither print nor
-// exit.
+// A subcommand is a row of the table in commands.ts. Commands take their context as
+// an argument and return their output; they neither print nor exit.
 import type { Style } from "./style.ts";
 
 export interface Flag {
@@ -12,7 +11,7 @@ export interface Flag {
   readonly help: string;
 }
 
-/** Flags as given: a list where the flag takes a value, true for a switch. */
+/** The flags as given: a list of values for a flag that takes one, membership in `switches` for one that does not. */
 export interface Given {
   readonly values: ReadonlyMap<string, readonly string[]>;
   readonly switches: ReadonlySet<string>;
@@ -24,13 +23,13 @@ export interface Context {
   readonly stateDir: string;
   readonly nowMs: number;
   readonly version: string;
-  /** Prints to standard error; for what runs long. */
+  /** The function prints to standard error; commands that run for long report progress with it. */
   readonly stderr: (text: string) => void;
-  /** All of standard input; throws UsageError where it is larger than `maxBytes`. */
+  /** Returns all of standard input. Throws UsageError if it is larger than `maxBytes`. */
   readonly readStdin: (maxBytes: number) => string;
 }
 
-/** What a command has to say: JSON for `--json`, text for people. */
+/** The output of a command: JSON for `--json`, text for people. */
 export interface Output {
   readonly json: unknown;
   readonly text: (style: Style) => string;
@@ -41,7 +40,7 @@ export interface Output {
 export interface Command {
   /** One or two words, as typed. */
   readonly name: string;
-  /** What comes after the name in the usage line. */
+  /** The usage line shows the operands after the name. */
   readonly operands?: string;
   readonly summary: string;
   readonly details?: string;
@@ -53,17 +52,17 @@ export interface Command {
 /** Exit codes of the command line; `--help` prints this table. */
 export const exitCodes = [
   [0, "done"],
-  [1, "failed; standard error says what, where and what to do"],
+  [1, "failed; standard error states what failed, where, and what to do"],
   [2, "the command line or the input is wrong; nothing was changed"],
-  [3, "status, doctor: the node is not up, or not as it should be"],
+  [3, "status, doctor: the node is not up, or its state differs from the desired state"],
 ] as const;
 
-/** Wrong words on the command line, or wrong input to a command. */
+/** The command line, or the input of a command, is wrong. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-/** The last value of a flag, or undefined where it was not given. */
+/** Returns the last value of a flag, or undefined if it was not given. */
 export function findValue(given: Given, name: string): string | undefined {
   return given.values.get(name)?.at(-1);
 }

@@ -1,13 +1,13 @@
-// From words to flags, by minimist and the command's own table: what is not in
-// the table is an error with the nearest name, and a value is never lost or
-// guessed.
+// The parser turns the words of a command line into flags, with minimist and the
+// command's own table. A flag that is not in the table is an error that names the
+// nearest flag, and a value is never lost or guessed.
 import minimist from "minimist";
 import { suggest } from "../net/suggest.ts";
 import { type Command, type Flag, type Given, UsageError } from "./command.ts";
 
-/** Flags that every command has. */
+/** Every command has these flags. */
 export const commonFlags: readonly Flag[] = [
-  { name: "state-dir", value: "DIR", help: "folder of the state store (default /var/lib/wg-cni)" },
+  { name: "state-dir", value: "DIR", help: "directory of the state store (default /var/lib/wg-cni)" },
   { name: "json", help: "print JSON instead of text" },
   { name: "help", help: "print this help" },
 ];
@@ -38,7 +38,7 @@ export function parseFlags(command: Command, words: readonly string[]): Given {
   const positional = parsed._.map(String);
   const most = command.maxOperands ?? 0;
   if (positional.length > most)
-    throw new UsageError(`"${positional[most]}" is one word too many for ${command.name}`);
+    throw new UsageError(`"${positional[most]}" is one argument too many for ${command.name}`);
   return { values, switches: new Set(switches.filter((name) => parsed[name] === true)), positional };
 }
 

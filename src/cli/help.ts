@@ -1,4 +1,4 @@
-// Help texts, made from the same tables that the commands run by.
+// The help texts are made from the same tables that the commands run by.
 import { type Command, exitCodes, type Flag } from "./command.ts";
 import { commonFlags } from "./flags.ts";
 import { alignColumns, type Style } from "./style.ts";
@@ -9,14 +9,14 @@ export function renderOverview(commands: readonly Command[], style: Style): stri
     `  ${[command.name, command.operands ?? ""].join(" ").trim()}`,
     command.summary,
   ]);
-  return `${style.bold("wg-cni")} encrypts pod traffic between nodes with WireGuard, under any CNI.
+  return `${style.bold("wg-cni")} encrypts pod traffic between nodes with WireGuard, with any CNI plugin.
 
 ${style.bold("Usage")}  wg-cni COMMAND [flags]
 
 ${style.bold("Commands")}
 ${alignColumns(rows)}
 
-Every command takes --help and --json. As a CNI plugin, a runtime calls it with CNI_COMMAND set.
+Every command takes --help and --json. If CNI_COMMAND is set, wg-cni acts as a CNI plugin.
 
 ${style.bold("Exit codes")}
 ${alignColumns(exitCodes.map(([code, meaning]) => [`  ${code}`, meaning]))}

@@ -1,5 +1,6 @@
-// The node's settings one by one: default, its reason, what it is for, and how a value
-// is read and shown. What they are to the rest is settings.ts. Pure.
+// The table of the node's settings. Each row has the default and its reason, the help
+// text, and how a value is read and shown. settings.ts derives the settings of a node
+// from it. Pure.
 import { ParseError } from "../../net/error.ts";
 import { formatEntry, parseEntry } from "./entry.ts";
 import {
@@ -32,28 +33,28 @@ function row<T>(setting: Omit<Setting<T>, "default"> & { readonly default: NoInf
 }
 
 export const settingTable = {
-  /** Whether traffic takes the tunnel at all, and what happens to what cannot: as without us, or refused. */
+  /** Whether traffic uses the tunnel, and whether traffic that cannot use it goes in plaintext or is rejected. */
   mode: row({
     default: "permissive",
     reason: "encryption can be rolled out node by node without losing a packet",
-    help: "whether pods of a peer that cannot be encrypted to are reached in clear (permissive) or refused (strict); off encrypts to nobody, and only tries whether it could",
+    help: "what happens to traffic to a peer that has no working tunnel: permissive sends it in plaintext, strict rejects it; off encrypts nothing and only tries handshakes",
     value: "off|permissive|strict",
     parse: oneOf("off", "permissive", "strict"),
   }),
-  /** Prefixes that hold all pods of the cluster; in strict mode refused as a whole, but for known peers. */
+  /** The prefixes hold all pods of the cluster. Strict mode rejects traffic to them unless it goes to a known peer. */
   clusterCIDRs: row({
     default: [],
-    reason: "without them strict mode refuses only what a known peer announces",
-    help: "all pod CIDRs of the cluster; in strict mode nothing in them is reached in clear, and pods that others announce count only in them",
+    reason: "without them strict mode rejects only what a known peer announces",
+    help: "all pod CIDRs of the cluster; strict mode sends nothing to them in plaintext, and the pod addresses that peers announce count only if they are in them",
     value: "CIDR",
     parse: cidrList,
     show: (cidrs) => cidrs.join(","),
   }),
-  /** Prefixes that hold all nodes; what a peer says of itself counts only in them. Empty: wherever a handshake comes from. */
+  /** The prefixes hold all nodes. The node IPs that a peer announces count only if they are in them. If the list is empty, a node IP counts once a handshake came from it. */
   nodeCIDRs: row({
     default: [],
-    reason: "a node IP counts where a handshake has come from it",
-    help: "all networks of nodes; a node IP outside of them does not count, and one that is named alone (/32, /128) counts without a handshake from it",
+    reason: "a node IP counts if a handshake has come from it",
+    help: "all networks of nodes; a node IP outside them does not count, and a node IP listed by itself (/32, /128) counts without a handshake from it",
     value: "CIDR",
     parse: cidrList,
     show: (cidrs) => cidrs.join(","),
@@ -65,12 +66,12 @@ export const settingTable = {
   fwmark: row({
     default: { mark: 0x20000000, mask: 0x60000000 },
     reason: "two bits that Kubernetes components and the common CNIs leave free",
-    help: "firewall mark of encrypted packets, so that they skip our tables, and the two bits that are ours",
+    help: "firewall mark of encrypted packets, which lets them skip wg-cni's routing tables, and the mask of the two bits that wg-cni uses",
     value: "MARK/MASK",
     parse: parseMark,
     show: formatMark,
   }),
-  /** The first of four consecutive rule priorities. */
+  /** wg-cni uses this rule priority and the three after it. */
   rulePriority: row({
     default: 97,
     reason: "before the main table and before everything cloud CNIs install, after `local`",
@@ -78,22 +79,23 @@ export const settingTable = {
     value: "N",
     parse: integer(1, 32762),
   }),
-  /** Routing table for what goes to remote hosts. */
-  hostTable: table(18098, "routing table for what pods send to remote hosts"),
-  /** Routing table for what goes to remote pods. */
+  /** The routing table holds the routes to remote hosts. */
+  hostTable: table(18098, "routing table for traffic from pods to remote hosts"),
+  /** The routing table holds the routes to remote pods. */
   podTable: table(18099, "routing table for remote pods"),
-  /** RTPROT_* number that marks our routes and rules. */
+  /** This RTPROT_* number marks wg-cni's routes and rules. */
   routeProtocol: row({
     default: 118,
     reason: "unassigned in rt_protos; 'v' for veiled",
-    help: "route protocol number that marks our routes and rules",
+    help: "route protocol number that marks wg-cni's routes and rules",
     value: "N",
     parse: integer(5, 255),
   }),
-  /** MTU of the WireGuard devices in bytes; 0 derives it from the uplink. */
+  /** The MTU of the WireGuard devices is in bytes; 0 derives it from the uplink. */
   mtu: row({
     default: 0,
-    reason: "the narrowest way to a peer, less the tunnel's 60 bytes (IPv4) or 80 (IPv6)",
+    reason:
+      "the smallest MTU on the paths to the peers, minus the tunnel's overhead of 60 bytes (IPv4) or 80 bytes (IPv6)",
     help: "MTU of the WireGuard devices",
     value: "BYTES",
     parse: (raw) => {
@@ -103,189 +105,190 @@ export const settingTable = {
     },
     show: (mtu) => (mtu === 0 ? "derived" : String(mtu)),
   }),
-  /** Seconds between keepalives to every peer; 0 is off. */
+  /** The agent sends a keepalive to every peer after this many seconds; 0 turns keepalives off. */
   persistentKeepalive: row({
     default: 0,
     reason: "nodes reach each other directly; only NAT between them needs keepalives",
-    help: "seconds between keepalives to every peer, 0 for none",
+    help: "seconds between keepalives to every peer; 0 sends none",
     value: "SECONDS",
     parse: integer(0, 65535),
   }),
   backend: row({
     default: "auto",
-    reason: "the kernel's WireGuard where it has one, else a userspace implementation",
+    reason: "the kernel's WireGuard if it has one, otherwise a userspace implementation",
     help: "WireGuard implementation",
     value: "auto|kernel|userspace",
     parse: oneOf("auto", "kernel", "userspace"),
   }),
-  /** Path of the key that seals private keys at rest. */
+  /** The file holds the key that seals private keys at rest. */
   sealKeyFile: row({
     default: "/etc/wg-cni/seal.key",
     reason: "apart from the store, so that a copy of the store reveals no private key",
-    help: "file of the key that seals private keys in the store; made once",
+    help: "file of the key that seals private keys in the store; created once",
     value: "FILE",
     parse: absolutePath,
   }),
-  /** Interface whose addresses are this node's endpoints where none was typed; "" for the default route's. */
+  /** The addresses of this interface are the node's endpoints if --endpoint was not given; "" selects the default route's interface. */
   transportInterface: row({
     default: "",
     reason: "the interface of the default route is the one that reaches other nodes",
-    help: "interface whose addresses are this node's endpoints, where --endpoint is not given",
+    help: "interface whose addresses are this node's endpoints if --endpoint is not given",
     value: "NAME",
     parse: interfaceName,
   }),
-  /** Of several addresses, those in these prefixes are endpoints; empty takes all. */
+  /** If the interface has several addresses, those in these prefixes are endpoints; an empty list takes all. */
   transportCIDRs: row({
     default: [],
-    reason: "most nodes have one underlay address a family",
-    help: "of several addresses, those in here are endpoints",
+    reason: "most nodes have one underlay address per IP family",
+    help: "prefixes that select the endpoints if the interface has several addresses",
     value: "CIDR",
     parse: cidrList,
     show: (cidrs) => cidrs.join(","),
   }),
-  /** Folder of node records that the agent watches, and writes this node's own to; "" for none. */
+  /** The agent watches the node records in this directory and writes this node's own record to it; "" is none. */
   recordsDir: row({
     default: "",
     reason: "records come by `peer import`",
-    help: "folder of node records: the agent takes the others' from it and writes this node's own to it",
-    value: "FOLDER",
+    help: "directory of node records: the agent reads the peers' records from it and writes this node's own record to it",
+    value: "DIR",
     parse: (raw) => (raw === "" ? "" : absolutePath(raw)),
   }),
-  /** Where the Kubernetes API is that records are kept in: "in-cluster", a kubeconfig file's path, or "" for none. */
+  /** The setting selects the Kubernetes API that stores the records: "in-cluster", the path of a kubeconfig file, or "" for none. */
   kubeconfig: row({
     default: "",
-    reason: "records come by `peer import` or from a folder",
-    help: "Kubernetes API that node records are kept in: in-cluster for a pod's service account, or a kubeconfig file",
+    reason: "records come by `peer import` or from a directory",
+    help: "Kubernetes API that stores the node records: in-cluster for a pod's service account, or a kubeconfig file",
     value: "in-cluster|FILE",
     parse: kubeconfigPlace,
   }),
-  /** Where this node's pods have their addresses from: the Node's pod CIDRs, or the network, so that each is announced. */
+  /** Pods get their addresses from the Node's pod CIDRs, or from the network; in the second case the node announces each address. */
   podAddresses: row({
     default: "node",
     reason: "most clusters give each node CIDRs for its pods",
-    help: "what this node announces for its pods: its CIDRs (node) or each one's address (pods), as AKS and EKS need it",
+    help: "what this node announces for its pods: its pod CIDRs (node), or the address of each pod (pods), which AKS and EKS need",
     value: "node|pods",
     parse: oneOf("node", "pods"),
   }),
-  /** Seconds that ADD waits until the others can read of the pod's address, where it is the network's; 0 for not at all. */
+  /** If the network assigns the pod's address, ADD waits this many seconds until peers can read it; 0 does not wait. */
   publishWait: row({
     default: 0,
-    reason: "a pod starts without the API",
-    help: "with --pod-addresses pods, how long ADD waits until the pod's address is published, or off",
+    reason: "a pod can start without the API",
+    help: "with --pod-addresses pods: how long ADD waits until the pod's address is published, or off",
     value: "TIME",
     parse: duration(1, true),
     show: showDuration,
   }),
-  /** Seconds for which a pod's namespace is gone until the agent releases what it had; 0 for never. */
+  /** The agent releases a pod's resources once its namespace has been gone for this many seconds; 0 is never. */
   releaseAfter: row({
     default: 300,
     reason: "a runtime that is restarted sends its DELs within minutes",
-    help: "how long the network namespace of a pod is gone until the agent releases what it had, where no DEL came; or off",
+    help: "how long a pod's network namespace must be gone, without a DEL, before the agent releases the pod's resources; or off",
     value: "TIME",
     parse: duration(5, true),
     show: showDuration,
   }),
-  /** Traffic between the nodes themselves goes through the tunnel too. */
+  /** If it is on, traffic between the nodes themselves goes through the tunnel, too. */
   hostEncryption: row({
     default: false,
-    reason: "host to host stays outside, so losing the tunnel never cuts a node from its control plane",
-    help: "encrypt what the nodes themselves send to each other too",
+    reason:
+      "host traffic stays outside the tunnel, so the loss of the tunnel never cuts a node off from its control plane",
+    help: "also encrypt the traffic between the nodes themselves",
     value: "on|off",
     parse: onOff,
     show: showOnOff,
   }),
-  /** What stays outside the tunnel in spite of hostEncryption, beside the control plane. */
+  /** The entries name host traffic that stays outside the tunnel despite hostEncryption, in addition to the control plane. */
   hostEncryptionExempt: row({
     default: [],
-    reason: "the control plane is exempt anyway",
-    help: "what stays outside in spite of --host-encryption: IP, IP:PORT, tcp/PORT or udp/PORT",
+    reason: "the control plane is always exempt",
+    help: "host traffic that stays outside the tunnel despite --host-encryption: IP, IP:PORT, tcp/PORT or udp/PORT",
     value: "WHAT",
     parse: exemptionList,
     show: showExemptions,
   }),
-  /** Addresses of the control plane: exempt, and asked whether host encryption cut the node off. */
+  /** Traffic to these addresses of the control plane is exempt. The agent probes them to learn whether host encryption cut the node off. */
   controlPlane: row({
     default: [],
-    reason: "a node does not know it without being told",
-    help: "IP:PORT of the control plane: never encrypted, and asked whether --host-encryption cut the node off",
+    reason: "a node cannot find it by itself",
+    help: "IP:PORT of the control plane: never encrypted, and probed to learn whether --host-encryption cut the node off",
     value: "IP:PORT",
     parse: ipPortList,
     show: showIpPorts,
   }),
-  /** Seconds without an answer of the control plane after which host encryption is taken back. */
+  /** Host encryption is reverted if the control plane gives no answer for this many seconds. */
   deadManTimeout: row({
     default: 60,
     reason: "longer than a control plane takes to restart, shorter than a node is declared lost",
-    help: "time without the control plane after which --host-encryption is taken back",
+    help: "how long the control plane may be unreachable before --host-encryption is reverted",
     value: "TIME",
     parse: duration(1, false),
     show: showDuration,
   }),
-  /** Seconds between rotations of this node's keys; 0 for never. */
+  /** The agent rotates this node's keys after this many seconds; 0 is never. */
   keyRotation: row({
     default: 86_400,
-    reason: "a key that leaks is of use for a day",
+    reason: "a leaked key is useful for one day at most",
     help: "time between rotations of this node's keys by the agent, or off",
     value: "TIME",
     parse: duration(60, true),
     show: showDuration,
   }),
-  /** Seconds that a rotation waits for peers to leave a slot. */
+  /** A rotation waits this many seconds for peers to leave a slot. */
   drainTimeout: row({
     default: 300,
-    reason: "a peer that is there leaves a slot within seconds",
+    reason: "a reachable peer leaves a slot within seconds",
     help: "how long a rotation waits for a peer to leave the slot",
     value: "TIME",
     parse: duration(1, false),
     show: showDuration,
   }),
-  /** Seconds without a packet in clear after which this node is ready for strict mode. */
+  /** This node is ready for strict mode once this many seconds passed without a packet in plaintext. */
   quietTime: row({
     default: 300,
-    reason: "what is sent now and then in clear is seen by then",
-    help: "how long nothing may go in clear before a node says that it is ready for strict mode",
+    reason: "long enough to notice traffic that is sent only now and then",
+    help: "how long no packet may pass in plaintext before the node reports that it is ready for strict mode",
     value: "TIME",
     parse: duration(1, false),
     show: showDuration,
   }),
-  /** Packets of a kernel device are handled in threads of their own. */
+  /** If it is on, kernel threads process the packets of the kernel's WireGuard devices. */
   napiThreading: row({
     default: false,
-    reason: "one core does for most nodes; some kernels stall with it",
-    help: "handle packets of the kernel's devices in threads of their own",
+    reason: "one core is enough for most nodes, and some kernels stall with it",
+    help: "process the packets of the kernel's WireGuard devices in separate threads (threaded NAPI)",
     value: "on|off",
     parse: onOff,
     show: showOnOff,
   }),
-  /** ADDRESS:PORT of metrics and health, or "off". */
+  /** The agent serves metrics and health at this ADDRESS:PORT; "off" serves none. */
   metricsAddress: row({
     default: "127.0.0.1:9586",
-    reason: "9586 is what exporters for WireGuard listen on; only the node itself sees it",
-    help: "where the agent serves metrics and health, or off",
+    reason: "9586 is the usual port of WireGuard exporters, and only the node itself can reach it",
+    help: "address and port where the agent serves metrics and health, or off",
     value: "IP:PORT",
     parse: listenAddress,
   }),
-  /** Folder of network configurations that the agent keeps wg-cni in; "" for none. */
+  /** The agent keeps wg-cni in the network configuration of this directory; "" is none. */
   installConfDir: row({
     default: "",
-    reason: "nobody writes to a runtime's configuration without being told",
-    help: "folder of networks that the agent keeps wg-cni in, as `install --keep` says",
-    value: "FOLDER",
+    reason: "the agent does not write to a runtime's configuration unless it is told to",
+    help: "directory of network configurations in which the agent keeps wg-cni installed; `install --keep` sets it",
+    value: "DIR",
     parse: (raw) => (raw === "" ? "" : absolutePath(raw)),
   }),
-  /** Folder of plugins that it keeps the executable in. */
+  /** The agent keeps the executable in this directory of plugins. */
   installBinDir: row({
     default: "/opt/cni/bin",
-    reason: "where runtimes take plugins from unless they are told otherwise",
-    help: "folder of plugins that the agent keeps the executable in",
-    value: "FOLDER",
+    reason: "the directory of plugins that runtimes use by default",
+    help: "directory of plugins in which the agent keeps the executable",
+    value: "DIR",
     parse: absolutePath,
   }),
-  /** wg-cni's entry in the network as JSON (plan/settings/entry.ts); "" for whatever is there. */
+  /** The setting is wg-cni's entry in the network configuration, as JSON (plan/settings/entry.ts); "" leaves the entry as it is. */
   installEntry: row({
     default: "",
-    reason: "an entry that is there stays as it is",
-    help: "wg-cni's own keys in the network, as JSON",
+    reason: "an existing entry stays as it is",
+    help: "wg-cni's own keys in the network configuration, as JSON",
     value: "JSON",
     parse: (raw) => (raw === "" ? "" : formatEntry(parseEntry(raw))),
   }),
