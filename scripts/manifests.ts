@@ -36,7 +36,7 @@ const heading = (what: string) => `# ${what}
 `;
 const all = heading("Everything that wg-cni needs in a cluster, for `kubectl apply -f`.");
 const leaving = heading(
-  "Applied in the place of the DaemonSet it takes wg-cni off the nodes; see README, Kubernetes.",
+  "Applied in the place of the DaemonSet it takes wg-cni off the nodes; see docs/guides/uninstall.md.",
 );
 
 /** Path from the root -> content. Throws Error where a part cannot be made a template. */

@@ -1,4 +1,4 @@
-// A cluster as its administrator has it, with kubectl: the README's commands as they
+// A cluster as its administrator has it, with kubectl: the commands of the documents as they
 // stand there, on a real API server and with the controller that makes the
 // DaemonSet's pods.
 import { afterAll, beforeAll, expect, test } from "bun:test";
@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findKubeAssets } from "../../scripts/kube-assets.ts";
 import { meshesPath } from "../../src/kube/mesh.ts";
+import { shellBlocks } from "../docs/support/pages.ts";
 import { keyOf } from "../kernel/mesh-witness.ts";
 import { repository } from "../lab/paths.ts";
 import { waitUntil } from "../lab/wait.ts";
@@ -24,13 +25,11 @@ const objects = readObjects(readFileSync(`${repository}/conf/wg-cni.yaml`, "utf8
 const lastWord = (line: string) => line.slice(line.lastIndexOf(" ") + 1);
 const daemonSetPath = pathOf(objects.find(({ kind }) => kind === "DaemonSet") as KubeObject);
 
-/** The commands with kubectl of the README's block that has `words`. */
-function readmeCommands(words: string): string[] {
-  const readme = readFileSync(`${repository}/README.md`, "utf8");
-  const blocks = [...readme.matchAll(/^```sh\n(.*?)^```/gms)].map(([, block = ""]) => block);
-  const found = blocks.filter((block) => block.includes(words));
-  expect(found, `blocks of the README with "${words}"`).toHaveLength(1);
-  return (found[0] as string).split("\n").filter((line) => line.includes("kubectl"));
+/** The commands with kubectl of the page's only block that has `words`. */
+function documentedCommands(page: string, words: string): string[] {
+  const found = shellBlocks(page).filter(({ code }) => code.includes(words));
+  expect(found, `blocks of ${page} with "${words}"`).toHaveLength(1);
+  return found.flatMap(({ code }) => code.split("\n").filter((line) => line.includes("kubectl")));
 }
 
 describeKube("a cluster by kubectl", () => {
@@ -87,7 +86,10 @@ describeKube("a cluster by kubectl", () => {
     return [...initContainers, ...containers].map((one: { readonly image: string }) => one.image);
   };
 
-  const [apply = "", wait = "", show = ""] = readmeCommands("conf/wg-cni.yaml | kubectl apply");
+  const [apply = "", wait = "", show = ""] = documentedCommands(
+    "docs/install/kubernetes.md",
+    "conf/wg-cni.yaml | kubectl apply",
+  );
 
   test("one command installs, and each Linux node gets its pod, whatever taints it has", async () => {
     const created = await must(apply);
@@ -131,7 +133,10 @@ describeKube("a cluster by kubectl", () => {
   test(
     "and gets rid of it: the DaemonSet that leaves, of the same image, then nothing is left",
     async () => {
-      const [leave = "", waitAgain = "", remove = ""] = readmeCommands("conf/wg-cni-uninstall.yaml");
+      const [leave = "", waitAgain = "", remove = ""] = documentedCommands(
+        "docs/guides/uninstall.md",
+        "conf/wg-cni-uninstall.yaml",
+      );
       // As agents have: a definition that goes while its storage is opened for the first time stays, terminating.
       await waitUntil(async () => (await server.admin.send("GET", meshesPath)).ok, {
         what: "meshes being served",

@@ -78,7 +78,7 @@ export async function rolledOut(cluster: SmallCluster): Promise<void> {
 
 /**
  * This kernel may have no WireGuard, and a userspace one is the node's to start, not the
- * container's: see the README. Without an identity there is nothing to start yet.
+ * container's: see docs/install/kubernetes.md, Rights. Without an identity there is nothing to start yet.
  */
 export function startDevices({ host }: Machine): void {
   const hasDevices = host.exec(["ip", "link", "show", "wg-cni-b"]).exitCode === 0;
