@@ -18,6 +18,7 @@ const stepLimitMs = 300_000;
 const assetsLimitMs = 1_500_000;
 /** Folders whose tests use the kernel: a process for each file, and the time it may take. The others share one. */
 const separateFolders: Record<string, number> = {
+  docs: 300_000,
   kernel: 600_000,
   lab: 300_000,
   vm: 1_300_000,
