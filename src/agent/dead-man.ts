@@ -20,7 +20,7 @@ import type { Level, Log } from "../telemetry/log.ts";
 import { ControlPlane } from "./control-plane.ts";
 
 /** What the last sync has programmed. */
-export interface Programmed {
+export interface AppliedExtent {
   readonly settings: Settings;
   readonly tunneledHosts: ReadonlySet<string>;
 }
@@ -35,7 +35,7 @@ export class DeadMan implements Disposable {
   readonly #controlPlane: ControlPlane;
   #memory: DeadManMemory | undefined;
   /** As it was programmed, with what was made of it: thousands of addresses are compared only when they were written anew. */
-  #programmed: Programmed | undefined;
+  #programmed: AppliedExtent | undefined;
   #extent: Extent | undefined;
   /** Of the lines about the trial that goes on: a peer more under host encryption is no news. */
   #level: Level = "info";
@@ -50,7 +50,7 @@ export class DeadMan implements Disposable {
   }
 
   /** After a sync, and whenever time has passed. Throws what the store throws; the next look tries again. */
-  look(programmed: Programmed, { nowMs, wallMs }: Clocks): DeadManLook {
+  look(programmed: AppliedExtent, { nowMs, wallMs }: Clocks): DeadManLook {
     const { settings } = programmed;
     const revert = this.store.hostRevert();
     const { answeredAtMs } = this.#controlPlane;
@@ -74,7 +74,7 @@ export class DeadMan implements Disposable {
     this.#controlPlane[Symbol.dispose]();
   }
 
-  #extentOf(programmed: Programmed): Extent {
+  #extentOf(programmed: AppliedExtent): Extent {
     if (this.#extent !== undefined && this.#programmed === programmed) return this.#extent;
     const { settings, tunneledHosts } = programmed;
     this.#programmed = programmed;

@@ -16,7 +16,7 @@ import {
 import { type Lapse, type LapsePlan, planLapses } from "../plan/peers/lapses.ts";
 import type { OwnedPeer } from "../plan/peers/model.ts";
 import { findProofs } from "../plan/peers/node-ip-proof.ts";
-import { type Clocks, type Sights, updateSights } from "../plan/peers/observation.ts";
+import { type Clocks, type PeerObservations, updateObservations } from "../plan/peers/observation.ts";
 import { slots, usableSlot } from "../plan/peers/path.ts";
 import { type Probe, type ProbeMemory, planProbe } from "../plan/peers/probe.ts";
 import { maxAsked } from "../plan/records/record.ts";
@@ -61,7 +61,7 @@ interface Readd {
 const nobodyAsked = { come: [], asked: new Set<string>(), wanted: new Set<string>() };
 
 export class Gate {
-  #sights: Sights = new Map();
+  #observations: PeerObservations = new Map();
   #memories: ReadonlyMap<string, GateMemory> = new Map();
   #paths: Map<string, PeerPath> | undefined;
   /** Owners of contested claims, and since when this process asks them for a handshake. */
@@ -74,8 +74,8 @@ export class Gate {
   ) {}
 
   /** What the devices have shown of every peer. */
-  get sights(): Sights {
-    return this.#sights;
+  get observations(): PeerObservations {
+    return this.#observations;
   }
 
   /** By peer, as stored. */
@@ -123,7 +123,7 @@ export class Gate {
     const { peers } = view.ownership;
     const polled = this.session.readMesh(view.settings);
     const devices = bySlot(view.settings, polled.devices);
-    this.#sights = updateSights(this.#sights, peers, devices, view.ownSinceMs, clocks);
+    this.#observations = updateObservations(this.#observations, peers, devices, view.ownSinceMs, clocks);
     const contest = this.#weighLapses(view, isGiven, clocks);
     const unshown = this.#proveNodeIPs(peers);
     const probes = new Map<string, ProbeMemory>();
@@ -151,7 +151,7 @@ export class Gate {
       hurry ||= decision.hurry || (probe.probe !== undefined && (isHeld || path.slot !== undefined));
       drifted ||= this.#isMissing(peer, devices);
     }
-    for (const name of this.paths.keys()) if (!this.#sights.has(name)) changed.set(name, undefined);
+    for (const name of this.paths.keys()) if (!this.#observations.has(name)) changed.set(name, undefined);
     this.#keep(changed);
     if (contest.lapses !== view.lapses) this.session.store.putLapses(contest.lapses);
     // Not before: what the store refused is decided anew, from what was remembered until now.
@@ -170,8 +170,8 @@ export class Gate {
     const proofs: { peer: string; ip: string }[] = [];
     for (const { name, unshownIPs } of peers) {
       if (unshownIPs === undefined) continue;
-      const sight = this.#sights.get(name) ?? {};
-      const shown = findProofs(unshownIPs, sight, (key, atMs) => this.writes.isAfter(key, atMs));
+      const observation = this.#observations.get(name) ?? {};
+      const shown = findProofs(unshownIPs, observation, (key, atMs) => this.writes.isAfter(key, atMs));
       for (const ip of shown) proofs.push({ peer: name, ip });
       const rest = unshownIPs.filter((ip) => !shown.includes(ip));
       if (rest.length > 0) left.set(name, rest);
@@ -191,9 +191,9 @@ export class Gate {
     // Before the gate opened nobody may have been there to answer: then it is a new round.
     const hasOpened = path.slot !== undefined && this.paths.get(peer.name)?.slot === undefined;
     const memory = hasOpened ? undefined : this.#probes.get(peer.name);
-    const sight = this.#sights.get(peer.name) ?? {};
+    const observation = this.#observations.get(peer.name) ?? {};
     return planProbe(
-      { node, peer, path, sight, unshown, ...(memory === undefined ? {} : { memory }) },
+      { node, peer, path, observation, unshown, ...(memory === undefined ? {} : { memory }) },
       nowMs,
     );
   }
@@ -213,7 +213,7 @@ export class Gate {
     );
     const plan = planLapses(
       {
-        ...{ node: node.name, refusals: ownership.refusals, lapses, sights: this.#sights },
+        ...{ node: node.name, refusals: ownership.refusals, lapses, observations: this.#observations },
         records: new Map([...contested].map(([name, { record }]) => [name, record])),
         ...{ askedSinceMs: new Map(stored), askedHereMs: this.#askedHereMs },
         isGiven: (name, claim, kind) => {
@@ -251,8 +251,8 @@ export class Gate {
   }
 
   #isMissing(peer: OwnedPeer, devices: Readonly<Partial<Record<Slot, Device>>>): boolean {
-    const sight = this.#sights.get(peer.name);
-    const isOn = (slot: Slot) => devices[slot] === undefined || sight?.[slot] !== undefined;
+    const observation = this.#observations.get(peer.name);
+    const isOn = (slot: Slot) => devices[slot] === undefined || observation?.[slot] !== undefined;
     return slots.some((slot) => !isOn(slot) && usableSlot(peer, slot) !== undefined);
   }
 
@@ -267,7 +267,7 @@ export class Gate {
       {
         ...{ node, peer, path: this.paths.get(peer.name) ?? closedPath },
         ...(memory === undefined ? {} : { memory }),
-        ...{ sight: this.#sights.get(peer.name) ?? {}, held: settings.mode === "off" },
+        ...{ sight: this.#observations.get(peer.name) ?? {}, held: settings.mode === "off" },
         ...{ ...facts, isAsked: peer.wantsHandshakeFrom?.includes(node.name) === true },
       },
       nowMs,
@@ -298,8 +298,8 @@ export class Gate {
 function withProbe({ probe: _, ...path }: PeerPath, { probe }: Probe, isHeld: boolean): PeerPath {
   if (probe === undefined) return path;
   // A closed gate has both slots begin, and in an order; a gate that mode off holds asks nobody.
-  const isAsked = (path.slot === undefined && !isHeld) || path.provoke.includes(probe.slot);
-  return { ...path, probe, provoke: isAsked ? path.provoke : [...path.provoke, probe.slot] };
+  const isAsked = (path.slot === undefined && !isHeld) || path.initiate.includes(probe.slot);
+  return { ...path, probe, initiate: isAsked ? path.initiate : [...path.initiate, probe.slot] };
 }
 
 function bySlot(settings: Settings, read: ReadonlyMap<string, Device>): Partial<Record<Slot, Device>> {
@@ -321,7 +321,7 @@ function isSamePath(a: PeerPath | undefined, b: PeerPath): boolean {
     a.contestedSinceMs === b.contestedSinceMs &&
     a.probe?.slot === b.probe?.slot &&
     a.probe?.ip === b.probe?.ip &&
-    a.provoke.length === b.provoke.length &&
-    a.provoke.every((slot, i) => slot === b.provoke[i])
+    a.initiate.length === b.initiate.length &&
+    a.initiate.every((slot, i) => slot === b.initiate[i])
   );
 }

@@ -1,13 +1,13 @@
 // Releases pods that ended without a DEL, now and then, and says so: a line each, or
 // one for many. What is known of them is kept in memory only, so that an agent that
 // starts begins anew.
-import { planAbandoned } from "../plan/pods/orphaned.ts";
+import { planOrphaned } from "../plan/pods/orphaned.ts";
 import { readSettings } from "../reconcile/node.ts";
 import {
+  type ObservedAttachment,
+  observeAttachments,
+  type ReleaseContext,
   releaseAttachment,
-  type Scene,
-  type SightedAttachment,
-  sightAttachments,
 } from "../reconcile/orphaned.ts";
 import type { Attachment } from "../state/model.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -34,15 +34,15 @@ export class AbandonedPods {
   constructor(private readonly options: AbandonedOptions) {}
 
   /** Call it at every look. Throws StoreError, NetlinkError. */
-  look({ store, kernel }: Omit<Scene, "settings">): void {
+  look({ store, kernel }: Omit<ReleaseContext, "settings">): void {
     const scene = { store, kernel, settings: readSettings(store) };
     const waitMs = scene.settings.releaseAfter * 1000;
     const nowMs = this.options.now();
     if (waitMs === 0) this.#goneSinceMs = new Map();
     if (waitMs === 0 || nowMs < this.#nextMs) return;
     this.#nextMs = nowMs + Math.min(spacingMs, waitMs / 5);
-    const seen = sightAttachments(store);
-    const plan = planAbandoned({ seen, goneSinceMs: this.#goneSinceMs, waitMs, nowMs });
+    const seen = observeAttachments(store);
+    const plan = planOrphaned({ seen, goneSinceMs: this.#goneSinceMs, waitMs, nowMs });
     this.#goneSinceMs = plan.goneSinceMs;
     if (plan.doubt !== undefined && plan.doubt !== this.#doubt) this.options.log.warn(plan.doubt);
     this.#doubt = plan.doubt;
@@ -52,7 +52,7 @@ export class AbandonedPods {
     );
   }
 
-  #release(scene: Scene, due: readonly SightedAttachment[]): void {
+  #release(scene: ReleaseContext, due: readonly ObservedAttachment[]): void {
     const kept = new Map<string, string>();
     const released: Attachment[] = [];
     for (const { key, attachment } of due) {

@@ -233,7 +233,7 @@ export class Look implements Disposable {
     const { ownership, node } = view;
     const rotation = this.#rotation.look(
       {
-        ...{ peers: ownership.peers, paths: this.#gate.paths, sights: this.#gate.sights },
+        ...{ peers: ownership.peers, paths: this.#gate.paths, observations: this.#gate.observations },
         isPublished: this.#exchange.published === JSON.stringify(node),
       },
       clocks,
@@ -274,8 +274,8 @@ export class Look implements Disposable {
     const before = this.#state;
     const isOutward = ![...reasons].every((reason) => inward.has(reason));
     if (isOutward) {
-      this.session.ways.forget();
-      this.session.arrivals.forget();
+      this.session.peerRoutes.forget();
+      this.session.arrivalRoutes.forget();
     }
     const report = this.#syncMesh(startMs, isOutward);
     for (const part of [this.#slots, this.#writes]) part.note(report);
@@ -377,9 +377,9 @@ export class Look implements Disposable {
   }
 
   #sighting(): Sighting {
-    const { paths, sights } = this.#gate;
+    const { paths, observations } = this.#gate;
     const refusedCIDRs = this.#state?.refusedCIDRs ?? [];
-    return { view: this.#view, paths, sights, refusedCIDRs, nowMs: this.#clock.read().nowMs };
+    return { view: this.#view, paths, observations, refusedCIDRs, nowMs: this.#clock.read().nowMs };
   }
 }
 

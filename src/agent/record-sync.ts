@@ -4,7 +4,7 @@
 import type { StatusFacts } from "../kube/status.ts";
 import type { CidrRefusal } from "../plan/peers/cluster-cidrs.ts";
 import { describePod } from "../plan/pods/local-pods.ts";
-import { followPlaintext, type Quiet } from "../plan/report/plaintext-window.ts";
+import { followPlaintext, type PlaintextWindow } from "../plan/report/plaintext-window.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 import { ownRecord, readSettings, withdrawnRecord } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
@@ -17,7 +17,7 @@ import { KubeSource } from "../sources/kube/source.ts";
 import { describeMesh, type Seen, type View } from "../sources/node-view.ts";
 import { addMissingProofs, replaceTakenKeys } from "../sources/own-keys.ts";
 import { PodFollower } from "../sources/pod-addresses.ts";
-import { RefusedRecords } from "../sources/rejected-records.ts";
+import { RejectedRecords } from "../sources/rejected-records.ts";
 import type { Identity, StoredPeer } from "../state/model.ts";
 import type { KubernetesFacts } from "../telemetry/facts.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -34,7 +34,8 @@ export interface ExchangeOptions {
 }
 
 /** How this node sees the others now. */
-export interface Sighting extends Omit<Seen, "quiet" | "unknownPods" | "refusedCIDRs" | "meshRemark"> {
+export interface Sighting
+  extends Omit<Seen, "plaintextWindow" | "unknownPods" | "refusedCIDRs" | "meshRemark"> {
   /** As the last sync left them out. */
   readonly refusedCIDRs: readonly CidrRefusal[];
   readonly view: View | undefined;
@@ -46,7 +47,7 @@ export class Exchange implements Disposable {
   readonly #mode: ModeFollower;
   readonly #follower: NodeFollower | undefined;
   readonly #pods: PodFollower;
-  #quiet: Quiet | undefined;
+  #plaintextWindow: PlaintextWindow | undefined;
   #published: string | undefined;
 
   constructor(
@@ -55,7 +56,7 @@ export class Exchange implements Disposable {
   ) {
     const { log, version, node, wallClock, onChange } = options;
     const { store } = session;
-    const refused = new RefusedRecords(store);
+    const refused = new RejectedRecords(store);
     const now = () => performance.now();
     this.#records = new RecordsFolder(store, { log, refused, onChange, now });
     this.#kube = new KubeSource(store, {
@@ -117,7 +118,7 @@ export class Exchange implements Disposable {
     claim: string,
     kind: "node IP" | "pod CIDR",
   ): boolean {
-    return source === "folder" || (source === "kube" && this.#kube.isGiven(record.name, claim, kind));
+    return source === "directory" || (source === "kube" && this.#kube.isGiven(record.name, claim, kind));
   }
 
   /** This node is ready for pods. */
@@ -149,12 +150,12 @@ export class Exchange implements Disposable {
   /** Counters of thousands of peers are read only when the API is to be told. */
   #describe(identity: Identity, settings: Settings, { view, ...seen }: Sighting): StatusFacts {
     const plaintext = this.session.readPlaintext(view?.ownership.peers ?? []);
-    this.#quiet = followPlaintext(this.#quiet, plaintext.byPeer, seen.nowMs);
+    this.#plaintextWindow = followPlaintext(this.#plaintextWindow, plaintext.byPeer, seen.nowMs);
     const refusedCIDRs = seen.refusedCIDRs.map(({ reason }) => reason);
     const meshRemark = this.#mode.remark;
     const unknownPods = this.#pods.unknown(settings).map(describePod);
     return describeMesh(view, identity, settings.mode, {
-      ...{ ...seen, quiet: this.#quiet, unknownPods, meshRemark },
+      ...{ ...seen, plaintextWindow: this.#plaintextWindow, unknownPods, meshRemark },
       refusedCIDRs: [...(meshRemark === "" ? [] : [meshRemark]), ...refusedCIDRs],
     });
   }

@@ -6,10 +6,10 @@ import type { NodeRecord, Slot } from "../net/record.ts";
 import {
   planRotation,
   type RotationChange,
+  type RotationContext,
   type RotationFacts,
   type RotationMemory,
   type RotationPlan,
-  type RotationScene,
   type RotationState,
 } from "../plan/keys/rotation.ts";
 import type { Clocks } from "../plan/peers/observation.ts";
@@ -29,7 +29,7 @@ const afterChangeMs = 1000;
 const namedPeers = 10;
 
 /** The others, as the agent sees them now. */
-export type RotationSurroundings = Omit<RotationScene, "node">;
+export type RotationPassContext = Omit<RotationContext, "node">;
 
 export interface RotationLook {
   /** True where the identity was changed: program and publish it. */
@@ -67,10 +67,10 @@ export class KeyRotation {
   ) {}
 
   /** Does what is to be done now. Throws what reading the store throws. */
-  look(surroundings: RotationSurroundings, clocks: Clocks): RotationLook {
-    let scene = surroundings;
+  look(context: RotationPassContext, clocks: Clocks): RotationLook {
+    let scene = context;
     for (;;) {
-      const changed = scene !== surroundings;
+      const changed = scene !== context;
       const own = readOwn(this.store);
       if (own === undefined)
         return { changed, view: { phase: "off", reason: "no identity", waitingFor: [] } };
@@ -86,7 +86,7 @@ export class KeyRotation {
           ...(changed ? { wakeInMs: afterChangeMs } : wakeOf(plan)),
         };
       // Of what was just committed the others cannot know yet.
-      scene = { ...surroundings, isPublished: false };
+      scene = { ...context, isPublished: false };
     }
   }
 

@@ -25,8 +25,8 @@ export async function down(context: Context, forNow = false): Promise<Output> {
   const remarks = identity.up ? await withdraw(session, identity, context) : [];
   store.transaction(() => {
     // An `up` that was killed has noted nothing, and may have left something.
-    if (identity.up && store.programmed() === undefined)
-      store.setProgrammed({ generation: 0, bootId: session.bootId });
+    if (identity.up && store.applied() === undefined)
+      store.setApplied({ generation: 0, bootId: session.bootId });
     store.setGated(false);
     // Read again: the agent may have exchanged a key since.
     const { leaving: _, ...own } = store.identity() ?? identity;

@@ -57,8 +57,8 @@ function askAgent(store: Store, { stateDir, nowMs }: Context): Output {
 }
 
 /** How the others hear of the new keys: from a folder, or by hand, for a reason. */
-type Publication =
-  | { readonly by: "folder"; readonly folder: string }
+type AnnouncementOutcome =
+  | { readonly by: "directory"; readonly folder: string }
   | { readonly by: "agent" }
   | { readonly by: "hand"; readonly reason: string; readonly failed: boolean };
 
@@ -78,18 +78,18 @@ function replaceKeys(session: Session, { name }: Identity, { nowMs }: Context): 
     : { json: { node: name }, text: () => `${headline}; it is down, so nothing is programmed\n` };
   const publication = publish(store, identity);
   const peers = store.peers().length;
-  const isProgrammed = identity.up && synced.exitCode === 0;
+  const isApplied = identity.up && synced.exitCode === 0;
   const failed = publication.by === "hand" && publication.failed;
   return {
     json: { ...(synced.json as object), peers, publication },
     text: (style) =>
-      `${synced.text(style)}${describeCost({ isUp: identity.up, isProgrammed, peers, publication }, style)}`,
+      `${synced.text(style)}${describeCost({ isUp: identity.up, isApplied, peers, publication }, style)}`,
     exitCode: synced.exitCode || (failed ? 1 : 0),
   };
 }
 
 /** The keys are exchanged by now: what fails here is said, and does not undo it. */
-function publish(store: Store, identity: Identity): Publication {
+function publish(store: Store, identity: Identity): AnnouncementOutcome {
   const settings = readSettings(store);
   const folder = settings.recordsDir;
   if (!identity.up) return { by: "hand", reason: "a node that is down is not announced", failed: false };
@@ -100,7 +100,7 @@ function publish(store: Store, identity: Identity): Publication {
   if (folder === "") return { by: "hand", reason: "neither recordsDir nor kubeconfig is set", failed: false };
   try {
     publishRecord(folder, ownRecord(identity, settings));
-    return { by: "folder", folder };
+    return { by: "directory", folder };
   } catch (error) {
     if (!(error instanceof RecordsError)) throw error;
     return { by: "hand", reason: error.message, failed: true };
@@ -110,16 +110,16 @@ function publish(store: Store, identity: Identity): Publication {
 interface Exchange {
   readonly isUp: boolean;
   /** True where the kernel has the new keys. */
-  readonly isProgrammed: boolean;
+  readonly isApplied: boolean;
   readonly peers: number;
-  readonly publication: Publication;
+  readonly publication: AnnouncementOutcome;
 }
 
 /** What that costs, and what is left to do. */
-function describeCost({ isUp, isProgrammed, peers, publication }: Exchange, style: Style): string {
+function describeCost({ isUp, isApplied, peers, publication }: Exchange, style: Style): string {
   const { green, yellow } = style;
   if (peers === 0) return `  ${green("✓")} there are no peers that would have to hear of it\n`;
-  const here = isProgrammed
+  const here = isApplied
     ? "this node refuses the old keys from now on, a peer"
     : "a peer refuses the old keys";
   const loss = `packets to and from ${countOf(peers, "peer")} are lost until each has taken this node's new record`;
@@ -131,11 +131,11 @@ function describeCost({ isUp, isProgrammed, peers, publication }: Exchange, styl
   return lines.map((line) => `  ${line}\n`).join("");
 }
 
-function describePublication(publication: Publication, { green, yellow, red }: Style): string {
+function describePublication(publication: AnnouncementOutcome, { green, yellow, red }: Style): string {
   switch (publication.by) {
     case "agent":
       return `${green("✓")} the agent writes the record to the Kubernetes API; peers with an agent take it from there`;
-    case "folder":
+    case "directory":
       return `${green("✓")} the record is in ${publication.folder}; peers with an agent take it from there`;
     case "hand":
       return `${publication.failed ? red("✗") : yellow("!")} the record was not published (${publication.reason}): hand it to the others now, by \`wg-cni node show --json\` here and \`wg-cni peer import\` there`;

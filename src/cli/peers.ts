@@ -8,7 +8,7 @@ import { resolvePath } from "../plan/peers/path.ts";
 import { recordFile } from "../plan/records/directory.ts";
 import { nobody } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
-import type { PeerSource, RefusedRecord } from "../state/model.ts";
+import type { PeerSource, RejectedRecord } from "../state/model.ts";
 import { type Context, type Output, UsageError } from "./command.ts";
 import { openSession, reportSync, syncAll } from "./session.ts";
 import { alignColumns, oneLine, type Style } from "./style.ts";
@@ -18,7 +18,7 @@ export function peerList(context: Context): Output {
   const { record = nobody, ownership, paths } = session.nodes.read();
   const { peers, refusals } = ownership;
   const sources = session.store.peerSources();
-  const refusedRecords = session.store.refusedRecords();
+  const rejectedRecords = session.store.rejectedRecords();
   const rows = peers.map((peer) => {
     const { slot } = resolvePath(record, peer, paths);
     return {
@@ -29,8 +29,8 @@ export function peerList(context: Context): Output {
     };
   });
   return {
-    json: { peers: rows, refusedRecords },
-    text: (style) => `${renderPeers(rows, style)}\n${renderRefused(refusedRecords, style)}`,
+    json: { peers: rows, rejectedRecords: rejectedRecords },
+    text: (style) => `${renderPeers(rows, style)}\n${renderRefused(rejectedRecords, style)}`,
   };
 }
 
@@ -59,7 +59,7 @@ function renderPeers(rows: readonly ListedPeer[], style: Style): string {
 }
 
 /** What lies in the folder of records and was not taken; nothing where all was. */
-function renderRefused(refused: readonly RefusedRecord[], style: Style): string {
+function renderRefused(refused: readonly RejectedRecord[], style: Style): string {
   if (refused.length === 0) return "";
   const head = ["REFUSED FILE", "REASON"].map(style.bold);
   const table = refused.map(({ file, reason }) => [style.yellow(file), reason]);
@@ -83,7 +83,7 @@ export function peerRemove(context: Context): Output {
 
 function explainReturn(name: string, source: PeerSource | undefined): string {
   switch (source) {
-    case "folder":
+    case "directory":
       return `; an agent takes it again for as long as ${recordFile(name)} is in the folder of records`;
     case "kube":
       return `; an agent takes it again for as long as the Kubernetes API has WireGuardNode ${name}`;

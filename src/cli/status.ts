@@ -20,7 +20,7 @@ import { observeTransport } from "../reconcile/endpoints.ts";
 import type { MeshPlan } from "../reconcile/mesh-plan.ts";
 import { areAllFaulty } from "../reconcile/slots.ts";
 import { lookAtPods } from "../sources/pod-addresses.ts";
-import type { RefusedRecord } from "../state/model.ts";
+import type { RejectedRecord } from "../state/model.ts";
 import type { Context, Output } from "./command.ts";
 import { type RotationStatus, readRotation, renderRotation } from "./rotation.ts";
 import { openSession, renderPlan } from "./session.ts";
@@ -49,7 +49,7 @@ export function status(context: Context): Output {
   const pods = session.store.attachments().length;
   const localPods = lookAtPods(session, plan.settings);
   const pending = renderPlan(plan);
-  const refusedRecords = session.store.refusedRecords();
+  const rejectedRecords = session.store.rejectedRecords();
   const rotation = readRotation(session.store, identity, context.nowMs);
   const endpointsFrom = describeEndpoints(identity, observeTransport(plan.settings, session.kernel));
   const isFailed = [...plan.faults.values()].some(({ kind }) => kind === "failure");
@@ -75,7 +75,7 @@ export function status(context: Context): Output {
       tunnelStrays: plaintext.strays,
       refusals: plan.ownership.refusals,
       refusedCIDRs: plan.refusedCIDRs,
-      refusedRecords,
+      rejectedRecords: rejectedRecords,
       settings: settingNames.map((name) => describeSetting(plan, name, overrides, mesh)),
     },
     text: (style) =>
@@ -87,7 +87,7 @@ export function status(context: Context): Output {
           pods,
           localPods,
           pending,
-          refusedRecords,
+          rejectedRecords: rejectedRecords,
           rotation,
           endpointsFrom,
           overrides,
@@ -131,7 +131,7 @@ interface Shown {
   readonly pods: number;
   readonly localPods: LocalPods;
   readonly pending: readonly string[];
-  readonly refusedRecords: readonly RefusedRecord[];
+  readonly rejectedRecords: readonly RejectedRecord[];
   readonly rotation: RotationStatus;
   /** Where the endpoints come from, in words. */
   readonly endpointsFrom: string;
@@ -258,7 +258,7 @@ function renderPlaintext(plaintext: PeerStatus["plaintext"], style: Style): stri
   return style.red(`${inPackets} in, ${outPackets} out`);
 }
 
-function renderRemarks({ plan, arrivals, localPods, pending, refusedRecords }: Shown, style: Style): string {
+function renderRemarks({ plan, arrivals, localPods, pending, rejectedRecords }: Shown, style: Style): string {
   const refused = plan.ownership.refusals.map(({ reason }) => `${style.yellow("!")} refused: ${reason}`);
   const behind =
     pending.length === 0
@@ -279,7 +279,7 @@ function renderRemarks({ plan, arrivals, localPods, pending, refusedRecords }: S
     .flatMap((one) => describeArrivals(one) ?? [])
     .map((words) => `${style.yellow("!")} packets that arrived outside the tunnel by ${words}`);
   const lacks = plan.lacks.map((why) => `${style.yellow("!")} ${why}`);
-  const records = describeRecords(refusedRecords, style);
+  const records = describeRecords(rejectedRecords, style);
   const cidrs = plan.refusedCIDRs.map(({ reason }) => `${style.yellow("!")} left out: ${reason}`);
   const faults = plan.up ? [...plan.faults.values()].map(({ reason }) => `${style.red("✗")} ${reason}`) : [];
   return [...faults, ...refused, ...cidrs, ...strays, ...outside, ...records, ...hosts, ...lacks, ...behind]
@@ -288,8 +288,8 @@ function renderRemarks({ plan, arrivals, localPods, pending, refusedRecords }: S
 }
 
 /** What is wrong with the folder of records, and how many files of it were not taken. */
-function describeRecords(refused: readonly RefusedRecord[], style: Style): string[] {
-  const isFolder = ({ file }: RefusedRecord) => file.startsWith("/");
+function describeRecords(refused: readonly RejectedRecord[], style: Style): string[] {
+  const isFolder = ({ file }: RejectedRecord) => file.startsWith("/");
   const files = refused.filter((one) => !isFolder(one)).length;
   const remarks = refused.filter(isFolder).map(({ reason }) => reason);
   if (files > 0)

@@ -98,7 +98,7 @@ function refuseTakenClaims(
 
 function refuseConflicts({ kernel }: Session, settings: Settings, before: Identity | undefined): void {
   const ownKeys = before?.slots.map(({ publicKey }) => publicKey) ?? [];
-  const host = observeHost(settings, kernel, { ownKeys, isProgrammed: false });
+  const host = observeHost(settings, kernel, { ownKeys, isApplied: false });
   const conflicts = findConflicts(settings, host).map((conflict) => explainConflict(settings, conflict));
   if (conflicts.length > 0)
     throw new UsageError(

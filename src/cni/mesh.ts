@@ -4,7 +4,7 @@ import type { Family } from "../net/ip.ts";
 import { familyOf } from "../net/ip.ts";
 import type { Slot } from "../net/record.ts";
 import { slotDevice } from "../plan/settings/settings.ts";
-import { isProgrammed } from "../reconcile/programmed.ts";
+import { isApplied } from "../reconcile/applied";
 import type { Host } from "./host.ts";
 import type { Request } from "./request.ts";
 import { podIps } from "./result.ts";
@@ -19,8 +19,8 @@ export function isMeshBehind(
 ): boolean {
   const { up = false, slots = [] } = store.identity() ?? {};
   if (!up) return false;
-  const programmed = store.programmed();
-  if (!isProgrammed(programmed, store.generation, bootId)) return true;
+  const programmed = store.applied();
+  if (!isApplied(programmed, store.generation, bootId)) return true;
   if (settings.mode === "strict" && programmed?.unmet?.some((family) => families.includes(family)))
     return true;
   const has = (slot: Slot) => kernel.host.hasLink(slotDevice(settings, slot));

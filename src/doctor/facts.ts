@@ -12,7 +12,7 @@ import type { InterfaceArrivals } from "../plan/report/arrivals.ts";
 import type { PeerStatus } from "../plan/report/status.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 import type { MeshPlan } from "../reconcile/mesh-plan.ts";
-import type { Identity, RefusedRecord, Rotation } from "../state/model.ts";
+import type { Identity, RejectedRecord, Rotation } from "../state/model.ts";
 import type { Detour } from "./bypass-rules.ts";
 
 export interface Facts {
@@ -50,7 +50,7 @@ export interface NodeFacts {
   readonly gated: boolean;
   readonly agentRuns: boolean;
   readonly rotation?: RotationState & Partial<Rotation>;
-  readonly refusedRecords: readonly RefusedRecord[];
+  readonly rejectedRecords: readonly RejectedRecord[];
 }
 
 /** The kernel, beside what it should be. */

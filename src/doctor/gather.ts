@@ -83,7 +83,7 @@ function lookAtStore({ store }: Session, stateDir: string, nowMs: number): NodeF
   const known = {
     ...{ settings, overrides: store.settings(), gated: store.gated },
     agentRuns: isLocked(`${stateDir}/agent.lock`),
-    refusedRecords: store.refusedRecords(),
+    rejectedRecords: store.rejectedRecords(),
   };
   if (identity === undefined) return known;
   const sealFault = findSealFault(settings.sealKeyFile, identity);
@@ -116,7 +116,7 @@ function lookAtKernel(session: Session, identity: Identity, nowMs: number): Kern
   const derivedMtu = observeMtu({ ...settings, mtu: 0 }, node, ownership.peers, podIPs, kernel);
   const program = findProgram(implementations, process.env["PATH"] ?? systemPath);
   const ownKeys = identity.slots.map(({ publicKey }) => publicKey);
-  const host = observeHost(settings, kernel, { ownKeys, isProgrammed: plan.here });
+  const host = observeHost(settings, kernel, { ownKeys, isApplied: plan.here });
   const conflicts = findConflicts(settings, host).flatMap(({ slot, text }) => (slot ? [] : [text]));
   const faults = [...plan.faults].map(([slot, fault]) => explainFault(settings, slot, fault));
   const detours = findDetours(settings, {

@@ -77,8 +77,8 @@ export const nodeChecks: readonly Check[] = [
   },
 ];
 
-function checkRecords({ settings, identity, refusedRecords }: NodeFacts): Finding | undefined {
-  const refused = refusedRecords.filter(({ file }) => !isInTheWay(file, identity?.name ?? ""));
+function checkRecords({ settings, identity, rejectedRecords }: NodeFacts): Finding | undefined {
+  const refused = rejectedRecords.filter(({ file }) => !isInTheWay(file, identity?.name ?? ""));
   const { recordsDir, kubeconfig } = settings;
   const places = [recordsDir, kubeconfig === "" ? "" : "the Kubernetes API"].filter((place) => place !== "");
   const where = places.join(" and ");
@@ -90,8 +90,8 @@ function checkRecords({ settings, identity, refusedRecords }: NodeFacts): Findin
   );
 }
 
-function checkApi({ identity, refusedRecords }: NodeFacts): Finding {
-  const inTheWay = refusedRecords.filter(({ file }) => isInTheWay(file, identity?.name ?? ""));
+function checkApi({ identity, rejectedRecords }: NodeFacts): Finding {
+  const inTheWay = rejectedRecords.filter(({ file }) => isInTheWay(file, identity?.name ?? ""));
   if (inTheWay.length === 0) return ok("the agent exchanges records through it");
   return warn(
     inTheWay.map(({ reason }) => reason).join(" "),

@@ -9,7 +9,7 @@ import { apiVersion } from "./object.ts";
 export const meshesPath = "/apis/wg-cni.dev/v1alpha1/wireguardmeshes";
 export const meshName = "default";
 
-export interface MeshFacts {
+export interface MeshObject {
   readonly name: string;
   readonly resourceVersion: string;
   /** Absent where it has none that this version knows. */
@@ -28,7 +28,7 @@ export function formatMesh(mode: Mode) {
 }
 
 /** Undefined for what has no name. */
-export function readMesh(json: unknown): MeshFacts | undefined {
+export function readMesh(json: unknown): MeshObject | undefined {
   const { metadata, spec } = (json ?? {}) as Record<string, Record<string, unknown> | undefined>;
   const { name, resourceVersion } = metadata ?? {};
   if (typeof name !== "string") return undefined;

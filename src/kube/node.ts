@@ -20,7 +20,7 @@ import { hostPrefix, prefixContains, prefixesOverlap } from "../net/prefix.ts";
 import { refusePodCIDRs } from "../plan/pods/pod-cidrs.ts";
 import { parseNodeAddress, parseNodeName, parsePodCidr } from "../plan/records/record.ts";
 
-export interface NodeFacts {
+export interface NodeObject {
   readonly name: string;
   readonly uid: string;
   readonly internalIPs: readonly string[];
@@ -53,7 +53,7 @@ export const startupTaint = "wg-cni.dev/agent-not-ready";
 const maxAddresses = 16;
 
 /** Facts of a Node object; undefined for what is none. */
-export function readNodeObject(json: unknown): NodeFacts | undefined {
+export function readNodeObject(json: unknown): NodeObject | undefined {
   const { metadata, spec, status } = (json ?? {}) as Record<string, Record<string, unknown> | undefined>;
   const { name, uid } = metadata ?? {};
   if (typeof name !== "string" || typeof uid !== "string" || uid === "") return undefined;
@@ -77,7 +77,7 @@ export function readNodeObject(json: unknown): NodeFacts | undefined {
 
 /** True if the Node gives its node an address, or pods' addresses; as the admission policy has it, one without pod CIDRs is no measure of those. */
 export function gives(
-  { internalIPs, podCIDRs }: NodeFacts,
+  { internalIPs, podCIDRs }: NodeObject,
   claim: string,
   kind: "node IP" | "pod CIDR",
 ): boolean {
@@ -116,7 +116,7 @@ function isFirst(cidr: string, before: readonly string[], name: string, remarks:
 
 /** The identity that a Node gives. `before`: the pod CIDRs it had; `podAddresses`: where its pods have theirs from. */
 export function planIdentity(
-  { name, internalIPs, podCIDRs, remarks }: NodeFacts,
+  { name, internalIPs, podCIDRs, remarks }: NodeObject,
   before: readonly string[],
   podAddresses: "node" | "pods",
 ): FromNode {

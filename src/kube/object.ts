@@ -4,7 +4,7 @@
 // is checked as records from anywhere else are (plan/records/record.ts). Pure.
 import { ParseError } from "../net/error.ts";
 import type { NodeRecord } from "../net/record.ts";
-import { refuse, requireSlots, type Verdict } from "../plan/records/directory.ts";
+import { type JudgedRecord, rejectRecord, requireSlots } from "../plan/records/directory.ts";
 import { parseNodeName, parseRecord } from "../plan/records/record.ts";
 
 export const apiVersion = "wg-cni.dev/v1alpha1";
@@ -26,7 +26,7 @@ export interface SeenObject {
   readonly nodeUid: string;
   /** Somebody else than an agent was the last to change its spec. */
   readonly isEdited: boolean;
-  readonly verdict: Verdict;
+  readonly verdict: JudgedRecord;
 }
 
 /** What is applied for a record. */
@@ -58,9 +58,9 @@ export function judgeObject(json: unknown): SeenObject | undefined {
   };
 }
 
-function judge(name: string, nodeUid: string | undefined, spec: unknown): Verdict {
+function judge(name: string, nodeUid: string | undefined, spec: unknown): JudgedRecord {
   if (nodeUid === undefined)
-    return refuse(
+    return rejectRecord(
       `it is not owned by Node ${name}, so it would outlive it: the agent of ${name} writes it with an owner`,
     );
   try {
@@ -69,7 +69,7 @@ function judge(name: string, nodeUid: string | undefined, spec: unknown): Verdic
     return { record };
   } catch (error) {
     if (!(error instanceof ParseError)) throw error;
-    return refuse(error.message);
+    return rejectRecord(error.message);
   }
 }
 

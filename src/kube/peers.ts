@@ -3,7 +3,7 @@
 
 import { compareText } from "../net/human-format.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
-import type { RefusedFile } from "../plan/records/directory.ts";
+import type { RejectedFile } from "../plan/records/directory.ts";
 import { explainStanding, type Standing } from "./census.ts";
 import { meshObjectName } from "./mesh.ts";
 import { isOlder, refusedName, type SeenObject } from "./object.ts";
@@ -47,7 +47,7 @@ export function explainRefused(
   ownName: string | undefined,
   known: ReadonlySet<string>,
   standingOf: (object: SeenObject) => Standing | undefined,
-): RefusedFile[] {
+): RejectedFile[] {
   const refused = [...objects].flatMap((object) => {
     const { name, verdict } = object;
     // Its own is written again, not read.

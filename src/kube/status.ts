@@ -22,7 +22,7 @@ export interface StatusFacts {
   /** In mode off, those with whom no handshake has shown that they could be. */
   readonly unproven: readonly string[];
   /** Absent where nothing counts what goes in clear. */
-  readonly quiet?: QuietFacts;
+  readonly plaintextWindow?: PlaintextWindowFacts;
   /** Unix milliseconds. */
   readonly keyCreatedAtMs: number;
   /** What peers claim although this node has it. */
@@ -37,7 +37,7 @@ export interface StatusFacts {
   readonly meshRemark: string;
 }
 
-export interface QuietFacts {
+export interface PlaintextWindowFacts {
   /** For how long nothing has gone in clear, as far as is known. */
   readonly forMs: number;
   /** How long that is to be. */
@@ -71,7 +71,7 @@ export interface NodeStatus {
   readonly conditions: readonly Condition[];
 }
 
-type Verdict = Omit<Condition, "lastTransitionTime">;
+type ConditionVerdict = Omit<Condition, "lastTransitionTime">;
 
 /** The API takes 4096 of a condition's message, and bounds a status as a whole. */
 const maxMessageLength = 1000;
@@ -116,7 +116,7 @@ export function statusSpacingMs(peers: number): number {
   return 1000 * Math.max(30, peers);
 }
 
-function judgeEncryption({ up, mode, peers, unencrypted }: StatusFacts): Verdict {
+function judgeEncryption({ up, mode, peers, unencrypted }: StatusFacts): ConditionVerdict {
   const verdict = verdictOn("NetworkEncrypted");
   if (!up) return verdict("False", "NodeDown", "the node does not encrypt: it is down");
   if (peers === 0) return verdict("True", "NoPeers", "there are no other nodes");
@@ -136,9 +136,9 @@ function explainUnencrypted(peers: number, unencrypted: readonly string[]): stri
 
 /** Whether a step up from the present mode is safe: who has shaken hands may be encrypted to, and what nobody sends in clear may be refused. */
 function judgeCoverage(
-  { up, mode, peers, unencrypted, unproven, quiet, unknownPods, refusedCIDRs }: StatusFacts,
+  { up, mode, peers, unencrypted, unproven, plaintextWindow, unknownPods, refusedCIDRs }: StatusFacts,
   lost: readonly Contest[],
-): Verdict {
+): ConditionVerdict {
   const verdict = verdictOn("Covered");
   if (!up) return verdict("False", "NodeDown", "the node does not encrypt: it is down");
   if (lost.length > 0) return verdict("False", "Conflict", explainLost(lost));
@@ -156,18 +156,18 @@ function judgeCoverage(
   if (unencrypted.length > 0) return verdict("False", "PeersInClear", explainUnencrypted(peers, unencrypted));
   if (refusedCIDRs.length > 0) return verdict("False", "ClusterCIDRRefused", refusedCIDRs.join(", "));
   if (peers === 0) return verdict("True", "NoPeers", "there are no other nodes");
-  if (quiet === undefined)
+  if (plaintextWindow === undefined)
     return verdict("False", "NotCounted", "nothing counts what goes in clear: there is no nftables table");
-  const wanted = formatSpan(quiet.wantedMs);
-  if (quiet.forMs >= quiet.wantedMs)
+  const wanted = formatSpan(plaintextWindow.wantedMs);
+  if (plaintextWindow.forMs >= plaintextWindow.wantedMs)
     return verdict(
       "True",
       "AllPairs",
       `all traffic takes the tunnel, and nothing went in clear for ${wanted}`,
     );
-  if (quiet.peers.length === 0)
+  if (plaintextWindow.peers.length === 0)
     return verdict("False", "JustStarted", `it has counted what goes in clear for less than ${wanted}`);
-  const names = listNames(quiet.peers);
+  const names = listNames(plaintextWindow.peers);
   return verdict("False", "PacketsInClear", `packets went in clear within ${wanted}, to or from ${names}`);
 }
 
@@ -181,7 +181,7 @@ function shorten(text: string, length: number): string {
 }
 
 function verdictOn(type: string) {
-  return (status: "True" | "False", reason: string, message: string): Verdict => ({
+  return (status: "True" | "False", reason: string, message: string): ConditionVerdict => ({
     ...{ type, status, reason, message: shorten(escapeControls(message), maxMessageLength) },
   });
 }
@@ -191,7 +191,7 @@ function listNames(names: readonly string[]): string {
   return `${[...names].sort().slice(0, maxNames).join(", ")}${more}`;
 }
 
-function judgeRecord(lost: readonly Contest[]): Verdict {
+function judgeRecord(lost: readonly Contest[]): ConditionVerdict {
   const verdict = verdictOn("RecordAccepted");
   if (lost.length === 0) return verdict("True", "NoConflict", "nobody had first what this record claims");
   return verdict("False", "Conflict", explainLost(lost));
@@ -203,7 +203,7 @@ function explainLost(lost: readonly Contest[]): string {
   return `${shown.join(", ")}${more}`;
 }
 
-function findTransition(known: readonly Condition[], { type, status }: Verdict): string | undefined {
+function findTransition(known: readonly Condition[], { type, status }: ConditionVerdict): string | undefined {
   return known.find((one) => one.type === type && one.status === status)?.lastTransitionTime;
 }
 

@@ -31,7 +31,7 @@ const decoder = new TextDecoder();
 export interface FileStatus {
   /** Device and inode number: the same for two paths exactly where they are the same object. */
   readonly identity: string;
-  readonly kind: "file" | "folder" | "other";
+  readonly kind: "file" | "directory" | "other";
   /** Permission bits: 0o600. */
   readonly mode: number;
   readonly uid: number;
@@ -132,14 +132,14 @@ export function createFile(path: string, content: string | Uint8Array, mode = 0o
   } finally {
     unlink(draft);
   }
-  syncFolder(path.slice(0, path.lastIndexOf("/")) || "/");
+  syncDirectory(path.slice(0, path.lastIndexOf("/")) || "/");
 }
 
 /** Creates a folder and the ones above it; `mode` is the last one's. True where it was made here. Throws SysError. */
 export function mkdir(path: string, mode = 0o700): boolean {
   const result = rawSyscall("mkdirat", AT_FDCWD, cString(path), mode);
   if (result >= 0) return true;
-  if (-result === Errno.EEXIST && findStatus(path)?.kind === "folder") return false;
+  if (-result === Errno.EEXIST && findStatus(path)?.kind === "directory") return false;
   const above = path.slice(0, path.lastIndexOf("/"));
   if (-result !== Errno.ENOENT || above === "") throw new SysError("mkdirat", -result, path);
   mkdir(above, 0o755);
@@ -233,7 +233,7 @@ function readStatfs(path: string): (index: number) => number {
 }
 
 /** Names of all that is in a folder. Throws SysError. */
-export function listFolder(path: string): string[] {
+export function listDirectory(path: string): string[] {
   const fd = openFile(path);
   const names: string[] = [];
   const entries = new Uint8Array(chunkBytes);
@@ -279,7 +279,7 @@ function decodeStatx(bytes: Uint8Array): FileStatus {
   const inode = view.getBigUint64(32, true);
   return {
     identity: `${view.getUint32(136, true)}:${view.getUint32(140, true)}:${inode}`,
-    kind: format === 0o100000 ? "file" : format === 0o040000 ? "folder" : "other",
+    kind: format === 0o100000 ? "file" : format === 0o040000 ? "directory" : "other",
     mode: mode & 0o7777,
     uid: view.getUint32(20, true),
     sizeBytes: Number(view.getBigUint64(40, true)),
@@ -295,7 +295,7 @@ function writeOpened(path: string, fd: number, content: string | Uint8Array): vo
 }
 
 /** A new name is durable only once its folder is on disk too. Throws SysError. */
-export function syncFolder(path: string): void {
+export function syncDirectory(path: string): void {
   const fd = openFile(path);
   try {
     syscall("fsync", path, fd);

@@ -55,7 +55,7 @@ export function findNetnsIdentity(path: string): string | undefined {
 }
 
 /** What is at a path where a namespace was: one, or a file that is none, as where its mount is gone. Throws SysError. */
-export function lookAtNetns(path: string): "namespace" | "file" | "absent" {
+export function inspectNetns(path: string): "namespace" | "file" | "absent" {
   try {
     return readFilesystemKind(path) === nsfs ? "namespace" : "file";
   } catch (error) {

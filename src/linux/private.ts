@@ -8,7 +8,7 @@ import {
   type FileStatus,
   findLinkStatus,
   findStatus,
-  listFolder,
+  listDirectory,
   openFile,
   readStatus,
 } from "./file.ts";
@@ -43,15 +43,15 @@ export function openPrivate(path: string): number {
  * Takes everybody else's rights to a folder away, if all that is in it is ours: one that was given by
  * mistake keeps its mode, and is refused if others may write there. Throws SysError, ExposureError.
  */
-export function closeFolder(path: string, isOurs: (name: string) => boolean): void {
+export function closeDirectory(path: string, isOurs: (name: string) => boolean): void {
   const link = findLinkStatus(path);
   if (link?.kind === "other") refuseOwner(path, link);
   const status = findStatus(path);
   if (status === undefined) return;
-  if (status.kind !== "folder") throw new SysError("mkdirat", Errno.EEXIST, path);
+  if (status.kind !== "directory") throw new SysError("mkdirat", Errno.EEXIST, path);
   refuseOwner(path, status);
   if ((status.mode & othersBits) === 0) return;
-  if (listFolder(path).every(isOurs)) chmod(path, 0o700);
+  if (listDirectory(path).every(isOurs)) chmod(path, 0o700);
   else if ((status.mode & othersWrite) !== 0)
     throw new ExposureError(
       `${path} can be written by others (mode ${status.mode.toString(8)}) and holds more than wg-cni's state: choose a folder for it alone, or take the rights away: \`chmod 700 ${path}\`.`,

@@ -11,8 +11,8 @@ export interface PeerPath {
   readonly slot?: Slot;
   /** Which of the peer's endpoints is programmed: an index, modulo their number. */
   readonly candidate: number;
-  /** Slots on which a short keepalive provokes a handshake. */
-  readonly provoke: readonly Slot[];
+  /** Slots on which a short keepalive initiates a handshake. */
+  readonly initiate: readonly Slot[];
   /** True where the endpoint is set although the peer has roamed from it: what it roamed to is silent. */
   readonly pinned: boolean;
   /** Unix milliseconds until which this node's record asks the peer to begin a handshake; absent if it does not. */
@@ -24,4 +24,4 @@ export interface PeerPath {
 }
 
 /** Nothing is known of the peer yet. */
-export const closedPath: PeerPath = { candidate: 0, provoke: [], pinned: false };
+export const closedPath: PeerPath = { candidate: 0, initiate: [], pinned: false };

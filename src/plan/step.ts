@@ -98,9 +98,9 @@ export type Step =
   | WaitStep;
 
 /** What to make before traffic moves, and what to take away after it has. */
-export interface Halves {
-  readonly make: Step[];
-  readonly unmake: Step[];
+export interface PhasedSteps {
+  readonly setup: Step[];
+  readonly teardown: Step[];
 }
 
 /** The shell commands that do the same as a step, one a line; keys only as public keys. */

@@ -8,7 +8,7 @@ import { slots } from "../plan/peers/path.ts";
 import { type Settings, slotDevice } from "../plan/settings/settings.ts";
 import { readSysctl } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
-import type { KnownWays } from "./mtu.ts";
+import type { RouteLookupCache } from "./mtu.ts";
 import { nowhere } from "./uplinks.ts";
 
 const strict = 1;
@@ -18,7 +18,7 @@ export function observeStrictArrivals(
   settings: Settings,
   peers: readonly OwnedPeer[],
   kernel: Kernel,
-  known: KnownWays,
+  known: RouteLookupCache,
 ): string[] {
   if (readSysctl(validMarkSysctl("all")) === "1") return [];
   const all = readFilter("all");

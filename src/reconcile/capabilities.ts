@@ -10,7 +10,7 @@ import { type Settings, slotDevice } from "../plan/settings/settings.ts";
 import { readSysctl } from "./apply.ts";
 
 const families: readonly Family[] = [4, 6];
-const ipv6Folder = "net/ipv6/conf";
+const ipv6Directory = "net/ipv6/conf";
 
 /** `rules`: all of the host, of both families. `mtu`: what our devices have or will have. */
 export function observeCapabilities(
@@ -22,11 +22,11 @@ export function observeCapabilities(
   const fault = findIpv6Fault(settings, links, mtu);
   // Every family has rules of its own from the beginning (local, main), if it has rules at all.
   const routing = families.filter((family) => rules.some((rule) => rule.family === family));
-  const hasIpv6 = exists(`/proc/sys/${ipv6Folder}`);
+  const hasIpv6 = exists(`/proc/sys/${ipv6Directory}`);
   return {
     tunnel: fault === undefined ? families : [4],
     routing,
-    forwarding: hasIpv6 && readSysctl(`${ipv6Folder}/all/forwarding`) === "1" ? families : [4],
+    forwarding: hasIpv6 && readSysctl(`${ipv6Directory}/all/forwarding`) === "1" ? families : [4],
     lacks: [
       ...(fault === undefined ? [] : [{ family: 6, why: fault } as const]),
       ...families
@@ -45,12 +45,12 @@ function findIpv6Fault(
   links: readonly Pick<Link, "name">[],
   mtu: number,
 ): string | undefined {
-  if (!exists(`/proc/sys/${ipv6Folder}`)) return "the kernel has no IPv6, so none of it takes the tunnel";
+  if (!exists(`/proc/sys/${ipv6Directory}`)) return "the kernel has no IPv6, so none of it takes the tunnel";
   for (const slot of slots) {
     const name = slotDevice(settings, slot);
     // What is made later begins with the default.
     const from = links.some((link) => link.name === name) ? name : "default";
-    if (readSysctl(`${ipv6Folder}/${from}/disable_ipv6`) === "1")
+    if (readSysctl(`${ipv6Directory}/${from}/disable_ipv6`) === "1")
       return `IPv6 is switched off (net.ipv6.conf.${from}.disable_ipv6 is 1), so none of it takes the tunnel`;
   }
   return mtu < ipv6MinimumMtu
@@ -61,6 +61,6 @@ function findIpv6Fault(
 /** A text that is equal for as long as the sysctls that `observeCapabilities` reads are; for the agent's poll. */
 export function readFamilyState(settings: Settings): string {
   return ["default", ...slots.map((slot) => slotDevice(settings, slot))]
-    .map((name) => readSysctl(`${ipv6Folder}/${name}/disable_ipv6`) ?? "-")
+    .map((name) => readSysctl(`${ipv6Directory}/${name}/disable_ipv6`) ?? "-")
     .join("");
 }

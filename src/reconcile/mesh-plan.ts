@@ -13,7 +13,7 @@ import type { Step } from "../plan/step.ts";
 import type { Store } from "../state/store.ts";
 import type { ApplyContext, Failure } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
-import type { KnownWays } from "./mtu.ts";
+import type { RouteLookupCache } from "./mtu.ts";
 import type { NodeReader, SlotFaults } from "./node.ts";
 import type { KeyRecovery } from "./recover-keys.ts";
 
@@ -82,10 +82,10 @@ export interface SyncOptions extends ApplyContext {
 }
 
 /** What a sync looks at. */
-export interface SyncScene {
+export interface SyncContext {
   readonly store: Store;
   readonly nodes: NodeReader;
   readonly kernel: Kernel;
-  readonly ways: KnownWays;
-  readonly arrivals: KnownWays;
+  readonly peerRoutes: RouteLookupCache;
+  readonly arrivalRoutes: RouteLookupCache;
 }

@@ -15,14 +15,14 @@ import { observeLandmarks } from "./landmarks.ts";
  * The kernel's ways to addresses, as they were last asked for: thousands of them
  * cost the kernel 10 ms. For who hears of it when they change.
  */
-export class KnownWays {
-  #ways = new Map<string, RouteLookup>();
+export class RouteLookupCache {
+  #lookups = new Map<string, RouteLookup>();
   #mark = 0;
   #landmarks: readonly Landmark[] = [];
   #areLandmarksKnown = false;
 
   forget(): void {
-    this.#ways.clear();
+    this.#lookups.clear();
     this.#areLandmarksKnown = false;
   }
 
@@ -39,12 +39,12 @@ export class KnownWays {
   lookUp(ips: readonly string[], mark: number, kernel: Kernel): RouteLookup[] {
     if (mark !== this.#mark) this.forget();
     this.#mark = mark;
-    const unknown = ips.filter((ip) => !this.#ways.has(ip));
-    for (const way of kernel.host.lookUpRoutes(unknown, mark)) this.#ways.set(way.dst, way);
-    const ways = ips.map((ip) => this.#ways.get(ip) as RouteLookup);
+    const unknown = ips.filter((ip) => !this.#lookups.has(ip));
+    for (const way of kernel.host.lookUpRoutes(unknown, mark)) this.#lookups.set(way.dst, way);
+    const lookups = ips.map((ip) => this.#lookups.get(ip) as RouteLookup);
     // Addresses that nobody has any more are not kept.
-    if (this.#ways.size > ways.length) this.#ways = new Map(ways.map((way) => [way.dst, way]));
-    return ways;
+    if (this.#lookups.size > lookups.length) this.#lookups = new Map(lookups.map((way) => [way.dst, way]));
+    return lookups;
   }
 }
 
@@ -54,13 +54,13 @@ export function observeMtu(
   peers: readonly OwnedPeer[],
   podIPs: readonly string[],
   kernel: Kernel,
-  known = new KnownWays(),
+  cache = new RouteLookupCache(),
 ): DerivedMtu {
   const facts = { settings, node, peers, podIPs };
   if (settings.mtu !== 0) return deriveMtu({ ...facts, routes: [], linkMtus: new Map() });
   const endpoints = [...peerEndpoints(node, peers).keys()];
   // With our mark, so that our own tables are skipped.
-  const routes = known.lookUp(endpoints, settings.fwmark.mark, kernel);
+  const routes = cache.lookUp(endpoints, settings.fwmark.mark, kernel);
   const linkMtus = readLinkMtus(settings, routes, kernel);
   const own = linkMtus.size === 0 ? findOwnUplink(settings, node, kernel) : undefined;
   return deriveMtu({ ...facts, routes, linkMtus, ...(own === undefined ? {} : { own }) });

@@ -10,12 +10,12 @@ import { reachablePeers } from "../plan/peers/path.ts";
 import { withoutTaken } from "../plan/peers/taken.ts";
 import { parseSettings, type Settings, slotPort } from "../plan/settings/settings.ts";
 import type {
+  AppliedState,
   ClaimLapse,
   HostRevert,
   Identity,
   IdentitySlot,
   PeerClaims,
-  Programmed,
   SlotFault,
   StoredPeer,
 } from "../state/model.ts";
@@ -52,7 +52,7 @@ export interface NodeState extends Intent {
   /** Absent where no agent decides. */
   readonly paths?: ReadonlyMap<string, PeerPath>;
   readonly podIPs: readonly string[];
-  readonly programmed?: Programmed;
+  readonly programmed?: AppliedState;
 }
 
 /**
@@ -87,7 +87,7 @@ export class NodeReader {
   read(faults?: SlotFaults): NodeState {
     const { store } = this;
     const intent = this.intent(faults);
-    const programmed = store.programmed();
+    const programmed = store.applied();
     const paths = pathsOf(store, intent);
     return {
       ...intent,

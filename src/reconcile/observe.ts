@@ -58,7 +58,7 @@ export function meshLinks(settings: Settings, kernel: Kernel): Link[] {
 export function observeHost(
   settings: Settings,
   kernel: Kernel,
-  known: Pick<SlotFacts, "ownKeys" | "isProgrammed">,
+  known: Pick<SlotFacts, "ownKeys" | "isApplied">,
 ): HostFacts {
   const links = meshLinks(settings, kernel);
   return {

@@ -3,11 +3,11 @@
 // is released whose link or route shows that the pod lives, whatever its path says.
 
 import { findStatus } from "../linux/file.ts";
-import { findNetnsIdentity, isInitialPidNamespace, lookAtNetns, ownNetns } from "../linux/netns.ts";
+import { findNetnsIdentity, inspectNetns, isInitialPidNamespace, ownNetns } from "../linux/netns.ts";
 import { SysError } from "../linux/syscall.ts";
 import { familyOf } from "../net/ip.ts";
 import { hostPrefix } from "../net/prefix.ts";
-import type { NetnsSight, SeenAttachment } from "../plan/pods/orphaned.ts";
+import type { NetnsObservation, SeenAttachment } from "../plan/pods/orphaned.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 import type { Attachment } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
@@ -19,30 +19,30 @@ const mainTable = 254;
 /** How runtimes without named namespaces say it; the number is of a process of the pod. */
 const ofProcess = /^\/proc\/\d+\/(task\/\d+\/)?ns\/net$/;
 
-export interface SightedAttachment extends SeenAttachment {
+export interface ObservedAttachment extends SeenAttachment {
   readonly attachment: Attachment;
 }
 
 /** Throws StoreError. */
-export function sightAttachments(store: Store): SightedAttachment[] {
+export function observeAttachments(store: Store): ObservedAttachment[] {
   return store.attachments().map((attachment) => {
     const { netns, createdAtMs, network, containerID, ifname } = attachment;
     return {
       key: JSON.stringify([network, containerID, ifname, netns, createdAtMs]),
-      folder: folderOf(netns),
-      ...{ createdAtMs, attachment, sight: sightNetns(netns) },
+      directory: directoryOf(netns),
+      ...{ createdAtMs, attachment, netns: observeNetns(netns) },
     };
   });
 }
 
 /** What this process is shown at the path of a pod's namespace. */
-export function sightNetns(path: string): NetnsSight {
+export function observeNetns(path: string): NetnsObservation {
   try {
     if (!path.startsWith("/")) return "unknown";
-    if (ofProcess.test(path)) return sightNetnsOfProcess(path);
-    const seen = lookAtNetns(path);
+    if (ofProcess.test(path)) return observeNetnsOfProcess(path);
+    const seen = inspectNetns(path);
     if (seen !== "absent") return seen;
-    return findStatus(folderOf(path))?.kind === "folder" ? "absent" : "unknown";
+    return findStatus(directoryOf(path))?.kind === "directory" ? "absent" : "unknown";
   } catch (error) {
     if (error instanceof SysError) return "unknown";
     throw error;
@@ -50,18 +50,18 @@ export function sightNetns(path: string): NetnsSight {
 }
 
 /** A container numbers processes its own way, and some mounts of /proc hide those of others: then nothing is known. */
-function sightNetnsOfProcess(path: string): NetnsSight {
+function observeNetnsOfProcess(path: string): NetnsObservation {
   if (!isInitialPidNamespace() || findStatus("/proc/1") === undefined) return "unknown";
-  const seen = lookAtNetns(path);
+  const seen = inspectNetns(path);
   // No pod has the node's own: the number is another process's now.
   return seen === "namespace" && findNetnsIdentity(path) === findNetnsIdentity(ownNetns) ? "absent" : seen;
 }
 
-function folderOf(path: string): string {
+function directoryOf(path: string): string {
   return ofProcess.test(path) ? "/proc" : path.slice(0, path.lastIndexOf("/")) || "/";
 }
 
-export interface Scene {
+export interface ReleaseContext {
   readonly store: Store;
   readonly kernel: Kernel;
   readonly settings: Settings;
@@ -77,13 +77,16 @@ export interface Release {
  * Does for a pod that is gone what DEL does; an address that another IPAM plugin gave stays that one's,
  * until a DEL or GC. Throws StoreError, NetlinkError.
  */
-export function releaseAttachment({ store, kernel, settings }: Scene, attachment: Attachment): Release {
+export function releaseAttachment(
+  { store, kernel, settings }: ReleaseContext,
+  attachment: Attachment,
+): Release {
   const life = findLife(store, kernel, attachment);
   if (life !== undefined) return { isReleased: false, obstacle: life };
   // An ADD of the same container has written its record before this, and is found, or waits for its end.
   return store.transaction(() => {
     const isSame = JSON.stringify(store.findAttachment(attachment)) === JSON.stringify(attachment);
-    if (!isSame || sightNetns(attachment.netns) === "namespace") return { isReleased: false };
+    if (!isSame || observeNetns(attachment.netns) === "namespace") return { isReleased: false };
     const [failure] = applySteps(removalSteps(store, settings, attachment), kernel);
     if (failure !== undefined) return { isReleased: false, obstacle: failure.error.message };
     return { isReleased: store.removeAttachment(attachment) };

@@ -7,7 +7,7 @@ import type { Settings } from "../plan/settings/settings.ts";
 import type { Attachment } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 import type { Kernel } from "./kernel.ts";
-import { observePodWay } from "./pod-way.ts";
+import { observePodConnection } from "./pod-connection";
 
 /** Throws StoreError, NetlinkError, SysError. */
 export function observeOutside(settings: Settings, store: Store, kernel: Kernel): Outside[] {
@@ -29,11 +29,11 @@ type Observed = { readonly why: string } | "unknown" | "ended";
 function observeBypass(settings: Settings, kernel: Kernel, place: Attachment): Observed {
   try {
     const pod = kernel.enterPod(place.netns);
-    const way = observePodWay(kernel.host, pod, settings, place);
+    const connection = observePodConnection(kernel.host, pod, settings, place);
     // The namespace at a recorded path may have become another's since.
     const isPod =
-      way.link !== undefined && pod.addresses(place.ifname).some(({ ip }) => place.ips.includes(ip));
-    const why = isPod ? findBypass(way) : undefined;
+      connection.link !== undefined && pod.addresses(place.ifname).some(({ ip }) => place.ips.includes(ip));
+    const why = isPod ? findBypass(connection) : undefined;
     return why === undefined ? "unknown" : { why };
   } catch (error) {
     if (isAbsent(error) || (error instanceof SysError && error.code === "EINVAL")) return "ended";

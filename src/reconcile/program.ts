@@ -4,7 +4,7 @@
 import { type Conflict, findConflicts } from "../plan/mesh/conflicts.ts";
 import { applySteps, type Failure } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
-import type { MeshPlan, SyncOptions, SyncScene } from "./mesh-plan.ts";
+import type { MeshPlan, SyncContext, SyncOptions } from "./mesh-plan.ts";
 import type { SlotFaults } from "./node.ts";
 import { observeHost } from "./observe.ts";
 import { areAllFaulty, failuresOf, findBroken, findLockedKeys, removalOf } from "./slots.ts";
@@ -19,7 +19,7 @@ export interface Programming {
 /** Programs the mesh; without the slots whose device cannot be had, which is tried once. */
 export function programMesh(
   plan: (failed: SlotFaults) => MeshPlan,
-  { kernel, nodes }: Pick<SyncScene, "kernel" | "nodes">,
+  { kernel, nodes }: Pick<SyncContext, "kernel" | "nodes">,
   options: SyncOptions,
 ): Programming {
   const failed = new Map(options.retriesSlots === false ? failuresOf(nodes) : []);
@@ -65,6 +65,6 @@ function applyCurrent(
 /** After a boot others may have come first: they are told of, and cost at most a slot. */
 function findForeign({ settings, node, here }: MeshPlan, kernel: Kernel): Conflict[] {
   const ownKeys = node.slots.map(({ publicKey }) => publicKey);
-  const conflicts = findConflicts(settings, observeHost(settings, kernel, { ownKeys, isProgrammed: here }));
+  const conflicts = findConflicts(settings, observeHost(settings, kernel, { ownKeys, isApplied: here }));
   return conflicts.filter(({ slot }) => slot === undefined);
 }

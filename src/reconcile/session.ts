@@ -20,7 +20,7 @@ import { startUserspace } from "../wireguard/start.ts";
 import { openUserspaceWireGuard } from "../wireguard/uapi.ts";
 import { type Backends, Kernel } from "./kernel.ts";
 import type { MeshPlan, SyncOptions, SyncReport } from "./mesh-plan.ts";
-import { KnownWays } from "./mtu.ts";
+import { RouteLookupCache } from "./mtu.ts";
 import { NodeReader, readSettings } from "./node.ts";
 import { meshLinks, readDevices } from "./observe.ts";
 import { type PodLinkReport, syncPodLinks } from "./pod-links.ts";
@@ -54,9 +54,9 @@ export class Session implements Disposable {
   readonly nodes: NodeReader;
   readonly kernel: Kernel;
   /** Known for as long as the session lasts, or until they are forgotten. */
-  readonly ways = new KnownWays();
+  readonly peerRoutes = new RouteLookupCache();
   /** Of what other nodes send from: more addresses than they are sent to. */
-  readonly arrivals = new KnownWays();
+  readonly arrivalRoutes = new RouteLookupCache();
   #hasVerified = false;
   /** Why a new seal key could not be made, though it was needed. */
   #sealProblem: SealError | undefined;
@@ -71,7 +71,7 @@ export class Session implements Disposable {
     Bun.unsafe.setJITPolicy(1);
     this.store = Store.open(stateDir, this.bootId);
     this.kernel = new Kernel(backends);
-    this.nodes = new NodeReader(this.store, (settings) => this.ways.landmarks(settings, this.kernel));
+    this.nodes = new NodeReader(this.store, (settings) => this.peerRoutes.landmarks(settings, this.kernel));
   }
 
   /** Slots that could not be made are left out: whether they can be now shows when a sync tries. */

@@ -31,11 +31,11 @@ export const noFaults: SlotFaults = new Map();
 export function observeSlots(
   { settings, record, identity, up }: NodeState,
   seen: Mesh,
-  isProgrammed: boolean,
+  isApplied: boolean,
   failed: SlotFaults,
 ): { readonly faults: SlotFaults; readonly observed: Mesh } {
   const facts: SlotFacts = {
-    ...{ links: seen.links, devices: seen.devices, isProgrammed, isPortTaken: makePortReader() },
+    ...{ links: seen.links, devices: seen.devices, isApplied, isPortTaken: makePortReader() },
     ownKeys: (record?.slots ?? []).map(({ publicKey }) => publicKey),
   };
   const faults = up ? findFaults(settings, facts, failed) : faultsOf(identity);

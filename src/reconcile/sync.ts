@@ -24,18 +24,18 @@ import type { Ownership } from "../plan/peers/model.ts";
 import { slots } from "../plan/peers/path.ts";
 import { type Settings, slotDevice } from "../plan/settings/settings.ts";
 import type { Store } from "../state/store.ts";
+import { appliedToThisKernel, isApplied } from "./applied";
 import { applySteps, readSysctl } from "./apply.ts";
 import { observeStrictArrivals } from "./arrivals.ts";
 import { observeCapabilities } from "./capabilities.ts";
 import type { Kernel } from "./kernel.ts";
 import { judgeOwnCIDRs } from "./landmarks.ts";
-import type { MeshPlan, SyncOptions, SyncReport, SyncScene } from "./mesh-plan.ts";
-import { type KnownWays, observeMtu } from "./mtu.ts";
+import type { MeshPlan, SyncContext, SyncOptions, SyncReport } from "./mesh-plan.ts";
+import { observeMtu, type RouteLookupCache } from "./mtu.ts";
 import { readSettings, type SlotFaults } from "./node.ts";
 import { hasConntrack, observeMesh, observeRules, readSysctls } from "./observe.ts";
 import { judgeFailures } from "./outcome.ts";
 import { programMesh } from "./program.ts";
-import { isHere, isProgrammed } from "./programmed.ts";
 import { areAllFaulty, describeLost, keepFaults, noFaults, observeSlots } from "./slots.ts";
 import { restoreSysctls } from "./sysctls.ts";
 import { observeUplinks } from "./uplinks.ts";
@@ -50,7 +50,7 @@ export class NotUpError extends Error {
 
 /** What a sync would do now; writes nothing. Throws NotUpError where there is no identity. */
 export function planMesh(
-  { store, nodes, kernel, ways, arrivals }: SyncScene,
+  { store, nodes, kernel, peerRoutes, arrivalRoutes }: SyncContext,
   { bootId, nowMs, relieve, reexamine }: SyncOptions,
   failed: SlotFaults = noFaults,
 ): MeshPlan {
@@ -62,15 +62,15 @@ export function planMesh(
     throw new NotUpError(
       "This node has no identity yet: run `wg-cni up --node NAME --endpoint IP --pod-cidr CIDR` first.",
     );
-  const here = isHere(before.programmed, bootId);
+  const here = appliedToThisKernel(before.programmed, bootId);
   const { faults, observed } = observeSlots(before, seen, here, failed);
   const state = nodes.read(faults);
   const { settings, record: node = before.record, up, generation, ownership } = state;
   const clusterCIDRs = judgeOwnCIDRs(settings, node, ownership, state.landmarks);
-  const mtu = observeMtu(settings, node, ownership.peers, state.podIPs, kernel, ways);
+  const mtu = observeMtu(settings, node, ownership.peers, state.podIPs, kernel, peerRoutes);
   const linkKind = chooseLinkKind(settings, observed, kernel);
   const hasFirewall = kernel.firewall !== undefined;
-  const programmed = isProgrammed(state.programmed, generation, bootId);
+  const programmed = isApplied(state.programmed, generation, bootId);
   const known = here ? (state.programmed?.generation ?? -1) : -1;
   const { hostRevert: revert } = state;
   const hostEncryption = describeHostEncryption({
@@ -85,13 +85,13 @@ export function planMesh(
     ...{ node, ownership, podIPs: state.podIPs, linkKind, mtu: mtu.bytes, hasFirewall },
     settings: { ...settings, clusterCIDRs: clusterCIDRs.kept },
     capabilities,
-    strictArrivals: up && hasFirewall ? findArrivals(settings, ownership, kernel, arrivals) : [],
+    strictArrivals: up && hasFirewall ? findArrivals(settings, ownership, kernel, arrivalRoutes) : [],
     ...(state.paths === undefined ? {} : { paths: state.paths }),
     changedPeers: new Set([...state.changedAt].flatMap(([name, at]) => (at > known ? [name] : []))),
     hostEncryption: hostEncryption.state === "on",
     hasConntrack: hasConntrack(),
     ...(reservedPorts === undefined ? {} : { reservedPorts }),
-    uplinks: hasFirewall ? observeUplinks(settings, node, ownership.peers, kernel, ways) : [],
+    uplinks: hasFirewall ? observeUplinks(settings, node, ownership.peers, kernel, peerRoutes) : [],
   };
   const desired = up ? withoutLacking(desiredMesh(facts), lacking) : emptyMesh;
   const slotOf = new Map(slots.map((slot) => [slotDevice(settings, slot), slot] as const));
@@ -111,7 +111,7 @@ export function planMesh(
 }
 
 /** Makes the kernel as the store says, and notes it. Failures of single steps are returned, not thrown. */
-export function syncMesh(scene: SyncScene, options: SyncOptions): SyncReport {
+export function syncMesh(scene: SyncContext, options: SyncOptions): SyncReport {
   const { store, kernel } = scene;
   return withFileLock(`${store.folder}/sync.lock`, lockTimeoutMs, () => {
     const writesBefore = kernel.writes;
@@ -154,7 +154,7 @@ function findArrivals(
   settings: Settings,
   { peers }: Ownership,
   kernel: Kernel,
-  known: KnownWays,
+  known: RouteLookupCache,
 ): readonly string[] {
   return settings.mode === "off" ? [] : observeStrictArrivals(settings, peers, kernel, known);
 }
@@ -199,7 +199,7 @@ function noteProgrammed(
     ...(unmet.length === 0 ? {} : { unmet }),
     ...(routing.length === 2 ? {} : { routing }),
   };
-  store.setProgrammed(up ? programmed : undefined);
+  store.setApplied(up ? programmed : undefined);
 }
 
 function chooseLinkKind(settings: Settings, { links }: Mesh, kernel: Kernel): "wireguard" | "tun" {

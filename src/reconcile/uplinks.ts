@@ -8,7 +8,7 @@ import type { OwnedPeer } from "../plan/peers/model.ts";
 import { slots } from "../plan/peers/path.ts";
 import { type Settings, slotDevice } from "../plan/settings/settings.ts";
 import type { Kernel } from "./kernel.ts";
-import type { KnownWays } from "./mtu.ts";
+import type { RouteLookupCache } from "./mtu.ts";
 
 /** Addresses that no host has (RFC 7600, RFC 6666): the route to them is the one of last resort. */
 export const nowhere: Readonly<Record<Family, string>> = { 4: "192.0.0.8", 6: "100::1" };
@@ -19,7 +19,7 @@ export function observeUplinks(
   node: NodeRecord,
   peers: readonly OwnedPeer[],
   kernel: Kernel,
-  known: KnownWays,
+  known: RouteLookupCache,
 ): string[] {
   const { mark } = settings.fwmark;
   const endpoints = [...peerEndpoints(node, peers).keys()];

@@ -6,9 +6,9 @@ import type { NodeRecord, Slot } from "../net/record.ts";
 import { isProved } from "../plan/peers/gate.ts";
 import type { Lapse } from "../plan/peers/lapses.ts";
 import type { OwnedPeer, Ownership } from "../plan/peers/model.ts";
-import type { Sights } from "../plan/peers/observation.ts";
+import type { PeerObservations } from "../plan/peers/observation.ts";
 import { resolvePath } from "../plan/peers/path.ts";
-import type { Quiet } from "../plan/report/plaintext-window.ts";
+import type { PlaintextWindow } from "../plan/report/plaintext-window.ts";
 import type { Mode, Settings } from "../plan/settings/settings.ts";
 import type { NodeReader } from "../reconcile/node.ts";
 import type { Identity } from "../state/model.ts";
@@ -28,7 +28,7 @@ export interface GateView {
 /** A peer that claims what another one claims. */
 export interface Contender {
   readonly record: NodeRecord;
-  readonly source: "import" | "folder" | "kube";
+  readonly source: "import" | "directory" | "kube";
 }
 
 export interface View extends GateView {
@@ -46,9 +46,9 @@ export function readView(nodes: NodeReader): View | undefined {
 /** What is known of the peers beside their records. */
 export interface Seen {
   readonly paths: ReadonlyMap<string, PeerPath>;
-  readonly sights: Sights;
+  readonly observations: PeerObservations;
   /** Absent where nothing counts what goes in clear. */
-  readonly quiet: Quiet | undefined;
+  readonly plaintextWindow: PlaintextWindow | undefined;
   /** Pods of this node whose addresses its record does not have. */
   readonly unknownPods: readonly string[];
   /** Cluster CIDRs that are not obeyed, and why: sentences. */
@@ -64,7 +64,7 @@ export function describeMesh(
   view: View | undefined,
   { up, slots }: Identity,
   mode: Mode,
-  { paths, sights, quiet, unknownPods, refusedCIDRs, meshRemark, nowMs }: Seen,
+  { paths, observations, plaintextWindow, unknownPods, refusedCIDRs, meshRemark, nowMs }: Seen,
 ): StatusFacts {
   const keyCreatedAtMs = Math.min(...slots.map(({ createdAtMs }) => createdAtMs));
   const nobody = {
@@ -83,14 +83,14 @@ export function describeMesh(
   return {
     ...{ up, mode, keyCreatedAtMs, unknownPods, refusedCIDRs, meshRemark, peers: peers.length },
     unencrypted: namesOf((peer) => resolvePath(node, peer, paths).slot === undefined),
-    unproven: namesOf(({ name }) => !isProved(sights.get(name) ?? {}, nowMs)),
+    unproven: namesOf(({ name }) => !isProved(observations.get(name) ?? {}, nowMs)),
     contested: ownership.refusals.filter(({ owner }) => owner === node.name),
     ...(lapses.length === 0 ? {} : { lapsed: lapses }),
-    ...(quiet === undefined
+    ...(plaintextWindow === undefined
       ? {}
       : {
-          quiet: {
-            ...{ forMs: nowMs - quiet.sinceMs, peers: quiet.peers },
+          plaintextWindow: {
+            ...{ forMs: nowMs - plaintextWindow.sinceMs, peers: plaintextWindow.peers },
             wantedMs: settings.quietTime * 1000,
           },
         }),

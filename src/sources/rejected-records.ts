@@ -1,23 +1,23 @@
 // The records that were not taken, for `status` and `peer list`: each source of
 // records has a list of its own, the store has one with all of them.
-import type { RefusedRecord } from "../state/model.ts";
+import type { RejectedRecord } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 
-export type RefusingSource = "folder" | "kube" | "node" | "mesh";
+export type RefusingSource = "directory" | "kube" | "node" | "mesh";
 
-export class RefusedRecords {
-  readonly #lists = new Map<RefusingSource, readonly RefusedRecord[]>();
+export class RejectedRecords {
+  readonly #lists = new Map<RefusingSource, readonly RejectedRecord[]>();
   #noted: string | undefined;
 
   constructor(private readonly store: Store) {}
 
   /** Exchanges a source's list; the store is asked only where all of it is another than before. Throws StoreError. */
-  put(source: RefusingSource, refused: readonly RefusedRecord[]): void {
+  put(source: RefusingSource, refused: readonly RejectedRecord[]): void {
     this.#lists.set(source, refused);
     const all = [...this.#lists.values()].flat();
     const text = JSON.stringify(all);
     if (text === this.#noted) return;
-    this.store.putRefusedRecords(all);
+    this.store.putRejectedRecords(all);
     this.#noted = text;
   }
 }

@@ -1,10 +1,10 @@
-// What the agent has decided: the tables `agent`, `paths` and `refused_records`.
+// What the agent has decided: the tables `agent`, `paths` and `rejected_records`.
 // Every process programs the kernel from them, so they are written before it.
 import { type ClusterHosts, noClusterHosts } from "../net/cluster-hosts.ts";
 import type { PeerPath } from "../net/path.ts";
 import type { Connection } from "./connection.ts";
 import { bumpGeneration } from "./meta.ts";
-import type { ClaimLapse, HostRevert, RefusedRecord, Rotation } from "./model.ts";
+import type { ClaimLapse, HostRevert, RejectedRecord, Rotation } from "./model.ts";
 
 interface AgentRow {
   gated: number;
@@ -110,18 +110,18 @@ export function writeAnnounced(db: Connection, prefixes: readonly string[]): voi
   db.join(() => db.change("UPDATE agent SET announced = ? WHERE announced IS NOT ?", text, text));
 }
 
-export function readRefusedRecords(db: Connection): RefusedRecord[] {
-  return db.all<RefusedRecord>("SELECT file, reason FROM refused_records ORDER BY file");
+export function readRejectedRecords(db: Connection): RejectedRecord[] {
+  return db.all<RejectedRecord>("SELECT file, reason FROM rejected_records ORDER BY file");
 }
 
-export function writeRefusedRecords(db: Connection, refused: readonly RefusedRecord[]): void {
-  const text = (list: readonly RefusedRecord[]) =>
+export function writeRejectedRecords(db: Connection, rejected: readonly RejectedRecord[]): void {
+  const text = (list: readonly RejectedRecord[]) =>
     list.map(({ file, reason }) => `${file}\n${reason}`).sort();
-  if (text(readRefusedRecords(db)).join() === text(refused).join()) return;
+  if (text(readRejectedRecords(db)).join() === text(rejected).join()) return;
   db.transaction(() => {
-    db.change("DELETE FROM refused_records");
-    for (const { file, reason } of refused)
-      db.change("INSERT INTO refused_records (file, reason) VALUES (?, ?)", file, reason);
+    db.change("DELETE FROM rejected_records");
+    for (const { file, reason } of rejected)
+      db.change("INSERT INTO rejected_records (file, reason) VALUES (?, ?)", file, reason);
   });
 }
 

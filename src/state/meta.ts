@@ -2,7 +2,7 @@
 // the intent, the order of claims, what an operator has set, and what the
 // kernel was last programmed to.
 import type { Connection } from "./connection.ts";
-import type { Programmed } from "./model.ts";
+import type { AppliedState } from "./model.ts";
 
 /** Tables whose rows describe what is gone after a boot. */
 const bootTables = ["attachments", "leases", "last_leases", "sysctls"];
@@ -35,12 +35,14 @@ export function takeClaimSeqs(db: Connection, count: number): number {
   return (row?.claim_seq ?? 0) + 1;
 }
 
-export function readProgrammed(db: Connection): Programmed | undefined {
+export function readApplied(db: Connection): AppliedState | undefined {
   const text = readMeta(db)?.programmed ?? null;
-  return text === null ? undefined : (db.parseJson(text, "what the kernel was programmed to") as Programmed);
+  return text === null
+    ? undefined
+    : (db.parseJson(text, "what the kernel was programmed to") as AppliedState);
 }
 
-export function writeProgrammed(db: Connection, programmed: Programmed | undefined): void {
+export function writeApplied(db: Connection, programmed: AppliedState | undefined): void {
   const text = programmed === undefined ? null : JSON.stringify(programmed);
   db.join(() => db.change("UPDATE meta SET programmed = ? WHERE programmed IS NOT ?", text, text));
 }

@@ -77,7 +77,7 @@ export interface PeerClaims {
 }
 
 /** Who brought a record; one that came from the watched folder leaves with its file, one from the Kubernetes API with its object. */
-export type PeerSource = "import" | "folder" | "kube";
+export type PeerSource = "import" | "directory" | "kube";
 
 /** A rotation of this node's keys that is going on. */
 export interface Rotation {
@@ -106,14 +106,14 @@ export interface ClaimLapse {
 }
 
 /** A record that was not taken: a file of the watched folder, or an object of the Kubernetes API. */
-export interface RefusedRecord {
+export interface RejectedRecord {
   /** Its name there: "node-2.json", "wireguardnode/node-2". */
   readonly file: string;
   readonly reason: string;
 }
 
 /** What the kernel was last programmed to, and which kernel and namespace that was. */
-export interface Programmed {
+export interface AppliedState {
   readonly generation: number;
   readonly bootId: string;
   /** Absent where the kernel has no SO_NETNS_COOKIE. */

@@ -9,11 +9,11 @@ import {
   mkdir,
   openFile,
   rename,
-  syncFolder,
+  syncDirectory,
   unlink,
 } from "../linux/file.ts";
 import { withFileLock } from "../linux/lock.ts";
-import { closeFile, closeFolder } from "../linux/private.ts";
+import { closeDirectory, closeFile } from "../linux/private.ts";
 import { busyTimeoutMs, Connection } from "./connection.ts";
 import { corruptError, findStoreError, newerVersionError, type StoreError } from "./error.ts";
 import { migrations as ourMigrations } from "./schema.ts";
@@ -41,7 +41,7 @@ export function openState(stateDir: string, migrations: readonly string[] = ourM
  * database can hold a lock on it. The folder comes first; then nobody can exchange what is in it.
  */
 function closeState(stateDir: string): void {
-  closeFolder(stateDir, isOurs);
+  closeDirectory(stateDir, isOurs);
   for (const suffix of sqliteSuffixes) closeFile(`${stateDir}/state.db${suffix}`);
   for (const name of locks) closeFile(`${stateDir}/${name}`);
 }
@@ -71,7 +71,7 @@ function createState(stateDir: string, path: string, migrations: readonly string
   return locked(stateDir, () => {
     if (!exists(path)) {
       makeFile(path, migrations);
-      syncFolder(stateDir);
+      syncDirectory(stateDir);
     }
     return new Connection(path);
   });

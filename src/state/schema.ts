@@ -119,4 +119,11 @@ export const migrations: readonly string[] = [
     FROM peers JOIN paths ON paths.peer = peers.name, json_each(peers.record, '$.nodeIPs') AS node_ip
     WHERE json_extract(paths.path, '$.slot') IS NOT NULL;
   `,
+  `
+  -- Stored values under their present names.
+  ALTER TABLE refused_records RENAME TO rejected_records;
+  UPDATE peers SET source = 'directory' WHERE source = 'folder';
+  UPDATE paths SET path =
+    json_remove(json_set(path, '$.initiate', json_extract(path, '$.provoke')), '$.provoke');
+  `,
 ];

@@ -17,6 +17,7 @@ import * as identity from "./identity.ts";
 import * as leases from "./leases.ts";
 import * as meta from "./meta.ts";
 import type {
+  AppliedState,
   Attachment,
   ClaimLapse,
   HostRevert,
@@ -25,8 +26,7 @@ import type {
   Lease,
   Owner,
   PeerSource,
-  Programmed,
-  RefusedRecord,
+  RejectedRecord,
   Rotation,
   SavedSysctl,
   StoredPeer,
@@ -82,13 +82,13 @@ export class Store implements Disposable {
     return meta.readGeneration(this.#db);
   }
 
-  programmed(): Programmed | undefined {
-    return meta.readProgrammed(this.#db);
+  applied(): AppliedState | undefined {
+    return meta.readApplied(this.#db);
   }
 
   /** Undefined: unknown, so the next sync looks at everything. */
-  setProgrammed(programmed: Programmed | undefined): void {
-    meta.writeProgrammed(this.#db, programmed);
+  setApplied(programmed: AppliedState | undefined): void {
+    meta.writeApplied(this.#db, programmed);
   }
 
   /** Only what was set, by the cluster's mesh before the node's own; defaults are plan/settings/settings.ts. */
@@ -234,13 +234,13 @@ export class Store implements Disposable {
   }
 
   /** Files of the watched folder that were not taken, by name. */
-  refusedRecords(): RefusedRecord[] {
-    return agent.readRefusedRecords(this.#db);
+  rejectedRecords(): RejectedRecord[] {
+    return agent.readRejectedRecords(this.#db);
   }
 
   /** Exchanges the whole list. */
-  putRefusedRecords(refused: readonly RefusedRecord[]): void {
-    agent.writeRefusedRecords(this.#db, refused);
+  putRejectedRecords(refused: readonly RejectedRecord[]): void {
+    agent.writeRejectedRecords(this.#db, refused);
   }
 
   findAttachment(owner: Owner): Attachment | undefined {

@@ -18,7 +18,7 @@ export function collectFacts(
   const { store } = session;
   const identity = store.identity();
   if (identity === undefined || last === undefined) return undefined;
-  const programmed = store.programmed();
+  const programmed = store.applied();
   const plaintext = session.readPlaintext(last.ownership.peers);
   return {
     node: identity.name,
@@ -35,7 +35,7 @@ export function collectFacts(
     keyRotationSeconds: last.settings.keyRotation,
     rotation: readRotation(session, last, identity, nowMs),
     hostEncryption: last.hostEncryption.state,
-    refusedRecords: store.refusedRecords().length,
+    rejectedRecords: store.rejectedRecords().length,
     ...(kubernetes === undefined ? {} : { kubernetes }),
   };
 }

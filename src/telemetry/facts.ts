@@ -60,7 +60,7 @@ export interface ScrapeFacts {
   readonly rotation: RotationFacts;
   readonly hostEncryption: HostEncryption;
   /** Records that were not taken, of the watched folder and of the Kubernetes API, and what stands in their way. */
-  readonly refusedRecords: number;
+  readonly rejectedRecords: number;
   /** Absent where records are not kept in the Kubernetes API. */
   readonly kubernetes?: KubernetesFacts;
 }

@@ -10,7 +10,7 @@ export interface LoopFacts {
   readonly problem?: string;
 }
 
-export interface Verdict {
+export interface HealthVerdict {
   readonly ok: boolean;
   /** "ok", or what is wrong. */
   readonly text: string;
@@ -18,10 +18,10 @@ export interface Verdict {
 
 /** So many resyncs without a look, and the loop has stopped. */
 const missedResyncs = 3;
-const fine: Verdict = { ok: true, text: "ok" };
+const fine: HealthVerdict = { ok: true, text: "ok" };
 
 /** Whether restarting the agent would help: a mesh that cannot be programmed is no reason for that. */
-export function judgeLiveness({ sinceMs, looked, resyncMs }: LoopFacts): Verdict {
+export function judgeLiveness({ sinceMs, looked, resyncMs }: LoopFacts): HealthVerdict {
   if (sinceMs <= missedResyncs * resyncMs) return fine;
   const seconds = Math.round(sinceMs / 1000);
   const last = looked ? `last looked ${seconds} s ago` : `has not looked once in ${seconds} s`;
@@ -32,7 +32,7 @@ export function judgeLiveness({ sinceMs, looked, resyncMs }: LoopFacts): Verdict
 }
 
 /** Whether the mesh is as the store says. */
-export function judgeReadiness(loop: LoopFacts): Verdict {
+export function judgeReadiness(loop: LoopFacts): HealthVerdict {
   const alive = judgeLiveness(loop);
   if (!alive.ok) return alive;
   if (!loop.looked) return { ok: false, text: "The agent has just started and has not looked yet." };

@@ -10,7 +10,7 @@ import type { GateNews } from "../plan/peers/gate.ts";
 import { VerbTail } from "./call-log-tail.ts";
 import { eventSeries, type HistogramHead } from "./event-series.ts";
 import type { AgentFacts, ScrapeFacts, SyncFacts } from "./facts.ts";
-import { judgeLiveness, judgeReadiness, type LoopFacts, type Verdict } from "./health.ts";
+import { type HealthVerdict, judgeLiveness, judgeReadiness, type LoopFacts } from "./health.ts";
 import type { Log } from "./log.ts";
 import { processSeries } from "./process.ts";
 import { type SeriesHead, scrapeSeries, type Value } from "./series.ts";
@@ -111,11 +111,11 @@ export class Metrics implements Disposable {
     this.#releases.inc(pods);
   }
 
-  liveness(): Verdict {
+  liveness(): HealthVerdict {
     return judgeLiveness(this.#loop());
   }
 
-  readiness(): Verdict {
+  readiness(): HealthVerdict {
     return judgeReadiness(this.#loop());
   }
 

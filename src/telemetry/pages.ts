@@ -1,6 +1,6 @@
 // What the agent serves: /metrics for Prometheus, /healthz and /readyz for
 // probes, with the reason in plain words where the answer is no.
-import type { Verdict } from "./health.ts";
+import type { HealthVerdict } from "./health.ts";
 import { type Pages, plain } from "./http.ts";
 import type { Page } from "./http-listener.ts";
 import type { Metrics } from "./metrics.ts";
@@ -17,6 +17,6 @@ export function agentPages(metrics: Metrics): Pages {
   };
 }
 
-function verdictPage({ ok, text }: Verdict): Page {
+function verdictPage({ ok, text }: HealthVerdict): Page {
   return plain(ok ? 200 : 503, text);
 }

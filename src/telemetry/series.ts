@@ -169,11 +169,11 @@ export const scrapeSeries: readonly Series<ScrapeFacts>[] = [
       })),
   },
   {
-    name: "wg_cni_refused_records",
+    name: "wg_cni_rejected_records",
     type: "gauge",
     help: "Records that were not taken, and what stands in their way; `wg-cni peer list` has the reasons.",
     labels: [],
-    values: ({ refusedRecords }) => [{ labels: {}, value: refusedRecords }],
+    values: ({ rejectedRecords }) => [{ labels: {}, value: rejectedRecords }],
   },
   {
     name: "wg_cni_kubernetes_watching",

@@ -2,7 +2,7 @@
 // stays behind as a daemon. The only process that this program starts besides
 // other CNI plugins; it runs in the network namespace that the thread is in.
 import { exists, findAccessError, findStatus, isExecutable, W_OK } from "../linux/file.ts";
-import { socketPath, uapiFolder } from "./uapi.ts";
+import { socketPath, uapiDirectory } from "./uapi.ts";
 
 /** Known implementations, best first. All take the interface's name and daemonise. */
 export const implementations: readonly string[] = ["wireguard-go", "boringtun-cli", "boringtun"];
@@ -35,7 +35,7 @@ export function startUserspace(name: string, options: StartOptions): string {
       `Cannot start WireGuard device ${name}: the kernel has no WireGuard, and none of ${candidates.join(", ")} ` +
         `is in ${options.path}; install one of them (Debian: apt install wireguard-go) or load the kernel's module`,
     );
-  const folder = options.socketFolder ?? uapiFolder;
+  const folder = options.socketFolder ?? uapiDirectory;
   try {
     run(program, name, options.path);
   } catch (error) {
@@ -65,7 +65,7 @@ export function findProgram(names: readonly string[], path: string): string | un
 function findObstacle(folder: string, name: string): string | undefined {
   const status = findStatus(folder);
   if (status === undefined) return undefined;
-  if (status.kind !== "folder")
+  if (status.kind !== "directory")
     return `${folder}, where its socket would be, is no folder: whoever has made it must take it away`;
   const error = findAccessError(folder, W_OK);
   if (error !== undefined) return `its socket cannot be made in ${folder} (${error.code})`;

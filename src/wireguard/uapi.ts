@@ -9,7 +9,7 @@ import type { WireGuard } from "./backend.ts";
 import { formatSet, getRequest, parseErrno, parseGet, UapiTextError } from "./text.ts";
 
 /** Where wg(8) and all implementations look for the sockets. */
-export const uapiFolder = "/var/run/wireguard";
+export const uapiDirectory = "/var/run/wireguard";
 
 const maxSocketPathBytes = 107;
 const timeLimitSeconds = 30;
@@ -40,7 +40,7 @@ export interface UserspaceOptions {
 }
 
 export function openUserspaceWireGuard(options: UserspaceOptions = {}): WireGuard {
-  return new UserspaceWireGuard(options.socketFolder ?? uapiFolder, options.publicKeyOf);
+  return new UserspaceWireGuard(options.socketFolder ?? uapiDirectory, options.publicKeyOf);
 }
 
 class UserspaceWireGuard implements WireGuard {

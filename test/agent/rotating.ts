@@ -2,7 +2,7 @@
 // real keys, for tests: clocks that the test moves, log lines kept, nobody else
 // around unless the test says so.
 import { join } from "node:path";
-import { KeyRotation, type RotationLook, type RotationSurroundings } from "../../src/agent/rotation.ts";
+import { KeyRotation, type RotationLook, type RotationPassContext } from "../../src/agent/rotation.ts";
 import { slots } from "../../src/plan/peers/path.ts";
 import { publicKeyOf } from "../../src/state/keys.ts";
 import type { Identity } from "../../src/state/model.ts";
@@ -66,9 +66,9 @@ export class RotatingNode implements Disposable {
     return this.#log.lines.splice(0).map((line) => line.replace(/^NOW /, "").trim());
   }
 
-  look(around: Partial<RotationSurroundings> = {}): RotationLook {
+  look(around: Partial<RotationPassContext> = {}): RotationLook {
     return this.rotation.look(
-      { peers: [], sights: new Map(), isPublished: true, ...around },
+      { peers: [], observations: new Map(), isPublished: true, ...around },
       { nowMs: this.nowMs, wallMs: this.offsetMs + this.nowMs },
     );
   }

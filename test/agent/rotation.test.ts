@@ -5,7 +5,7 @@ import { chmodSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Slot } from "../../src/net/record.ts";
-import type { Sights } from "../../src/plan/peers/observation.ts";
+import type { PeerObservations } from "../../src/plan/peers/observation.ts";
 import { slots } from "../../src/plan/peers/path.ts";
 import type { Identity } from "../../src/state/model.ts";
 import { makeSlotKeys } from "../../src/state/slot-key.ts";
@@ -32,7 +32,7 @@ function streaming(names: readonly string[], slot: Slot, nowMs: number) {
     txBytes: 1,
     handshakeAtMs: nowMs,
   };
-  const sights: Sights = new Map(
+  const sights: PeerObservations = new Map(
     names.map((name) => [name, { a: seen, b: seen, [slot]: { ...seen, dataAtMs: nowMs } }]),
   );
   return { peers, sights, paths: new Map() };

@@ -132,7 +132,7 @@ describe("the command line", () => {
   function withRefused(): StateFolder {
     const state = new StateFolder();
     using store = Store.open(state.path, "boot");
-    store.putRefusedRecords([{ file: hostile, reason: hostile }]);
+    store.putRejectedRecords([{ file: hostile, reason: hostile }]);
     return state;
   }
 
@@ -164,7 +164,7 @@ describe("the command line", () => {
     using state = withRefused();
     const { stdout } = await run(["peer", "list", "--json", ...state.flag]);
     expect(stdout).not.toMatch(rawInLines);
-    expect(JSON.parse(stdout).refusedRecords[0].file).toBe(hostile.toWellFormed());
+    expect(JSON.parse(stdout).rejectedRecords[0].file).toBe(hostile.toWellFormed());
   });
 
   test.each([

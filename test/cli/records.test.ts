@@ -66,8 +66,8 @@ function makeIdentity(): void {
 /** What an agent has found in the folder of records. */
 function fromFolder(records: readonly NodeRecord[], refused: Readonly<Record<string, string>>): void {
   using store = Store.open(folder.path, "boot");
-  store.putPeers(records, "folder");
-  store.putRefusedRecords(Object.entries(refused).map(([file, reason]) => ({ file, reason })));
+  store.putPeers(records, "directory");
+  store.putRejectedRecords(Object.entries(refused).map(([file, reason]) => ({ file, reason })));
 }
 
 const imported = (json: unknown) => run(["peer", "import", "-", ...folder.flag], JSON.stringify(json));

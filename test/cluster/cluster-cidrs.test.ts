@@ -122,11 +122,11 @@ describeKube("cluster CIDRs", () => {
     }
     for (const node of nodes) {
       expect(await followed(node)).toBe("10.244.0.0/16");
-      const { refusedRecords } = await wgJson<{ refusedRecords: readonly { file: string }[] }>(node, [
+      const { rejectedRecords } = await wgJson<{ rejectedRecords: readonly { file: string }[] }>(node, [
         "peer",
         "list",
       ]);
-      expect(refusedRecords).toMatchObject([{ file: "wireguardmesh/default" }]);
+      expect(rejectedRecords).toMatchObject([{ file: "wireguardmesh/default" }]);
     }
     const told = async () => {
       const answer = await server.admin.send("GET", `${eventsPath}?fieldSelector=reason%3DMeshRefused`);

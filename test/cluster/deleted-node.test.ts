@@ -55,12 +55,12 @@ describeKube("a token of a deleted Node", () => {
   const list = () =>
     wgJson<{
       readonly peers: readonly { readonly name: string; readonly slots: readonly { publicKey: string }[] }[];
-      readonly refusedRecords: readonly { readonly file: string; readonly reason: string }[];
+      readonly rejectedRecords: readonly { readonly file: string; readonly reason: string }[];
     }>(n1, ["peer", "list"]);
   const keyOfSecond = async () =>
     (await list()).peers.find(({ name }) => name === "n2")?.slots[0]?.publicKey ?? "";
   const reasonOfSecond = async () =>
-    (await list()).refusedRecords.find(({ file }) => file === "wireguardnode/n2")?.reason ?? "";
+    (await list()).rejectedRecords.find(({ file }) => file === "wireguardnode/n2")?.reason ?? "";
   const until = (what: string, look: () => Promise<boolean>) => waitUntil(look, { what, timeoutMs: 60_000 });
   const key = (n: number) => slots(n)[0]?.publicKey;
 

@@ -50,8 +50,8 @@ describeKube("identity from the Node", () => {
       status: { addresses: ips.map((address) => ({ type: "InternalIP", address })) },
     });
   const refusedOf = async (node: Node) =>
-    (await wgJson<{ refusedRecords: readonly { file: string; reason: string }[] }>(node, ["peer", "list"]))
-      .refusedRecords;
+    (await wgJson<{ rejectedRecords: readonly { file: string; reason: string }[] }>(node, ["peer", "list"]))
+      .rejectedRecords;
 
   test("before it has a Node it waits, and says for what", async () => {
     await agent.waitFor("There is no Node n1 in the cluster", soonMs);

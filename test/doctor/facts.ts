@@ -83,13 +83,13 @@ const file: FileStatus = { identity: "1:2:3", kind: "file", mode: 0o600, uid: 0,
 
 export const files: FileFacts = {
   stateDir: "/var/lib/wg-cni",
-  folder: { ...file, kind: "folder", mode: 0o700 },
+  folder: { ...file, kind: "directory", mode: 0o700 },
   database: file,
   space: { freeBytes: 2 ** 30, freeFiles: 100_000 },
 };
 
 export const node: NodeFacts = {
-  ...{ settings, overrides: {}, identity, gated: true, agentRuns: true, refusedRecords: [] },
+  ...{ settings, overrides: {}, identity, gated: true, agentRuns: true, rejectedRecords: [] },
   rotation: { phase: "scheduled", nextAtMs: nowMs + 20 * hourMs },
 };
 

@@ -209,7 +209,7 @@ export const nodeRows: readonly Row[] = [
     "a record was refused",
     withNode({
       settings: parseSettings({ recordsDir: "/r" }),
-      refusedRecords: [{ file: "n9.json", reason: "it is not JSON" }],
+      rejectedRecords: [{ file: "n9.json", reason: "it is not JSON" }],
     }),
     "records",
     "warn",
@@ -220,7 +220,7 @@ export const nodeRows: readonly Row[] = [
     "objects of the Kubernetes API were refused",
     withNode({
       settings: parseSettings({ kubeconfig: "in-cluster" }),
-      refusedRecords: [
+      rejectedRecords: [
         { file: "wireguardnode/n8", reason: "spec: is missing" },
         { file: "wireguardnode/n9", reason: "spec: is missing" },
       ],
@@ -234,7 +234,7 @@ export const nodeRows: readonly Row[] = [
     "the Kubernetes API is away",
     withNode({
       settings: parseSettings({ kubeconfig: "in-cluster" }),
-      refusedRecords: [{ file: "kubernetes", reason: "Cannot watch it. The peers stay as they are." }],
+      rejectedRecords: [{ file: "kubernetes", reason: "Cannot watch it. The peers stay as they are." }],
     }),
     "Kubernetes API",
     "warn",
@@ -245,7 +245,7 @@ export const nodeRows: readonly Row[] = [
     "that does not make records refused",
     withNode({
       settings: parseSettings({ kubeconfig: "in-cluster" }),
-      refusedRecords: [{ file: "kubernetes", reason: "Cannot watch it." }],
+      rejectedRecords: [{ file: "kubernetes", reason: "Cannot watch it." }],
     }),
     "records",
     "ok",

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, te
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { isInitialPidNamespace } from "../../src/linux/netns.ts";
-import { sightNetns } from "../../src/reconcile/orphaned.ts";
+import { observeNetns } from "../../src/reconcile/orphaned.ts";
 import type { Agent } from "../lab/agent.ts";
 import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
@@ -227,12 +227,12 @@ describe("what is seen at the path of a namespace", () => {
     ["", "unknown"],
     ["/proc/thread-self/ns/net", "namespace"],
   ] as const)("%s: %s", (path, expected) => {
-    expect(sightNetns(path)).toBe(expected);
+    expect(observeNetns(path)).toBe(expected);
   });
 
   test("by the number of a process, only where numbers are the machine's; its own is no pod's", () => {
     const isKnown = isInitialPidNamespace();
-    const sights = [`/proc/${process.pid}/ns/net`, "/proc/4194304/ns/net"].map(sightNetns);
+    const sights = [`/proc/${process.pid}/ns/net`, "/proc/4194304/ns/net"].map(observeNetns);
     expect(sights).toEqual(isKnown ? ["absent", "absent"] : ["unknown", "unknown"]);
   });
 });

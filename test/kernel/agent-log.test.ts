@@ -119,13 +119,13 @@ describeKernel("an agent's log", () => {
   test("SIGUSR1 switches debug lines on, and off again", async () => {
     const agent = await n1.agent();
     const looked = () => agent.lines().filter(({ level }) => level === "debug").length;
-    const provoke = () => n1.must(["ip", "route", "flush", "table", String(tables.pods)]);
+    const initiate = () => n1.must(["ip", "route", "flush", "table", String(tables.pods)]);
     const changed = () => agent.waitFor("the mesh was changed", undefined, agent.lines().length);
     expect(looked()).toBe(0);
     process.kill(agent.pid, "SIGUSR1");
     expect(await agent.waitFor("log level changed")).toMatchObject({ to: "debug" });
     let line = changed();
-    provoke();
+    initiate();
     await line;
     expect(looked()).toBeGreaterThan(0);
     const from = agent.lines().length;
@@ -133,7 +133,7 @@ describeKernel("an agent's log", () => {
     await agent.waitFor("log level changed", undefined, from);
     const before = looked();
     line = changed();
-    provoke();
+    initiate();
     await line;
     expect(looked()).toBe(before);
     await agent.stop();

@@ -86,7 +86,7 @@ describeKernel("modes", () => {
       expect(times.some((line) => Number(line.split("\t")[2]) > 0)).toBe(true);
       // Once proved, nobody is kept awake.
       const isAwake = () => /\d$/m.test(node.must(["wg", "show", "all", "persistent-keepalive"]));
-      await waitUntil(() => !isAwake(), { what: `${node.name} provokes no more` });
+      await waitUntil(() => !isAwake(), { what: `${node.name} initiates no more` });
     }
   });
 

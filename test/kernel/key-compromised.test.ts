@@ -58,7 +58,7 @@ describeKernel("key rotate --compromised", () => {
     const { publication, peers } = await wgJson<{ publication: unknown; peers: number }>(n1, [
       ...["key", "rotate", "--compromised"],
     ]);
-    expect({ publication, peers }).toEqual({ publication: { by: "folder", folder }, peers: 1 });
+    expect({ publication, peers }).toEqual({ publication: { by: "directory", folder }, peers: 1 });
     const written = JSON.parse(readFileSync(`${folder}/n1.json`, "utf8")) as NodeRecord;
     expect(written).toEqual(await recordOf(n1));
     expect(keysOf(written)).toEqual(ownKeys(n1));

@@ -1,7 +1,7 @@
 // A Node object as an identity: every odd Node has a defined outcome, in words.
 import { describe, expect, test } from "bun:test";
 import {
-  type NodeFacts,
+  type NodeObject,
   planIdentity,
   readNodeObject,
   removeStartupTaint,
@@ -9,7 +9,7 @@ import {
 } from "../../src/kube/node.ts";
 import { type NodeChange, nodeOf } from "./objects.ts";
 
-const facts = (change: NodeChange = {}) => readNodeObject(nodeOf("node-1", change)) as NodeFacts;
+const facts = (change: NodeChange = {}) => readNodeObject(nodeOf("node-1", change)) as NodeObject;
 const plan = (
   change: NodeChange = {},
   before: readonly string[] = [],

@@ -16,7 +16,7 @@ const well: StatusFacts = {
     refusedCIDRs: [],
     meshRemark: "",
   },
-  quiet: { forMs: 300_000, wantedMs: 300_000, peers: [] },
+  plaintextWindow: { forMs: 300_000, wantedMs: 300_000, peers: [] },
   keyCreatedAtMs: Date.parse("2026-03-01T06:30:00.123Z"),
 };
 const plan = (
@@ -92,9 +92,9 @@ describe("encryption", () => {
 describe("coverage", () => {
   const off: Partial<StatusFacts> = { mode: "off", unencrypted: ["n1", "n2", "n3"] };
   const quiet = (forMs: number, peers: readonly string[] = []) => ({
-    quiet: { forMs, wantedMs: 120_000, peers },
+    plaintextWindow: { forMs, wantedMs: 120_000, peers },
   });
-  const { quiet: _, ...uncounted } = well;
+  const { plaintextWindow: _, ...uncounted } = well;
   test.each([
     [{ up: false }, "False", "NodeDown", "the node does not encrypt: it is down"],
     [off, "True", "AllPairs", "all 3 peers have shaken hands with this node"],

@@ -81,8 +81,8 @@ export function randomPeers(random: Random): ClaimingPeer[] {
 function randomPaths(random: Random): Map<string, PeerPath> {
   const paths = ["node-1", "node-2", "node-3", "node-4", "node-5"].map((name): [string, PeerPath] => {
     const slot = pick<Slot | undefined>(random, ["a", "b", undefined]);
-    const provoke = (["a", "b"] as Slot[]).filter(() => random() < 0.3);
-    const path = { candidate: Math.floor(random() * 3), provoke, pinned: random() < 0.2 };
+    const initiate = (["a", "b"] as Slot[]).filter(() => random() < 0.3);
+    const path = { candidate: Math.floor(random() * 3), initiate, pinned: random() < 0.2 };
     return [name, slot === undefined ? path : { ...path, slot }];
   });
   return new Map(paths.filter(() => random() < 0.8));

@@ -7,7 +7,7 @@ import type { WatchTiming } from "../../src/kubeclient/reflector.ts";
 import type { NodeRecord } from "../../src/net/record.ts";
 import type { Publication } from "../../src/sources/kube/publisher.ts";
 import { KubeSource } from "../../src/sources/kube/source.ts";
-import { RefusedRecords } from "../../src/sources/rejected-records.ts";
+import { RejectedRecords } from "../../src/sources/rejected-records.ts";
 import { Store } from "../../src/state/store.ts";
 import { Log } from "../../src/telemetry/log.ts";
 import { nodeOf } from "../kube/objects.ts";
@@ -40,7 +40,7 @@ export class KubeNode implements Disposable {
         ...{ format: "text", level: "debug", now: () => "" },
         write: (line) => this.lines.push(line.trim()),
       }),
-      refused: new RefusedRecords(this.store),
+      refused: new RejectedRecords(this.store),
       version: "0.0.0",
       onChange: () => {
         this.changes++;
@@ -97,7 +97,7 @@ export class KubeNode implements Disposable {
 
   /** By file. */
   get refused(): Record<string, string> {
-    return Object.fromEntries(this.store.refusedRecords().map(({ file, reason }) => [file, reason]));
+    return Object.fromEntries(this.store.rejectedRecords().map(({ file, reason }) => [file, reason]));
   }
 }
 

@@ -115,6 +115,26 @@ test("an older file is migrated, with what is in it, also while another has it o
   expect(again.all("SELECT x FROM later")).toEqual([{ x: 7 }]);
 });
 
+test("stored values are renamed when an older file is migrated", () => {
+  const dir = newStateDir();
+  const path = { slot: "a", candidate: 1, provoke: ["b"], pinned: false };
+  {
+    using older = openState(dir, migrations.slice(0, 7));
+    older.transaction(() => {
+      older.change("INSERT INTO paths VALUES ('n2', ?)", JSON.stringify(path));
+      older.change("INSERT INTO refused_records VALUES ('n3.json', 'it is empty')");
+      older.change(
+        "INSERT INTO peers (name, record, claims, source, changed_at) VALUES ('n2', '{}', '{}', 'folder', 0)",
+      );
+    });
+  }
+  using store = Store.open(dir, "b1");
+  expect(store.paths().get("n2")).toEqual({ slot: "a", candidate: 1, initiate: ["b"], pinned: false });
+  expect(store.rejectedRecords()).toEqual([{ file: "n3.json", reason: "it is empty" }]);
+  using file = openState(dir);
+  expect(file.all("SELECT source FROM peers")).toEqual([{ source: "directory" }]);
+});
+
 test("a migration that fails leaves the file as it was", () => {
   const dir = newStateDir();
   openState(dir)[Symbol.dispose]();

@@ -2,7 +2,7 @@
 // boots and failed transactions.
 import { afterAll, expect, test } from "bun:test";
 import { readFileSync, statSync } from "node:fs";
-import type { Identity, Programmed } from "../../src/state/model.ts";
+import type { AppliedState, Identity } from "../../src/state/model.ts";
 import { Store } from "../../src/state/store.ts";
 import { attachment, owner, peer } from "./samples.ts";
 import { newStateDir, removeStateDirs } from "./support.ts";
@@ -28,14 +28,19 @@ const identity: Identity = {
   endpointsFound: false,
   nodeIPsFollow: false,
 };
-const programmed: Programmed = { generation: 3, bootId: "b1", netnsCookie: "17", mtu: { "wg-cni-a": 1440 } };
+const programmed: AppliedState = {
+  generation: 3,
+  bootId: "b1",
+  netnsCookie: "17",
+  mtu: { "wg-cni-a": 1440 },
+};
 
 test("a new state is empty, private and complete", () => {
   const dir = newStateDir();
   using store = Store.open(dir, "b1");
   expect(store.generation).toBe(0);
   expect(store.identity()).toBeUndefined();
-  expect(store.programmed()).toBeUndefined();
+  expect(store.applied()).toBeUndefined();
   expect([store.peers(), store.attachments(), store.leases(), store.savedSysctls()]).toEqual([
     [],
     [],
@@ -56,7 +61,7 @@ test("everything is read back as it was put, by another connection too", () => {
   store.putIdentity(identity);
   store.putSetting("ports", { a: 1, b: [2, null, "x"] });
   store.putPeers([peer("p2"), peer("p1")]);
-  store.setProgrammed(programmed);
+  store.setApplied(programmed);
   store.saveSysctl("/proc/sys/net/ipv4/ip_forward", "0");
   const full = attachment(owner("c1"), { hostDev: "veth1", ipam: "host-local", role: "standalone" });
   store.putAttachment(full);
@@ -65,7 +70,7 @@ test("everything is read back as it was put, by another connection too", () => {
   expect(second.identity()).toEqual(identity);
   expect(second.settings()).toEqual({ ports: { a: 1, b: [2, null, "x"] } });
   expect(second.peers().map(({ record }) => record)).toEqual([peer("p1"), peer("p2")]);
-  expect(second.programmed()).toEqual(programmed);
+  expect(second.applied()).toEqual(programmed);
   expect(second.savedSysctls()).toEqual([{ path: "/proc/sys/net/ipv4/ip_forward", before: "0" }]);
   expect(second.findAttachment(owner("c1"))).toEqual(full);
   expect(second.attachments("other")).toEqual([attachment(owner("c2", "other"), { ips: [], restore: null })]);
@@ -96,7 +101,7 @@ test("the generation goes up with every change of intent, and with nothing else"
   expect(bumps(() => void store.removePeer("p1"))).toBe(1);
   expect(bumps(() => void store.removePeer("p1"))).toBe(0);
   expect(bumps(() => store.putAttachment(attachment(owner("c1"))))).toBe(0);
-  expect(bumps(() => store.setProgrammed(programmed))).toBe(0);
+  expect(bumps(() => store.setApplied(programmed))).toBe(0);
 });
 
 test("a claim keeps its place until it is dropped", () => {
@@ -203,7 +208,7 @@ test("a boot drops what it made meaningless and keeps the intent", () => {
     store.putIdentity(identity);
     store.putSetting("mtu", 1400);
     store.putPeers([peer("p1")]);
-    store.setProgrammed(programmed);
+    store.setApplied(programmed);
     store.putAttachment(attachment(owner("c1")));
     store.putLease({ owner: owner("c1"), ip: "10.1.0.2", rangeSet: 0 });
     store.saveSysctl("/proc/sys/x", "0");
@@ -211,7 +216,7 @@ test("a boot drops what it made meaningless and keeps the intent", () => {
   using store = Store.open(dir, "b2");
   expect([store.attachments(), store.leases(), store.savedSysctls()]).toEqual([[], [], []]);
   expect(store.lastLease("pods", 0)).toBeUndefined();
-  expect(store.programmed()).toBeUndefined();
+  expect(store.applied()).toBeUndefined();
   expect(store.identity()).toEqual(identity);
   expect(store.settings()).toEqual({ mtu: 1400 });
   expect(store.peers()).toHaveLength(1);
@@ -226,12 +231,12 @@ test("opening, reading and putting what is there already write nothing", () => {
   using store = Store.open(dir, "b1");
   store.putIdentity(identity);
   store.putPeers([peer("p1")]);
-  store.setProgrammed(programmed);
+  store.setApplied(programmed);
   const before = readFileSync(`${dir}/state.db-wal`);
   using second = Store.open(dir, "b1");
   second.putIdentity(identity);
   second.putPeers([peer("p1")]);
-  second.setProgrammed(programmed);
+  second.setApplied(programmed);
   expect([second.generation, second.peers().length]).toEqual([2, 1]);
   expect(readFileSync(`${dir}/state.db-wal`).equals(before)).toBe(true);
 });

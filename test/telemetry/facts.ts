@@ -64,7 +64,7 @@ export const scraped: ScrapeFacts = {
   keyRotationSeconds: 86_400,
   rotation: { phase: "draining a", startedAtMs: nowMs - 30_000 },
   hostEncryption: "off",
-  refusedRecords: 2,
+  rejectedRecords: 2,
   kubernetes: { watching: true, published: false },
 };
 

@@ -6,7 +6,7 @@ import { familyOf } from "../../net/ip.ts";
 import { hasNftElement } from "../../netlink/nft/presence.ts";
 import { findHolder, isHeld, peerSets } from "../../plan/peers/taken.ts";
 import { describeOutside, findBypass, type Outside } from "../../plan/pods/far-end.ts";
-import { observePodWay } from "../../reconcile/pod-way.ts";
+import { observePodConnection } from "../../reconcile/pod-connection";
 import { CniError } from "../error.ts";
 import type { Host } from "../host.ts";
 import type { Request } from "../request.ts";
@@ -28,9 +28,9 @@ export function judgeChained(host: Host, request: Request, ips: readonly string[
   const { kernel, settings } = host;
   const pod = enterPod(kernel, request);
   const { netns, ifname } = request;
-  const way = observePodWay(kernel.host, pod, settings, { netns, ifname, ips });
-  const why = findBypass(way);
-  const own = way.routes.filter(({ isNode }) => isNode).map(({ ip }) => ip);
+  const connection = observePodConnection(kernel.host, pod, settings, { netns, ifname, ips });
+  const why = findBypass(connection);
+  const own = connection.routes.filter(({ isNode }) => isNode).map(({ ip }) => ip);
   return why === undefined
     ? judgeAddresses(host, request, ips, own)
     : settle(host, request, ips, { kind: "bypass", ips, why });

@@ -20,11 +20,11 @@ export function enterPod(kernel: Kernel, { netns }: Request): Rtnl {
 
 /** Of the addresses, those that can have a route in a table of ours. */
 export function routedIps({ store }: Host, ips: readonly string[]): readonly string[] {
-  const routing = store.programmed()?.routing;
+  const routing = store.applied()?.routing;
   return routing === undefined ? ips : ips.filter((ip) => routing.includes(familyOf(ip)));
 }
 
 /** MTU of the pod's traffic in bytes: as configured, else the tunnel's; undefined where there is no tunnel yet. */
 export function podMtu(host: Host, { conf }: Request): number | undefined {
-  return conf.mtu ?? host.store.programmed()?.mtu?.[host.settings.deviceA];
+  return conf.mtu ?? host.store.applied()?.mtu?.[host.settings.deviceA];
 }

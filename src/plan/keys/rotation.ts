@@ -26,13 +26,13 @@ import type { PeerPath } from "../../net/path.ts";
 import type { NodeRecord, Slot, SlotState } from "../../net/record.ts";
 import { handshakeFreshMs } from "../../net/wireguard-timers.ts";
 import type { OwnedPeer } from "../peers/model.ts";
-import type { Clocks, PeerSight, Sights } from "../peers/observation.ts";
+import type { Clocks, PeerObservation, PeerObservations } from "../peers/observation.ts";
 import { otherSlot, resolvePath, routeSlot, slots, usableSlot } from "../peers/path.ts";
 import { isAnnounced, type Settings } from "../settings/settings.ts";
 import { chooseDue } from "./rotation-time.ts";
 
 /** Nothing came for so long: what was on its way has arrived, and a stream's pauses are shorter. */
-const quietMs = 3000;
+const unusedMs = 3000;
 /**
  * An idle peer does not show that it has heard of the drain: it could begin to
  * send on the slot after the key has gone. The record is with it by then:
@@ -63,13 +63,13 @@ export interface RotationFacts {
 }
 
 /** What of the others decides. */
-export interface RotationScene {
+export interface RotationContext {
   /** This node's own record, as it is in the store. */
   readonly node: NodeRecord;
   readonly peers: readonly OwnedPeer[];
   /** Absent where no agent decides. */
   readonly paths?: ReadonlyMap<string, PeerPath>;
-  readonly sights: Sights;
+  readonly observations: PeerObservations;
   /** True where the others can read `node` by now. */
   readonly isPublished: boolean;
 }
@@ -137,7 +137,7 @@ function explainObstacle({ up, settings, keys }: RotationFacts): string | undefi
 /** One look: what is to be done now, or what is waited for. */
 export function planRotation(
   facts: RotationFacts,
-  scene: RotationScene,
+  context: RotationContext,
   before: RotationMemory | undefined,
   clocks: Clocks,
 ): RotationPlan {
@@ -155,7 +155,7 @@ export function planRotation(
     case "draining": {
       const same = before?.phase === state.phase && before.slot === state.slot;
       const fresh = { phase: state.phase, slot: state.slot, sinceMs: clocks.nowMs, ownAtMs: clocks.nowMs };
-      const wait = { facts, scene, state, memory: same ? before : fresh, nowMs: clocks.nowMs };
+      const wait = { facts, context: context, state, memory: same ? before : fresh, nowMs: clocks.nowMs };
       return state.phase === "next" ? planStart(wait) : planRekey(wait);
     }
   }
@@ -163,19 +163,19 @@ export function planRotation(
 
 interface Wait {
   readonly facts: RotationFacts;
-  readonly scene: RotationScene;
+  readonly context: RotationContext;
   readonly state: RotationState & { readonly slot: Slot };
   readonly memory: RotationMemory;
   readonly nowMs: number;
 }
 
 /** Before a slot drains. Peers that are stuck are waited for as long as they may be stuck themselves. */
-function planStart({ facts, scene, state, memory, nowMs }: Wait): RotationPlan {
+function planStart({ facts, context, state, memory, nowMs }: Wait): RotationPlan {
   const { slot } = state;
   const other = otherSlot(slot);
   const isFirst = slot === slots[0];
-  const meeting = scene.peers.filter(
-    (peer) => isFirst && drains(peer, other) && !isGone(scene.sights.get(peer.name), nowMs),
+  const meeting = context.peers.filter(
+    (peer) => isFirst && drains(peer, other) && !isGone(context.observations.get(peer.name), nowMs),
   );
   const isOver = nowMs - memory.sinceMs >= patienceMs(facts, true);
   if (meeting.length === 0 || isOver) return { state, waitingFor: [], change: { do: "drain", slot } };
@@ -183,17 +183,17 @@ function planStart({ facts, scene, state, memory, nowMs }: Wait): RotationPlan {
 }
 
 /** While a slot drains. The time counts from when the peers can know. */
-function planRekey({ facts, scene, state, memory, nowMs }: Wait): RotationPlan {
+function planRekey({ facts, context, state, memory, nowMs }: Wait): RotationPlan {
   const { slot } = state;
-  if (!scene.isPublished) return { state, waitingFor: [], wakeInMs: lookMs };
+  if (!context.isPublished) return { state, waitingFor: [], wakeInMs: lookMs };
   const other = otherSlot(slot);
-  const users = scene.peers.filter((peer) => usesSlot(scene, peer, slot, nowMs));
+  const users = context.peers.filter((peer) => usesSlot(context, peer, slot, nowMs));
   const waitedMs = nowMs - memory.sinceMs;
   const waitingFor = users.filter((peer) => waitedMs < patienceMs(facts, drains(peer, other)));
-  const isOwn = waitingFor.some((peer) => isOurs(scene, peer, slot));
+  const isOwn = waitingFor.some((peer) => isOurs(context, peer, slot));
   const seen = isOwn ? { ...memory, ownAtMs: nowMs } : memory;
-  const isQuiet = waitingFor.length === 0 && nowMs - seen.ownAtMs >= quietMs;
-  if (isQuiet && waitedMs >= minDrainMs)
+  const isUnused = waitingFor.length === 0 && nowMs - seen.ownAtMs >= unusedMs;
+  if (isUnused && waitedMs >= minDrainMs)
     return { state, waitingFor: [], change: { do: "rekey", slot, undrained: namesOf(users) } };
   return { state, waitingFor: namesOf(waitingFor), memory: seen, wakeInMs: lookMs };
 }
@@ -204,25 +204,25 @@ function patienceMs({ settings }: RotationFacts, isMeeting: boolean): number {
 }
 
 /** True where a packet between us and the peer may still take the slot. */
-function usesSlot(scene: RotationScene, peer: OwnedPeer, slot: Slot, nowMs: number): boolean {
+function usesSlot(context: RotationContext, peer: OwnedPeer, slot: Slot, nowMs: number): boolean {
   if (usableSlot(peer, slot) === undefined) return false;
-  const sight = scene.sights.get(peer.name);
-  const seen = sight?.[slot];
+  const observation = context.observations.get(peer.name);
+  const seen = observation?.[slot];
   // The device could not be read, or does not have the peer yet.
   if (seen === undefined) return true;
-  if (isGone(sight, nowMs)) return false;
-  return isOurs(scene, peer, slot) || isLately(seen.dataAtMs, quietMs, nowMs);
+  if (isGone(observation, nowMs)) return false;
+  return isOurs(context, peer, slot) || isLately(seen.dataAtMs, unusedMs, nowMs);
 }
 
 /** True where our own traffic to the peer is on the slot, or belongs there, since the peer drains the other one. */
-function isOurs({ node, paths }: RotationScene, peer: OwnedPeer, slot: Slot): boolean {
+function isOurs({ node, paths }: RotationContext, peer: OwnedPeer, slot: Slot): boolean {
   return resolvePath(node, peer, paths).slot === slot || routeSlot(node, peer) === slot;
 }
 
 /** Neither a handshake nor anything else for longer than a session lasts: nothing can be lost. */
-function isGone(sight: PeerSight | undefined, nowMs: number): boolean {
+function isGone(observation: PeerObservation | undefined, nowMs: number): boolean {
   return slots.every((slot) => {
-    const { handshakeAtMs, heardAtMs } = sight?.[slot] ?? {};
+    const { handshakeAtMs, heardAtMs } = observation?.[slot] ?? {};
     return !isLately(handshakeAtMs, handshakeFreshMs, nowMs) && !isLately(heardAtMs, handshakeFreshMs, nowMs);
   });
 }

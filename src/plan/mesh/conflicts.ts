@@ -28,7 +28,7 @@ export interface SlotFacts {
   /** Public keys of this node. */
   readonly ownKeys: readonly string[];
   /** True where this kernel was programmed by us before: a device may still have the key before this one. */
-  readonly isProgrammed: boolean;
+  readonly isApplied: boolean;
   /** Whether a UDP socket has the port, on any address; asked only where no device of ours can be the one. */
   readonly isPortTaken: (port: number) => boolean;
 }
@@ -63,11 +63,11 @@ export function slotConflicts(settings: Settings, facts: SlotFacts): (Conflict &
 }
 
 /** True where a link has a device's name and is not ours. */
-export function isForeign(name: string, { links, devices, ownKeys, isProgrammed }: SlotFacts): boolean {
+export function isForeign(name: string, { links, devices, ownKeys, isApplied }: SlotFacts): boolean {
   const link = links.get(name);
   if (link === undefined) return false;
   if (link.kind !== "wireguard" && link.kind !== "tun") return true;
-  if (isProgrammed) return false;
+  if (isApplied) return false;
   const device = devices.get(name);
   // A TUN device that no WireGuard process answers for.
   if (device === undefined) return true;

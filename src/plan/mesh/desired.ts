@@ -68,13 +68,13 @@ export function desiredMesh(facts: MeshFacts): Mesh {
   const { tunnel, routing } = facts.capabilities ?? everything;
   const own = ownSlots(node);
   const names = own.map((slot) => slotDevice(settings, slot));
-  const ways = ownership.peers.map((peer) => findWay(facts, peer));
-  const devices = new Map(own.map((slot) => [slotDevice(settings, slot), desiredDevice(facts, ways, slot)]));
+  const peers = ownership.peers.map((peer) => resolvePeer(facts, peer));
+  const devices = new Map(own.map((slot) => [slotDevice(settings, slot), desiredDevice(facts, peers, slot)]));
   return {
     links: new Map([...devices].map(([name, device]) => [name, desiredLink(facts, device)])),
     devices,
     addresses: names.flatMap((dev) => addressesOf(dev, node, tunnel)),
-    routes: desiredRoutes(facts, ways),
+    routes: desiredRoutes(facts, peers),
     rules: routing.flatMap((family) => desiredRules(settings, family)),
     sysctls: new Map([
       ...reserveOwnPorts(facts),
@@ -175,7 +175,7 @@ function desiredLink({ settings, linkKind, mtu }: MeshFacts, { peers }: MeshDevi
 }
 
 /** How a peer is reached: what its two devices and its routes have in common. */
-interface Way {
+interface ResolvedPeer {
   readonly peer: OwnedPeer;
   readonly path: PeerPath;
   /** Absent if it has no endpoint that this node could send to. */
@@ -186,7 +186,7 @@ interface Way {
   readonly allowedIPs: readonly string[];
 }
 
-function findWay({ node, paths }: MeshFacts, peer: OwnedPeer): Way {
+function resolvePeer({ node, paths }: MeshFacts, peer: OwnedPeer): ResolvedPeer {
   const path = resolvePath(node, peer, paths);
   const candidates = endpointCandidates(node, peer);
   const endpointIP = candidates[path.candidate % candidates.length];
@@ -210,17 +210,17 @@ function unique(prefixes: readonly string[]): readonly string[] {
   return prefixes.filter((prefix, i) => prefixes.indexOf(prefix) === i);
 }
 
-function desiredDevice(facts: MeshFacts, ways: readonly Way[], slot: Slot): MeshDevice {
+function desiredDevice(facts: MeshFacts, resolved: readonly ResolvedPeer[], slot: Slot): MeshDevice {
   const { settings, node, changedPeers, paths } = facts;
   const peers = new Map<string, MeshPeer>();
-  for (const { peer, path, endpointIP, allowedIPs } of ways) {
+  for (const { peer, path, endpointIP, allowedIPs } of resolved) {
     const record = usableSlot(peer, slot);
     if (record === undefined || (paths === undefined && hasNoPlace(peer))) continue;
     const ip = path.probe?.slot === slot ? path.probe.ip : endpointIP;
     peers.set(record.publicKey, {
       // Without one, the kernel keeps the endpoint that it has, and learns another from the peer's packets.
       ...(ip === undefined ? {} : { endpoint: { ip, port: record.port } }),
-      keepaliveSeconds: path.provoke.includes(slot) ? provokeSeconds : settings.persistentKeepalive,
+      keepaliveSeconds: path.initiate.includes(slot) ? initiateSeconds : settings.persistentKeepalive,
       hasPresharedKey: false,
       allowedIPs,
       lastHandshakeMs: 0,
@@ -238,9 +238,9 @@ function desiredDevice(facts: MeshFacts, ways: readonly Way[], slot: Slot): Mesh
 }
 
 /** WireGuard itself tries again after five seconds (REKEY_TIMEOUT), and sends at once when a keepalive is set. */
-const provokeSeconds = 5;
+const initiateSeconds = 5;
 
-function desiredRoutes(facts: MeshFacts, ways: readonly Way[]): Route[] {
+function desiredRoutes(facts: MeshFacts, peers: readonly ResolvedPeer[]): Route[] {
   const { settings, node, podIPs, hostEncryption, paths, capabilities = everything } = facts;
   const { podTable, hostTable } = settings;
   const strict = settings.mode === "strict";
@@ -254,7 +254,7 @@ function desiredRoutes(facts: MeshFacts, ways: readonly Way[]): Route[] {
   // Not in the table of pods: this node's own processes and the tunnel itself go by that too.
   for (const cidr of refusedCIDRs(settings)) routes.put(refusal(settings, hostTable, cidr, "prohibit"));
   const sources = new Map(nodeAddresses(node).map((ip) => [familyOf(ip), ip]));
-  for (const { peer, path, hosts, barred } of ways) {
+  for (const { peer, path, hosts, barred } of peers) {
     const slotFor = (dst: string) => (carries(capabilities, dst) ? path.slot : undefined);
     const isRefused = strict || isBarred(peer, paths);
     for (const cidr of peer.podCIDRs) {

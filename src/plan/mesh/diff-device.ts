@@ -5,7 +5,7 @@ import type { PeerConfig } from "../../net/device.ts";
 import { zeroKey } from "../../net/key.ts";
 import type { Slot } from "../../net/record.ts";
 import { handshakeFreshMs } from "../../net/wireguard-timers.ts";
-import type { DeviceStep, Halves } from "../step.ts";
+import type { DeviceStep, PhasedSteps } from "../step.ts";
 import type { MeshDevice, MeshPeer } from "./model.ts";
 
 export interface DiffOptions {
@@ -30,7 +30,7 @@ export function diffDevice(
   desired: MeshDevice,
   seen: MeshDevice | undefined,
   options: DiffOptions,
-): Halves {
+): PhasedSteps {
   const observed = seen ?? { listenPort: 0, fwmark: 0, peers: new Map<string, MeshPeer>() };
   const own = {
     ...(desired.listenPort === observed.listenPort ? {} : { listenPort: desired.listenPort }),
@@ -59,8 +59,8 @@ export function diffDevice(
     ...(observed.peers.size === found ? [] : removedPeers(desired, observed)),
   ];
   return {
-    make: slot === undefined && Object.keys(make.config).length === 0 ? [] : [make],
-    unmake: removed.length === 0 ? [] : [{ do: "configureDevice", dev, config: { peers: removed } }],
+    setup: slot === undefined && Object.keys(make.config).length === 0 ? [] : [make],
+    teardown: removed.length === 0 ? [] : [{ do: "configureDevice", dev, config: { peers: removed } }],
   };
 }
 
@@ -111,7 +111,7 @@ function diffPeer(
  * REKEY_TIMEOUT). A handshake from here ends that at once; switching a keepalive
  * on makes one. Where the gate is closed, provoking is the gate's.
  */
-export function greetPeers(
+export function initiateHandshakes(
   dev: string,
   { peers: desired }: MeshDevice,
   seen: MeshDevice | undefined,

@@ -2,7 +2,7 @@
 // kernel identifies a deletion by less than all of a rule or route, so what it
 // might confuse with ours is cleared together with it. Pure.
 import type { Address, Route, Rule } from "../../net/objects.ts";
-import { type Halves, renderRule, type Step } from "../step.ts";
+import { type PhasedSteps, renderRule, type Step } from "../step.ts";
 import { RouteIndex } from "./route-index.ts";
 
 /** `renewed`: addresses ("dev ip") that are taken away for a moment, and out of IPv6 routes that name them as source. */
@@ -10,7 +10,7 @@ export function diffRoutes(
   desired: readonly Route[],
   observed: readonly Route[],
   renewed: ReadonlySet<string>,
-): Halves {
+): PhasedSteps {
   const wanted = new RouteIndex();
   for (const route of desired) wanted.put(route);
   const seen = new RouteIndex();
@@ -30,9 +30,9 @@ export function diffRoutes(
     const stands = there !== undefined && sameRoute(route, there) && doubled.find(route) === undefined;
     if (!stands || renewed.has(`${route.dev} ${route.src}`)) make.push({ do: "replaceRoute", route });
   }
-  const strange = seen.list().filter((route) => wanted.find(route) === undefined);
-  const unmake = strange.map((route): Step => ({ do: "deleteRoute", route }));
-  return { make: [...surplus, ...make], unmake };
+  const extraneous = seen.list().filter((route) => wanted.find(route) === undefined);
+  const teardown = extraneous.map((route): Step => ({ do: "deleteRoute", route }));
+  return { setup: [...surplus, ...make], teardown };
 }
 
 function sameRoute(a: Route, b: Route): boolean {
@@ -53,29 +53,29 @@ function sameRoute(a: Route, b: Route): boolean {
  * has at least what the request names, which may be ours where a stranger's has
  * the same priority. So such a priority is cleared and ours made anew.
  */
-export function diffRules(desired: readonly Rule[], observed: readonly Rule[]): Halves {
+export function diffRules(desired: readonly Rule[], observed: readonly Rule[]): PhasedSteps {
   const text = (rule: Rule) => `${rule.family} ${renderRule(rule)}`;
   const place = (rule: Rule) => `${rule.family} ${rule.priority}`;
   const wanted = new Set(desired.map(text));
   const taken = new Set(desired.map(place));
   const seen = new Set<string>();
-  const spoiled = new Set<string>();
+  const conflicting = new Set<string>();
   for (const rule of observed) {
-    if (!wanted.has(text(rule)) || seen.has(text(rule))) spoiled.add(place(rule));
+    if (!wanted.has(text(rule)) || seen.has(text(rule))) conflicting.add(place(rule));
     seen.add(text(rule));
   }
-  const removed = observed.filter((rule) => spoiled.has(place(rule)));
+  const removed = observed.filter((rule) => conflicting.has(place(rule)));
   const deletion = (rule: Rule): Step => ({ do: "deleteRule", rule });
   // The target of the goto first: a goto without its target is skipped, harmless but not ours.
   const missing = desired
-    .filter((rule) => spoiled.has(place(rule)) || !seen.has(text(rule)))
+    .filter((rule) => conflicting.has(place(rule)) || !seen.has(text(rule)))
     .sort((a, b) => b.priority - a.priority);
   return {
-    make: [
+    setup: [
       ...removed.filter((rule) => taken.has(place(rule))).map(deletion),
       ...missing.map((rule): Step => ({ do: "addRule", rule })),
     ],
-    unmake: removed.filter((rule) => !taken.has(place(rule))).map(deletion),
+    teardown: removed.filter((rule) => !taken.has(place(rule))).map(deletion),
   };
 }
 
@@ -83,23 +83,23 @@ export function diffRules(desired: readonly Rule[], observed: readonly Rule[]): 
 export function diffAddresses(
   desired: readonly Address[],
   observed: readonly Address[],
-): Halves & { readonly renewed: ReadonlySet<string> } {
+): PhasedSteps & { readonly renewed: ReadonlySet<string> } {
   const place = ({ dev, ip }: Address) => `${dev} ${ip}`;
   const wanted = new Map(desired.map((address) => [place(address), address]));
   const standing = new Set<string>();
   const altered: Address[] = [];
-  const strange: Address[] = [];
+  const extraneous: Address[] = [];
   for (const address of observed) {
     const want = wanted.get(place(address));
-    if (want === undefined) strange.push(address);
+    if (want === undefined) extraneous.push(address);
     else if (sameAddress(want, address)) standing.add(place(address));
     else altered.push(address);
   }
   const deletion = (address: Address): Step => ({ do: "deleteAddress", address });
   const missing = desired.filter((address) => !standing.has(place(address)));
   return {
-    make: [...altered.map(deletion), ...missing.map((address): Step => ({ do: "addAddress", address }))],
-    unmake: strange.map(deletion),
+    setup: [...altered.map(deletion), ...missing.map((address): Step => ({ do: "addAddress", address }))],
+    teardown: extraneous.map(deletion),
     renewed: new Set(altered.map(place)),
   };
 }

@@ -5,7 +5,7 @@
 //   make    the nftables tables, links, keys, peers and their allowed IPs, addresses,
 //           sysctls
 //   switch  routes, then rules
-//   unmake  rules, routes, the nftables tables, allowed IPs, peers, addresses, links;
+//   teardown  rules, routes, the nftables tables, allowed IPs, peers, addresses, links;
 //           where a route led to what goes, the packets on their way are waited for
 //
 // The nftables tables mark what arrives outside of tunnels that routes lead into.
@@ -19,8 +19,8 @@ import type { NftTable, NftTableName } from "../../net/nftables.ts";
 import { diffNftTables } from "../../net/nftables-diff.ts";
 import type { Route } from "../../net/objects.ts";
 import { isHostSysctl } from "../host/host-changes.ts";
-import type { Halves, Step } from "../step.ts";
-import { type DiffOptions, diffDevice, greetPeers } from "./diff-device.ts";
+import type { PhasedSteps, Step } from "../step.ts";
+import { type DiffOptions, diffDevice, initiateHandshakes } from "./diff-device.ts";
 import { diffAddresses, diffRoutes, diffRules } from "./diff-routing.ts";
 import type { Mesh, MeshLink } from "./model.ts";
 
@@ -33,22 +33,22 @@ export function diffMesh(desired: Mesh, observed: Mesh, options: DiffOptions): S
   const routes = diffRoutes(desired.routes, observed.routes, addresses.renewed);
   const rules = diffRules(desired.rules, observed.rules);
   const firewall = diffFirewall(desired.firewall, observed.firewall, isRetreat(routes));
-  const fewer = devices.flatMap((device) => device.unmake);
-  const strange = [...observed.links.keys()].filter((dev) => !desired.links.has(dev));
+  const fewer = devices.flatMap((device) => device.teardown);
+  const extraneous = [...observed.links.keys()].filter((dev) => !desired.links.has(dev));
   return [
-    ...firewall.make,
+    ...firewall.setup,
     ...diffLinks(desired, observed, devices),
-    ...addresses.make,
+    ...addresses.setup,
     ...diffSysctls(desired, observed),
-    ...routes.make,
-    ...rules.make,
-    ...rules.unmake,
-    ...routes.unmake,
-    ...firewall.unmake,
-    ...(fewer.length + strange.length === 0 ? [] : letArrive(desired, observed)),
+    ...routes.setup,
+    ...rules.setup,
+    ...rules.teardown,
+    ...routes.teardown,
+    ...firewall.teardown,
+    ...(fewer.length + extraneous.length === 0 ? [] : drainInFlight(desired, observed)),
     ...fewer,
-    ...addresses.unmake,
-    ...strange.map((dev): Step => ({ do: "deleteLink", dev })),
+    ...addresses.teardown,
+    ...extraneous.map((dev): Step => ({ do: "deleteLink", dev })),
   ];
 }
 
@@ -58,7 +58,7 @@ export function diffMesh(desired: Mesh, observed: Mesh, options: DiffOptions): S
  * faster; a userspace one must be up first, or the first handshake is lost and
  * costs five seconds.
  */
-function diffLinks(desired: Mesh, observed: Mesh, devices: readonly Halves[]): Step[] {
+function diffLinks(desired: Mesh, observed: Mesh, devices: readonly PhasedSteps[]): Step[] {
   const steps: Step[] = [];
   [...desired.links].forEach(([dev, link], i) => {
     const seen = observed.links.get(dev);
@@ -68,12 +68,12 @@ function diffLinks(desired: Mesh, observed: Mesh, devices: readonly Halves[]): S
           ? { do: "addLink", link: { name: dev, kind: "wireguard", mtu: link.mtu } }
           : { do: "startUserspace", dev },
       );
-    const configure = devices[i]?.make ?? [];
+    const configure = devices[i]?.setup ?? [];
     const bringUp = changeLink(dev, link, seen);
     steps.push(...(link.kind === "wireguard" ? [...configure, ...bringUp] : [...bringUp, ...configure]));
     const device = desired.devices.get(dev);
     if (device !== undefined && (!seen?.up || configure.length > 0))
-      steps.push(...greetPeers(dev, device, seen?.up ? observed.devices.get(dev) : undefined));
+      steps.push(...initiateHandshakes(dev, device, seen?.up ? observed.devices.get(dev) : undefined));
     steps.push(...changeThreading(dev, link, seen));
   });
   return steps;
@@ -103,22 +103,22 @@ function diffSysctls(desired: Mesh, observed: Mesh): Step[] {
 }
 
 /** Fewer routes into the tunnel, and no other. */
-function isRetreat({ make, unmake }: Halves): boolean {
+function isRetreat({ setup, teardown }: PhasedSteps): boolean {
   const leadsIn = (step: Step) => "route" in step && step.route.type === "unicast";
-  return unmake.some(leadsIn) && !make.some(leadsIn);
+  return teardown.some(leadsIn) && !setup.some(leadsIn);
 }
 
 function diffFirewall(
   desired: readonly NftTable[],
   observed: readonly NftTable[],
   retreats: boolean,
-): Halves {
-  const halves: Halves = { make: [], unmake: [] };
+): PhasedSteps {
+  const steps: PhasedSteps = { setup: [], teardown: [] };
   for (const table of desired) {
     const base = findTable(observed, table);
     const commands = diffNftTables(table, base);
     if (commands.length > 0)
-      (retreats ? halves.unmake : halves.make).push({
+      (retreats ? steps.teardown : steps.setup).push({
         ...{ do: "applyFirewall", table, commands },
         ...(base === undefined ? {} : { base }),
       });
@@ -126,20 +126,20 @@ function diffFirewall(
   for (const table of observed) {
     const { family, name } = table;
     if (findTable(desired, table) === undefined)
-      halves.unmake.push({ do: "deleteFirewall", table: { family, name } });
+      steps.teardown.push({ do: "deleteFirewall", table: { family, name } });
   }
-  return halves;
+  return steps;
 }
 
 /** A userspace device reads its queue when the scheduler lets it, and within this on a busy node too. */
-const onTheWayMs = 200;
+const inFlightMs = 200;
 
 /**
  * A peer that goes, or a device, takes along what a route has led there until
  * now and is not encrypted yet, and what has come from the peer and is not
  * decrypted yet.
  */
-function letArrive(desired: Mesh, observed: Mesh): Step[] {
+function drainInFlight(desired: Mesh, observed: Mesh): Step[] {
   const place = ({ dev, table, dst }: Route) => `${dev} ${table} ${dst}`;
   const going = new Set<string>();
   for (const [dev, { peers }] of observed.devices) {
@@ -150,7 +150,7 @@ function letArrive(desired: Mesh, observed: Mesh): Step[] {
   if (going.size === 0) return [];
   const led = observed.routes.filter(({ dev, dst }) => going.has(`${dev} ${dst}`));
   const stay = new Set(desired.routes.map(place));
-  return led.some((route) => !stay.has(place(route))) ? [{ do: "wait", ms: onTheWayMs }] : [];
+  return led.some((route) => !stay.has(place(route))) ? [{ do: "wait", ms: inFlightMs }] : [];
 }
 
 function findTable(tables: readonly NftTable[], { family, name }: NftTableName): NftTable | undefined {

@@ -57,16 +57,16 @@ export function deriveMtu(facts: MtuFacts): DerivedMtu {
   const { settings } = facts;
   if (settings.mtu !== 0) return { bytes: settings.mtu, reason: "set by hand", uplinks: [] };
   const { from, overhead, left, uplinks } = narrowest(facts) ?? ownUplink(facts);
-  const words = `${from}, less ${overhead} for the tunnel`;
-  if (left >= ipv6MinimumMtu || !usesIpv6(facts)) return { bytes: left, reason: words, uplinks };
+  const reason = `${from}, less ${overhead} for the tunnel`;
+  if (left >= ipv6MinimumMtu || !usesIpv6(facts)) return { bytes: left, reason: reason, uplinks };
   return {
     bytes: ipv6MinimumMtu,
-    reason: `raised to ${ipv6MinimumMtu}, which IPv6 needs; ${words}: outer packets will be fragmented`,
+    reason: `raised to ${ipv6MinimumMtu}, which IPv6 needs; ${reason}: outer packets will be fragmented`,
     uplinks,
   };
 }
 
-interface Way {
+interface MtuCandidate {
   /** What the number comes from, in words. */
   readonly from: string;
   readonly overhead: number;
@@ -76,7 +76,7 @@ interface Way {
 }
 
 /** The way to a peer that leaves least; undefined where no peer can be reached. */
-function narrowest({ peers, routes, linkMtus }: MtuFacts): Way | undefined {
+function narrowest({ peers, routes, linkMtus }: MtuFacts): MtuCandidate | undefined {
   let least: { route: RouteLookup; dev: string; mtu: number; left: number } | undefined;
   for (const route of routes) {
     // One that is "local" is an address of this node, whatever the record says.
@@ -105,7 +105,7 @@ function narrowest({ peers, routes, linkMtus }: MtuFacts): Way | undefined {
 }
 
 /** What there is to go by before there are peers. */
-function ownUplink({ node, own }: MtuFacts): Way {
+function ownUplink({ node, own }: MtuFacts): MtuCandidate {
   const mtu = own?.mtu ?? assumedUplinkMtu;
   const overhead = overheadBytes[node.endpoints.some((ip) => familyOf(ip) === 6) ? 6 : 4];
   return {

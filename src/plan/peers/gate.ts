@@ -7,7 +7,7 @@
 //   ┌─────────┐ ───────────► ┌─────────┐ ─────────────────────► ┌──────┐ ◄─┐
 //   │ keyless │              │ waiting │                        │ open │   │ its slot drains: moved
 //   └─────────┘ ◄─────────── └─────────┘                        └──────┘ ──┘ once the other has a
-//        ▲       withdrawn    provokes on both slots;            │    ▲      fresh handshake
+//        ▲       withdrawn    initiates on both slots;            │    ▲      fresh handshake
 //        │                    the next endpoint every    nothing │    │
 //        │                    10 s, later 60 s       heard for   │    │ a handshake,
 //        │ its own record has no key any more        30 s of     ▼    │ or moved
@@ -25,7 +25,7 @@ import { closedPath, type PeerPath } from "../../net/path.ts";
 import type { NodeRecord, Slot } from "../../net/record.ts";
 import { handshakeFreshMs } from "../../net/wireguard-timers.ts";
 import type { OwnedPeer } from "./model.ts";
-import type { PeerSight } from "./observation.ts";
+import type { PeerObservation } from "./observation.ts";
 import {
   endpointCandidates,
   isDraining,
@@ -106,7 +106,7 @@ export interface GateFacts {
   readonly path: PeerPath;
   /** Absent at the first look at a peer. */
   readonly memory?: GateMemory;
-  readonly sight: PeerSight;
+  readonly sight: PeerObservation;
   /** Mode off: handshakes are made and traffic is left alone. */
   readonly held: boolean;
   /** True if a session is wanted although nothing is sent. */
@@ -175,7 +175,7 @@ function close(path: PeerPath, why: "keyless" | "off", nowMs: number): GateDecis
  */
 function keepUnusable(path: PeerPath, nowMs: number): GateDecision {
   return {
-    path: { ...path, provoke: [], pinned: false },
+    path: { ...path, initiate: [], pinned: false },
     ...{ memory: begin(path.slot !== undefined, nowMs), news: [], hurry: false },
   };
 }
@@ -191,19 +191,19 @@ function stepWaiting(facts: Remembered, wanted: Slot, nowMs: number): GateDecisi
   );
   const isAwaited = opened !== undefined && awaitsProof(facts, nowMs);
   if (opened !== undefined && !held && !isAwaited) return open(facts, opened, nowMs);
-  const provoke = slots.filter(
+  const initiate = slots.filter(
     (slot) => usableSlot(peer, slot) !== undefined && mayBegin(facts, slot, memory.sinceMs, nowMs),
   );
   const candidates = endpointCandidates(node, peer);
   const patienceMs = memory.tries < candidates.length ? candidateMs : laterCandidateMs;
   if (candidates.length < 2 || nowMs - memory.triedAtMs < patienceMs)
     return {
-      path: { ...path, provoke, pinned: false },
+      path: { ...path, initiate, pinned: false },
       ...{ memory, news: [], hurry: isAwaited || nowMs - memory.sinceMs < hurryMs },
     };
   const candidate = (path.candidate + 1) % candidates.length;
   return {
-    path: { ...path, candidate, provoke, pinned: false },
+    path: { ...path, candidate, initiate, pinned: false },
     memory: { ...memory, triedAtMs: nowMs, tries: memory.tries + 1 },
     news: [{ kind: "candidate", endpoint: candidates[candidate] as string }],
     hurry: nowMs - memory.sinceMs < hurryMs,
@@ -223,12 +223,12 @@ function awaitsProof({ hasUnshown, sight, memory }: Remembered, nowMs: number): 
 /** All is known that mode off wants to know. */
 function rest(path: PeerPath, nowMs: number): GateDecision {
   const memory = begin(false, nowMs);
-  return { path: { ...path, provoke: [], pinned: false }, memory, news: [], hurry: false };
+  return { path: { ...path, initiate: [], pinned: false }, memory, news: [], hurry: false };
 }
 
 function open({ path }: Remembered, slot: Slot, nowMs: number): GateDecision {
   return {
-    path: { slot, candidate: path.candidate, provoke: [], pinned: false },
+    path: { slot, candidate: path.candidate, initiate: [], pinned: false },
     memory: begin(true, nowMs),
     news: [{ kind: "opened", slot }],
     hurry: false,
@@ -237,7 +237,7 @@ function open({ path }: Remembered, slot: Slot, nowMs: number): GateDecision {
 
 function move({ path }: Remembered, slot: Slot, why: MoveReason, nowMs: number): GateDecision {
   return {
-    path: { slot, candidate: path.candidate, provoke: [], pinned: false },
+    path: { slot, candidate: path.candidate, initiate: [], pinned: false },
     memory: begin(true, nowMs),
     news: [{ kind: "moved", slot, why }],
     hurry: false,
@@ -257,7 +257,7 @@ function stepOpen(facts: Remembered, slot: Slot, wanted: Slot, nowMs: number): G
     return {
       path: {
         ...path,
-        provoke: isAsking && !wanted.provoke.includes(slot) ? [slot, ...wanted.provoke] : wanted.provoke,
+        initiate: isAsking && !wanted.initiate.includes(slot) ? [slot, ...wanted.initiate] : wanted.initiate,
         pinned: false,
       },
       ...{ memory: { ...calm, ...asked, ...wanted.memory }, news: answers, hurry: false },
@@ -267,7 +267,7 @@ function stepOpen(facts: Remembered, slot: Slot, wanted: Slot, nowMs: number): G
   if (isFresh(sight, wanted, nowMs)) return move(facts, wanted, "drained", nowMs);
   const { wantedSinceMs = nowMs } = memory;
   return {
-    path: { ...path, provoke: mayBegin(facts, wanted, wantedSinceMs, nowMs) ? [wanted] : [] },
+    path: { ...path, initiate: mayBegin(facts, wanted, wantedSinceMs, nowMs) ? [wanted] : [] },
     ...{ memory: { ...calm, wantedSinceMs }, news: answers, hurry: true },
   };
 }
@@ -281,12 +281,12 @@ function wantSession(
   { peer, sight, memory, isWanted = false, isAsked = false }: Remembered,
   slot: Slot,
   nowMs: number,
-): Pick<GateDecision, "readd"> & { provoke: readonly Slot[]; memory: Pick<GateMemory, "wasAsked"> } {
-  if (!isWanted && !isAsked) return { provoke: [], memory: {} };
+): Pick<GateDecision, "readd"> & { initiate: readonly Slot[]; memory: Pick<GateMemory, "wasAsked"> } {
+  if (!isWanted && !isAsked) return { initiate: [], memory: {} };
   const isOld = (one: Slot) => nowMs - (sight[one]?.handshakeAtMs ?? Number.NEGATIVE_INFINITY) > rekeyAfterMs;
   const isNew = isAsked && memory.wasAsked !== true;
-  const provoke = slots.filter((one) => usableSlot(peer, one) !== undefined && (isNew || isOld(one)));
-  return { provoke, memory: isAsked ? { wasAsked: true } : {}, ...(isNew ? { readd: slot } : {}) };
+  const initiate = slots.filter((one) => usableSlot(peer, one) !== undefined && (isNew || isOld(one)));
+  return { initiate, memory: isAsked ? { wasAsked: true } : {}, ...(isNew ? { readd: slot } : {}) };
 }
 
 /**
@@ -320,15 +320,15 @@ function stepSilent(facts: Remembered, slot: Slot, nowMs: number): GateDecision 
       const step = memory.rung === undefined ? 0 : 1;
       const candidate = (path.candidate + step) % Math.max(1, endpointCandidates(node, peer).length);
       return {
-        path: { ...path, candidate, provoke: [slot], pinned: true },
+        path: { ...path, candidate, initiate: [slot], pinned: true },
         ...{ memory: climbed, news, hurry: true },
       };
     }
     case "re-add":
-      return { path: { ...path, provoke: [slot] }, memory: climbed, news, readd: slot, hurry: true };
+      return { path: { ...path, initiate: [slot] }, memory: climbed, news, readd: slot, hurry: true };
     case "other-slot":
       return {
-        path: { ...path, provoke: hasOther ? [slot, other] : [slot] },
+        path: { ...path, initiate: hasOther ? [slot, other] : [slot] },
         ...{ memory: climbed, news, hurry: true },
         // Within its session a keepalive makes no handshake, and one of before the silence proves nothing.
         ...(hasOther && isFresh(sight, other, nowMs) ? { readd: other } : {}),
@@ -337,21 +337,21 @@ function stepSilent(facts: Remembered, slot: Slot, nowMs: number): GateDecision 
 }
 
 /** True where a handshake on either slot has shown lately that the peer could be encrypted to. */
-export function isProved(sight: PeerSight, nowMs: number): boolean {
+export function isProved(sight: PeerObservation, nowMs: number): boolean {
   return hasShakenWithin(provedMs, sight, nowMs);
 }
 
-function hasShakenWithin(ms: number, sight: PeerSight, nowMs: number): boolean {
+function hasShakenWithin(ms: number, sight: PeerObservation, nowMs: number): boolean {
   return slots.some((slot) => nowMs - (sight[slot]?.handshakeAtMs ?? Number.NEGATIVE_INFINITY) < ms);
 }
 
-function isFresh(sight: PeerSight, slot: Slot, nowMs: number): boolean {
+function isFresh(sight: PeerObservation, slot: Slot, nowMs: number): boolean {
   const atMs = sight[slot]?.handshakeAtMs;
   return atMs !== undefined && nowMs - atMs < sessionFreshMs;
 }
 
 /** True if the slot's last handshake is newer than a moment; an older one says nothing of what is so since. */
-function isSince(sight: PeerSight, slot: Slot, sinceMs: number | undefined): boolean {
+function isSince(sight: PeerObservation, slot: Slot, sinceMs: number | undefined): boolean {
   return sinceMs !== undefined && (sight[slot]?.handshakeAtMs ?? Number.NEGATIVE_INFINITY) > sinceMs;
 }
 
@@ -362,7 +362,7 @@ function isSince(sight: PeerSight, slot: Slot, sinceMs: number | undefined): boo
  * as sent. That nothing comes back is no sign then: within a session, nobody
  * answers a keepalive.
  */
-function isSilent(sight: PeerSight, slot: Slot, memory: GateMemory, nowMs: number): boolean {
+function isSilent(sight: PeerObservation, slot: Slot, memory: GateMemory, nowMs: number): boolean {
   const never = Number.NEGATIVE_INFINITY;
   const { handshakeAtMs = never, sentAtMs = never } = sight[slot] ?? {};
   const { askedAtMs = Number.POSITIVE_INFINITY, sinceMs, silentSinceMs } = memory;
@@ -376,7 +376,7 @@ function isSilent(sight: PeerSight, slot: Slot, memory: GateMemory, nowMs: numbe
 }
 
 /** There was traffic lately, but the last sign of life is old, and none is due. */
-function isOverdue(sight: PeerSight, slot: Slot, memory: GateMemory, nowMs: number): boolean {
+function isOverdue(sight: PeerObservation, slot: Slot, memory: GateMemory, nowMs: number): boolean {
   const never = Number.NEGATIVE_INFINITY;
   const { dataAtMs = never, sentDataAtMs = never, unansweredSinceMs = never } = sight[slot] ?? {};
   if (nowMs - Math.max(dataAtMs, sentDataAtMs) > trafficMs) return false;
@@ -388,12 +388,12 @@ function isOverdue(sight: PeerSight, slot: Slot, memory: GateMemory, nowMs: numb
  * goes out. More of them would hide from the peer that we do not hear it. Once
  * the session is over, a keepalive makes a handshake.
  */
-function mayAsk(sight: PeerSight, slot: Slot, askedAtMs: number, nowMs: number): boolean {
+function mayAsk(sight: PeerObservation, slot: Slot, askedAtMs: number, nowMs: number): boolean {
   const { handshakeAtMs = Number.NEGATIVE_INFINITY } = sight[slot] ?? {};
   return nowMs - askedAtMs <= answerMs || nowMs - handshakeAtMs > handshakeFreshMs;
 }
 
-function lastHeardMs(sight: PeerSight, slot: Slot, { sinceMs }: GateMemory): number {
+function lastHeardMs(sight: PeerObservation, slot: Slot, { sinceMs }: GateMemory): number {
   const { heardAtMs = sinceMs, handshakeAtMs = sinceMs } = sight[slot] ?? {};
   return Math.max(heardAtMs, handshakeAtMs, sinceMs);
 }

@@ -18,7 +18,7 @@ import type { NodeRecord } from "../../net/record.ts";
 import { type Span, spanOf, spansOverlap } from "../../net/span.ts";
 import { handshakeFreshMs } from "../../net/wireguard-timers.ts";
 import type { ClaimingPeer, Refusal } from "./model.ts";
-import type { Clocks, PeerSight, Sights } from "./observation.ts";
+import type { Clocks, PeerObservation, PeerObservations } from "./observation.ts";
 import { slots } from "./path.ts";
 import { Nesting, PrefixOwners } from "./prefix-owners.ts";
 import { Remainder } from "./remainder.ts";
@@ -99,7 +99,7 @@ export interface LapseFacts {
   readonly records: ReadonlyMap<string, NodeRecord>;
   /** As stored. */
   readonly lapses: readonly Lapse[];
-  readonly sights: Sights;
+  readonly observations: PeerObservations;
   /** By owner, since when it is asked for a handshake: Unix milliseconds, as stored. */
   readonly askedSinceMs: ReadonlyMap<string, number>;
   /** The same for this process, on the clock that only goes forward. */
@@ -225,7 +225,7 @@ class ClaimKinds {
 
 /** True if a fresh handshake of the claimant came from where the claim says that it is. */
 function isThere(
-  { records, sights }: LapseFacts,
+  { records, observations }: LapseFacts,
   { owner, claimant, claim }: Lapse,
   kind: "node IP" | "pod CIDR",
   nowMs: number,
@@ -233,17 +233,17 @@ function isThere(
   const places = kind === "node IP" ? addressesOf(records.get(owner)) : addressesOf(records.get(claimant));
   const isPlace = (ip: string) => places.includes(ip) || (kind === "node IP" && hostPrefix(ip) === claim);
   return slots.some((slot) => {
-    const { handshakeAtMs, handshakeFrom } = sights.get(claimant)?.[slot] ?? {};
+    const { handshakeAtMs, handshakeFrom } = observations.get(claimant)?.[slot] ?? {};
     if (handshakeAtMs === undefined || handshakeFrom === undefined) return false;
     return nowMs - handshakeAtMs < freshMs && isPlace(handshakeFrom);
   });
 }
 
 function isDead(facts: LapseFacts, owner: string, { nowMs, wallMs }: Clocks): boolean {
-  const sight = facts.sights.get(owner) ?? {};
-  const handshakeAtMs = latest(sight, "handshakeAtMs");
+  const observation = facts.observations.get(owner) ?? {};
+  const handshakeAtMs = latest(observation, "handshakeAtMs");
   const sinceMs = facts.askedSinceMs.get(owner) ?? wallMs;
-  const signAtMs = Math.max(handshakeAtMs, latest(sight, "heardAtMs"));
+  const signAtMs = Math.max(handshakeAtMs, latest(observation, "heardAtMs"));
   // Of one that never had a session, the time since it was first asked counts; that survives a restart.
   const lastMs = signAtMs === Number.NEGATIVE_INFINITY ? nowMs - (wallMs - sinceMs) : signAtMs;
   const isAnswerDue =
@@ -252,8 +252,8 @@ function isDead(facts: LapseFacts, owner: string, { nowMs, wallMs }: Clocks): bo
   return nowMs - lastMs >= deadMs && isAnswerDue;
 }
 
-function latest(sight: PeerSight, time: "handshakeAtMs" | "heardAtMs"): number {
-  return Math.max(...slots.map((slot) => sight[slot]?.[time] ?? Number.NEGATIVE_INFINITY));
+function latest(observation: PeerObservation, time: "handshakeAtMs" | "heardAtMs"): number {
+  return Math.max(...slots.map((slot) => observation[slot]?.[time] ?? Number.NEGATIVE_INFINITY));
 }
 
 function addressesOf(record: NodeRecord | undefined): readonly string[] {

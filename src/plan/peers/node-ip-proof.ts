@@ -27,7 +27,7 @@ import type { Settings } from "../settings/settings.ts";
 import { nearTest } from "./claim-bounds.ts";
 import type { Landmark } from "./landmarks.ts";
 import type { ClaimingPeer, OwnedPeer, Refusal } from "./model.ts";
-import type { PeerSight } from "./observation.ts";
+import type { PeerObservation } from "./observation.ts";
 import { slots } from "./path.ts";
 
 /** By peer, the node IPs that a handshake of it came from. */
@@ -220,11 +220,11 @@ export function refuseUnshown(peers: readonly OwnedPeer[], isOpen: (peer: string
  */
 export function findProofs(
   unshown: readonly string[],
-  sight: PeerSight,
+  observation: PeerObservation,
   isOurs: (publicKey: string, handshakeMs: number) => boolean,
 ): string[] {
   const shown = slots.flatMap((slot) => {
-    const { publicKey, handshakeFrom, lastHandshakeMs = 0 } = sight[slot] ?? {};
+    const { publicKey, handshakeFrom, lastHandshakeMs = 0 } = observation[slot] ?? {};
     if (publicKey === undefined || handshakeFrom === undefined || lastHandshakeMs === 0) return [];
     return unshown.includes(handshakeFrom) && !isOurs(publicKey, lastHandshakeMs) ? [handshakeFrom] : [];
   });

@@ -8,7 +8,7 @@ import type { OwnedPeer } from "./model.ts";
 import { slots, usableSlot } from "./path.ts";
 
 /** One peer on one slot; all times in milliseconds on a clock that only goes forward. */
-export interface SlotSight {
+export interface SlotObservation {
   readonly publicKey: string;
   /** Of this node's own slot: a handshake with another key says nothing of this one. */
   readonly ownKey: string;
@@ -35,9 +35,9 @@ export interface SlotSight {
   readonly txBytes: number;
 }
 
-export type PeerSight = Readonly<Partial<Record<Slot, SlotSight>>>;
+export type PeerObservation = Readonly<Partial<Record<Slot, SlotObservation>>>;
 /** By the peer's name. */
-export type Sights = ReadonlyMap<string, PeerSight>;
+export type PeerObservations = ReadonlyMap<string, PeerObservation>;
 
 export interface Clocks {
   /** Only goes forward. */
@@ -49,28 +49,28 @@ export interface Clocks {
 /**
  * What one more reading of the devices adds. `ownSinceMs`: Unix milliseconds at
  * which this node's own keys were made. A slot whose device was not read is not in the result. */
-export function updateSights(
-  before: Sights,
+export function updateObservations(
+  before: PeerObservations,
   peers: readonly OwnedPeer[],
   devices: Readonly<Partial<Record<Slot, Device>>>,
   ownSinceMs: Readonly<Partial<Record<Slot, number>>>,
   clocks: Clocks,
-): Sights {
+): PeerObservations {
   const byKey = { a: indexByKey(devices.a), b: indexByKey(devices.b) };
-  const sights = new Map<string, PeerSight>();
+  const observations = new Map<string, PeerObservation>();
   for (const peer of peers) {
     const seenBefore = before.get(peer.name);
-    const sight: { -readonly [S in Slot]?: SlotSight } = {};
+    const observation: { -readonly [S in Slot]?: SlotObservation } = {};
     for (const slot of slots) {
       const publicKey = usableSlot(peer, slot)?.publicKey;
       const read = publicKey === undefined ? undefined : byKey[slot].get(publicKey);
       const ownKey = devices[slot]?.publicKey;
       if (read !== undefined && ownKey !== undefined)
-        sight[slot] = seeSlot(seenBefore?.[slot], read, ownKey, ownSinceMs[slot] ?? 0, clocks);
+        observation[slot] = observeSlot(seenBefore?.[slot], read, ownKey, ownSinceMs[slot] ?? 0, clocks);
     }
-    sights.set(peer.name, sight);
+    observations.set(peer.name, observation);
   }
-  return sights;
+  return observations;
 }
 
 function indexByKey(device: Device | undefined): Map<string, Peer> {
@@ -79,13 +79,13 @@ function indexByKey(device: Device | undefined): Map<string, Peer> {
   return peers;
 }
 
-function seeSlot(
-  before: SlotSight | undefined,
+function observeSlot(
+  before: SlotObservation | undefined,
   read: Peer,
   ownKey: string,
   ownSinceMs: number,
   clocks: Clocks,
-): SlotSight {
+): SlotObservation {
   const { publicKey, lastHandshakeMs, rxBytes, txBytes, endpoint } = read;
   const from = endpoint === undefined ? {} : { handshakeFrom: endpoint.ip };
   const counters = { publicKey, ownKey, lastHandshakeMs, rxBytes, txBytes };
@@ -98,8 +98,8 @@ function seeSlot(
     return { ...counters, ...from, handshakeAtMs: clocks.nowMs - ageOf(lastHandshakeMs, clocks.wallMs) };
   }
   // Most of thousands of peers.
-  const isQuiet = rxBytes === before.rxBytes && txBytes === before.txBytes;
-  if (isQuiet && lastHandshakeMs === before.lastHandshakeMs) return before;
+  const isUnchanged = rxBytes === before.rxBytes && txBytes === before.txBytes;
+  if (isUnchanged && lastHandshakeMs === before.lastHandshakeMs) return before;
   const { nowMs } = clocks;
   // A peer that was removed and added again counts from zero, and has no session.
   const received = rxBytes >= before.rxBytes ? rxBytes - before.rxBytes : rxBytes;

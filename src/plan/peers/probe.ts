@@ -8,7 +8,7 @@ import { familyOf } from "../../net/ip.ts";
 import type { PeerPath } from "../../net/path.ts";
 import type { NodeRecord, Slot } from "../../net/record.ts";
 import type { OwnedPeer } from "./model.ts";
-import type { PeerSight } from "./observation.ts";
+import type { PeerObservation } from "./observation.ts";
 import { endpointCandidates, isDraining, otherSlot, routeSlot, slots, usableSlot } from "./path.ts";
 
 const tryMs = 10_000;
@@ -28,7 +28,7 @@ export interface ProbeFacts {
   readonly peer: OwnedPeer;
   /** As the gate has decided. */
   readonly path: PeerPath;
-  readonly sight: PeerSight;
+  readonly observation: PeerObservation;
   /** Node IPs that nothing has shown. */
   readonly unshown: readonly string[];
   readonly memory?: ProbeMemory;
@@ -57,8 +57,8 @@ export function planProbe(facts: ProbeFacts, nowMs: number): Probe {
   return plan.probe !== undefined && hasSession ? { ...plan, readd: slot } : plan;
 }
 
-function isFresh({ sight }: ProbeFacts, slot: Slot, nowMs: number): boolean {
-  return nowMs - (sight[slot]?.handshakeAtMs ?? Number.NEGATIVE_INFINITY) < sessionMs;
+function isFresh({ observation }: ProbeFacts, slot: Slot, nowMs: number): boolean {
+  return nowMs - (observation[slot]?.handshakeAtMs ?? Number.NEGATIVE_INFINITY) < sessionMs;
 }
 
 function begin(slot: Slot, ips: readonly string[], before: ProbeMemory | undefined, nowMs: number): Probe {
@@ -83,8 +83,8 @@ function probeSlot(facts: ProbeFacts, nowMs: number): Slot | undefined {
 }
 
 /** The peer chooses for itself what it sends on. */
-function sendsOn({ sight }: ProbeFacts, slot: Slot, nowMs: number): boolean {
-  return nowMs - (sight[slot]?.dataAtMs ?? Number.NEGATIVE_INFINITY) < sessionMs / 3;
+function sendsOn({ observation }: ProbeFacts, slot: Slot, nowMs: number): boolean {
+  return nowMs - (observation[slot]?.dataAtMs ?? Number.NEGATIVE_INFINITY) < sessionMs / 3;
 }
 
 /** Of families that this node has; what the first slot asks already comes last. */

@@ -21,7 +21,7 @@ export const pairKinds: readonly string[] = ["veth", "netkit"];
 const inwardKinds: readonly string[] = [...pairKinds, "tun", "dummy"];
 
 /** What the kernel shows of the way between a pod and its node. */
-export interface PodWay {
+export interface PodConnection {
   readonly ifname: string;
   /** Absent if the pod's namespace has no interface of that name. */
   readonly link?: Link;
@@ -48,34 +48,37 @@ export interface RouteBack {
 }
 
 /** Why the pod's traffic is not routed by this node; undefined if it is. */
-export function findBypass(way: PodWay): string | undefined {
-  const { ifname, link, end, master } = way;
+export function findBypass(connection: PodConnection): string | undefined {
+  const { ifname, link, end, master } = connection;
   if (link === undefined) return `the pod's namespace has no interface ${ifname}`;
   if (!pairKinds.includes(link.kind)) return `${ifname} is ${describeKind(link.kind)}`;
   if (end === undefined) return `the other end of ${ifname} is not in this node's network namespace`;
-  if (master !== undefined) return findSwitched(way, end, master);
-  return findRouteAside(way, [end.name]);
+  if (master !== undefined) return findSwitched(connection, end, master);
+  return findRouteAside(connection, [end.name]);
 }
 
 function describeKind(kind: string): string {
   return kind === "" ? "a device of the hardware" : `an interface of kind ${kind}`;
 }
 
-function findSwitched(way: PodWay, end: Link, master: Link): string | undefined {
+function findSwitched(connection: PodConnection, end: Link, master: Link): string | undefined {
   if (master.kind === "vrf") return undefined;
   if (master.kind !== "bridge")
     return `${end.name} is a port of ${master.name}, which is ${describeKind(master.kind)}`;
-  const other = way.gateways.find(({ isNode }) => !isNode);
+  const other = connection.gateways.find(({ isNode }) => !isNode);
   if (other !== undefined)
     return `it sends by the bridge ${master.name} to ${other.ip}, which is not this node`;
-  const isOutward = way.portKinds?.some((kind) => !inwardKinds.includes(kind)) ?? false;
-  if (way.gateways.length === 0 && isOutward)
+  const isOutward = connection.portKinds?.some((kind) => !inwardKinds.includes(kind)) ?? false;
+  if (connection.gateways.length === 0 && isOutward)
     return `it has no gateway, and the bridge ${master.name} leads out of this node`;
-  return way.gateways.length === 0 ? undefined : findRouteAside(way, [end.name, master.name]);
+  return connection.gateways.length === 0 ? undefined : findRouteAside(connection, [end.name, master.name]);
 }
 
 /** A route by another interface of a CNI's own (cilium_host) leads to the pod as well. */
-function findRouteAside({ routes, uplinks = [] }: PodWay, devs: readonly string[]): string | undefined {
+function findRouteAside(
+  { routes, uplinks = [] }: PodConnection,
+  devs: readonly string[],
+): string | undefined {
   const aside = routes.find(({ dev }) => dev === undefined || (!devs.includes(dev) && uplinks.includes(dev)));
   if (aside === undefined) return undefined;
   return aside.dev === undefined

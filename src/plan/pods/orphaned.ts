@@ -18,19 +18,19 @@ import { countOf } from "../../net/human-format.ts";
 import { showDuration } from "../settings/parsers.ts";
 
 /** "unknown" where the folder is not shown to this process, or may not be read. */
-export type NetnsSight = "namespace" | "absent" | "file" | "unknown";
+export type NetnsObservation = "namespace" | "absent" | "file" | "unknown";
 
 export interface SeenAttachment {
   /** Of this attachment alone: another one where the container was attached anew. */
   readonly key: string;
   /** Of the path. */
-  readonly folder: string;
+  readonly directory: string;
   /** Unix milliseconds. */
   readonly createdAtMs: number;
-  readonly sight: NetnsSight;
+  readonly netns: NetnsObservation;
 }
 
-export interface AbandonedFacts {
+export interface OrphanedFacts {
   readonly seen: readonly SeenAttachment[];
   /** By key, since when it is gone: as the last plan has it. */
   readonly goneSinceMs: ReadonlyMap<string, number>;
@@ -39,7 +39,7 @@ export interface AbandonedFacts {
   readonly nowMs: number;
 }
 
-export interface AbandonedPlan {
+export interface OrphanedPlan {
   /** Keys. */
   readonly release: readonly string[];
   readonly goneSinceMs: ReadonlyMap<string, number>;
@@ -49,7 +49,7 @@ export interface AbandonedPlan {
 
 const manyWaits = 12;
 
-export function planAbandoned({ seen, goneSinceMs, waitMs, nowMs }: AbandonedFacts): AbandonedPlan {
+export function planOrphaned({ seen, goneSinceMs, waitMs, nowMs }: OrphanedFacts): OrphanedPlan {
   const since = new Map<string, number>();
   const release: string[] = [];
   const doubted: SeenAttachment[] = [];
@@ -68,15 +68,17 @@ export function planAbandoned({ seen, goneSinceMs, waitMs, nowMs }: AbandonedFac
 
 /** Undefined where it is not known to be gone. */
 function countWaits(one: SeenAttachment, seen: readonly SeenAttachment[]): number | undefined {
-  if (one.sight !== "absent" && one.sight !== "file") return undefined;
-  const witnesses = seen.filter(({ folder, sight }) => folder === one.folder && sight === "namespace");
-  if (one.sight === "absent") return witnesses.length > 0 ? 1 : manyWaits;
+  if (one.netns !== "absent" && one.netns !== "file") return undefined;
+  const witnesses = seen.filter(
+    ({ directory, netns }) => directory === one.directory && netns === "namespace",
+  );
+  if (one.netns === "absent") return witnesses.length > 0 ? 1 : manyWaits;
   // Mounts that are made later are shown here, so this one would be too.
   return witnesses.some(({ createdAtMs }) => createdAtMs > one.createdAtMs) ? 1 : undefined;
 }
 
 function explainDoubt(doubted: readonly SeenAttachment[], waitMs: number): string {
-  const folders = [...new Set(doubted.map(({ folder }) => folder))].sort().join(", ");
+  const directories = [...new Set(doubted.map(({ directory }) => directory))].sort().join(", ");
   const wait = showDuration(Math.round((manyWaits * waitMs) / 1000));
-  return `The network namespaces of all pods in ${folders} are gone, and no DEL came for ${countOf(doubted.length, "attachment")}: was the runtime's state wiped, or is the folder not the node's here? They are kept until nothing has come back for ${wait}.`;
+  return `The network namespaces of all pods in ${directories} are gone, and no DEL came for ${countOf(doubted.length, "attachment")}: was the runtime's state wiped, or is the directory not the node's here? They are kept until nothing has come back for ${wait}.`;
 }

@@ -15,14 +15,14 @@ import type { NodeRecord } from "../../net/record.ts";
 import { parseRecord } from "./record.ts";
 
 /** What one file says: the record of the node it is named after, or why it is refused. */
-export type Verdict = { readonly record: NodeRecord } | { readonly reason: string };
+export type JudgedRecord = { readonly record: NodeRecord } | { readonly reason: string };
 
-export interface FolderView {
-  readonly folder: string;
+export interface DirectoryView {
+  readonly directory: string;
   /** This node's name; its own file is written, never read as a peer's. */
   readonly ownName?: string;
   /** By file name; without this node's own. */
-  readonly verdicts: ReadonlyMap<string, Verdict>;
+  readonly verdicts: ReadonlyMap<string, JudgedRecord>;
   /** All record files, also those that nobody looked into. */
   readonly present: ReadonlySet<string>;
   /** True where the folder held nobody's record at the last look either. */
@@ -32,22 +32,22 @@ export interface FolderView {
 /** A peer as the store has it. */
 export interface KnownPeer {
   readonly record: NodeRecord;
-  readonly source: "import" | "folder" | "kube";
+  readonly source: "import" | "directory" | "kube";
 }
 
-export interface RefusedFile {
+export interface RejectedFile {
   /** Fit to be shown; the folder itself where all of it is meant. */
   readonly file: string;
   readonly reason: string;
 }
 
-export interface FolderChange {
+export interface DirectoryChange {
   /** Known peers first: of two that claim the same, the store takes the one that is put first as the owner. */
   readonly put: readonly NodeRecord[];
   /** Names of peers that leave. */
   readonly remove: readonly string[];
   /** By file. */
-  readonly refused: readonly RefusedFile[];
+  readonly rejected: readonly RejectedFile[];
   /** A sentence where the folder is not believed and the peers stay. */
   readonly doubt?: string;
 }
@@ -63,21 +63,21 @@ export function isRecordFile(file: string): boolean {
 }
 
 /** Judges a file by its text. */
-export function judgeRecord(file: string, text: string, ownName?: string): Verdict {
+export function judgeRecord(file: string, text: string, ownName?: string): JudgedRecord {
   try {
     const json = parseJson(text);
     const record = parseRecord(json, "record");
     requireSlots(json, "record");
     const { name } = record;
     if (recordFile(name) === file) return { record };
-    return refuse(
+    return rejectRecord(
       name === ownName
         ? `it holds a record of this node, ${name}, which writes its own to ${recordFile(name)}: remove the file`
         : `it holds the record of ${name}: call it ${recordFile(name)}`,
     );
   } catch (error) {
     if (!(error instanceof ParseError)) throw error;
-    return refuse(error.message);
+    return rejectRecord(error.message);
   }
 }
 
@@ -90,16 +90,16 @@ export function requireSlots(json: unknown, path: string): void {
     throw new ParseError(`${path}.slots: is missing; the record of a node without a key has an empty list`);
 }
 
-export function refuse(reason: string): Verdict {
+export function rejectRecord(reason: string): JudgedRecord {
   const shown = escapeControls(reason);
   return { reason: shown.length > maxReasonLength ? `${shown.slice(0, maxReasonLength - 1)}…` : shown };
 }
 
 /** What has to change in the store. */
-export function planFolder(view: FolderView, peers: readonly KnownPeer[]): FolderChange {
-  const { folder, verdicts, present, ownName } = view;
+export function planDirectory(view: DirectoryView, peers: readonly KnownPeer[]): DirectoryChange {
+  const { directory, verdicts, present, ownName } = view;
   const before = new Map(peers.map((peer) => [peer.record.name, peer]));
-  const known = peers.filter(({ source }) => source === "folder").map(({ record }) => record.name);
+  const known = peers.filter(({ source }) => source === "directory").map(({ record }) => record.name);
   const gone = known.filter((name) => name === ownName || !present.has(recordFile(name)));
   const records = [...verdicts.values()].flatMap((verdict) => ("record" in verdict ? [verdict.record] : []));
   const doubtful = records.length === 0 && gone.length === known.length && isDoubtful(view, known.length);
@@ -108,8 +108,8 @@ export function planFolder(view: FolderView, peers: readonly KnownPeer[]): Folde
       .filter((record) => !isAsBefore(record, before.get(record.name)))
       .sort((a, b) => Number(before.has(b.name)) - Number(before.has(a.name)) || byName(a, b)),
     remove: doubtful ? [] : gone,
-    refused: explainRefusals(verdicts, new Set(known)),
-    ...(doubtful ? { doubt: explainDoubt(folder, known.length) } : {}),
+    rejected: explainRejections(verdicts, new Set(known)),
+    ...(doubtful ? { doubt: explainDoubt(directory, known.length) } : {}),
   };
 }
 
@@ -117,33 +117,33 @@ export function planFolder(view: FolderView, peers: readonly KnownPeer[]): Folde
  * No record is left of `known` peers. One may have left; several leave one after the other. A folder
  * without this node's own record is another one, and stays in doubt when we have written to it.
  */
-function isDoubtful({ present, ownName, wasDoubtful }: FolderView, known: number): boolean {
+function isDoubtful({ present, ownName, wasDoubtful }: DirectoryView, known: number): boolean {
   const ownIsThere = ownName !== undefined && present.has(recordFile(ownName));
   return known > 1 || (known === 1 && (wasDoubtful || !ownIsThere));
 }
 
-function explainDoubt(folder: string, known: number): string {
+function explainDoubt(directory: string, known: number): string {
   const came = known === 1 ? "a peer came" : `${known} peers came`;
-  return `No record of another node is left in ${folder} although ${came} from it: is its filesystem mounted? The peers stay; \`wg-cni peer remove\` takes one away for good.`;
+  return `No record of another node is left in ${directory} although ${came} from it: is its filesystem mounted? The peers stay; \`wg-cni peer remove\` takes one away for good.`;
 }
 
-function explainRefusals(
-  verdicts: ReadonlyMap<string, Verdict>,
+function explainRejections(
+  verdicts: ReadonlyMap<string, JudgedRecord>,
   known: ReadonlySet<string>,
-): readonly RefusedFile[] {
-  const refused = [...verdicts].flatMap(([file, verdict]) => {
+): readonly RejectedFile[] {
+  const rejected = [...verdicts].flatMap(([file, verdict]) => {
     if ("record" in verdict) return [];
     const stays = known.has(file.slice(0, -".json".length)) ? "; the record taken before stays" : "";
     // Two names that differ must still differ when shown.
     return [{ file: escapeControls(file.replaceAll("\\", "\\\\")), reason: `${verdict.reason}${stays}` }];
   });
-  return refused.sort((a, b) => (a.file < b.file ? -1 : 1));
+  return rejected.sort((a, b) => (a.file < b.file ? -1 : 1));
 }
 
 /** What the Kubernetes API says of a node goes before what a file says. */
 function isAsBefore(record: NodeRecord, peer: KnownPeer | undefined): boolean {
   if (peer?.source === "kube") return true;
-  return peer?.source === "folder" && JSON.stringify(peer.record) === JSON.stringify(record);
+  return peer?.source === "directory" && JSON.stringify(peer.record) === JSON.stringify(record);
 }
 
 function byName(a: NodeRecord, b: NodeRecord): number {

@@ -2,7 +2,7 @@
 // after the other. Pure: sums and time are arguments.
 import type { Plaintext } from "./status.ts";
 
-export interface Quiet {
+export interface PlaintextWindow {
   /** Nothing was counted since; milliseconds on the clock of `nowMs`. */
   readonly sinceMs: number;
   /** Peers of the last packets in clear; none where there were none since the first look. */
@@ -17,10 +17,10 @@ export interface Quiet {
  * known, so quiet begins with it.
  */
 export function followPlaintext(
-  before: Quiet | undefined,
+  before: PlaintextWindow | undefined,
   sums: ReadonlyMap<string, Plaintext>,
   nowMs: number,
-): Quiet | undefined {
+): PlaintextWindow | undefined {
   if (sums.size === 0) return undefined;
   const packets = new Map([...sums].map(([peer, one]) => [peer, one.inPackets + one.outPackets]));
   if (before === undefined) return { sinceMs: nowMs, peers: [], packets };

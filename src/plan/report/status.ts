@@ -63,7 +63,7 @@ export interface Plaintext {
   readonly outPackets: number;
 }
 
-interface StatusFacts {
+interface PeerStatusFacts {
   readonly up: boolean;
   readonly settings: Settings;
   readonly node: NodeRecord;
@@ -73,7 +73,7 @@ interface StatusFacts {
 
 /** One status a peer, by name. `read`: the devices that there are, by name. */
 export function describePeers(
-  { up, settings, node, ownership, paths }: StatusFacts,
+  { up, settings, node, ownership, paths }: PeerStatusFacts,
   nowMs: number,
   read: ReadonlyMap<string, Device>,
   plaintext: ReadonlyMap<string, Plaintext>,
@@ -88,12 +88,12 @@ export function describePeers(
     const { slot, pinned } = resolvePath(node, peer, paths);
     const key = keyOf(peer, slot);
     const seen = slot === undefined || key === undefined ? undefined : devices.get(slot)?.get(key);
-    const inClear = plaintext.get(peer.name);
+    const inPlaintext = plaintext.get(peer.name);
     const base = {
       name: peer.name,
       nodeIPs: peer.nodeIPs,
       podCIDRs: peer.podCIDRs,
-      ...(inClear === undefined ? {} : { plaintext: inClear }),
+      ...(inPlaintext === undefined ? {} : { plaintext: inPlaintext }),
     };
     if (slot === undefined || seen === undefined) {
       const lastHandshakeMs = settings.mode === "off" ? latestHandshake(peer, devices) : 0;

@@ -2,7 +2,7 @@
 // that a look at thousands of files that have not changed reads none of them.
 
 import { sizeOf, stampOf } from "../../fswatch/stamp.ts";
-import { judgeRecord, recordFile, refuse, type Verdict } from "../../plan/records/directory.ts";
+import { type JudgedRecord, judgeRecord, recordFile, rejectRecord } from "../../plan/records/directory.ts";
 import { listRecordFiles, maxFileBytes, RecordsError, readRecordFile } from "./files.ts";
 
 /** Four times the largest cluster we are made for. */
@@ -15,11 +15,11 @@ const maxLookBytes = 32 * 1024 * 1024;
  */
 export const settleMs = 2000;
 
-export interface FolderSight {
+export interface DirectorySnapshot {
   /** Names of all record files. */
   readonly present: ReadonlySet<string>;
   /** By name; without this node's own, and without those beyond the bound. */
-  readonly verdicts: ReadonlyMap<string, Verdict>;
+  readonly verdicts: ReadonlyMap<string, JudgedRecord>;
   /** True where a verdict is not what it was at the last look. */
   readonly changed: boolean;
   /** False where a file is to be read once more in a while. */
@@ -31,7 +31,7 @@ export interface FolderSight {
 interface SeenFile {
   readonly stamp: string;
   readonly digest: number | bigint;
-  readonly verdict: Verdict;
+  readonly verdict: JudgedRecord;
   /** When the stamp was seen first. */
   readonly sinceMs: number;
   /** True once nothing can change without changing the stamp. */
@@ -54,7 +54,7 @@ export class RecordReader {
   ) {}
 
   /** `isKnown`: of a file, whether its node is a peer already; where there are too many, those come first. Throws RecordsError. */
-  look(nowMs: number, isKnown: (file: string) => boolean): FolderSight {
+  look(nowMs: number, isKnown: (file: string) => boolean): DirectorySnapshot {
     const present = new Set(listRecordFiles(this.folder));
     const others = [...present].filter((file) => file !== this.#ownFile);
     const files = others.length <= maxFiles ? others : chooseFiles(others, isKnown);
@@ -121,7 +121,7 @@ export class RecordReader {
     const digest = Bun.hash(JSON.stringify(content));
     if (digest === before?.digest) return before;
     const verdict =
-      "text" in content ? judgeRecord(file, content.text, this.ownName) : refuse(content.reason);
+      "text" in content ? judgeRecord(file, content.text, this.ownName) : rejectRecord(content.reason);
     return { digest, verdict };
   }
 

@@ -15,12 +15,17 @@
 import { FolderWatch } from "../../fswatch/directory-watch.ts";
 import { stampOf } from "../../fswatch/stamp.ts";
 import type { NodeRecord } from "../../net/record.ts";
-import { type FolderChange, planFolder, type RefusedFile, recordFile } from "../../plan/records/directory.ts";
+import {
+  type DirectoryChange,
+  planDirectory,
+  type RejectedFile,
+  recordFile,
+} from "../../plan/records/directory.ts";
 import type { Store } from "../../state/store.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { ProofQueue } from "../proof-queue.ts";
-import type { RefusedRecords } from "../rejected-records.ts";
-import { type FolderSight, RecordReader, settleMs } from "./cache.ts";
+import type { RejectedRecords } from "../rejected-records.ts";
+import { type DirectorySnapshot, RecordReader, settleMs } from "./cache.ts";
 import { compareRecordFile, publishRecord, RecordsError, recordText } from "./files.ts";
 
 /** Two agents that write the same file would do it as fast as they can. */
@@ -31,7 +36,7 @@ const maxLogLines = 5;
 export interface RecordsOptions {
   readonly log: Log;
   /** Where what is not taken is noted. */
-  readonly refused: RefusedRecords;
+  readonly refused: RejectedRecords;
   /** Something in the folder has changed: call `refresh` soon. */
   readonly onChange: () => void;
   /** Milliseconds on a clock that only goes forward. */
@@ -67,8 +72,8 @@ export class RecordsFolder implements Disposable {
   #generation: number | undefined;
   #report: FolderReport = { records: 0, refused: 0 };
   #isDoubtful = false;
-  #refused: readonly RefusedFile[] = [];
-  #ownRefused: RefusedFile | undefined;
+  #refused: readonly RejectedFile[] = [];
+  #ownRefused: RejectedFile | undefined;
   #published: { readonly text: string; readonly stamp: string } | undefined;
   #rewrittenAtMs = Number.NEGATIVE_INFINITY;
   readonly #proofs: ProofQueue;
@@ -90,10 +95,10 @@ export class RecordsFolder implements Disposable {
     }
     try {
       const listChanged = followed.watch.look();
-      const sight = followed.reader.look(this.options.now(), this.#isKnown());
-      if (listChanged || !sight.settled) this.#lookAgain(settleMs);
-      if (sight.changed || this.#report.problem !== undefined) this.#generation = undefined;
-      if (this.#generation !== this.store.generation) this.#bring(followed, sight);
+      const snapshot = followed.reader.look(this.options.now(), this.#isKnown());
+      if (listChanged || !snapshot.settled) this.#lookAgain(settleMs);
+      if (snapshot.changed || this.#report.problem !== undefined) this.#generation = undefined;
+      if (this.#generation !== this.store.generation) this.#bring(followed, snapshot);
       return this.#report;
     } catch (error) {
       if (!(error instanceof RecordsError)) throw error;
@@ -152,7 +157,7 @@ export class RecordsFolder implements Disposable {
       files ??= new Set(
         this.store
           .peers()
-          .flatMap(({ record, source }) => (source === "folder" ? [recordFile(record.name)] : [])),
+          .flatMap(({ record, source }) => (source === "directory" ? [recordFile(record.name)] : [])),
       );
       return files.has(file);
     };
@@ -168,37 +173,42 @@ export class RecordsFolder implements Disposable {
     }, ms);
   }
 
-  #bring({ folder, ownName }: Followed, sight: FolderSight): void {
+  #bring({ folder, ownName }: Followed, snapshot: DirectorySnapshot): void {
     const { store } = this;
     const view = {
-      ...{ folder, present: sight.present, verdicts: sight.verdicts, wasDoubtful: this.#isDoubtful },
+      ...{
+        directory: folder,
+        present: snapshot.present,
+        verdicts: snapshot.verdicts,
+        wasDoubtful: this.#isDoubtful,
+      },
       ...(ownName === undefined ? {} : { ownName }),
     };
     // Before the peers: what is written meanwhile makes us look again.
     let generation = store.generation;
-    let change = planFolder(view, store.peers());
+    let change = planDirectory(view, store.peers());
     if (!this.#proofs.verify(change.put)) {
       this.#lookAgain(0);
       return;
     }
     if (change.put.length + change.remove.length > 0)
       store.transaction(() => {
-        if (store.generation !== generation) change = planFolder(view, store.peers());
+        if (store.generation !== generation) change = planDirectory(view, store.peers());
         for (const name of change.remove) store.removePeer(name);
-        store.putPeers(change.put, "folder", this.#proofs.isProven);
+        store.putPeers(change.put, "directory", this.#proofs.isProven);
         generation = store.generation;
       });
-    const problem = describeProblem(change, sight, folder);
+    const problem = describeProblem(change, snapshot, folder);
     this.#logChange(change);
     this.#isDoubtful = change.doubt !== undefined;
     this.#refused = [
-      ...change.refused,
+      ...change.rejected,
       ...(problem === undefined ? [] : [{ file: folder, reason: problem }]),
     ];
     this.#noteRefused();
     this.#stand({
-      records: sight.verdicts.size - change.refused.length,
-      refused: change.refused.length,
+      records: snapshot.verdicts.size - change.rejected.length,
+      refused: change.rejected.length,
       ...(problem === undefined ? {} : { problem }),
     });
     this.#generation = generation;
@@ -241,7 +251,7 @@ export class RecordsFolder implements Disposable {
     this.#rewrittenAtMs = nowMs;
   }
 
-  #noteOwn(refused: RefusedFile | undefined): void {
+  #noteOwn(refused: RejectedFile | undefined): void {
     const before = this.#ownRefused?.reason;
     this.#ownRefused = refused;
     this.#noteRefused();
@@ -252,13 +262,13 @@ export class RecordsFolder implements Disposable {
 
   #noteRefused(): void {
     const refused = [...this.#refused, ...(this.#ownRefused === undefined ? [] : [this.#ownRefused])];
-    this.options.refused.put("folder", refused);
+    this.options.refused.put("directory", refused);
   }
 
-  #logChange({ put, remove, refused }: FolderChange): void {
+  #logChange({ put, remove, rejected }: DirectoryChange): void {
     const { log } = this.options;
     const before = new Map(this.#refused.map(({ file, reason }) => [file, reason]));
-    const newlyRefused = refused.filter(({ file, reason }) => before.get(file) !== reason);
+    const newlyRefused = rejected.filter(({ file, reason }) => before.get(file) !== reason);
     this.#logFew(put, ({ name }) => log.info("record taken", { peer: name }));
     this.#logFew(remove, (name) => log.info("record gone, and its peer", { peer: name }));
     this.#logFew(newlyRefused, ({ file, reason }) => log.warn("record refused", { file, reason }));
@@ -273,8 +283,8 @@ export class RecordsFolder implements Disposable {
 
 /** What is wrong with the folder as a whole. */
 function describeProblem(
-  { doubt }: FolderChange,
-  { leftOut }: FolderSight,
+  { doubt }: DirectoryChange,
+  { leftOut }: DirectorySnapshot,
   folder: string,
 ): string | undefined {
   if (doubt !== undefined) return doubt;

@@ -6,11 +6,14 @@ import type { Session } from "../../reconcile/session.ts";
 import { apiServerIPs } from "./api-address.ts";
 
 /** A sentence for each that holds what is no pod's. Throws StoreError, NetlinkError, SysError. */
-export function refuseClusterCIDRs({ nodes, kernel, ways }: Session, cidrs: readonly string[]): string[] {
+export function refuseClusterCIDRs(
+  { nodes, kernel, peerRoutes }: Session,
+  cidrs: readonly string[],
+): string[] {
   if (cidrs.length === 0) return [];
   const { settings, ownership, record: node = nobody } = nodes.intent();
   const apiServers = apiServerIPs(settings.kubeconfig, process.env);
   const known = knownLandmarks({ node, peers: ownership.peers, settings, apiServers });
-  const { refusals } = judgeClusterCIDRs(cidrs, [...known, ...ways.landmarks(settings, kernel)]);
+  const { refusals } = judgeClusterCIDRs(cidrs, [...known, ...peerRoutes.landmarks(settings, kernel)]);
   return refusals.map(({ reason }) => reason);
 }

@@ -2,7 +2,7 @@
 // when the Node's addresses or pod CIDRs change. What was typed to `up` on such a
 // node holds until the next look. What a Node says is kube/node.ts.
 import { explainConflict } from "../../doctor/port-holder.ts";
-import { type NodeFacts, type NodeIdentity, planIdentity } from "../../kube/node.ts";
+import { type NodeIdentity, type NodeObject, planIdentity } from "../../kube/node.ts";
 import { nodeObjectName } from "../../kube/peers.ts";
 import { countOf } from "../../net/human-format.ts";
 import { hostPrefix, prefixContains } from "../../net/prefix.ts";
@@ -17,7 +17,7 @@ import type { Identity } from "../../state/model.ts";
 import { readOrCreateSealKey, SealError } from "../../state/seal.ts";
 import { makeSlotKeys } from "../../state/slot-key.ts";
 import type { Log } from "../../telemetry/log.ts";
-import type { RefusedRecords } from "../rejected-records.ts";
+import type { RejectedRecords } from "../rejected-records.ts";
 import type { KubeReport } from "./source.ts";
 
 /** As examples, in a sentence. */
@@ -27,7 +27,7 @@ export interface NodeIdentityOptions {
   /** The Node's name. */
   readonly node: string;
   readonly log: Log;
-  readonly refused: RefusedRecords;
+  readonly refused: RejectedRecords;
   /** Unix milliseconds. */
   readonly wallClock: () => number;
 }
@@ -55,7 +55,7 @@ export class NodeFollower {
   }
 
   /** Returns what is to be said of it. */
-  #follow(facts: NodeFacts, settings: Settings): readonly string[] {
+  #follow(facts: NodeObject, settings: Settings): readonly string[] {
     const { session } = this;
     const { store } = session;
     const before = store.identity();
@@ -133,7 +133,7 @@ export class NodeFollower {
 
 function findHostConflicts({ kernel }: Session, settings: Settings, before: Identity | undefined): string[] {
   const ownKeys = before?.slots.map(({ publicKey }) => publicKey) ?? [];
-  const host = observeHost(settings, kernel, { ownKeys, isProgrammed: false });
+  const host = observeHost(settings, kernel, { ownKeys, isApplied: false });
   return findConflicts(settings, host).map((conflict) => explainConflict(settings, conflict));
 }
 

@@ -2,11 +2,11 @@
 // node's own settings, so that every process programs the same, and an outage of the
 // API or a restart of the agent changes nothing. Once the object is gone, what it
 // said last is the node's own.
-import { type MeshFacts, meshObjectName } from "../../kube/mesh.ts";
+import { type MeshObject, meshObjectName } from "../../kube/mesh.ts";
 import type { JsonValue } from "../../state/model.ts";
 import type { Store } from "../../state/store.ts";
 import type { Log } from "../../telemetry/log.ts";
-import type { RefusedRecords } from "../rejected-records.ts";
+import type { RejectedRecords } from "../rejected-records.ts";
 import type { SeenMesh } from "./session.ts";
 
 export class ModeFollower {
@@ -15,7 +15,7 @@ export class ModeFollower {
   constructor(
     private readonly store: Store,
     private readonly log: Log,
-    private readonly refused: RefusedRecords,
+    private readonly refused: RejectedRecords,
     /** What of cluster CIDRs holds what is no pod's: a sentence each. */
     private readonly judge: (cidrs: readonly string[]) => readonly string[],
   ) {}
@@ -39,7 +39,7 @@ export class ModeFollower {
   }
 
   /** Each time anew: a peer may have joined with an address in them, or an address have gone. */
-  #withoutHosts({ clusterCIDRs, ...mesh }: MeshFacts): MeshFacts {
+  #withoutHosts({ clusterCIDRs, ...mesh }: MeshObject): MeshObject {
     if (clusterCIDRs === undefined) return mesh;
     const reasons = this.judge(clusterCIDRs);
     if (reasons.length === 0) return { ...mesh, clusterCIDRs };
@@ -48,7 +48,7 @@ export class ModeFollower {
   }
 
   /** What is not understood stays as it was. */
-  #take({ mode, clusterCIDRs, nodeCIDRs, remarks }: MeshFacts): void {
+  #take({ mode, clusterCIDRs, nodeCIDRs, remarks }: MeshObject): void {
     const before = this.store.meshSettings();
     const said = {
       ...(remarks.length === 0 ? {} : before),

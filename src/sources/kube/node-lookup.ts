@@ -1,6 +1,6 @@
 // Node objects of other nodes, asked for one at a time: only where two nodes claim the same and one
 // of them seems to be dead does anybody need them. An answer is kept for a minute.
-import { type NodeFacts, readNodeObject } from "../../kube/node.ts";
+import { type NodeObject, readNodeObject } from "../../kube/node.ts";
 import { readListPage } from "../../kube/watch.ts";
 import type { KubeClient } from "../../kubeclient/client.ts";
 import type { Log } from "../../telemetry/log.ts";
@@ -21,7 +21,7 @@ export interface NodeLookupOptions {
 interface Answer {
   readonly atMs: number;
   /** Absent while it is asked for, and if there is none. */
-  readonly facts?: NodeFacts;
+  readonly facts?: NodeObject;
 }
 
 export class NodeLookup implements Disposable {
@@ -35,7 +35,7 @@ export class NodeLookup implements Disposable {
   }
 
   /** What is known of a Node now; undefined until the API has said it. */
-  find(name: string): NodeFacts | undefined {
+  find(name: string): NodeObject | undefined {
     const known = this.#answers.get(name);
     const nowMs = this.options.now();
     if (known === undefined || nowMs - known.atMs >= keptMs) {

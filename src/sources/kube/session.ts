@@ -8,8 +8,8 @@ import {
   type SeenPlaces,
   serviceCIDRsPath,
 } from "../../kube/cluster.ts";
-import { type MeshFacts, meshesPath, meshName, readMesh } from "../../kube/mesh.ts";
-import { gives, type NodeFacts, readNodeObject } from "../../kube/node.ts";
+import { type MeshObject, meshesPath, meshName, readMesh } from "../../kube/mesh.ts";
+import { gives, type NodeObject, readNodeObject } from "../../kube/node.ts";
 import { isOlder, isSameRecord, judgeObject, objectsPath, type SeenObject } from "../../kube/object.ts";
 import type { StatusFacts } from "../../kube/status.ts";
 import { type Credentials, KubeClient } from "../../kubeclient/client.ts";
@@ -37,7 +37,7 @@ export interface LinkOptions {
 }
 
 /** "unknown": the API does not say. */
-export type SeenMesh = MeshFacts | "absent" | "pending" | "unknown";
+export type SeenMesh = MeshObject | "absent" | "pending" | "unknown";
 
 /** What the API has said of the cluster's own hosts; absent until it has, and if it never does. */
 export interface SeenCluster {
@@ -47,13 +47,13 @@ export interface SeenCluster {
 
 /** A Node object, with what of it is of use. */
 interface SeenNode extends Kept {
-  readonly facts: NodeFacts;
+  readonly facts: NodeObject;
 }
 
 export class KubeLink implements Disposable {
   readonly objects: KubeWatch<SeenObject>;
   readonly #node: KubeWatch<SeenNode> | undefined;
-  readonly #mesh: KubeWatch<MeshFacts>;
+  readonly #mesh: KubeWatch<MeshObject>;
   readonly #services: KubeWatch<SeenPlaces>;
   readonly #endpoints: KubeWatch<SeenPlaces>;
   readonly #publisher: KubePublisher;
@@ -101,7 +101,7 @@ export class KubeLink implements Disposable {
         isSame: (a, b) => JSON.stringify(a.facts) === JSON.stringify(b.facts),
         isOlder: isOlderThan,
       });
-    this.#mesh = new KubeWatch<MeshFacts>({
+    this.#mesh = new KubeWatch<MeshObject>({
       ...{ ...watching, path: meshesPath, ...only(meshName), read: readMesh, isOptional: true },
       isSame: (a, b) => textOf(a) === textOf(b),
       isOlder: isOlderThan,
@@ -125,7 +125,7 @@ export class KubeLink implements Disposable {
   }
 
   /** "unknown" until the API has said it. */
-  get node(): NodeFacts | "absent" | "unknown" {
+  get node(): NodeObject | "absent" | "unknown" {
     if (this.nodeName === undefined || this.#node === undefined || this.#node.lists === 0) return "unknown";
     return this.#node.objects.get(this.nodeName)?.facts ?? "absent";
   }
@@ -202,7 +202,7 @@ function placesOf({ lists, objects }: KubeWatch<SeenPlaces>): readonly string[] 
 }
 
 /** Without its version. */
-function textOf({ resourceVersion: _, ...said }: MeshFacts): string {
+function textOf({ resourceVersion: _, ...said }: MeshObject): string {
   return JSON.stringify(said);
 }
 

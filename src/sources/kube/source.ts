@@ -9,7 +9,7 @@
 // the API can be watched again and says otherwise.
 
 import { type Edits, planEdited } from "../../kube/external-edits.ts";
-import type { NodeFacts } from "../../kube/node.ts";
+import type { NodeObject } from "../../kube/node.ts";
 import { refusedName, type SeenObject } from "../../kube/object.ts";
 import { type Absences, type GonePlan, planGone } from "../../kube/peer-removals.ts";
 import { explainRefused, findTakenSlots, recordsToPut, standing } from "../../kube/peers.ts";
@@ -22,7 +22,7 @@ import type { Store } from "../../state/store.ts";
 import type { KubernetesFacts } from "../../telemetry/facts.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { ProofQueue } from "../proof-queue.ts";
-import type { RefusedRecords } from "../rejected-records.ts";
+import type { RejectedRecords } from "../rejected-records.ts";
 import type { Publication } from "./publisher.ts";
 import { KubeLink, type SeenCluster, type SeenMesh } from "./session.ts";
 
@@ -33,7 +33,7 @@ const maxLogLines = 5;
 
 export interface KubeSourceOptions {
   readonly log: Log;
-  readonly refused: RefusedRecords;
+  readonly refused: RejectedRecords;
   readonly version: string;
   /** Something was heard: call `refresh` soon. */
   readonly onChange: () => void;
@@ -49,7 +49,7 @@ export interface KubeSourceOptions {
 
 export interface KubeReport {
   /** What the API says of this node's Node; "unknown" until it has, and without a kubeconfig. */
-  readonly node: NodeFacts | "absent" | "unknown";
+  readonly node: NodeObject | "absent" | "unknown";
   /** What it says of the whole mesh; "unknown" also without a kubeconfig. */
   readonly mesh: SeenMesh;
   readonly cluster: SeenCluster;

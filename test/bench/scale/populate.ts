@@ -22,7 +22,7 @@ const applying = "?fieldManager=wg-cni&force=true";
 const facts: StatusFacts = {
   ...{ up: true, mode: "permissive", peers: Number(count), keyCreatedAtMs: Date.now() },
   ...{ unencrypted: [], unproven: [], contested: [], unknownPods: [], refusedCIDRs: [], meshRemark: "" },
-  quiet: { forMs: 600_000, wantedMs: 300_000, peers: [] },
+  plaintextWindow: { forMs: 600_000, wantedMs: 300_000, peers: [] },
 };
 const startMs = performance.now();
 let next = 1;

@@ -70,7 +70,8 @@ export async function peersOf(node: Node): Promise<readonly ListedPeer[]> {
 }
 
 export async function refusedOf(node: Node): Promise<readonly RefusedRecord[]> {
-  return (await wgJson<{ refusedRecords: readonly RefusedRecord[] }>(node, ["peer", "list"])).refusedRecords;
+  return (await wgJson<{ rejectedRecords: readonly RefusedRecord[] }>(node, ["peer", "list"]))
+    .rejectedRecords;
 }
 
 export async function isEncrypted(node: Node, peer: string): Promise<boolean> {

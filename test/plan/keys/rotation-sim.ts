@@ -7,7 +7,7 @@ import { closedPath, type PeerPath } from "../../../src/net/path.ts";
 import type { NodeRecord, Slot, SlotState } from "../../../src/net/record.ts";
 import { planRotation, type RotationChange, type RotationMemory } from "../../../src/plan/keys/rotation.ts";
 import { type GateMemory, stepGate } from "../../../src/plan/peers/gate.ts";
-import { type Sights, updateSights } from "../../../src/plan/peers/observation.ts";
+import { type PeerObservations, updateObservations } from "../../../src/plan/peers/observation.ts";
 import { resolvePath, slots } from "../../../src/plan/peers/path.ts";
 import { pick, type Random } from "../random.ts";
 
@@ -47,12 +47,12 @@ export class SimNode {
   paths = new Map<string, PeerPath>();
   routes = new Map<string, Slot | undefined>();
   nextRoutes: { readonly atMs: number; readonly routes: Map<string, Slot | undefined> } | undefined;
-  sights: Sights = new Map();
+  sights: PeerObservations = new Map();
   gate = new Map<string, GateMemory>();
   memory: RotationMemory | undefined;
   /** When it looks next. */
   lookAtMs: number;
-  /** When the next keepalive that provokes a handshake is due, by slot and peer. */
+  /** When the next keepalive that initiates a handshake is due, by slot and peer. */
   readonly keepalives = new Map<string, number>();
   /** When data that came in is to be answered, by slot and peer. */
   readonly answers = new Map<string, number>();
@@ -159,7 +159,7 @@ export class Simulation {
     });
     const since = { a: node.keys.a.createdAtMs, b: node.keys.b.createdAtMs };
     const clocks = { nowMs: this.nowMs, wallMs: this.#wallMs };
-    node.sights = updateSights(node.sights, peers, { a: read("a"), b: read("b") }, since, clocks);
+    node.sights = updateObservations(node.sights, peers, { a: read("a"), b: read("b") }, since, clocks);
     for (const peer of peers) {
       const memory = node.gate.get(peer.name);
       const decision = stepGate(
@@ -192,7 +192,7 @@ export class Simulation {
         },
         {
           ...{ node: node.record, peers: [...node.known.values()], paths: node.paths },
-          ...{ sights: node.sights, isPublished },
+          ...{ observations: node.sights, isPublished },
         },
         node.memory,
         { nowMs: this.nowMs, wallMs: this.#wallMs },
@@ -267,10 +267,10 @@ export class Simulation {
   #keepAlive(node: SimNode): void {
     for (const [id, atMs] of node.answers)
       if (atMs <= this.nowMs) this.#send(node, this.#find(id.slice(2)), id[0] as Slot, 32);
-    for (const [name, { provoke }] of node.paths)
+    for (const [name, { initiate }] of node.paths)
       for (const slot of slots) {
         const id = `${slot} ${name}`;
-        if (!provoke.includes(slot)) {
+        if (!initiate.includes(slot)) {
           node.keepalives.delete(id);
           continue;
         }

@@ -5,14 +5,14 @@ import type { PeerPath } from "../../../src/net/path.ts";
 import type { NodeRecord, Slot, SlotRecord, SlotState } from "../../../src/net/record.ts";
 import {
   planRotation,
+  type RotationContext,
   type RotationFacts,
   type RotationMemory,
   type RotationPlan,
-  type RotationScene,
 } from "../../../src/plan/keys/rotation.ts";
 import { chooseDue } from "../../../src/plan/keys/rotation-time.ts";
 import type { OwnedPeer } from "../../../src/plan/peers/model.ts";
-import type { PeerSight, SlotSight } from "../../../src/plan/peers/observation.ts";
+import type { PeerObservation, SlotObservation } from "../../../src/plan/peers/observation.ts";
 
 const now = 1_000_000;
 const wall = 1_700_000_000_000;
@@ -58,10 +58,10 @@ function facts(
 /** Seconds ago, per slot: the last handshake, the last packet of data. */
 type Ago = { readonly handshake?: number; readonly data?: number; readonly heard?: number };
 
-function sight(ago: Readonly<Partial<Record<Slot, Ago>>>): PeerSight {
+function sight(ago: Readonly<Partial<Record<Slot, Ago>>>): PeerObservation {
   const at = (key: string, seconds: number | undefined) =>
     seconds === undefined ? {} : { [key]: now - seconds * 1000 };
-  const slotSight = ({ handshake, data, heard }: Ago): SlotSight => ({
+  const slotSight = ({ handshake, data, heard }: Ago): SlotObservation => ({
     ...{ publicKey: "K", ownKey: "O", lastHandshakeMs: 0, rxBytes: 0, txBytes: 0 },
     ...at("handshakeAtMs", handshake),
     ...at("dataAtMs", data),
@@ -73,18 +73,18 @@ function sight(ago: Readonly<Partial<Record<Slot, Ago>>>): PeerSight {
 interface Around {
   readonly peers?: readonly OwnedPeer[];
   readonly onSlot?: Readonly<Record<string, Slot>>;
-  readonly sights?: Readonly<Record<string, PeerSight>>;
+  readonly sights?: Readonly<Record<string, PeerObservation>>;
   readonly isPublished?: boolean;
 }
 
 function plan(own: RotationFacts, around: Around = {}, before?: RotationMemory): RotationPlan {
   const [a, b] = own.keys.map(({ state }) => state);
-  const path = (slot: Slot): PeerPath => ({ slot, candidate: 0, provoke: [], pinned: false });
-  const scene: RotationScene = {
+  const path = (slot: Slot): PeerPath => ({ slot, candidate: 0, initiate: [], pinned: false });
+  const scene: RotationContext = {
     node: record("n1", [a as SlotState, b as SlotState]),
     peers: around.peers ?? [],
     paths: new Map(Object.entries(around.onSlot ?? {}).map(([name, slot]) => [name, path(slot)])),
-    sights: new Map(Object.entries(around.sights ?? {})),
+    observations: new Map(Object.entries(around.sights ?? {})),
     isPublished: around.isPublished ?? true,
   };
   return planRotation(own, scene, before, clocks);
@@ -157,7 +157,7 @@ describe("before a slot drains", () => {
       wakeInMs: 1000,
     });
     expect(waiting.change).toBeUndefined();
-    const after = (seconds: number, seen: PeerSight) =>
+    const after = (seconds: number, seen: PeerObservation) =>
       plan(own, { peers: [rotating], sights: { n2: seen } }, since("next", "a", seconds)).change;
     expect(after(599, live)).toBeUndefined();
     expect(after(600, live)).toEqual({ do: "drain", slot: "a" });
@@ -175,7 +175,7 @@ describe("before a slot drains", () => {
 describe("while a slot drains", () => {
   const own = facts(["draining", "active"], ["a", "b"]);
   const both = (a: Ago, b: Ago = { handshake: 5 }) => sight({ a, b });
-  const one = (seen: PeerSight, onSlot: Slot = "b", peer = peerOf("n2")): Around => ({
+  const one = (seen: PeerObservation, onSlot: Slot = "b", peer = peerOf("n2")): Around => ({
     peers: [peer],
     onSlot: { n2: onSlot },
     sights: { n2: seen },

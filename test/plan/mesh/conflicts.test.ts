@@ -14,15 +14,15 @@ interface Case {
   /** "none": a device without a key; absent: nothing that answers. */
   readonly key?: string;
   readonly taken?: boolean;
-  readonly isProgrammed?: boolean;
+  readonly isApplied?: boolean;
 }
 
-function factsOf({ kind, up = true, key, taken = false, isProgrammed = false }: Case): SlotFacts {
+function factsOf({ kind, up = true, key, taken = false, isApplied = false }: Case): SlotFacts {
   return {
     links: new Map(kind === undefined ? [] : [["wg-cni-b", { kind, up }]]),
     devices: new Map(key === undefined ? [] : [["wg-cni-b", key === "none" ? {} : { publicKey: key }]]),
     ownKeys: ["own"],
-    isProgrammed,
+    isApplied,
     isPortTaken: (port) => taken && port === 51821,
   };
 }
@@ -51,13 +51,13 @@ const cases: readonly [what: string, given: Case, kind: "device" | "port" | unde
   ],
   ["a bridge", { kind: "bridge" }, "device", true],
   ["hardware", { kind: "" }, "device", true],
-  ["a bridge, on a node that is running", { kind: "bridge", isProgrammed: true }, "device", true],
+  ["a bridge, on a node that is running", { kind: "bridge", isApplied: true }, "device", true],
   ["a TUN device that nobody answers for", { kind: "tun" }, "device", true],
   ["somebody's WireGuard", { kind: "wireguard", key: "theirs" }, "device", true],
   ["a device without a key, of a sync that was killed", { kind: "wireguard", key: "none" }, undefined, false],
   [
     "our device with the key before, on a node that is running",
-    { kind: "wireguard", key: "old", isProgrammed: true },
+    { kind: "wireguard", key: "old", isApplied: true },
     undefined,
     false,
   ],

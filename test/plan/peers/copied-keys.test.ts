@@ -151,7 +151,7 @@ describe("a copied key", () => {
 });
 
 describe("a path that is open", () => {
-  const paths = (slot: Slot) => new Map([["victim", { slot, candidate: 0, provoke: [], pinned: false }]]);
+  const paths = (slot: Slot) => new Map([["victim", { slot, candidate: 0, initiate: [], pinned: false }]]);
   const owned = (...claimants: readonly Claimant[]) => {
     const peer = resolveClaims(local, claimants.map(claimant)).peers.find(({ name }) => name === "victim");
     if (peer === undefined) throw new Error("the victim is gone");

@@ -37,7 +37,7 @@ const table: [string, Case, string][] = [
   [
     "silent: the recorded endpoint is pinned first",
     { path: { slot: "a", candidate: 1 }, sight: silentA },
-    "a, candidate 1, provoke a, pinned; silent re-pin",
+    "a, candidate 1, initiate a, pinned; silent re-pin",
   ],
   [
     "a rung takes 15 s",
@@ -47,12 +47,12 @@ const table: [string, Case, string][] = [
   [
     "then the peer is added anew",
     { path: { slot: "a", pinned: true }, sight: silentA, memory: { rung: "re-pin", rungAtMs: ago(15) } },
-    "a, candidate 0, provoke a, pinned, readd a; silent re-add",
+    "a, candidate 0, initiate a, pinned, readd a; silent re-add",
   ],
   [
     "then the other slot is asked",
     { path: { slot: "a" }, sight: silentA, memory: { rung: "re-add", rungAtMs: ago(15) } },
-    "a, candidate 0, provoke ab; silent other-slot",
+    "a, candidate 0, initiate ab; silent other-slot",
   ],
   [
     "and taken when it answers",
@@ -70,16 +70,16 @@ const table: [string, Case, string][] = [
       sight: { ...silentA, b: sight({ handshakeAtMs: ago(101) }) },
       memory: { rung: "re-add", rungAtMs: ago(15) },
     },
-    "a, candidate 0, provoke ab, readd b; silent other-slot",
+    "a, candidate 0, initiate ab, readd b; silent other-slot",
   ],
   [
     "and is not moved to, however fresh it is",
     {
-      path: { slot: "a", provoke: ["a", "b"] },
+      path: { slot: "a", initiate: ["a", "b"] },
       sight: { ...silentA, b: sight({ handshakeAtMs: ago(101) }) },
       memory: { rung: "other-slot", rungAtMs: ago(3) },
     },
-    "a, candidate 0, provoke ab; nothing new",
+    "a, candidate 0, initiate ab; nothing new",
   ],
   [
     "at the first recovery step neither: the silence began when nothing was answered, before it was found",
@@ -87,17 +87,17 @@ const table: [string, Case, string][] = [
       path: { slot: "a" },
       sight: { ...silentA, b: sight({ handshakeAtMs: ago(32) }) },
     },
-    "a, candidate 0, provoke a, pinned; silent re-pin",
+    "a, candidate 0, initiate a, pinned; silent re-pin",
   ],
   [
     "the ladder begins again after a minute, with the next endpoint",
     { path: { slot: "a" }, sight: silentA, memory: { rung: "other-slot", rungAtMs: ago(60) } },
-    "a, candidate 1, provoke a, pinned; silent re-pin",
+    "a, candidate 1, initiate a, pinned; silent re-pin",
   ],
   [
     "a handshake: all is as before",
     {
-      path: { slot: "a", pinned: true, provoke: ["a"] },
+      path: { slot: "a", pinned: true, initiate: ["a"] },
       sight: { a: sight({ sentAtMs: ago(0), heardAtMs: ago(0), handshakeAtMs: ago(0) }) },
       memory: { rung: "re-add", rungAtMs: ago(3) },
     },
@@ -106,18 +106,18 @@ const table: [string, Case, string][] = [
   [
     "what comes in without a handshake is no answer: it is heard, and need not hear us",
     {
-      path: { slot: "a", pinned: true, provoke: ["a"] },
+      path: { slot: "a", pinned: true, initiate: ["a"] },
       sight: {
         a: sight({ sentAtMs: ago(0), heardAtMs: ago(0), dataAtMs: ago(0), handshakeAtMs: ago(131) }),
       },
       memory: { rung: "re-pin", rungAtMs: ago(3) },
     },
-    "a, candidate 0, provoke a, pinned; nothing new",
+    "a, candidate 0, initiate a, pinned; nothing new",
   ],
   [
     "had traffic, not heard for a minute: asked",
     { path: { slot: "a" }, sight: { a: sight({ dataAtMs: ago(61), heardAtMs: ago(61) }) } },
-    "a, candidate 0, provoke a; nothing new",
+    "a, candidate 0, initiate a; nothing new",
   ],
   [
     "no traffic for ten minutes: left alone",
@@ -127,7 +127,7 @@ const table: [string, Case, string][] = [
   [
     "asked and answered: left alone again",
     {
-      path: { slot: "a", provoke: ["a"] },
+      path: { slot: "a", initiate: ["a"] },
       sight: { a: sight({ dataAtMs: ago(70), heardAtMs: ago(1) }) },
       memory: { askedAtMs: ago(5) },
     },
@@ -135,11 +135,11 @@ const table: [string, Case, string][] = [
   ],
   ...(
     [
-      ["asked within a session: for 20 s, to see whether anything goes out", 20, 179, ", provoke a"],
+      ["asked within a session: for 20 s, to see whether anything goes out", 20, 179, ", initiate a"],
       ["then it is left alone, since nobody answers within a session", 21, 179, ""],
-      ["once the session is over, a handshake is asked for", 90, 181, ", provoke a"],
+      ["once the session is over, a handshake is asked for", 90, 181, ", initiate a"],
     ] as const
-  ).map(([name, asked, handshake, provoke]): [string, Case, string] => [
+  ).map(([name, asked, handshake, initiate]): [string, Case, string] => [
     name,
     {
       path: { slot: "a" },
@@ -153,27 +153,27 @@ const table: [string, Case, string][] = [
       },
       memory: { askedAtMs: ago(asked) },
     },
-    `a, candidate 0${provoke}; nothing new`,
+    `a, candidate 0${initiate}; nothing new`,
   ]),
   [
     "asked with a handshake that stays unanswered: silent",
     {
-      path: { slot: "a", provoke: ["a"] },
+      path: { slot: "a", initiate: ["a"] },
       sight: {
         a: sight({ dataAtMs: ago(90), heardAtMs: ago(90), sentAtMs: ago(1), unansweredSinceMs: ago(31) }),
       },
       memory: { askedAtMs: ago(32) },
     },
-    "a, candidate 0, provoke a, pinned; silent re-pin",
+    "a, candidate 0, initiate a, pinned; silent re-pin",
   ],
   [
     "asked, and not even that counts as sent: silent",
     {
-      path: { slot: "a", provoke: ["a"] },
+      path: { slot: "a", initiate: ["a"] },
       sight: { a: sight({ dataAtMs: ago(90), heardAtMs: ago(90) }) },
       memory: { askedAtMs: ago(21) },
     },
-    "a, candidate 0, provoke a, pinned; silent re-pin",
+    "a, candidate 0, initiate a, pinned; silent re-pin",
   ],
 ];
 
@@ -181,7 +181,7 @@ const wantedTable: [string, Case, string][] = [
   [
     "asked by the peer to begin a handshake: put on the device anew, on both slots",
     { path: { slot: "a" }, isAsked: true, sight: { a: sight({ handshakeAtMs: ago(30) }) } },
-    "a, candidate 0, provoke ab, readd a; nothing new",
+    "a, candidate 0, initiate ab, readd a; nothing new",
   ],
   [
     "still asked, with sessions: left alone",
@@ -197,14 +197,14 @@ const wantedTable: [string, Case, string][] = [
       ...{ path: { slot: "a" }, isAsked: true, memory: { wasAsked: true } },
       sight: { a: sight({ handshakeAtMs: ago(121) }), b: sight({ handshakeAtMs: ago(30) }) },
     },
-    "a, candidate 0, provoke a; nothing new",
+    "a, candidate 0, initiate a; nothing new",
   ],
 ];
 
 wantedTable.push([
   "wanted to see whether it is there: renewed when it gets old, and not put on the device anew",
   { path: { slot: "a" }, isWanted: true, sight: { a: sight({ handshakeAtMs: ago(121) }) } },
-  "a, candidate 0, provoke ab; nothing new",
+  "a, candidate 0, initiate ab; nothing new",
 ]);
 
 test.each(wantedTable)("%s", (_name, given, expected) => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { closedPath, type PeerPath } from "../../../src/net/path.ts";
 import type { SlotState } from "../../../src/net/record.ts";
 import { type GateMemory, isProved, stepGate } from "../../../src/plan/peers/gate.ts";
-import type { SlotSight } from "../../../src/plan/peers/observation.ts";
+import type { SlotObservation } from "../../../src/plan/peers/observation.ts";
 import { localRecord, makeRandom, pick } from "../random.ts";
 import { ago, type Case, now, peer, s, say, sight, step } from "./gates.ts";
 
@@ -16,7 +16,7 @@ const table: [string, Case, string][] = [
   ],
   [
     "another node has its keys now: the path stays open",
-    { peer: { ...peer({}), refusedSlots: ["a", "b"] }, path: { slot: "a", provoke: ["b"], pinned: true } },
+    { peer: { ...peer({}), refusedSlots: ["a", "b"] }, path: { slot: "a", initiate: ["b"], pinned: true } },
     "a, candidate 0; nothing new",
   ],
   [
@@ -46,7 +46,7 @@ const table: [string, Case, string][] = [
       path: { slot: "a" },
       sight: { a: sight({ sentAtMs: ago(1), unansweredSinceMs: ago(31), handshakeAtMs: ago(131) }) },
     },
-    "a, candidate 0, provoke a, pinned; silent re-pin",
+    "a, candidate 0, initiate a, pinned; silent re-pin",
   ],
   [
     "no endpoint to send to: it may begin, and a handshake opens",
@@ -54,24 +54,24 @@ const table: [string, Case, string][] = [
     "a, candidate 0; opened",
   ],
   [
-    "waiting provokes on both slots",
+    "waiting initiates on both slots",
     { memory: { triedAtMs: ago(9) } },
-    "closed, candidate 0, provoke ab; nothing new",
+    "closed, candidate 0, initiate ab; nothing new",
   ],
   [
     "after ten seconds the next endpoint",
     { memory: { triedAtMs: ago(10) } },
-    "closed, candidate 1, provoke ab; candidate",
+    "closed, candidate 1, initiate ab; candidate",
   ],
   [
     "the last endpoint is followed by the first",
     { memory: { triedAtMs: ago(10) }, path: { candidate: 2 } },
-    "closed, candidate 0, provoke ab; candidate",
+    "closed, candidate 0, initiate ab; candidate",
   ],
   [
     "when all had their turn, a minute each",
     { memory: { triedAtMs: ago(59), tries: 3 } },
-    "closed, candidate 0, provoke ab; nothing new",
+    "closed, candidate 0, initiate ab; nothing new",
   ],
   [
     "a handshake opens, on the endpoint that had it",
@@ -86,12 +86,12 @@ const table: [string, Case, string][] = [
   [
     "an old handshake opens nothing",
     { sight: { a: sight({ handshakeAtMs: ago(151) }) }, memory: { triedAtMs: ago(1) } },
-    "closed, candidate 0, provoke ab; nothing new",
+    "closed, candidate 0, initiate ab; nothing new",
   ],
   [
     "released by an operator: the handshake of before does not open it again",
     { memory: { isOpen: true }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
-    "closed, candidate 0, provoke ab; nothing new",
+    "closed, candidate 0, initiate ab; nothing new",
   ],
   [
     "but the next one does",
@@ -113,9 +113,9 @@ const table: [string, Case, string][] = [
     "b, candidate 0; moved",
   ],
   [
-    "and until then provokes it",
+    "and until then initiates it",
     { peer: peer({ a: "draining", b: "active" }), path: { slot: "a" } },
-    "a, candidate 0, provoke b; nothing new",
+    "a, candidate 0, initiate b; nothing new",
   ],
   [
     "a session about to end is not moved to",
@@ -124,7 +124,7 @@ const table: [string, Case, string][] = [
       path: { slot: "a" },
       sight: { b: sight({ handshakeAtMs: ago(150) }) },
     },
-    "a, candidate 0, provoke b; nothing new",
+    "a, candidate 0, initiate b; nothing new",
   ],
   [
     "a withdrawn slot is left at once, handshake or not",
@@ -142,20 +142,20 @@ const table: [string, Case, string][] = [
     "closed, candidate 0; closed",
   ],
   [
-    "mode off provokes, too",
+    "mode off initiates, too",
     { held: true, memory: { triedAtMs: ago(1) } },
-    "closed, candidate 0, provoke ab; nothing new",
+    "closed, candidate 0, initiate ab; nothing new",
   ],
   [
     "mode off tries the next endpoint, too",
     { held: true, memory: { triedAtMs: ago(10) } },
-    "closed, candidate 1, provoke ab; candidate",
+    "closed, candidate 1, initiate ab; candidate",
   ],
   [
     "mode off: a handshake on either slot is enough, opens nothing, and keeps its endpoint",
     {
       held: true,
-      path: { candidate: 1, provoke: ["a", "b"] },
+      path: { candidate: 1, initiate: ["a", "b"] },
       sight: { b: sight({ handshakeAtMs: ago(599) }) },
     },
     "closed, candidate 1; nothing new",
@@ -163,7 +163,7 @@ const table: [string, Case, string][] = [
   [
     "mode off: after ten minutes it is proved again",
     { held: true, memory: { triedAtMs: ago(1) }, sight: { b: sight({ handshakeAtMs: ago(600) }) } },
-    "closed, candidate 0, provoke ab; nothing new",
+    "closed, candidate 0, initiate ab; nothing new",
   ],
 ];
 
@@ -209,17 +209,17 @@ describe("gate", () => {
       const greater = { ...localRecord, slots: lesser.slots.map((slot) => ({ ...slot, publicKey: "~" })) };
       const path = what === "draining" ? ({ slot: "a" } as const) : {};
       const wanted = what === "draining" ? "b" : "ab";
-      const provokes = (given: Case, nowMs: number, node = localRecord) =>
-        step({ path, ...given }, nowMs, node).path.provoke.join("");
+      const initiates = (given: Case, nowMs: number, node = localRecord) =>
+        step({ path, ...given }, nowMs, node).path.initiate.join("");
       const fresh = { sinceMs: now };
       const theirs = { ...lesser, slots: greater.slots };
-      expect(provokes({ peer: theirs, memory: fresh }, now, { ...localRecord, slots: lesser.slots })).toBe(
+      expect(initiates({ peer: theirs, memory: fresh }, now, { ...localRecord, slots: lesser.slots })).toBe(
         wanted,
       );
       const first = step({ path, peer: lesser, memory: fresh }, now, greater);
-      expect([first.path.provoke, first.hurry]).toEqual([[], true]);
-      expect(provokes({ peer: lesser, memory: first.memory }, now + 400, greater)).toBe("");
-      expect(provokes({ peer: lesser, memory: first.memory }, now + 500, greater)).toBe(wanted);
+      expect([first.path.initiate, first.hurry]).toEqual([[], true]);
+      expect(initiates({ peer: lesser, memory: first.memory }, now + 400, greater)).toBe("");
+      expect(initiates({ peer: lesser, memory: first.memory }, now + 500, greater)).toBe(wanted);
     },
   );
 
@@ -244,7 +244,7 @@ describe("gate", () => {
     for (let i = 0; i < 20_000; i++) {
       const nowMs = now + i * 1700;
       const time = () => (random() < 0.3 ? {} : { handshakeAtMs: nowMs - random() * 400 * s });
-      const seen = (): SlotSight =>
+      const seen = (): SlotObservation =>
         sight({
           ...time(),
           ...{ sentAtMs: nowMs, heardAtMs: nowMs - random() * 100 * s },

@@ -3,7 +3,7 @@ import { closedPath, type PeerPath } from "../../../src/net/path.ts";
 import type { SlotState } from "../../../src/net/record.ts";
 import { type GateDecision, type GateMemory, stepGate } from "../../../src/plan/peers/gate.ts";
 import type { OwnedPeer } from "../../../src/plan/peers/model.ts";
-import type { PeerSight, SlotSight } from "../../../src/plan/peers/observation.ts";
+import type { PeerObservation, SlotObservation } from "../../../src/plan/peers/observation.ts";
 import { localRecord } from "../random.ts";
 
 export const s = 1000;
@@ -24,7 +24,7 @@ export function peer(states: { a?: SlotState; b?: SlotState } = { a: "active", b
   };
 }
 
-export function sight(times: Partial<SlotSight>): SlotSight {
+export function sight(times: Partial<SlotObservation>): SlotObservation {
   const counters = { lastHandshakeMs: 0, rxBytes: 0, txBytes: 0 };
   return { publicKey: "key", ownKey: "own", ...counters, ...times };
 }
@@ -33,7 +33,7 @@ export interface Case {
   readonly peer?: OwnedPeer;
   readonly path?: Partial<PeerPath>;
   readonly memory?: Partial<GateMemory>;
-  readonly sight?: PeerSight;
+  readonly sight?: PeerObservation;
   readonly held?: boolean;
   readonly isWanted?: boolean;
   readonly isAsked?: boolean;
@@ -57,7 +57,7 @@ export function step(given: Case, nowMs = now, node = localRecord): GateDecision
 export function say({ path, news, readd }: GateDecision): string {
   const kinds = news.map((one) => ("rung" in one ? `${one.kind} ${one.rung}` : one.kind)).join(", ");
   const words = [path.slot ?? "closed", `candidate ${path.candidate}`];
-  if (path.provoke.length > 0) words.push(`provoke ${path.provoke.join("")}`);
+  if (path.initiate.length > 0) words.push(`initiate ${path.initiate.join("")}`);
   if (path.pinned) words.push("pinned");
   if (readd !== undefined) words.push(`readd ${readd}`);
   return `${words.join(", ")}; ${kinds || "nothing new"}`;

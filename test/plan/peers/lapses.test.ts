@@ -5,7 +5,7 @@ import type { NodeRecord } from "../../../src/net/record.ts";
 import { resolveClaims } from "../../../src/plan/peers/claims.ts";
 import { type Lapse, planLapses } from "../../../src/plan/peers/lapses.ts";
 import type { ClaimingPeer } from "../../../src/plan/peers/model.ts";
-import type { PeerSight, SlotSight } from "../../../src/plan/peers/observation.ts";
+import type { PeerObservation, SlotObservation } from "../../../src/plan/peers/observation.ts";
 import { makeRandom } from "../random.ts";
 import { ago, now, s, sight } from "./gates.ts";
 
@@ -27,14 +27,14 @@ function weigh(records: readonly NodeRecord[], lapses: readonly Lapse[] = []) {
 
 const dead = record("dead", { nodeIPs: ["192.0.2.2", "2001:db8::2"], podCIDRs: ["10.2.0.0/30"] });
 const living = record("living", { nodeIPs: ["192.0.2.2"], podCIDRs: ["10.4.0.0/24"] });
-const shaken = (handshakeFrom: string, seconds = 5): SlotSight =>
+const shaken = (handshakeFrom: string, seconds = 5): SlotObservation =>
   sight({ handshakeAtMs: ago(seconds), handshakeFrom });
 
 interface Given {
   readonly records?: readonly NodeRecord[];
   readonly lapses?: readonly Lapse[];
-  readonly owner?: PeerSight;
-  readonly claimant?: PeerSight;
+  readonly owner?: PeerObservation;
+  readonly claimant?: PeerObservation;
   readonly askedHere?: number;
   readonly askedSince?: number;
   readonly isGiven?: boolean;
@@ -46,7 +46,7 @@ function plan({ records = [dead, living], lapses = [], ...given }: Given) {
     {
       ...{ node: "n1", lapses, refusals: weigh(records, lapses).refusals },
       records: new Map(records.map((one) => [one.name, one])),
-      sights: new Map([
+      observations: new Map([
         ["dead", given.owner ?? { a: sight({ handshakeAtMs: ago(210) }) }],
         ["living", given.claimant ?? { a: shaken("192.0.2.2") }],
       ]),
@@ -145,7 +145,7 @@ describe("what the dead may not keep", () => {
           {
             ...{ node: "n1", lapses: [], refusals: weigh(records).refusals },
             records: new Map(records.map((one) => [one.name, one])),
-            sights: new Map(["living", "another"].map((name) => [name, { a: shaken("192.0.2.2") }])),
+            observations: new Map(["living", "another"].map((name) => [name, { a: shaken("192.0.2.2") }])),
             askedSinceMs: new Map([["dead", wallMs - 180 * s]]),
             askedHereMs: new Map([["dead", ago(30)]]),
             isGiven: () => true,
@@ -189,7 +189,7 @@ describe("after a claim has lapsed", () => {
       {
         ...{ node: "n1", lapses: facts.lapses, refusals: weigh(records, facts.lapses).refusals },
         records: new Map(records.map((one) => [one.name, one])),
-        sights: new Map([
+        observations: new Map([
           ["dead", facts.owner],
           ["living", facts.claimant],
         ]),

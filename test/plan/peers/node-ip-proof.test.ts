@@ -13,7 +13,7 @@ import {
   weighShownFirst,
   withoutNodes,
 } from "../../../src/plan/peers/node-ip-proof.ts";
-import type { SlotSight } from "../../../src/plan/peers/observation.ts";
+import type { SlotObservation } from "../../../src/plan/peers/observation.ts";
 
 const local = { name: "n1", publicKeys: [], nodeIPs: ["198.51.100.1"], podCIDRs: ["10.244.1.0/24"] };
 const record = (name: string, nodeIPs: string[], podCIDRs: string[] = []): NodeRecord => ({
@@ -202,7 +202,7 @@ test("a claim that nothing has shown is named once the gate is open", () => {
 });
 
 describe("a handshake", () => {
-  const seen = (handshakeFrom: string, lastHandshakeMs = 5000): SlotSight => ({
+  const seen = (handshakeFrom: string, lastHandshakeMs = 5000): SlotObservation => ({
     ...{ publicKey: "K", ownKey: "O", rxBytes: 0, txBytes: 0, lastHandshakeMs, handshakeFrom },
   });
   const never = () => false;

@@ -2,7 +2,11 @@
 import { expect, test } from "bun:test";
 import type { Device, Peer } from "../../../src/net/device.ts";
 import type { OwnedPeer } from "../../../src/plan/peers/model.ts";
-import { type Sights, type SlotSight, updateSights } from "../../../src/plan/peers/observation.ts";
+import {
+  type PeerObservations,
+  type SlotObservation,
+  updateObservations,
+} from "../../../src/plan/peers/observation.ts";
 
 const peers: OwnedPeer[] = [
   {
@@ -17,7 +21,13 @@ const day = 86_400_000;
 const wall = 1_800_000_000_000;
 
 /** Reads the device once more, `nowMs` after the start; the wall clock is ahead by `offsetMs`. */
-function read(before: Sights, nowMs: number, seen: Partial<Peer>, offsetMs = 0, publicKey = "own"): Sights {
+function read(
+  before: PeerObservations,
+  nowMs: number,
+  seen: Partial<Peer>,
+  offsetMs = 0,
+  publicKey = "own",
+): PeerObservations {
   const peer: Peer = {
     ...{ publicKey: "key-a", hasPresharedKey: false, keepaliveSeconds: 0, allowedIPs: [] },
     ...{ lastHandshakeMs: 0, rxBytes: 0, txBytes: 0 },
@@ -25,7 +35,7 @@ function read(before: Sights, nowMs: number, seen: Partial<Peer>, offsetMs = 0, 
   };
   const rest = { name: "wg-cni-a", backend: "kernel", listenPort: 51820, fwmark: 0 } as const;
   const device: Device = { ...rest, publicKey, peers: [peer] };
-  return updateSights(
+  return updateObservations(
     before,
     peers,
     { a: device },
@@ -33,7 +43,7 @@ function read(before: Sights, nowMs: number, seen: Partial<Peer>, offsetMs = 0, 
     { nowMs, wallMs: wall + nowMs + offsetMs },
   );
 }
-const slotA = (sights: Sights): SlotSight => sights.get("n2")?.a as SlotSight;
+const slotA = (sights: PeerObservations): SlotObservation => sights.get("n2")?.a as SlotObservation;
 
 test("at the first reading a handshake is as old as the wall clock says", () => {
   expect(slotA(read(new Map(), 5000, { lastHandshakeMs: wall + 2000 })).handshakeAtMs).toBe(2000);

@@ -17,7 +17,7 @@ const node: NodeRecord = {
 const peer = { ...node, name: "n2", endpoints: ["192.0.2.2"], nodeIPs: [] };
 const open: PeerPath = { ...closedPath, slot: "a" };
 const facts = (change: Partial<ProbeFacts>): ProbeFacts => ({
-  ...{ node, peer, path: open, sight: {}, unshown: ["8.8.8.8"] },
+  ...{ node, peer, path: open, observation: {}, unshown: ["8.8.8.8"] },
   ...change,
 });
 const seen = { publicKey: "Kb", ownKey: "O", rxBytes: 0, txBytes: 0, lastHandshakeMs: 1 };
@@ -35,12 +35,12 @@ describe("a probe", () => {
     ],
     [
       "leaves a session alone that the peer may send on",
-      { sight: { b: { ...seen, handshakeAtMs: now - 1000 } } },
+      { observation: { b: { ...seen, handshakeAtMs: now - 1000 } } },
       undefined,
     ],
     [
       "is where a session has ended",
-      { sight: { b: { ...seen, handshakeAtMs: now - 200_000 } } },
+      { observation: { b: { ...seen, handshakeAtMs: now - 200_000 } } },
       { slot: "b", ip: "8.8.8.8" },
     ],
     ["leaves the other slot to a peer that is silent", { path: { ...open, pinned: true } }, undefined],
@@ -66,7 +66,7 @@ describe("a probe", () => {
       { ...seen, handshakeAtMs, dataAtMs: now - 5000 },
       { ...seen, handshakeAtMs },
     ];
-    const readd = (sight: ProbeFacts["sight"]) => planProbe(facts({ sight }), now).readd;
+    const readd = (observation: ProbeFacts["observation"]) => planProbe(facts({ observation }), now).readd;
     expect(readd({ a: sends, b: rests })).toBe("b");
     expect(
       [

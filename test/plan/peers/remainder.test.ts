@@ -68,7 +68,7 @@ test("of one dead node, so many claims lapse and no more, and a decision with th
   const local = { name: "n1", publicKeys: [], nodeIPs: [], podCIDRs: [] };
   const [nowMs, wallMs] = [1e9, 1.8e12];
   const shaken = { publicKey: "", ownKey: "", lastHandshakeMs: 1, rxBytes: 0, txBytes: 0 };
-  const sights = new Map([
+  const observations = new Map([
     ["living", { a: { ...shaken, handshakeAtMs: nowMs - 1000, handshakeFrom: "192.0.2.4" } }],
   ]);
   let lapses: readonly Lapse[] = [];
@@ -81,7 +81,7 @@ test("of one dead node, so many claims lapse and no more, and a decision with th
     expect(refusals.length).toBe(count);
     const plan = planLapses(
       {
-        ...{ node: "n1", refusals, lapses, records, sights, isGiven: () => true },
+        ...{ node: "n1", refusals, lapses, records, observations, isGiven: () => true },
         askedSinceMs: new Map([["dead", wallMs - 1e6]]),
         askedHereMs: new Map([["dead", nowMs - 1e6]]),
       },

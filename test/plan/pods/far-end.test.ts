@@ -2,7 +2,7 @@
 // is not routed by the node, if it is not.
 import { describe, expect, test } from "bun:test";
 import type { Link } from "../../../src/net/objects.ts";
-import { findBypass, type PodWay } from "../../../src/plan/pods/far-end.ts";
+import { findBypass, type PodConnection } from "../../../src/plan/pods/far-end.ts";
 
 const link = (name: string, kind: string, change: Partial<Link> = {}): Link => ({
   ...{ index: 2, name, kind, mtu: 1500, up: true, mac: "02:00:00:00:00:01" },
@@ -13,7 +13,7 @@ const local = { ip: "10.1.0.1", isNode: true };
 const remote = { ip: "192.0.2.254", isNode: false };
 
 /** A pod that is routed, as by ptp. */
-const routed: PodWay = {
+const routed: PodConnection = {
   ifname: "eth0",
   link: link("eth0", "veth", { linkIndex: 7, linkNetnsId: 0 }),
   end: link("veth1", "veth", { index: 7 }),
@@ -26,13 +26,13 @@ const routed: PodWay = {
 const { end: _, ...endless } = routed;
 const { link: _1, ...linkless } = endless;
 /** One on a bridge of the node's, as by bridge with isGateway. */
-const bridged: PodWay = {
+const bridged: PodConnection = {
   ...{ ...routed, master: bridge, gateways: [local] },
   routes: [{ ip: "10.1.0.5", dev: "cni0" }],
 };
 
 describe("is routed here", () => {
-  test.each<[string, PodWay]>([
+  test.each<[string, PodConnection]>([
     ["a pair with its route", routed],
     ["netkit", { ...routed, link: link("eth0", "netkit"), end: link("nk1", "netkit"), routes: [] }],
     [
@@ -52,7 +52,7 @@ describe("is routed here", () => {
 });
 
 describe("is not", () => {
-  test.each<[string, PodWay, RegExp]>([
+  test.each<[string, PodConnection, RegExp]>([
     ["no interface (vhost-user)", linkless, /has no interface eth0/],
     ["macvlan", { ...endless, link: link("eth0", "macvlan") }, /of kind macvlan/],
     ["ipvlan", { ...endless, link: link("eth0", "ipvlan") }, /of kind ipvlan/],

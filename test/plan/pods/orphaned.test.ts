@@ -1,15 +1,15 @@
 // When a pod that nobody ends is released: stories of what is seen of namespaces, look
 // by look, and what must never be released whatever time passes.
 import { describe, expect, test } from "bun:test";
-import { type NetnsSight, planAbandoned, type SeenAttachment } from "../../../src/plan/pods/orphaned.ts";
+import { type NetnsObservation, planOrphaned, type SeenAttachment } from "../../../src/plan/pods/orphaned.ts";
 
 const minute = 60_000;
 const waitMs = 5 * minute;
 const day = 24 * 60 * minute;
-const folder = "/run/netns";
+const directory = "/run/netns";
 
 /** Name -> from which minute on its namespace is seen so; at first it is there. Names are in the order of their making. */
-type Story = Readonly<Record<string, readonly (readonly [fromMinute: number, sight: NetnsSight])[]>>;
+type Story = Readonly<Record<string, readonly (readonly [fromMinute: number, netns: NetnsObservation])[]>>;
 
 interface Played {
   /** By name, the minute of its release. */
@@ -18,7 +18,7 @@ interface Played {
 }
 
 /** Looks once a minute, for a day. */
-function play(story: Story, folders: Readonly<Record<string, string>> = {}): Played {
+function play(story: Story, directories: Readonly<Record<string, string>> = {}): Played {
   const there = new Set(Object.keys(story));
   const released: Record<string, number> = {};
   const doubts = new Set<string>();
@@ -26,10 +26,10 @@ function play(story: Story, folders: Readonly<Record<string, string>> = {}): Pla
   for (let nowMs = 0; nowMs <= day; nowMs += minute) {
     const seen = [...there].map((key): SeenAttachment => {
       const createdAtMs = Object.keys(story).indexOf(key);
-      const sight = story[key]!.findLast(([from]) => from * minute <= nowMs)?.[1] ?? "namespace";
-      return { key, folder: folders[key] ?? folder, createdAtMs, sight };
+      const netns = story[key]!.findLast(([from]) => from * minute <= nowMs)?.[1] ?? "namespace";
+      return { key, directory: directories[key] ?? directory, createdAtMs, netns };
     });
-    const plan = planAbandoned({ seen, goneSinceMs, waitMs, nowMs });
+    const plan = planOrphaned({ seen, goneSinceMs, waitMs, nowMs });
     goneSinceMs = plan.goneSinceMs;
     if (plan.doubt !== undefined) doubts.add(plan.doubt);
     for (const key of plan.release) {
@@ -84,7 +84,7 @@ test.each([
     },
     { a: 20 },
   ],
-  ["its folder is not shown", { a: [[3, "unknown"]], b: stays }, {}],
+  ["its directory is not shown", { a: [[3, "unknown"]], b: stays }, {}],
   ["a file is left of it, and a later one is there", { a: [[3, "file"]], b: stays }, { a: 8 }],
   ["a file is left of it, and only an earlier one is there", { a: stays, b: [[3, "file"]] }, {}],
   ["mounts are not shown: all are files", { a: [[0, "file"]], b: [[0, "file"]] }, {}],
@@ -98,7 +98,7 @@ test.each([
   expect(play(story as Story).released).toEqual(expected as Record<string, number>);
 });
 
-test("what is seen in one folder says nothing of another", () => {
+test("what is seen in one directory says nothing of another", () => {
   const elsewhere = { b: "/var/run/other" };
   expect(play({ a: [[0, "absent"]], b: stays }, elsewhere).released).toEqual({ a: 60 });
   expect(play({ a: [[0, "file"]], b: stays }, elsewhere).released).toEqual({});
@@ -108,7 +108,7 @@ describe("doubt", () => {
   test("is said once the time is over in which one alone would have been released", () => {
     const { doubts } = play({ a: [[3, "absent"]], b: [[3, "absent"]] });
     expect(doubts).toEqual([
-      "The network namespaces of all pods in /run/netns are gone, and no DEL came for 2 attachments: was the runtime's state wiped, or is the folder not the node's here? They are kept until nothing has come back for 1h.",
+      "The network namespaces of all pods in /run/netns are gone, and no DEL came for 2 attachments: was the runtime's state wiped, or is the directory not the node's here? They are kept until nothing has come back for 1h.",
     ]);
   });
 
@@ -127,14 +127,14 @@ describe("doubt", () => {
 
 test("one look is never enough, however late it is", () => {
   const seen: SeenAttachment[] = [
-    { key: "a", folder, createdAtMs: 0, sight: "absent" },
-    { key: "b", folder, createdAtMs: 1, sight: "namespace" },
+    { key: "a", directory, createdAtMs: 0, netns: "absent" },
+    { key: "b", directory, createdAtMs: 1, netns: "namespace" },
   ];
-  const first = planAbandoned({ seen, goneSinceMs: new Map(), waitMs, nowMs: 1000 * day });
+  const first = planOrphaned({ seen, goneSinceMs: new Map(), waitMs, nowMs: 1000 * day });
   expect(first.release).toEqual([]);
   const { goneSinceMs } = first;
-  expect(planAbandoned({ seen, goneSinceMs, waitMs, nowMs: 1000 * day + waitMs }).release).toEqual(["a"]);
+  expect(planOrphaned({ seen, goneSinceMs, waitMs, nowMs: 1000 * day + waitMs }).release).toEqual(["a"]);
   // The same container, attached anew.
   const anew = seen.map((one) => ({ ...one, key: `${one.key}2` }));
-  expect(planAbandoned({ seen: anew, goneSinceMs, waitMs, nowMs: 1000 * day + waitMs }).release).toEqual([]);
+  expect(planOrphaned({ seen: anew, goneSinceMs, waitMs, nowMs: 1000 * day + waitMs }).release).toEqual([]);
 });

@@ -1,10 +1,12 @@
 // Quiet, as a sequence of looks at the counters.
 import { expect, test } from "bun:test";
-import { followPlaintext, type Quiet } from "../../../src/plan/report/plaintext-window.ts";
+import { followPlaintext, type PlaintextWindow } from "../../../src/plan/report/plaintext-window.ts";
 
 /** One look a second: packets in clear by peer; what is known afterwards. */
-function looks(...all: readonly Record<string, number>[]): Pick<Quiet, "sinceMs" | "peers"> | undefined {
-  let quiet: Quiet | undefined;
+function looks(
+  ...all: readonly Record<string, number>[]
+): Pick<PlaintextWindow, "sinceMs" | "peers"> | undefined {
+  let quiet: PlaintextWindow | undefined;
   for (const [at, sums] of all.entries()) {
     const counted = Object.entries(sums).map(
       ([peer, n], i) =>

@@ -11,7 +11,7 @@ import {
   type PublishReport,
   RecordsFolder,
 } from "../../../src/sources/directory/source.ts";
-import { RefusedRecords } from "../../../src/sources/rejected-records.ts";
+import { RejectedRecords } from "../../../src/sources/rejected-records.ts";
 import { Store } from "../../../src/state/store.ts";
 import { Log } from "../../../src/telemetry/log.ts";
 
@@ -62,7 +62,7 @@ export class Folder implements Disposable {
         ...{ format: "text", level: "debug", now: () => "" },
         write: (line) => this.lines.push(line.trim()),
       }),
-      refused: new RefusedRecords(this.store),
+      refused: new RejectedRecords(this.store),
       onChange: () => {
         this.changes++;
       },
@@ -107,7 +107,7 @@ export class Folder implements Disposable {
 
   /** By file. */
   get refused(): Record<string, string> {
-    return Object.fromEntries(this.store.refusedRecords().map(({ file, reason }) => [file, reason]));
+    return Object.fromEntries(this.store.rejectedRecords().map(({ file, reason }) => [file, reason]));
   }
 
   /** What this node makes of all that is claimed. */

@@ -278,13 +278,13 @@ describe.skipIf(!isRoot)("other filesystems (needs root, to mount some)", () => 
     );
     expect(shown as unknown).toEqual({ "node-0.json": readOnly });
     expect(full).toMatch(/ENOSPC \(No space left on device\)\. Free some space on its filesystem\.$/);
-    expect(rest as unknown).toEqual([{ "node-1": "folder" }, ["filler", "node-1.json"]]);
+    expect(rest as unknown).toEqual([{ "node-1": "directory" }, ["filler", "node-1.json"]]);
     expect(again as unknown).toEqual([{ wrote: true }, {}]);
   });
 
   test("not mounted yet: what was known stays until the mount is there", () => {
     const [unmounted, mounted] = runMounted(`
-      folder.store.putPeers([recordOf(1), recordOf(2)], "folder");
+      folder.store.putPeers([recordOf(1), recordOf(2)], "directory");
       folder.look();
       folder.publish();
       const { problem } = folder.look();
@@ -296,8 +296,8 @@ describe.skipIf(!isRoot)("other filesystems (needs root, to mount some)", () => 
     expect(unmounted[0]).toMatch(
       /^No record of another node is left in \S+ although 2 peers came from it: is its filesystem mounted\?/,
     );
-    expect(unmounted[1]).toEqual({ "node-1": "folder", "node-2": "folder" });
-    expect(mounted).toEqual([true, { "node-2": "folder", "node-3": "folder" }]);
+    expect(unmounted[1]).toEqual({ "node-1": "directory", "node-2": "directory" });
+    expect(mounted).toEqual([true, { "node-2": "directory", "node-3": "directory" }]);
   });
 
   // ramfs has a clock that ticks at 100 to 1000 Hz; two changes of this loop are microseconds apart.

@@ -26,7 +26,7 @@ describe("what is taken", () => {
     for (const name of [".node-3.json", "node-4.json.tmp", "README", "node-5.json~"])
       writeFileSync(folder.file(name), "{");
     expect(folder.look()).toEqual({ records: 2, refused: 0 });
-    expect(folder.peers).toEqual({ "node-1": "folder", "node-2": "folder" });
+    expect(folder.peers).toEqual({ "node-1": "directory", "node-2": "directory" });
     expect(folder.peer("node-1")).toEqual(recordOf(1));
     expect(folder.refused).toEqual({});
   });
@@ -54,17 +54,17 @@ describe("what is taken", () => {
     folder.store.putPeers([recordOf(1, { podCIDRs: ["10.99.0.0/24"] }), recordOf(2)]);
     folder.put(recordOf(1), recordOf(3));
     folder.look();
-    expect(folder.peers).toEqual({ "node-1": "folder", "node-2": "import", "node-3": "folder" });
+    expect(folder.peers).toEqual({ "node-1": "directory", "node-2": "import", "node-3": "directory" });
     expect(folder.peer("node-1")).toEqual(recordOf(1));
     // An import while the file is there lasts until the next look.
     folder.store.putPeers([recordOf(1, { podCIDRs: [] })]);
     folder.store.removePeer("node-3");
     folder.look();
     expect(folder.peer("node-1")).toEqual(recordOf(1));
-    expect(folder.peers).toMatchObject({ "node-1": "folder", "node-3": "folder" });
+    expect(folder.peers).toMatchObject({ "node-1": "directory", "node-3": "directory" });
     unlinkSync(folder.file("node-1.json"));
     folder.look();
-    expect(folder.peers).toEqual({ "node-2": "import", "node-3": "folder" });
+    expect(folder.peers).toEqual({ "node-2": "import", "node-3": "directory" });
   });
 
   test("a changed record is taken, and claims that stay keep their place", () => {
@@ -173,7 +173,7 @@ describe("what is refused, while the rest keeps working", () => {
     folder.put(recordOf(1));
     writeFileSync(folder.file("node-9.json"), content);
     expect(folder.look()).toEqual({ records: 1, refused: 1 });
-    expect(folder.peers).toEqual({ "node-1": "folder" });
+    expect(folder.peers).toEqual({ "node-1": "directory" });
     const said = folder.refused["node-9.json"] ?? "";
     if (typeof reason === "string") expect(said).toBe(reason);
     else expect(said).toMatch(reason);
@@ -190,7 +190,7 @@ describe("what is refused, while the rest keeps working", () => {
     folder.put(recordOf(1));
     for (const [i, [, content]] of hostile.entries()) writeFileSync(folder.file(`bad-${i}.json`), content);
     expect(folder.look()).toEqual({ records: 1, refused: hostile.length });
-    expect(folder.peers).toEqual({ "node-1": "folder" });
+    expect(folder.peers).toEqual({ "node-1": "directory" });
     const lines = folder.lines.filter((line) => line.startsWith("warn"));
     expect(lines).toHaveLength(5);
     expect(folder.lines.at(-1)).toContain(`and ${hostile.length - 5} more`);
@@ -210,7 +210,7 @@ describe("what is refused, while the rest keeps working", () => {
     expect(folder.look()).toEqual({ records: 1, refused: 6 });
     for (const name of ["fifo", "folder", "node-2", "zero", "dangling", "socket"])
       expect(folder.refused[`${name}.json`]).toStartWith("it is no regular file");
-    expect(folder.peers).toEqual({ "node-1": "folder" });
+    expect(folder.peers).toEqual({ "node-1": "directory" });
   });
 
   test("names that no node has, as they may be shown", () => {
@@ -231,7 +231,7 @@ describe("what is refused, while the rest keeps working", () => {
     expect(folder.refused["\\u001b[31mred\\n.json"]).toBe(
       "it holds the record of node-2: call it node-2.json",
     );
-    expect(folder.peers).toEqual({ "node-1": "folder" });
+    expect(folder.peers).toEqual({ "node-1": "directory" });
   });
 
   test.skipIf(process.getuid?.() !== 0)(

@@ -46,7 +46,7 @@ describe("what turns bad or goes away", () => {
     folder.look();
     renameSync(folder.file("node-1.json"), folder.file("node-1.json.gone"));
     folder.look();
-    expect(folder.peers).toEqual({ "node-2": "folder", "node-7": "import" });
+    expect(folder.peers).toEqual({ "node-2": "directory", "node-7": "import" });
     // The last one too: this node's own record shows that the folder is the same.
     unlinkSync(folder.file("node-2.json"));
     expect(folder.look()).toEqual({ records: 0, refused: 0 });
@@ -77,7 +77,7 @@ describe("what turns bad or goes away", () => {
     folder.put(recordOf(3));
     unlinkSync(folder.file("node-1.json"));
     expect(folder.look()).toEqual({ records: 2, refused: 0 });
-    expect(folder.peers).toEqual({ "node-2": "folder", "node-3": "folder" });
+    expect(folder.peers).toEqual({ "node-2": "directory", "node-3": "directory" });
     expect(folder.refused).toEqual({});
     expect(folder.lines.at(-1)).toContain("can be used again");
   });
@@ -92,18 +92,18 @@ describe("what turns bad or goes away", () => {
     for (let i = 0; i < 3; i++) {
       expect(folder.look().problem).toStartWith("No record of another node is left in ");
       folder.publish();
-      expect(folder.peers).toEqual({ "node-1": "folder", "node-2": "folder" });
+      expect(folder.peers).toEqual({ "node-1": "directory", "node-2": "directory" });
     }
     // Also where this is a new agent, and one peer is all there was.
     folder.records.refresh("", own.name);
     expect(folder.look().problem).toContain("2 peers came from it");
     folder.store.removePeer("node-1");
     expect(folder.look().problem).toContain("a peer came from it");
-    expect(folder.peers).toEqual({ "node-2": "folder" });
+    expect(folder.peers).toEqual({ "node-2": "directory" });
     // It is the folder again as soon as somebody else is in it.
     folder.put(recordOf(3));
     expect(folder.look()).toEqual({ records: 1, refused: 0 });
-    expect(folder.peers).toEqual({ "node-3": "folder" });
+    expect(folder.peers).toEqual({ "node-3": "directory" });
   });
 
   test("another setting: records of the new folder take over; without one, peers stay", () => {
@@ -114,13 +114,13 @@ describe("what turns bad or goes away", () => {
     folder.look();
     expect(folder.records.refresh("", own.name)).toEqual({ records: 0, refused: 0 });
     expect(folder.records.publish(own)).toEqual({ wrote: false });
-    expect(folder.peers).toEqual({ "node-1": "folder", "node-2": "folder" });
+    expect(folder.peers).toEqual({ "node-1": "directory", "node-2": "directory" });
     expect(folder.refused).toEqual({});
     expect(folder.records.refresh(next.path, own.name).problem).toStartWith("No record of another node");
-    expect(folder.peers).toEqual({ "node-1": "folder", "node-2": "folder" });
+    expect(folder.peers).toEqual({ "node-1": "directory", "node-2": "directory" });
     next.put(recordOf(2), recordOf(3));
     folder.records.refresh(next.path, own.name);
-    expect(folder.peers).toEqual({ "node-2": "folder", "node-3": "folder" });
+    expect(folder.peers).toEqual({ "node-2": "directory", "node-3": "directory" });
   });
 });
 
@@ -155,7 +155,7 @@ describe("many", () => {
     expect([records, refused]).toEqual([1, 19_999]);
     expect(problem).toMatch(/has more records than are taken: 1 are left out/);
     expect(folder.refused[folder.path]).toBe(problem as string);
-    expect(folder.peers).toEqual({ "node-1": "folder" });
+    expect(folder.peers).toEqual({ "node-1": "directory" });
   });
 
   test("of files that are large and change again and again, some are read at a look, and all others in turn", () => {
@@ -176,7 +176,7 @@ describe("many", () => {
       disturb();
     }
     // Nobody was forgotten, neither those that are known, nor one that changed, nor one that came.
-    expect(folder.peers).toEqual({ "node-1": "folder", "node-2": "folder", "node-3": "folder" });
+    expect(folder.peers).toEqual({ "node-1": "directory", "node-2": "directory", "node-3": "directory" });
     expect(folder.peer("node-2")?.podCIDRs).toEqual([]);
   });
 });

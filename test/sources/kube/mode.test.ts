@@ -3,7 +3,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { meshesPath } from "../../../src/kube/mesh.ts";
 import { ModeFollower } from "../../../src/sources/kube/mode.ts";
-import { RefusedRecords } from "../../../src/sources/rejected-records.ts";
+import { RejectedRecords } from "../../../src/sources/rejected-records.ts";
 import { Log } from "../../../src/telemetry/log.ts";
 import { FakeApi, refuse } from "../fake-api.ts";
 import { isOfRecords } from "../kube-context.ts";
@@ -21,7 +21,7 @@ async function start(prepare: (api: FakeApi) => void = () => undefined) {
     write: (line) => lines.push(line.trim()),
   });
   const hosts: { judge: (cidrs: readonly string[]) => string[] } = { judge: () => [] };
-  const mode = new ModeFollower(node.store, log, new RefusedRecords(node.store), (cidrs) =>
+  const mode = new ModeFollower(node.store, log, new RejectedRecords(node.store), (cidrs) =>
     hosts.judge(cidrs),
   );
   const follow = () => mode.follow(node.look().mesh);

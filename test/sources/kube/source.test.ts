@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { resolveClaims } from "../../../src/plan/peers/claims.ts";
 import { toClaimingPeer } from "../../../src/reconcile/node.ts";
 import { RecordsFolder } from "../../../src/sources/directory/source.ts";
-import { RefusedRecords } from "../../../src/sources/rejected-records.ts";
+import { RejectedRecords } from "../../../src/sources/rejected-records.ts";
 import { StoreError } from "../../../src/state/error.ts";
 import { Log } from "../../../src/telemetry/log.ts";
 import { objectOf } from "../../kube/objects.ts";
@@ -173,7 +173,7 @@ test("a folder of records beside it has its say where the API has none", async (
     writeFileSync(join(path, "node-9.json"), "{");
     using records = new RecordsFolder(node.store, {
       log: new Log({ format: "text", level: "error", now: () => "", write: () => {} }),
-      refused: new RefusedRecords(node.store),
+      refused: new RejectedRecords(node.store),
       onChange: () => {},
       now: () => performance.now(),
     });
@@ -183,7 +183,7 @@ test("a folder of records beside it has its say where the API has none", async (
       records.refresh(path, own.name);
       generations.add(node.store.generation);
     }
-    expect(node.peers).toEqual({ "node-1": "kube", "node-8": "folder" });
+    expect(node.peers).toEqual({ "node-1": "kube", "node-8": "directory" });
     expect(node.peer("node-1")).toEqual(recordOf(1));
     // They do not take it from each other again and again.
     expect(generations.size).toBe(1);
@@ -195,11 +195,11 @@ test("a folder of records beside it has its say where the API has none", async (
 test("each source's refusals are there beside the other's", async () => {
   await using scene = await start(1);
   const { node } = scene;
-  const refused = new RefusedRecords(node.store);
-  refused.put("folder", [{ file: "node-9.json", reason: "it is empty" }]);
+  const refused = new RejectedRecords(node.store);
+  refused.put("directory", [{ file: "node-9.json", reason: "it is empty" }]);
   refused.put("kube", [{ file: "wireguardnode/node-5", reason: "no" }]);
   expect(Object.keys(node.refused)).toEqual(["node-9.json", "wireguardnode/node-5"]);
-  refused.put("folder", []);
+  refused.put("directory", []);
   expect(Object.keys(node.refused)).toEqual(["wireguardnode/node-5"]);
 });
 

@@ -7,7 +7,11 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Device, Peer, PeerConfig } from "../../../src/net/device.ts";
 import type { OwnedPeer } from "../../../src/plan/peers/model.ts";
-import { type Sights, type SlotSight, updateSights } from "../../../src/plan/peers/observation.ts";
+import {
+  type PeerObservations,
+  type SlotObservation,
+  updateObservations,
+} from "../../../src/plan/peers/observation.ts";
 import type { WireGuard } from "../../../src/wireguard/backend.ts";
 import { openKernelWireGuard } from "../../../src/wireguard/kernel.ts";
 import { addNode } from "../../kernel/mesh-witness.ts";
@@ -28,7 +32,7 @@ const echo = 96 + keepalive;
 /** One end of the tunnel. */
 class End {
   readonly #wireguard: WireGuard;
-  #sights: Sights = new Map();
+  #sights: PeerObservations = new Map();
   #privateKey: string;
   publicKey: string;
 
@@ -80,14 +84,14 @@ class End {
   }
 
   /** One more reading, as the agent does it; what it makes of the peer. */
-  look(publicKey: string): SlotSight {
+  look(publicKey: string): SlotObservation {
     const peer: OwnedPeer = {
       ...{ name: "other", endpoints: ["192.0.2.9"], nodeIPs: [], podCIDRs: [] },
       slots: [{ slot: "a", publicKey, port, state: "active" }],
     };
     const clocks = { nowMs: performance.now(), wallMs: Date.now() };
-    this.#sights = updateSights(this.#sights, [peer], { a: this.#read() }, {}, clocks);
-    return this.#sights.get("other")?.a as SlotSight;
+    this.#sights = updateObservations(this.#sights, [peer], { a: this.#read() }, {}, clocks);
+    return this.#sights.get("other")?.a as SlotObservation;
   }
 
   ping(other: End): void {

@@ -8,7 +8,7 @@ import { defaultPrefix } from "../net/prefix.ts";
 import { readMainRoutes } from "../netlink/mtu.ts";
 import type { Rtnl } from "../netlink/rtnl.ts";
 import { findUplinks } from "../netlink/uplinks.ts";
-import { type PodWay, pairKinds, type RouteBack } from "../plan/pods/far-end.ts";
+import { type PodConnection, pairKinds, type RouteBack } from "../plan/pods/far-end.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 
 export interface PodPlace {
@@ -18,7 +18,12 @@ export interface PodPlace {
 }
 
 /** `pod`: its namespace, entered. Throws NetlinkError, SysError. */
-export function observePodWay(host: Rtnl, pod: Rtnl, settings: Settings, place: PodPlace): PodWay {
+export function observePodConnection(
+  host: Rtnl,
+  pod: Rtnl,
+  settings: Settings,
+  place: PodPlace,
+): PodConnection {
   const { ifname, ips } = place;
   const link = pod.findLink(ifname);
   const end = link === undefined ? undefined : findEnd(host, link, place.netns);
@@ -64,7 +69,12 @@ function routesBack(host: Rtnl, { fwmark }: Settings, ips: readonly string[]): R
   }));
 }
 
-function findGateways(host: Rtnl, { fwmark }: Settings, pod: Rtnl, ifname: string): PodWay["gateways"] {
+function findGateways(
+  host: Rtnl,
+  { fwmark }: Settings,
+  pod: Rtnl,
+  ifname: string,
+): PodConnection["gateways"] {
   const ips = readMainRoutes(pod, ifname).flatMap(({ dst, via, family }) =>
     via !== undefined && dst === defaultPrefix(family) ? [via] : [],
   );
