@@ -6,12 +6,12 @@ import { tmpdir } from "node:os";
 import { isInitialPidNamespace } from "../../src/linux/netns.ts";
 import { observeNetns } from "../../src/reconcile/orphaned.ts";
 import type { Agent } from "../lab/agent.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import { binary } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { http } from "../lab/traffic.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { wgMust } from "./mesh-witness.ts";
 import { attachByHand, removeByHand } from "./support/by-hand.ts";
 import { describeKernel } from "./support/gate.ts";
@@ -30,7 +30,7 @@ const kept = "a pod's network namespace is gone, no DEL came, and it is kept";
 describeKernel("pods that nobody ends", () => {
   // Some wait for three of these.
   setDefaultTimeout(4 * soonMs);
-  let lab: Lab;
+  const lab = withLab("abandoned");
   let node: Node;
   let agent: Agent;
   /** Is there all the time: with it, what is gone is believed. */
@@ -51,14 +51,12 @@ describeKernel("pods that nobody ends", () => {
   };
 
   beforeAll(async () => {
-    lab = await Lab.create("abandoned");
     node = await lab.node("n1", { ip4: "192.0.2.1", ip6: "2001:db8::1", podCidrs: ["10.244.1.0/24"] });
     await wgMust(node, ["up", ...node.upArguments]);
     agent = await start();
     witness = node.pod("witness");
     await succeed(node, "ADD", { ...standalone, ipam: {} }, witness);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
   afterEach(() => {
     from = agent.lines().length;
   });

@@ -2,15 +2,15 @@
 // events overrun it, a program it needs is missing, a folder cannot be written.
 // It stays, says so in one line, keeps the kernel as it was told before, and
 // goes on when it has passed.
-import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
 import type { Agent, LogLine } from "../lab/agent.ts";
-import { Lab } from "../lab/lab.ts";
 import { joinMesh } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { binary } from "../lab/paths.ts";
 import type { Running } from "../lab/space.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { addNode, devices, routeLines, tables, wgJson, wgMust } from "./mesh-witness.ts";
 import { describeKernel } from "./support/gate.ts";
 
@@ -29,14 +29,13 @@ const floodRoutes = 4000;
 
 describeKernel("an agent meets faults", () => {
   setDefaultTimeout(180_000);
-  let lab: Lab;
+  const lab = withLab("faults");
   let n1: Node;
   let n2: Node;
   let agent: Agent;
   let from = 0;
 
   beforeAll(async () => {
-    lab = await Lab.create("faults");
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     n1.script([`mkdir -p ${state}`, `mount -t tmpfs -o size=${smallBytes},mode=0700 tmpfs ${state}`]);
@@ -46,8 +45,6 @@ describeKernel("an agent meets faults", () => {
   beforeEach(() => {
     from = agent.lines().length;
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const since = () => agent.lines().slice(from);
   const problems = () => since().filter(({ level }: LogLine) => level === "error" || level === "warn");
   const peerRoute = () =>

@@ -1,15 +1,15 @@
 // What the agent follows by itself: the endpoint of a peer that answers, among
 // several that do not, and the uplink's MTU, down to the pods that are there.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
 import type { Agent } from "../lab/agent.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { readConfList } from "../lab/runtime.ts";
 import { ping } from "../lab/traffic.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { addNode, ipJson, wgDump, wgJson, wgMust } from "./mesh-witness.ts";
 import { describeKernel } from "./support/gate.ts";
 
@@ -18,14 +18,13 @@ const candidatesMs = 60_000;
 const followMs = 20_000;
 
 describeKernel("following", () => {
-  let lab: Lab;
+  const lab = withLab("follow");
   let n1: Node;
   let n2: Node;
   let agent: Agent;
   let pod: Pod;
 
   beforeAll(async () => {
-    lab = await Lab.create("follow");
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     for (const node of [n1, n2]) await wgMust(node, ["up", ...node.upArguments]);
@@ -33,8 +32,6 @@ describeKernel("following", () => {
     pod = n1.pod("p1");
     await n1.runtime.add(readConfList(`${repository}/conf/10-wg-cni.conflist`), pod);
   }, 60_000);
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const take = async (to: Node, from: Node, change: Partial<NodeRecord> = {}) => {
     const record = await wgJson<NodeRecord>(from, ["node", "show"]);
     await wgMust(to, ["peer", "import", "-"], { stdin: JSON.stringify({ ...record, ...change }) });

@@ -11,7 +11,6 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import type { NodeRecord } from "../../src/net/record.ts";
 import type { HostEncryptionReport } from "../../src/plan/host/host-encryption.ts";
 import type { Agent } from "../lab/agent.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
 import type { Packet } from "../lab/pcap.ts";
@@ -20,6 +19,7 @@ import { readConfList } from "../lab/runtime.ts";
 import { eachWay, flow, losses, Streams } from "../lab/stream.ts";
 import { http, ping, serveHttp } from "../lab/traffic.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { addNode, devices, wgJson, wgMust } from "./mesh-witness.ts";
 import { describeKernel } from "./support/gate.ts";
 
@@ -41,7 +41,7 @@ const takenBack = "host encryption was taken back";
 
 describeKernel("host encryption", () => {
   setDefaultTimeout(180_000);
-  let lab: Lab;
+  const lab = withLab("host");
   let nodes: Node[];
   let n1: Node;
   let n2: Node;
@@ -50,7 +50,6 @@ describeKernel("host encryption", () => {
   const agents = new Map<Node, Agent>();
 
   beforeAll(async () => {
-    lab = await Lab.create("host");
     nodes = [await addNode(lab, 1), await addNode(lab, 2), await addNode(lab, 3)];
     [n1, n2, n3] = nodes as [Node, Node, Node];
     for (const node of nodes) node.strictReversePath();
@@ -72,8 +71,6 @@ describeKernel("host encryption", () => {
       });
     }
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const agentOf = (node: Node) => agents.get(node) as Agent;
   const controlPlane = () => n1.nodeIps.map((ip) => withPort(ip, apiPort)).join();
   const pairs = <T>([a, b, c]: readonly T[]) =>

@@ -1,7 +1,6 @@
 // A node that leaves a mesh of published records: `down` tells the others first,
 // so that nothing is sent encrypted to a node that cannot read it any more.
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Lab } from "../lab/lab.ts";
+import { beforeAll, expect, test } from "bun:test";
 import { joinByRecords } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
@@ -11,6 +10,7 @@ import { answering, paths, probeSeven, sevenStreams } from "../lab/seven.ts";
 import { losses } from "../lab/stream.ts";
 import { http } from "../lab/traffic.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { addNode, wgMust } from "./mesh-witness.ts";
 import { describeKernel } from "./support/gate.ts";
 
@@ -19,13 +19,12 @@ const testMs = 120_000;
 const aroundMs = 2000;
 
 describeKernel("leaving", () => {
-  let lab: Lab;
+  const lab = withLab("leave");
   let n1: Node;
   let n2: Node;
   const pods: Pod[] = [];
 
   beforeAll(async () => {
-    lab = await Lab.create("leave");
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     for (const node of [n1, n2]) node.strictReversePath();
@@ -40,8 +39,6 @@ describeKernel("leaving", () => {
       pods.push(pod);
     }
   }, testMs);
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const route = (node: Node, cidr: string) =>
     node.must(["ip", "route", "show", "table", "18099", "exact", cidr]).trim();
 

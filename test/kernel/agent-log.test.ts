@@ -1,14 +1,13 @@
 // What the agent logs: a line for a change of state, none for what happens on a
 // node all day, in either format, at a level that a signal switches.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-
-import { Lab } from "../lab/lab.ts";
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { joinMesh } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { readConfList } from "../lab/runtime.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { addNode, routeLines, tables } from "./mesh-witness.ts";
 import { describeKernel } from "./support/gate.ts";
 
@@ -23,19 +22,16 @@ const anotherLookMs = 1000;
 
 describeKernel("an agent's log", () => {
   setDefaultTimeout(120_000);
-  let lab: Lab;
+  const lab = withLab("log");
   let n1: Node;
   let n2: Node;
 
   beforeAll(async () => {
-    lab = await Lab.create("log");
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     await joinMesh([n1, n2]);
     n1.script(["ip link add foreign type bridge", "ip address add 198.51.100.1/24 dev foreign"]);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const list = readConfList(`${repository}/conf/10-wg-cni.conflist`);
   const busyMinute = async () => {
     for (let round = 0; round < rounds; round++) {

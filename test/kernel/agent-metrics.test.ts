@@ -1,12 +1,12 @@
 // Metrics and health of a real agent, over HTTP in its node's namespace.
 // Witnesses are ip and wg.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import type { Agent } from "../lab/agent.ts";
-import { Lab } from "../lab/lab.ts";
 import { joinMesh } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { pluginConf } from "../lab/runtime.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { type Metric, parseExposition } from "../telemetry/exposition.ts";
 import { addNode, wgMust } from "./mesh-witness.ts";
 import { describeKernel } from "./support/gate.ts";
@@ -50,20 +50,17 @@ function reaches(node: Node, sample: string, value: number): Promise<unknown> {
 
 describeKernel("metrics of an agent", () => {
   setDefaultTimeout(2 * timeoutMs);
-  let lab: Lab;
+  const lab = withLab("metrics");
   let n1: Node;
   let n2: Node;
   let agent: Agent;
 
   beforeAll(async () => {
-    lab = await Lab.create("metrics");
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     await joinMesh([n1, n2]);
     for (const node of [n2, n1]) agent = await node.agent();
   }, 120_000);
-  afterAll(() => lab?.[Symbol.dispose]());
-
   test("is ready and alive, and says so", async () => {
     expect(await get(n1, "/healthz")).toEqual({ status: 200, body: "ok\n" });
     expect(await get(n1, "/readyz")).toEqual({ status: 200, body: "ok\n" });

@@ -1,8 +1,7 @@
 // The modes with real packets: off tries whether it could encrypt and leaves all
 // traffic alone; every step up and down loses nothing on any of seven paths. Strict
 // reverse-path filtering on every uplink, both families.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { Lab } from "../lab/lab.ts";
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { joinByRecords } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
@@ -11,6 +10,7 @@ import { readConfList } from "../lab/runtime.ts";
 import { sevenStreams } from "../lab/seven.ts";
 import { losses } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { addNode, wgMust } from "./mesh-witness.ts";
 import { describeKernel } from "./support/gate.ts";
 
@@ -27,12 +27,11 @@ interface Shown {
 
 describeKernel("modes", () => {
   setDefaultTimeout(400_000);
-  let lab: Lab;
+  const lab = withLab("modes");
   const nodes: Node[] = [];
   const pods: Pod[] = [];
 
   beforeAll(async () => {
-    lab = await Lab.create("modes");
     for (const index of [1, 2]) nodes.push(await addNode(lab, index));
     for (const node of nodes) node.strictReversePath();
     await joinByRecords(nodes, {
@@ -44,8 +43,6 @@ describeKernel("modes", () => {
       await node.runtime.add(readConfList(`${repository}/conf/${list}.conflist`), pods[at] as Pod);
     }
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   /** `status` is 3 where something is still to be programmed. */
   const shown = async (node: Node) => JSON.parse((await node.wg(["status", "--json"])).stdout) as Shown;
   const reached = (state: RegExp, reach: string) =>

@@ -1,10 +1,9 @@
 // What a restart of the agent costs, in packets: nothing. It is stopped, killed
 // and replaced by another executable under streams of 1000 packets a second
 // each way between pods of two nodes, both families.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { readlinkSync } from "node:fs";
 import type { Agent } from "../lab/agent.ts";
-import { Lab } from "../lab/lab.ts";
 import { joinMesh } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { binary, repository } from "../lab/paths.ts";
@@ -12,6 +11,7 @@ import type { Pod } from "../lab/pod.ts";
 import { readConfList } from "../lab/runtime.ts";
 import { eachWay, losses, Streams } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { addNode, routeLines, tables } from "./mesh-witness.ts";
 import { describeKernel } from "./support/gate.ts";
 
@@ -21,7 +21,7 @@ const phaseMs = 500;
 const testMs = 120_000;
 
 describeKernel("an agent that is restarted", () => {
-  let lab: Lab;
+  const lab = withLab("restart");
   let n1: Node;
   let n2: Node;
   let p1: Pod;
@@ -29,7 +29,6 @@ describeKernel("an agent that is restarted", () => {
   let agent: Agent;
 
   beforeAll(async () => {
-    lab = await Lab.create("restart");
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     await joinMesh([n1, n2]);
@@ -44,8 +43,6 @@ describeKernel("an agent that is restarted", () => {
     await waitUntil(answers, { what: "the pods reach each other" });
     for (const node of [n1, n2]) expect(routeLines(node, 4, tables.pods).join()).toContain("dev wg-cni-");
   }, testMs);
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const start = () => n1.agent({ program: installed });
   /** What is lost while `deed` is done, on the wire's four flows. */
   const lostWhile = async (deed: () => Promise<unknown>) => {

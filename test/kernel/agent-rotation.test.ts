@@ -1,10 +1,9 @@
 // Keys are rotated under load: three nodes, a thousand packets a second each way
 // between every two of them, three full rotations of all nodes at once. None is
 // lost, none is in clear, and every key is another one afterwards.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
 import type { Agent } from "../lab/agent.ts";
-import { Lab } from "../lab/lab.ts";
 import { joinByRecords } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
@@ -13,6 +12,7 @@ import { readConfList } from "../lab/runtime.ts";
 import { answering, paths, probeSeven } from "../lab/seven.ts";
 import { eachWay, losses, Streams } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { addNode, wgJson, wgMust } from "./mesh-witness.ts";
 import { describeKernel } from "./support/gate.ts";
 
@@ -22,13 +22,12 @@ const rotationMs = 240_000;
 const testMs = 900_000;
 
 describeKernel("rotation", () => {
-  let lab: Lab;
+  const lab = withLab("rotation");
   const nodes: Node[] = [];
   const pods: Pod[] = [];
   let agents: readonly Agent[];
 
   beforeAll(async () => {
-    lab = await Lab.create("rotation");
     for (const index of [1, 2, 3]) nodes.push(await addNode(lab, index));
     for (const node of nodes) node.strictReversePath();
     ({ agents } = await joinByRecords(nodes));
@@ -38,8 +37,6 @@ describeKernel("rotation", () => {
       pods.push(pod);
     }
   }, 120_000);
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const keys = async (node: Node) =>
     (await wgJson<NodeRecord>(node, ["node", "show"])).slots.map(({ publicKey }) => publicKey);
   const isRotating = async (node: Node) =>

@@ -1,8 +1,7 @@
 // Sessions that a node's devices have lost: what the others go on sending into
 // them is lost until they find out, which takes WireGuard up to 15 s. The agent's
 // repair makes new ones at once, also where all traffic comes from outside.
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Lab } from "../lab/lab.ts";
+import { beforeAll, expect, test } from "bun:test";
 import { joinByRecords } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
@@ -10,6 +9,7 @@ import type { Pod } from "../lab/pod.ts";
 import { readConfList } from "../lab/runtime.ts";
 import { flow, Streams } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { addNode, devices, killBehind } from "./mesh-witness.ts";
 import { describeKernel } from "./support/gate.ts";
 
@@ -18,13 +18,12 @@ const longestGapMs = 8000;
 const watchMs = 10_000;
 
 describeKernel("lost sessions", () => {
-  let lab: Lab;
+  const lab = withLab("sessions");
   let n1: Node;
   let n2: Node;
   const pods: Pod[] = [];
 
   beforeAll(async () => {
-    lab = await Lab.create("sessions");
     [n1, n2] = [await addNode(lab, 1), await addNode(lab, 2)];
     await joinByRecords([n1, n2]);
     for (const node of [n1, n2]) {
@@ -36,8 +35,6 @@ describeKernel("lost sessions", () => {
       node.must(["ip", "route", "show", "table", "18099"]).includes("dev wg-cni-");
     await waitUntil(() => isOpen(n1) && isOpen(n2), { what: "both gates open", timeoutMs: 40_000 });
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const deeds: readonly [string, readonly string[]][] = [
     ["devices whose process is killed", devices.map(killBehind)],
     ["devices that are set down", devices.map((dev) => `ip link set ${dev} down`)],

@@ -6,11 +6,10 @@
 //                                    └── n3, a peer that has no keys
 //
 // Witnesses are a capture of the wire and of a pod, streams, and ip.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
 import type { Agent } from "../lab/agent.ts";
 import type { Capture } from "../lab/capture.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
 import type { Packet } from "../lab/pcap.ts";
@@ -19,6 +18,7 @@ import { readConfList } from "../lab/runtime.ts";
 import { answering, paths, probeSeven, sevenStreams } from "../lab/seven.ts";
 import type { FlowResult, Streams } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { addNode, devices, routeLines, tables, wgJson, wgMust } from "./mesh-witness.ts";
 import { describeKernel } from "./support/gate.ts";
 import { PodCapture } from "./support/pod-capture.ts";
@@ -38,7 +38,7 @@ interface Status {
 
 describeKernel("strict mode", () => {
   setDefaultTimeout(120_000);
-  let lab: Lab;
+  const lab = withLab("strict");
   let nodes: Node[];
   let n1: Node;
   let n2: Node;
@@ -49,14 +49,11 @@ describeKernel("strict mode", () => {
   let agent: Agent;
 
   beforeAll(async () => {
-    lab = await Lab.create("strict");
     nodes = [await addNode(lab, 1), await addNode(lab, 2), await addNode(lab, 3)];
     [n1, n2, n3] = nodes as [Node, Node, Node];
     for (const node of nodes)
       await wgMust(node, ["up", ...node.upArguments, "--mode", "strict", "--cluster-cidrs", clusterCidrs]);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const addPod = async (node: Node) => {
     const pod = node.pod(`p-${node.name}`);
     const name = { n1: "10-ptp", n2: "10-bridge", n3: "10-wg-cni" }[node.name];

@@ -1,10 +1,10 @@
 // The agent in a lab node: repairs by events, one a store, and a data plane that
 // neither its end nor its return disturbs. Witnesses are ip, wg and ping.
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Lab } from "../lab/lab.ts";
+import { beforeAll, expect, test } from "bun:test";
 import type { Node } from "../lab/node.ts";
 import { binary } from "../lab/paths.ts";
 import type { Running } from "../lab/space.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKernel } from "./support/gate.ts";
 
 /** A repair takes less than this, as the median of several: any single one may meet a busy moment of the machine. */
@@ -12,7 +12,7 @@ const repairMs = 1000;
 const longestRepairMs = 10_000;
 
 describeKernel("agent", () => {
-  let lab: Lab;
+  const lab = withLab("agent");
   let n1: Node;
   let n2: Node;
   let agent: Running;
@@ -25,7 +25,6 @@ describeKernel("agent", () => {
   const routes = () => n1.must(["ip", "route", "show", "table", "18099"]);
 
   beforeAll(async () => {
-    lab = await Lab.create("agent");
     n1 = await lab.node("n1", { ip4: "192.0.2.1", ip6: "2001:db8::1", podCidrs: ["10.244.1.0/24"] });
     n2 = await lab.node("n2", { ip4: "192.0.2.2", ip6: "2001:db8::2", podCidrs: ["10.244.2.0/24"] });
     const records: unknown[] = [];
@@ -41,8 +40,6 @@ describeKernel("agent", () => {
       "ip link set pod0 up",
     ]);
   }, 60_000);
-  afterAll(() => lab?.[Symbol.dispose]());
-
   test("repairs a route, a rule, an address and the nftables table within a second of their loss", async () => {
     n1.must(["ip", "route", "delete", "10.244.2.0/24", "table", "18099"]);
     agent = await start();

@@ -1,13 +1,13 @@
 // `doctor` on a node to which things are done: each fault is made for real, seen
 // by the check that is there for it and by no other than those it reaches, and
 // gone from the findings once it is undone. Nothing changes by being looked at.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync } from "node:fs";
 import type { NodeRecord } from "../../src/net/record.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
 import { readConfList } from "../lab/runtime.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { addNode, hostFacts, importPeers, missing, paperRecord, wgJson, wgMust } from "./mesh-witness.ts";
 
 setDefaultTimeout(60_000);
@@ -27,7 +27,7 @@ interface Report {
 }
 
 describe.skipIf(missing !== undefined)("doctor", () => {
-  let lab: Lab;
+  const lab = withLab("doctor");
   let n1: Node;
   let n2: Node;
 
@@ -43,12 +43,9 @@ describe.skipIf(missing !== undefined)("doctor", () => {
   const names = async () => (await complaints()).map(({ check, level }) => `${check} ${level}`);
 
   beforeAll(async () => {
-    lab = await Lab.create("doctor");
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   test("where the node was never up it says so, and makes nothing", async () => {
     const { healthy, findings } = await examine();
     expect(healthy).toBe(false);

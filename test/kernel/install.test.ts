@@ -2,15 +2,15 @@
 // not the usual one, pods added and removed by what is in the folders, also
 // while the executable is exchanged under the calls.
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { Lab } from "../lab/lab.ts";
 import { joinMesh } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { binary, repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { type ConfList, readConfList, withoutPlugin } from "../lab/runtime.ts";
 import { ping } from "../lab/traffic.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKernel } from "./support/gate.ts";
 import { noRows, rows, throwRoutes } from "./support/witness.ts";
 
@@ -21,11 +21,10 @@ const original = `${JSON.stringify(withoutPlugin(readConfList(`${repository}/con
 const folders = ["--bin-dir", binDir, "--conf-dir", confDir];
 
 describeKernel("installed on a node", () => {
-  let lab: Lab;
+  const lab = withLab("install");
   let node: Node;
 
   beforeAll(async () => {
-    lab = await Lab.create("install");
     node = await lab.node("n1", {
       ...{ ip4: "192.0.2.1", ip6: "2001:db8::1" },
       podCidrs: ["10.244.1.0/24", "fd00:10:244:1::/64"],
@@ -33,8 +32,6 @@ describeKernel("installed on a node", () => {
     node.script([`mkdir -p ${binDir} ${confDir}`, `cp /usr/lib/cni/ptp /usr/lib/cni/host-local ${binDir}`]);
     await joinMesh([node]);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const outside = (path: string) => node.outsidePath(path);
   const list = () => JSON.parse(readFileSync(outside(file), "utf8")) as ConfList;
   const write = (text: string) => writeFileSync(outside(file), text);

@@ -1,21 +1,21 @@
 // `key rotate --compromised` between two nodes: both keys of one are exchanged
 // at once, the other takes nothing from it until it has the new record, and the
 // old keys are nowhere afterwards. No agent: records go by hand, then by folder.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { mkdirSync, readFileSync } from "node:fs";
 import type { NodeRecord } from "../../src/net/record.ts";
-import { Lab } from "../lab/lab.ts";
 import { joinMesh } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { ping } from "../lab/traffic.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { addNode, devices, importPeers, wgDump, wgJson, wgMust } from "./mesh-witness.ts";
 import { describeKernel } from "./support/gate.ts";
 
 const pod = "10.244.2.9";
 
 describeKernel("key rotate --compromised", () => {
-  let lab: Lab;
+  const lab = withLab("compromised");
   let n1: Node;
   let n2: Node;
 
@@ -26,13 +26,10 @@ describeKernel("key rotate --compromised", () => {
   const answered = async () => (await ping(n1, pod, { count: 3 })).received;
 
   beforeAll(async () => {
-    lab = await Lab.create("compromised");
     [n1, n2] = [await addNode(lab, 1), await addNode(lab, 2)];
     n2.script(["ip link add pod0 type bridge", `ip address add ${pod}/32 dev pod0`, "ip link set pod0 up"]);
     await joinMesh([n1, n2]);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   test("new keys at once; lost until the other has the record; nothing is left of the old ones", async () => {
     expect(await answered()).toBe(3);
     const old = ownKeys(n1);

@@ -12,11 +12,11 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import type { NodeRecord } from "../../src/net/record.ts";
 import type { PeerStatus } from "../../src/plan/report/status.ts";
 import type { Capture } from "../lab/capture.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import type { Pod } from "../lab/pod.ts";
 import { losses, Streams } from "../lab/stream.ts";
 import { http, ping, serveHttp } from "../lab/traffic.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { addNode, importPeers, missing, wgJson, wgMust } from "./mesh-witness.ts";
 import { makeByHand } from "./support/by-hand.ts";
 
@@ -31,7 +31,7 @@ const service = "198.18.0.1";
 const text = "a sentence that can be read on the wire";
 
 describe.skipIf(missing !== undefined)("a node with more addresses than node IPs", () => {
-  let lab: Lab;
+  const lab = withLab("addresses");
   let capture: Capture;
   let n1: Node;
   let n2: Node;
@@ -39,7 +39,6 @@ describe.skipIf(missing !== undefined)("a node with more addresses than node IPs
   let records: NodeRecord[];
 
   beforeAll(async () => {
-    lab = await Lab.create("addresses");
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     for (const node of [n1, n2]) node.strictReversePath();
@@ -56,8 +55,6 @@ describe.skipIf(missing !== undefined)("a node with more addresses than node IPs
     await serveHttp(pod, text);
     capture = await lab.capture();
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const recordOf = (node: Node) => records.filter(({ name }) => name === node.name);
   const plaintext = async (node: Node) => {
     const { peers } = JSON.parse((await node.wg(["status", "--json"])).stdout) as { peers: PeerStatus[] };

@@ -1,10 +1,10 @@
 // `up` takes nothing that somebody else holds, and says which flag helps;
 // `down` takes away what `up` made and nothing else; settings are obeyed.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import { binary } from "../lab/paths.ts";
+import { withLab } from "../lab/with-lab.ts";
 import {
   addNode,
   hostFacts,
@@ -20,17 +20,14 @@ import {
 setDefaultTimeout(60_000);
 
 describe.skipIf(missing !== undefined)("up and down", () => {
-  let lab: Lab;
+  const lab = withLab("conflicts");
   let n1: Node;
   let untouched: string[];
 
   beforeAll(async () => {
-    lab = await Lab.create("conflicts");
     n1 = await addNode(lab, 1);
     untouched = hostFacts(n1);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const conflicts: readonly [what: string, made: string, undone: string, said: RegExp][] = [
     [
       "a rule at our priority",

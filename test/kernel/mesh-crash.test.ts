@@ -11,6 +11,7 @@ import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import { binary, repository } from "../lab/paths.ts";
 import { readConfList } from "../lab/runtime.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { makeRandom, pick } from "../plan/random.ts";
 import {
   addNode,
@@ -44,15 +45,13 @@ const seed = Number(process.env["SEED"] ?? 20);
 const rules = { 4: 8, 6: 6 } as const;
 
 describe.skipIf(missing !== undefined)("crash", () => {
-  let lab: Lab;
+  const lab = withLab("crash");
   let n1: Node;
 
   beforeAll(async () => {
-    lab = await Lab.create("crash");
     n1 = await addNode(lab, 1);
     await wgMust(n1, ["up", ...n1.upArguments]);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
 
   /** The command alone is killed, not what it started: a crash, not the end of a session. */
   function runKilled(args: readonly string[], afterMs: number, stdin: string): number {

@@ -1,10 +1,10 @@
 // The mesh's nftables table on two lab nodes: what goes in clear is counted by
 // peer, strict mode drops it, and the table comes and goes with the mesh.
 // Witnesses are nft and ping; a raw route past our tables makes the plaintext.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { addNode, importPeers, missing, wgJson, wgMust } from "./mesh-witness.ts";
 
 setDefaultTimeout(60_000);
@@ -14,7 +14,7 @@ interface PeerStatus {
 }
 
 describe.skipIf(missing !== undefined)("the mesh's nftables table", () => {
-  let lab: Lab;
+  const lab = withLab("meshfw");
   let n1: Node;
   let n2: Node;
 
@@ -50,7 +50,6 @@ describe.skipIf(missing !== undefined)("the mesh's nftables table", () => {
   };
 
   beforeAll(async () => {
-    lab = await Lab.create("meshfw");
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     const records: NodeRecord[] = [];
@@ -66,8 +65,6 @@ describe.skipIf(missing !== undefined)("the mesh's nftables table", () => {
         "ip link set pod0 up",
       ]);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   test("encrypted traffic counts as none", async () => {
     await expectEncrypted();
     expect(await plaintext(n1)).toEqual({ inPackets: 0, outPackets: 0 });

@@ -1,12 +1,12 @@
 // A peer keeps working while the mesh around it changes: 200 pings a second
 // through it, and not one is lost while other peers come, go and exchange
 // networks, nor while the peer itself gains and loses some.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
-import { Lab } from "../lab/lab.ts";
 import { joinMesh } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { ping } from "../lab/traffic.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { addNode, importPeers, missing, paperRecord, wgDump, wgMust } from "./mesh-witness.ts";
 
 setDefaultTimeout(60_000);
@@ -15,13 +15,12 @@ const pings = { count: 1000, intervalSeconds: 0.005 };
 const target = { 4: "10.244.2.9", 6: "fd00:10:244:2::9" } as const;
 
 describe.skipIf(missing !== undefined)("no ping is lost", () => {
-  let lab: Lab;
+  const lab = withLab("lossless");
   let n1: Node;
   let n2: Node;
   let other: NodeRecord;
 
   beforeAll(async () => {
-    lab = await Lab.create("lossless");
     [n1, n2] = [await addNode(lab, 1), await addNode(lab, 2)];
     other = (await joinMesh([n1, n2]))[1]!;
     n2.script([
@@ -34,7 +33,6 @@ describe.skipIf(missing !== undefined)("no ping is lost", () => {
     expect(await ping(n1, target[4])).toMatchObject({ received: 3 });
     expect(await ping(n1, target[6])).toMatchObject({ received: 3 });
   });
-  afterAll(() => lab?.[Symbol.dispose]());
 
   /** Does the changes over and over while the pings run; at least once each. */
   async function lostDuring(family: 4 | 6, changes: readonly (() => Promise<unknown>)[]): Promise<number> {

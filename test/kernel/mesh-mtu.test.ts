@@ -1,16 +1,17 @@
 // The tunnel's MTU over uplinks of several sizes: the devices and the pods that
 // are there follow the uplink at the next sync, the largest segment that fits
 // passes whole, and what does not fit is told so. Witnesses are ip and tcpdump.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
 import type { Capture } from "../lab/capture.ts";
-import { Lab } from "../lab/lab.ts";
+import type { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { type ConfList, type PluginConf, readConfList } from "../lab/runtime.ts";
 import type { Space } from "../lab/space.ts";
 import { http } from "../lab/traffic.ts";
+import { withLab } from "../lab/with-lab.ts";
 import {
   addressing,
   devices,
@@ -81,7 +82,7 @@ const underlays: readonly (readonly [string, Underlay])[] = [
 ];
 
 describe.skipIf(missing !== undefined).each(underlays)("over %s", (_, { endpoints, families, mtus }) => {
-  let lab: Lab;
+  const lab = withLab(`mtu${endpoints}${families.length}`);
   let n1: Node;
   let n2: Node;
   /** Made by ptp, wg-cni chained to it. */
@@ -90,7 +91,6 @@ describe.skipIf(missing !== undefined).each(underlays)("over %s", (_, { endpoint
   let standalone: Pod;
 
   beforeAll(async () => {
-    lab = await Lab.create(`mtu${endpoints}${families.length}`);
     n1 = await lab.node("n1", address(1, families));
     n2 = await lab.node("n2", address(2, families));
     const records: NodeRecord[] = [];
@@ -103,8 +103,6 @@ describe.skipIf(missing !== undefined).each(underlays)("over %s", (_, { endpoint
     standalone = await addPod(n2, "standalone", readConfList(`${repository}/conf/10-wg-cni.conflist`));
     for (const pod of [chained, standalone]) await pod.serveHttp(body);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   describe.each(mtus)("uplinks of %i", (uplink, tunnel) => {
     const isRaised = tunnel + (endpoints === 4 ? 60 : 80) > uplink;
 

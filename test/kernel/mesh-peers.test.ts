@@ -1,10 +1,10 @@
 // What peers may be and do: without keys, with keys or networks of others,
 // moving, changing, many. One node is real; the peers are records on paper.
-import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { zeroKey } from "../../src/net/key.ts";
 import type { NodeRecord } from "../../src/net/record.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
+import { withLab } from "../lab/with-lab.ts";
 import {
   addNode,
   importPeers,
@@ -29,15 +29,13 @@ interface Listed {
 }
 
 describe.skipIf(missing !== undefined)("peers", () => {
-  let lab: Lab;
+  const lab = withLab("peers");
   let n1: Node;
 
   beforeAll(async () => {
-    lab = await Lab.create("peers");
     n1 = await addNode(lab, 1);
     await wgMust(n1, ["up", ...n1.upArguments]);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
   beforeEach(async () => {
     for (const { name } of await listPeers()) await wgMust(n1, ["peer", "remove", name]);
     await wgMust(n1, ["up", "--mode", "default", "--cluster-cidrs", "default"]);

@@ -1,12 +1,12 @@
 // Live pods and the tunnel's MTU: who follows it, who does not, and what is left
 // alone. Witnesses are ip and the store's rows.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { Lab } from "../lab/lab.ts";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { joinMesh } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { type ConfList, readConfList } from "../lab/runtime.ts";
+import { withLab } from "../lab/with-lab.ts";
 import {
   addressing,
   importPeers,
@@ -31,7 +31,7 @@ const standaloneList = readConfList(`${repository}/conf/10-wg-cni.conflist`);
 const chainedConf = { type: "wg-cni", name: "pods", cniVersion: "1.0.0" };
 
 describe.skipIf(missing !== undefined)("live pods", () => {
-  let lab: Lab;
+  const lab = withLab("pods");
   let node: Node;
   let pods = 0;
 
@@ -66,13 +66,10 @@ describe.skipIf(missing !== undefined)("live pods", () => {
   };
 
   beforeAll(async () => {
-    lab = await Lab.create("pods");
     const nodes = [await lab.node("n1", addressing(1)), await lab.node("n2", addressing(2))];
     node = nodes[0]!;
     await joinMesh(nodes);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   test("a chained pod follows down and up, but not above its own interface; DEL brings back what was there", async () => {
     const pod = await addChained(1400);
     const before = mainRoutes(pod);

@@ -1,12 +1,12 @@
 // A sync writes only where something differs, and then puts everything of ours
 // right: what strangers left in our tables, and what was altered by hand.
 // Nothing else on the host changes, from before `up` until after `down`.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync, readFileSync, statSync } from "node:fs";
-import { Lab } from "../lab/lab.ts";
 import { joinMesh } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { ping } from "../lab/traffic.ts";
+import { withLab } from "../lab/with-lab.ts";
 import {
   addNode,
   foreignFacts,
@@ -24,7 +24,7 @@ import {
 setDefaultTimeout(60_000);
 
 describe.skipIf(missing !== undefined)("sync", () => {
-  let lab: Lab;
+  const lab = withLab("repair");
   let n1: Node;
   let n2: Node;
   /** The state before `up`, and as it is meant to be. */
@@ -33,7 +33,6 @@ describe.skipIf(missing !== undefined)("sync", () => {
   let dump: unknown;
 
   beforeAll(async () => {
-    lab = await Lab.create("repair");
     [n1, n2] = [await addNode(lab, 1), await addNode(lab, 2)];
     n1.script([
       "ip link add br7 type bridge",
@@ -50,8 +49,6 @@ describe.skipIf(missing !== undefined)("sync", () => {
     facts = hostFacts(n1);
     dump = settledDump(n1);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const firstKey = (dev: "wg-cni-a" | "wg-cni-b") => Object.keys(wgDump(n1)[dev]!.peers)[0]!;
 
   test("a second one writes nothing: not to the kernel, not to the store", async () => {

@@ -1,10 +1,10 @@
 // The private keys are in the kernel's devices, and sealed in the store:
 // nowhere else, in no spelling. Without the seal key nothing is made up.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import type { NodeRecord } from "../../src/net/record.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
+import { withLab } from "../lab/with-lab.ts";
 import {
   addNode,
   devices,
@@ -22,7 +22,7 @@ setDefaultTimeout(60_000);
 const sealKey = "/etc/wg-cni/seal.key";
 
 describe.skipIf(missing !== undefined)("private keys", () => {
-  let lab: Lab;
+  const lab = withLab("sealing");
   let n1: Node;
   let record: NodeRecord;
   /** Every spelling of the two private keys and of the seal key. */
@@ -30,7 +30,6 @@ describe.skipIf(missing !== undefined)("private keys", () => {
   const said: string[] = [];
 
   beforeAll(async () => {
-    lab = await Lab.create("sealing");
     n1 = await addNode(lab, 1);
     await say(["up", ...n1.upArguments]);
     await importPeers(n1, [paperRecord(1)]);
@@ -45,7 +44,6 @@ describe.skipIf(missing !== undefined)("private keys", () => {
       ...[key.toString("base64"), key.toString("base64url")].map((text) => Buffer.from(text.slice(0, 42))),
     ]);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
 
   /** Runs a command both ways and keeps all that it said. */
   async function say(args: readonly string[]): Promise<number> {

@@ -1,15 +1,15 @@
 // Pods made by three kinds of chain talk over the mesh, and a capture of the
 // wire sees nothing of it but WireGuard packets; over both underlays, in both
 // families. What stays on a node, and what nodes say to each other, stays out.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
 import type { Capture } from "../lab/capture.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { readConfList } from "../lab/runtime.ts";
 import { ping } from "../lab/traffic.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { addNode, devices, importPeers, ipJson, missing, wgDump, wgJson, wgMust } from "./mesh-witness.ts";
 
 setDefaultTimeout(60_000);
@@ -22,14 +22,13 @@ const lists: Readonly<Record<string, string>> = {
 const families = [4, 6] as const;
 
 describe.skipIf(missing !== undefined).each(families)("traffic over an IPv%i underlay", (underlay) => {
-  let lab: Lab;
+  const lab = withLab(`traffic${underlay}`);
   let capture: Capture;
   const nodes: Node[] = [];
   /** Two on every node. */
   const pods: Pod[] = [];
 
   beforeAll(async () => {
-    lab = await Lab.create(`traffic${underlay}`);
     for (const index of [1, 2, 3]) nodes.push(await addNode(lab, index));
     const records: NodeRecord[] = [];
     for (const node of nodes) {
@@ -46,8 +45,6 @@ describe.skipIf(missing !== undefined).each(families)("traffic over an IPv%i und
       }
     capture = await lab.capture();
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const first = (index: number) => pods[2 * (index - 1)]!;
   const sentBytes = (node: Node) =>
     devices

@@ -1,10 +1,10 @@
 // `up` and `peer import` on three nodes: what is there afterwards is what the
 // design says, seen through ip and wg, over an IPv4 and over an IPv6 underlay.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import type { NodeRecord } from "../../src/net/record.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
+import { withLab } from "../lab/with-lab.ts";
 import {
   addNode,
   devices,
@@ -28,13 +28,12 @@ const underlays = [
 ] as const;
 
 describe.skipIf(missing !== undefined).each(underlays)("mesh over IPv$family", ({ family, mtu }) => {
-  let lab: Lab;
+  const lab = withLab(`up${family}`);
   let nodes: Node[];
   let n1: Node;
   let records: NodeRecord[];
 
   beforeAll(async () => {
-    lab = await Lab.create(`up${family}`);
     nodes = [];
     for (const index of [1, 2, 3]) nodes.push(await addNode(lab, index));
     n1 = nodes[0]!;
@@ -48,8 +47,6 @@ describe.skipIf(missing !== undefined).each(underlays)("mesh over IPv$family", (
     );
     await Promise.all(nodes.map((node) => importPeers(node, records)));
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   test("two devices are up with the MTU that the underlay leaves", () => {
     for (const dev of devices) {
       const [link] = ipJson<{ mtu: number; flags: string[] }>(n1, "link", "show", "dev", dev);

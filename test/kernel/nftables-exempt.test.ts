@@ -6,14 +6,14 @@
 //             └── wg-cni-a ═══════════════ wg-cni-a ──┘
 //
 // The witness is a capture of the wire.
-import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { Family } from "../../src/net/ip.ts";
 import type { Capture } from "../lab/capture.ts";
-import { Lab } from "../lab/lab.ts";
 import { joinMesh } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import type { Packet } from "../lab/pcap.ts";
 import { http, ping, serveHttp } from "../lab/traffic.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { addNode, missing } from "./mesh-witness.ts";
 import { makeByHand } from "./support/by-hand.ts";
 import { countedOut, echoUdp, encryptHost, type HostEncryption, sendUdp } from "./support/host-encryption.ts";
@@ -32,13 +32,12 @@ const further = { 4: "192.0.2.22", 6: "2001:db8::22" } as const;
 const text = "a sentence that can be read on the wire";
 
 describe.skipIf(missing !== undefined)("host encryption", () => {
-  let lab: Lab;
+  const lab = withLab("exempt");
   let capture: Capture;
   let n1: Node;
   let n2: Node;
 
   beforeAll(async () => {
-    lab = await Lab.create("exempt");
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     // Before the mesh, which nobody keeps here: with it comes what marks need of a strict filter.
@@ -54,7 +53,6 @@ describe.skipIf(missing !== undefined)("host encryption", () => {
     for (const port of [4789, 4790]) await echoUdp(n2, port);
     capture = await lab.capture();
   });
-  afterAll(() => lab?.[Symbol.dispose]());
   beforeEach(() => {
     for (const node of [n1, n2]) node.script(["nft delete table inet test 2>/dev/null || true"]);
   });

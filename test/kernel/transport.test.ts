@@ -1,10 +1,10 @@
 // Endpoints that nobody typed: found on the default route's interface or on the
 // one that was chosen, followed when an address changes, kept when none fits.
 // Two nodes with two uplinks each; witnesses are ip, wg and ping.
-import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
+import { withLab } from "../lab/with-lab.ts";
 import {
   addNode,
   importPeers,
@@ -21,12 +21,11 @@ setDefaultTimeout(60_000);
 type Synced = SyncJson & { readonly remarks: readonly string[] };
 
 describe.skipIf(missing !== undefined)("endpoints that nobody typed", () => {
-  let lab: Lab;
+  const lab = withLab("transport");
   let n1: Node;
   let n2: Node;
 
   beforeAll(async () => {
-    lab = await Lab.create("transport");
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     lab.wire.script(["ip link add br1 type bridge forward_delay 0 mcast_snooping 0", "ip link set br1 up"]);
@@ -41,7 +40,6 @@ describe.skipIf(missing !== undefined)("endpoints that nobody typed", () => {
       ]);
     }
   });
-  afterAll(() => lab?.[Symbol.dispose]());
   beforeEach(async () => {
     await n1.wg(["down"]);
     n1.script(["rm -rf /var/lib/wg-cni", "ip address flush dev eth1 scope global"]);

@@ -2,26 +2,23 @@
 // through unchanged, their pods and their own CHECK stay as they were, and what
 // is ours is there exactly as long as the pod.
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Lab } from "../lab/lab.ts";
+import { beforeAll, describe, expect, test } from "bun:test";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { type CniResult, type ConfList, type PluginConf, readConfList } from "../lab/runtime.ts";
 import { ping } from "../lab/traffic.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKernel } from "./support/gate.ts";
 import { allVersions, succeed } from "./support/plugin.ts";
 import { noRows, picture, rows, throwRoutes } from "./support/witness.ts";
 
 describeKernel("chained ADD and DEL after reference plugins", () => {
-  let lab: Lab;
+  const lab = withLab("chained");
   let node: Node;
   beforeAll(async () => {
-    lab = await Lab.create("chained");
     node = await lab.node("n1", { ip4: "192.0.2.1", ip6: "2001:db8::1", podCidrs: [] });
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   describe.each([
     ["ptp", "10-ptp", "10.244.1.", "fd00:10:244:1::"],
     ["bridge", "10-bridge", "10.244.2.", "fd00:10:244:2::"],

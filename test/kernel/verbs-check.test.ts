@@ -1,25 +1,22 @@
 // CHECK of a chained pod: passes right after ADD, and where something is
 // missing says what, in words that name it.
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { Lab } from "../lab/lab.ts";
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import type { Node } from "../lab/node.ts";
 import type { Pod } from "../lab/pod.ts";
 import type { CniResult } from "../lab/runtime.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { attachByHand, removeByHand } from "./support/by-hand.ts";
 import { describeKernel } from "./support/gate.ts";
 import { refuse, succeed } from "./support/plugin.ts";
 
 describeKernel("chained CHECK", () => {
-  let lab: Lab;
+  const lab = withLab("check");
   let node: Node;
   let count = 0;
   beforeAll(async () => {
-    lab = await Lab.create("check");
     node = await lab.node("n1", { ip4: "192.0.2.1", ip6: "2001:db8::1", podCidrs: [] });
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   describe.each(["0.4.0", "1.0.0", "1.1.0"])("at %s", (cniVersion) => {
     let pod: Pod;
     let prevResult: CniResult;

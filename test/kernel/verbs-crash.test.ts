@@ -3,13 +3,13 @@
 // half made, the next DEL takes it away: nothing is left in the kernel, the
 // store or the pod, and no address is lost.
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Lab } from "../lab/lab.ts";
+import { beforeAll, expect, test } from "bun:test";
 import { joinMesh } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { binary } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { pluginEnv, type Verb } from "../lab/runtime.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { makeRandom } from "../plan/random.ts";
 import { attachByHand } from "./support/by-hand.ts";
 import { describeKernel } from "./support/gate.ts";
@@ -36,12 +36,11 @@ interface Role {
 }
 
 describeKernel(`killed at random (seed ${seed})`, () => {
-  let lab: Lab;
+  const lab = withLab("crash");
   let node: Node;
   const roles: Role[] = [];
 
   beforeAll(async () => {
-    lab = await Lab.create("crash");
     node = await lab.node("n1", {
       ip4: "192.0.2.1",
       ip6: "2001:db8::1",
@@ -63,8 +62,6 @@ describeKernel(`killed at random (seed ${seed})`, () => {
       each.usualMs = { ADD: usual, DEL: usual };
     }
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   test(`${wantedKills} kills leave nothing behind`, async () => {
     const baseline = look();
     const counts = () => roles.flatMap((each) => Object.values(each.kills));

@@ -2,11 +2,11 @@
 // no record, another pod with the same address, a configuration that changed.
 // libcni stops a chain at the first DEL that fails, so none of it may.
 
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "bun:test";
-import { Lab } from "../lab/lab.ts";
+import { afterEach, beforeAll, beforeEach, expect, test } from "bun:test";
 import type { Node } from "../lab/node.ts";
 import type { Pod } from "../lab/pod.ts";
 import type { CniResult } from "../lab/runtime.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { attachByHand, removeByHand } from "./support/by-hand.ts";
 import { describeKernel } from "./support/gate.ts";
 import { emptyNetns, refuse, succeed } from "./support/plugin.ts";
@@ -16,18 +16,16 @@ const ips = [{ address: "10.9.0.5/32" }, { address: "fd00:9::5/128" }];
 const throws = ["10.9.0.5", "fd00:9::5"];
 
 describeKernel("chained DEL", () => {
-  let lab: Lab;
+  const lab = withLab("del");
   let node: Node;
   let pod: Pod;
   let nodeBefore: string[];
   let count = 0;
 
   beforeAll(async () => {
-    lab = await Lab.create("del");
     node = await lab.node("n1", { ip4: "192.0.2.1", ip6: "2001:db8::1", podCidrs: [] });
     nodeBefore = picture(node);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
   beforeEach(() => {
     pod = node.pod(`p${++count}`);
   });

@@ -1,28 +1,26 @@
 // Standalone with addresses from another IPAM plugin: Debian's host-local, whose
 // files say what is reserved, and scripts that note how they were called.
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Lab } from "../lab/lab.ts";
+import { beforeAll, describe, expect, test } from "bun:test";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { type ConfList, type PluginConf, readConfList } from "../lab/runtime.ts";
 import { ping } from "../lab/traffic.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKernel } from "./support/gate.ts";
 import { call, pluginPath, refuse, succeed } from "./support/plugin.ts";
 import { addressesOf, linkNames, noRows, picture, rows, throwRoutes } from "./support/witness.ts";
 
 describeKernel("standalone with a delegated IPAM", () => {
-  let lab: Lab;
+  const lab = withLab("delegate");
   let node: Node;
   let before: string[];
   let count = 0;
   beforeAll(async () => {
-    lab = await Lab.create("delegate");
     node = await lab.node("n1", { ip4: "192.0.2.1", ip6: "2001:db8::1", podCidrs: [] });
     before = picture(node);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
   const newPod = () => node.pod(`p${++count}`);
 
   describe("host-local", () => {

@@ -4,10 +4,10 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import type { Pod } from "../lab/pod.ts";
 import type { CniResult, ConfList } from "../lab/runtime.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { makeByHand } from "./support/by-hand.ts";
 import { describeKernel } from "./support/gate.ts";
 import { call, emptyNetns, refuse, succeed } from "./support/plugin.ts";
@@ -29,14 +29,11 @@ const fixtures = readdirSync(folder)
   });
 
 describeKernel("chained after other main plugins", () => {
-  let lab: Lab;
+  const lab = withLab("fixtures");
   let node: Node;
   beforeAll(async () => {
-    lab = await Lab.create("fixtures");
     node = await lab.node("n1", { ip4: "192.0.2.1", ip6: "2001:db8::1", podCidrs: [] });
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   describe.each(fixtures)("%s", (name, fixture) => {
     const { conflist, ifname, result } = fixture;
     const { cniVersion } = conflist;

@@ -2,13 +2,13 @@
 // code it has in the specification, at once, and a node that is as it was, down
 // to the state folder that nobody made.
 
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import { binary } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { type AttachOptions, pluginEnv, type Verb } from "../lab/runtime.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKernel } from "./support/gate.ts";
 import { call, refuse, succeed } from "./support/plugin.ts";
 import { picture } from "./support/witness.ts";
@@ -21,17 +21,15 @@ const withRanges = (...sets: unknown[]) => ({ ...head, ipam: { ranges: sets } })
 const subnet = (text: unknown, more: object = {}) => withRanges([{ subnet: text, ...more }]);
 
 describeKernel("bad input", () => {
-  let lab: Lab;
+  const lab = withLab("input");
   let node: Node;
   let pod: Pod;
   let before: string[][];
   beforeAll(async () => {
-    lab = await Lab.create("input");
     node = await lab.node("n1", { ip4: "192.0.2.1", ip6: "2001:db8::1", podCidrs: [] });
     pod = node.pod("a");
     before = [picture(node), picture(pod)];
   });
-  afterAll(() => lab?.[Symbol.dispose]());
   afterEach(() => {
     expect([picture(node), picture(pod)]).toEqual(before);
     expect(existsSync(node.outsidePath(node.stateDir))).toBe(false);
@@ -213,12 +211,7 @@ describeKernel("bad input", () => {
 });
 
 describeKernel("unknown keys", () => {
-  let lab: Lab;
-  beforeAll(async () => {
-    lab = await Lab.create("keys");
-  });
-  afterAll(() => lab?.[Symbol.dispose]());
-
+  const lab = withLab("keys");
   test("are tolerated, with what may have been meant on stderr", async () => {
     const node = await lab.node("n1", { ip4: "192.0.2.1", podCidrs: [] });
     const pod = node.pod("a");

@@ -2,12 +2,12 @@
 // be asked for, what happens when there are none left, and that no failure
 // loses one.
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Lab } from "../lab/lab.ts";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { joinMesh, leaveMesh } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import type { Pod } from "../lab/pod.ts";
 import { ping } from "../lab/traffic.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKernel } from "./support/gate.ts";
 import { refuse, succeed } from "./support/plugin.ts";
 import { addressesOf, ip, linkNames, noRows, picture, rows } from "./support/witness.ts";
@@ -15,17 +15,14 @@ import { addressesOf, ip, linkNames, noRows, picture, rows } from "./support/wit
 const podCidrs = ["10.244.1.0/24", "fd00:10:244:1::/64"];
 
 describeKernel("embedded IPAM", () => {
-  let lab: Lab;
+  const lab = withLab("ipam");
   let node: Node;
   let before: string[];
   let count = 0;
   beforeAll(async () => {
-    lab = await Lab.create("ipam");
     node = await lab.node("n1", { ip4: "192.0.2.1", ip6: "2001:db8::1", podCidrs });
     before = picture(node);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const conf = (ipam: object, more: object = {}) => ({
     type: "wg-cni",
     name: "pods",

@@ -3,8 +3,7 @@
 // there, and the reference plugins' CHECK keeps passing. Without a mesh nothing
 // is touched.
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Lab } from "../lab/lab.ts";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { joinMesh, leaveMesh } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
@@ -17,6 +16,7 @@ import {
   withoutPlugin,
 } from "../lab/runtime.ts";
 import { ping } from "../lab/traffic.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { attachByHand, removeByHand } from "./support/by-hand.ts";
 import { describeKernel } from "./support/gate.ts";
 import { refuse, succeed } from "./support/plugin.ts";
@@ -32,19 +32,16 @@ const tunnelMtu = 1440;
 const listOf = (file: string): ConfList => readConfList(`${repository}/conf/${file}.conflist`);
 
 describeKernel("chained MTU", () => {
-  let lab: Lab;
+  const lab = withLab("mtu");
   let nodes: [Node, Node];
   /** The tunnel's, as the kernel has it. */
   let mtu: number;
 
   beforeAll(async () => {
-    lab = await Lab.create("mtu");
     nodes = [await lab.node("n1", settings(1)), await lab.node("n2", settings(2))];
     await joinMesh(nodes);
     mtu = ip(nodes[0], "link", "show", "dev", "wg-cni-a")[0].mtu;
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   test("the tunnel's is the uplink's less what a packet grows by over IPv4", () => {
     expect(mtu).toBe(tunnelMtu);
   });

@@ -1,13 +1,13 @@
 // A node that starts a hundred pods at once: every ADD succeeds, no address is
 // given twice, and a hundred DELs at once leave nothing.
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Lab } from "../lab/lab.ts";
+import { beforeAll, describe, expect, test } from "bun:test";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { type ConfList, readConfList } from "../lab/runtime.ts";
 import { ping } from "../lab/traffic.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKernel } from "./support/gate.ts";
 import { addressesOf, linkNames, noRows, picture, rows, throwRoutes } from "./support/witness.ts";
 
@@ -15,16 +15,13 @@ const pods = 100;
 const conf = (file: string): ConfList => readConfList(`${repository}/conf/${file}.conflist`);
 
 describeKernel(`${pods} pods at once`, () => {
-  let lab: Lab;
+  const lab = withLab("parallel");
   let node: Node;
   const all: Pod[] = [];
   beforeAll(async () => {
-    lab = await Lab.create("parallel");
     node = await lab.node("n1", { ip4: "192.0.2.1", ip6: "2001:db8::1", podCidrs: [] });
     for (let i = 0; i < pods; i++) all.push(node.pod(`p${i}`));
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   describe.each([
     ["embedded IPAM", conf("10-wg-cni-ranges"), 2 * pods],
     ["host-local", conf("10-wg-cni-host-local"), 0],

@@ -2,13 +2,13 @@
 // it, that traffic flows over both families the moment ADD returns, and that
 // nothing is left after DEL.
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Lab } from "../lab/lab.ts";
+import { beforeAll, describe, expect, test } from "bun:test";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { type CniResult, readConfList } from "../lab/runtime.ts";
 import { http, ping } from "../lab/traffic.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKernel } from "./support/gate.ts";
 import { allVersions, emptyNetns, refuse, succeed } from "./support/plugin.ts";
 import {
@@ -25,16 +25,13 @@ import {
 const gateways = { 4: "169.254.1.1", 6: "fe80::1" } as const;
 
 describeKernel("standalone", () => {
-  let lab: Lab;
+  const lab = withLab("standalone");
   let n1: Node;
   let n2: Node;
   beforeAll(async () => {
-    lab = await Lab.create("standalone");
     n1 = await lab.node("n1", nodeOptions(1));
     n2 = await lab.node("n2", nodeOptions(2));
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   describe("one pod", () => {
     let before: string[];
     let pod: Pod;

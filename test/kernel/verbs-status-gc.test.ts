@@ -1,11 +1,11 @@
 // STATUS, GC and VERSION of the built plugin: what runtimes ask every few
 // seconds, once at their start, and at every change of their folders.
 
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import { Lab } from "../lab/lab.ts";
+import { afterEach, beforeAll, describe, expect, test } from "bun:test";
 import type { Node } from "../lab/node.ts";
 import { binary } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { attachByHand, removeByHand } from "./support/by-hand.ts";
 import { describeKernel } from "./support/gate.ts";
 import { allVersions, call, refuse, succeed } from "./support/plugin.ts";
@@ -15,16 +15,13 @@ const chained = { type: "wg-cni", name: "pods", cniVersion: "1.1.0" };
 const standalone = { ...chained, name: "own", ipam: { ranges: [[{ subnet: "10.8.0.0/24" }]] } };
 
 describeKernel("STATUS, GC and VERSION", () => {
-  let lab: Lab;
+  const lab = withLab("status");
   let node: Node;
   let before: string[];
   beforeAll(async () => {
-    lab = await Lab.create("status");
     node = await lab.node("n1", { ip4: "192.0.2.1", ip6: "2001:db8::1", podCidrs: [] });
     before = picture(node);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   describe("STATUS", () => {
     afterEach(() => {
       node.script([`umount ${node.stateDir} 2>/dev/null || true`, `rm -rf ${node.stateDir}`]);

@@ -1,23 +1,21 @@
 // How a test holds an agent: start, log, and every kind of end.
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { describeKernel } from "../kernel/support/gate.ts";
 import { Lab } from "./lab.ts";
 import type { Node } from "./node.ts";
 import { waitUntil } from "./wait.ts";
+import { withLab } from "./with-lab.ts";
 
 describeKernel("an agent in a lab", () => {
-  let lab: Lab;
+  const lab = withLab("agents");
   let node: Node;
 
   beforeAll(async () => {
-    lab = await Lab.create("agents");
     node = await lab.node("n1", { ip4: "192.0.2.1", podCidrs: ["10.244.1.0/24"] });
     expect(await node.wg(["up", ...node.upArguments])).toMatchObject({ exitCode: 0 });
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   test("is ready when it has looked, logs JSON, and says how it ended", async () => {
     const agent = await node.agent({ args: ["--log-level", "debug"] });
     const looked = await agent.waitFor("looked");

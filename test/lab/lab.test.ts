@@ -1,7 +1,7 @@
 // The lab proves itself with Debian's reference plugins alone: pods on three
 // nodes talk, across nodes in clear, and the capture says so.
 
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import type { Capture } from "./capture.ts";
 import { Lab } from "./lab.ts";
@@ -11,6 +11,7 @@ import type { Pod } from "./pod.ts";
 import { type ConfList, readConfList, withoutPlugin } from "./runtime.ts";
 import { http, ping } from "./traffic.ts";
 import { waitUntil } from "./wait.ts";
+import { withLab } from "./with-lab.ts";
 
 const missing = whatIsMissing();
 if (missing && process.env["REQUIRE_KERNEL"] === "1") throw new Error(`The lab cannot run: ${missing}`);
@@ -26,7 +27,7 @@ describe.skipIf(missing !== undefined)("lab with reference plugins", () => {
     n1: withoutPlugin(readConfList(`${repository}/conf/10-ptp.conflist`), "wg-cni"),
     n2: withoutPlugin(readConfList(`${repository}/conf/10-bridge.conflist`), "wg-cni"),
   };
-  let lab: Lab;
+  const lab = withLab("test");
   let n1: Node;
   let n2: Node;
   let a: Pod;
@@ -35,7 +36,6 @@ describe.skipIf(missing !== undefined)("lab with reference plugins", () => {
   let capture: Capture;
 
   beforeAll(async () => {
-    lab = await Lab.create("test");
     n1 = await lab.node("n1", node(1));
     n2 = await lab.node("n2", node(2));
     a = n1.pod("a");
@@ -46,8 +46,6 @@ describe.skipIf(missing !== undefined)("lab with reference plugins", () => {
     await n2.serveHttp("host");
     capture = await lab.capture();
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   test("ADD gives both families and CHECK agrees", async () => {
     expect(a.ip(4)).toStartWith("10.244.1.");
     expect(c.ip(6)).toStartWith("fd00:10:244:2::");

@@ -28,30 +28,61 @@ export interface LabOptions {
   readonly hasControllers?: boolean;
 }
 
-export class Lab {
-  /** The namespace of the bridge: what runs here sees the wire. */
+/** What a lab has once it was started. */
+interface Started {
+  readonly holder: Holder;
   readonly wire: Space;
+  readonly sharedFolder: string;
+  readonly controlGroup: string | undefined;
+  readonly hierarchies: readonly string[];
+}
+
+export class Lab {
   readonly nodes: Node[] = [];
-  readonly #holder: Holder;
+  #started: Started | undefined;
   #captures = 0;
 
-  private constructor(
+  /** The lab has no namespaces until it is started. */
+  constructor(
     readonly name: string,
-    holder: Holder,
-    /** The same for all nodes and the test: of the machine's folders to write to, nodes do not hide /tmp. */
-    readonly sharedFolder: string,
-    /** Its name below the root of control groups. */
-    readonly controlGroup: string | undefined,
-    /** Those of version 1 that the group is in too. */
-    readonly hierarchies: readonly string[],
-  ) {
-    this.#holder = holder;
-    this.wire = new Space(`${name}/wire`, ["-t", `${holder.pid}`, "-m", "-p", "-n"]);
+    private readonly options: LabOptions = {},
+  ) {}
+
+  /** Returns a lab that is started. */
+  static async create(name = "lab", options: LabOptions = {}): Promise<Lab> {
+    const lab = new Lab(name, options);
+    await lab.start();
+    return lab;
   }
 
-  /** Needs root, unshare(1), nsenter(1) and ip(8). */
-  static async create(name = "lab", options: LabOptions = {}): Promise<Lab> {
-    const { hasControllers = false, hasControlGroup = hasControllers } = options;
+  /** The namespace of the bridge: what runs here sees the wire. */
+  get wire(): Space {
+    return this.#state.wire;
+  }
+
+  /** The same for all nodes and the test: of the machine's folders to write to, nodes do not hide /tmp. */
+  get sharedFolder(): string {
+    return this.#state.sharedFolder;
+  }
+
+  /** Its name below the root of control groups. */
+  get controlGroup(): string | undefined {
+    return this.#state.controlGroup;
+  }
+
+  /** Those of version 1 that the group is in too. */
+  get hierarchies(): readonly string[] {
+    return this.#state.hierarchies;
+  }
+
+  get #state(): Started {
+    if (this.#started === undefined) throw new Error(`The lab ${this.name} was not started`);
+    return this.#started;
+  }
+
+  /** Makes the namespaces. Needs root, unshare(1), nsenter(1) and ip(8). */
+  async start(): Promise<void> {
+    const { hasControllers = false, hasControlGroup = hasControllers } = this.options;
     const unshare = ["unshare", "--net", "--mount", "--pid", "--fork"];
     const sharedFolder = mkdtempSync("/tmp/wg-cni-lab-");
     const group = hasControlGroup ? nameGroup() : undefined;
@@ -73,12 +104,13 @@ export class Lab {
       rmSync(sharedFolder, { recursive: true });
       throw error;
     });
-    return new Lab(name, holder, sharedFolder, group, hierarchies);
+    const wire = new Space(`${this.name}/wire`, ["-t", `${holder.pid}`, "-m", "-p", "-n"]);
+    this.#started = { holder, wire, sharedFolder, controlGroup: group, hierarchies };
   }
 
   /** Adds a node and the routes between it and the ones before it. */
   async node(name: string, options: NodeOptions): Promise<Node> {
-    const node = await Node.create(name, options, this.#holder, gateways, this.sharedFolder);
+    const node = await Node.create(name, options, this.#state.holder, gateways, this.sharedFolder);
     this.nodes.push(node);
     const port = `ip link add ${name} type veth peer name eth0 netns ${node.innerPid}`;
     const mtu = options.mtu ?? 1500;
@@ -128,14 +160,16 @@ export class Lab {
 
   /** A file of the wire's mount namespace, as the test process reaches it. */
   wirePath(path: string): string {
-    return `/proc/${this.#holder.pid}/root${path}`;
+    return `/proc/${this.#state.holder.pid}/root${path}`;
   }
 
-  /** Ends every process of the lab; the namespaces go with them. */
+  /** Ends every process of the lab; the namespaces go with them. A lab that was not started has none. */
   [Symbol.dispose](): void {
-    this.#holder.end();
-    if (this.controlGroup !== undefined) removeGroup(this.controlGroup, this.hierarchies);
-    rmSync(this.sharedFolder, { recursive: true, force: true });
+    if (this.#started === undefined) return;
+    const { holder, sharedFolder, controlGroup, hierarchies } = this.#started;
+    holder.end();
+    if (controlGroup !== undefined) removeGroup(controlGroup, hierarchies);
+    rmSync(sharedFolder, { recursive: true, force: true });
   }
 }
 

@@ -2,10 +2,9 @@
 // one loses nothing on busy processors either, and what nftables drops is what
 // is missing, by number.
 
-import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
+import { afterEach, beforeAll, expect, test } from "bun:test";
 import { describeKernel } from "../kernel/support/gate.ts";
 import { numberInNft } from "./datagram.ts";
-import { Lab } from "./lab.ts";
 import type { Node } from "./node.ts";
 import { repository } from "./paths.ts";
 import type { Pod } from "./pod.ts";
@@ -13,17 +12,17 @@ import { type ConfList, readConfList, withoutPlugin } from "./runtime.ts";
 import { answering, paths, probeSeven, sevenStreams, table } from "./seven.ts";
 import { eachWay, flow, losses, Stream, Streams } from "./stream.ts";
 import { waitUntil } from "./wait.ts";
+import { withLab } from "./with-lab.ts";
 
 const families = [4, 6] as const;
 const port = 6900;
 
 describeKernel("streams", () => {
-  let lab: Lab;
+  const lab = withLab("streams");
   const nodes: Node[] = [];
   const pods: Pod[] = [];
 
   beforeAll(async () => {
-    lab = await Lab.create("streams");
     for (const index of [1, 2, 3]) {
       const podCidrs = [`10.244.${index}.0/24`, `fd00:10:244:${index}::/64`];
       const options = { ip4: `192.0.2.${index}`, ip6: `2001:db8::${index}`, podCidrs };
@@ -34,7 +33,6 @@ describeKernel("streams", () => {
       pods.push(pod);
     }
   });
-  afterAll(() => lab?.[Symbol.dispose]());
   afterEach(() => {
     for (const node of nodes) node.must(["nft", "flush", "ruleset"]);
   });

@@ -1,9 +1,9 @@
 // Networks of pods that hold what is no pod's, as the range of a whole cloud network does: refused in words
 // before anything changes, and left out if they come to hold a host later. What reaches the gateway, the
 // other node and its tunnel stays as it was.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../../src/net/record.ts";
-import { gateways, Lab } from "../../lab/lab.ts";
+import { gateways } from "../../lab/lab.ts";
 import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import { repository } from "../../lab/paths.ts";
@@ -11,6 +11,7 @@ import type { Pod } from "../../lab/pod.ts";
 import { readConfList } from "../../lab/runtime.ts";
 import { ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { addNode, importPeers, missing, paperRecord, wgJson, wgMust } from "../mesh-witness.ts";
 
 setDefaultTimeout(120_000);
@@ -37,14 +38,13 @@ const refusedNetworks = (node: Node) =>
 const answers = async (from: Node | Pod, ip: string) => (await ping(from, ip)).received;
 
 describe.skipIf(missing !== undefined)("networks that hold hosts", () => {
-  let lab: Lab;
+  const lab = withLab("cidrs");
   let n1: Node;
   let n2: Node;
   let p1: Pod;
   let p2: Pod;
 
   beforeAll(async () => {
-    lab = await Lab.create("cidrs");
     [n1, n2] = [await addNode(lab, 1), await addNode(lab, 2)];
     for (const node of [n1, n2]) node.strictReversePath();
     await joinMesh([n1, n2], ["--mode", "strict"]);
@@ -52,8 +52,6 @@ describe.skipIf(missing !== undefined)("networks that hold hosts", () => {
     for (const pod of [p1, p2])
       await pod.node.runtime.add(readConfList(`${repository}/conf/10-wg-cni.conflist`), pod);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   /** What is cut off stays so; on a busy machine a ping may be late. */
   const expectAllWorks = async () => {
     const ways = [

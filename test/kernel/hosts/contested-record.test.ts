@@ -7,12 +7,11 @@
 //             └── n3: the others' keys and CIDRs are its own
 //
 // The witnesses are a capture of the wire and packets counted at their receivers.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import type { NodeRecord } from "../../../src/net/record.ts";
 import type { Agent } from "../../lab/agent.ts";
 import type { Capture } from "../../lab/capture.ts";
-import { Lab } from "../../lab/lab.ts";
 import { joinByRecords } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import { repository } from "../../lab/paths.ts";
@@ -20,6 +19,7 @@ import type { Pod } from "../../lab/pod.ts";
 import { readConfList } from "../../lab/runtime.ts";
 import { flow, Streams } from "../../lab/stream.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { addNode } from "../mesh-witness.ts";
 import { describeKernel } from "../support/gate.ts";
 
@@ -33,7 +33,7 @@ interface PeerShown {
 
 describeKernel("records that go wrong", () => {
   setDefaultTimeout(120_000);
-  let lab: Lab;
+  const lab = withLab("contested");
   let n1: Node;
   let n2: Node;
   let n3: Node;
@@ -45,7 +45,6 @@ describeKernel("records that go wrong", () => {
   let other: NodeRecord;
 
   beforeAll(async () => {
-    lab = await Lab.create("contested");
     [n1, n2, n3] = [await addNode(lab, 1), await addNode(lab, 2), await addNode(lab, 3)];
     const mesh = await joinByRecords([n1, n2, n3]);
     recordsDir = mesh.recordsDir;
@@ -71,8 +70,6 @@ describeKernel("records that go wrong", () => {
     other = readRecord("n3");
     capture = await lab.capture();
   }, 120_000);
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const readRecord = (name: string) =>
     JSON.parse(readFileSync(`${recordsDir}/${name}.json`, "utf8")) as NodeRecord;
   const write = (text: string) => {

@@ -1,14 +1,14 @@
 // Packets for a pod that has just gone, which its peers have not heard of yet: the tunnel
 // delivers them, and the route that is left is the node's default one, or that of the
 // network that pods and nodes share. They are refused at once, and never leave the node.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { Agent } from "../../lab/agent.ts";
-import { Lab } from "../../lab/lab.ts";
 import { joinByRecords } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import type { Space } from "../../lab/space.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { addNode, wgMust } from "../mesh-witness.ts";
 import { describeKernel } from "../support/gate.ts";
 import { addPod, awaitTunnels, removePod, roles, setReversePath } from "../support/hosts.ts";
@@ -29,7 +29,7 @@ async function knock(from: Space, ip: string): Promise<{ answered: number; told:
 
 describeKernel("a pod that has gone", () => {
   setDefaultTimeout(120_000);
-  let lab: Lab;
+  const lab = withLab("departed");
   let n1: Node;
   let n2: Node;
   let agents: readonly Agent[];
@@ -38,15 +38,12 @@ describeKernel("a pod that has gone", () => {
   const allAnswered = { answered: 3, told: false };
 
   beforeAll(async () => {
-    lab = await Lab.create("departed");
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     ({ agents } = await joinByRecords([n1, n2]));
     p1 = await addPod(n1, "p1", "chained");
     await awaitTunnels([n1, n2]);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   describe.each(roles)("%s", (role) => {
     for (const mode of ["permissive", "strict"])
       for (const filter of [0, 1, 2])

@@ -8,17 +8,18 @@
 //
 // Every uplink has strict reverse-path filtering. The witness of what is encrypted is a
 // capture of the wire.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../../src/net/record.ts";
 import type { Agent } from "../../lab/agent.ts";
 import type { Capture } from "../../lab/capture.ts";
-import { Lab } from "../../lab/lab.ts";
+import type { Lab } from "../../lab/lab.ts";
 import { knowsPeers, upWithRecords } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { type Flow, flow, losses, Streams } from "../../lab/stream.ts";
 import { ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { missing, wgJson, wgMust } from "../mesh-witness.ts";
 import { attachByHand, type HandMade, makeByHand, removeByHand } from "../support/by-hand.ts";
 import { call } from "../support/plugin.ts";
@@ -115,7 +116,7 @@ async function cloudNode(lab: Lab, index: number): Promise<Node> {
 }
 
 describe.skipIf(missing !== undefined)("pods that were there before us", () => {
-  let lab: Lab;
+  const lab = withLab("earlier");
   let capture: Capture;
   let nodes: [Node, Node];
   let agents: Agent[];
@@ -123,13 +124,10 @@ describe.skipIf(missing !== undefined)("pods that were there before us", () => {
   const later: Pod[] = [];
 
   beforeAll(async () => {
-    lab = await Lab.create("earlier");
     nodes = [await cloudNode(lab, 1), await cloudNode(lab, 2)];
     earlier = nodes.map((node, i) => makeEarlier(node, `e${i + 1}`, 101 + i));
     capture = await lab.capture();
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const pods = () => [...earlier, ...later];
   /** Every pod with every one of the other node, with the other node, and each node with its own. */
   const flows = (): Flow[] =>
@@ -292,17 +290,14 @@ describe.skipIf(missing !== undefined)("pods that were there before us", () => {
 });
 
 describe.skipIf(missing !== undefined)("nodes that join one after the other, with pods already there", () => {
-  let lab: Lab;
+  const lab = withLab("joining");
   let nodes: [Node, Node];
   let earlier: [Pod, Pod];
 
   beforeAll(async () => {
-    lab = await Lab.create("joining");
     nodes = [await cloudNode(lab, 1), await cloudNode(lab, 2)];
     earlier = [makeEarlier(nodes[0], "e1", 101), makeEarlier(nodes[1], "e2", 102)];
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   test("nothing is lost on the way to permissive mode, whichever node is first, nor back", async () => {
     const [n1, n2] = nodes;
     const [e1, e2] = earlier;

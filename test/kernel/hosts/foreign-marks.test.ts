@@ -2,12 +2,12 @@
 // all of them, on the packets of pods and of this node, before and behind our own chains.
 // No such packet skips the tunnel unless its own kernel sends it, and that is counted, and
 // dropped in strict mode.
-import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { Lab } from "../../lab/lab.ts";
+import { beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { joinByRecords } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { ping } from "../../lab/traffic.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { addNode, wgJson, wgMust } from "../mesh-witness.ts";
 import { describeKernel } from "../support/gate.ts";
 import { addPods, awaitTunnels, setReversePath, settled } from "../support/hosts.ts";
@@ -24,7 +24,7 @@ interface Status {
 
 describeKernel("firewall marks of others", () => {
   setDefaultTimeout(120_000);
-  let lab: Lab;
+  const lab = withLab("marks");
   let nodes: Node[];
   let n1: Node;
   let n2: Node;
@@ -32,14 +32,12 @@ describeKernel("firewall marks of others", () => {
   let p2: Pod;
 
   beforeAll(async () => {
-    lab = await Lab.create("marks");
     nodes = [await addNode(lab, 1), await addNode(lab, 2)];
     [n1, n2] = nodes as [Node, Node];
     await joinByRecords(nodes);
     [p1, p2] = (await addPods(nodes)) as [Pod, Pod];
     await awaitTunnels(nodes);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
   beforeEach(() => {
     n1.script([
       "nft delete table inet theirs 2>/dev/null || true",

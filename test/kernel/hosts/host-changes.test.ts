@@ -1,11 +1,11 @@
 // What wg-cni changes on a host is somebody else's too. Every sysctl of the network
 // namespace is compared: before `up`, while the mesh is there, and after `down`.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { Lab } from "../../lab/lab.ts";
 import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import { ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { addNode, devices, wgMust } from "../mesh-witness.ts";
 import { attachByHand, removeByHand } from "../support/by-hand.ts";
 import { describeKernel } from "../support/gate.ts";
@@ -39,17 +39,15 @@ const validMark = "net.ipv4.conf.eth0.src_valid_mark";
 const ports = "net.ipv4.ip_local_reserved_ports";
 
 describeKernel("changes of the host", () => {
-  let lab: Lab;
+  const lab = withLab("changes");
   let n1: Node;
 
   beforeAll(async () => {
-    lab = await Lab.create("changes");
     n1 = await addNode(lab, 1);
     const n2 = await addNode(lab, 2);
     await joinMesh([n1, n2]);
     await wgMust(n1, ["down"]);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
   afterEach(async () => {
     await n1.wg(["down"]);
     setFilter(0, 0);

@@ -4,13 +4,13 @@
 // record of the node asks it to begin, and it does.
 //
 //   n2 ── ping ──► n1: drop udp dport 51820, 51821 unless established
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import type { Agent, LogLine } from "../../lab/agent.ts";
-import { Lab } from "../../lab/lab.ts";
 import { joinByRecords } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { addNode, devices, killBehind } from "../mesh-witness.ts";
 import { describeKernel } from "../support/gate.ts";
 import { mendMs } from "../support/silence.ts";
@@ -25,21 +25,18 @@ const controlMs = 20_000;
 const quietMs = 20_000;
 
 describeKernel("a firewall that admits only answers", () => {
-  let lab: Lab;
+  const lab = withLab("one-way");
   let n1: Node;
   let n2: Node;
   let agents: readonly Agent[];
   let recordsDir: string;
 
   beforeAll(async () => {
-    lab = await Lab.create("one-way");
     [n1, n2] = [await addNode(lab, 1), await addNode(lab, 2)];
     ({ agents, recordsDir } = await joinByRecords([n1, n2]));
     n1.script(["ip link add pod0 type bridge", `ip address add ${podIp}/32 dev pod0`, "ip link set pod0 up"]);
     await waitUntil(() => isOpen(n1) && isOpen(n2), { what: "both gates open", timeoutMs: 40_000 });
   }, 90_000);
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const isOpen = (node: Node) => node.must(["ip", "route", "show", "table", "18099"]).includes("dev wg-cni-");
   const answers = () => n2.exec(["ping", "-q", "-c", "1", "-W", "1", podIp]).exitCode === 0;
   /** Its sessions are gone; those of node 1 are not. */

@@ -1,11 +1,11 @@
 // What the agent's poll of the devices reads is compared whole: the kernel tells nobody of
 // most of these changes, so nothing else would notice them before the next resync.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import type { Agent, LogLine } from "../../lab/agent.ts";
-import { Lab } from "../../lab/lab.ts";
 import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { addNode, settledDump } from "../mesh-witness.ts";
 import { describeKernel } from "../support/gate.ts";
 
@@ -13,12 +13,11 @@ import { describeKernel } from "../support/gate.ts";
 const pollMs = 5000;
 
 describeKernel("drift that no event tells", () => {
-  let lab: Lab;
+  const lab = withLab("drift");
   let n1: Node;
   let agent: Agent;
 
   beforeAll(async () => {
-    lab = await Lab.create("drift");
     n1 = await addNode(lab, 1);
     const n2 = await addNode(lab, 2);
     n1.strictReversePath();
@@ -26,8 +25,6 @@ describeKernel("drift that no event tells", () => {
     agent = await n1.agent({ args: ["--log-level", "debug"] });
     await n2.agent();
   }, 120_000);
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const value = (path: string) => n1.must(["cat", `/proc/sys/net/ipv4/conf/${path}`]).trim();
   const settled = () =>
     JSON.stringify([settledDump(n1), value("eth0/src_valid_mark"), value("wg-cni-a/rp_filter")]);

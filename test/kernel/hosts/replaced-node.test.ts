@@ -8,10 +8,9 @@
 //
 // Nobody waits for three minutes here: since when the old owner has been asked for a sign of life is
 // in node 1's store, and is moved there while its agent is stopped, as if it had been stopped so long.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { renameSync, writeFileSync } from "node:fs";
 import type { Agent } from "../../lab/agent.ts";
-import { Lab } from "../../lab/lab.ts";
 import { knowsPeers, upWithRecords } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import { repository } from "../../lab/paths.ts";
@@ -19,6 +18,7 @@ import type { Pod } from "../../lab/pod.ts";
 import { readConfList } from "../../lab/runtime.ts";
 import { ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { addNode, paperRecord, routeLines, tables, wgJson } from "../mesh-witness.ts";
 import { describeKernel } from "../support/gate.ts";
 
@@ -34,7 +34,7 @@ interface Refusal {
 }
 
 describeKernel("a node that is replaced", () => {
-  let lab: Lab;
+  const lab = withLab("replaced");
   let n1: Node;
   let n2: Node;
   let n4: Node;
@@ -68,7 +68,6 @@ describeKernel("a node that is replaced", () => {
     (JSON.parse((await n1.wg(["status", "--json"])).stdout) as { refusals: readonly Refusal[] }).refusals;
 
   beforeAll(async () => {
-    lab = await Lab.create("replaced");
     [n1, n2] = [await addNode(lab, 1), await addNode(lab, 2)];
     recordsDir = await upWithRecords(n1);
     await upWithRecords(n2);
@@ -91,8 +90,6 @@ describeKernel("a node that is replaced", () => {
     await n4.agent();
     await knowsPeers(n1, [n1, n2, n4]);
   }, 150_000);
-  afterAll(() => lab?.[Symbol.dispose]());
-
   test("the old claim lapses, and the new node's host is reached; a living node's claim does not", async () => {
     // A claim of a file that nobody is behind: it comes from nowhere, and node 2 is not even asked.
     putRecord("thief", paperRecord(8, { nodeIPs: ["192.0.2.2"], podCIDRs: ["10.244.2.0/25"] }));

@@ -1,8 +1,8 @@
 // Our UDP ports are among those that the kernel gives to nobody who asks for any: added
 // to what others reserve, taken out by `down` and nothing else with them.
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Lab } from "../../lab/lab.ts";
+import { beforeAll, expect, test } from "bun:test";
 import type { Node } from "../../lab/node.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { addNode, wgJson, wgMust } from "../mesh-witness.ts";
 import { describeKernel } from "../support/gate.ts";
 
@@ -11,15 +11,12 @@ const list = "/proc/sys/net/ipv4/ip_local_reserved_ports";
 const range = "/proc/sys/net/ipv4/ip_local_port_range";
 
 describeKernel("reserved ports", () => {
-  let lab: Lab;
+  const lab = withLab("reserved");
   let n1: Node;
   beforeAll(async () => {
-    lab = await Lab.create("reserved");
     n1 = await addNode(lab, 1);
     n1.script([`echo 8080 >${list}`, `echo "51820 51822" >${range}`]);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const reserved = () => n1.must(["cat", list]).trim();
   /** Ports that sockets get who ask for any, in their order; fewer than three where there are no more. */
   const given = () => {

@@ -7,15 +7,15 @@
 //   n1: the node ports ──┬── n2: backends, pod and host
 //                        ├── n3: another node's clients, pod and host
 //                        └── the wire: a client outside of the mesh
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import type { Family } from "../../../src/net/ip.ts";
 import type { Capture } from "../../lab/capture.ts";
-import { Lab } from "../../lab/lab.ts";
 import { joinByRecords } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import type { Space } from "../../lab/space.ts";
 import { http, serveHttp } from "../../lab/traffic.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { addNode, wgJson, wgMust } from "../mesh-witness.ts";
 import { describeKernel } from "../support/gate.ts";
 import { addPods, awaitTunnels, setReversePath } from "../support/hosts.ts";
@@ -34,12 +34,11 @@ interface Way {
 
 describeKernel("translated connections", () => {
   setDefaultTimeout(120_000);
-  let lab: Lab;
+  const lab = withLab("translated");
   let nodes: Node[];
   let pods: Pod[];
 
   beforeAll(async () => {
-    lab = await Lab.create("translated");
     nodes = [await addNode(lab, 1), await addNode(lab, 2), await addNode(lab, 3)];
     await joinByRecords(nodes);
     pods = await addPods(nodes);
@@ -48,8 +47,6 @@ describeKernel("translated connections", () => {
       translate(node, { pod: pods[i] as Pod, remote: { node: nodes[1] as Node, pod: pods[1] as Pod } });
     await awaitTunnels(nodes);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const ways = (family: Family): Way[] => {
     const [n1, n2, n3] = nodes as [Node, Node, Node];
     const [p1, p2, p3] = pods as [Pod, Pod, Pod];

@@ -1,12 +1,12 @@
 // A source that the other nodes do not know, on a node that announces each of its pods:
 // they drop what comes from it by the tunnel. It stays outside, answered and counted; strict
 // mode refuses it, and counts that.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { Lab } from "../../lab/lab.ts";
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { joinByRecords } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { ping } from "../../lab/traffic.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { addNode, wgJson, wgMust } from "../mesh-witness.ts";
 import { describeKernel } from "../support/gate.ts";
 import { addPod, awaitTunnels, setReversePath, settled } from "../support/hosts.ts";
@@ -21,7 +21,7 @@ interface Status {
 
 describeKernel("a source that others do not know", () => {
   setDefaultTimeout(120_000);
-  let lab: Lab;
+  const lab = withLab("unknown");
   let n1: Node;
   let n2: Node;
   let p1: Pod;
@@ -29,7 +29,6 @@ describeKernel("a source that others do not know", () => {
   let container: Pod;
 
   beforeAll(async () => {
-    lab = await Lab.create("unknown");
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     await joinByRecords([n1, n2], { upOptions: ["--pod-addresses", "pods"] });
@@ -54,8 +53,6 @@ describeKernel("a source that others do not know", () => {
     ]);
     n2.script(bridge.map((cidr, i) => `ip route add ${cidr} via ${n1.ip(i === 0 ? 4 : 6)}`));
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const counted = async () => {
     await settled(n1);
     return (await wgJson<Status>(n1, ["status"])).peers[0]?.plaintext?.outPackets ?? Number.NaN;

@@ -1,10 +1,10 @@
 // Which pods of a node its record has, and which it lacks: those within its pod CIDRs are covered, whoever made
 // them; one outside of them, or behind a bridge that is the uplink, is named by `status` and `doctor`.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../../src/net/record.ts";
-import { Lab } from "../../lab/lab.ts";
 import type { Node } from "../../lab/node.ts";
 import { ping } from "../../lab/traffic.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { missing, wgJson, wgMust } from "../mesh-witness.ts";
 import { makeByHand } from "../support/by-hand.ts";
 
@@ -21,15 +21,12 @@ const unknownPods = async (node: Node) => {
 const announced = async (node: Node) => (await wgJson<NodeRecord>(node, ["node", "show"])).podCIDRs;
 
 describe.skipIf(missing !== undefined)("pods of a node with a pod CIDR", () => {
-  let lab: Lab;
+  const lab = withLab("within");
   let node: Node;
 
   beforeAll(async () => {
-    lab = await Lab.create("within");
     node = await lab.node("n1", { ip4: "192.0.2.1", podCidrs: ["10.244.1.0/24"] });
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const plugins = {
     ptp: { type: "ptp" },
     bridge: { type: "bridge", bridge: "cni0", isGateway: true },
@@ -64,11 +61,10 @@ describe.skipIf(missing !== undefined)("pods of a node with a pod CIDR", () => {
 });
 
 describe.skipIf(missing !== undefined)("pods behind a bridge that is the uplink", () => {
-  let lab: Lab;
+  const lab = withLab("bridged");
   let node: Node;
 
   beforeAll(async () => {
-    lab = await Lab.create("bridged");
     node = await lab.node("n1", { ip4: "192.0.2.1", podCidrs: [] });
     node.script([
       "ip link add br0 type bridge forward_delay 0",
@@ -79,8 +75,6 @@ describe.skipIf(missing !== undefined)("pods behind a bridge that is the uplink"
       "ip route replace default via 192.0.2.254 dev br0",
     ]);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   test("one in use is named and not announced, and the wire is no pod", async () => {
     await wgMust(node, ["up", "--node", "n1", "--pod-addresses", "pods"]);
     const pod = node.pod("bridged");

@@ -1,13 +1,13 @@
 // DEL while the store cannot be used. libcni stops a chain at the first DEL that fails, so
 // the plugin that made the pod never gives its address back, and an eviction that should
 // free the disk cannot finish. Each fault is shown to be one: ADD fails with its code.
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { holdLock } from "../../lab/held-lock.ts";
-import { Lab } from "../../lab/lab.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import type { ConfList } from "../../lab/runtime.ts";
 import type { Running } from "../../lab/space.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { attachByHand, removeByHand } from "../support/by-hand.ts";
 import { describeKernel } from "../support/gate.ts";
 import { call, refuse, succeed } from "../support/plugin.ts";
@@ -99,17 +99,15 @@ const faults: readonly Fault[] = [
 ];
 
 describeKernel("DEL with an unusable store", () => {
-  let lab: Lab;
+  const lab = withLab("unreadable");
   let node: Node;
   let pod: Pod;
   let count = 0;
   let holder: Running | undefined;
 
   beforeAll(async () => {
-    lab = await Lab.create("unreadable");
     node = await lab.node("n1", { ip4: "192.0.2.1", ip6: "2001:db8::1", podCidrs: [] });
   });
-  afterAll(() => lab?.[Symbol.dispose]());
   beforeEach(() => {
     // A file system of its own that is soon full.
     node.script([`mkdir -p ${stateDir}`, `mount -t tmpfs -o size=1m tmpfs ${stateDir}`]);

@@ -1,12 +1,12 @@
 // Networks that do not pass this node's routing, and addresses that somebody has chosen: after
 // real plugins the chained ADD finds out, strict mode refuses, permissive mode warns, keeps such
 // addresses out of everything, and status and doctor know.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { Lab } from "../../lab/lab.ts";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import type { CniResult, PluginConf } from "../../lab/runtime.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { attachByHand, removeByHand } from "../support/by-hand.ts";
 import { describeKernel } from "../support/gate.ts";
 import { refuse, succeed } from "../support/plugin.ts";
@@ -28,13 +28,12 @@ const gateway = (address: string, via: string) => ({
 });
 
 describeKernel("a pod that the tunnel cannot have", () => {
-  let lab: Lab;
+  const lab = withLab("bypass");
   let node: Node;
   let remote: Node;
   let count = 0;
 
   beforeAll(async () => {
-    lab = await Lab.create("bypass");
     node = await lab.node("n1", options(1));
     remote = await lab.node("n2", options(2));
     await joinMesh([node, remote]);
@@ -50,8 +49,6 @@ describeKernel("a pod that the tunnel cannot have", () => {
       "ip link set brx up",
     ]);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const setMode = async (mode: string) => {
     for (const one of [node, remote])
       expect((await one.wg(["up", ...one.upArguments, "--mode", mode])).exitCode).toBe(0);

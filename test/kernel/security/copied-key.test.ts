@@ -8,17 +8,17 @@
 //             └── n4: exists on paper, and proves nothing
 //
 // The witnesses are `wg show`, a capture of the wire and packets counted at their receivers.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import type { NodeRecord, SlotRecord } from "../../../src/net/record.ts";
 import type { Agent, LogLine } from "../../lab/agent.ts";
 import type { Capture } from "../../lab/capture.ts";
-import { Lab } from "../../lab/lab.ts";
 import { joinByRecords } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { eachWay, flow, losses, Streams } from "../../lab/stream.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { addNode, paperRecord, wgDump, wgMust } from "../mesh-witness.ts";
 import { describeKernel } from "../support/gate.ts";
 import { addPods } from "../support/hosts.ts";
@@ -31,7 +31,7 @@ interface Status {
 
 describeKernel("a copied key", () => {
   setDefaultTimeout(120_000);
-  let lab: Lab;
+  const lab = withLab("copied");
   let n1: Node;
   let n3: Node;
   let agent: Agent;
@@ -44,7 +44,6 @@ describeKernel("a copied key", () => {
   let streams: Streams;
 
   beforeAll(async () => {
-    lab = await Lab.create("copied");
     const nodes = [await addNode(lab, 1), await addNode(lab, 2), await addNode(lab, 3)] as const;
     [n1, , n3] = nodes;
     const mesh = await joinByRecords(nodes);
@@ -61,8 +60,6 @@ describeKernel("a copied key", () => {
       rate: 50,
     });
   }, 120_000);
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const readRecord = (name: string) =>
     JSON.parse(readFileSync(`${recordsDir}/${name}.json`, "utf8")) as NodeRecord;
   const write = (record: NodeRecord) => {

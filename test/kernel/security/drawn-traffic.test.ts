@@ -8,16 +8,17 @@
 //                          ├── 203.0.113.6, the API server
 //                          ├── 8.8.8.8, on the Internet
 //                          └── n3 192.0.2.3, which joins after it was claimed
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { renameSync, writeFileSync } from "node:fs";
 import type { NodeRecord } from "../../../src/net/record.ts";
 import type { Agent } from "../../lab/agent.ts";
-import { gateways, Lab } from "../../lab/lab.ts";
+import { gateways } from "../../lab/lab.ts";
 import { joinByRecords, knowsPeers, upWithRecords } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { addNode, importPeers, routeLines, tables, wgJson, wgMust } from "../mesh-witness.ts";
 import { describeKernel } from "../support/gate.ts";
 import { addPods, awaitTunnels } from "../support/hosts.ts";
@@ -36,7 +37,7 @@ interface Refusal {
 
 describeKernel("a record that claims what is somebody else's", () => {
   setDefaultTimeout(120_000);
-  let lab: Lab;
+  const lab = withLab("drawn");
   let n1: Node;
   let n2: Node;
   let p1: Pod;
@@ -46,7 +47,6 @@ describeKernel("a record that claims what is somebody else's", () => {
   let honest: NodeRecord;
 
   beforeAll(async () => {
-    lab = await Lab.create("drawn");
     [n1, n2] = [await addNode(lab, 1), await addNode(lab, 2)];
     lab.wire.must(["ip", "route", "add", "10.244.1.0/24", "via", "192.0.2.1"]);
     for (const ip of worlds) lab.wire.must(["ip", "address", "add", `${ip}/32`, "dev", "lo"]);
@@ -60,8 +60,6 @@ describeKernel("a record that claims what is somebody else's", () => {
     honest = await wgJson<NodeRecord>(n2, ["node", "show"]);
     await joined.agents[1]?.stop();
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const claim = (change: Partial<NodeRecord>) => {
     writeFileSync(`${recordsDir}/.n2.tmp`, JSON.stringify({ ...honest, ...change }));
     renameSync(`${recordsDir}/.n2.tmp`, `${recordsDir}/n2.json`);

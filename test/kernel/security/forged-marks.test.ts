@@ -2,13 +2,13 @@
 // packets: their mark, their source port, the beginning of their messages. To a pod all of it
 // is counted, and dropped in strict mode. With host encryption no mark that it sets leads a
 // packet to another node past the tunnel.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { familyOf } from "../../../src/net/ip.ts";
 import type { Capture } from "../../lab/capture.ts";
-import { Lab } from "../../lab/lab.ts";
 import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { addNode, wgMust } from "../mesh-witness.ts";
 import { type Forged, forge } from "../support/forger.ts";
 import { describeKernel } from "../support/gate.ts";
@@ -30,14 +30,13 @@ const wireguardPort = 51820;
 
 describeKernel("forged marks", () => {
   setDefaultTimeout(60_000);
-  let lab: Lab;
+  const lab = withLab("forged");
   let n1: Node;
   let n2: Node;
   let p2: Pod;
   let capture: Capture;
 
   beforeAll(async () => {
-    lab = await Lab.create("forged");
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     await joinMesh([n1, n2]);
@@ -50,8 +49,6 @@ describeKernel("forged marks", () => {
     ]);
     capture = await lab.capture();
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   /** How many of the packets an eavesdropper can read, and how many n1 has counted. */
   const outcome = async (packets: readonly Forged[]) => {
     const before = [await capture.readable(secret), countedOut(n1)] as const;

@@ -1,12 +1,12 @@
 // What insiders can make large: routes and addresses of a pod that may change its own namespace, and
 // connections to the agent's port. The agent goes on repairing, and calls of the plugin come to an end.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import type { Agent } from "../../lab/agent.ts";
-import { Lab } from "../../lab/lab.ts";
 import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { type SyncJson, wgJson, wgMust } from "../mesh-witness.ts";
 import { attachByHand } from "../support/by-hand.ts";
 import { describeKernel } from "../support/gate.ts";
@@ -24,12 +24,11 @@ const port = 9586;
 const page = `http://192.0.2.1:${port}/metrics`;
 
 describeKernel("load by insiders", () => {
-  let lab: Lab;
+  const lab = withLab("load");
   let node: Node;
   let other: Node;
   let agent: Agent;
   beforeAll(async () => {
-    lab = await Lab.create("load");
     const nodes = await Promise.all(
       [1, 2].map((i) =>
         lab.node(`n${i}`, { ip4: `192.0.2.${i}`, ip6: `2001:db8::${i}`, podCidrs: [`10.244.${i}.0/24`] }),
@@ -41,7 +40,6 @@ describeKernel("load by insiders", () => {
     await wgMust(node, ["up", ...node.upArguments, "--metrics-address", `192.0.2.1:${port}`]);
     agent = await node.agent();
   });
-  afterAll(() => lab?.[Symbol.dispose]());
 
   /** Somebody takes a rule of ours away, and it is there again. */
   async function expectRepair(): Promise<void> {

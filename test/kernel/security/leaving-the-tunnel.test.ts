@@ -8,12 +8,13 @@
 //                                 ├── lan1: a second network
 //                                 ├── eth0: the gateway and what is behind it
 //                                 └── tunnel: n3
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import type { Family } from "../../../src/net/ip.ts";
-import { gateways, Lab } from "../../lab/lab.ts";
+import { gateways } from "../../lab/lab.ts";
 import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { addNode, wgDump, wgMust } from "../mesh-witness.ts";
 import { forge } from "../support/forger.ts";
 import { describeKernel } from "../support/gate.ts";
@@ -45,14 +46,13 @@ const forbidden: Readonly<Record<string, Readonly<Partial<Record<Family, string>
 
 describeKernel("what leaves the tunnel", () => {
   setDefaultTimeout(60_000);
-  let lab: Lab;
+  const lab = withLab("leaving");
   let n1: Node;
   let n2: Node;
   let p2: Pod;
   let capturedHere: (family: Family) => string[];
 
   beforeAll(async () => {
-    lab = await Lab.create("leaving");
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     await joinMesh([n1, n2, await addNode(lab, 3)]);
@@ -61,8 +61,6 @@ describeKernel("what leaves the tunnel", () => {
     turnHostile(n1, n2);
     capturedHere = (family) => reached(n2, family);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const targets = (family: Family) => Object.values(forbidden).flatMap((target) => target[family] ?? []);
   const legal = (family: Family) => [n2.ip(family) as string, p2.ip(family)];
   /** One packet to each, from the node and in the name of a pod of it; which of them got beyond n2's first chain. */

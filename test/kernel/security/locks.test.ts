@@ -1,12 +1,12 @@
 // A local user without privileges holds locks on all that it can open, and things that block whoever
 // opens them lie where a namespace or a file is expected: pods come and go, and an installer installs.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { holdLock } from "../../lab/held-lock.ts";
-import { Lab } from "../../lab/lab.ts";
 import type { Node } from "../../lab/node.ts";
 import { binary } from "../../lab/paths.ts";
 import type { Pod } from "../../lab/pod.ts";
 import type { Running } from "../../lab/space.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { describeKernel } from "../support/gate.ts";
 import { call, succeed } from "../support/plugin.ts";
 
@@ -20,17 +20,15 @@ const binDir = "/run/wg-cni/bin";
 const promptMs = 4000;
 
 describeKernel("availability against local users", () => {
-  let lab: Lab;
+  const lab = withLab("locks");
   let node: Node;
   let pod: Pod;
   beforeAll(async () => {
-    lab = await Lab.create("locks");
     node = await lab.node("n1", { ip4: "192.0.2.1", podCidrs: [] });
     // As a kubelet makes a host path that is not there yet.
     node.script([`mkdir -m 755 ${node.stateDir}`, `mkdir -p -m 755 ${binDir} /run/wg-cni/net.d`]);
     pod = node.pod("a");
   });
-  afterAll(() => lab?.[Symbol.dispose]());
 
   /** Locks what the user can open, and shows that root then cannot. */
   async function holdAsUser(path: string): Promise<Running> {

@@ -1,14 +1,14 @@
 // A pod with NET_RAW sends in the name of others: by a link of ours nothing of it arrives, at
 // the node, at another pod, or in the tunnel, for both families and whatever rp_filter says.
 // The control takes the table away. What is dropped is counted.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { Lab } from "../../lab/lab.ts";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import { repository } from "../../lab/paths.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { readConfList } from "../../lab/runtime.ts";
 import { ping } from "../../lab/traffic.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { describeKernel } from "../support/gate.ts";
 import { call, succeed } from "../support/plugin.ts";
 import { ip } from "../support/witness.ts";
@@ -21,7 +21,7 @@ const list = readConfList(`${repository}/conf/10-wg-cni.conflist`);
 const conf = { ...list.plugins[0], name: list.name, cniVersion: list.cniVersion };
 
 describeKernel("what a pod sends in the name of others", () => {
-  let lab: Lab;
+  const lab = withLab("sources");
   let node: Node;
   let remote: Node;
   let pod: Pod;
@@ -30,7 +30,6 @@ describeKernel("what a pod sends in the name of others", () => {
   let macs: Ends;
 
   beforeAll(async () => {
-    lab = await Lab.create("sources");
     node = await lab.node("n1", options(1));
     remote = await lab.node("n2", options(2));
     await joinMesh([node, remote]);
@@ -42,7 +41,6 @@ describeKernel("what a pod sends in the name of others", () => {
     await ping(pod, far.ip(6));
     for (const one of [node, remote]) watch(one);
   });
-  afterAll(() => lab?.[Symbol.dispose]());
 
   async function attach(one: Pod): Promise<string> {
     const { json } = await succeed(one.node, "ADD", conf, one);

@@ -1,13 +1,13 @@
 // A pod with NET_RAW speaks to its node as a router would: advertisements, redirects,
 // claims to neighbours' addresses. By a link of ours the node learns nothing, whatever the
 // host's defaults are; the control is a link made without us.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { Lab } from "../../lab/lab.ts";
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import type { Node } from "../../lab/node.ts";
 import { repository } from "../../lab/paths.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { readConfList } from "../../lab/runtime.ts";
 import { ping } from "../../lab/traffic.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { describeKernel } from "../support/gate.ts";
 import { succeed } from "../support/plugin.ts";
 import { ip } from "../support/witness.ts";
@@ -39,7 +39,7 @@ const settings = {
 const hostile = [0, 1, 1, 1, 2, 1, 1];
 
 describeKernel("a pod that speaks as a router", () => {
-  let lab: Lab;
+  const lab = withLab("router");
   let node: Node;
   let pod: Pod;
   let bystander: Pod;
@@ -49,7 +49,6 @@ describeKernel("a pod that speaks as a router", () => {
   const conf = { ...list.plugins[0], name: list.name, cniVersion: list.cniVersion };
 
   beforeAll(async () => {
-    lab = await Lab.create("router");
     node = await lab.node("n1", {
       ...{ ip4: "192.0.2.1", ip6: "2001:db8::1" },
       podCidrs: ["10.244.1.0/24", "fd00:10:244:1::/64"],
@@ -68,8 +67,6 @@ describeKernel("a pod that speaks as a router", () => {
     for (const { address } of json.ips ?? [])
       pod.ips[address.includes(":") ? 6 : 4] = address.slice(0, address.indexOf("/"));
   });
-  afterAll(() => lab?.[Symbol.dispose]());
-
   const readSettings = (dev: string) =>
     Object.fromEntries(
       Object.keys(settings).map((path) => [path, node.must(["cat", pathOf(dev, path)]).trim()]),
