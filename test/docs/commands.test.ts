@@ -1,12 +1,13 @@
 // The commands of the documents work when they are copied by hand, in the order of the page.
 import { expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { describeKernel } from "../kernel/support/gate.ts";
 import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
+import { repository } from "../lab/paths.ts";
 import { type ConfList, readConfList } from "../lab/runtime.ts";
 import { waitUntil } from "../lab/wait.ts";
-import { type Block, listPages, needs, places, readBlocks, shellBlocks } from "./support/pages.ts";
+import { type Block, listPages, needs, places, prompt, readBlocks, shellBlocks } from "./support/pages.ts";
 import { Reader } from "./support/reader.ts";
 
 /** Each row is what somebody reads, one page after the other, on two fresh machines. */
@@ -31,6 +32,20 @@ test("every marker of a command block is one of the list, and each of the list i
 test("every page with commands that need nothing is read in a journey", () => {
   const isRunnable = (page: string) => shellBlocks(page).some(({ marker }) => !marker?.startsWith("needs: "));
   expect(pages.filter(isRunnable)).toEqual(journeys.flat().sort());
+});
+
+test("a block with a prompt is one of commands", () => {
+  for (const page of pages)
+    for (const { language, code, line } of readBlocks(page))
+      if (language !== "console")
+        expect({ page, line, hasPrompt: code.startsWith(prompt) }).toMatchObject({ hasPrompt: false });
+});
+
+test("the refused rollout is shown as `wg-cni rollout` prints it", () => {
+  const shown = readBlocks("docs/guides/rollout.md").find(({ language }) => language === "console");
+  const [, ...output] = (shown as Block).code.split("\n");
+  const golden = readFileSync(`${repository}/test/cli/golden/rollout-refused.txt`, "utf8");
+  expect(output.join("\n")).toBe(golden.trimEnd());
 });
 
 test("every block of JSON in the documents is valid", () => {

@@ -4,9 +4,17 @@ import { Glob } from "bun";
 import { repository } from "../../lab/paths.ts";
 
 /** What a block may need that the test does not provide: `<!-- needs: a cluster -->` on the line before it. */
-export const needs = ["a cluster", "the internet", "the reference plugins", "the whole machine"] as const;
+export const needs = [
+  "a cluster",
+  "curl",
+  "the internet",
+  "the reference plugins",
+  "the whole machine",
+] as const;
 /** Where a block runs, `<!-- on: node-2 -->`; on node-1 if it does not say. */
 export const places = ["both nodes", "node-2"] as const;
+
+export const prompt = "$ ";
 
 export interface Block {
   /** Of the opening fence, from 1. */
@@ -43,8 +51,14 @@ export function readBlocks(path: string): Block[] {
   return blocks;
 }
 
+/** Blocks of commands: all of `sh`, and of `console` what is behind a prompt. */
 export function shellBlocks(path: string): Block[] {
-  return readBlocks(path).filter(({ language }) => language === "sh");
+  return readBlocks(path).flatMap((block) => {
+    if (block.language === "sh") return [block];
+    if (block.language !== "console") return [];
+    const commands = block.code.split("\n").filter((line) => line.startsWith(prompt));
+    return [{ ...block, code: commands.map((line) => line.slice(prompt.length)).join("\n") }];
+  });
 }
 
 /** Targets of all links outside of code. */
