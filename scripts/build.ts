@@ -121,7 +121,7 @@ function bunExecutable(arch: Arch, work: string): string {
   const installed = join(root, "node_modules", name, "bin/bun");
   if (existsSync(installed)) return installed;
   const locked = readLocked(readFileSync(join(root, "package-lock.json"), "utf8"), name);
-  const pack = (spec: string, folder: string) => run(["npm", "pack", "--silent", spec], folder);
+  const pack = (spec: string, directory: string) => run(["npm", "pack", "--silent", spec], directory);
   const tarball = fetchLocked(locked, join(root, ".cache"), pack);
   run(["tar", "-xzf", tarball, "package/bin/bun"], work);
   return join(work, "package/bin/bun");

@@ -62,9 +62,9 @@ function findAll(wanted: readonly (readonly Program[])[]): Readonly<Record<strin
 }
 
 function findSet(names: readonly Program[]): (readonly [Program, string])[] | undefined {
-  const folder = process.env["KUBEBUILDER_ASSETS"];
+  const directory = process.env["KUBEBUILDER_ASSETS"];
   const origins = [
-    (name: string) => (folder === undefined ? "" : join(folder, name)),
+    (name: string) => (directory === undefined ? "" : join(directory, name)),
     (name: string) => Bun.which(name) ?? "",
     (name: string) => builtPath(build, name),
   ];

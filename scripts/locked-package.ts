@@ -13,7 +13,7 @@ export interface LockedPackage {
 }
 
 /** Puts the tarball of a package into an empty folder, as `npm pack` does. */
-export type Pack = (spec: string, folder: string) => void;
+export type Pack = (spec: string, directory: string) => void;
 
 /** The package as a lock file (version 3) has it. Throws an Error where it has none, or none with a hash that counts. */
 export function readLocked(lockFile: string, name: string): LockedPackage {
@@ -52,16 +52,16 @@ export function fetchLocked(locked: LockedPackage, cache: string, pack: Pack): s
 }
 
 function download({ name, version }: LockedPackage, tarball: string, pack: Pack): void {
-  const folder = `${tarball}.part`;
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
+  const directory = `${tarball}.part`;
+  rmSync(directory, { recursive: true, force: true });
+  mkdirSync(directory, { recursive: true });
   try {
-    pack(`${name}@${version}`, folder);
-    const [file] = readdirSync(folder);
+    pack(`${name}@${version}`, directory);
+    const [file] = readdirSync(directory);
     if (file === undefined) throw new Error(`npm pack ${name}@${version} gave no file`);
     mkdirSync(dirname(tarball), { recursive: true });
-    renameSync(join(folder, file), tarball);
+    renameSync(join(directory, file), tarball);
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(directory, { recursive: true, force: true });
   }
 }

@@ -79,8 +79,8 @@ const mayImport: Record<string, readonly string[]> = {
   main: [...services, "cni", "cni/main", "cli"],
 };
 
-function below(...folders: string[]): Record<string, readonly string[]> {
-  return Object.fromEntries(folders.map((folder) => [folder, bottom]));
+function below(...directories: string[]): Record<string, readonly string[]> {
+  return Object.fromEntries(directories.map((directory) => [directory, bottom]));
 }
 
 /** Folder -> the only one of its files that other folders may import. */
@@ -161,10 +161,10 @@ function folderOf(file: string): string {
 /** Folders that import one above them in the table, so that the table itself has no circle. */
 function backEdges(): string[] {
   const order = Object.keys(mayImport);
-  return order.flatMap((folder, rank) =>
-    (mayImport[folder] ?? [])
+  return order.flatMap((directory, rank) =>
+    (mayImport[directory] ?? [])
       .filter((target) => order.indexOf(target) >= rank)
-      .map((target) => `scripts/ranks.ts: "${folder}" may import "${target}", which stands below it`),
+      .map((target) => `scripts/ranks.ts: "${directory}" may import "${target}", which stands below it`),
   );
 }
 

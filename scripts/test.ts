@@ -17,7 +17,7 @@ const stepLimitMs = 300_000;
 /** Building Kubernetes beside the other tests. */
 const assetsLimitMs = 1_500_000;
 /** Folders whose tests use the kernel: a process for each file, and the time it may take. The others share one. */
-const separateFolders: Record<string, number> = {
+const separateDirectories: Record<string, number> = {
   docs: 300_000,
   kernel: 600_000,
   lab: 300_000,
@@ -89,7 +89,7 @@ async function main(filters: string[]): Promise<void> {
       continue;
     }
     const run = async () => {
-      await provided[folderOf(job.name)];
+      await provided[directoryOf(job.name)];
       await runJob(job);
       started.delete(job);
     };
@@ -110,33 +110,33 @@ function takeJob(queue: Job[], started: readonly Job[]): Job | undefined {
 }
 
 function isEmulated({ name }: Job): boolean {
-  return folderOf(name) === emulatedFolder;
+  return directoryOf(name) === emulatedFolder;
 }
 
 /** Pure tests first: they are quick, and what they find explains the rest. Last, what may still be built meanwhile. */
 function planJobs(filters: string[]): Job[] {
   const files = [...new Bun.Glob("test/**/*.test.ts").scanSync(root)].sort();
   const chosen = files.filter((file) =>
-    onlyWhenNamed.includes(folderOf(file))
-      ? filters.some((filter) => filter.includes(folderOf(file)) && file.includes(filter))
+    onlyWhenNamed.includes(directoryOf(file))
+      ? filters.some((filter) => filter.includes(directoryOf(file)) && file.includes(filter))
       : filters.length === 0 || filters.some((filter) => file.includes(filter)),
   );
-  const shared = chosen.filter((file) => separateFolders[folderOf(file)] === undefined);
+  const shared = chosen.filter((file) => separateDirectories[directoryOf(file)] === undefined);
   const jobs: Job[] =
     shared.length === 0 ? [] : [{ name: foldersOf(shared), files: shared, limitMs: sharedLimitMs }];
-  for (const [folder, limitMs] of Object.entries(separateFolders)) {
-    for (const file of chosen.filter((one) => folderOf(one) === folder))
+  for (const [directory, limitMs] of Object.entries(separateDirectories)) {
+    for (const file of chosen.filter((one) => directoryOf(one) === directory))
       jobs.push({ name: file, files: [file], limitMs });
   }
   return jobs;
 }
 
-function folderOf(file: string): string {
+function directoryOf(file: string): string {
   return file.split("/")[1]!;
 }
 
 function foldersOf(files: readonly string[]): string {
-  return `test/{${[...new Set(files.map(folderOf))].join(",")}}`;
+  return `test/{${[...new Set(files.map(directoryOf))].join(",")}}`;
 }
 
 /** One of the steps before the tests: passes silently, counts one failure. */
@@ -152,17 +152,17 @@ async function step(name: string, argv: string[]): Promise<boolean> {
 function provide(jobs: readonly Job[]): Record<string, Promise<void>> {
   let previous = Promise.resolve();
   const provided: Record<string, Promise<void>> = {};
-  for (const folder of Object.keys(providers)) {
-    if (!jobs.some((job) => folderOf(job.name) === folder)) continue;
-    previous = previous.then(() => provideFor(folder));
-    provided[folder] = previous;
+  for (const directory of Object.keys(providers)) {
+    if (!jobs.some((job) => directoryOf(job.name) === directory)) continue;
+    previous = previous.then(() => provideFor(directory));
+    provided[directory] = previous;
   }
   return provided;
 }
 
 /** Where that fails, the tests that need it are skipped, unless they are required. */
-async function provideFor(folder: string): Promise<void> {
-  const { script, requires } = providers[folder] as (typeof providers)[string];
+async function provideFor(directory: string): Promise<void> {
+  const { script, requires } = providers[directory] as (typeof providers)[string];
   const start = performance.now();
   const { text, reason } = await execute([join(root, "scripts", script)], assetsLimitMs);
   if (reason === "") printLine(ok, script, "", start);

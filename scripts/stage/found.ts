@@ -13,7 +13,7 @@ const commands = [
 ];
 
 /** What the demo might leave behind if it went wrong. */
-const folders = [
+const directories = [
   "/run/netns",
   "/run/wireguard",
   "/run/wg-cni",
@@ -27,7 +27,7 @@ export function machine(): string[] {
   const links = commands.flatMap((command) => stable(Bun.spawnSync(command).stdout.toString()));
   return [
     ...links,
-    ...folders.map((path) => `${path}: ${existsSync(path) ? readdirSync(path).join(" ") : "absent"}`),
+    ...directories.map((path) => `${path}: ${existsSync(path) ? readdirSync(path).join(" ") : "absent"}`),
   ];
 }
 

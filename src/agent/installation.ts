@@ -8,10 +8,10 @@
 //   at every look, polls too, since one may be what it waits for: installation.look()
 import { open } from "node:fs/promises";
 import { FolderWatch } from "../fswatch/directory-watch.ts";
-import { isFight, type Patience, patient, takeTurn, wrote } from "../install/backoff.ts";
+import { type Backoff, isContested, nextAttempt, noBackoff, recordWrite } from "../install/backoff.ts";
 import { binaryPath, installBinary } from "../install/binary.ts";
 import { type Disk, InstallError } from "../install/disk.ts";
-import { assertNetwork, look, type Target } from "../install/install.ts";
+import { ensureConfList, readDecision, type Target } from "../install/install.ts";
 import type { Log } from "../telemetry/log.ts";
 
 const blockBytes = 1024 * 1024;
@@ -38,7 +38,7 @@ export interface InstallationReport {
 interface Followed {
   readonly target: Target;
   readonly watches: readonly FolderWatch[];
-  patience: Patience;
+  patience: Backoff;
 }
 
 export class Installation implements Disposable {
@@ -78,7 +78,7 @@ export class Installation implements Disposable {
     else {
       const folders = [target.confDir, target.binDir];
       const watches = folders.map((folder) => new FolderWatch(folder, this.options.onChange));
-      this.#followed = { target, watches, patience: patient };
+      this.#followed = { target, watches, patience: noBackoff };
       void warm(binaryPath(target.binDir));
     }
     return this.#followed;
@@ -95,11 +95,11 @@ export class Installation implements Disposable {
 
   #keepNetwork(followed: Followed): InstallationReport {
     const { target } = followed;
-    const decision = look(this.options.disk, target);
+    const decision = readDecision(this.options.disk, target);
     if (decision.do === "wait") return { problem: `${decision.reason} (${target.confDir})` };
     const nowMs = this.options.now();
-    const turn = takeTurn(followed.patience, decision.do === "nothing", nowMs);
-    followed.patience = turn.patience;
+    const turn = nextAttempt(followed.patience, decision.do === "nothing", nowMs);
+    followed.patience = turn.backoff;
     const failure = turn.act ? this.#write(followed, nowMs) : undefined;
     const problem = failure ?? describeProblem(followed);
     return {
@@ -113,19 +113,19 @@ export class Installation implements Disposable {
     const { target, patience } = followed;
     // Somebody may have uninstalled it since the settings were read.
     const isWanted = () => Bun.deepEquals(this.readTarget(), target);
-    const outcome = assertNetwork(this.options.disk, target, isWanted);
+    const outcome = ensureConfList(this.options.disk, target, isWanted);
     if ("waitsFor" in outcome) return isWanted() ? `${outcome.waitsFor} (${target.confDir})` : undefined;
-    followed.patience = wrote(patience, nowMs);
+    followed.patience = recordWrite(patience, nowMs);
     this.#logWrite(`${target.confDir}/${outcome.file}`, patience);
     return undefined;
   }
 
-  #logWrite(file: string, before: Patience): void {
+  #logWrite(file: string, before: Backoff): void {
     const { log } = this.options;
     if (before.wroteAtMs === undefined) log.info("the network calls wg-cni now", { file });
     // A fight has been said once; its rounds are no news.
     else
-      log[isFight(before) ? "debug" : "warn"]("somebody took wg-cni out of the network: it is in again", {
+      log[isContested(before) ? "debug" : "warn"]("somebody took wg-cni out of the network: it is in again", {
         file,
       });
   }
@@ -142,9 +142,9 @@ export class Installation implements Disposable {
 }
 
 function describeProblem({ target: { confDir }, patience }: Followed): string | undefined {
-  if (isFight(patience))
+  if (isContested(patience))
     return `Something takes wg-cni out of the network in ${confDir} whenever it is put in, so that is done ever more rarely, and new pods are mostly not attached through it. Have that leave the file alone; Cilium does with cni.exclusive=false`;
-  if (patience.lostAtMs === undefined) return undefined;
+  if (patience.divergedAtMs === undefined) return undefined;
   return `The network in ${confDir} does not call wg-cni; new pods are not attached through it`;
 }
 

@@ -12,7 +12,7 @@ import type { Store } from "../state/store.ts";
 import { type Level, Log, type LogFormat } from "../telemetry/log.ts";
 import { Notifier, watchdogPeriodMs } from "../telemetry/sd-notify.ts";
 import { type Context, findValue, type Given, type Output, UsageError } from "./command.ts";
-import { comeBack, Leaving } from "./leave.ts";
+import { Leaving, rejoin } from "./leave.ts";
 import { readOverrides, refuseFixed } from "./overrides.ts";
 import { openSession } from "./session.ts";
 
@@ -44,7 +44,7 @@ async function run(context: Context, log: Log): Promise<Output> {
   const leaving = given.switches.has("leave") ? new Leaving() : undefined;
   const node = readNodeName(given);
   putSettings(session.store, given);
-  if (leaving === undefined) comeBack(session.store);
+  if (leaving === undefined) rejoin(session.store);
   const notifier = new Notifier(process.env["NOTIFY_SOCKET"]);
   const onLook = (problem: string | undefined) =>
     notifier.send("READY=1", `STATUS=${problem ?? "the mesh is as the store says"}`);

@@ -21,7 +21,7 @@ export async function install(context: Context): Promise<Output> {
   const { given, stderr, stateDir } = context;
   const settings = readStored(stateDir);
   const entry = readEntry(given, settings);
-  const target: Target = { ...readFolders(given, settings), ...(entry === undefined ? {} : { entry }) };
+  const target: Target = { ...readDirectories(given, settings), ...(entry === undefined ? {} : { entry }) };
   const waitMs = 1000 * parseFlag("wait", findValue(given, "wait") ?? defaultWait, duration(1, true));
   const source = readPath(given, "source-binary") ?? ownExecutable;
   const say = (sentence: string) => stderr(`${oneLine(sentence)}\n`);
@@ -32,7 +32,7 @@ export async function install(context: Context): Promise<Output> {
 }
 
 /** The folders as they were typed, else as the agent keeps them, else the usual ones. */
-export function readFolders(given: Given, settings: Settings): Pick<Target, "binDir" | "confDir"> {
+export function readDirectories(given: Given, settings: Settings): Pick<Target, "binDir" | "confDir"> {
   const { installBinDir, installConfDir } = settings;
   const stored = installConfDir === "" ? defaultConfDir : installConfDir;
   return {

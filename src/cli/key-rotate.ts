@@ -58,7 +58,7 @@ function askAgent(store: Store, { stateDir, nowMs }: Context): Output {
 
 /** How the others hear of the new keys: from a folder, or by hand, for a reason. */
 type AnnouncementOutcome =
-  | { readonly by: "directory"; readonly folder: string }
+  | { readonly by: "directory"; readonly directory: string }
   | { readonly by: "agent" }
   | { readonly by: "hand"; readonly reason: string; readonly failed: boolean };
 
@@ -91,23 +91,24 @@ function replaceKeys(session: Session, { name }: Identity, { nowMs }: Context): 
 /** The keys are exchanged by now: what fails here is said, and does not undo it. */
 function publish(store: Store, identity: Identity): AnnouncementOutcome {
   const settings = readSettings(store);
-  const folder = settings.recordsDir;
+  const directory = settings.recordsDir;
   if (!identity.up) return { by: "hand", reason: "a node that is down is not announced", failed: false };
   if (settings.kubeconfig !== "") {
     if (isAgentThere(store.folder)) return { by: "agent" };
     return { by: "hand", reason: "no agent runs, which would write it to the Kubernetes API", failed: true };
   }
-  if (folder === "") return { by: "hand", reason: "neither recordsDir nor kubeconfig is set", failed: false };
+  if (directory === "")
+    return { by: "hand", reason: "neither recordsDir nor kubeconfig is set", failed: false };
   try {
-    publishRecord(folder, ownRecord(identity, settings));
-    return { by: "directory", folder };
+    publishRecord(directory, ownRecord(identity, settings));
+    return { by: "directory", directory };
   } catch (error) {
     if (!(error instanceof RecordsError)) throw error;
     return { by: "hand", reason: error.message, failed: true };
   }
 }
 
-interface Exchange {
+interface KeyReplacement {
   readonly isUp: boolean;
   /** True where the kernel has the new keys. */
   readonly isApplied: boolean;
@@ -116,7 +117,7 @@ interface Exchange {
 }
 
 /** What that costs, and what is left to do. */
-function describeCost({ isUp, isApplied, peers, publication }: Exchange, style: Style): string {
+function describeCost({ isUp, isApplied, peers, publication }: KeyReplacement, style: Style): string {
   const { green, yellow } = style;
   if (peers === 0) return `  ${green("✓")} there are no peers that would have to hear of it\n`;
   const here = isApplied
@@ -136,7 +137,7 @@ function describePublication(publication: AnnouncementOutcome, { green, yellow, 
     case "agent":
       return `${green("✓")} the agent writes the record to the Kubernetes API; peers with an agent take it from there`;
     case "directory":
-      return `${green("✓")} the record is in ${publication.folder}; peers with an agent take it from there`;
+      return `${green("✓")} the record is in ${publication.directory}; peers with an agent take it from there`;
     case "hand":
       return `${publication.failed ? red("✗") : yellow("!")} the record was not published (${publication.reason}): hand it to the others now, by \`wg-cni node show --json\` here and \`wg-cni peer import\` there`;
   }

@@ -46,7 +46,7 @@ async function attempt(context: Context, agent: Agent, log: Log): Promise<string
 }
 
 /** A node that has left by `--leave` is in the mesh again; one that was taken down by hand stays down. */
-export function comeBack(store: Store): void {
+export function rejoin(store: Store): void {
   store.transaction(() => {
     const identity = store.identity();
     if (identity === undefined || identity.up || identity.leaving === undefined) return;

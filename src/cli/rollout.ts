@@ -29,7 +29,7 @@ export async function rollout(context: Context): Promise<Output> {
   const to = readMode(context.given.positional[0]);
   const client = connect(context);
   const signal = AbortSignal.timeout(limitMs);
-  const now = await look(client, findValue(context.given, "selector") ?? usualSelector, signal);
+  const now = await readRollout(client, findValue(context.given, "selector") ?? usualSelector, signal);
   if (to === undefined) return { json: now, text: (style) => renderRollout(now, style) };
   if (to === now.mode)
     return {
@@ -58,7 +58,7 @@ function connect({ given, version }: Context): KubeClient {
 }
 
 /** `labelSelector`: of the Nodes that are to have an agent. */
-async function look(client: KubeClient, labelSelector: string, signal: AbortSignal): Promise<Rollout> {
+async function readRollout(client: KubeClient, labelSelector: string, signal: AbortSignal): Promise<Rollout> {
   const [meshes, records, nodes, all] = await Promise.all([
     listAll(client, meshesPath, signal),
     listAll(client, objectsPath, signal),

@@ -17,7 +17,7 @@ import { readSettings } from "../reconcile/node.ts";
 import { StoreError } from "../state/error.ts";
 import { Store } from "../state/store.ts";
 import type { Context, Output } from "./command.ts";
-import { keepInstalled, readFolders } from "./install.ts";
+import { keepInstalled, readDirectories } from "./install.ts";
 import { oneLine } from "./style.ts";
 
 /** CRI-O removes a pod with the network that it added it with, whatever has become of that since. */
@@ -34,18 +34,18 @@ interface Stored {
 
 export function uninstall({ given, stateDir }: Context): Output {
   const stored = readStored(stateDir);
-  const folders = readFolders(given, stored.settings);
+  const directories = readDirectories(given, stored.settings);
   const mayBeCalled = stored.pods > 0 && exists(crioSocket);
   const kept = findTarget(stored.settings);
   if (kept !== undefined) keepInstalled(stateDir, undefined);
   let removed: Removed;
   try {
-    removed = uninstallFrom(disk, folders, mayBeCalled || given.switches.has("keep-binary"));
+    removed = uninstallFrom(disk, directories, mayBeCalled || given.switches.has("keep-binary"));
   } catch (error) {
     if (kept !== undefined) keepInstalled(stateDir, kept);
     throw error;
   }
-  return report(removed, folders, [
+  return report(removed, directories, [
     ...(removed.binary === "removed" ? dropPodFirewall() : []),
     ...describeRest(stored, removed, mayBeCalled),
   ]);

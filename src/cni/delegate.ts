@@ -70,14 +70,14 @@ function delegateType({ conf: { ipam, name } }: Request): string {
 }
 
 /** First regular file of that name in CNI_PATH; links are followed. */
-function findPlugin(type: string, folders: readonly string[]): string {
-  for (const folder of folders) {
-    const path = `${folder}/${type}`;
+function findPlugin(type: string, directories: readonly string[]): string {
+  for (const directory of directories) {
+    const path = `${directory}/${type}`;
     if (isFile(path)) return path;
   }
   throw new CniError(
     "invalidConfig",
-    `ipam.type: cannot find the plugin "${type}" in CNI_PATH (${folders.join(", ")}): install it there, or correct the name`,
+    `ipam.type: cannot find the plugin "${type}" in CNI_PATH (${directories.join(", ")}): install it there, or correct the name`,
   );
 }
 

@@ -10,7 +10,7 @@ import type { Request } from "./request.ts";
 const pauseMs = 10;
 
 /** After the attachment was made. Throws StoreError. */
-export function awaitAnnouncement(host: Host, request: Request): void {
+export function awaitPublication(host: Host, request: Request): void {
   const { podAddresses, publishWait } = host.settings;
   if (podAddresses !== "pods" || publishWait === 0) return;
   const ips = host.store.findAttachment(ownerOf(request))?.ips ?? [];

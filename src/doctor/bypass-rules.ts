@@ -6,13 +6,13 @@ import type { Route, Rule } from "../net/objects.ts";
 import { prefixesOverlap } from "../net/prefix.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 
-export interface Detour {
+export interface BypassRule {
   readonly rule: Rule;
   /** In the rule's table. */
   readonly route: Route;
 }
 
-export interface DetourFacts {
+export interface BypassRuleContext {
   /** Of the whole host. */
   readonly rules: readonly Rule[];
   /** What other nodes' pods have. */
@@ -23,7 +23,10 @@ export interface DetourFacts {
 /** RT_TABLE_LOCAL (linux/rtnetlink.h): a node's own addresses. */
 const localTable = 255;
 
-export function findDetours(settings: Settings, { rules, remoteCIDRs, routesOf }: DetourFacts): Detour[] {
+export function findBypassRules(
+  settings: Settings,
+  { rules, remoteCIDRs, routesOf }: BypassRuleContext,
+): BypassRule[] {
   return rules.flatMap((rule) => {
     const { table, family } = rule;
     if (table === undefined || !comesFirst(settings, rule) || !mayCatchPods(rule)) return [];

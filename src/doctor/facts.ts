@@ -13,7 +13,7 @@ import type { PeerStatus } from "../plan/report/status.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 import type { MeshPlan } from "../reconcile/mesh-plan.ts";
 import type { Identity, RejectedRecord, Rotation } from "../state/model.ts";
-import type { Detour } from "./bypass-rules.ts";
+import type { BypassRule } from "./bypass-rules.ts";
 
 export interface Facts {
   /** Unix milliseconds. */
@@ -30,7 +30,7 @@ export interface Facts {
 /** The store from outside. */
 export interface FileFacts {
   readonly stateDir: string;
-  readonly folder?: FileStatus;
+  readonly directory?: FileStatus;
   readonly database?: FileStatus;
   /** Why it could not be used, as far as its header tells. */
   readonly fault?: string;
@@ -66,7 +66,7 @@ export interface KernelFacts {
   readonly conflicts: readonly string[];
   /** Why slots of this node cannot be used: a sentence each. */
   readonly faults: readonly string[];
-  readonly detours: readonly Detour[];
+  readonly bypassRules: readonly BypassRule[];
   /** Rules of others that set bits of our mark. */
   readonly markRules: readonly MarkRule[];
   /** What the MTU would be if it were not set by hand. */

@@ -26,19 +26,19 @@ import type { Identity } from "../state/model.ts";
 import { findStateFault } from "../state/probe.ts";
 import { openPrivateKey, readSealKey, SealError } from "../state/seal.ts";
 import { findProgram, implementations } from "../wireguard/start.ts";
-import { findDetours } from "./bypass-rules.ts";
+import { findBypassRules } from "./bypass-rules.ts";
 import type { Facts, FileFacts, KernelFacts, NodeFacts, UplinkFilter } from "./facts.ts";
 import { observePodLinks } from "./pod-links.ts";
 import { readPodMtus } from "./pods.ts";
 import { explainFault } from "./port-holder.ts";
 
-/** `nowMs`: Unix milliseconds. Throws only where not even the state folder's filesystem can be looked at. */
+/** `nowMs`: Unix milliseconds. Throws only where not even the state directory's filesystem can be looked at. */
 export function gatherFacts(stateDir: string, nowMs: number): Facts {
-  const files = lookAtFiles(stateDir);
+  const files = readFiles(stateDir);
   const failures: string[] = [];
-  const attempt = <T>(look: () => T): T | undefined => {
+  const attempt = <T>(read: () => T): T | undefined => {
     try {
-      return look();
+      return read();
     } catch (error) {
       if (!(error instanceof Error)) throw error;
       failures.push(error.message);
@@ -48,9 +48,9 @@ export function gatherFacts(stateDir: string, nowMs: number): Facts {
   if (files.database === undefined || files.fault !== undefined) return { nowMs, files, failures };
   using session = attempt(() => new Session(stateDir, () => nowMs));
   if (session === undefined) return { nowMs, files, failures };
-  const node = attempt(() => lookAtStore(session, stateDir, nowMs));
+  const node = attempt(() => readStore(session, stateDir, nowMs));
   const { identity } = node ?? {};
-  const kernel = identity === undefined ? undefined : attempt(() => lookAtKernel(session, identity, nowMs));
+  const kernel = identity === undefined ? undefined : attempt(() => readKernel(session, identity, nowMs));
   return {
     ...{ nowMs, files, failures },
     ...(node === undefined ? {} : { node }),
@@ -58,25 +58,25 @@ export function gatherFacts(stateDir: string, nowMs: number): Facts {
   };
 }
 
-function lookAtFiles(stateDir: string): FileFacts {
-  const folder = findStatus(stateDir);
+function readFiles(stateDir: string): FileFacts {
+  const directory = findStatus(stateDir);
   const database = findStatus(`${stateDir}/state.db`);
   const fault = database === undefined ? undefined : findStateFault(stateDir)?.message;
   return {
-    ...{ stateDir, space: readSpace(nearestFolder(stateDir)) },
-    ...(folder === undefined ? {} : { folder }),
+    ...{ stateDir, space: readSpace(nearestDirectory(stateDir)) },
+    ...(directory === undefined ? {} : { directory }),
     ...(database === undefined ? {} : { database }),
     ...(fault === undefined ? {} : { fault }),
   };
 }
 
-/** The folder, or the first one above it that is there. */
-function nearestFolder(path: string): string {
+/** The directory, or the first one above it that is there. */
+function nearestDirectory(path: string): string {
   if (path === "" || findStatus(path) !== undefined) return path || "/";
-  return nearestFolder(path.slice(0, path.lastIndexOf("/")));
+  return nearestDirectory(path.slice(0, path.lastIndexOf("/")));
 }
 
-function lookAtStore({ store }: Session, stateDir: string, nowMs: number): NodeFacts {
+function readStore({ store }: Session, stateDir: string, nowMs: number): NodeFacts {
   const settings = readSettings(store);
   const identity = store.identity();
   const rotation = store.rotation();
@@ -107,7 +107,7 @@ function findSealFault(path: string, { name, slots }: Identity): string | undefi
   }
 }
 
-function lookAtKernel(session: Session, identity: Identity, nowMs: number): KernelFacts {
+function readKernel(session: Session, identity: Identity, nowMs: number): KernelFacts {
   const { store, kernel } = session;
   const plan = session.plan();
   const { settings, node, ownership } = plan;
@@ -119,14 +119,14 @@ function lookAtKernel(session: Session, identity: Identity, nowMs: number): Kern
   const host = observeHost(settings, kernel, { ownKeys, isApplied: plan.here });
   const conflicts = findConflicts(settings, host).flatMap(({ slot, text }) => (slot ? [] : [text]));
   const faults = [...plan.faults].map(([slot, fault]) => explainFault(settings, slot, fault));
-  const detours = findDetours(settings, {
+  const bypassRules = findBypassRules(settings, {
     rules: host.rules,
     remoteCIDRs: ownership.peers.flatMap(({ podCIDRs }) => podCIDRs),
     routesOf: (filter) => kernel.host.routes(filter),
   });
   const uplinks = new Set([...derivedMtu.uplinks.map(({ dev }) => dev), ...findUplinks(kernel.host)]);
   return {
-    ...{ plan, derivedMtu, conflicts, detours, faults, markRules: findMarkRules(settings, kernel) },
+    ...{ plan, derivedMtu, conflicts, bypassRules, faults, markRules: findMarkRules(settings, kernel) },
     peers: describePeers(plan, nowMs, session.readDevices(settings), plaintext.byPeer),
     arrivals: plaintext.byInterface,
     hasKernelWireGuard: kernel.hasKernelWireGuard(),

@@ -108,17 +108,17 @@ export const kernelChecks: readonly Check[] = [
     },
   },
   {
-    name: "detours",
+    name: "bypass rules",
     why: "what a rule catches that comes before ours is routed past the tunnel",
     run: ({ kernel }) => {
       if (kernel === undefined || !kernel.plan.up) return undefined;
-      const { detours, plan } = kernel;
-      if (detours.length === 0) return ok("no rule before ours leads to other nodes' pods");
+      const { bypassRules, plan } = kernel;
+      if (bypassRules.length === 0) return ok("no rule before ours leads to other nodes' pods");
       const { rulePriority } = plan.settings;
       return warn(
-        `${countOf(detours.length, "rule")} of others before ours ${detours.length === 1 ? "leads" : "lead"} to other nodes' pods`,
+        `${countOf(bypassRules.length, "rule")} of others before ours ${bypassRules.length === 1 ? "leads" : "lead"} to other nodes' pods`,
         `move them behind priority ${rulePriority + 3}. Those of Amazon's branch interfaces (security groups for pods) have to be where they are: see which pods have one`,
-        shorten(detours.map(({ rule, route }) => `rule "${renderRule(rule)}": ${renderRoute(route)}`)),
+        shorten(bypassRules.map(({ rule, route }) => `rule "${renderRule(rule)}": ${renderRoute(route)}`)),
       );
     },
   },

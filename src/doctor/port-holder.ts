@@ -37,9 +37,9 @@ export function findPortHolder(port: number): string | undefined {
 }
 
 function hasOpen(pid: string, wanted: ReadonlySet<string>): boolean {
-  const folder = `/proc/${pid}/fd`;
-  const open = attempt(() => readdirSync(folder)) ?? [];
-  return open.some((fd) => wanted.has(attempt(() => readlinkSync(`${folder}/${fd}`)) ?? ""));
+  const directory = `/proc/${pid}/fd`;
+  const open = attempt(() => readdirSync(directory)) ?? [];
+  return open.some((fd) => wanted.has(attempt(() => readlinkSync(`${directory}/${fd}`)) ?? ""));
 }
 
 function describe(pid: string): string {

@@ -15,12 +15,12 @@ export const storeChecks: readonly Check[] = [
   {
     name: "store",
     why: "all that this node is to do is in it, and its sealed keys; without it no pod can be added",
-    run: ({ files: { stateDir, folder, database, fault } }) => {
-      if (folder === undefined || database === undefined)
+    run: ({ files: { stateDir, directory, database, fault } }) => {
+      if (directory === undefined || database === undefined)
         return fail(`there is no state.db in ${stateDir}`, "run `wg-cni up`, or give --state-dir");
       if (fault !== undefined) return fail(fault);
       const open = [
-        ...exposure(stateDir, folder, "700"),
+        ...exposure(stateDir, directory, "700"),
         ...exposure(`${stateDir}/state.db`, database, "600"),
       ];
       if (open.length > 0)

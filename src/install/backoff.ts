@@ -12,24 +12,24 @@ export const settleMs = 500;
 const firstPauseMs = 1000;
 export const longestPauseMs = 600_000;
 /** Longer than the longest pause, or a fight would look like peace. */
-export const peaceMs = 900_000;
+export const resetAfterMs = 900_000;
 /** Rewritten so often in one episode, it is no coincidence. */
-const fightAt = 5;
+const contestedAt = 5;
 
 /** What is remembered of the network in use. */
-export interface Patience {
+export interface Backoff {
   /** Times that it was written again in this episode. */
-  readonly answers: number;
+  readonly rewrites: number;
   /** When we wrote it last; absent where we never did. */
   readonly wroteAtMs?: number;
   /** Since when it is not as wanted; absent where it is. */
-  readonly lostAtMs?: number;
+  readonly divergedAtMs?: number;
 }
 
-export const patient: Patience = { answers: 0 };
+export const noBackoff: Backoff = { rewrites: 0 };
 
-export interface Turn {
-  readonly patience: Patience;
+export interface Attempt {
+  readonly backoff: Backoff;
   /** Write it now; `wrote` is to be called then. */
   readonly act: boolean;
   /** When to look again. */
@@ -37,35 +37,35 @@ export interface Turn {
 }
 
 /** True from the time that it is no coincidence any more until there is peace. */
-export function isFight({ answers }: Patience): boolean {
-  return answers >= fightAt;
+export function isContested({ rewrites }: Backoff): boolean {
+  return rewrites >= contestedAt;
 }
 
 /** `isAsWanted`: the network is as it should be. */
-export function takeTurn(before: Patience, isAsWanted: boolean, nowMs: number): Turn {
-  return isAsWanted ? rest(before, nowMs) : answer(before, nowMs);
+export function nextAttempt(before: Backoff, isAsWanted: boolean, nowMs: number): Attempt {
+  return isAsWanted ? settled(before, nowMs) : diverged(before, nowMs);
 }
 
 /** After it was written, which is an answer where it had been written before. */
-export function wrote(before: Patience, nowMs: number): Patience {
-  return { answers: before.wroteAtMs === undefined ? 0 : before.answers + 1, wroteAtMs: nowMs };
+export function recordWrite(before: Backoff, nowMs: number): Backoff {
+  return { rewrites: before.wroteAtMs === undefined ? 0 : before.rewrites + 1, wroteAtMs: nowMs };
 }
 
-function rest({ lostAtMs: _, ...patience }: Patience, nowMs: number): Turn {
-  if (patience.answers === 0 || patience.wroteAtMs === undefined) return { patience, act: false };
-  const endMs = patience.wroteAtMs + peaceMs;
-  if (nowMs < endMs) return { patience, act: false, dueMs: endMs };
-  return { patience: { ...patience, answers: 0 }, act: false };
+function settled({ divergedAtMs: _, ...backoff }: Backoff, nowMs: number): Attempt {
+  if (backoff.rewrites === 0 || backoff.wroteAtMs === undefined) return { backoff, act: false };
+  const endMs = backoff.wroteAtMs + resetAfterMs;
+  if (nowMs < endMs) return { backoff, act: false, dueMs: endMs };
+  return { backoff: { ...backoff, rewrites: 0 }, act: false };
 }
 
-function answer(before: Patience, nowMs: number): Turn {
-  const lostAtMs = before.lostAtMs ?? nowMs;
-  const patience = { ...before, lostAtMs };
-  const dueMs = Math.max(lostAtMs + settleMs, (before.wroteAtMs ?? 0) + pauseMs(before));
-  return nowMs >= dueMs ? { patience, act: true } : { patience, act: false, dueMs };
+function diverged(before: Backoff, nowMs: number): Attempt {
+  const divergedAtMs = before.divergedAtMs ?? nowMs;
+  const backoff = { ...before, divergedAtMs };
+  const dueMs = Math.max(divergedAtMs + settleMs, (before.wroteAtMs ?? 0) + pauseMs(before));
+  return nowMs >= dueMs ? { backoff, act: true } : { backoff, act: false, dueMs };
 }
 
-function pauseMs({ answers, wroteAtMs }: Patience): number {
-  if (wroteAtMs === undefined || answers === 0) return 0;
-  return Math.min(firstPauseMs * 2 ** (answers - 1), longestPauseMs);
+function pauseMs({ rewrites, wroteAtMs }: Backoff): number {
+  if (wroteAtMs === undefined || rewrites === 0) return 0;
+  return Math.min(firstPauseMs * 2 ** (rewrites - 1), longestPauseMs);
 }

@@ -2,7 +2,7 @@
 // Only the entry and one comma are touched, so taking out what was put in gives
 // the bytes that were there, whatever else somebody has changed meanwhile. Pure.
 import { type Entry, makesInterfaces, plainEntry } from "../plan/settings/entry.ts";
-import { isOwn, type Network, type Plugin, parseNetwork } from "./conflist.ts";
+import { type ConfList, isOwn, type Plugin, parseConfList } from "./conflist.ts";
 import { elementsOf, findMember, rootOf, type Span, slice, splice } from "./json-text.ts";
 
 /** Of the plugins in a list that we write. */
@@ -15,7 +15,7 @@ const standaloneName = "wg-cni";
  * already the same text: we need not be the last, so two that chain themselves do not fight.
  * Without `wanted` an entry that is there stays as it is.
  */
-export function chain(text: string, { plugins }: Network, wanted: Entry | undefined): string {
+export function chain(text: string, { plugins }: ConfList, wanted: Entry | undefined): string {
   const own = plugins.filter(isOwn);
   const isThere = own.length === 1 && !isOwn(plugins[0] as Plugin) && fits(own[0] as Plugin, wanted);
   if (isThere) return text;
@@ -55,14 +55,14 @@ export function listOfSingle(single: string, entry: Entry): string {
  * Throws ParseError where one of the two is no network.
  */
 export function isListOfSingle(list: string, single: string): boolean {
-  parseNetwork(".conf", single);
+  parseConfList(".conf", single);
   const own = findOwn(list);
   return own !== undefined && listOfSingle(single, own) === list;
 }
 
 /** As above, of some single plugin: nobody else writes it to the same byte. */
 export function isListOfAnySingle(list: string): boolean {
-  parseNetwork(".conflist", list);
+  parseConfList(".conflist", list);
   const first = slice(list, pluginSpans(list)[0] as Span);
   return isListOfSingle(list, first.replaceAll(`\n${indentation}`, "\n"));
 }
@@ -80,7 +80,7 @@ export function isStandaloneList(list: string): boolean {
 }
 
 function findOwn(list: string): Plugin | undefined {
-  return parseNetwork(".conflist", list).plugins.find(isOwn);
+  return parseConfList(".conflist", list).plugins.find(isOwn);
 }
 
 /** `wanted` undefined: anything that can work there. "ipam" behind another plugin cannot. */

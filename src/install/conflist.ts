@@ -15,7 +15,7 @@ export interface Plugin {
   readonly [key: string]: unknown;
 }
 
-export interface Network {
+export interface ConfList {
   /** A `.conflist` holds a list of plugins; `.conf` and `.json` hold one plugin, which is the whole text. */
   readonly form: "list" | "single";
   readonly name: string;
@@ -24,14 +24,14 @@ export interface Network {
 }
 
 /** Names of the files that a runtime takes for networks, the one that it uses first. Hidden ones count too. */
-export function networkFiles(names: readonly string[]): string[] {
+export function confFiles(names: readonly string[]): string[] {
   const files = names.filter((name) => /\.(conf|conflist|json)$/.test(name));
   // By bytes, as Go sorts.
   return files.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
 }
 
 /** Throws ParseError where a runtime would not use the text: "it …". */
-export function parseNetwork(file: string, text: string): Network {
+export function parseConfList(file: string, text: string): ConfList {
   const json = parseObject(text);
   const form = file.endsWith(".conflist") ? "list" : "single";
   const { name } = json;
@@ -41,7 +41,7 @@ export function parseNetwork(file: string, text: string): Network {
 }
 
 /** Throws ParseError where a network's versions are none of ours: our plugin would refuse every pod. */
-export function refuseUnknownVersion(text: string): void {
+export function requireKnownVersion(text: string): void {
   const { cniVersion, cniVersions } = parseObject(text);
   const offered = [cniVersion, ...(Array.isArray(cniVersions) ? cniVersions : [])].filter(
     (version) => version !== undefined && version !== "",
@@ -53,7 +53,7 @@ export function refuseUnknownVersion(text: string): void {
 }
 
 /** True where wg-cni makes the interfaces of this network, instead of following another plugin. */
-export function isStandalone({ plugins: [main] }: Network): boolean {
+export function isStandalone({ plugins: [main] }: ConfList): boolean {
   return main !== undefined && isOwn(main) && makesInterfaces(main);
 }
 

@@ -18,21 +18,21 @@ import {
   standaloneList,
 } from "./chain.ts";
 import {
+  type ConfList,
+  confFiles,
   isOwn,
   isStandalone,
-  type Network,
-  networkFiles,
   ownType,
   type Plugin,
-  parseNetwork,
-  refuseUnknownVersion,
+  parseConfList,
+  requireKnownVersion,
 } from "./conflist.ts";
 
 /** A file's text, a character a byte, or why it cannot be read. */
 export type Content = { readonly text: string } | { readonly problem: string };
 
 /** All network files of the folder, and the originals that were put aside. */
-export type Folder = ReadonlyMap<string, Content>;
+export type ConfDirectory = ReadonlyMap<string, Content>;
 
 export interface Wanted {
   /** Absent: an entry that is there stays as it is, and else it has no keys of its own. With "ipam" we are the main plugin. */
@@ -59,13 +59,13 @@ export type Decision =
 export const standaloneFile = "10-wg-cni.conflist";
 
 /** Where the original of a single plugin waits: no runtime takes the extension. */
-export function asideName(single: string): string {
+export function backupName(single: string): string {
   return `.${single}.before-wg-cni`;
 }
 
 /** The single plugin that was put aside under a name, or undefined where the name is no such. */
-export function findSingle(aside: string): string | undefined {
-  return /^\.(.+\.(?:conf|json))\.before-wg-cni$/.exec(aside)?.[1];
+export function findSingle(backup: string): string | undefined {
+  return /^\.(.+\.(?:conf|json))\.before-wg-cni$/.exec(backup)?.[1];
 }
 
 /** The list that stands for a single plugin. */
@@ -74,13 +74,17 @@ export function listName(single: string): string {
 }
 
 /** `hasPlugin`: whether the folder of plugins has one of a type. */
-export function decide(folder: Folder, { entry }: Wanted, hasPlugin: (type: string) => boolean): Decision {
-  const first = networkFiles([...folder.keys()])[0];
-  if (entry !== undefined && makesInterfaces(entry)) return decideStandalone(folder, first, entry);
+export function decide(
+  directory: ConfDirectory,
+  { entry }: Wanted,
+  hasPlugin: (type: string) => boolean,
+): Decision {
+  const first = confFiles([...directory.keys()])[0];
+  if (entry !== undefined && makesInterfaces(entry)) return decideStandalone(directory, first, entry);
   if (first === undefined) return wait("There is no network configuration yet");
-  const file = findRewritten(folder, first) ?? first;
+  const file = findRewritten(directory, first) ?? first;
   try {
-    return decideChained(folder, file, entry, hasPlugin);
+    return decideChained(directory, file, entry, hasPlugin);
   } catch (error) {
     if (!(error instanceof ParseError)) throw error;
     return wait(`${file} cannot be used: ${error.message}`);
@@ -88,15 +92,15 @@ export function decide(folder: Folder, { entry }: Wanted, hasPlugin: (type: stri
 }
 
 function decideChained(
-  folder: Folder,
+  directory: ConfDirectory,
   file: string,
   entry: Entry | undefined,
   hasPlugin: (type: string) => boolean,
 ): Decision {
-  const text = getText(folder, file);
-  const network = parseNetwork(file, text);
+  const text = getText(directory, file);
+  const network = parseConfList(file, text);
   if (isStandalone(network)) return done(file, network);
-  refuseUnknownVersion(text);
+  requireKnownVersion(text);
   const main = network.plugins.find((plugin) => !isOwn(plugin));
   if (main === undefined)
     throw new ParseError(`it has only ${ownType}, and no "ipam" for it: nothing makes the interfaces`);
@@ -104,28 +108,28 @@ function decideChained(
     throw new ParseError(
       `its plugin ${main.type} is not in the folder of plugins: is that the one that the runtime takes them from?`,
     );
-  if (network.form === "single") return convert(folder, file, text, entry);
+  if (network.form === "single") return convert(directory, file, text, entry);
   const chained = chain(text, network, entry);
   if (chained === text) return done(file, network);
   return { do: "write", file, was: text, text: chained };
 }
 
-function convert(folder: Folder, single: string, was: string, entry: Entry | undefined): Decision {
+function convert(directory: ConfDirectory, single: string, was: string, entry: Entry | undefined): Decision {
   const list = listName(single);
   const text = listOfSingle(was, entry ?? plainEntry);
-  if (folder.has(list) && !isOurList(folder, list))
+  if (directory.has(list) && !isOurList(directory, list))
     throw new ParseError(
       `it would have to become ${list}, which is there already and not from wg-cni: remove one of the two`,
     );
-  const before = folder.get(list);
+  const before = directory.get(list);
   const listWas = before !== undefined && "text" in before ? before.text : undefined;
   return { do: "convert", single, was, list, listWas, text };
 }
 
 /** The single plugin that a list of ours stands for, where its owner has written it anew: a `.json` comes behind its list. */
-function findRewritten(folder: Folder, list: string): string | undefined {
-  if (!isOurList(folder, list)) return undefined;
-  return singlesOf(list).find((single) => folder.has(single));
+function findRewritten(directory: ConfDirectory, list: string): string | undefined {
+  if (!isOurList(directory, list)) return undefined;
+  return singlesOf(list).find((single) => directory.has(single));
 }
 
 /** The names of single plugins that a list may have been made of. */
@@ -134,15 +138,15 @@ export function singlesOf(list: string): string[] {
 }
 
 /** True where a list is what we make of a single plugin. */
-export function isOurList(folder: Folder, list: string): boolean {
-  const content = folder.get(list);
+export function isOurList(directory: ConfDirectory, list: string): boolean {
+  const content = directory.get(list);
   if (!list.endsWith(".conflist") || content === undefined || "problem" in content) return false;
   return isTrue(() => isListOfAnySingle(content.text));
 }
 
 /** True where a list is what we make of this single plugin. */
-export function isListOf(folder: Folder, list: string, single: string): boolean {
-  const [content, origin] = [folder.get(list), folder.get(single)];
+export function isListOf(directory: ConfDirectory, list: string, single: string): boolean {
+  const [content, origin] = [directory.get(list), directory.get(single)];
   if (content === undefined || origin === undefined || "problem" in content || "problem" in origin)
     return false;
   return isTrue(() => isListOfSingle(content.text, origin.text));
@@ -158,14 +162,14 @@ function isTrue(check: () => boolean): boolean {
   }
 }
 
-function decideStandalone(folder: Folder, first: string | undefined, entry: Entry): Decision {
+function decideStandalone(directory: ConfDirectory, first: string | undefined, entry: Entry): Decision {
   const text = standaloneList(entry);
   if (first === undefined) return { do: "write", file: standaloneFile, was: undefined, text };
-  const network = findNetwork(folder, first);
-  if (network !== undefined && isStandalone(network)) return keepMain(folder, first, network, entry);
+  const network = findConfList(directory, first);
+  if (network !== undefined && isStandalone(network)) return keepMain(directory, first, network, entry);
   if (first === standaloneFile)
     return wait(`${first} is there and is not from wg-cni: remove it, or give it another name`);
-  if (networkFiles([first, standaloneFile])[0] === standaloneFile)
+  if (confFiles([first, standaloneFile])[0] === standaloneFile)
     return { do: "write", file: standaloneFile, was: undefined, text };
   return wait(
     `${first} comes before ${standaloneFile}, so the runtime would use that: remove it, or install without --standalone to follow its plugins`,
@@ -173,18 +177,18 @@ function decideStandalone(folder: Folder, first: string | undefined, entry: Entr
 }
 
 /** A network whose main plugin we are already. */
-function keepMain(folder: Folder, file: string, network: Network, entry: Entry): Decision {
+function keepMain(directory: ConfDirectory, file: string, network: ConfList, entry: Entry): Decision {
   if (Bun.deepEquals(network.plugins[0] as Plugin, entry)) return done(file, network);
   if (network.form === "single")
     return wait(`${file} has wg-cni with other values: remove it, and a list is written in its place`);
-  const was = getText(folder, file);
+  const was = getText(directory, file);
   const text = isStandaloneList(was) ? standaloneList(entry) : replaceMain(was, entry);
   return { do: "write", file, was, text };
 }
 
-function findNetwork(folder: Folder, file: string): Network | undefined {
+function findConfList(directory: ConfDirectory, file: string): ConfList | undefined {
   try {
-    return parseNetwork(file, getText(folder, file));
+    return parseConfList(file, getText(directory, file));
   } catch (error) {
     if (error instanceof ParseError) return undefined;
     throw error;
@@ -192,8 +196,8 @@ function findNetwork(folder: Folder, file: string): Network | undefined {
 }
 
 /** Throws ParseError where the file cannot be read. */
-export function getText(folder: Folder, file: string): string {
-  const content = folder.get(file);
+export function getText(directory: ConfDirectory, file: string): string {
+  const content = directory.get(file);
   if (content === undefined) throw new ParseError("it is not there");
   if ("problem" in content) throw new ParseError(content.problem);
   return content.text;
@@ -203,6 +207,6 @@ function wait(reason: string): Decision {
   return { do: "wait", reason };
 }
 
-function done(file: string, { plugins }: Network): Decision {
+function done(file: string, { plugins }: ConfList): Decision {
   return { do: "nothing", file, types: plugins.map(({ type }) => type) };
 }

@@ -52,7 +52,7 @@ export function unfinishedName(path: string): string {
 /** Every method throws InstallError. */
 export interface Disk {
   /** Names of all but folders; undefined where there is no such folder. */
-  list(folder: string): readonly string[] | undefined;
+  list(directory: string): readonly string[] | undefined;
   /** True also for a link that leads nowhere from here. */
   has(path: string): boolean;
   /** The path that links lead to. */
@@ -75,16 +75,16 @@ export interface Disk {
   /** What is not there is no failure. */
   remove(path: string): void;
   /** New names are on disk when this returns. */
-  flush(folder: string): void;
+  flush(directory: string): void;
   /** Keeps other installers of the folder away until it is disposed of. */
-  lock(folder: string, timeoutMs: number): Disposable;
+  lock(directory: string, timeoutMs: number): Disposable;
 }
 
 export const disk: Disk = {
-  list: (folder) =>
-    attempt(`Cannot look into the folder ${folder}`, () => {
-      if (statSync(folder, { throwIfNoEntry: false }) === undefined) return undefined;
-      const entries = readdirSync(folder, { withFileTypes: true });
+  list: (directory) =>
+    attempt(`Cannot look into the folder ${directory}`, () => {
+      if (statSync(directory, { throwIfNoEntry: false }) === undefined) return undefined;
+      const entries = readdirSync(directory, { withFileTypes: true });
       return entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name);
     }),
   has: (path) =>
@@ -118,19 +118,19 @@ export const disk: Disk = {
   name: (path, name) => attempt(`Cannot give ${path} the name ${name}`, () => addName(path, name)),
   rename: (from, to) => attempt(`Cannot rename ${from} to ${to}`, () => renameSync(from, to)),
   remove: (path) => attempt(`Cannot remove ${path}`, () => rmSync(path, { force: true })),
-  flush: (folder) =>
-    attempt(`Cannot write the folder ${folder} to disk`, () => {
-      const fd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
+  flush: (directory) =>
+    attempt(`Cannot write the folder ${directory} to disk`, () => {
+      const fd = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY);
       try {
         fsyncSync(fd);
       } finally {
         closeSync(fd);
       }
     }),
-  lock: (folder, timeoutMs) =>
-    attempt(`Cannot lock the folder ${folder}`, () => {
+  lock: (directory, timeoutMs) =>
+    attempt(`Cannot lock the folder ${directory}`, () => {
       try {
-        return lockForNow(`${folder}/.wg-cni.lock`, timeoutMs);
+        return lockForNow(`${directory}/.wg-cni.lock`, timeoutMs);
       } catch (error) {
         // Where nothing can be written, there is nobody to be kept away.
         if (error instanceof SysError && error.code === "EROFS") return { [Symbol.dispose]: () => {} };

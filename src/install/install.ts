@@ -5,7 +5,7 @@ import type { Entry } from "../plan/settings/entry.ts";
 import { binaryPath, installBinary, removeBinary } from "./binary.ts";
 import { type Decision, decide } from "./decide.ts";
 import { type Disk, InstallError } from "./disk.ts";
-import { place, readFolder, takeAway, withFolder } from "./place.ts";
+import { applyRemoval, place, readDirectory, withDirectory } from "./place.ts";
 import { planRemoval, type Removal } from "./remove.ts";
 
 /** How often something is decided anew because somebody else was writing at the same time. */
@@ -23,7 +23,7 @@ export interface Target {
 }
 
 /** The network that the runtime uses, or why there is none to be had yet. */
-export type NetworkOutcome =
+export type ConfListOutcome =
   | { readonly file: string; readonly types: readonly string[]; readonly wrote: boolean }
   | { readonly waitsFor: string };
 
@@ -52,7 +52,7 @@ export async function install({ disk, target, source, waitMs, say }: InstallOpti
   for (;;) {
     // Somebody may uninstall while we wait.
     if (!disk.has(path)) wrote = installBinary(disk, source, target.binDir);
-    const network = assertNetwork(disk, target);
+    const network = ensureConfList(disk, target);
     if (!("waitsFor" in network)) return { binary: { path, wrote }, network };
     if (performance.now() >= deadlineMs)
       throw new InstallError(
@@ -69,19 +69,19 @@ export async function install({ disk, target, source, waitMs, say }: InstallOpti
  * Has the network in use call us, if there is one that can; writes nothing where it does.
  * `isWanted` is asked once nobody else can be at it. Throws InstallError.
  */
-export function assertNetwork(
+export function ensureConfList(
   disk: Disk,
   target: Target,
   isWanted: () => boolean = () => true,
-): NetworkOutcome {
+): ConfListOutcome {
   const { confDir, binDir } = target;
   if (disk.list(confDir) === undefined) return { waitsFor: "There is no such folder of networks" };
-  return withFolder(disk, confDir, () => {
+  return withDirectory(disk, confDir, () => {
     if (!isWanted()) return { waitsFor: "It is not wanted any more" };
     if (!disk.has(binaryPath(binDir))) return { waitsFor: `There is no ${binaryPath(binDir)}` };
     let wrote = false;
     for (let races = 0; races < maxRaces; races++) {
-      const decision = look(disk, target);
+      const decision = readDecision(disk, target);
       if (decision.do === "wait") return { waitsFor: decision.reason };
       if (decision.do === "nothing") return { file: decision.file, types: decision.types, wrote };
       // What was written is looked at again, as a runtime would.
@@ -92,9 +92,9 @@ export function assertNetwork(
 }
 
 /** What would have to be done to the folder of networks. Throws InstallError. */
-export function look(disk: Disk, { confDir, binDir, entry }: Target): Decision {
+export function readDecision(disk: Disk, { confDir, binDir, entry }: Target): Decision {
   const hasPlugin = (type: string) => !type.includes("/") && disk.has(`${binDir}/${type}`);
-  return decide(readFolder(disk, confDir), entry === undefined ? {} : { entry }, hasPlugin);
+  return decide(readDirectory(disk, confDir), entry === undefined ? {} : { entry }, hasPlugin);
 }
 
 export interface Removed {
@@ -117,16 +117,16 @@ export function uninstall(
   };
   if (disk.list(confDir) === undefined) return remove([]);
   // As one: who puts us into a network makes sure of the executable in between.
-  return withFolder(disk, confDir, () => remove(removeFromNetworks(disk, confDir)));
+  return withDirectory(disk, confDir, () => remove(removeFromNetworks(disk, confDir)));
 }
 
 function removeFromNetworks(disk: Disk, confDir: string): readonly Removal[] {
   const done: Removal[] = [];
   for (let races = 0; races < maxRaces; races++) {
-    const { steps, problems } = planRemoval(readFolder(disk, confDir));
+    const { steps, problems } = planRemoval(readDirectory(disk, confDir));
     for (const step of steps) {
       // Somebody was faster: the rest was planned for another folder.
-      if (!takeAway(disk, confDir, step)) break;
+      if (!applyRemoval(disk, confDir, step)) break;
       done.push(step);
     }
     if (steps.length > 0) continue;

@@ -3,8 +3,8 @@
 // back if the file was not the one that the decision was made about. So nobody's
 // text is lost, and a `false` means: look again.
 
-import { networkFiles } from "./conflist.ts";
-import { asideName, type Decision, type Folder, findSingle } from "./decide.ts";
+import { confFiles } from "./conflist.ts";
+import { backupName, type ConfDirectory, type Decision, findSingle } from "./decide.ts";
 import { type Disk, InstallError, unfinished, unfinishedName } from "./disk.ts";
 import type { Removal } from "./remove.ts";
 
@@ -12,19 +12,19 @@ import type { Removal } from "./remove.ts";
 const lockTimeoutMs = 5000;
 
 /** Runs `inside` while no other installer works on the folder, without what one that was killed has left. Throws InstallError. */
-export function withFolder<T>(disk: Disk, folder: string, inside: () => T): T {
-  using _lock = disk.lock(folder, lockTimeoutMs);
-  for (const name of disk.list(folder) ?? [])
-    if (name.startsWith(".") && name.endsWith(unfinished)) disk.remove(`${folder}/${name}`);
+export function withDirectory<T>(disk: Disk, directory: string, inside: () => T): T {
+  using _lock = disk.lock(directory, lockTimeoutMs);
+  for (const name of disk.list(directory) ?? [])
+    if (name.startsWith(".") && name.endsWith(unfinished)) disk.remove(`${directory}/${name}`);
   return inside();
 }
 
 /** All that decisions are made about. Throws InstallError where the folder itself cannot be read. */
-export function readFolder(disk: Disk, folder: string): Folder {
-  const names = disk.list(folder) ?? [];
-  const asides = names.filter((name) => findSingle(name) !== undefined);
+export function readDirectory(disk: Disk, directory: string): ConfDirectory {
+  const names = disk.list(directory) ?? [];
+  const backups = names.filter((name) => findSingle(name) !== undefined);
   return new Map(
-    [...networkFiles(names), ...asides].map((name) => [name, readContent(disk, `${folder}/${name}`)]),
+    [...confFiles(names), ...backups].map((name) => [name, readContent(disk, `${directory}/${name}`)]),
   );
 }
 
@@ -38,17 +38,17 @@ function readContent(disk: Disk, path: string): { text: string } | { problem: st
 }
 
 /** False where the folder is not as it was when this was decided. Throws InstallError. */
-export function place(disk: Disk, folder: string, decision: Decision): boolean {
-  return unlessGone(() => placeNow(disk, folder, decision));
+export function place(disk: Disk, directory: string, decision: Decision): boolean {
+  return falseIfVanished(() => placeNow(disk, directory, decision));
 }
 
 /** False where the folder is not as it was when this was planned. Throws InstallError. */
-export function takeAway(disk: Disk, folder: string, removal: Removal): boolean {
-  return unlessGone(() => takeAwayNow(disk, folder, removal));
+export function applyRemoval(disk: Disk, directory: string, removal: Removal): boolean {
+  return falseIfVanished(() => applyRemovalNow(disk, directory, removal));
 }
 
 /** A file that goes while something is done to it is another folder than before. */
-function unlessGone(deed: () => boolean): boolean {
+function falseIfVanished(deed: () => boolean): boolean {
   try {
     return deed();
   } catch (error) {
@@ -57,38 +57,44 @@ function unlessGone(deed: () => boolean): boolean {
   }
 }
 
-function placeNow(disk: Disk, folder: string, decision: Decision): boolean {
+function placeNow(disk: Disk, directory: string, decision: Decision): boolean {
   switch (decision.do) {
     case "nothing":
     case "wait":
       return true;
     case "write":
-      return replace(disk, `${folder}/${decision.file}`, decision.was, decision.text);
+      return replace(disk, `${directory}/${decision.file}`, decision.was, decision.text);
     case "convert": {
-      const single = `${folder}/${decision.single}`;
-      const isWritten = replace(disk, `${folder}/${decision.list}`, decision.listWas, decision.text, single);
-      return isWritten && putAside(disk, folder, decision.single, decision.was);
+      const single = `${directory}/${decision.single}`;
+      const isWritten = replace(
+        disk,
+        `${directory}/${decision.list}`,
+        decision.listWas,
+        decision.text,
+        single,
+      );
+      return isWritten && moveToBackup(disk, directory, decision.single, decision.was);
     }
   }
 }
 
-function takeAwayNow(disk: Disk, folder: string, removal: Removal): boolean {
+function applyRemovalNow(disk: Disk, directory: string, removal: Removal): boolean {
   switch (removal.do) {
     case "write":
-      return replace(disk, `${folder}/${removal.file}`, removal.was, removal.text);
+      return replace(disk, `${directory}/${removal.file}`, removal.was, removal.text);
     case "restore":
-      if (disk.has(`${folder}/${removal.single}`)) return false;
-      disk.rename(`${folder}/${removal.aside}`, `${folder}/${removal.single}`);
-      return removeIf(disk, folder, removal.list, removal.was);
+      if (disk.has(`${directory}/${removal.single}`)) return false;
+      disk.rename(`${directory}/${removal.backup}`, `${directory}/${removal.single}`);
+      return removeIf(disk, directory, removal.list, removal.was);
     case "remove":
-      return removeIf(disk, folder, removal.file, removal.was);
+      return removeIf(disk, directory, removal.file, removal.was);
     case "forget":
-      disk.remove(`${folder}/${removal.aside}`);
-      disk.flush(folder);
+      disk.remove(`${directory}/${removal.backup}`);
+      disk.flush(directory);
       return true;
     case "disable":
-      disk.rename(`${folder}/${removal.file}`, `${folder}/${removal.to}`);
-      disk.flush(folder);
+      disk.rename(`${directory}/${removal.file}`, `${directory}/${removal.to}`);
+      disk.flush(directory);
       return true;
   }
 }
@@ -104,7 +110,7 @@ function replace(disk: Disk, path: string, was: string | undefined, text: string
   disk.create(fresh, text, target);
   const replaced = swap(disk, fresh, target, was, text);
   disk.remove(fresh);
-  disk.flush(folderOf(target));
+  disk.flush(directoryOf(target));
   return replaced;
 }
 
@@ -134,28 +140,28 @@ function add(disk: Disk, path: string, text: string, like?: string): boolean {
   disk.create(fresh, text, like);
   const isOurs = disk.name(fresh, path);
   disk.remove(fresh);
-  disk.flush(folderOf(path));
+  disk.flush(directoryOf(path));
   return isOurs;
 }
 
 /** The list is used from this moment on, where the single plugin came before it. */
-function putAside(disk: Disk, folder: string, single: string, was: string): boolean {
-  const [path, aside] = [`${folder}/${single}`, `${folder}/${asideName(single)}`];
-  disk.rename(path, aside);
-  const isSame = holds(disk, aside, was);
-  if (!isSame && !disk.has(path)) disk.rename(aside, path);
-  disk.flush(folder);
+function moveToBackup(disk: Disk, directory: string, single: string, was: string): boolean {
+  const [path, backup] = [`${directory}/${single}`, `${directory}/${backupName(single)}`];
+  disk.rename(path, backup);
+  const isSame = holds(disk, backup, was);
+  if (!isSame && !disk.has(path)) disk.rename(backup, path);
+  disk.flush(directory);
   return isSame;
 }
 
-function removeIf(disk: Disk, folder: string, file: string, was: string): boolean {
-  const path = `${folder}/${file}`;
+function removeIf(disk: Disk, directory: string, file: string, was: string): boolean {
+  const path = `${directory}/${file}`;
   const isSame = holds(disk, path, was);
   if (isSame) disk.remove(path);
-  disk.flush(folder);
+  disk.flush(directory);
   return isSame;
 }
 
-function folderOf(path: string): string {
+function directoryOf(path: string): string {
   return path.slice(0, path.lastIndexOf("/")) || "/";
 }

@@ -7,10 +7,10 @@
 //   a network that we make       is put aside under another name: somebody has written it by hand
 import { ParseError } from "../net/error.ts";
 import { isStandaloneList, unchain } from "./chain.ts";
-import { isOwn, isStandalone, networkFiles, ownType, parseNetwork } from "./conflist.ts";
+import { confFiles, isOwn, isStandalone, ownType, parseConfList } from "./conflist.ts";
 import {
+  type ConfDirectory,
   type Content,
-  type Folder,
   findSingle,
   getText,
   isListOf,
@@ -24,14 +24,14 @@ export type Removal =
   /** `aside` gets the name `single` again, then `list`, which has `was`, goes. */
   | {
       readonly do: "restore";
-      readonly aside: string;
+      readonly backup: string;
       readonly single: string;
       readonly list: string;
       readonly was: string;
     }
   | { readonly do: "remove"; readonly file: string; readonly was: string }
   /** An original that nobody needs any more. */
-  | { readonly do: "forget"; readonly aside: string }
+  | { readonly do: "forget"; readonly backup: string }
   | { readonly do: "disable"; readonly file: string; readonly to: string };
 
 export interface RemovalPlan {
@@ -40,19 +40,19 @@ export interface RemovalPlan {
   readonly problems: readonly string[];
 }
 
-export function planRemoval(folder: Folder): RemovalPlan {
-  const asides = [...folder.keys()].filter((name) => findSingle(name) !== undefined);
-  const originals = asides.map((aside) => takeBack(folder, aside));
+export function planRemoval(directory: ConfDirectory): RemovalPlan {
+  const backups = [...directory.keys()].filter((name) => findSingle(name) !== undefined);
+  const originals = backups.map((backup) => planRestore(directory, backup));
   const handled = new Set(originals.flatMap((step) => (step.do === "restore" ? [step.list] : [])));
   const steps: Removal[] = [];
   const problems: string[] = [];
-  for (const file of networkFiles([...folder.keys()])) {
+  for (const file of confFiles([...directory.keys()])) {
     if (handled.has(file)) continue;
     try {
-      steps.push(...removeFrom(folder, file));
+      steps.push(...removeFrom(directory, file));
     } catch (error) {
       if (!(error instanceof ParseError)) throw error;
-      if (mayNameUs(folder.get(file)))
+      if (mayNameUs(directory.get(file)))
         problems.push(`${file} may name wg-cni and cannot be used: ${error.message}.`);
     }
   }
@@ -61,20 +61,20 @@ export function planRemoval(folder: Folder): RemovalPlan {
 }
 
 /** What was put aside comes back where its list is still as we made it, and its name is free. */
-function takeBack(folder: Folder, aside: string): Removal {
-  const single = findSingle(aside) as string;
+function planRestore(directory: ConfDirectory, backup: string): Removal {
+  const single = findSingle(backup) as string;
   const list = listName(single);
-  const isUnchanged = isListOf(folder, list, aside);
-  if (folder.has(single) || !isUnchanged) return { do: "forget", aside };
-  return { do: "restore", aside, single, list, was: getText(folder, list) };
+  const isUnchanged = isListOf(directory, list, backup);
+  if (directory.has(single) || !isUnchanged) return { do: "forget", backup: backup };
+  return { do: "restore", backup: backup, single, list, was: getText(directory, list) };
 }
 
-function removeFrom(folder: Folder, file: string): Removal[] {
-  const was = getText(folder, file);
-  const network = parseNetwork(file, was);
+function removeFrom(directory: ConfDirectory, file: string): Removal[] {
+  const was = getText(directory, file);
+  const network = parseConfList(file, was);
   const { form, plugins } = network;
   if (!plugins.some(isOwn)) return [];
-  if (form === "list" && (isStandaloneList(was) || isSuperseded(folder, file)))
+  if (form === "list" && (isStandaloneList(was) || isSuperseded(directory, file)))
     return [{ do: "remove", file, was }];
   if (isStandalone(network) || plugins.every(isOwn))
     return [{ do: "disable", file, to: `${file}.disabled-by-wg-cni` }];
@@ -82,8 +82,8 @@ function removeFrom(folder: Folder, file: string): Removal[] {
 }
 
 /** True for a list that we have made of a single plugin whose name is there (again). */
-function isSuperseded(folder: Folder, list: string): boolean {
-  return isOurList(folder, list) && singlesOf(list).some((single) => folder.has(single));
+function isSuperseded(directory: ConfDirectory, list: string): boolean {
+  return isOurList(directory, list) && singlesOf(list).some((single) => directory.has(single));
 }
 
 function mayNameUs(content: Content | undefined): boolean {

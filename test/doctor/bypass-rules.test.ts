@@ -1,6 +1,6 @@
-// Which rules are detours, as a table: the same pods elsewhere, a rule, what its table has.
+// A table of rules that bypass ours: the pods are the same, the rule and the routes of its table differ.
 import { expect, test } from "bun:test";
-import { findDetours } from "../../src/doctor/bypass-rules.ts";
+import { findBypassRules } from "../../src/doctor/bypass-rules.ts";
 import type { Route, Rule } from "../../src/net/objects.ts";
 import { parseSettings } from "../../src/plan/settings/settings.ts";
 import { defaultRoute, rule } from "./facts.ts";
@@ -34,10 +34,10 @@ test.each<[what: string, is: boolean, rule: Partial<Rule>, table?: Route]>([
   ["a table that throws", false, {}, route({ type: "throw" })],
   ["a table of the other family", true, { family: 6 }, route({ family: 6, dst: "fd00::/16" })],
 ])("%s: %p", (_, is, change, has = way) => {
-  const found = findDetours(settings, {
+  const found = findBypassRules(settings, {
     rules: [{ ...early, ...change }],
     remoteCIDRs,
     routesOf: ({ family, table }) => (table === has.table && family === has.family ? [has] : []),
   });
-  expect(found.map((detour) => detour.route)).toEqual(is ? [has] : []);
+  expect(found.map(({ route }) => route)).toEqual(is ? [has] : []);
 });

@@ -83,7 +83,7 @@ const file: FileStatus = { identity: "1:2:3", kind: "file", mode: 0o600, uid: 0,
 
 export const files: FileFacts = {
   stateDir: "/var/lib/wg-cni",
-  folder: { ...file, kind: "directory", mode: 0o700 },
+  directory: { ...file, kind: "directory", mode: 0o700 },
   database: file,
   space: { freeBytes: 2 ** 30, freeFiles: 100_000 },
 };
@@ -99,7 +99,7 @@ export const kernel: KernelFacts = {
   ...{ plan, peers: [peer], arrivals: [], hasKernelWireGuard: true, hasFirewall: true, derivedMtu: mtu },
   conflicts: [],
   faults: [],
-  detours: [],
+  bypassRules: [],
   markRules: [],
   pods: [{ pod: "eth0 of container c0ffee", bytes: 1440, byConfiguration: false }],
   localPods: { earlier: [], unknown: [] },

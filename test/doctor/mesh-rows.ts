@@ -128,8 +128,8 @@ export const meshRows: readonly Row[] = [
   ],
   [
     "another's rule before ours, which knows a way",
-    withKernel({ detours: [{ rule: { ...rule, priority: 10 }, route: defaultRoute }] }),
-    "detours",
+    withKernel({ bypassRules: [{ rule: { ...rule, priority: 10 }, route: defaultRoute }] }),
+    "bypass rules",
     "warn",
     /^1 rule of others before ours leads to other nodes' pods$/,
     /behind priority 100/,

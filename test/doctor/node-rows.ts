@@ -27,7 +27,7 @@ export const nodeRows: readonly Row[] = [
   ],
   [
     "the folder is somebody else's",
-    withFiles({ folder: { ...files.folder!, uid: 1000 } }),
+    withFiles({ directory: { ...files.directory!, uid: 1000 } }),
     "store",
     "warn",
     /others/,

@@ -2,29 +2,29 @@
 // rarely where somebody does it each time.
 import { describe, expect, test } from "bun:test";
 import {
-  isFight,
+  type Backoff,
+  isContested,
   longestPauseMs,
-  type Patience,
-  patient,
-  peaceMs,
+  nextAttempt,
+  noBackoff,
+  recordWrite,
+  resetAfterMs,
   settleMs,
-  takeTurn,
-  wrote,
 } from "../../src/install/backoff.ts";
 
 /** Plays a time in which the network is taken from us `stolenAfterMs` after each write; returns when it was written, and the news. */
-function play(stolenAfterMs: number, untilMs: number, begun: Patience = patient) {
+function play(stolenAfterMs: number, untilMs: number, begun: Backoff = noBackoff) {
   let patience = begun;
   let [isAsWanted, stolenAtMs] = [false, Number.POSITIVE_INFINITY];
   const written: number[] = [];
   const fights: boolean[] = [];
   for (let nowMs = 1_000_000; nowMs < 1_000_000 + untilMs; nowMs += 100) {
     if (nowMs >= stolenAtMs) [isAsWanted, stolenAtMs] = [false, Number.POSITIVE_INFINITY];
-    const turn = takeTurn(patience, isAsWanted, nowMs);
-    patience = turn.patience;
-    if (fights.at(-1) !== isFight(patience)) fights.push(isFight(patience));
+    const turn = nextAttempt(patience, isAsWanted, nowMs);
+    patience = turn.backoff;
+    if (fights.at(-1) !== isContested(patience)) fights.push(isContested(patience));
     if (turn.act) {
-      patience = wrote(patience, nowMs);
+      patience = recordWrite(patience, nowMs);
       written.push(nowMs - 1_000_000);
       [isAsWanted, stolenAtMs] = [true, nowMs + stolenAfterMs];
     } else if (!isAsWanted) expect(turn.dueMs).toBeGreaterThan(nowMs);
@@ -35,17 +35,17 @@ function play(stolenAfterMs: number, untilMs: number, begun: Patience = patient)
 describe("rewritten", () => {
   test("once a month: each time at once, after the writer has settled", () => {
     const month = 30 * 86_400_000;
-    let patience: Patience = patient;
+    let patience: Backoff = noBackoff;
     for (let i = 0; i < 12; i++) {
       const nowMs = i * month;
-      const lost = takeTurn(patience, false, nowMs);
+      const lost = nextAttempt(patience, false, nowMs);
       expect(lost).toMatchObject({ act: false, dueMs: nowMs + settleMs });
-      const due = takeTurn(lost.patience, false, nowMs + settleMs);
+      const due = nextAttempt(lost.backoff, false, nowMs + settleMs);
       expect(due.act).toBe(true);
-      expect(isFight(due.patience)).toBe(false);
-      patience = wrote(due.patience, nowMs + settleMs);
-      const rested = takeTurn(patience, true, nowMs + settleMs + peaceMs);
-      patience = rested.patience;
+      expect(isContested(due.backoff)).toBe(false);
+      patience = recordWrite(due.backoff, nowMs + settleMs);
+      const rested = nextAttempt(patience, true, nowMs + settleMs + resetAfterMs);
+      patience = rested.backoff;
     }
   });
 
@@ -69,23 +69,23 @@ describe("rewritten", () => {
   test("a few times at once, as at a restart: no news, and later at once again", () => {
     const { patience, fights } = play(0, 4000);
     expect(fights).toEqual([false]);
-    const later = 1_000_000 + 4000 + 2 * peaceMs;
-    const rested = takeTurn(patience, true, later);
-    expect(rested.patience.answers).toBe(0);
-    expect(takeTurn(rested.patience, false, later + 1)).toMatchObject({ dueMs: later + 1 + settleMs });
+    const later = 1_000_000 + 4000 + 2 * resetAfterMs;
+    const rested = nextAttempt(patience, true, later);
+    expect(rested.backoff.rewrites).toBe(0);
+    expect(nextAttempt(rested.backoff, false, later + 1)).toMatchObject({ dueMs: later + 1 + settleMs });
   });
 
   test("a fight is over once peace holds", () => {
     const { patience } = play(0, 3_600_000);
-    expect(isFight(patience)).toBe(true);
+    expect(isContested(patience)).toBe(true);
     const at = patience.wroteAtMs as number;
-    const early = takeTurn(patience, true, at + peaceMs - 1);
-    expect(early).toMatchObject({ act: false, dueMs: at + peaceMs });
-    expect(isFight(early.patience)).toBe(true);
-    const rested = takeTurn(early.patience, true, at + peaceMs);
-    expect(isFight(rested.patience)).toBe(false);
-    expect(takeTurn(rested.patience, true, at + peaceMs + 1)).toEqual({
-      patience: rested.patience,
+    const early = nextAttempt(patience, true, at + resetAfterMs - 1);
+    expect(early).toMatchObject({ act: false, dueMs: at + resetAfterMs });
+    expect(isContested(early.backoff)).toBe(true);
+    const rested = nextAttempt(early.backoff, true, at + resetAfterMs);
+    expect(isContested(rested.backoff)).toBe(false);
+    expect(nextAttempt(rested.backoff, true, at + resetAfterMs + 1)).toEqual({
+      backoff: rested.backoff,
       act: false,
     });
   });

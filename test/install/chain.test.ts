@@ -2,7 +2,7 @@
 // laid out, our entry goes in behind the plugins, and out to the byte.
 import { expect, test } from "bun:test";
 import { chain, isListOfAnySingle, isListOfSingle, listOfSingle, unchain } from "../../src/install/chain.ts";
-import { parseNetwork } from "../../src/install/conflist.ts";
+import { parseConfList } from "../../src/install/conflist.ts";
 import { elementsOf, findMember, rootOf, slice } from "../../src/install/json-text.ts";
 import { makeRandom } from "../plan/random.ts";
 
@@ -55,15 +55,15 @@ test(`${rounds} lists of any layout: in, again, and out (seed ${seed})`, () => {
   const write = makeWriter(makeRandom(seed));
   for (let i = 0; i < rounds; i++) {
     const text = write.list();
-    const network = parseNetwork("x.conflist", text);
+    const network = parseConfList("x.conflist", text);
     const chained = chain(text, network, { type: "wg-cni", mtu: 1400 });
-    const after = parseNetwork("x.conflist", chained);
+    const after = parseConfList("x.conflist", chained);
     expect(after.plugins).toEqual([...network.plugins, { type: "wg-cni", mtu: 1400 }]);
     expect(chain(chained, after, undefined)).toBe(chained);
     expect(unchain(chained, after.plugins)).toBe(text);
     // Of another entry instead, and that again.
     const other = chain(chained, after, { type: "wg-cni" });
-    expect(unchain(other, parseNetwork("x.conflist", other).plugins)).toBe(text);
+    expect(unchain(other, parseConfList("x.conflist", other).plugins)).toBe(text);
   }
 });
 
@@ -72,7 +72,7 @@ test(`${rounds} single plugins become lists that are known for what they are`, (
   for (let i = 0; i < rounds; i++) {
     const text = write.single();
     const list = listOfSingle(text, { type: "wg-cni" });
-    expect(parseNetwork("x.conflist", list).plugins).toEqual([JSON.parse(text), { type: "wg-cni" }]);
+    expect(parseConfList("x.conflist", list).plugins).toEqual([JSON.parse(text), { type: "wg-cni" }]);
     expect([isListOfSingle(list, text), isListOfAnySingle(list)]).toEqual([true, true]);
     expect(isListOfSingle(list, text.replace('"pods"', '"other"'))).toBe(false);
     expect(isListOfSingle(`${list} `, text)).toBe(false);

@@ -3,7 +3,7 @@
 // running the command again ends where it would have ended without.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { networkFiles, parseNetwork } from "../../src/install/conflist.ts";
+import { confFiles, parseConfList } from "../../src/install/conflist.ts";
 import { type Disk, disk } from "../../src/install/disk.ts";
 import { Host, ptpConf, ptpList } from "./host.ts";
 
@@ -41,8 +41,8 @@ function mortalDisk(
 
 /** What a runtime would make of the host now; throws where it would not work. */
 function inspect(host: Host, versions: readonly string[]): string[] {
-  const files = networkFiles([...(disk.list(host.confDir) ?? [])]);
-  const networks = files.map((file) => parseNetwork(file, host.get(file)));
+  const files = confFiles([...(disk.list(host.confDir) ?? [])]);
+  const networks = files.map((file) => parseConfList(file, host.get(file)));
   const names = networks.some(({ plugins }) => plugins.some(({ type }) => type === "wg-cni"));
   const plugin = existsSync(host.plugin) ? readFileSync(host.plugin, "utf8") : undefined;
   if (names) expect(plugin).toBeDefined();

@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Disk, disk as realDisk } from "../../src/install/disk.ts";
 import {
-  assertNetwork,
+  ensureConfList,
   type Installed,
   install,
   type Removed,
@@ -156,7 +156,7 @@ export class Host implements Disposable {
   }
 
   assert(entry?: Entry, disk = this.disk) {
-    return assertNetwork(disk, this.target(entry));
+    return ensureConfList(disk, this.target(entry));
   }
 
   uninstall(keepBinary = false, disk = this.disk): Removed {

@@ -362,10 +362,10 @@ test.skipIf(process.getuid?.() !== 0)(
     const mount = `mount --bind ${host.confDir} ${host.confDir} && mount -o remount,ro,bind ${host.confDir}`;
     const program = `
     import { disk } from ${JSON.stringify(`${import.meta.dir}/../../src/install/disk.ts`)};
-    import { assertNetwork } from ${JSON.stringify(`${import.meta.dir}/../../src/install/install.ts`)};
+    import { ensureConfList } from ${JSON.stringify(`${import.meta.dir}/../../src/install/install.ts`)};
     const target = ${JSON.stringify(host.target())};
     const say = (inside) => { try { console.log(inside()); } catch (error) { console.log(error.name, error.message); } };
-    say(() => assertNetwork(disk, target));`;
+    say(() => ensureConfList(disk, target));`;
     disk.copy(host.source, host.plugin);
     writeFileSync(`${host.root}/program.ts`, program);
     const done = Bun.spawnSync([

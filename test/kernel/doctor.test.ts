@@ -114,7 +114,7 @@ describe.skipIf(missing !== undefined)("doctor", () => {
         "ip route flush table 101",
         "ip route flush table 102",
       ],
-      ["detours warn"],
+      ["bypass rules warn"],
       /1 rule of others .* rule "priority 10 iif pod0 lookup 101.*": 0\.0\.0\.0\/0 via 192\.0\.2\.254 dev eth0 table 101/,
     ],
     [

@@ -1,7 +1,7 @@
 // The verbs, bound to what they work with.
 
 import type { Host } from "../host.ts";
-import { awaitAnnouncement } from "../publish-wait.ts";
+import { awaitPublication } from "../publish-wait.ts";
 import type { Verbs } from "../skel.ts";
 import { addChained } from "./chained.ts";
 import { check } from "./check.ts";
@@ -15,7 +15,7 @@ export function makeVerbs(host: Host): Verbs {
     add: (request) => {
       const add = request.conf.role === "chained" ? addChained : addStandalone;
       const result = add(host, request);
-      awaitAnnouncement(host, request);
+      awaitPublication(host, request);
       return result;
     },
     del: (request) => del(host, request),
