@@ -4,8 +4,7 @@ import { describe, expect, test } from "bun:test";
 import type { NftCommand } from "../../src/net/nftables.ts";
 import { formatNftRule } from "../../src/net/nftables-text.ts";
 import { commandRequests } from "../../src/netlink/nft/objects.ts";
-import { toNftRule } from "../../src/netlink/nft/rules.ts";
-import { toExpressions } from "../../src/netlink/nft/statements.ts";
+import { toExpressions, toNftRule } from "../../src/netlink/nft/statements.ts";
 import { DecodeError } from "../../src/wire/error.ts";
 import {
   batchMessage,

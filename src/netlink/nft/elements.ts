@@ -9,7 +9,7 @@ import {
   NFT_SET_ELEM_INTERVAL_END,
   type SetElement,
 } from "../../wire/nftables-elements.ts";
-import { nameFrom } from "./statements.ts";
+import { nameFrom } from "./statement-codec.ts";
 
 /** What matches whatever no other element does. */
 const everything = "*";

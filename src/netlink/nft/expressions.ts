@@ -1,5 +1,5 @@
 // Expressions as nft(8) writes them for the statements that we use: each takes
-// from, or leaves in, the first register. What they mean together is rules.ts'.
+// from, or leaves in, the first register. What they mean together is statements.ts'.
 import {
   type Expression,
   NFT_BYTEORDER_HTON,

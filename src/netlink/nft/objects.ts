@@ -45,8 +45,7 @@ import { NFPROTO_INET, tableMessage } from "../../wire/nftables-table.ts";
 import { NLM_F_CREATE } from "../../wire/nlmsg.ts";
 import type { Request } from "../socket.ts";
 import { toSetElements } from "./elements.ts";
-import { toNftRule } from "./rules.ts";
-import { toExpressions } from "./statements.ts";
+import { toExpressions, toNftRule } from "./statements.ts";
 
 const NLM_F_APPEND = 0x800;
 /** Elements of one message: an attribute has at most 65,535 bytes, and an interval is two elements. */

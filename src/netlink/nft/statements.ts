@@ -1,261 +1,116 @@
-// Statements of rules as the kernel's expressions, in the order in which nft(8)
-// writes them. Reading them back is rules.ts'.
-import { type Family, familyOf, ipBytes } from "../../net/ip.ts";
-import type { IcmpType, NftRouteType, NftRule, NftStatement } from "../../net/nftables.ts";
-import type { Mark } from "../../net/objects.ts";
-import { AF_INET, AF_INET6 } from "../../wire/codec.ts";
-import {
-  type Expression,
-  NF_ACCEPT,
-  NF_DROP,
-  NFT_CMP_EQ,
-  NFT_CMP_NEQ,
-  NFT_CT_DIRECTION,
-  NFT_CT_MARK,
-  NFT_CT_STATUS,
-  NFT_FIB_RESULT_ADDRTYPE,
-  NFT_FIB_RESULT_OIF,
-  NFT_FIB_RESULT_OIFNAME,
-  NFT_GOTO,
-  NFT_META_IIF,
-  NFT_META_IIFGROUP,
-  NFT_META_IIFNAME,
-  NFT_META_L4PROTO,
-  NFT_META_MARK,
-  NFT_META_NFPROTO,
-  NFT_META_OIF,
-  NFT_META_OIFNAME,
-  NFT_PAYLOAD_NETWORK_HEADER,
-  NFT_PAYLOAD_TRANSPORT_HEADER,
-  NFTA_FIB_F_DADDR,
-  NFTA_FIB_F_IIF,
-  NFTA_FIB_F_MARK,
-  NFTA_FIB_F_PRESENT,
-  NFTA_FIB_F_SADDR,
-} from "../../wire/nftables-expressions.ts";
-import {
-  bitwise,
-  clampMss,
-  compare,
-  decide,
-  loadConnection,
-  loadMeta,
-  loadPayload,
-  lookUpRoute,
-  lookup,
-  rejectUnreachable,
-  storeConnectionMark,
-  storeMark,
-  update,
-} from "./expressions.ts";
+// Statements of rules and the kernel's expressions: a table with a row for each kind, that says how
+// it is written and how it is read again. A new kind is a row here, and a type in net/nftables.ts.
+import type { Family } from "../../net/ip.ts";
+import type { NftRule, NftStatement } from "../../net/nftables.ts";
+import { type Expression, NF_ACCEPT, NF_DROP, NFT_GOTO } from "../../wire/nftables-expressions.ts";
+import { decide, rejectUnreachable } from "./expressions.ts";
+import { type Codecs, dataOf, type Kind, type StatementCodec } from "./statement-codec.ts";
+import { addressStatements, familyAfter } from "./statements-address.ts";
+import { interfaceStatements } from "./statements-interface.ts";
+import { connectionStatements, markStatements } from "./statements-mark.ts";
+import { routeStatements } from "./statements-route.ts";
+import { transportStatements } from "./statements-transport.ts";
 
-const loopbackIndex = 1;
-const interfaceNameBytes = 16;
-/** Of a route (linux/rtnetlink.h). */
-const RTN_LOCAL = 2;
-export const routeTypes: Readonly<Record<NftRouteType, number>> = {
-  ...{ unicast: 1, blackhole: 6, unreachable: 7, prohibit: 8 },
-};
-/** Of a connection (IPS_SRC_NAT, IPS_DST_NAT, IP_CT_DIR_*; linux/netfilter/nf_conntrack_common.h). */
-export const translations = { destination: 0x20, both: 0x30 } as const;
-export const connectionDirections = { original: 0, reply: 1 } as const;
-export const portBytes = 2;
-/** Where Ethernet's ARP has the sender's IPv4 address (RFC 826). */
-const arpSenderIpOffset = 14;
-const arpIpBytes = 4;
-const udpHeaderBytes = 8;
-/** Of a message's first four bytes: the bits that none has set (the protocol's section 5.4). */
-const wireguardTypeMask = Uint8Array.of(0xf8, 0xff, 0xff, 0xff);
-const tcpFlagsOffset = 13;
-const tcpSynFlag = 2;
-
-export const ipprotocols = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58 } as const;
-/** Where ports are in the headers of TCP and UDP. */
-export const portAt = { sport: 0, dport: 2 } as const;
-/** The numbers of RFC 792, RFC 4443 and RFC 4861. */
-export const icmpTypes: Readonly<Record<Family, Readonly<Partial<Record<IcmpType, number>>>>> = {
-  4: { "destination-unreachable": 3, "time-exceeded": 11 },
-  6: {
-    "destination-unreachable": 1,
-    "packet-too-big": 2,
-    "time-exceeded": 3,
-    "nd-router-advert": 134,
-    "nd-redirect": 137,
+const verdictStatements: Codecs<"verdict" | "reject" | "goto"> = {
+  verdict: {
+    encode: ({ verdict }) => [decide({ NFTA_VERDICT_CODE: verdict === "accept" ? NF_ACCEPT : NF_DROP })],
+    match: ([first]) => {
+      const data = dataOf(first, "immediate");
+      if (data === undefined) return undefined;
+      const isAccept = data.NFTA_IMMEDIATE_DATA?.NFTA_DATA_VERDICT?.NFTA_VERDICT_CODE === NF_ACCEPT;
+      return { kind: "verdict", verdict: isAccept ? "accept" : "drop" };
+    },
+  },
+  reject: {
+    encode: () => [rejectUnreachable],
+    match: ([first]) => (first?.name === "reject" ? { kind: "reject" } : undefined),
+  },
+  goto: {
+    encode: ({ chain }) => [decide({ NFTA_VERDICT_CODE: NFT_GOTO, NFTA_VERDICT_CHAIN: chain })],
+    match: ([first]) => {
+      const chain = dataOf(first, "immediate")?.NFTA_IMMEDIATE_DATA?.NFTA_DATA_VERDICT?.NFTA_VERDICT_CHAIN;
+      return chain === undefined ? undefined : { kind: "goto", chain };
+    },
   },
 };
 
-/** Where addresses are in the headers of IPv4 and IPv6, and how long. */
-export const addressAt = {
-  4: { family: AF_INET, saddr: 12, daddr: 16, bytes: 4 },
-  6: { family: AF_INET6, saddr: 8, daddr: 24, bytes: 16 },
-} as const;
+const codecs: Codecs<Kind> = {
+  ...interfaceStatements,
+  ...addressStatements,
+  ...transportStatements,
+  ...routeStatements,
+  ...markStatements,
+  ...connectionStatements,
+  ...verdictStatements,
+};
 
-/** A rule asks only once of which family a packet is. */
+/** The expressions of a rule. Throws for a statement that can only be read. */
 export function toExpressions(rule: NftRule): Expression[] {
   let known: Family | undefined;
   return rule.flatMap((statement) => {
-    const expressions = statementExpressions(statement, known);
+    const expressions = encodeStatement(statement, known);
     known = familyAfter(statement, known);
     return expressions;
   });
 }
 
-/** The family that packets are of which the statement has let pass. */
-export function familyAfter(statement: NftStatement, known: Family | undefined): Family | undefined {
-  if (statement.kind === "inSet" || statement.kind === "icmp") return statement.family;
-  return statement.kind === "address" ? familyOf(statement.ip) : known;
-}
-
-/** `known`: the family that the statements before have let pass. */
-export function statementExpressions(statement: NftStatement, known: Family | undefined): Expression[] {
-  switch (statement.kind) {
-    case "loopback": {
-      const key = statement.direction === "iif" ? NFT_META_IIF : NFT_META_OIF;
-      return [loadMeta(key), compare(NFT_CMP_EQ, u32Bytes(loopbackIndex))];
-    }
-    case "interface": {
-      const key = statement.direction === "iif" ? NFT_META_IIFNAME : NFT_META_OIFNAME;
-      return [loadMeta(key), compare(NFT_CMP_EQ, nameBytes(statement.name))];
-    }
-    case "fromGroup":
-      return [loadMeta(NFT_META_IIFGROUP), compare(NFT_CMP_EQ, u32Bytes(statement.group))];
-    case "inSet":
-      return [...loadAddress(statement.family, statement.field, known), lookup(statement.set, statement.not)];
-    case "countInterface":
-      return [loadMeta(NFT_META_IIFNAME), update(statement.set)];
-    case "senderInSet":
-      return [loadPayload(NFT_PAYLOAD_NETWORK_HEADER, arpSenderIpOffset, arpIpBytes), lookup(statement.set)];
-    case "address":
-      return [
-        ...loadAddress(familyOf(statement.ip), statement.field, known),
-        compare(NFT_CMP_EQ, ipBytes(statement.ip)),
-      ];
-    case "port": {
-      const { protocol, field, port } = statement;
-      return [
-        ...isProtocol(protocol),
-        loadPayload(NFT_PAYLOAD_TRANSPORT_HEADER, portAt[field], portBytes),
-        compare(NFT_CMP_EQ, Uint8Array.of(port >>> 8, port)),
-      ];
-    }
-    case "wireguardMessage":
-      return [
-        loadPayload(NFT_PAYLOAD_TRANSPORT_HEADER, udpHeaderBytes, wireguardTypeMask.length),
-        bitwise(wireguardTypeMask, u32Bytes(0)),
-        compare(NFT_CMP_EQ, u32Bytes(0)),
-      ];
-    case "local": {
-      const flags = statement.field === "saddr" ? NFTA_FIB_F_SADDR : NFTA_FIB_F_DADDR;
-      const operator = statement.not ? NFT_CMP_NEQ : NFT_CMP_EQ;
-      return [lookUpRoute(flags, NFT_FIB_RESULT_ADDRTYPE), compare(operator, u32Bytes(RTN_LOCAL))];
-    }
-    case "routeType":
-      return [
-        lookUpRoute(NFTA_FIB_F_DADDR, NFT_FIB_RESULT_ADDRTYPE),
-        compare(NFT_CMP_EQ, u32Bytes(routeTypes[statement.type])),
-      ];
-    case "routedBack": {
-      const { marked, not } = statement;
-      const flags = NFTA_FIB_F_SADDR | (marked ? NFTA_FIB_F_MARK : 0) | NFTA_FIB_F_IIF | NFTA_FIB_F_PRESENT;
-      return [lookUpRoute(flags, NFT_FIB_RESULT_OIF), compare(NFT_CMP_EQ, u32Bytes(not ? 0 : 1))];
-    }
-    case "routedBackBy": {
-      const oifname = lookUpRoute(NFTA_FIB_F_SADDR, NFT_FIB_RESULT_OIFNAME);
-      return [oifname, compare(NFT_CMP_EQ, nameBytes(statement.device))];
-    }
-    case "routedBy": {
-      const oifname = lookUpRoute(NFTA_FIB_F_DADDR | NFTA_FIB_F_MARK, NFT_FIB_RESULT_OIFNAME);
-      return [oifname, compare(NFT_CMP_EQ, nameBytes(statement.device))];
-    }
-    case "routed": {
-      const flags = NFTA_FIB_F_DADDR | NFTA_FIB_F_MARK | NFTA_FIB_F_PRESENT;
-      return [lookUpRoute(flags, NFT_FIB_RESULT_OIF), compare(NFT_CMP_EQ, u32Bytes(1))];
-    }
-    case "icmp": {
-      const { family, type } = statement;
-      return [
-        ...isFamily(family, known),
-        ...isProtocol(family === 4 ? "icmp" : "icmpv6"),
-        loadPayload(NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1),
-        compare(NFT_CMP_EQ, Uint8Array.of(icmpTypes[family][type] ?? 0)),
-      ];
-    }
-    case "hasMark":
-      return [loadMeta(NFT_META_MARK), ...isMark(statement.mark)];
-    case "setMark":
-      return [loadMeta(NFT_META_MARK), putMark(statement.mark), storeMark];
-    case "hasConnectionMark":
-      return [loadConnection(NFT_CT_MARK), ...isMark(statement.mark)];
-    case "setConnectionMark":
-      return [loadConnection(NFT_CT_MARK), putMark(statement.mark), storeConnectionMark];
-    case "direction":
-      return [
-        loadConnection(NFT_CT_DIRECTION),
-        compare(NFT_CMP_EQ, Uint8Array.of(connectionDirections[statement.of])),
-      ];
-    case "notTranslated":
-      return [loadConnection(NFT_CT_STATUS), ...isMark({ mark: 0, mask: translations[statement.of] })];
-    case "translated":
-      return [
-        loadConnection(NFT_CT_STATUS),
-        bitwise(u32Bytes(translations.destination), u32Bytes(0)),
-        compare(NFT_CMP_NEQ, u32Bytes(0)),
-      ];
-    case "tcpSyn":
-      return [
-        ...isProtocol("tcp"),
-        loadPayload(NFT_PAYLOAD_TRANSPORT_HEADER, tcpFlagsOffset, 1),
-        bitwise(Uint8Array.of(tcpSynFlag), Uint8Array.of(0)),
-        compare(NFT_CMP_NEQ, Uint8Array.of(0)),
-      ];
-    case "clampMss":
-      return clampMss;
-    case "reject":
-      return [rejectUnreachable];
-    case "verdict":
-      return [decide({ NFTA_VERDICT_CODE: statement.verdict === "accept" ? NF_ACCEPT : NF_DROP })];
-    case "goto":
-      return [decide({ NFTA_VERDICT_CODE: NFT_GOTO, NFTA_VERDICT_CHAIN: statement.chain })];
-    case "unknown":
-      throw new Error(`An nftables expression "${statement.expression}" can only be read.`);
+/** The rule that the expressions are; each that belongs to no statement of ours is an "unknown" one. */
+export function toNftRule(expressions: readonly Expression[]): NftRule {
+  const rule: NftStatement[] = [];
+  let known: Family | undefined;
+  for (let at = 0; at < expressions.length; ) {
+    const found = readStatement(expressions.slice(at), known);
+    rule.push(found?.statement ?? { kind: "unknown", expression: nameOf(expressions[at] as Expression) });
+    if (found !== undefined) known = familyAfter(found.statement, known);
+    at += found?.length ?? 1;
   }
+  return rule;
 }
 
-function loadAddress(family: Family, field: "saddr" | "daddr", known: Family | undefined): Expression[] {
-  const { bytes, [field]: offset } = addressAt[family];
-  return [...isFamily(family, known), loadPayload(NFT_PAYLOAD_NETWORK_HEADER, offset, bytes)];
+function encodeStatement(statement: NftStatement, known: Family | undefined): readonly Expression[] {
+  if (statement.kind === "unknown")
+    throw new Error(`An nftables expression "${statement.expression}" can only be read.`);
+  const codec = codecs[statement.kind] as StatementCodec<NftStatement>;
+  return codec.encode(statement, known);
 }
 
-function isFamily(family: Family, known: Family | undefined): Expression[] {
-  if (family === known) return [];
-  return [loadMeta(NFT_META_NFPROTO), compare(NFT_CMP_EQ, Uint8Array.of(addressAt[family].family))];
+function readStatement(
+  expressions: readonly Expression[],
+  known: Family | undefined,
+): { readonly statement: NftStatement; readonly length: number } | undefined {
+  for (const { match } of Object.values(codecs)) {
+    const statement = match(expressions, known);
+    if (statement === undefined) continue;
+    const written = encodeStatement(statement, known);
+    if (written.every((expression, i) => isSame(expression, expressions[i])))
+      return { statement, length: written.length };
+  }
+  return undefined;
 }
 
-function isMark({ mark, mask }: Mark): Expression[] {
-  return [bitwise(u32Bytes(mask), u32Bytes(0)), compare(NFT_CMP_EQ, u32Bytes(mark))];
+/**
+ * True for two expressions that do the same. The kernel also says what is 0, which is the default of
+ * everything; attributes of later kernels are passed over.
+ */
+function isSame(a: unknown, b: unknown): boolean {
+  if (a === b || (isDefault(a) && isDefault(b))) return true;
+  if (a instanceof Uint8Array || b instanceof Uint8Array)
+    return a instanceof Uint8Array && b instanceof Uint8Array && isSameBytes(a, b);
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  const [left, right] = [a as Record<string, unknown>, b as Record<string, unknown>];
+  return [...Object.keys(left), ...Object.keys(right)].every(
+    (key) => key === "unknown" || isSame(left[key], right[key]),
+  );
 }
 
-function putMark({ mark, mask }: Mark): Expression {
-  return bitwise(u32Bytes(~mask >>> 0), u32Bytes(mark));
+function isDefault(value: unknown): boolean {
+  return value === 0 || value === undefined;
 }
 
-function isProtocol(protocol: keyof typeof ipprotocols): Expression[] {
-  return [loadMeta(NFT_META_L4PROTO), compare(NFT_CMP_EQ, Uint8Array.of(ipprotocols[protocol]))];
+function isSameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
-/** As the kernel compares it: all 16 bytes, so that "wg" is not the beginning of a name. */
-function nameBytes(name: string): Uint8Array {
-  const bytes = new Uint8Array(interfaceNameBytes);
-  bytes.set(new TextEncoder().encode(name).subarray(0, interfaceNameBytes - 1));
-  return bytes;
-}
-
-/** The reverse; a name that is missing is empty. */
-export function nameFrom(bytes: Uint8Array | undefined): string {
-  return new TextDecoder().decode(bytes ?? new Uint8Array()).replace(/\0+$/, "");
-}
-
-/** In host order, as marks and indexes are compared. */
-function u32Bytes(value: number): Uint8Array {
-  return Uint8Array.of(value, value >>> 8, value >>> 16, value >>> 24);
+function nameOf(expression: Expression): string {
+  return expression.name === "unknown" ? expression.kernelName : expression.name;
 }
