@@ -1,11 +1,11 @@
 // The order of addresses: which is lower, which comes next, how many there are
-// between two. Only this folder counts addresses; everywhere else they are text.
+// between two. Only this directory counts addresses; everywhere else they are text.
 // On the path of every ADD, so it stays with bytes and plain loops: the first
 // BigInt, iterator or generator of a process costs 0.1 ms each.
 import { type Family, familyBits, formatIp, ipBytes } from "../net/ip.ts";
 import { prefixBytes } from "../net/prefix.ts";
 
-/** Negative where `a` is the lower of two addresses of one family, 0 where they are the same. */
+/** Negative where `a` is the lower of two addresses of one family, 0 if they are the same. */
 export function compareIps(a: string, b: string): number {
   return compareBytes(ipBytes(a), ipBytes(b));
 }

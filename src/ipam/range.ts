@@ -23,7 +23,7 @@ export interface Range {
 /** Ranges of one family, none overlapping another. */
 export type RangeSet = readonly Range[];
 
-/** Reads `ranges`, [[{subnet, …}, …], …]; `path` is its name in messages. Empty where absent. Throws ParseError. */
+/** Reads `ranges`, [[{subnet, …}, …], …]; `path` is its name in messages. Empty if absent. Throws ParseError. */
 export function parseRangeSets(value: unknown, path: string): RangeSet[] {
   if (value === undefined || value === null) return [];
   const sets = getList(value, path).map((set, i) => parseRangeSet(set, `${path}[${i}]`));
@@ -62,7 +62,7 @@ export function rangeSetsOfPodCIDRs(podCIDRs: readonly string[]): RangeSet[] {
   return sets;
 }
 
-/** True where `ip` is one of a range's addresses. */
+/** True if `ip` is one of a range's addresses. */
 export function contains(range: Range, ip: string): boolean {
   return familyOf(ip) === range.family && compareIps(range.first, ip) <= 0 && compareIps(ip, range.last) <= 0;
 }
@@ -100,7 +100,7 @@ function parseSubnet(text: string, path: string): Range {
   return { family, subnet, first, last, gateway: first };
 }
 
-/** An address that must be one of the subnet's usable ones; undefined where absent. */
+/** An address that must be one of the subnet's usable ones; undefined if absent. */
 function findAddress(subnet: Range, value: unknown, path: string): string | undefined {
   if (value === undefined || value === null || value === "") return undefined;
   const text = getText(value, path);

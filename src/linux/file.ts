@@ -72,7 +72,7 @@ export function readText(path: string): string {
   return new TextDecoder().decode(readFile(path));
 }
 
-/** The content of a file as text, or undefined where there is no such file. Throws SysError. */
+/** The content of a file as text, or undefined if there is no such file. Throws SysError. */
 export function findText(path: string): string | undefined {
   try {
     return readText(path);
@@ -82,7 +82,7 @@ export function findText(path: string): string | undefined {
   }
 }
 
-/** Reads a descriptor to its end; undefined where there is more than `maxBytes`. Throws SysError. */
+/** Reads a descriptor to its end; undefined if there is more than `maxBytes`. Throws SysError. */
 export function readFd(fd: number, maxBytes: number, subject = `descriptor ${fd}`): Uint8Array | undefined {
   let buffer = new Uint8Array(chunkBytes);
   let length = 0;
@@ -135,7 +135,7 @@ export function createFile(path: string, content: string | Uint8Array, mode = 0o
   syncDirectory(path.slice(0, path.lastIndexOf("/")) || "/");
 }
 
-/** Creates a folder and the ones above it; `mode` is the last one's. True where it was made here. Throws SysError. */
+/** Creates a directory and the ones above it; `mode` is the last one's. True if it was made here. Throws SysError. */
 export function mkdir(path: string, mode = 0o700): boolean {
   const result = rawSyscall("mkdirat", AT_FDCWD, cString(path), mode);
   if (result >= 0) return true;
@@ -151,7 +151,7 @@ export function chmod(path: string, mode: number): void {
   syscall("fchmodat", path, AT_FDCWD, cString(path), mode);
 }
 
-/** Removes a file; false where there is none. Throws SysError. */
+/** Removes a file; false if there is none. Throws SysError. */
 export function unlink(path: string): boolean {
   const result = rawSyscall("unlinkat", AT_FDCWD, cString(path), 0);
   if (-result === Errno.ENOENT) return false;
@@ -164,7 +164,7 @@ export function rename(from: string, to: string): void {
   syscall("renameat", `${from} to ${to}`, AT_FDCWD, cString(from), AT_FDCWD, cString(to));
 }
 
-/** Gives a file one more name, or moves it there where the filesystem has no links; false where something has the name. Throws SysError. */
+/** Gives a file one more name, or moves it there where the filesystem has no links; false if something has the name. Throws SysError. */
 export function addName(path: string, name: string): boolean {
   const result = rawSyscall("linkat", AT_FDCWD, cString(path), AT_FDCWD, cString(name), 0);
   if (-result === Errno.EEXIST) return false;
@@ -176,7 +176,7 @@ export function addName(path: string, name: string): boolean {
   return true;
 }
 
-/** Two names trade what they stand for, in one step; false where the filesystem cannot. Throws SysError. */
+/** Two names trade what they stand for, in one step; false if the filesystem cannot. Throws SysError. */
 export function exchange(a: string, b: string): boolean {
   const result = rawSyscall("renameat2", AT_FDCWD, cString(a), AT_FDCWD, cString(b), RENAME_EXCHANGE);
   if (-result === Errno.EINVAL || -result === Errno.ENOSYS) return false;
@@ -184,7 +184,7 @@ export function exchange(a: string, b: string): boolean {
   return true;
 }
 
-/** What a path leads to, or undefined where it leads nowhere. Throws SysError. */
+/** What a path leads to, or undefined if it leads nowhere. Throws SysError. */
 export function findStatus(path: string): FileStatus | undefined {
   return findStatusBy(path, 0);
 }
@@ -232,7 +232,7 @@ function readStatfs(path: string): (index: number) => number {
   return (index) => Number(view.getBigUint64(8 * index, true));
 }
 
-/** Names of all that is in a folder. Throws SysError. */
+/** Names of all that is in a directory. Throws SysError. */
 export function listDirectory(path: string): string[] {
   const fd = openFile(path);
   const names: string[] = [];
@@ -260,7 +260,7 @@ export function isExecutable(path: string): boolean {
   return findAccessError(path, X_OK) === undefined && findStatus(path)?.kind === "file";
 }
 
-/** Why this process may not execute (X_OK) or write (W_OK) what is at `path`; undefined where it may. */
+/** Why this process may not execute (X_OK) or write (W_OK) what is at `path`; undefined if it may. */
 export function findAccessError(path: string, right: typeof X_OK | typeof W_OK): SysError | undefined {
   const result = rawSyscall("faccessat", AT_FDCWD, cString(path), right);
   return result < 0 ? new SysError("faccessat", -result, path) : undefined;
@@ -294,7 +294,7 @@ function writeOpened(path: string, fd: number, content: string | Uint8Array): vo
   }
 }
 
-/** A new name is durable only once its folder is on disk too. Throws SysError. */
+/** A new name is durable only once its directory is on disk too. Throws SysError. */
 export function syncDirectory(path: string): void {
   const fd = openFile(path);
   try {

@@ -32,7 +32,7 @@ export function lockFile(path: string, timeoutMs: number): number {
   return lock(path, openPrivate(path), timeoutMs);
 }
 
-/** Locks a file that is there only as long as it is locked, in a folder that is not ours. Throws as above. */
+/** Locks a file that is there only as long as it is locked, in a directory that is not ours. Throws as above. */
 export function lockForNow(path: string, timeoutMs: number): Disposable {
   const deadline = Bun.nanoseconds() + timeoutMs * 1e6;
   for (;;) {
@@ -49,7 +49,7 @@ export function lockForNow(path: string, timeoutMs: number): Disposable {
   }
 }
 
-/** Locks `path` until it is disposed of; undefined where another process has it. Throws SysError, ExposureError. */
+/** Locks `path` until it is disposed of; undefined if another process has it. Throws SysError, ExposureError. */
 export function tryLock(path: string): Disposable | undefined {
   const fd = openPrivate(path);
   const errno = -rawSyscall("flock", fd, LOCK_EX | LOCK_NB);

@@ -49,7 +49,7 @@ export function openNetns(path: string): number {
   }
 }
 
-/** Equal for two paths exactly where both are the same namespace; undefined where there is none. Throws SysError. */
+/** Equal for two paths exactly where both are the same namespace; undefined if there is none. Throws SysError. */
 export function findNetnsIdentity(path: string): string | undefined {
   return findStatus(path)?.identity;
 }
@@ -64,7 +64,7 @@ export function inspectNetns(path: string): "namespace" | "file" | "absent" {
   }
 }
 
-/** True where process numbers are the machine's, and not those of a container. Throws SysError. */
+/** True if process numbers are the machine's, and not those of a container. Throws SysError. */
 export function isInitialPidNamespace(): boolean {
   return findStatus("/proc/self/ns/pid")?.identity.endsWith(`:${initialPidNamespace}`) ?? false;
 }

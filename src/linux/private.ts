@@ -1,5 +1,5 @@
 // What nobody but the owner may open. Whoever can open a file, to read only, can hold a lock on it for
-// ever, and flock(2) asks for no more; so a lock is on a file of mode 0600, never on a folder or a file
+// ever, and flock(2) asks for no more; so a lock is on a file of mode 0600, never on a directory or a file
 // that others may read. Owners are root and the user that this process runs as.
 import { Errno } from "./errno.ts";
 import {
@@ -40,7 +40,7 @@ export function openPrivate(path: string): number {
 }
 
 /**
- * Takes everybody else's rights to a folder away, if all that is in it is ours: one that was given by
+ * Takes everybody else's rights to a directory away, if all that is in it is ours: one that was given by
  * mistake keeps its mode, and is refused if others may write there. Throws SysError, ExposureError.
  */
 export function closeDirectory(path: string, isOurs: (name: string) => boolean): void {

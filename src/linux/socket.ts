@@ -80,7 +80,7 @@ export class Socket implements Disposable {
     return this.#call("recvfrom", buffer, buffer.length, 0);
   }
 
-  /** Sets an option that is an int; false where the kernel does not know or refuses it. */
+  /** Sets an option that is an int; false if the kernel does not know or refuses it. */
   trySetOption(level: number, name: number, value: number): boolean {
     return rawSyscall("setsockopt", this.#fd, level, name, intBytes(value), 4) === 0;
   }

@@ -11,9 +11,9 @@ export interface Endpoint {
 /** A peer as read back from a device (WGPEER_A_*). */
 export interface Peer {
   readonly publicKey: string;
-  /** Absent where the peer has none yet. */
+  /** Absent if the peer has none yet. */
   readonly endpoint?: Endpoint;
-  /** True where a preshared key is set; the key itself is never read into our memory. */
+  /** True if a preshared key is set; the key itself is never read into our memory. */
   readonly hasPresharedKey: boolean;
   /** Seconds; 0 means off. */
   readonly keepaliveSeconds: number;
@@ -29,9 +29,9 @@ export interface Peer {
 export interface Device {
   readonly name: string;
   readonly backend: Backend;
-  /** Absent where no private key is set. */
+  /** Absent if no private key is set. */
   readonly publicKey?: string;
-  /** Absent where none is set or the reader lacks the right to see it. */
+  /** Absent if none is set or the reader lacks the right to see it. */
   readonly privateKey?: string;
   readonly listenPort: number;
   /** 0 means off. */
@@ -47,7 +47,7 @@ export interface PeerConfig {
   readonly publicKey: string;
   /** Removes the peer; the other properties are then ignored. */
   readonly remove?: boolean;
-  /** Changes the peer only where it exists (WGPEER_F_UPDATE_ONLY). */
+  /** Changes the peer only if it exists (WGPEER_F_UPDATE_ONLY). */
   readonly updateOnly?: boolean;
   /** The zero key removes a preshared key. */
   readonly presharedKey?: string;

@@ -1,6 +1,6 @@
-// The one error of this folder: text or bytes that are not the value they
+// The one error of this directory: text or bytes that are not the value they
 // should be. Its message is a whole sentence that names the offending text, so
-// that callers add only where the text stood (a key, a flag, a record).
+// that callers add only if the text stood (a key, a flag, a record).
 
 /** A value that cannot be parsed: an address, a prefix, a key, a MAC. */
 export class ParseError extends Error {

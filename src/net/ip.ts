@@ -19,7 +19,7 @@ export function parseIp(text: string): string {
   return formatIp(ipBytes(text));
 }
 
-/** True where `text` is an IPv4 or IPv6 address, canonical or not. */
+/** True if `text` is an IPv4 or IPv6 address, canonical or not. */
 export function isIp(text: string): boolean {
   return findIpBytes(text) !== undefined;
 }

@@ -5,7 +5,7 @@ import type { NftChain, NftCommand, NftRule, NftSet, NftTable, NftTableName } fr
 import { formatNftRule } from "./nftables-text.ts";
 
 /**
- * The commands, for one transaction; none where the two say the same. Where sets
+ * The commands, for one transaction; none if the two say the same. Where sets
  * or chains are declared otherwise than wanted, or something else has been put
  * beside them, the table is made anew, in the same transaction.
  */
@@ -26,7 +26,7 @@ export function isSameNftTable(a: NftTable | undefined, b: NftTable | undefined)
   return isSameForeign && diffNftTables({ ...a, foreign: [] }, { ...b, foreign: [] }).length === 0;
 }
 
-/** True where something is in the table that cannot become part of what is wanted. */
+/** True if something is in the table that cannot become part of what is wanted. */
 function isForeign(wanted: NftTable, observed: NftTable): boolean {
   const sets = byName(wanted.sets);
   const chains = byName(wanted.chains);
@@ -72,7 +72,7 @@ function elementChanges(
   const missing: string[] = [];
   for (const element of wanted) if (!observed.has(element)) missing.push(element);
   const surplus: string[] = [];
-  // Where as many are there as stay, there is none too many, and no need to look.
+  // If as many are there as stay, there is none too many, and no search is needed.
   if (observed.size > wanted.size - missing.length)
     for (const element of observed) if (!wanted.has(element)) surplus.push(element);
   const commands: NftCommand[] = [];

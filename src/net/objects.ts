@@ -43,7 +43,7 @@ export interface Address {
   readonly noPrefixRoute: boolean;
   /** IFA_F_NODAD: usable at once, without duplicate address detection (RFC 4862, 5.4). */
   readonly noDad: boolean;
-  /** Why the address is not the one to be known by; absent where nothing speaks against it. */
+  /** Why the address is not the one to be known by; absent if nothing speaks against it. */
   readonly caveat?: AddressCaveat;
 }
 
@@ -95,7 +95,7 @@ export interface Route {
 /** How packets to one address would leave, or why they cannot (`ip route get fibmatch`). */
 export interface RouteLookup {
   readonly dst: string;
-  /** "local" where the address is the node's own; absent where there is no way. */
+  /** "local" where the address is the node's own; absent if there is no way. */
   readonly type?: RouteType;
   /** Interfaces of the route: several where it has several next hops. */
   readonly devs: readonly string[];

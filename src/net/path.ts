@@ -4,7 +4,7 @@ import type { Slot } from "./record.ts";
 
 /**
  * Without a slot the gate is closed: no handshake has shown yet that the peer
- * has our key. With one, traffic goes there, and never in clear again until the
+ * has our key. With one, traffic goes there, and never in plaintext again until the
  * peer's own record or an operator says so (the ratchet).
  */
 export interface PeerPath {
@@ -13,7 +13,7 @@ export interface PeerPath {
   readonly candidate: number;
   /** Slots on which a short keepalive initiates a handshake. */
   readonly initiate: readonly Slot[];
-  /** True where the endpoint is set although the peer has roamed from it: what it roamed to is silent. */
+  /** True if the endpoint is set although the peer has roamed from it: what it roamed to is silent. */
   readonly pinned: boolean;
   /** Unix milliseconds until which this node's record asks the peer to begin a handshake; absent if it does not. */
   readonly asksUntilMs?: number;

@@ -49,7 +49,7 @@ export function prefixBytes(prefix: string): { bytes: Uint8Array; length: number
   return { bytes: ipBytes(prefix.slice(0, slash)), length: Number(prefix.slice(slash + 1)) };
 }
 
-/** True where every address of `inner` is in `outer`; families never mix. */
+/** True if every address of `inner` is in `outer`; families never mix. */
 export function prefixContains(outer: string, inner: string): boolean {
   const a = prefixBytes(outer);
   const b = prefixBytes(inner);
@@ -74,12 +74,12 @@ export function prefixHolds(prefix: string, ip: string): boolean {
   return prefixContains(prefix, hostPrefix(ip));
 }
 
-/** True where the two share an address: of two prefixes one contains the other, or they are apart. */
+/** True if the two share an address: of two prefixes one contains the other, or they are apart. */
 export function prefixesOverlap(a: string, b: string): boolean {
   return prefixContains(a, b) || prefixContains(b, a);
 }
 
-/** What is left of `outer` without `inner`, which is in it: the fewest prefixes, none where the two are the same. */
+/** What is left of `outer` without `inner`, which is in it: the fewest prefixes, none if the two are the same. */
 export function subtractPrefix(outer: string, inner: string): string[] {
   const { length: from } = prefixBytes(outer);
   const { bytes, length: to } = prefixBytes(inner);

@@ -23,7 +23,7 @@ export interface SlotRecord {
 
 export interface NodeRecord {
   readonly name: string;
-  /** Empty where the node cannot encrypt (yet): a keyless peer. */
+  /** Empty if the node cannot encrypt (yet): a keyless peer. */
   readonly slots: readonly SlotRecord[];
   /** Underlay addresses, best first. */
   readonly endpoints: readonly string[];

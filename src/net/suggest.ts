@@ -1,7 +1,7 @@
 // "Did you mean": the nearest known word, for configuration keys, flags and
 // subcommands that we do not know.
 
-/** The known word nearest to `word`, or undefined where none is near enough to be a slip. */
+/** The known word nearest to `word`, or undefined if none is near enough to be a slip. */
 export function suggest(word: string, known: Iterable<string>): string | undefined {
   let best: string | undefined;
   let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;

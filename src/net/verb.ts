@@ -6,16 +6,16 @@
 //
 // Time, verb, "ok" or the CNI error's code, milliseconds. Text and values only.
 
-/** In the state folder. */
+/** In the state directory. */
 export const verbLogName = "verbs.log";
 
-/** STATUS comes every few seconds and changes nothing; VERSION knows no state folder. */
+/** STATUS comes every few seconds and changes nothing; VERSION knows no state directory. */
 export const countedVerbs = ["ADD", "DEL", "CHECK", "GC"] as const;
 export type CountedVerb = (typeof countedVerbs)[number];
 
 export interface VerbRecord {
   readonly verb: CountedVerb;
-  /** Of the CNI error; absent where all went well. */
+  /** Of the CNI error; absent if all went well. */
   readonly errorCode?: number;
   readonly durationMs: number;
 }
@@ -29,7 +29,7 @@ export function formatVerb(time: string, { verb, errorCode, durationMs }: VerbRe
   return `${time} ${verb} ${errorCode ?? "ok"} ${durationMs.toFixed(2)}\n`;
 }
 
-/** A line without its end; undefined where it is none of ours. */
+/** A line without its end; undefined if it is none of ours. */
 export function parseVerb(line: string): VerbRecord | undefined {
   const match = /^\S{1,40} (\w{1,10}) (ok|\d{1,10}) (\d{1,12}(?:\.\d{1,6})?)$/.exec(line);
   const [, verb = "", outcome, duration] = match ?? [];

@@ -109,7 +109,7 @@ export class Batch {
   }
 
   /**
-   * Sends everything; one entry a call above, in order: undefined where it was
+   * Sends everything; one entry a call above, in order: undefined if it was
    * done, else why not. Throws SysError only.
    */
   send(): (NetlinkError | undefined)[] {

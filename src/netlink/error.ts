@@ -1,4 +1,4 @@
-// The error of this folder: a request that the kernel refused.
+// The error of this directory: a request that the kernel refused.
 import { errnoCode, errnoText } from "../linux/errno.ts";
 
 /** `request` says what was asked for: "add route 10.2.0.0/16 dev wg-cni-a table 18099". */

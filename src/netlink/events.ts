@@ -27,7 +27,7 @@ export type KernelChange =
   /** Something in an nftables table of that name. */
   | { readonly about: "firewall"; readonly table: string };
 
-/** `port`: of the socket whose request made the change; 0 where the kernel made it by itself. */
+/** `port`: of the socket whose request made the change; 0 if the kernel made it by itself. */
 export type KernelEvent = KernelChange & { readonly port: number };
 
 /** One family of events: a socket that they arrive on, and what they mean. */

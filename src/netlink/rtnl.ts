@@ -234,7 +234,7 @@ export class Rtnl implements Disposable {
     );
   }
 
-  /** Undefined where the route's interface has gone meanwhile, and so the route. */
+  /** Undefined if the route's interface has gone meanwhile, and so the route. */
   #route(reply: RouteReply, family: Family): Route | undefined {
     if (reply.RTA_OIF === undefined) return toRoute(reply, family, undefined);
     const dev = this.#names.findName(reply.RTA_OIF);

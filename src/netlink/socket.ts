@@ -96,7 +96,7 @@ export class NetlinkSocket implements Disposable {
     throw new NetlinkError(request.describe(), Errno.EAGAIN, why);
   }
 
-  /** Asks for one entry; false where the kernel says that there is none (ENODEV, ENOENT). */
+  /** Asks for one entry; false if the kernel says that there is none (ENODEV, ENOENT). */
   get(request: Request, visit: Visit): boolean {
     const first = this.#start([request], NLM_F_ACK);
     let ack: Ack | undefined;
@@ -117,7 +117,7 @@ export class NetlinkSocket implements Disposable {
 
   /**
    * Asks for one entry each, many at a time; `visit` sees what came for which
-   * request. One errno a request, 0 where it was answered. Throws SysError, DecodeError.
+   * request. One errno a request, 0 if it was answered. Throws SysError, DecodeError.
    */
   query(requests: readonly Request[], visit: (index: number, ...entry: Parameters<Visit>) => void): number[] {
     const errnos: number[] = [];
@@ -135,7 +135,7 @@ export class NetlinkSocket implements Disposable {
   }
 
   /**
-   * Sends requests, many at a time; one entry a request: undefined where it was
+   * Sends requests, many at a time; one entry a request: undefined if it was
    * done, else why not. Later ones are tried even so. Throws SysError.
    */
   transact(requests: readonly Request[]): (NetlinkError | undefined)[] {
@@ -156,7 +156,7 @@ export class NetlinkSocket implements Disposable {
     this.socket[Symbol.dispose]();
   }
 
-  /** True where the list is whole and consistent. */
+  /** True if the list is whole and consistent. */
   #dumpOnce(request: Request, visit: Visit): boolean {
     const sequence = this.#start([request], NLM_F_DUMP);
     let consistent = true;

@@ -7,7 +7,7 @@ import { formatNftCommand, formatNftTableName } from "../net/nftables-text.ts";
 import type { Address, LinkAdd, LinkChange, Neighbour, Route, Rule } from "../net/objects.ts";
 import type { Slot } from "../net/record.ts";
 
-/** Where a step happens: in the node's own network namespace unless it says "pod". */
+/** The place of a step: the node's own network namespace unless it says "pod". */
 interface InNetns {
   readonly netns?: "pod";
 }
@@ -25,7 +25,7 @@ export type NeighbourStep = { readonly do: "replaceNeighbour"; readonly neighbou
 /** Steps that are one rtnetlink request each. */
 export type RtnlStep = (LinkStep | AddressStep | RouteStep | RuleStep | NeighbourStep) & InNetns;
 
-/** Changes the mtu metric of a route that somebody else made, and nothing else of it; without `mtu` it loses it. */
+/** Changes the mtu metric of a foreign route, and nothing else of it; without `mtu` the route loses the metric. */
 export interface RouteMtuStep extends InNetns {
   readonly do: "changeRouteMtu";
   readonly route: Route;
@@ -97,7 +97,7 @@ export type Step =
   | DeleteFirewallStep
   | WaitStep;
 
-/** What to make before traffic moves, and what to take away after it has. */
+/** Steps in two phases: `setup` runs before traffic moves, `teardown` after it has moved. */
 export interface PhasedSteps {
   readonly setup: Step[];
   readonly teardown: Step[];

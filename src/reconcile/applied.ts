@@ -3,12 +3,12 @@
 import { netnsCookie } from "../linux/netns.ts";
 import type { AppliedState } from "../state/model.ts";
 
-/** True where the kernel was programmed to `generation`, in this boot and this namespace. */
+/** True if the kernel was programmed to `generation`, in this boot and this namespace. */
 export function isApplied(programmed: AppliedState | undefined, generation: number, bootId: string): boolean {
   return appliedToThisKernel(programmed, bootId) && programmed.generation === generation;
 }
 
-/** True where what was programmed, at whatever generation, is in this kernel. */
+/** True if what was programmed, at whatever generation, is in this kernel. */
 export function appliedToThisKernel(
   programmed: AppliedState | undefined,
   bootId: string,

@@ -213,7 +213,7 @@ function writeSysctl({ path, value, saved, back }: SysctlStep, kernel: Kernel, c
   kernel.writeSysctl(path, value);
 }
 
-/** A value below /proc/sys in this thread's network namespace, or undefined where the kernel has no such setting. */
+/** A value below /proc/sys in this thread's network namespace, or undefined if the kernel has no such setting. */
 export function readSysctl(path: string): string | undefined {
   try {
     return readText(`/proc/sys/${path}`).trim();

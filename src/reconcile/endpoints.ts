@@ -17,7 +17,7 @@ export function observeTransport(settings: Settings, { host }: Kernel): Transpor
 }
 
 /**
- * True where the stored endpoints were exchanged for what is there now, and node
+ * True if the stored endpoints were exchanged for what is there now, and node
  * IPs that were not typed with them. Where nothing fits, which an interface that
  * is being configured shows for a moment, the last ones stay, and `onProblem` is
  * told why. Throws StoreError, NetlinkError, SysError.

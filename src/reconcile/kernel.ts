@@ -13,7 +13,7 @@ export interface Backends {
   /** For links of a kind: "wireguard" is the kernel's, a TUN link has a process behind it. */
   readonly open: (linkKind: string) => WireGuard;
   readonly hasKernel: () => boolean;
-  /** Undefined where the kernel has no nftables. */
+  /** Undefined if the kernel has no nftables. */
   readonly openFirewall: () => Nft | undefined;
 }
 
@@ -66,7 +66,7 @@ export class Kernel implements Disposable {
     return this.backends?.hasKernel() ?? false;
   }
 
-  /** nftables; undefined where the kernel has none. */
+  /** nftables; undefined if the kernel has none. */
   get firewall(): Nft | undefined {
     this.#firewall ??= { nft: this.backends?.openFirewall() };
     return this.#firewall.nft;

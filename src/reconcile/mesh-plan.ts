@@ -25,14 +25,14 @@ export interface MeshState {
   readonly node: NodeRecord;
   readonly up: boolean;
   readonly generation: number;
-  /** True where this kernel was programmed by us, to whatever generation. */
+  /** True if this kernel was programmed by us, to whatever generation. */
   readonly here: boolean;
-  /** True where the kernel was already programmed to this generation. */
+  /** True if the kernel was already programmed to this generation. */
   readonly programmed: boolean;
   readonly ownership: Ownership;
   /** Cluster CIDRs of the settings that are left out, since they hold what is no pod's. */
   readonly refusedCIDRs: readonly CidrRefusal[];
-  /** Absent where no agent decides. */
+  /** Absent if no agent decides. */
   readonly paths?: ReadonlyMap<string, PeerPath>;
   readonly mtu: DerivedMtu;
   readonly linkKind: "wireguard" | "tun";
@@ -71,7 +71,7 @@ export interface SyncReport extends MeshPlan {
 export interface SyncOptions extends ApplyContext {
   readonly bootId: string;
   readonly nowMs: number;
-  /** False where slots whose device could not be made are left as they are, and not tried again. */
+  /** False if slots whose device could not be made are left as they are, and not tried again. */
   readonly retriesSlots?: boolean;
   /** Done before anything is planned: keys that the store cannot open may be had otherwise. */
   readonly recoverKeys?: () => KeyRecovery | undefined;

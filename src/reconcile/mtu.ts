@@ -66,7 +66,7 @@ export function observeMtu(
   return deriveMtu({ ...facts, routes, linkMtus, ...(own === undefined ? {} : { own }) });
 }
 
-/** Our own devices are left out: a way through them would take their overhead off once more at every look. */
+/** Our own devices are left out: a way through them would take their overhead off once more in every pass. */
 function readLinkMtus(
   settings: Settings,
   routes: readonly RouteLookup[],

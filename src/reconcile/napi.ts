@@ -7,7 +7,7 @@ import { SysError } from "../linux/syscall.ts";
 import type { Link } from "../net/objects.ts";
 import type { Kernel } from "./kernel.ts";
 
-/** Undefined where the device cannot have it or /sys does not show it. */
+/** Undefined if the device cannot have it or /sys does not show it. */
 export function readThreading({ name, index, kind }: Link): boolean | undefined {
   if (kind !== "wireguard" || readAttribute(name, "ifindex") !== String(index)) return undefined;
   const threaded = readAttribute(name, "threaded");
@@ -60,7 +60,7 @@ function tryWrite(dev: string, on: boolean, kernel: Kernel): Fault | undefined {
   }
 }
 
-/** Without the line's end; undefined where it cannot be read, whatever the reason: writing says which. */
+/** Without the line's end; undefined if it cannot be read, whatever the reason: writing says which. */
 function readAttribute(dev: string, attribute: string): string | undefined {
   try {
     return findText(`/sys/class/net/${dev}/${attribute}`)?.trim();

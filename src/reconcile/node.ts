@@ -31,11 +31,11 @@ export interface Intent {
   readonly settings: Settings;
   /** Addresses around this node that are no pod's. */
   readonly landmarks: readonly Landmark[];
-  /** Absent where `wg-cni up` was never run here. */
+  /** Absent if `wg-cni up` was never run here. */
   readonly identity?: Identity;
   /** As other nodes import it; absent with the identity. */
   readonly record?: NodeRecord;
-  /** True where the mesh is wanted: `up` was run, and not `down` since. */
+  /** True if the mesh is wanted: `up` was run, and not `down` since. */
   readonly up: boolean;
   /** The peers, with what is theirs, as they are reached from here: not on a slot that this node withdraws. */
   readonly ownership: Ownership;
@@ -49,7 +49,7 @@ export interface Intent {
 }
 
 export interface NodeState extends Intent {
-  /** Absent where no agent decides. */
+  /** Absent if no agent decides. */
   readonly paths?: ReadonlyMap<string, PeerPath>;
   readonly podIPs: readonly string[];
   readonly programmed?: AppliedState;

@@ -69,7 +69,7 @@ export interface ReleaseContext {
 
 export interface Release {
   readonly isReleased: boolean;
-  /** What speaks against it: a sentence. Absent too where it ended or came back meanwhile. */
+  /** What speaks against it: a sentence. Absent too if it ended or came back meanwhile. */
   readonly obstacle?: string;
 }
 

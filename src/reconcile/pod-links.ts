@@ -1,6 +1,6 @@
 // The node's ends of the links that we made for pods, and the table that checks who speaks
 // by them, are kept as ADD makes them: somebody may have changed a setting, flushed
-// nftables, or the pod is older than this version. Writes only where something differs.
+// nftables, or the pod is older than this version. Writes only if something differs.
 import { diffNftTables } from "../net/nftables-diff.ts";
 import type { Link } from "../net/objects.ts";
 import { podFirewall } from "../plan/pods/firewall.ts";

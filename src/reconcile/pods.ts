@@ -1,5 +1,5 @@
 // Live pods follow the tunnel's MTU: what ADD gave a pod is brought to what the
-// devices have now. Reads each pod, and writes only where something differs;
+// devices have now. Reads each pod, and writes only if something differs;
 // what it should be is plan/pods/mtu.ts.
 import { isAbsent } from "../linux/file.ts";
 import { SysError } from "../linux/syscall.ts";
@@ -70,7 +70,7 @@ function explain({ ifname, containerID }: Attachment, mtu: number, { message }: 
   return `Cannot give ${ifname} of container ${containerID} the tunnel's MTU of ${mtu}: ${message}`;
 }
 
-/** What a pod lacks, its namespace entered; undefined where it is gone or decides for itself. */
+/** What a pod lacks, its namespace entered; undefined if it is gone or decides for itself. */
 function planPod(store: Store, kernel: Kernel, attachment: Attachment, mtu: number): Step[] | undefined {
   const { configured, routes: known = [] } = readPodMtu(attachment.restore);
   if (configured !== undefined) return undefined;
@@ -92,7 +92,7 @@ export function isPodOf({ ifname, ips }: Attachment, pod: Rtnl): boolean {
   return pod.addresses(ifname, maxAddresses).some(({ ip }) => ips.includes(ip));
 }
 
-/** False where the attachment is gone. */
+/** False if the attachment is gone. */
 function record(store: Store, attachment: Attachment, changed: Parameters<typeof mergeChanged>[1]): boolean {
   return store.transaction(() => {
     const now = store.findAttachment(attachment);
@@ -103,7 +103,7 @@ function record(store: Store, attachment: Attachment, changed: Parameters<typeof
   });
 }
 
-/** Undefined where the pod has ended: no such path, or one that is no namespace any more. */
+/** Undefined if the pod has ended: no such path, or one that is no namespace any more. */
 function enterIfThere(kernel: Kernel, netns: string): Rtnl | undefined {
   try {
     return kernel.enterPod(netns);

@@ -36,9 +36,9 @@ export interface KeyRecovery {
 export interface RecoveryOptions {
   /** Unix milliseconds. */
   readonly nowMs: number;
-  /** True where keys that are lost may be exchanged for new ones: whoever does that publishes them. */
+  /** True if keys that are lost may be exchanged for new ones: whoever does that publishes them. */
   readonly mayReplace: boolean;
-  /** True where a seal key that is there is tried too: it may be of a recovery that was cut off. */
+  /** True if a seal key that is there is tried too: it may be of a recovery that was cut off. */
   readonly verify: boolean;
 }
 
@@ -74,7 +74,7 @@ export function recoverKeys(store: Store, kernel: Kernel, options: RecoveryOptio
   });
 }
 
-/** False where it cannot even be looked for: that is for reading it to say. */
+/** False if it cannot even be looked for: that is for reading it to say. */
 function isFileAbsent(path: string): boolean {
   try {
     return findStatus(path) === undefined;
@@ -83,7 +83,7 @@ function isFileAbsent(path: string): boolean {
   }
 }
 
-/** True where the file is sound, and is not what any of the keys was sealed with. */
+/** True if the file is sound, and is not what any of the keys was sealed with. */
 function opensNothing({ name, slots }: Identity, path: string): boolean {
   const sealKey = attempt(() => readSealKey(path));
   if (sealKey === undefined) return false;

@@ -1,5 +1,5 @@
 // Everything that a sync needs, put together: store, kernel with both WireGuard
-// backends, the node's keys. Loaded only where a mesh is programmed: it brings
+// backends, the node's keys. Loaded only if a mesh is programmed: it brings
 // the cryptography along.
 import { readBootId } from "../linux/boot.ts";
 import type { Device } from "../net/device.ts";
@@ -43,7 +43,7 @@ const backends: Backends = {
 export const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 export interface SyncHow extends Pick<SyncOptions, "relieve" | "reexamine" | "retriesSlots"> {
-  /** True where keys that are lost with the seal key may be exchanged: whoever asks publishes the new ones. */
+  /** True if keys that are lost with the seal key may be exchanged: whoever asks publishes the new ones. */
   readonly mayReplaceKeys?: boolean;
 }
 

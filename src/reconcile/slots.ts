@@ -112,7 +112,7 @@ export function areAllFaulty(faults: SlotFaults): boolean {
   return slots.every((slot) => faults.has(slot));
 }
 
-/** Keeps what is known now; returns the generation that it makes, undefined where it was known. */
+/** Keeps what is known now; returns the generation that it makes, undefined if it was known. */
 export function keepFaults(store: Store, faults: SlotFaults): number | undefined {
   if (isSameFaults(faults, faultsOf(store.identity()))) return undefined;
   return store.transaction(() => {
@@ -121,7 +121,7 @@ export function keepFaults(store: Store, faults: SlotFaults): number | undefined
   });
 }
 
-/** True where a slot that is withdrawn may be had again, so that a sync is worth it. Cheap: asked at every poll. */
+/** True if a slot that is withdrawn may be had again, so that a sync is worth it. Cheap: asked at every poll. */
 export function mayReturn({
   nodes,
   kernel,

@@ -175,7 +175,7 @@ function openFamilies({ settings, capabilities, up }: MeshPlan, lacking: Lacking
   return findOpenFamilies(capabilities, kernel.firewall !== undefined && hasTable(lacking));
 }
 
-/** The store writes only where this says something new, so a sync with nothing to do writes nothing there either. */
+/** The store writes only if this says something new, so a sync with nothing to do writes nothing there either. */
 function noteProgrammed(
   store: Store,
   {

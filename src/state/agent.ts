@@ -52,7 +52,7 @@ export function writePaths(
   });
 }
 
-/** An operator lets the peer be reached in clear again; false where its gate was closed. */
+/** An operator lets the peer be reached in plaintext again; false if its gate was closed. */
 export function closeGate(db: Connection, peer: string): boolean {
   return db.transaction(() => {
     if (db.change("DELETE FROM paths WHERE peer = ?", peer) === 0) return false;

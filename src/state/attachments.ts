@@ -28,7 +28,7 @@ export function findAttachment(db: Connection, owner: Owner): Attachment | undef
   return row && fromRow(db, row);
 }
 
-/** True where an attachment of another owner has the address: canonical ones stand in the list as `ip` does. */
+/** True if an attachment of another owner has the address: canonical ones stand in the list as `ip` does. */
 export function isHeldByAnother(db: Connection, owner: Owner, ip: string): boolean {
   const sql = `SELECT 1 FROM attachments WHERE instr(ips, ?) AND NOT (${byOwner}) LIMIT 1`;
   return db.find(sql, JSON.stringify(ip), owner.network, owner.containerID, owner.ifname) !== undefined;
@@ -43,7 +43,7 @@ export function readAttachments(db: Connection, network?: string): Attachment[] 
   return rows.map((row) => fromRow(db, row));
 }
 
-/** True where a pod is there that we are the main plugin of. */
+/** True if a pod is there that we are the main plugin of. */
 export function hasStandalone(db: Connection): boolean {
   return db.find("SELECT 1 FROM attachments WHERE role = 'standalone' LIMIT 1") !== undefined;
 }
@@ -67,7 +67,7 @@ export function writeAttachment(db: Connection, a: Attachment): void {
   );
 }
 
-/** False where there is none. */
+/** False if there is none. */
 export function deleteAttachment(db: Connection, owner: Owner): boolean {
   return changeByOwner(db, `DELETE FROM attachments WHERE ${byOwner}`, owner);
 }

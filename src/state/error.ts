@@ -1,4 +1,4 @@
-// The error of this folder: what SQLite or the filesystem refused, as a
+// The error of this directory: what SQLite or the filesystem refused, as a
 // sentence with a remedy. Which CNI code it becomes is decided in cni/.
 import { ExposureError } from "../linux/private.ts";
 import { SysError } from "../linux/syscall.ts";

@@ -8,7 +8,7 @@ type StoredIdentity = Omit<Identity, "slots"> & {
   slots: (Omit<IdentitySlot, "sealedPrivateKey"> & { sealedPrivateKey: string })[];
 };
 
-/** Undefined only where the node has none: what cannot be read throws StoreError. */
+/** Undefined only if the node has none: what cannot be read throws StoreError. */
 export function readIdentity(db: Connection): Identity | undefined {
   const row = readRow(db);
   if (row === undefined) return undefined;

@@ -52,7 +52,7 @@ export function readSettingsText(db: Connection): string {
   return readMeta(db)?.settings ?? "{}";
 }
 
-/** True where it was another text. */
+/** True if it was another text. */
 export function writeSettingsText(db: Connection, text: string): boolean {
   return db.change("UPDATE meta SET settings = ? WHERE settings IS NOT ?", text, text) > 0;
 }

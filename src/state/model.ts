@@ -15,10 +15,10 @@ export interface Identity {
   readonly name: string;
   /** Underlay addresses, best first. */
   readonly endpoints: readonly string[];
-  /** True where the endpoints were not typed but found, and follow the interface. */
+  /** True if the endpoints were not typed but found, and follow the interface. */
   readonly endpointsFound: boolean;
   readonly nodeIPs: readonly string[];
-  /** True where the node IPs were not typed: they are the endpoints, and follow them. */
+  /** True if the node IPs were not typed: they are the endpoints, and follow them. */
   readonly nodeIPsFollow: boolean;
   readonly podCIDRs: readonly string[];
   readonly slots: readonly IdentitySlot[];
@@ -27,7 +27,7 @@ export interface Identity {
    * not up, an agent that is there for that (`agent --leave`) has taken it out.
    */
   readonly leaving?: true;
-  /** True where the mesh is wanted: `up` was run, and not `down` since. */
+  /** True if the mesh is wanted: `up` was run, and not `down` since. */
   readonly up: boolean;
 }
 
@@ -76,7 +76,7 @@ export interface PeerClaims {
   readonly nodeIPClaims: readonly { readonly ip: string; readonly seq: number }[];
 }
 
-/** Who brought a record; one that came from the watched folder leaves with its file, one from the Kubernetes API with its object. */
+/** Who brought a record; one that came from the watched directory leaves with its file, one from the Kubernetes API with its object. */
 export type PeerSource = "import" | "directory" | "kube";
 
 /** A rotation of this node's keys that is going on. */
@@ -93,7 +93,7 @@ export interface HostRevert {
   /** Unix milliseconds. */
   readonly atMs: number;
   readonly reason: string;
-  /** True where that did no good: it was not the cause, and returns once the control plane answers. */
+  /** True if that did no good: it was not the cause, and returns once the control plane answers. */
   readonly untilAnswer?: true;
 }
 
@@ -105,7 +105,7 @@ export interface ClaimLapse {
   readonly claim: string;
 }
 
-/** A record that was not taken: a file of the watched folder, or an object of the Kubernetes API. */
+/** A record that was not taken: a file of the watched directory, or an object of the Kubernetes API. */
 export interface RejectedRecord {
   /** Its name there: "node-2.json", "wireguardnode/node-2". */
   readonly file: string;
@@ -116,7 +116,7 @@ export interface RejectedRecord {
 export interface AppliedState {
   readonly generation: number;
   readonly bootId: string;
-  /** Absent where the kernel has no SO_NETNS_COOKIE. */
+  /** Absent if the kernel has no SO_NETNS_COOKIE. */
   readonly netnsCookie?: string;
   /** MTUs by what they were given to (a device, a family). */
   readonly mtu?: Readonly<Record<string, number>>;

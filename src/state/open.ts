@@ -38,7 +38,7 @@ export function openState(stateDir: string, migrations: readonly string[] = ourM
 
 /**
  * What was there before us, or was opened to others since, is closed to them: who can read the
- * database can hold a lock on it. The folder comes first; then nobody can exchange what is in it.
+ * database can hold a lock on it. The directory comes first; then nobody can exchange what is in it.
  */
 function closeState(stateDir: string): void {
   closeDirectory(stateDir, isOurs);
@@ -46,7 +46,7 @@ function closeState(stateDir: string): void {
   for (const name of locks) closeFile(`${stateDir}/${name}`);
 }
 
-/** Of this folder, the agent and the plugin, and what a file system makes by itself. */
+/** Of this directory, the agent and the plugin, and what a file system makes by itself. */
 function isOurs(name: string): boolean {
   return /^(state|write|sync|agent|plugin|verbs)\.|^seal\.key|^lost\+found$/.test(name);
 }
@@ -87,7 +87,7 @@ function makeFile(path: string, migrations: readonly string[]): void {
     using connection = new Connection(draft);
     connection.execute("PRAGMA journal_mode = WAL");
     migrate(connection, 0, migrations);
-    // Closing empties the log, too, but says nothing where it cannot: the file would be half of it.
+    // Closing empties the log, too, but says nothing if it cannot: the file would be half of it.
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)");
   }
   rename(draft, path);

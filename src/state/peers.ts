@@ -34,7 +34,7 @@ export function readPeers(db: Connection): StoredPeer[] {
 
 /**
  * The record that a peer had before its present one, if that has given up a CIDR or a node IP; absent
- * if it has not. Few ask for it: only where what the present one claims is another's.
+ * if it has not. Few ask for it: only if what the present one claims is another's.
  */
 export function readPreviousRecord(db: Connection, name: string): NodeRecord | undefined {
   const row = db.find<Pick<PeerRow, "previous">>("SELECT previous FROM peers WHERE name = ?", name);
@@ -61,7 +61,7 @@ export function writePeers(
   });
 }
 
-/** False where there is no such peer. */
+/** False if there is no such peer. */
 export function deletePeer(db: Connection, name: string): boolean {
   return db.transaction(() => {
     if (db.change("DELETE FROM peers WHERE name = ?", name) === 0) return false;
@@ -79,7 +79,7 @@ export function findUnverified(db: Connection, { name, slots }: NodeRecord): Slo
   return slots.filter((slot) => slot.proof !== undefined && !before.some((one) => isSameKey(one, slot)));
 }
 
-/** False where it is as it was. */
+/** False if it is as it was. */
 function writePeer(db: Connection, record: NodeRecord, source: PeerSource, isProven: ProofCheck): boolean {
   const row = db.find<PeerRow>(`SELECT ${columns}, previous FROM peers WHERE name = ?`, record.name);
   const text = encode(record);

@@ -15,7 +15,7 @@ const headerBytes = 100;
 const magic = "SQLite format 3\0";
 const versionOffset = 60;
 
-/** Why an ADD could not use the state, as far as its header tells; undefined where it could. */
+/** Why an ADD could not use the state, as far as its header tells; undefined if it could. */
 export function findStateFault(stateDir: string): StoreError | undefined {
   const path = `${stateDir}/state.db`;
   try {
@@ -30,7 +30,7 @@ export function findStateFault(stateDir: string): StoreError | undefined {
   }
 }
 
-/** Why nothing can be made in the folder, or in the nearest one above it that is there. */
+/** Why nothing can be made in the directory, or in the nearest one above it that is there. */
 function findReasonNotToWrite(folder: string): SysError | undefined {
   const refused = findAccessError(folder, W_OK);
   if (refused?.code !== "ENOENT" || folder === "/") return refused;

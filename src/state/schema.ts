@@ -44,7 +44,7 @@ export const migrations: readonly string[] = [
     path TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;
 
-  -- Records of the watched folder that were not taken, by file.
+  -- Records of the watched directory that were not taken, by file.
   CREATE TABLE refused_records (
     file TEXT PRIMARY KEY,
     reason TEXT NOT NULL

@@ -57,7 +57,7 @@ export class Store implements Disposable {
     }
   }
 
-  /** Folder of the database file and of the locks beside it. */
+  /** Directory of the database file and of the locks beside it. */
   get folder(): string {
     return this.#db.path.slice(0, this.#db.path.lastIndexOf("/"));
   }
@@ -72,7 +72,7 @@ export class Store implements Disposable {
     this.#db[Symbol.dispose]();
   }
 
-  /** All that `inside` changes, or nothing where it throws. Keep it short: others wait. */
+  /** All that `inside` changes, or nothing if it throws. Keep it short: others wait. */
   transaction<T>(inside: () => T): T {
     return this.#db.transaction(inside);
   }
@@ -96,7 +96,7 @@ export class Store implements Disposable {
     return settings.readSettings(this.#db);
   }
 
-  /** What the cluster's mesh says, whatever is set here; empty where it says nothing. */
+  /** What the cluster's mesh says, whatever is set here; empty if it says nothing. */
   meshSettings(): Record<string, unknown> {
     return settings.readMeshSettings(this.#db);
   }
@@ -110,7 +110,7 @@ export class Store implements Disposable {
     settings.writeSetting(this.#db, key, value);
   }
 
-  /** Undefined only where the node has none; it is on disk when putIdentity returns. */
+  /** Undefined only if the node has none; it is on disk when putIdentity returns. */
   identity(): Identity | undefined {
     return identity.readIdentity(this.#db);
   }
@@ -148,7 +148,7 @@ export class Store implements Disposable {
     peers.writePeers(this.#db, records, source, isProven);
   }
 
-  /** False where there is no such peer. */
+  /** False if there is no such peer. */
   removePeer(name: string): boolean {
     return peers.deletePeer(this.#db, name);
   }
@@ -173,7 +173,7 @@ export class Store implements Disposable {
     agent.writePaths(this.#db, changed, durable);
   }
 
-  /** Undoes the ratchet for one peer, by an operator's word; false where there was nothing to undo. */
+  /** Undoes the ratchet for one peer, by an operator's word; false if there was nothing to undo. */
   closeGate(peer: string): boolean {
     return agent.closeGate(this.#db, peer);
   }
@@ -204,7 +204,7 @@ export class Store implements Disposable {
     agent.writeLapses(this.#db, lapses);
   }
 
-  /** By peer, the node IPs that a handshake of it came from. */
+  /** For each peer, the node IPs that one of its handshakes came from. */
   nodeIPProofs(): Map<string, Set<string>> {
     return proofs.readNodeIPProofs(this.#db);
   }
@@ -224,7 +224,7 @@ export class Store implements Disposable {
     agent.writeClusterHosts(this.#db, hosts);
   }
 
-  /** What others can read of this node's pods, as prefixes; kept where an ADD may wait for it. */
+  /** What others can read of this node's pods, as prefixes; kept if an ADD may wait for it. */
   announced(): readonly string[] {
     return agent.readAnnounced(this.#db);
   }
@@ -233,7 +233,7 @@ export class Store implements Disposable {
     agent.writeAnnounced(this.#db, prefixes);
   }
 
-  /** Files of the watched folder that were not taken, by name. */
+  /** Files of the watched directory that were not taken, by name. */
   rejectedRecords(): RejectedRecord[] {
     return agent.readRejectedRecords(this.#db);
   }
@@ -247,7 +247,7 @@ export class Store implements Disposable {
     return attachments.findAttachment(this.#db, owner);
   }
 
-  /** True where an attachment of another owner has the address too. */
+  /** True if an attachment of another owner has the address too. */
   isHeldByAnother(owner: Owner, ip: string): boolean {
     return attachments.isHeldByAnother(this.#db, owner, ip);
   }
@@ -256,7 +256,7 @@ export class Store implements Disposable {
     return attachments.readAttachments(this.#db, network);
   }
 
-  /** True where a pod is there that we are the main plugin of. */
+  /** True if a pod is there that we are the main plugin of. */
   hasStandalonePods(): boolean {
     return attachments.hasStandalone(this.#db);
   }
@@ -266,7 +266,7 @@ export class Store implements Disposable {
     attachments.writeAttachment(this.#db, attachment);
   }
 
-  /** Removes the attachment and its leases; false where there is none. */
+  /** Removes the attachment and its leases; false if there is none. */
   removeAttachment(owner: Owner): boolean {
     return this.#db.join(() => {
       leases.deleteLeases(this.#db, owner);

@@ -93,7 +93,7 @@ function readKey(bytes: Uint8Array, at: number, end: number): Uint8Array {
   return value < 0 ? noKey : bytes.slice(value + headerBytes, endOf(bytes, value, end));
 }
 
-/** Undefined where the expression is another than a counter. */
+/** Undefined if the expression is another than a counter. */
 function findCounter(bytes: Uint8Array, at: number, end: number): NftCounter | undefined {
   const data = find(bytes, at, end, NFTA_EXPR_DATA);
   if (data < 0) return undefined;

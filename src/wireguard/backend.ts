@@ -6,7 +6,7 @@ export interface WireGuard extends Disposable {
   readonly backend: Backend;
   /** Requests sent so far that change something, refused ones included. */
   readonly writes: number;
-  /** The device as it is, or undefined where there is none of that name. */
+  /** The device as it is, or undefined if there is none of that name. */
   read(name: string): Device | undefined;
   /** As read, of several at once, in the order of their names. */
   readAll(names: readonly string[]): (Device | undefined)[];

@@ -27,7 +27,7 @@ import { splitConfig } from "./split.ts";
 
 /**
  * Opens the kernel's WireGuard in the namespace at `netns` (default: this
- * thread's), or returns undefined where the kernel has none. Throws SysError, NetlinkError.
+ * thread's), or returns undefined if the kernel has none. Throws SysError, NetlinkError.
  */
 export function openKernelWireGuard(netns?: string): WireGuard | undefined {
   const socket = NetlinkSocket.open(NETLINK_GENERIC, netns);

@@ -18,7 +18,7 @@ export class StartError extends Error {
 
 export interface StartOptions {
   readonly candidates?: readonly string[];
-  /** Folders to look in, separated by colons, as in the environment variable PATH. */
+  /** Directories to look in, separated by colons, as in the environment variable PATH. */
   readonly path: string;
   readonly socketFolder?: string;
 }
@@ -50,18 +50,18 @@ export function startUserspace(name: string, options: StartOptions): string {
   return program;
 }
 
-/** The first of `names` that is an executable file in one of the folders of `path`. */
+/** The first of `names` that is an executable file in one of the directories of `path`. */
 export function findProgram(names: readonly string[], path: string): string | undefined {
   for (const name of names)
     for (const folder of path.split(":")) {
-      // Relative folders would make it depend on the working directory what root runs.
+      // Relative directories would make it depend on the working directory what root runs.
       const file = `${folder}/${name}`;
       if (folder.startsWith("/") && isExecutable(file)) return file;
     }
   return undefined;
 }
 
-/** What of the folder of sockets stands in the way of a new one. */
+/** What of the directory of sockets stands in the way of a new one. */
 function findObstacle(folder: string, name: string): string | undefined {
   const status = findStatus(folder);
   if (status === undefined) return undefined;

@@ -114,7 +114,7 @@ export function socketPath(folder: string, name: string): string {
   return `${folder}/${name}.sock`;
 }
 
-/** A connection to a device's process; undefined where there is none, or only what a dead one left behind. */
+/** A connection to a device's process; undefined if there is none, or only what a dead one left behind. */
 function connect(folder: string, name: string): Socket | undefined {
   const path = socketPath(folder, name);
   const socket = Socket.open(AF_UNIX, SOCK_STREAM, 0, path);
@@ -124,7 +124,7 @@ function connect(folder: string, name: string): Socket | undefined {
     return socket;
   } catch (error) {
     socket[Symbol.dispose]();
-    // A folder that is a file has no sockets.
+    // A directory that is a file has no sockets.
     const gone: readonly number[] = [Errno.ENOENT, Errno.ECONNREFUSED, Errno.ENOTDIR];
     if (error instanceof SysError && gone.includes(error.errno)) return undefined;
     throw error;

@@ -101,7 +101,7 @@ function formatInterval(first: Uint8Array, behind: Uint8Array | undefined): stri
   return `${formatIp(first)}/${length}`;
 }
 
-/** In numbers, which are much faster than bytes; undefined where it is no prefix. */
+/** In numbers, which are much faster than bytes; undefined if it is no prefix. */
 function findIpv4Length(first: Uint8Array, behind: Uint8Array | undefined): number | undefined {
   const start = ipv4Number(first);
   const size = (behind === undefined ? 2 ** 32 : ipv4Number(behind)) - start;

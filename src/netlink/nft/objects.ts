@@ -161,7 +161,7 @@ const keys = {
   ifname: { type: TYPE_IFNAME, bytes: 16 },
 } as const satisfies Record<NftSetDeclaration["family"], unknown>;
 
-/** Undefined where it is more, or something else, than a set of addresses or of interfaces. */
+/** Undefined if it is more, or something else, than a set of addresses or of interfaces. */
 function findSet(reply: SetReply): NftSetDeclaration | undefined {
   const { NFTA_SET_NAME: name, NFTA_SET_FLAGS: flags = 0, NFTA_SET_KEY_TYPE: type } = reply;
   const { NFTA_SET_EXPR: expression, NFTA_SET_DESC: description } = reply;
@@ -197,7 +197,7 @@ function fromSet(table: NftTableName, declaration: NftSetDeclaration, setId: num
   };
 }
 
-/** Undefined where it is of a type that we have none of, or bound to single devices. */
+/** Undefined if it is of a type that we have none of, or bound to single devices. */
 function findChain(family: NftFamily, reply: ChainReply, rules: readonly RuleReply[]): NftChain | undefined {
   const { NFTA_CHAIN_NAME: name = "", NFTA_CHAIN_HOOK: at, NFTA_CHAIN_POLICY: policy } = reply;
   const inIt = rules.filter((rule) => rule.NFTA_RULE_CHAIN === name).map(toRule);

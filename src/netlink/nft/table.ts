@@ -76,12 +76,12 @@ export class Nft implements Disposable {
     return this.transactions.port;
   }
 
-  /** The table as it is at one moment; undefined where there is none. */
+  /** The table as it is at one moment; undefined if there is none. */
   find(table: NftTableName): NftTable | undefined {
     return this.#observe(table).value;
   }
 
-  /** What the elements of each set that counts have counted; nothing where there is no such table. */
+  /** What the elements of each set that counts have counted; nothing if there is no such table. */
   counters(table: NftTableName): Map<string, Map<string, NftCounter>> {
     return this.#atOneMoment(table, () => {
       const counters = new Map<string, Map<string, NftCounter>>();
@@ -91,7 +91,7 @@ export class Nft implements Disposable {
     }).value;
   }
 
-  /** Carries out the commands in one transaction: all of them, or none where one is refused. */
+  /** Carries out the commands in one transaction: all of them, or none if one is refused. */
   apply(commands: readonly NftCommand[]): void {
     const refusal = this.#transact(commands);
     if (refusal !== undefined) throw refusal;
@@ -136,7 +136,7 @@ export class Nft implements Disposable {
     }
   }
 
-  /** False where there is no such table. */
+  /** False if there is no such table. */
   delete({ family, name }: NftTableName): boolean {
     const refusal = this.#transact([{ table: { family, name }, do: "deleteTable" }]);
     if (refusal === undefined) return true;

@@ -8,7 +8,7 @@
 //              marks what came in plaintext                       which way its route goes,
 //              (sources.ts)                                       and what is another node's
 //
-// A mark is needed for strict reverse-path filtering: it looks for the route back to
+// A mark is needed for strict reverse-path filtering: the filter searches the route back to
 // the sender, which our tables have behind the tunnel.
 import type { NftChain, NftRule, NftStatement } from "../../net/nftables.ts";
 import { connectionMarkOf, marksOf } from "./marks.ts";
@@ -18,7 +18,7 @@ import { clusterSet, type Firewall, families, hostSet, localSet, nodeSet, strang
 import { countArrived, fromPeersPods, ifSpoofed, sourceChains } from "./sources.ts";
 import { unannouncedChain, unannouncedChains } from "./unannounced.ts";
 
-/** Behind all chains of others that may change a packet's mark or destination. */
+/** This priority comes after all foreign chains that may change a packet's mark or destination. */
 const lastPriority = 1000;
 const deliveredChain = "delivered";
 const rerouteChain = "reroute";
@@ -94,7 +94,7 @@ function deliveredChains({ connections, mark }: Firewall): NftChain[] {
 
 /**
  * An address of the cluster's pods that none of them has, as far as is known: a node that
- * does not encrypt has it, or somebody makes it up. A pod of this node that the others have
+ * does not encrypt has it, or an attacker makes it up. A pod of this node that the peers have
  * not heard of yet comes by no uplink, and none leads to it.
  */
 function strangerChains({ uplinks, connections }: Firewall): NftChain[] {
@@ -124,7 +124,7 @@ function strangerChains({ uplinks, connections }: Firewall): NftChain[] {
  * Another node sends outside the tunnel to a pod of this one, by the pod's own address: not
  * by a port of this node that is translated, which is between hosts. It is counted, and
  * dropped in strict mode; so is then what this node would forward elsewhere. What connection
- * tracking does not know has been translated by nobody.
+ * tracking does not know has not been translated.
  */
 function fromPeers(firewall: Firewall): NftChain[] {
   const { strict, connections, mark } = firewall;

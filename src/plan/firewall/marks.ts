@@ -1,5 +1,5 @@
 // The firewall mark's field of two bits and its values. Each value is trusted only
-// where nobody but this node can have set it (mesh/desired.ts, rules): a forwarded packet
+// where only this node can have set it (mesh/desired.ts, rules): a forwarded packet
 // that another product has marked with one of the bits is routed like any other.
 import type { Mark } from "../../net/objects.ts";
 
@@ -15,7 +15,7 @@ export interface Marks {
    * plaintext, whose reverse path must then skip our tables.
    */
   readonly inside: Mark;
-  /** What came in plaintext and stays outside: its route and its reverse path skip our tables. */
+  /** The mark of packets that came in plaintext and stay outside: their route and their reverse path skip our tables. */
   readonly arrived: Mark;
   /** None of the three. */
   readonly none: Mark;
@@ -31,7 +31,7 @@ export function marksOf({ mark, mask }: Mark): Marks {
   };
 }
 
-/** A mark on a connection is one bit: others have theirs beside it. */
+/** A mark on a connection is one bit: other programs have theirs beside it. */
 export function connectionMarkOf(fwmark: Mark): Mark {
   const { mark } = marksOf(fwmark).inside;
   return { mark, mask: mark };

@@ -9,7 +9,7 @@ import { connectionMarkOf, marksOf } from "./marks.ts";
 import { accept, byInterfaces, drop, goto, inSet, looksEncrypted, rawPriority } from "./rules.ts";
 import { type Firewall, families, hostSet, localSet, nodeSet, ownSet, podSet, strangerSet } from "./sets.ts";
 
-/** Ahead of what translates destinations (-100), where iptables has a packet routed again too. */
+/** This priority comes before destinations are translated (-100), where iptables has a packet routed again too. */
 const beforeNatPriority = -150;
 /**
  * Behind what translates destinations (-100): a packet to a service's address is
@@ -74,7 +74,7 @@ function markedChains(firewall: Firewall): NftChain[] {
   ];
 }
 
-/** Takes the marks that lead past the tunnel from packets that meet one of the lists of conditions, and do not look encrypted. */
+/** Removes the marks that lead past the tunnel from packets that meet one of the lists of conditions and do not look encrypted. */
 function unmark(firewall: Firewall, packets: readonly NftStatement[][]): NftRule[] {
   const { outside, arrived, none } = marksOf(firewall.mark);
   return [
@@ -92,7 +92,7 @@ function unmark(firewall: Firewall, packets: readonly NftStatement[][]): NftRule
  * Host to host stays outside, but for what belongs to pods: the answers of this node's
  * processes to what another node has sent through the tunnel in the name of a pod
  * (masquerade), or on the way to a port that leads here; ICMP errors, which quote what they
- * are about; and what this node sends in the name of somebody else, as proxies in the kernel
+ * are about; and what this node sends from a foreign address, as proxies in the kernel
  * (IPVS) do. The mark leads to the table of hosts, which has only peers behind the tunnel.
  */
 function answers({ connections, mark }: Firewall): NftChain {
@@ -116,7 +116,7 @@ function answers({ connections, mark }: Firewall): NftChain {
 }
 
 /**
- * The others take from the tunnel only what comes from a node IP of this node or
+ * Peers accept from the tunnel only what comes from a node IP of this node or
  * from its pods. What a process sends from any other address (a further one of the
  * uplink, a virtual one, one of a family without a node IP) they would drop, and
  * with it the answers to all that reached such an address, in plaintext. So it is
@@ -130,7 +130,7 @@ function foreignChains(firewall: Firewall): NftChain[] {
   const { strict, hostEncryption, mark, devices } = firewall;
   const setOutside: NftStatement = { kind: "setMark", mark: marksOf(mark).outside };
   const known = families.flatMap((family) => [
-    // Nearly all that a node sends ends here, after one look-up.
+    // Nearly all that a node sends ends here, after one pass-up.
     from(family, ownSet(family)),
     from(family, localSet(family)),
   ]);
@@ -143,14 +143,14 @@ function foreignChains(firewall: Firewall): NftChain[] {
   return [...(strict && !hostEncryption ? [] : [foreign]), ...(strict ? refusal(firewall) : [])];
 }
 
-/** Dropped here, where it is counted and the sender told, and not by the other node, which does neither. */
+/** These packets are dropped here, where they are counted and the sender is told. The other node would do neither. */
 function refusal({ devices, uplinks }: Firewall): NftChain[] {
   return [
     {
       name: knownChain,
       rules: [
         ...families.flatMap((family) => [from(family, localSet(family)), from(family, ownSet(family))]),
-        // What others would send through this node's tunnel is no plaintext of this node's.
+        // Packets that other hosts would send through this node's tunnel are not this node's plaintext.
         ...byInterfaces(uplinks, "iif", goto(routedChain)),
         ...families.flatMap((family): NftRule[] => [
           [inSet(family, "daddr", podSet(family, "out")), drop],
@@ -193,7 +193,7 @@ function exemptChains({ hostEncryption, exempt, mark }: Firewall): NftChain[] {
   ];
 }
 
-/** What packets to the exempt end of a conversation have, and packets from there. */
+/** Matches packets to the exempt end of a conversation, and packets from there. */
 function endsOf(exemption: Exemption): NftRule[] {
   return [end(exemption, "daddr", "dport"), end(exemption, "saddr", "sport")];
 }

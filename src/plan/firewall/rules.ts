@@ -4,7 +4,7 @@ import type { NftRule, NftStatement } from "../../net/nftables.ts";
 import { marksOf } from "./marks.ts";
 import { type Firewall, families, localSet } from "./sets.ts";
 
-/** Ahead of connection tracking, and of whatever else may look at or change the mark. */
+/** This priority comes before connection tracking, and before anything else that may read or change the mark. */
 export const rawPriority = -300;
 /** Segment sizes are clamped here by custom. */
 export const manglePriority = -150;

@@ -6,7 +6,7 @@ import type { NftSet } from "../../net/nftables.ts";
 import type { Mark } from "../../net/objects.ts";
 import { comparePrefixes, prefixContains } from "../../net/prefix.ts";
 
-/** Whom of the other nodes an element of a set belongs to. */
+/** The peer that an element of a set belongs to. */
 export interface Remote {
   /** Canonical prefix of pods, or the address of a node. */
   readonly element: string;
@@ -14,7 +14,7 @@ export interface Remote {
   readonly peer: string;
 }
 
-/** What the tables are made from. */
+/** The facts that the tables are made from. */
 export interface Firewall {
   readonly table: string;
   /** Our WireGuard devices, whether they exist yet or not. */
@@ -29,23 +29,23 @@ export interface Firewall {
   readonly pods: readonly string[];
   /** Addresses of the other nodes. */
   readonly nodes: readonly string[];
-  /** Addresses that nodes claim and others have claimed before, so that nothing shows yet whose they are; a handful. */
+  /** Addresses that a node claims and another node has claimed before: nothing shows yet whose they are. They are few. */
   readonly contested?: readonly string[];
-  /** This node's own node IPs: the others take from the tunnel what comes from them. */
+  /** This node's own node IPs: peers accept packets from these addresses out of the tunnel. */
   readonly own: readonly string[];
-  /** Canonical prefixes of this node's own pods: the others take what comes from them too, and none of it is exempt. */
+  /** Canonical prefixes of this node's own pods: peers accept packets from them too, and none of them is exempt. */
   readonly localPods: readonly string[];
   /** Canonical prefixes of the cluster's pods, those of no known pod included; they may overlap. */
   readonly clusterCIDRs: readonly string[];
-  /** True if `localPods` has all of this node's pods that the others know, one by one: any other source is unknown to them. */
+  /** True if `localPods` has all of this node's pods that the peers know, one by one: any other source is unknown to them. */
   readonly podsAreAnnounced: boolean;
   /** Interfaces that lead to other nodes and the rest of the world, and to no pod of this node. */
   readonly uplinks: readonly string[];
   /** True if connections may be tracked and their marks used. */
   readonly connections: boolean;
-  /** True where what this node sends to other nodes takes the tunnel too. */
+  /** True if what this node sends to other nodes takes the tunnel too. */
   readonly hostEncryption: boolean;
-  /** What then stays outside of it, in both directions. */
+  /** The exemptions from host encryption, in both directions. */
   readonly exempt: readonly Exemption[];
 }
 
@@ -60,7 +60,7 @@ export function podSet(family: Family, direction: Direction): string {
   return `pods${family}_${direction}`;
 }
 
-/** As podSet, of packets between the other nodes themselves and pods of this one. */
+/** The same as podSet, for packets between the other nodes themselves and pods of this one. */
 export function hostSet(family: Family, direction: Direction): string {
   return `hosts${family}_${direction}`;
 }
@@ -89,18 +89,18 @@ export function clusterSet(family: Family): string {
   return `cluster${family}`;
 }
 
-/** What arrived outside the tunnel, by interface: in a peer's name, as it may have been sent by the peer. */
+/** Counts packets that arrived outside the tunnel with a peer's source that the interface leads to. */
 export const arrivedSet = "arrived";
-/** In the name of somebody whom that interface does not lead to. */
+/** Counts packets with a source that the interface does not lead to. */
 export const spoofedSet = "spoofed";
-/** In the name of a pod that nobody has announced; only in strict mode. */
+/** Counts packets with the source of a pod that no node has announced; only in strict mode. */
 export const strangerSet = "strangers";
-/** Delivered by our devices, and for nobody here: refused. */
+/** Counts stray packets: our devices delivered them, they have no receiver here, and they are refused. */
 export const straySet = "strays";
-/** Those whose elements are interfaces. */
+/** The sets whose elements are interfaces. */
 export const interfaceSets = [arrivedSet, spoofedSet, strangerSet, straySet] as const;
 
-/** Those of the table that sees packets. */
+/** Makes the sets of the table that sees packets. */
 export function setsOf({ pods, nodes, own, localPods, clusterCIDRs }: Firewall): NftSet[] {
   const byFamily = families.flatMap((family) => [
     ...directions.flatMap((direction) => [
@@ -122,7 +122,7 @@ function interfaceSet(name: string): NftSet {
   };
 }
 
-/** Of those that are of the family. */
+/** Makes the set of the prefixes that are of the family. */
 export function addressSet(name: string, family: Family, addresses: readonly string[]): NftSet {
   const elements = new Set(addresses.filter((address) => familyOf(address) === family));
   return { name, family, interval: false, counter: false, elements };

@@ -1,5 +1,5 @@
 // The chains that judge what arrives outside of the tunnel by the source that it claims.
-// What the source's own interface did not deliver is spoofed: it counts for no peer. In
+// A packet that the source's own interface did not deliver is spoofed: it counts for no peer. In
 // strict mode it is dropped, whatever the kernel's reverse-path filter is set to. Pure.
 //
 //   claimed source                     permissive                   strict: dropped if it came
@@ -32,7 +32,7 @@ const elsewhereChain = "elsewhere";
 const hostsChain = "hosts";
 const othersChain = "others";
 
-/** The host's end of Cilium's routes: they lead to it, and pods' packets come by links of their own. */
+/** The host's end of Cilium's routes: they lead to it, and pods' packets arrive on links of their own. */
 export const ciliumHost = "cilium_host";
 
 /** A packet whose mark is the one of plaintext is judged by the routes that there are without our tables. */
@@ -48,7 +48,7 @@ export function countArrived({ strict }: Firewall, set: typeof podSet): NftRule[
   ];
 }
 
-/** What goes first: pods of peers. All else is judged by the chain of others, and no element counts it. */
+/** Pods of peers come first. Everything else is judged by the chain "others", and no element counts it. */
 export function fromPeersPods(firewall: Firewall): NftRule[] {
   return [
     ...families.map(
@@ -79,7 +79,7 @@ function toOwnDevices({ ports }: Firewall): NftRule[] {
   );
 }
 
-/** Where the rules of fromPeersPods lead. */
+/** The chains that the rules of fromPeersPods lead to. */
 export function sourceChains(firewall: Firewall): NftChain[] {
   const { strict } = firewall;
   return [
@@ -121,7 +121,7 @@ function fromNodes({ strict, mark, hostEncryption }: Firewall): NftChain {
     const isForwarded: NftStatement[] = hostEncryption ? [] : [{ kind: "local", field: "daddr", not: true }];
     return { name: nodesChain, rules: [[...isForwarded, setArrived]] };
   }
-  // Nearly all that comes from nodes are the tunnel's packets, for this node: one look-up is all they pay.
+  // Nearly all that comes from nodes are the tunnel's packets, for this node: one pass-up is all they pay.
   const toThisNode: NftRule = [{ kind: "local", field: "daddr" }, goto(hostsChain)];
   return {
     name: nodesChain,
@@ -133,7 +133,7 @@ function fromNodes({ strict, mark, hostEncryption }: Firewall): NftChain {
   };
 }
 
-/** What nodes send to each other may come by any of several uplinks, but by no pod's link. */
+/** Packets between nodes may arrive on any of several uplinks, but on no pod's link. */
 function betweenHosts({ uplinks }: Firewall): NftChain {
   return { name: hostsChain, rules: [...byInterfaces(uplinks, "iif", accept), ifSpoofed()] };
 }

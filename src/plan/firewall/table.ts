@@ -45,7 +45,7 @@ export function firewallTables(firewall: Firewall): NftTable[] {
   return [firewallTable(firewall), ...(firewall.hostEncryption ? [neighbourTable(firewall)] : [])];
 }
 
-/** What sees packets. */
+/** Makes the table that sees packets. */
 export function firewallTable(firewall: Firewall): NftTable {
   const name = { family: "inet", name: firewall.table } as const;
   return { ...name, sets: setsOf(firewall), chains: chainsOf(firewall), foreign: [] };
@@ -101,7 +101,7 @@ function chainsOf(firewall: Firewall): NftChain[] {
 
 /**
  * What is forwarded to another node's own addresses takes the tunnel, or is counted.
- * What our devices deliver goes to pods of this node, or where this node has translated it
+ * Packets that our devices deliver go to pods of this node, or where this node has translated them
  * to: no option of the packet (source routing) leads it elsewhere. To a pod that has gone
  * nothing leaves by an uplink, and in strict mode neither does what others send to it.
  */
@@ -156,7 +156,7 @@ function postrouting(firewall: Firewall): NftChain {
 
 /**
  * Encrypted packets to a node whose address lies among the pods', as in a network that both share.
- * To a pod goes none: what looks like one is counted, whoever has marked it.
+ * No encrypted packet goes to a pod: what looks like one is counted, whatever mark it has.
  */
 function encrypted(firewall: Firewall): NftRule[] {
   return looksEncrypted(firewall).flatMap((looks) =>
@@ -171,7 +171,7 @@ function encrypted(firewall: Firewall): NftRule[] {
   );
 }
 
-/** A node that shows by its handshake that it has an address which another one has claimed for pods. */
+/** Matches packets to a node whose handshake shows that it has an address that another node has claimed for pods. */
 function toContested(firewall: Firewall): NftRule[] {
   return (firewall.contested ?? []).flatMap((ip) =>
     looksEncrypted(firewall).map(

@@ -1,4 +1,4 @@
-// The chains for what comes from this node's own interfaces with a source that the others
+// The chains for packets from this node's own interfaces with a source that the peers
 // do not know as one of this node's, and would drop. In permissive mode it stays outside the
 // tunnel, counted, until they have heard of the pod; in strict mode postrouting refuses it.
 // Either counts it as what goes to the peer, so a source that is made up comes before. Pure.
@@ -49,7 +49,7 @@ const toPeers: readonly NftRule[] = [
 ];
 
 /**
- * A pod that the others have not heard of yet: they would drop what comes from it by the
+ * A pod that is not yet known to the peers: they would drop what comes from it by the
  * tunnel, so it stays outside until they have, as without us, and is counted.
  */
 function divertedChains({ devices, mark }: Firewall): NftChain[] {

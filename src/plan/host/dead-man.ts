@@ -21,25 +21,25 @@
 //                                          │ waiting │ ──┘
 //                                          └─────────┘
 //
-// Taking back may do no good, where the control plane is down itself. It is done
-// all the same: nobody can tell before. That it did no good is found out after,
+// Taking back may not help, if the control plane is down itself. It is done
+// all the same, because the cause is not known before. If it did not help, that is found out after,
 // so that a cluster whose nodes come up ahead of their control plane is encrypted
 // again without an operator.
 
-/** What goes where, and who is asked. */
+/** The hosts in the tunnel, the exemptions, and the addresses that are asked. */
 export interface Extent {
-  /** Addresses of other nodes that this node reaches through the tunnel; empty where host encryption does not hold. */
+  /** Addresses of other nodes that this node reaches through the tunnel; empty if host encryption does not hold. */
   readonly hosts: ReadonlySet<string>;
-  /** What stays outside. */
+  /** Exemptions from host encryption. */
   readonly outside: readonly string[];
   readonly controlPlane: readonly string[];
 }
 
 export interface DeadManFacts {
-  /** As programmed now. */
+  /** The extent that is programmed now. */
   readonly extent: Extent;
   readonly timeoutMs: number;
-  /** As stored. */
+  /** The value as the store has it. */
   readonly revert: "none" | "final" | "until-answer";
   /** When the last try that was answered had begun. */
   readonly answeredAtMs?: number;
@@ -63,20 +63,20 @@ interface Trial {
   readonly lastMs: number;
 }
 
-/** `reverted`, `waiting` and `retried` are to be kept in the store. `ended`: as an operator wants it. */
+/** The caller writes `reverted`, `waiting` and `retried` to the store. `ended`: an operator wanted it. */
 export type DeadManEvent = "began" | "answered" | "ended" | "reverted" | "caused" | "waiting" | "retried";
 
 export interface DeadManDecision {
   readonly memory: DeadManMemory;
   readonly event?: DeadManEvent;
-  /** The control plane is to be asked, with pauses as long as this. */
+  /** The pause between questions to the control plane; absent if it is not asked. */
   readonly askEveryMs?: number;
-  /** When to look again at the latest. */
+  /** The time of the next pass at the latest. */
   readonly dueMs?: number;
 }
 
 const askMs = 1000;
-/** Where nothing is at stake, and it may take hours. */
+/** The pause while nothing is at risk and the wait may take hours. */
 const waitingAskMs = 10_000;
 /** Enough to ask three addresses, each of which takes three seconds when it is silent. */
 const causeMs = 15_000;

@@ -1,5 +1,5 @@
-// Which of this node's addresses the others send to, where none was typed:
-// those of an interface, those in a network, or where nothing was chosen those
+// Finds the addresses of this node that peers send to, if none was configured:
+// those of an interface, those in a network, or if nothing was chosen those
 // of the interfaces that the default routes leave by. Pure.
 import { familyBits, familyOf } from "../../net/ip.ts";
 import type { Address } from "../../net/objects.ts";
@@ -12,7 +12,7 @@ export interface TransportFacts {
   readonly settings: Pick<Settings, "transportInterface" | "transportCIDRs" | "deviceA" | "deviceB">;
   /** Names of all interfaces. */
   readonly links: readonly string[];
-  /** Of all interfaces, in the kernel's order: the first IPv4 one of a network is its main one. */
+  /** Addresses of all interfaces, in the kernel's order: the first IPv4 address of a network is its main one. */
   readonly addresses: readonly Address[];
   /** Interfaces of the main table's default routes, best first. */
   readonly uplinks: readonly string[];
@@ -70,7 +70,7 @@ function rank(dev: string, uplinks: readonly string[]): number {
   return index < 0 ? uplinks.length : index;
 }
 
-/** What another node can send to, now and later. */
+/** True if another node can send to the address, now and later. */
 function isReachable({ ip, scope, caveat }: Address): boolean {
   const passing = caveat !== undefined && caveat !== "secondary";
   return scope === "global" && !passing && specialAddress(ip) === undefined;
@@ -79,13 +79,13 @@ function isReachable({ ip, scope, caveat }: Address): boolean {
 /**
  * An address that was added to a network's main one, or that stands alone beside
  * one, is a virtual one (keepalived, kube-vip): it moves between nodes, so it is
- * taken only where a network that was chosen has it. A cloud's lone /32 stays.
+ * taken only if a network that was chosen has it. A cloud's lone /32 stays.
  */
 function isMain(address: Address, inNetworks: ReadonlySet<string>): boolean {
   return address.caveat !== "secondary" && (!isAlone(address) || !inNetworks.has(place(address)));
 }
 
-/** Where there is an address with a network around it. */
+/** The interfaces that have an address with a network around it. */
 function placesOfNetworks(addresses: readonly Address[]): Set<string> {
   return new Set(addresses.filter((address) => isReachable(address) && !isAlone(address)).map(place));
 }
@@ -158,7 +158,7 @@ export interface StoredEndpoints {
   readonly endpointsFound: boolean;
 }
 
-/** What the endpoints become with the next sync; undefined where they stay. `found`: what is there now. */
+/** Returns the endpoints after the next sync; undefined if they stay. `found`: the addresses that are there now. */
 export function nextEndpoints(
   { endpoints, endpointsFound }: StoredEndpoints,
   found: Transport | NoTransport,
@@ -167,7 +167,7 @@ export function nextEndpoints(
   return found.endpoints;
 }
 
-/** Where the endpoints that a node goes by come from, in a few words for people. */
+/** Says in a few words where a node's endpoints come from. */
 export function describeEndpoints(stored: StoredEndpoints, found: Transport | NoTransport): string {
   if (!stored.endpointsFound) return "given by --endpoint";
   if ("problem" in found) return `kept from before: ${found.problem}`;

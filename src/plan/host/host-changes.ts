@@ -23,7 +23,7 @@ export function deviceForwarding(family: Family, dev: string): string {
 /** A router takes no redirects: the kernel sets this one to the opposite of IPv4's forwarding. */
 export const redirectsSysctl = "net/ipv4/conf/all/accept_redirects";
 
-/** With 2, router advertisements are taken on a host that forwards, too. */
+/** With the value 2, a host that forwards accepts router advertisements, too. */
 export function acceptRaSysctl(dev: string): string {
   return `net/ipv6/conf/${dev}/accept_ra`;
 }
@@ -42,7 +42,7 @@ export function isForForwarding(path: string): boolean {
   return isCause || changesWith(path) !== undefined || path.endsWith("/accept_ra");
 }
 
-/** What it is since we changed it, or what was changed along. */
+/** The value since we changed it, or since the kernel changed it along with another. */
 export function ourValue(path: string): string {
   if (path === redirectsSysctl) return "0";
   return path.endsWith("/accept_ra") ? "2" : "1";
@@ -55,7 +55,7 @@ export function restoreOrder(saved: readonly Saved[]): Saved[] {
   return saved.toSorted((a, b) => rank(a) - rank(b));
 }
 
-/** True for a setting of somebody else's interface or of the whole host: its value from before is kept. */
+/** True for a setting of a foreign interface or of the whole host: its earlier value is saved. */
 export function isHostSysctl(path: string, ownDevices: readonly string[]): boolean {
   return !ownDevices.some((dev) => path.startsWith(`net/ipv4/conf/${dev}/`));
 }

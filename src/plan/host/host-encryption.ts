@@ -9,19 +9,19 @@ export type HostEncryption = (typeof hostEncryptionStates)[number];
 
 export interface HostEncryptionFacts {
   readonly settings: Settings;
-  /** True once an agent decides: only that can take it back where it cuts the node off. */
+  /** True once an agent decides: only an agent can take host encryption back if it cuts the node off. */
   readonly gated: boolean;
   /** Only nftables can keep the exempt outside. */
   readonly hasFirewall: boolean;
   readonly revert?: HostRevertNote;
 }
 
-/** Why and when it was taken back, as the store has it. */
+/** The reason and the time at which it was taken back, as the store has it. */
 export interface HostRevertNote {
   /** Unix milliseconds. */
   readonly atMs: number;
   readonly reason: string;
-  /** True where it was not the cause, and returns once the control plane answers. */
+  /** True if it was not the cause, and returns once the control plane answers. */
   readonly untilAnswer?: true;
 }
 
@@ -29,7 +29,7 @@ export interface HostEncryptionReport {
   readonly state: HostEncryption;
   /** The state and its reason, in a sentence's words. */
   readonly text: string;
-  /** What the operator should know, or do. */
+  /** Sentences that say what the operator should know, or do. */
   readonly remark?: string;
 }
 
@@ -45,7 +45,7 @@ export function hostEncryptionOf({
   return revert === undefined ? "on" : "reverted";
 }
 
-/** What stays outside of it: what was named, and the control plane. */
+/** The traffic that stays outside: the configured exemptions, and the control plane. */
 export function exemptionsOf({ hostEncryptionExempt, controlPlane }: Settings): Exemption[] {
   return [
     ...hostEncryptionExempt,

@@ -46,7 +46,7 @@ function cutOut(ranges: readonly Range[], port: number): Range[] {
   });
 }
 
-/** As the kernel prints it: sorted, neighbours in one range. */
+/** Formats ports as the kernel prints them: sorted, neighbours in one range. */
 function format(ranges: readonly Range[]): string {
   const merged: [number, number][] = [];
   for (const [first, last] of ranges.toSorted((a, b) => a[0] - b[0])) {

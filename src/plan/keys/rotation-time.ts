@@ -6,7 +6,7 @@
 const jitter = 0.1;
 
 /**
- * Unix milliseconds at which the older key is due; `wallMs` itself where it was
+ * Unix milliseconds at which the older key is due; `wallMs` itself if it was
  * made later than now by more than a period: by a clock that was wrong.
  */
 export function chooseDue(

@@ -9,18 +9,18 @@
 //   a is next
 //       │ no peer drains b *
 //   a drains
-//       │ nobody uses a any more *: a new key
+//       │ no node uses a any more *: a new key
 //   b is next
 //       │ at once
 //   b drains
-//       │ nobody uses b any more *: a new key
+//       │ no node uses b any more *: a new key
 //   scheduled                                    * or it was waited for too long
 //
 // Nodes that rotate at the same time. Where one drains a and the other b, their
-// traffic takes b (routeSlot): so who drains a waits for nobody, who drains b
+// traffic takes b (routeSlot): so a node that drains a waits for no peer, and one that drains b
 // waits for those who drain a, and there is no circle. What must not happen is
-// that somebody moves onto a slot whose owner may exchange its key any moment:
-// so nobody begins to drain a while a peer drains b.
+// that a node moves onto a slot whose owner may exchange its key any moment:
+// so no node begins to drain a while a peer drains b.
 
 import type { PeerPath } from "../../net/path.ts";
 import type { NodeRecord, Slot, SlotState } from "../../net/record.ts";
@@ -36,23 +36,23 @@ const unusedMs = 3000;
 /**
  * An idle peer does not show that it has heard of the drain: it could begin to
  * send on the slot after the key has gone. The record is with it by then:
- * publication takes a second or two, and a peer looks at once.
+ * publication takes a second or two, and a peer reconciles at once.
  */
 const minDrainMs = 10_000;
 /** The devices are read this often while a slot drains. */
 const lookMs = 1000;
-/** The agent looks every minute anyway. */
+/** The agent reconciles every minute anyway. */
 const longestSleepMs = 60_000;
 
 interface OwnKey {
   readonly slot: Slot;
   readonly state: SlotState;
   readonly createdAtMs: number;
-  /** Present where the slot cannot be used. */
+  /** Present if the slot cannot be used. */
   readonly fault?: object;
 }
 
-/** What of this node decides. */
+/** The facts about this node that decide. */
 export interface RotationFacts {
   readonly name: string;
   readonly up: boolean;
@@ -62,15 +62,15 @@ export interface RotationFacts {
   readonly settings: Pick<Settings, "keyRotation" | "drainTimeout" | "recordsDir" | "kubeconfig">;
 }
 
-/** What of the others decides. */
+/** The facts about the peers that decide. */
 export interface RotationContext {
   /** This node's own record, as it is in the store. */
   readonly node: NodeRecord;
   readonly peers: readonly OwnedPeer[];
-  /** Absent where no agent decides. */
+  /** Absent if no agent decides. */
   readonly paths?: ReadonlyMap<string, PeerPath>;
   readonly observations: PeerObservations;
-  /** True where the others can read `node` by now. */
+  /** True if other nodes can read `node` by now. */
   readonly isPublished: boolean;
 }
 
@@ -88,11 +88,11 @@ export interface RotationMemory {
   readonly phase: "next" | "draining";
   readonly slot: Slot;
   readonly sinceMs: number;
-  /** When our own traffic to a peer was last on the slot: its route moves only after the look that decides it. */
+  /** The time at which our own traffic to a peer was last on the slot: its route moves only after the pass that decides it. */
   readonly ownAtMs: number;
 }
 
-/** What is to be committed next. */
+/** A change that the caller commits next. */
 export type RotationChange =
   | { readonly do: "begin" }
   | { readonly do: "drain"; readonly slot: Slot }
@@ -105,11 +105,11 @@ export interface RotationPlan {
   readonly waitingFor: readonly string[];
   readonly change?: RotationChange;
   readonly memory?: RotationMemory;
-  /** When to look again; absent where that makes no difference. */
+  /** The time of the next pass; absent if a pass makes no difference. */
   readonly wakeInMs?: number;
 }
 
-/** Where a rotation stands, from what the store says alone. */
+/** Describes the progress of a rotation from what the store says alone. */
 export function describeRotation(facts: RotationFacts, wallMs: number): RotationState {
   const { name, keys, rotation, settings } = facts;
   const obstacle = explainObstacle(facts);
@@ -124,7 +124,7 @@ export function describeRotation(facts: RotationFacts, wallMs: number): Rotation
   return { phase: "scheduled", nextAtMs: chooseDue(name, keys, settings.keyRotation, wallMs) };
 }
 
-/** Why peers would not hear of new keys. */
+/** The reason why peers would not receive new keys. */
 function explainObstacle({ up, settings, keys }: RotationFacts): string | undefined {
   if (!up) return "the node is down";
   const lost = keys.find(({ fault }) => fault !== undefined);
@@ -134,7 +134,7 @@ function explainObstacle({ up, settings, keys }: RotationFacts): string | undefi
   return undefined;
 }
 
-/** One look: what is to be done now, or what is waited for. */
+/** Decides for one pass what is done now, or what the rotation waits for. */
 export function planRotation(
   facts: RotationFacts,
   context: RotationContext,
@@ -203,7 +203,7 @@ function patienceMs({ settings }: RotationFacts, isMeeting: boolean): number {
   return (isMeeting ? 2 : 1) * settings.drainTimeout * 1000;
 }
 
-/** True where a packet between us and the peer may still take the slot. */
+/** True if a packet between us and the peer may still take the slot. */
 function usesSlot(context: RotationContext, peer: OwnedPeer, slot: Slot, nowMs: number): boolean {
   if (usableSlot(peer, slot) === undefined) return false;
   const observation = context.observations.get(peer.name);
@@ -214,12 +214,12 @@ function usesSlot(context: RotationContext, peer: OwnedPeer, slot: Slot, nowMs: 
   return isOurs(context, peer, slot) || isLately(seen.dataAtMs, unusedMs, nowMs);
 }
 
-/** True where our own traffic to the peer is on the slot, or belongs there, since the peer drains the other one. */
+/** True if our own traffic to the peer is on the slot, or belongs there, since the peer drains the other one. */
 function isOurs({ node, paths }: RotationContext, peer: OwnedPeer, slot: Slot): boolean {
   return resolvePath(node, peer, paths).slot === slot || routeSlot(node, peer) === slot;
 }
 
-/** Neither a handshake nor anything else for longer than a session lasts: nothing can be lost. */
+/** True if neither a handshake nor anything else came for longer than a session lasts: then nothing can be lost. */
 function isGone(observation: PeerObservation | undefined, nowMs: number): boolean {
   return slots.every((slot) => {
     const { handshakeAtMs, heardAtMs } = observation?.[slot] ?? {};

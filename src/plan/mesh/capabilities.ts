@@ -1,4 +1,4 @@
-// What this host can have of the mesh. A family that our devices cannot carry, or that
+// The parts of the mesh that this host supports. A family that our devices cannot carry, or that
 // has no routing rules, and an object that the kernel refuses because it has no such
 // thing, are facts and not failures: they are left out of the desired state, said once,
 // and looked at again. Pure; what is observed comes from reconcile/capabilities.ts.
@@ -13,7 +13,7 @@ export interface Capabilities {
   readonly routing: readonly Family[];
   /** Families that the host forwards: in strict mode nothing of these may leave past the tunnel. */
   readonly forwarding: readonly Family[];
-  /** Why a family is missing above. */
+  /** The reason why a family is missing above. */
   readonly lacks: readonly FamilyLack[];
 }
 
@@ -47,11 +47,11 @@ export function hasTable(lacking: Lacking): boolean {
   return lacking[tableKey("inet")] === undefined;
 }
 
-/** Answers to a request for something that the kernel does not have, or that nobody may change here. */
+/** The kernel answers with these if it does not have something, or if nothing here may change it. */
 const unsupported: readonly string[] = ["EOPNOTSUPP", "EAFNOSUPPORT", "EPROTONOSUPPORT", "ENOENT", "EINVAL"];
 const unwritable: readonly string[] = ["EROFS", "EACCES", "EPERM"];
 
-/** Whether a step failed because this host cannot have its object: the key and a sentence. */
+/** Returns a key and a sentence if a step failed because this host cannot have its object. */
 export function findLack(step: Step, error: Error): readonly [key: string, why: string] | undefined {
   const code = "code" in error ? String(error.code) : "";
   if (step.do === "applyFirewall" && unsupported.includes(code))

@@ -1,4 +1,4 @@
-// What somebody else already holds of what we use: a device name, a port, a rule,
+// Conflicts: another program already holds something that we use: a device name, a port, a rule,
 // a table. The first `up` refuses them all, since nothing is lost by choosing others
 // then. Later each costs its own object only: a device name or a port costs its
 // slot (`slotConflicts`), a rule or a route in our tables nothing but a warning, as
@@ -19,17 +19,17 @@ export interface HostFacts {
   readonly slots: SlotFacts;
 }
 
-/** What decides whether a slot's device can be had. */
+/** The facts that decide if a slot's device can be made. */
 export interface SlotFacts {
-  /** Links with the names of our devices, whoever made them. */
+  /** Links with the names of our devices, made by us or by another program. */
   readonly links: ReadonlyMap<string, Pick<MeshLink, "kind" | "up">>;
-  /** Those of them that are WireGuard devices and answer. */
+  /** The links of these that are WireGuard devices and answer. */
   readonly devices: ReadonlyMap<string, Pick<MeshDevice, "publicKey">>;
   /** Public keys of this node. */
   readonly ownKeys: readonly string[];
-  /** True where this kernel was programmed by us before: a device may still have the key before this one. */
+  /** True if this kernel was programmed by us before: a device may still have the key before this one. */
   readonly isApplied: boolean;
-  /** Whether a UDP socket has the port, on any address; asked only where no device of ours can be the one. */
+  /** True if a UDP socket has the port, on any address. It is called only if the socket cannot be a device of ours. */
   readonly isPortTaken: (port: number) => boolean;
 }
 
@@ -41,7 +41,7 @@ export interface Conflict {
   readonly text: string;
 }
 
-/** Empty where nothing stands in the way. */
+/** Empty if nothing stands in the way. */
 export function findConflicts(settings: Settings, host: HostFacts): Conflict[] {
   return [
     ...calico(host),
@@ -62,7 +62,7 @@ export function slotConflicts(settings: Settings, facts: SlotFacts): (Conflict &
   });
 }
 
-/** True where a link has a device's name and is not ours. */
+/** True if a link has a device's name and is not ours. */
 export function isForeign(name: string, { links, devices, ownKeys, isApplied }: SlotFacts): boolean {
   const link = links.get(name);
   if (link === undefined) return false;
@@ -71,7 +71,7 @@ export function isForeign(name: string, { links, devices, ownKeys, isApplied }: 
   const device = devices.get(name);
   // A TUN device that no WireGuard process answers for.
   if (device === undefined) return true;
-  // Without a key: made by a sync that was killed before it configured it.
+  // A device without a key was made by a sync that was killed before it configured the device.
   return device.publicKey !== undefined && !ownKeys.includes(device.publicKey);
 }
 

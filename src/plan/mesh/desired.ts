@@ -28,7 +28,7 @@ import { RouteIndex } from "./route-index.ts";
 
 const families: readonly Family[] = [4, 6];
 
-/** Of strict mode's refusals: behind the tunnel's routes, which have 0 (IPv4) and 1024 (IPv6). */
+/** The metric of strict mode's refusals. They come after the tunnel's routes, which have 0 (IPv4) and 1024 (IPv6). */
 const behindPriority = 0x7fff_ffff;
 
 export interface MeshFacts {
@@ -36,23 +36,23 @@ export interface MeshFacts {
   /** This node's own record; its keys are those of the two devices. */
   readonly node: NodeRecord;
   readonly ownership: Ownership;
-  /** How each peer is reached; absent where no agent decides, and routes are installed at once. */
+  /** The path to each peer. It is absent if no agent decides; routes are then installed at once. */
   readonly paths?: ReadonlyMap<string, PeerPath>;
   /** Peers whose record the kernel has not seen yet: their endpoints are set, wherever they had roamed to. */
   readonly changedPeers: ReadonlySet<string>;
-  /** True where traffic between the nodes themselves takes the tunnel too. */
+  /** True if traffic between the nodes themselves takes the tunnel too. */
   readonly hostEncryption: boolean;
   /** Addresses of pods on this node. */
   readonly podIPs: readonly string[];
-  /** "wireguard", or "tun" where a userspace implementation holds the device. */
+  /** "wireguard", or "tun" if a userspace implementation holds the device. */
   readonly linkKind: "wireguard" | "tun";
   /** MTU of the WireGuard devices in bytes. */
   readonly mtu: number;
-  /** False where the kernel has no nftables: encryption works without, but nothing counts what is in clear. */
+  /** False if the kernel has no nftables: encryption works without, but nothing counts what is in plaintext. */
   readonly hasFirewall: boolean;
-  /** Interfaces with a strict reverse-path filter by which plaintext of other nodes may arrive; none where nothing is marked. */
+  /** Interfaces with a strict reverse-path filter by which plaintext of other nodes may arrive; none if nothing is marked. */
   readonly strictArrivals?: readonly string[];
-  /** What the host can have; absent: everything. */
+  /** The parts of the mesh that the host supports. If it is absent, the host supports all of them. */
   readonly capabilities?: Capabilities;
   /** False if the kernel tracks no connections: then none is translated either. */
   readonly hasConntrack: boolean;
@@ -86,7 +86,7 @@ export function desiredMesh(facts: MeshFacts): Mesh {
   };
 }
 
-/** Those of slots that are withdrawn too: they are to come back. */
+/** Reserves the ports of our slots, also of withdrawn ones, because these slots will come back. */
 function reserveOwnPorts({ settings, reservedPorts }: MeshFacts): [string, string][] {
   if (reservedPorts === undefined) return [];
   const ports = slots.map((slot) => slotPort(settings, slot));
@@ -174,7 +174,7 @@ function desiredLink({ settings, linkKind, mtu }: MeshFacts, { peers }: MeshDevi
   return { kind: linkKind, mtu, up: true, ...(mayThread ? { threaded: settings.napiThreading } : {}) };
 }
 
-/** How a peer is reached: what its two devices and its routes have in common. */
+/** A peer after everything is decided: what its two devices and its routes have in common. */
 interface ResolvedPeer {
   readonly peer: OwnedPeer;
   readonly path: PeerPath;
@@ -192,7 +192,7 @@ function resolvePeer({ node, paths }: MeshFacts, peer: OwnedPeer): ResolvedPeer 
   const endpointIP = candidates[path.candidate % candidates.length];
   const hosts = peer.nodeIPs.map(hostPrefix);
   const barred = (peer.barredIPs ?? []).map(hostPrefix);
-  // The peer may open its gate a moment earlier, and send what this node has not seen a handshake from yet.
+  // The peer may open its gate a moment earlier than this node, and send from addresses that no handshake has shown yet.
   const early = (path.slot === undefined ? peer.earlyIPs : peer.sourceIPs) ?? [];
   return {
     peer,
@@ -218,7 +218,7 @@ function desiredDevice(facts: MeshFacts, resolved: readonly ResolvedPeer[], slot
     if (record === undefined || (paths === undefined && hasNoPlace(peer))) continue;
     const ip = path.probe?.slot === slot ? path.probe.ip : endpointIP;
     peers.set(record.publicKey, {
-      // Without one, the kernel keeps the endpoint that it has, and learns another from the peer's packets.
+      // Without an endpoint here, the kernel keeps the one that it has, and learns another from the peer's packets.
       ...(ip === undefined ? {} : { endpoint: { ip, port: record.port } }),
       keepaliveSeconds: path.initiate.includes(slot) ? initiateSeconds : settings.persistentKeepalive,
       hasPresharedKey: false,
@@ -276,7 +276,7 @@ function desiredRoutes(facts: MeshFacts, peers: readonly ResolvedPeer[]): Route[
   for (const dst of [...node.podCIDRs, ...podIPs.map(hostPrefix)])
     for (const route of localRoutes(settings, dst)) routes.put(route);
   const list = routes.list();
-  // Without rules the kernel may have but one table, and ours would be the main one.
+  // A kernel without rules may have only one table, and our table would be the main one.
   return capabilities.routing.length === families.length
     ? list
     : list.filter(({ family }) => capabilities.routing.includes(family));
@@ -287,7 +287,7 @@ function carries({ tunnel }: Capabilities, dst: string): boolean {
   return tunnel.length === families.length || tunnel.includes(familyOf(dst));
 }
 
-/** What pods must not reach unless a peer has announced it. */
+/** The prefixes that pods must not reach unless a peer has announced them. */
 function refusedCIDRs({ mode, clusterCIDRs }: Settings): readonly string[] {
   return mode === "strict" ? clusterCIDRs : [];
 }
@@ -300,7 +300,7 @@ export function tunneledHosts(facts: MeshFacts): Set<string> {
   return new Set(open.flatMap(({ nodeIPs }) => nodeIPs.filter((ip) => carries(capabilities, ip))));
 }
 
-/** What a pod of this node gets: its address is looked up in the main table, wherever a wider prefix points. */
+/** The routes for pods of this node: their addresses are looked up in the main table, wherever a wider prefix points. */
 export function localRoutes(settings: Settings, dst: string): Route[] {
   const { podTable, hostTable } = settings;
   const tables = refusedCIDRs(settings).length > 0 ? [podTable, hostTable] : [podTable];

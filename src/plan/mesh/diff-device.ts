@@ -20,11 +20,11 @@ export interface DiffOptions {
  * Allowed IPs that a peer is to lose are moved to this key, which is then
  * removed: moving is atomic, replacing a peer's whole list drops packets for
  * the ones it keeps, and the flag to remove one exists only from Linux 6.16.
- * It is nobody's key: 32 bytes of 0x01 are never sent a handshake to.
+ * It is no node's key: no handshake is ever sent to 32 bytes of 0x01.
  */
 export const sinkKey = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
-/** What a device lacks, and what it has too much. */
+/** The steps that give a device what it lacks and take away what it has too much. */
 export function diffDevice(
   dev: string,
   desired: MeshDevice,
@@ -55,7 +55,7 @@ export function diffDevice(
   };
   const removed = [
     ...removeAllowedIPs(surplus, desired),
-    // Where as many are there as were found, there is none too many, and no need to look.
+    // If the numbers are equal, there is none too many, and no search is needed.
     ...(observed.peers.size === found ? [] : removedPeers(desired, observed)),
   ];
   return {
@@ -75,7 +75,7 @@ function isSame(desired: MeshPeer, seen: MeshPeer): boolean {
   );
 }
 
-/** Mostly in the same order too: only where not, it is worth a list of what is missing. */
+/** Mostly in the same order too: only if not, it is worth a list of what is missing. */
 function isSameList(desired: readonly string[], seen: readonly string[]): boolean {
   if (desired.length !== seen.length) return false;
   return desired.every((ip, i) => ip === seen[i]) || without(desired, seen).length === 0;
@@ -109,7 +109,7 @@ function diffPeer(
  * taken off (`seen` does not have it). What the other side still sends into its
  * own is lost until it finds out, which takes it 15 s (KEEPALIVE_TIMEOUT and
  * REKEY_TIMEOUT). A handshake from here ends that at once; switching a keepalive
- * on makes one. Where the gate is closed, provoking is the gate's.
+ * on makes one. Where the gate is closed, initiating is the gate's.
  */
 export function initiateHandshakes(
   dev: string,
@@ -125,7 +125,7 @@ export function initiateHandshakes(
   return peers.length === 0 ? [] : [{ do: "configureDevice", dev, config: { peers } }];
 }
 
-/** True where the endpoint that is there needs no change. */
+/** True if the endpoint that is there needs no change. */
 function endpointStands(desired: MeshPeer, seen: MeshPeer | undefined, options: DiffOptions): boolean {
   if (seen?.endpoint === undefined) return false;
   if (seen.endpoint.ip === desired.endpoint?.ip && seen.endpoint.port === desired.endpoint.port) return true;

@@ -50,7 +50,7 @@ function sameRoute(a: Route, b: Route): boolean {
 
 /**
  * The kernel keeps a rule as often as it was added, and deletes the first that
- * has at least what the request names, which may be ours where a stranger's has
+ * has at least what the request names, which may be our rule if a foreign one has
  * the same priority. So such a priority is cleared and ours made anew.
  */
 export function diffRules(desired: readonly Rule[], observed: readonly Rule[]): PhasedSteps {

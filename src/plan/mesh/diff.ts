@@ -6,10 +6,10 @@
 //           sysctls
 //   switch  routes, then rules
 //   teardown  rules, routes, the nftables tables, allowed IPs, peers, addresses, links;
-//           where a route led to what goes, the packets on their way are waited for
+//           if a route led to what is removed, packets in flight are waited for
 //
 // The nftables tables mark what arrives outside of tunnels that routes lead into.
-// They also refuse what a device delivers and is for nobody here. They change
+// They also refuse what a device delivers and no pod here should receive. They change
 // before a device delivers anything and before the first such route is there. If they
 // only become fewer, they change after the last route is gone: else strict reverse-path
 // filtering drops packets.
@@ -87,7 +87,7 @@ function changeLink(dev: string, link: MeshLink, seen: MeshLink | undefined): St
   return Object.keys(change).length === 0 ? [] : [{ do: "changeLink", dev, change }];
 }
 
-/** After the peers, whose threads they are. A device that is made now has none, or its kernel's default, which the next look sees. */
+/** After the peers, whose threads they are. A device that is made now has none, or its kernel's default, which the next pass sees. */
 function changeThreading(dev: string, link: MeshLink, seen: MeshLink | undefined): Step[] {
   if (link.threaded === undefined || link.threaded === (seen?.threaded ?? false)) return [];
   return [{ do: "setThreading", dev, on: link.threaded }];

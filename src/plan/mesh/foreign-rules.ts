@@ -1,4 +1,4 @@
-// The one verdict about a routing rule of somebody else: can it take packets that
+// Judges a routing rule of another program: can it take packets that
 // are ours. `up`, a sync after a boot and `doctor` all ask here, so that what is
 // tolerated at one time is not refused at another. Pure.
 //
@@ -8,10 +8,10 @@
 //                          first+1 and first+2: a rule that matches packets without
 //                          a mark and stands before the last of these takes them
 //   encrypted              they carry our mark: a rule that acts on our bit takes
-//                          them, or shows that somebody sets our bit on packets of
+//                          them, or shows that another program sets our bit on packets of
 //                          theirs, which then skip our tables
 //   looked up in a table   a rule that sends other packets into one of our tables
-//                          encrypts what nobody asked for
+//                          encrypts what should not be encrypted
 //
 // What stands before our first rule is not judged here: doctor/bypass-rules.ts follows
 // it into its table, since products that put rules there mostly mean other packets.
@@ -20,7 +20,7 @@ import { formatMark } from "../settings/parsers.ts";
 import type { Settings } from "../settings/settings.ts";
 import { renderRule } from "../step.ts";
 
-/** What of ours the rule can take. */
+/** The traffic of ours that the rule can take. */
 export type RuleHarm = "table" | "order" | "mark";
 
 export interface RuleVerdict {
@@ -32,7 +32,7 @@ export interface RuleVerdict {
 /** RT_TABLE_LOCAL (linux/rtnetlink.h): it has a node's own addresses, which no packet of ours is sent to. */
 const localTable = 255;
 
-/** Undefined where the rule can take nothing of ours. */
+/** Undefined if the rule can take nothing of ours. */
 export function judgeRule(settings: Settings, rule: Rule): RuleVerdict | undefined {
   const { rulePriority: first, hostTable, podTable, routeProtocol, fwmark } = settings;
   if (rule.protocol === routeProtocol) return undefined;
@@ -64,7 +64,7 @@ function comesBetween(first: number, { priority }: Rule): boolean {
   return priority >= first && priority < first + 3;
 }
 
-/** True where it decides about packets without a mark that come from a pod or this node. */
+/** True if it decides about packets without a mark that come from a pod or this node. */
 function takesUnmarked(rule: Rule): boolean {
   if (rule.action === "nop" || rule.table === localTable) return false;
   // "not" turns all selectors together: without any it matches nothing, with some nearly all.
@@ -81,7 +81,7 @@ function hasSelectors({ src, dst, iif, oif, fwmark, hasOtherSelectors }: Rule): 
 }
 
 /**
- * True where the rule can tell packets with our mark from others by it: it looks at
+ * True if the rule can tell packets with our mark from others by it: it looks at
  * bits of ours, and wants one of them set. A mask that spans our
  * bits and wants them clear (Tailscale's 0x80000/0xff0000, wg-quick's whole mark)
  * neither takes our packets nor stands for packets with our bit.

@@ -5,7 +5,7 @@ import type { Address, Route, Rule } from "../../net/objects.ts";
 // The mesh as plain values: what the kernel holds for wg-cni, whether desired
 // (desired.ts) or observed (reconcile/observe.ts). The difference is diff.ts.
 
-/** What the kernel should be, or is: desired and observed have one shape, so that they can be compared. */
+/** The state of the kernel. Desired and observed state have one shape, so that they can be compared. */
 export interface Mesh {
   readonly links: ReadonlyMap<string, MeshLink>;
   readonly devices: ReadonlyMap<string, MeshDevice>;
@@ -14,7 +14,7 @@ export interface Mesh {
   readonly rules: readonly Rule[];
   /** Path below /proc/sys and value; only those we care for. */
   readonly sysctls: ReadonlyMap<string, string>;
-  /** Our nftables tables; none where the kernel has no nftables. */
+  /** Our nftables tables; none if the kernel has no nftables. */
   readonly firewall: readonly NftTable[];
 }
 
@@ -24,17 +24,17 @@ export interface MeshLink {
   readonly up: boolean;
   /**
    * NAPI threading. Desired: absent on a device that cannot have it, a TUN device or one without
-   * peers. Observed: absent where /sys does not show it.
+   * peers. Observed: absent if /sys does not show it.
    */
   readonly threaded?: boolean;
 }
 
 export interface MeshDevice {
-  /** Absent where the device has none (observed only). */
+  /** Absent if the device has none (observed only). */
   readonly publicKey?: string;
   readonly listenPort: number;
   readonly fwmark: number;
-  /** By public key. */
+  /** The key of the map is the public key. */
   readonly peers: ReadonlyMap<string, MeshPeer>;
 }
 
@@ -45,13 +45,13 @@ export interface MeshPeer {
   readonly allowedIPs: readonly string[];
   /** Unix milliseconds; 0 is never. Observed only. */
   readonly lastHandshakeMs: number;
-  /** True where an endpoint that the peer has roamed to is kept while its handshake is fresh. Desired only. */
+  /** True if an endpoint that the peer has roamed to is kept while its handshake is fresh. Desired only. */
   readonly mayRoam?: boolean;
-  /** True where an agent has opened the gate onto this device: its traffic is here. Desired only. */
+  /** True if an agent has opened the gate onto this device: its traffic is here. Desired only. */
   readonly isOpen?: boolean;
 }
 
-/** What is left when we are gone: nothing. */
+/** The desired state after an uninstall: nothing. */
 export const emptyMesh: Mesh = {
   links: new Map(),
   devices: new Map(),

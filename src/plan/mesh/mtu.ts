@@ -12,7 +12,7 @@ import type { Settings } from "../settings/settings.ts";
 export const overheadBytes: Record<Family, number> = { 4: 60, 6: 80 };
 /** Below this IPv6 does not work at all (RFC 8200, 5). */
 export const ipv6MinimumMtu = 1280;
-/** Ethernet's, where no peer is reachable and no interface has the node's endpoint: a node behind NAT. */
+/** The MTU of Ethernet is assumed if no peer is reachable and no interface has the node's endpoint, as behind NAT. */
 const assumedUplinkMtu = 1500;
 
 /** An interface that tunnel packets leave by. */
@@ -25,7 +25,7 @@ export interface DerivedMtu {
   readonly bytes: number;
   /** "eth0 towards 192.0.2.2 (node n2) has 1460, less 60 for the tunnel". */
   readonly reason: string;
-  /** What the number depends on: where one of these changes, it is derived anew. None where it was set by hand. */
+  /** The interfaces that the number depends on. If one changes, it is derived again. The list is empty if it was set by hand. */
   readonly uplinks: readonly Uplink[];
 }
 
@@ -67,15 +67,15 @@ export function deriveMtu(facts: MtuFacts): DerivedMtu {
 }
 
 interface MtuCandidate {
-  /** What the number comes from, in words. */
+  /** The source of the number, in words. */
   readonly from: string;
   readonly overhead: number;
-  /** What is left for the packets inside. */
+  /** The bytes that are left for the packets inside. */
   readonly left: number;
   readonly uplinks: readonly Uplink[];
 }
 
-/** The way to a peer that leaves least; undefined where no peer can be reached. */
+/** Finds the route to a peer that leaves the least; undefined if no peer can be reached. */
 function narrowest({ peers, routes, linkMtus }: MtuFacts): MtuCandidate | undefined {
   let least: { route: RouteLookup; dev: string; mtu: number; left: number } | undefined;
   for (const route of routes) {
@@ -104,7 +104,7 @@ function narrowest({ peers, routes, linkMtus }: MtuFacts): MtuCandidate | undefi
   };
 }
 
-/** What there is to go by before there are peers. */
+/** The node's own uplink decides as long as there are no peers. */
 function ownUplink({ node, own }: MtuFacts): MtuCandidate {
   const mtu = own?.mtu ?? assumedUplinkMtu;
   const overhead = overheadBytes[node.endpoints.some((ip) => familyOf(ip) === 6) ? 6 : 4];

@@ -4,7 +4,7 @@
 import type { Route } from "../../net/objects.ts";
 
 export class RouteIndex {
-  /** By table, then by key: thousands of routes are in a handful of tables. */
+  /** The key is the table, then the route's key: thousands of routes are in a handful of tables. */
   readonly #tables = new Map<number, Map<string, Route>>();
 
   put(route: Route): void {

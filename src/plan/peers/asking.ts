@@ -1,4 +1,4 @@
-// Asking a peer to begin a handshake. A node whose own handshakes nobody answers (its clock was set
+// Asking a peer to begin a handshake. A node whose own handshakes get no answer (its clock was set
 // back, so that its timestamps are old; a firewall at the peer admits only answers) can be heard again
 // only if the peer begins. Records are the one way to tell it so. Pure: time is an argument.
 //
@@ -18,7 +18,7 @@ export interface AskFacts {
   readonly asksUntilMs?: number;
   /** When the present silence began, on the clock that only goes forward; absent without one. */
   readonly silentSinceMs?: number;
-  /** How long this node leaves it to others to write first. */
+  /** The time for which this node lets its peers write first. */
   readonly delayMs: number;
 }
 

@@ -5,10 +5,10 @@
 //   a claim                            counts if
 //   ─────────────────────────────────  ─────────────────────────────────────────────────────────────
 //   pod CIDR                           nothing of it is reserved, and it holds no landmark nor its node
-//   pod CIDR from others (directory,   it is in clusterCIDRs; if these name none of its family, it is
+//   pod CIDR from peers (directory,   it is in clusterCIDRs; if these name none of its family, it is
 //   Kubernetes API)                    no part of the Internet, or it is near this node's own pods
 //   node IP                            it is not reserved, and this node does not have it
-//   node IP from others                it is in nodeCIDRs, if these name a network of its family
+//   node IP from peers                it is in nodeCIDRs, if these name a network of its family
 //
 // A landmark where a node may be (API server, gateway, resolver) is a node IP only for the node that
 // a handshake has shown to be there, whatever is declared (node-ip-proof.ts). What the operator of this
@@ -25,7 +25,7 @@ import type { ClaimingPeer, Refusal } from "./model.ts";
 /** A network in which no node and no pod is. */
 export interface ReservedNetwork {
   readonly network: string;
-  /** What it is, as a sentence says it. */
+  /** The network's purpose, as it stands in a sentence. */
   readonly whose: string;
 }
 
@@ -38,7 +38,7 @@ export interface ClaimBounds {
   readonly reserved: readonly ReservedNetwork[];
 }
 
-/** Whether a pod CIDR or a node IP may count; a landmark or a reason if not. */
+/** The reason why a pod CIDR or a node IP does not count: a landmark, or a sentence. */
 interface Objection {
   readonly owner: string;
   readonly why: string;
@@ -116,11 +116,11 @@ export function boundClaims(
 
 interface PodNetworks {
   readonly spans: readonly Span[];
-  /** Why what is in none of them does not count. */
+  /** The reason why an address outside all of them does not count. */
   readonly reason: Objection;
 }
 
-/** Whether an address is private, or near addresses of this cluster: no part of the Internet elsewhere. */
+/** Tests if an address is private, or near addresses of this cluster: then it is no part of the Internet elsewhere. */
 export function nearTest(prefixes: readonly string[]): (ip: string) => boolean {
   const spans = byFamily([...privateNetworks, ...prefixes.map(widen)]);
   return (ip) => spans[familyOf(ip)].some((network) => spanContains(network, spanOf(hostPrefix(ip))));
@@ -153,7 +153,7 @@ function byFamily(prefixes: readonly string[]): Record<Family, readonly Span[]> 
   return { 4: of(4), 6: of(6) };
 }
 
-/** By what is reserved and the landmarks, of which a node may have next hops by the thousand: sorted once. */
+/** Judges by the reserved networks and the landmarks. A node may have thousands of next hops, so they are sorted once. */
 function objectorOf({
   landmarks,
   reserved,

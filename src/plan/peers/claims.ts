@@ -1,4 +1,4 @@
-// Who owns what: every public key, pod CIDR and node IP has exactly one owner
+// Ownership of claims: every public key, pod CIDR and node IP has exactly one owner
 // among the peers, the one that claimed it first; a key that a record proves goes
 // before one that another record only names. A later claimant is refused
 // with a reason, and gets it as soon as the owner lets go, so a CIDR may move
@@ -46,7 +46,7 @@ export function resolveClaims(
   };
 }
 
-/** What of a record is the peer's: nearly always all of it. */
+/** Reduces a record to what the peer owns, which is nearly always all of it. */
 function reduce(
   record: NodeRecord,
   { nodeIPs: ownIPs }: LocalClaims,
@@ -77,7 +77,7 @@ function reduce(
   };
 }
 
-/** What the claims have in common is given to who claimed it first; the others are refused. */
+/** What two claims have in common belongs to the peer that claimed it first. It is refused to the other peer. */
 function weigh(local: LocalClaims, claims: readonly Claim[], nesting: Nesting): Refusal[] {
   const keys = new KeyOwners(local);
   const prefixes = new PrefixOwners(nesting);
@@ -93,7 +93,7 @@ function weigh(local: LocalClaims, claims: readonly Claim[], nesting: Nesting): 
 }
 
 /**
- * True where no two owners want the same, which is nearly always: then nobody
+ * True if no two owners want the same, which is nearly always: then nobody
  * has to know who was first.
  */
 function areApart(local: LocalClaims, claims: readonly Claim[], nesting: Nesting): boolean {
@@ -107,7 +107,7 @@ function areApart(local: LocalClaims, claims: readonly Claim[], nesting: Nesting
     if (id < 0) keyOwners.set(value, peer);
     else owners[id] = peer;
   }
-  // A prefix that is nobody else's than the one around it is nobody else's than all around it.
+  // If a prefix and the one around it have one owner, so do all prefixes around it.
   return owners.every((owner, id) => {
     const outer = nesting.around(id);
     return outer < 0 || owners[outer] === owner;
@@ -165,7 +165,7 @@ function refuseDisproved(
   });
 }
 
-/** What a record claims, without keys that it is shown not to have. */
+/** The claims of a record, without keys whose proof failed. */
 function claimsOf({ record, unproven }: ClaimingPeer): Claim[] {
   const { name: peer, slots, podCIDRs, nodeIPs } = record;
   const claims: Claim[] = [];
@@ -183,7 +183,7 @@ function ownPrefixes({ podCIDRs, nodeIPs }: LocalClaims): string[] {
 
 interface Conflict {
   readonly owner: string;
-  /** What the owner holds; differs from the claim where prefixes overlap. */
+  /** The owner's prefix. It differs from the claim if the prefixes overlap. */
   readonly held: string;
 }
 

@@ -1,4 +1,4 @@
-// Which cluster CIDRs are taken. In strict mode what is in them, and is nobody's that
+// Judges cluster CIDRs. In strict mode an address in them that belongs to no node that
 // is known, is refused; so one that holds a node, a gateway or the control plane (the
 // range of a whole VPC, as a rule) would refuse what is no pod's. Pure.
 //
@@ -7,14 +7,14 @@
 //   `up`, admission                 is refused, and nothing is changed
 //   the agent, of the cluster's     is not taken: what was said before holds
 //   mesh
-//   every sync: a peer may have     is left out and reported; the others still hold
+//   every sync: a peer may have     is left out and reported; the other CIDRs still hold
 //   joined, an address have come
 import { ParseError } from "../../net/error.ts";
 import { parsePrefix } from "../../net/prefix.ts";
 import { specialNetwork } from "../../net/special.ts";
 import { findHeld, type Landmark } from "./landmarks.ts";
 
-/** As many as a WireGuardMesh may have (conf/kubernetes/mesh.yaml). */
+/** The most CIDRs that a WireGuardMesh may have (conf/kubernetes/mesh.yaml). */
 const maxCIDRs = 64;
 
 export interface CidrRefusal {
@@ -45,7 +45,7 @@ function explain(cidr: string, { ip, whose }: Landmark): string {
   return `cluster CIDR ${cidr} holds ${ip}, ${whose}: strict mode would refuse to pods what is no pod's; name only the pods' part of it, or leave it out`;
 }
 
-/** Throws ParseError where somebody wrote what cannot be the network of the cluster's pods, or nodes. */
+/** Throws ParseError if a CIDR cannot be the network of the cluster's pods, or nodes. */
 export function refuseImpossibleCIDRs(raw: readonly string[], of: "pods" | "nodes" = "pods"): void {
   if (raw.length > maxCIDRs) throw new ParseError(`has ${raw.length} entries, at most ${maxCIDRs} are taken`);
   for (const text of raw) {

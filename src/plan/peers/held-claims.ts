@@ -1,4 +1,4 @@
-// What a peer keeps while its record is contested. Two nodes that exchange their addresses, and a
+// Claims that a peer keeps while its record is contested. Two nodes that exchange their addresses, and a
 // record that claims a neighbour's by mistake, give up in one breath what they had and claim what is
 // another's. Until that is settled, what the peer had stays its own: what is sent there goes on through
 // the tunnel, and not in plaintext. Pure.
@@ -18,7 +18,7 @@ export function holdClaims(
   for (const { name } of ownership.peers) {
     const refusals = contested.get(name);
     const before = refusals === undefined ? undefined : previous(name);
-    // What it had claimed before, too, is no reason for what it has given up.
+    // A claim that it has kept is no reason to hold what it has given up.
     if (refusals !== undefined && before !== undefined && claimsMore(refusals, before)) had.set(name, before);
   }
   if (had.size === 0) return ownership;

@@ -13,17 +13,17 @@ import type { Settings } from "../settings/settings.ts";
 
 export interface Landmark {
   readonly ip: string;
-  /** Whose it is, as a sentence says it: "the gateway of 0.0.0.0/0 on eth0". */
+  /** The owner, as it stands in a sentence: "the gateway of 0.0.0.0/0 on eth0". */
   readonly whose: string;
-  /** Of a gateway: what it leads to. An overlay has gateways inside the network that it carries. */
+  /** The network that a gateway leads to. An overlay has gateways inside the network that it carries. */
   readonly towards?: string;
   /** True if a node may rightly be there. */
   readonly mayBeNode?: true;
-  /** True of what may lie in a network of pods: only a claim to this very address is one to somebody else's. */
+  /** True if the address may lie in a network of pods. Then only a claim to this very address conflicts with its owner. */
   readonly alone?: true;
 }
 
-/** What the store and the environment say. */
+/** Facts from the store and the environment. */
 export interface KnownHosts {
   readonly node: Pick<NodeRecord, "nodeIPs" | "endpoints">;
   readonly peers: readonly Pick<NodeRecord, "name" | "nodeIPs" | "endpoints">[];
@@ -50,7 +50,7 @@ export function knownLandmarks({ node, peers, settings, apiServers = [] }: Known
   ];
 }
 
-/** What the kernel says. */
+/** Facts from the kernel. */
 export interface HostView {
   readonly links: readonly Pick<Link, "name" | "kind">[];
   readonly addresses: readonly Address[];

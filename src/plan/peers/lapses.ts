@@ -23,24 +23,24 @@ import { slots } from "./path.ts";
 import { Nesting, PrefixOwners } from "./prefix-owners.ts";
 import { Remainder } from "./remainder.ts";
 
-/** Neither a handshake nor anything that needs a session came from the owner for so long. */
+/** An owner is dead if neither a handshake nor anything that needs a session came from it for so long. */
 const deadMs = 180_000;
 /** A peer that is asked when its session has ended answers within seconds, also if a first try is lost. */
 const answerMs = 30_000;
-/** Younger than this, a handshake shows where its peer is now. */
+/** A handshake younger than this shows where its peer is now. */
 const freshMs = 150_000;
-/** Of one owner: more than the addresses of a node's pods. Each may split a network in a hundred parts. */
+/** The most lapses of one owner: more than the addresses of a node's pods. Each may split a network in a hundred parts. */
 const maxLapses = 256;
 
 /** A prefix that has passed from its owner to a later claimant. */
 export interface Lapse {
   readonly owner: string;
   readonly claimant: string;
-  /** As the claimant's record has it: a pod CIDR, or a node IP as /32 or /128. */
+  /** The claim as the claimant's record has it: a pod CIDR, or a node IP as /32 or /128. */
   readonly claim: string;
 }
 
-/** What the owners have left of their records, and why. A lapse whose parties claim something else by now is nothing. */
+/** Returns what the owners keep of their records, and why. A lapse has no effect if its parties claim something else by now. */
 export function applyLapses(
   peers: readonly ClaimingPeer[],
   lapses: readonly Lapse[],
@@ -97,12 +97,12 @@ export interface LapseFacts {
   readonly refusals: readonly Refusal[];
   /** The records of all that the refusals name, as they came. */
   readonly records: ReadonlyMap<string, NodeRecord>;
-  /** As stored. */
+  /** The value as the store has it. */
   readonly lapses: readonly Lapse[];
   readonly observations: PeerObservations;
-  /** By owner, since when it is asked for a handshake: Unix milliseconds, as stored. */
+  /** For each owner, the time since which it is asked for a handshake: Unix milliseconds, as stored. */
   readonly askedSinceMs: ReadonlyMap<string, number>;
-  /** The same for this process, on the clock that only goes forward. */
+  /** The same times for this process, on the clock that only goes forward. */
   readonly askedHereMs: ReadonlyMap<string, number>;
   /** True if the API's Node object, or the directory's file, gives this to the node. */
   readonly isGiven: (node: string, claim: string, kind: "node IP" | "pod CIDR") => boolean;
@@ -111,9 +111,9 @@ export interface LapseFacts {
 export interface LapsePlan {
   /** All that stand from now on. */
   readonly lapses: readonly Lapse[];
-  /** Those that have come, also if they end an earlier one. */
+  /** The new lapses, also those that end an earlier one. */
   readonly come: readonly Lapse[];
-  /** Owners that are asked for a handshake. */
+  /** The owners that are asked for a handshake. */
   readonly asked: ReadonlySet<string>;
   /** Peers with whom a session is wanted, whether anything is sent or not. */
   readonly wanted: ReadonlySet<string>;
@@ -135,7 +135,7 @@ export function planLapses(facts: LapseFacts, clocks: Clocks): LapsePlan {
     const { owner, claimant, claim } = contest;
     const kind = kinds.find(contest);
     if (kind === undefined || !facts.isGiven(claimant, claim, kind)) continue;
-    // Who has lost a claim because it was dead is not asked for ever.
+    // A peer that has lost a claim because it was dead is not asked for ever.
     if (!earlier.hasReturnOf(contest)) wanted.add(claimant);
     if (!isThere(facts, contest, kind, clocks.nowMs)) continue;
     asked.add(owner);
@@ -198,7 +198,7 @@ function isPrefix(claim: string): boolean {
   return claim.includes("/") && !claim.endsWith("=");
 }
 
-/** What the claimants' own records say of what is contested. */
+/** Finds the contested claims in the claimants' own records. */
 class ClaimKinds {
   readonly #records: LapseFacts["records"];
   readonly #hosts = new Map<string, ReadonlySet<string>>();
@@ -244,7 +244,7 @@ function isDead(facts: LapseFacts, owner: string, { nowMs, wallMs }: Clocks): bo
   const handshakeAtMs = latest(observation, "handshakeAtMs");
   const sinceMs = facts.askedSinceMs.get(owner) ?? wallMs;
   const signAtMs = Math.max(handshakeAtMs, latest(observation, "heardAtMs"));
-  // Of one that never had a session, the time since it was first asked counts; that survives a restart.
+  // For an owner that never had a session, the time since it was first asked counts; that survives a restart.
   const lastMs = signAtMs === Number.NEGATIVE_INFINITY ? nowMs - (wallMs - sinceMs) : signAtMs;
   const isAnswerDue =
     nowMs - (facts.askedHereMs.get(owner) ?? nowMs) >= answerMs &&

@@ -5,13 +5,13 @@ import type { NodeRecord, Slot, SlotRecord } from "../../net/record.ts";
 /** A peer's record with the order in which it claimed each key, CIDR and node IP (as /32 or /128). */
 export interface ClaimingPeer {
   readonly record: NodeRecord;
-  /** Sequence number a claim; lower is earlier. Asked for only where two claim the same. */
+  /** Sequence number a claim; lower is earlier. Asked for only if two claim the same. */
   readonly claimedAt: () => ReadonlyMap<string, number>;
   /** Slots whose proof is not of this node, slot and key. Absent if there are none. */
   readonly unproven?: readonly Slot[];
 }
 
-/** What this node holds; no peer may claim any of it. */
+/** The claims of this node. No peer may claim any of them. */
 export interface LocalClaims {
   readonly name: string;
   readonly publicKeys: readonly string[];
@@ -23,7 +23,7 @@ export interface Refusal {
   readonly peer: string;
   /** The key, CIDR or address. */
   readonly claim: string;
-  /** Empty if nobody else is known to have it. */
+  /** The owner's name; empty if no other node is known to have it. */
   readonly owner: string;
   /** A sentence for `peer list` and the log. */
   readonly reason: string;
@@ -42,15 +42,15 @@ export interface OwnedPeer {
   readonly refusedSlots?: readonly Slot[];
   /** Present if its record names endpoints, and all of them are addresses of this node. */
   readonly endpointsRefused?: true;
-  /** Names of nodes that it asks to begin a handshake. */
+  /** Names of nodes that the peer asks to begin a handshake. */
   readonly wantsHandshakeFrom?: readonly string[];
-  /** Node IPs that it claims and no handshake has shown, so that they do not count; absent if there are none. */
+  /** Node IPs that the peer claims and no handshake has shown. They do not count; absent if there are none. */
   readonly unshownIPs?: readonly string[];
-  /** Those of them that no other peer has, or has claimed before. */
+  /** The unshown ones that no other peer has, or has claimed before. */
   readonly earlyIPs?: readonly string[];
-  /** Those of these that the peer may send from meanwhile: near this node, and nothing else is known to be there. */
+  /** The addresses of these that the peer may send from meanwhile: they are near this node, and nothing else is known to be there. */
   readonly sourceIPs?: readonly string[];
-  /** Those of the early ones that are known to be a node's, and are refused to pods until it is shown whose. */
+  /** The early addresses that are known to be a node's. They are refused to pods until a handshake shows which node's. */
   readonly barredIPs?: readonly string[];
 }
 

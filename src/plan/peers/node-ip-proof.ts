@@ -1,4 +1,4 @@
-// A node IP counts once a handshake has shown that its node is there. A record is its writer's word:
+// A node IP counts once a handshake has shown that its node is there. A record is only its writer's statement:
 // with it alone, a node could claim the address of a resolver or of a host on the Internet, and every
 // other node would lead its pods' traffic to that address into the tunnel of the claimant.
 //
@@ -16,10 +16,10 @@
 // as where a network carries IPv6 and no tunnels over it: what comes from there is taken, unless the
 // address is a landmark, another node's or the Internet's. To draw traffic needs more.
 //
-// What the operator of this node imports is the operator's word, and so is an address that is named alone
+// Records that the operator of this node imports are trusted, and so is an address that is named alone
 // in nodeCIDRs, unless it is a landmark: the API server, a gateway or a resolver. An address that was
 // once shown to be a node's is refused to pods while another claims it: it is not reached in plaintext.
-// Who can send in the name of an address and read what is sent to it is there, as far as a handshake
+// A node that can send from an address and read what is sent to it is there, as far as a handshake
 // can tell. Pure.
 import { hostPrefix, prefixContains, subtractPrefix } from "../../net/prefix.ts";
 import { type Span, spanContains, spanOf } from "../../net/span.ts";
@@ -30,7 +30,7 @@ import type { ClaimingPeer, OwnedPeer, Refusal } from "./model.ts";
 import type { PeerObservation } from "./observation.ts";
 import { slots } from "./path.ts";
 
-/** By peer, the node IPs that a handshake of it came from. */
+/** For each peer, the node IPs that one of its handshakes came from. */
 export type NodeIPProofs = ReadonlyMap<string, ReadonlySet<string>>;
 
 export interface ProofFacts {
@@ -43,7 +43,7 @@ export interface ProofFacts {
   readonly own: readonly string[];
 }
 
-/** Whether a node IP of a peer counts. */
+/** True if a node IP of a peer counts. */
 export type IsShown = (peer: string, ip: string) => boolean;
 
 export function shownBy({ proofs, settings, landmarks, typed }: ProofFacts): IsShown {
@@ -79,7 +79,7 @@ export function weighShownFirst(peer: ClaimingPeer, isShown: IsShown): ClaimingP
 /** More nodes than that are in no node's network of pods. */
 const maxHoles = 16;
 
-/** Without what of a peer's pod CIDRs is shown to be another node's address: the CIDR may be the older claim, and a squatter's. */
+/** Removes from peers' pod CIDRs the addresses that are shown to be another node's: the CIDR may be the older claim, but an attacker's. */
 export function withoutNodes(
   peers: readonly ClaimingPeer[],
   { typed }: Pick<ProofFacts, "typed">,
@@ -174,8 +174,8 @@ function subtractAll(cidr: string, held: readonly ShownNode[]): string[] {
 }
 
 /**
- * The peers with only the node IPs that are shown; the others beside them. `claimed`: by peer, what may
- * count of its record, also if another one has claimed it before: whoever is there may show it.
+ * Splits the node IPs of the peers into shown ones and others. `claimed`: for each peer, what may
+ * count of its record, also if another peer has claimed it before: the node that is there may show it.
  */
 export function splitNodeIPs(
   peers: readonly OwnedPeer[],
@@ -202,7 +202,7 @@ export function splitNodeIPs(
   });
 }
 
-/** What of the claims of peers whose gate is open does not count, since nothing has shown it. */
+/** The refused claims of peers whose gate is open: nothing has shown these addresses. */
 export function refuseUnshown(peers: readonly OwnedPeer[], isOpen: (peer: string) => boolean): Refusal[] {
   return peers.flatMap(({ name: peer, earlyIPs = [] }) =>
     earlyIPs.length === 0 || !isOpen(peer)
@@ -215,7 +215,7 @@ export function refuseUnshown(peers: readonly OwnedPeer[], isOpen: (peer: string
 }
 
 /**
- * Node IPs that the peer's latest handshakes have come from. `isOurs`: whether this node itself has set the
+ * Finds node IPs that the peer's latest handshakes have come from. `isOurs`: true if this node itself has set the
  * peer's endpoint at or after that handshake, by key and Unix milliseconds; then it says nothing.
  */
 export function findProofs(
@@ -234,7 +234,7 @@ export function findProofs(
 /** More are a flood. */
 const maxContested = 64;
 
-/** Addresses that peers claim as theirs and that others have claimed before: a handshake may still show them. */
+/** Addresses that a peer claims and another peer has claimed before. A handshake may still show whose they are. */
 export function contestedHosts(peers: readonly OwnedPeer[]): string[] {
   const ips = peers.flatMap(({ unshownIPs = [], earlyIPs = [] }) =>
     unshownIPs.filter((ip) => !earlyIPs.includes(ip)),

@@ -1,4 +1,4 @@
-// What the devices have shown of every peer, as times on the agent's own clock:
+// Observations: what the devices have shown of every peer, as times on the agent's own clock:
 // when its last handshake was, when it last sent something. Counters and the
 // kernel's wall-clock times become times here, so that a clock that is stepped
 // changes no decision. Pure: both clocks are arguments.
@@ -10,13 +10,13 @@ import { slots, usableSlot } from "./path.ts";
 /** One peer on one slot; all times in milliseconds on a clock that only goes forward. */
 export interface SlotObservation {
   readonly publicKey: string;
-  /** Of this node's own slot: a handshake with another key says nothing of this one. */
+  /** The key of this node's own slot. A handshake with another key says nothing about this one. */
   readonly ownKey: string;
-  /** Absent before the first handshake with these two keys. */
+  /** The time of the last handshake; absent before the first one with these two keys. */
   readonly handshakeAtMs?: number;
   /** The peer's address as it was known when that handshake was read. */
   readonly handshakeFrom?: string;
-  /** Anything came in that a peer sends only where it hears us: also keepalives, but not tries of a handshake alone. */
+  /** Anything came in that a peer sends only if it hears us: also keepalives, but not tries of a handshake alone. */
   readonly heardAtMs?: number;
   /** The first thing that went out since then and that WireGuard answers: packets and handshakes, not keepalives. */
   readonly unansweredSinceMs?: number;
@@ -29,14 +29,14 @@ export interface SlotObservation {
   readonly sentAtMs?: number;
   /** Packets of pods or hosts went out. */
   readonly sentDataAtMs?: number;
-  /** As read last. */
+  /** The value as it was read last. */
   readonly lastHandshakeMs: number;
   readonly rxBytes: number;
   readonly txBytes: number;
 }
 
 export type PeerObservation = Readonly<Partial<Record<Slot, SlotObservation>>>;
-/** By the peer's name. */
+/** The key is the peer's name. */
 export type PeerObservations = ReadonlyMap<string, PeerObservation>;
 
 export interface Clocks {
@@ -126,7 +126,7 @@ function observeSlot(
   };
 }
 
-/** The time of the last of something: now where it happened, else as it was, if ever. */
+/** The last time of an event: now if it happened, else as it was, if ever. */
 function timed<K extends string>(
   name: K,
   beforeMs: number | undefined,
@@ -145,7 +145,7 @@ function ageOf(lastHandshakeMs: number, wallMs: number): number {
 const bareSums: ReadonlySet<number> = new Set([0, 32, 92, 124, 148, 180, 296]);
 
 /**
- * One or two tries of a handshake, and nothing else: had the peer heard our
+ * True for one or two tries of a handshake, and nothing else: had the peer received our
  * response, a keepalive or packets would have followed.
  */
 const triesAlone: ReadonlySet<number> = new Set([148, 296]);
@@ -153,7 +153,7 @@ const triesAlone: ReadonlySet<number> = new Set([148, 296]);
 /** So many between two readings need no answer; two of them count as much as the smallest packet. */
 const keepalivesAlone: ReadonlySet<number> = new Set([0, 32, 64]);
 
-/** What goes between peers that have nothing to say is no data. */
+/** Packets that idle peers exchange are not data. */
 function isData(bytes: number): boolean {
   return !bareSums.has(bytes);
 }

@@ -1,4 +1,4 @@
-// What this node is about to claim for itself, against what its peers have already. What a node
+// Compares what this node is about to claim with what its peers have already. What a node
 // claims, it takes from its peers in its own kernel, so a neighbour's address or CIDR that was typed
 // by mistake would cut it off from that neighbour. Pure.
 import { hostPrefix, prefixesOverlap } from "../../net/prefix.ts";
@@ -7,9 +7,9 @@ import type { NodeRecord } from "../../net/record.ts";
 type Claims = Pick<NodeRecord, "nodeIPs" | "podCIDRs">;
 
 export interface OwnClaims {
-  /** As it is to be. */
+  /** The claims that the node will have. */
   readonly wanted: Claims;
-  /** As it is; empty for a new node. What a node has already, it keeps. */
+  /** The claims that the node has; empty for a new node. It keeps what it has already. */
   readonly before: Claims;
   /** Addresses of this host's interfaces, without our own devices: a node that has an address has it rightly. */
   readonly hostIPs: readonly string[];

@@ -20,7 +20,7 @@ export function ownSlots(node: Pick<NodeRecord, "slots">): Slot[] {
   return slots.filter((slot) => node.slots.find((own) => own.slot === slot)?.state !== "withdrawn");
 }
 
-/** The peers as this node can reach them: on a slot that it has withdrawn itself it reaches nobody. */
+/** The peers as this node can reach them: it reaches none on a slot that it has withdrawn itself. */
 export function reachablePeers(
   node: Pick<NodeRecord, "slots">,
   peers: readonly OwnedPeer[],
@@ -36,7 +36,7 @@ export function otherSlot(slot: Slot): Slot {
   return slot === "a" ? "b" : "a";
 }
 
-/** The public key of a node's slot; undefined where it has none there, or there is no slot. */
+/** The public key of a node's slot; undefined if it has none there, or there is no slot. */
 export function keyOf({ slots }: Pick<NodeRecord, "slots">, slot: Slot | undefined): string | undefined {
   return slots.find((record) => record.slot === slot)?.publicKey;
 }
@@ -65,7 +65,7 @@ export function endpointCandidates(node: NodeRecord, peer: OwnedPeer): readonly 
   return candidates.length === 0 ? peer.endpoints : candidates;
 }
 
-/** True where one of the two sides wants the slot to be left. */
+/** True if one of the two sides wants the slot to be left. */
 export function isDraining(node: NodeRecord, peer: OwnedPeer, slot: Slot): boolean {
   const drains = (record: SlotRecord) => record.slot === slot && record.state === "draining";
   return peer.slots.some(drains) || node.slots.some(drains);
@@ -86,7 +86,7 @@ export function routeSlot(node: NodeRecord, peer: OwnedPeer): Slot | undefined {
   return last;
 }
 
-/** The path that holds; `paths` is absent where no agent decides. */
+/** The path that holds; `paths` is absent if no agent decides. */
 export function resolvePath(
   node: NodeRecord,
   peer: OwnedPeer,
@@ -108,7 +108,7 @@ export function hasNoPlace({ endpoints, endpointsRefused }: OwnedPeer): boolean 
 
 /**
  * True if what is sent to the peer is refused, in permissive mode too: it was in the tunnel, and all
- * its keys are another node's now. Without an agent nobody knows what was in the tunnel.
+ * its keys are another node's now. Without an agent it is not known what was in the tunnel.
  */
 export function isBarred(peer: OwnedPeer, paths: ReadonlyMap<string, PeerPath> | undefined): boolean {
   if (isKeyless(peer) || slots.some((slot) => usableSlot(peer, slot) !== undefined)) return false;

@@ -1,4 +1,4 @@
-// Who holds which prefix, for thousands of prefixes of any lengths. Everything that will be asked for
+// Finds the holders of thousands of prefixes of any lengths. Everything that will be asked for
 // is known beforehand, so that it can be sorted once: of two prefixes that overlap one contains the
 // other, and each then knows the narrowest one around it. Nothing here depends on how many different
 // lengths there are, which a single record could choose. Pure.
@@ -54,14 +54,14 @@ export interface Holder {
 export class PrefixOwners {
   readonly #nesting: Nesting;
   readonly #held: (Holder | undefined)[] = [];
-  /** The first holders of two different owners below a prefix: one of them is another than whoever asks. */
+  /** The first holders of two different owners below a prefix: at least one of them is not the owner that asks. */
   readonly #below: (readonly Holder[] | undefined)[] = [];
 
   constructor(nesting: Nesting) {
     this.#nesting = nesting;
   }
 
-  /** Whoever else holds the prefix, or the widest one around it, or the first that was taken of its parts. */
+  /** Finds the other owner of the prefix, of the widest one around it, or of the first that was taken of its parts. */
   findOther(owner: string, prefix: string): Holder | undefined {
     const id = this.#nesting.idOf(prefix);
     let other = this.#held[id];
@@ -79,7 +79,7 @@ export class PrefixOwners {
     this.#held[id] = holder;
     for (let outer = this.#nesting.around(id); outer >= 0; outer = this.#nesting.around(outer)) {
       const below = this.#below[outer] ?? [];
-      // What the prefix has below it, all around it have too.
+      // All prefixes around this one contain what it contains.
       if (below.length === 2 || below[0]?.owner === holder.owner) return;
       this.#below[outer] = [...below, holder];
     }

@@ -1,4 +1,4 @@
-// How a node IP that nothing has shown is asked for a handshake: on the slot that carries no traffic to
+// Probes: asks a node IP that nothing has shown for a handshake, on the slot that carries no traffic to
 // the peer, with that address as the endpoint. While the gate is closed this is the second slot, beside
 // the first one on its own endpoint, so that a node with two addresses shows both with what opens its gate.
 // Later it is a slot without a session; one that there is may be what the peer sends on, and is given
@@ -13,7 +13,7 @@ import { endpointCandidates, isDraining, otherSlot, routeSlot, slots, usableSlot
 
 const tryMs = 10_000;
 const restMs = 60_000;
-/** A session that was made within this may be used (REJECT_AFTER_TIME), and no handshake follows it. */
+/** A session younger than this may be used (REJECT_AFTER_TIME), and no handshake follows it. */
 const sessionMs = 180_000;
 
 export interface ProbeMemory {
@@ -26,7 +26,7 @@ export interface ProbeMemory {
 export interface ProbeFacts {
   readonly node: NodeRecord;
   readonly peer: OwnedPeer;
-  /** As the gate has decided. */
+  /** The path as the gate has decided it. */
   readonly path: PeerPath;
   readonly observation: PeerObservation;
   /** Node IPs that nothing has shown. */
@@ -37,7 +37,7 @@ export interface ProbeFacts {
 export interface Probe {
   readonly probe?: NonNullable<PeerPath["probe"]>;
   readonly memory?: ProbeMemory;
-  /** The peer is to be taken off this slot's device and put on again, so that there is a handshake. */
+  /** The slot on whose device the peer must be removed and added again, so that there is a handshake. */
   readonly readd?: Slot;
 }
 
@@ -87,7 +87,7 @@ function sendsOn({ observation }: ProbeFacts, slot: Slot, nowMs: number): boolea
   return nowMs - (observation[slot]?.dataAtMs ?? Number.NEGATIVE_INFINITY) < sessionMs / 3;
 }
 
-/** Of families that this node has; what the first slot asks already comes last. */
+/** Lists candidates of families that this node has. The address that the first slot asks already comes last. */
 function candidatesOf({ node, peer, path, unshown }: ProbeFacts): readonly string[] {
   const own = new Set([...node.endpoints, ...node.nodeIPs].map(familyOf));
   const reachable = unshown.filter((ip) => own.has(familyOf(ip)));

@@ -1,5 +1,5 @@
-// What is left of a record's networks and addresses while others take parts of them. Sorted, so that
-// a part is found at once however many there are: somebody may claim thousands of addresses of one
+// Keeps what is left of a record's networks and addresses while other peers take parts of them. Sorted, so that
+// a part is found at once however many there are: a peer may claim thousands of addresses of one
 // network. Pure.
 import { hostPrefix, subtractPrefix } from "../../net/prefix.ts";
 import type { NodeRecord } from "../../net/record.ts";
@@ -52,7 +52,7 @@ export class Remainder {
     return { ...this.#record, nodeIPs: this.#hosts.map(({ ip }) => ip), podCIDRs };
   }
 
-  /** Of each piece that is no whole network of the record, the network that it is of. */
+  /** For each piece that is not a whole network of the record, the network that it belongs to. */
   get wholes(): ReadonlyMap<string, string> {
     return new Map(
       this.#pieces

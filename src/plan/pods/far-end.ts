@@ -1,5 +1,5 @@
-// Whether what a chained pod sends passes this node's routing, where it is encrypted, and
-// whether its addresses are this node's to have. Another plugin made the pod, and whoever
+// Judges if the packets of a chained pod pass this node's routing, where they are encrypted, and
+// if its addresses belong to this node. Another plugin made the pod, and the one who
 // writes a network (Multus, static IPAM) may choose both. Judged by what the kernel shows,
 // not by what the plugin says. Pure.
 //
@@ -10,7 +10,7 @@
 //   a pair that ends here, the route back by it               is routed here
 //   a pair that ends here, the route back by an uplink        is not answered by it
 //   a pair on a bridge, the pod's gateway is this node        is routed here
-//   a pair on a bridge, the pod's gateway is somebody else    is switched past this node
+//   a pair on a bridge, the pod's gateway is another host     is switched past this node
 //   a pair on a bridge with a way out, the pod has no gateway is switched past this node
 //   a pair on any other switch (Open vSwitch)                 is switched past this node
 import type { Link } from "../../net/objects.ts";
@@ -20,20 +20,20 @@ export const pairKinds: readonly string[] = ["veth", "netkit"];
 /** Ports of a bridge that lead to pods and virtual machines. */
 const inwardKinds: readonly string[] = [...pairKinds, "tun", "dummy"];
 
-/** What the kernel shows of the way between a pod and its node. */
+/** The connection between a pod and its node, as the kernel shows it. */
 export interface PodConnection {
   readonly ifname: string;
   /** Absent if the pod's namespace has no interface of that name. */
   readonly link?: Link;
   /** The other end of the pod's interface, if that is in the node's namespace. */
   readonly end?: Link;
-  /** What the end is a port of. */
+  /** The bridge or switch that the end is a port of. */
   readonly master?: Link;
   /** Kinds of the other ports; asked for only if the pod has no gateway. */
   readonly portKinds?: readonly string[];
   /** Next hops of the pod's default routes by the interface. */
   readonly gateways: readonly { readonly ip: string; readonly isNode: boolean }[];
-  /** By which interface the node sends to each of the pod's addresses. */
+  /** The interface that the node sends to each of the pod's addresses by. */
   readonly routes: readonly RouteBack[];
   /** Asked for only if a route back is by neither the end nor its master. */
   readonly uplinks?: readonly string[];
@@ -47,7 +47,7 @@ export interface RouteBack {
   readonly isNode?: true;
 }
 
-/** Why the pod's traffic is not routed by this node; undefined if it is. */
+/** Explains why the pod's traffic is not routed by this node; undefined if it is. */
 export function findBypass(connection: PodConnection): string | undefined {
   const { ifname, link, end, master } = connection;
   if (link === undefined) return `the pod's namespace has no interface ${ifname}`;
@@ -86,12 +86,12 @@ function findRouteAside(
     : `this node sends what is for ${aside.ip} by ${aside.dev}`;
 }
 
-/** What of a pod is not ours to keep out of the tunnel or to announce, as its record has it (`restore` in the store). */
+/** The addresses of a pod that we neither keep out of the tunnel nor announce, as its record has them (`restore` in the store). */
 export type Outside = {
   readonly ips: readonly string[];
   /** A clause: "eth0 is an interface of kind macvlan". */
   readonly why: string;
-  /** "bypass": its traffic is not routed here. "taken": the addresses are somebody else's. */
+  /** "bypass": its traffic is not routed here. "taken": the addresses belong to another owner. */
   readonly kind: "bypass" | "taken";
 };
 

@@ -52,7 +52,7 @@ export const podFirewall: NftTable = {
   ],
 };
 
-/** How many packets pods sent in the name of others, by family, since the table was made. */
+/** The number of packets that pods sent from foreign addresses, by family, since the table was created. */
 export function countForged(counters: ReadonlyMap<string, ReadonlyMap<string, NftCounter>>) {
   const sum = (set: string) =>
     [...(counters.get(set)?.values() ?? [])].reduce((total, { packets }) => total + packets, 0);

@@ -1,4 +1,4 @@
-// The node's end of a link that we make for a pod, as it is before it goes up. Whoever is
+// The settings of the node's end of a pod's link, before it goes up. A process that is
 // in the pod sends what he likes by it, so the node learns nothing from there: no default
 // route or address by a router advertisement (CVE-2020-10749), no redirect, no sender that
 // is not the pod. Pure.
@@ -30,7 +30,7 @@ export function podLinkSysctls(dev: string): SysctlStep[] {
   return settings.map(([path, value]) => ({ do: "writeSysctl", path, value }));
 }
 
-/** What netlink leaves to be set. */
+/** The sysctls that netlink cannot set. */
 export function podLinkIpv6Sysctls(dev: string): SysctlStep[] {
   return podLinkSysctls(dev).filter(({ path }) => path.startsWith("net/ipv6/"));
 }

@@ -1,4 +1,4 @@
-// The pods of this node as the kernel shows them, whoever attached them and when:
+// The pods of this node as the kernel shows them, whichever plugin attached them and when:
 // a pod that was there before wg-cni is in no store of ours, and a runtime's cache
 // of results may be stale, be kept elsewhere, or not be mounted. Pure.
 //
@@ -26,7 +26,7 @@ import { type Outside, pairKinds } from "./far-end.ts";
 
 export interface HostView {
   readonly links: readonly Link[];
-  /** Of the main table and of all that a rule leads to, without our own. */
+  /** Routes of the main table and of all tables that a rule leads to, without our own. */
   readonly routes: readonly Route[];
   readonly addresses: readonly Address[];
 }
@@ -37,12 +37,12 @@ export interface SeenPod {
   readonly dev: string;
 }
 
-/** True where a link may lead to a pod: what its routes say decides. */
+/** True if a link may lead to a pod: what its routes say decides. */
 export function isPairToElsewhere({ kind, linkNetnsId, up }: Link): boolean {
   return up && linkNetnsId !== undefined && pairKinds.includes(kind);
 }
 
-/** By address, each once. */
+/** The pods in order of their addresses, each address once. */
 export function findPods({ links, routes, addresses }: HostView): SeenPod[] {
   const candidates = new Set(links.filter(isPairToElsewhere).map(({ name }) => name));
   for (const route of routes) if (route.dev !== undefined && !leadsToOne(route)) candidates.delete(route.dev);
@@ -82,7 +82,7 @@ export function findBridgedPods({ links, bridges, neighbours, learned, outside }
   });
 }
 
-/** False where a network is behind the link; every link has its link-local and multicast ones. */
+/** False if a network is behind the link; every link has its link-local and multicast ones. */
 function leadsToOne({ type, dst, via }: Route): boolean {
   if (type !== "unicast") return true;
   if (via !== undefined) return false;
@@ -101,14 +101,14 @@ export function addressOf(prefix: string): string | undefined {
 }
 
 export interface PodFacts {
-  /** Of this node's record. */
+  /** The pod CIDRs of this node's record. */
   readonly podCIDRs: readonly string[];
   /** Addresses of the pods that our plugin attached. */
   readonly attached: readonly string[];
   readonly seen: readonly SeenPod[];
-  /** In use behind a bridge. */
+  /** Addresses in use behind a bridge. */
   readonly bridged: readonly SeenPod[];
-  /** Of pods that our plugin attached: what the tunnel cannot have. */
+  /** Addresses of pods that our plugin attached and that the tunnel cannot have. */
   readonly outside: readonly Outside[];
 }
 
@@ -118,7 +118,7 @@ export type UnknownPod = Pick<SeenPod, "ip"> & { readonly dev?: string; readonly
 export interface LocalPods {
   /** Seen, and not attached by us. */
   readonly earlier: readonly SeenPod[];
-  /** Pods whose addresses this node's record does not have: nobody sends to them through the tunnel, or takes from it what they send. */
+  /** Pods whose addresses are not in this node's record: no peer sends to them through the tunnel, or accepts from it what they send. */
   readonly unknown: readonly UnknownPod[];
 }
 
@@ -130,7 +130,7 @@ export function judgePods({ podCIDRs, attached, seen, bridged, outside }: PodFac
   const devs = new Map(found.map(({ ip, dev }) => [ip, dev]));
   const whys = new Map(
     outside.flatMap(({ ips, why, kind }) =>
-      // What another node had is ours as soon as our record has it.
+      // An address that another node had is ours as soon as our record has it.
       ips.filter((ip) => kind === "bypass" || !isAnnounced(ip)).map((ip) => [ip, why] as const),
     ),
   );
@@ -143,7 +143,7 @@ export function judgePods({ podCIDRs, attached, seen, bridged, outside }: PodFac
   return { earlier, unknown };
 }
 
-/** Every address that this node announces where its pods have addresses of the network. */
+/** Every address that this node announces if its pods have addresses of the network. */
 export function announcedIPs(attached: readonly string[], seen: readonly SeenPod[]): string[] {
   return [...new Set([...attached, ...seen.map(({ ip }) => ip)])];
 }

@@ -13,7 +13,7 @@ const mainTable = 254;
 /** A pod has one or two of them, some plugins give it dozens; a pod that may change its namespace makes any number. */
 const maxRoutes = 64;
 
-/** A route of a chained pod whose MTU was changed, and what it was before; null where none was set. */
+/** A route of a chained pod whose MTU was changed, and its value before; null if none was set. */
 export type ChangedRoute = {
   readonly family: Family;
   readonly dst: string;
@@ -21,9 +21,9 @@ export type ChangedRoute = {
   readonly mtuBefore: number | null;
 };
 
-/** What an attachment's record keeps about its MTU (`restore` in the store). */
+/** The part of an attachment's record about its MTU (`restore` in the store). */
 export type PodMtuRecord = {
-  /** Bytes, where the network configuration sets it: the pod does not follow the tunnel's. */
+  /** Bytes, if the network configuration sets them: the pod does not follow the tunnel's MTU. */
   readonly configured?: number;
   readonly routes?: readonly ChangedRoute[];
 };
@@ -33,21 +33,21 @@ export function readPodMtu(restore: unknown): PodMtuRecord {
   return typeof restore === "object" && restore !== null ? (restore as PodMtuRecord) : {};
 }
 
-/** What ADD records of the configuration's `mtu`. */
+/** Returns what ADD records of the configuration's `mtu`. */
 export function configuredMtu(mtu: number | undefined): PodMtuRecord {
   return mtu === undefined ? {} : { configured: mtu };
 }
 
 export interface RouteMtuPlan {
   readonly steps: readonly RouteMtuStep[];
-  /** All that is to be recorded before the steps are done, what was known included. */
+  /** All routes that the caller records before it applies the steps, including those recorded earlier. */
   readonly changed: readonly ChangedRoute[];
 }
 
 /**
- * Gives a chained pod's routes an MTU, where they would have a larger one: its
+ * Gives a chained pod's routes an MTU if they would have a larger one: its
  * own, or that of the interface `link`. Above the interface's, a route's MTU
- * loses packets; below it, somebody had a reason.
+ * loses packets; a lower one was set for a reason.
  */
 export function planRouteMtus(
   routes: readonly Route[],
@@ -60,7 +60,7 @@ export function planRouteMtus(
   const records = indexRoutes(known);
   for (const route of chooseRoutes(routes, link.name)) {
     const record = records.get(keyOf(route));
-    // What is not on record could not be put back.
+    // A route that is not on record could not be restored.
     if (record === undefined && changed.length >= maxRoutes) continue;
     const before = record === undefined ? route.metrics?.mtu : (record.mtuBefore ?? undefined);
     const wanted = (before ?? link.mtu) > mtu ? mtu : before;
@@ -99,7 +99,7 @@ export function mergeChanged(
   return [...first, ...second.filter((route) => !known.has(keyOf(route)))];
 }
 
-/** Both ends of a standalone pod's link. Throws RangeError where an address of the pod's cannot be with that MTU. */
+/** Plans both ends of a standalone pod's link. Throws RangeError if an address of the pod is impossible with that MTU. */
 export function planLinkMtus(ends: { pod: Link; host: Link }, ips: readonly string[], mtu: number): Step[] {
   const ip6 = ips.find((ip) => familyOf(ip) === 6);
   if (ip6 !== undefined && mtu < ipv6MinimumMtu)
@@ -128,7 +128,7 @@ function beginIpv6(dev: string): Step[] {
   return [{ do: "changeLink", dev, change: { addrGenModeNone: true } }, ...podLinkIpv6Sysctls(dev)];
 }
 
-/** What has a gateway or is a default route leads off the node. */
+/** A route that has a gateway or is a default route leads off the node. */
 function leavesNode(route: Route, dev: string): boolean {
   return (
     route.type === "unicast" &&
@@ -148,7 +148,7 @@ function toRecord({ family, dst, priority, metrics }: Route): ChangedRoute {
 
 type RouteKey = { readonly dst: string; readonly priority?: number | undefined };
 
-/** Of one interface: destination and metric tell routes apart, and no metric is 0. */
+/** The key of a route of one interface: destination and metric tell routes apart, and no metric is 0. */
 function keyOf({ dst, priority = 0 }: RouteKey): string {
   return `${dst} ${priority}`;
 }

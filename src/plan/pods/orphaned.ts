@@ -1,10 +1,10 @@
-// Attachments that nobody ends: the runtime was killed before its DEL, its state was
+// Orphaned pods: attachments without a DEL. The runtime was killed before it, its state was
 // wiped, or the network no longer names us. What tells is that the path of the pod's
-// network namespace leads to none any more, at every look over some time; and since a
+// network namespace leads to none any more, in every pass over some time; and since a
 // path is only what this process is shown of it, that needs a witness. Pure: time is
 // an argument.
 //
-//   the path is       witness in the same folder          released after
+//   the path is       witness in the same directory       released after
 //   ────────────────  ──────────────────────────────────  ──────────────
 //   a namespace       —                                   never
 //   not to be seen    —                                   never
@@ -13,17 +13,17 @@
 //   a plain file      a namespace that was made later     1 wait
 //   a plain file      none: its mount may be hidden       never
 //
-// Who attaches the same again, and an agent that starts, begins anew.
+// The wait begins again if the same is attached again, and if an agent starts.
 import { countOf } from "../../net/human-format.ts";
 import { showDuration } from "../settings/parsers.ts";
 
-/** "unknown" where the folder is not shown to this process, or may not be read. */
+/** "unknown" if the directory is not shown to this process, or may not be read. */
 export type NetnsObservation = "namespace" | "absent" | "file" | "unknown";
 
 export interface SeenAttachment {
-  /** Of this attachment alone: another one where the container was attached anew. */
+  /** A key of this attachment alone: it is another one if the container was attached again. */
   readonly key: string;
-  /** Of the path. */
+  /** The directory of the path. */
   readonly directory: string;
   /** Unix milliseconds. */
   readonly createdAtMs: number;
@@ -32,7 +32,7 @@ export interface SeenAttachment {
 
 export interface OrphanedFacts {
   readonly seen: readonly SeenAttachment[];
-  /** By key, since when it is gone: as the last plan has it. */
+  /** For each key, the time since which it is gone, from the last plan. */
   readonly goneSinceMs: ReadonlyMap<string, number>;
   readonly waitMs: number;
   /** Milliseconds of a clock that only goes forward. */
@@ -43,7 +43,7 @@ export interface OrphanedPlan {
   /** Keys. */
   readonly release: readonly string[];
   readonly goneSinceMs: ReadonlyMap<string, number>;
-  /** A sentence, where so many are gone that it is not believed yet. */
+  /** A sentence, present if so many are gone that it is not believed yet. */
   readonly doubt?: string;
 }
 
@@ -66,7 +66,7 @@ export function planOrphaned({ seen, goneSinceMs, waitMs, nowMs }: OrphanedFacts
   return { release, goneSinceMs: since, ...doubt };
 }
 
-/** Undefined where it is not known to be gone. */
+/** Undefined if it is not known to be gone. */
 function countWaits(one: SeenAttachment, seen: readonly SeenAttachment[]): number | undefined {
   if (one.netns !== "absent" && one.netns !== "file") return undefined;
   const witnesses = seen.filter(

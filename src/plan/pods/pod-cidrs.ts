@@ -2,7 +2,7 @@
 // whole subnet. Those of the peers are judged by peers/claim-bounds.ts. Pure.
 import { findHeld, type Landmark } from "../peers/landmarks.ts";
 
-/** What of the CIDRs of one node holds an address that is no pod's: a sentence each. */
+/** Returns a sentence for each CIDR of one node that contains an address that is no pod's. */
 export function refusePodCIDRs(podCIDRs: readonly string[], landmarks: readonly Landmark[]): string[] {
   return podCIDRs.filter(isNetwork).flatMap((cidr) => {
     const held = findHeld(cidr, landmarks);

@@ -50,7 +50,7 @@ export interface PodNames {
 /**
  * Names that follow from the attachment alone, so that a DEL without a record
  * finds what an ADD made. They are 24 digits of xxHash32, which unlike a
- * cryptographic hash costs a process nothing to set up; nobody gains by a
+ * cryptographic hash costs a process nothing to set up; there is no gain in a
  * collision, which ADD would find and report.
  */
 export function podNames({ containerID, ifname }: { containerID: string; ifname: string }): PodNames {
@@ -71,7 +71,7 @@ function localMac(hex: string, at: number): string {
   return mac;
 }
 
-/** Makes the pair, and sets the node's end up before anything can come by it. */
+/** Creates the pair, and configures the node's end before anything can arrive on it. */
 export function linkSteps(pod: StandalonePod, netnsFd: number): Step[] {
   return [
     vethStep(pod, netnsFd),
@@ -99,7 +99,7 @@ function vethStep(pod: StandalonePod, netnsFd: number): RtnlStep {
   };
 }
 
-/** What happens inside the pod, once its interface is there. */
+/** The steps inside the pod, once its interface is there. */
 export function podSideSteps(pod: StandalonePod): RtnlStep[] {
   const inPod = { netns: "pod" } as const;
   return [
@@ -110,7 +110,7 @@ export function podSideSteps(pod: StandalonePod): RtnlStep[] {
   ];
 }
 
-/** What the node needs to reach the pod. */
+/** The steps that the node needs to reach the pod. */
 export function hostSideSteps(pod: StandalonePod): RtnlStep[] {
   return [
     ...hostNeighbours(pod).map((neighbour) => ({ do: "replaceNeighbour", neighbour }) as const),

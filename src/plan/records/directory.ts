@@ -1,31 +1,31 @@
-// The watched folder of node records: what a file in it is worth, and what of
-// the store has to change so that it says what the folder says. A file speaks
+// The watched directory of node records: what a file in it is worth, and what of
+// the store has to change so that it says what the directory says. A file speaks
 // for one node, the one that it is named after, so that file permissions say
 // who may write whose record. What a record may claim is record.ts and
 // peers/claims.ts, as for records that were imported. Pure.
 //
-//   file                              peer of the folder
+//   file                              peer of the directory
 //   good                              as the record says; a peer imported before is replaced
 //   refused (half-written, garbage)   stays as it was
 //   gone                              leaves
-//   all gone at once                  stay: that is what a filesystem looks like that is not mounted
+//   all gone at once                  stay: the filesystem is probably not mounted
 import { ParseError } from "../../net/error.ts";
 import { escapeControls } from "../../net/printable.ts";
 import type { NodeRecord } from "../../net/record.ts";
 import { parseRecord } from "./record.ts";
 
-/** What one file says: the record of the node it is named after, or why it is refused. */
+/** The result for one file: the record of the node that it is named after, or the reason of its rejection. */
 export type JudgedRecord = { readonly record: NodeRecord } | { readonly reason: string };
 
 export interface DirectoryView {
   readonly directory: string;
   /** This node's name; its own file is written, never read as a peer's. */
   readonly ownName?: string;
-  /** By file name; without this node's own. */
+  /** The key is the file name. This node's own file is not in the map. */
   readonly verdicts: ReadonlyMap<string, JudgedRecord>;
-  /** All record files, also those that nobody looked into. */
+  /** The names of all record files, also of those that were not read. */
   readonly present: ReadonlySet<string>;
-  /** True where the folder held nobody's record at the last look either. */
+  /** True if the directory held no record of another node in the last pass either. */
   readonly wasDoubtful: boolean;
 }
 
@@ -36,7 +36,7 @@ export interface KnownPeer {
 }
 
 export interface RejectedFile {
-  /** Fit to be shown; the folder itself where all of it is meant. */
+  /** The name, escaped for display. It is the directory itself if the reason concerns all of it. */
   readonly file: string;
   readonly reason: string;
 }
@@ -48,7 +48,7 @@ export interface DirectoryChange {
   readonly remove: readonly string[];
   /** By file. */
   readonly rejected: readonly RejectedFile[];
-  /** A sentence where the folder is not believed and the peers stay. */
+  /** A sentence, present if the directory is not believed and the peers stay. */
   readonly doubt?: string;
 }
 
@@ -82,7 +82,7 @@ export function judgeRecord(file: string, text: string, ownName?: string): Judge
 }
 
 /**
- * A record that does not mention its slots does not say that its node has no key: whoever wrote it
+ * A record that does not mention its slots does not say that its node has no key: its writer
  * left out what matters most, and the peer would be reached in plaintext. Throws ParseError.
  */
 export function requireSlots(json: unknown, path: string): void {
@@ -95,7 +95,7 @@ export function rejectRecord(reason: string): JudgedRecord {
   return { reason: shown.length > maxReasonLength ? `${shown.slice(0, maxReasonLength - 1)}…` : shown };
 }
 
-/** What has to change in the store. */
+/** Plans the changes to the store. */
 export function planDirectory(view: DirectoryView, peers: readonly KnownPeer[]): DirectoryChange {
   const { directory, verdicts, present, ownName } = view;
   const before = new Map(peers.map((peer) => [peer.record.name, peer]));
@@ -114,7 +114,7 @@ export function planDirectory(view: DirectoryView, peers: readonly KnownPeer[]):
 }
 
 /**
- * No record is left of `known` peers. One may have left; several leave one after the other. A folder
+ * No record is left of `known` peers. One may have left; several leave one after the other. A directory
  * without this node's own record is another one, and stays in doubt when we have written to it.
  */
 function isDoubtful({ present, ownName, wasDoubtful }: DirectoryView, known: number): boolean {
@@ -140,7 +140,7 @@ function explainRejections(
   return rejected.sort((a, b) => (a.file < b.file ? -1 : 1));
 }
 
-/** What the Kubernetes API says of a node goes before what a file says. */
+/** A record from the Kubernetes API has priority over one from a file. */
 function isAsBefore(record: NodeRecord, peer: KnownPeer | undefined): boolean {
   if (peer?.source === "kube") return true;
   return peer?.source === "directory" && JSON.stringify(peer.record) === JSON.stringify(record);

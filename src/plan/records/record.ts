@@ -13,7 +13,7 @@ import { suggest } from "../../net/suggest.ts";
 /** Bounds of one record; a node with 110 pod IPs of two families is far below. */
 const maxCidrs = 4096;
 const maxAddresses = 64;
-/** A node asks one that it does not reach; one that reaches nobody asks some, and they find the rest by their own traffic. */
+/** A node asks the peer that it does not reach. A node that reaches no peer asks some of them, and they find the rest by their own traffic. */
 export const maxAsked = 64;
 
 const recordKeys = ["name", "slots", "endpoints", "nodeIPs", "podCIDRs", "wantsHandshakeFrom"];

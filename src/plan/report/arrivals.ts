@@ -1,14 +1,14 @@
-// What arrived and should not have, by the interface that it came by: outside the tunnel, and
-// by the tunnel for nobody here. From what the sets of our nftables table have counted. Pure.
+// Counts packets that should not have arrived, for each interface: outside the tunnel, and
+// through the tunnel without a receiver here. The sets of our nftables table have counted them. Pure.
 import type { NftCounter } from "../../net/nftables.ts";
 import { arrivedSet, spoofedSet, strangerSet, straySet } from "../firewall/sets.ts";
 
 export interface InterfaceArrivals {
   /** Its name, which it may no longer have. */
   readonly interface: string;
-  /** In the name of peers, by the interface that leads to them: peers count these, too. */
+  /** Packets with a peer's source that arrived on the interface that leads to that peer. The peer's own counters have them, too. */
   readonly peerPackets: number;
-  /** In the name of somebody whom the interface does not lead to; in strict mode they were dropped. */
+  /** Packets with a source that the interface does not lead to. In strict mode they were dropped. */
   readonly spoofedPackets: number;
   /** From addresses in cluster CIDRs that no node has announced; only strict mode counts them, and drops them. */
   readonly unannouncedPackets: number;
@@ -34,7 +34,7 @@ export function listArrivals(
   }));
 }
 
-/** Packets that a device delivered for others than this node and its pods: they were refused. */
+/** Packets that a device delivered and whose destination is neither this node nor one of its pods. They were refused. */
 export interface StrayPackets {
   readonly device: string;
   readonly packets: number;
@@ -46,12 +46,12 @@ export function listStrays(counters: ReadonlyMap<string, ReadonlyMap<string, Nft
   return strays.sort((a, b) => (a.device < b.device ? -1 : 1));
 }
 
-/** "eth1: 3 spoofed": what of it is nobody's whom the interface leads to; undefined where there is none. */
+/** Describes packets with a source that the interface does not lead to, as "eth1: 3 spoofed"; undefined if there is none. */
 export function describeForeign(arrivals: InterfaceArrivals): string | undefined {
   return describeArrivals({ ...arrivals, peerPackets: 0 });
 }
 
-/** The same with what came in peers' names. */
+/** Describes the same, and packets that came with a peer's source. */
 export function describeArrivals(arrivals: InterfaceArrivals): string | undefined {
   const { interface: name, peerPackets, spoofedPackets, unannouncedPackets } = arrivals;
   const parts = [

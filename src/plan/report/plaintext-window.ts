@@ -1,19 +1,19 @@
-// For how long nothing has gone in clear, from what the counters say at one look
+// For how long nothing has gone in plaintext, from what the counters say at one pass
 // after the other. Pure: sums and time are arguments.
 import type { Plaintext } from "./status.ts";
 
 export interface PlaintextWindow {
   /** Nothing was counted since; milliseconds on the clock of `nowMs`. */
   readonly sinceMs: number;
-  /** Peers of the last packets in clear; none where there were none since the first look. */
+  /** Peers of the last packets in plaintext; none if there were none since the first pass. */
   readonly peers: readonly string[];
-  /** By peer, as counted last. */
+  /** The last count of each peer. */
   readonly packets: ReadonlyMap<string, number>;
 }
 
 /**
- * What one more look adds. `sums`: of every peer, from 0 again where the table was
- * made anew. Undefined where nothing counts; what was before the first look is not
+ * Adds the counts of one more pass. `sums` has those of every peer, from 0 again if the table was
+ * created again. Undefined if nothing counts; what was before the first pass is not
  * known, so quiet begins with it.
  */
 export function followPlaintext(

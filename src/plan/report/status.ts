@@ -1,12 +1,12 @@
-// What a peer's state is called, from what the devices show. Pure: time is an
+// Names a peer's state from what the devices show. Pure: time is an
 // argument.
 //
 //   encrypted   routed into the tunnel, handshake fresh
 //   idle        routed into the tunnel, handshake old: nothing was sent lately
 //   unanswered  routed into the tunnel, no handshake ever on this slot
-//   silent      routed into the tunnel, sent to, not heard of: the agent tries to repair it
+//   silent      routed into the tunnel, unresponsive under traffic: the agent runs recovery steps
 //   waiting     has a key, but no handshake has opened the gate yet
-//   ready       has shaken hands, and is left alone because the mode is off
+//   ready       has completed a handshake, and is left alone because the mode is off
 //   conflict    its key is another node's; if it was in the tunnel before, it is refused
 //   keyless     its record says that it has no key
 
@@ -35,7 +35,7 @@ export const peerStates = [
 ] as const;
 export type PeerState = (typeof peerStates)[number];
 
-/** Where a packet for the peer's pods goes now. */
+/** The way that a packet for the peer's pods takes now. */
 export const reaches = ["tunnel", "clear", "refused"] as const;
 export type Reach = (typeof reaches)[number];
 
@@ -43,7 +43,7 @@ export interface PeerStatus {
   readonly name: string;
   readonly state: PeerState;
   readonly reach: Reach;
-  /** Absent where the peer is not encrypted. */
+  /** Absent if the peer is not encrypted. */
   readonly slot?: Slot;
   readonly endpoint?: string;
   /** Unix milliseconds; 0 is never. */
@@ -57,9 +57,9 @@ export interface PeerStatus {
 }
 
 export interface Plaintext {
-  /** Arrived in clear. */
+  /** Arrived in plaintext. */
   readonly inPackets: number;
-  /** Left in clear; in strict mode, was about to. */
+  /** Left in plaintext; in strict mode, was about to. */
   readonly outPackets: number;
 }
 
@@ -100,7 +100,7 @@ export function describePeers(
       const waiting = lastHandshakeMs > 0 ? "ready" : "waiting";
       const isRefused = settings.mode === "strict" || isBarred(peer, paths);
       const isConflict = !isKeyless(peer) && routeSlot(node, peer) === undefined;
-      // A node without a slot of its own reaches nobody, whatever keys they have.
+      // A node without a slot of its own reaches no peer, whatever keys the peers have.
       const isOwnLoss = ownSlots(node).length === 0;
       return {
         ...base,
@@ -129,7 +129,7 @@ export function describePeers(
   });
 }
 
-/** Unix milliseconds; 0 where there was none on either slot. */
+/** Unix milliseconds; 0 if there was none on either slot. */
 function latestHandshake(
   { slots }: OwnedPeer,
   devices: ReadonlyMap<Slot, ReadonlyMap<string, Peer>>,
@@ -143,7 +143,7 @@ function stateOf(lastHandshakeMs: number, nowMs: number): PeerState {
   return nowMs - lastHandshakeMs < handshakeFreshMs ? "encrypted" : "idle";
 }
 
-/** What went outside the tunnel since the table was made; nothing where nothing counts. */
+/** The packets that went outside the tunnel since the table was created. It is empty if nothing counts. */
 export interface PlaintextReport {
   readonly byPeer: ReadonlyMap<string, Plaintext>;
   readonly byInterface: readonly InterfaceArrivals[];

@@ -1,5 +1,5 @@
-// What stands for wg-cni in a network configuration: its type, and keys of its
-// own where somebody wants some. Checked before it is written, because every pod
+// The entry for wg-cni in a network configuration: its type, and keys of its
+// own if an operator wants some. Checked before it is written, because every pod
 // of the node would fail over a wrong one. Pure.
 import { ParseError } from "../../net/error.ts";
 
@@ -12,7 +12,7 @@ export interface Entry {
 /** The entry that says nothing beside what it is. */
 export const plainEntry: Entry = { type: "wg-cni" };
 
-/** What the list or the runtime says, and no plugin for itself. */
+/** Keys that the list or the runtime sets, and no plugin for itself. */
 const foreignKeys = ["name", "cniVersion", "plugins", "prevResult", "runtimeConfig"];
 
 /** From a JSON object of its own keys, as text or decoded. Throws ParseError with "must be …". */
@@ -34,7 +34,7 @@ export function formatEntry(entry: Entry): string {
   return JSON.stringify(entry);
 }
 
-/** True where wg-cni is to make the interfaces. */
+/** True if wg-cni is to make the interfaces. */
 export function makesInterfaces({ ipam }: Entry): boolean {
   return ipam !== undefined && ipam !== null;
 }

@@ -1,4 +1,4 @@
-// How one setting is declared, and the parsers that several share: from JSON or
+// The declaration of one setting, and the parsers that several settings share: from JSON or
 // a flag's text to a value, with "must be …" where it is none. Pure.
 import { ParseError } from "../../net/error.ts";
 import { type Exemption, formatExemption, parseExemption } from "../../net/exemption.ts";
@@ -10,7 +10,7 @@ import type { Slot } from "../../net/record.ts";
 
 export interface Setting<T> {
   readonly default: T;
-  /** Why the default is what it is; shown by `--help` and `status --json`. */
+  /** The reason for the default; shown by `--help` and `status --json`. */
   readonly reason: string;
   readonly help: string;
   /** Placeholder for the value in `--help`. */
@@ -152,7 +152,7 @@ export function showOnOff(value: boolean): string {
 
 const unitSeconds: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
 
-/** A time such as "24h" or "90m" to whole seconds; "off" is 0 where `mayBeOff`. */
+/** A time such as "24h" or "90m" to whole seconds; "off" is 0 if `mayBeOff`. */
 export function duration(minSeconds: number, mayBeOff: boolean): (raw: unknown) => number {
   return (raw) => {
     const match = /^(\d{1,7})(s|m|h|d)?$/.exec(String(raw));

@@ -7,7 +7,7 @@ import { suggest } from "../../net/suggest.ts";
 import type { Setting } from "./parsers.ts";
 import { settingTable } from "./table.ts";
 
-/** By name, with the units that the rows of the table name. */
+/** The values by name, in the units that the rows of the table name. */
 export type Settings = { readonly [K in keyof typeof settingTable]: (typeof settingTable)[K]["default"] };
 export type Mode = Settings["mode"];
 export type BackendChoice = Settings["backend"];
@@ -24,7 +24,7 @@ export function parseSettings(overrides: Readonly<Record<string, unknown>>): Set
   const values: { [K in SettingName]?: unknown } = {};
   for (const name of settingNames) values[name] = settingTable[name].default;
   const settings = values as Settings;
-  // Every ADD comes by here, mostly without overrides: the defaults do not clash.
+  // Every ADD runs this, mostly without overrides: the defaults do not clash.
   const given = Object.keys(overrides);
   if (given.length === 0) return settings;
   for (const key of given) {
@@ -61,7 +61,7 @@ export function showSetting<K extends SettingName>(name: K, value: Settings[K]):
   return show === undefined ? String(value) : show(value);
 }
 
-/** True where other nodes hear by themselves of what changes here. */
+/** True if other nodes hear by themselves of what changes here. */
 export function isAnnounced({
   recordsDir,
   kubeconfig,
