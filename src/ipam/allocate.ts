@@ -30,7 +30,7 @@ export function findRangeSet(sets: readonly RangeSet[], ip: string): number | un
   return index < 0 ? undefined : index;
 }
 
-/** How many addresses a set can give. */
+/** Counts the addresses that a set can give. */
 export function countAddresses(set: RangeSet): bigint {
   let count = 0n;
   for (const range of set) {
@@ -69,7 +69,7 @@ function nextFree(set: RangeSet, isTaken: (ip: string) => boolean, last: string 
   return refusal("exhausted", `no address is free in ${formatSet(set)}: all ${count} are taken`);
 }
 
-/** The first free address after `after` (from the range's first, where undefined) up to `end`. */
+/** Finds the first free address after `after` (from the range's first, if undefined) up to `end`. */
 function findFree(
   range: Range,
   after: string | undefined,

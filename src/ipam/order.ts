@@ -5,7 +5,7 @@
 import { type Family, familyBits, formatIp, ipBytes } from "../net/ip.ts";
 import { prefixBytes } from "../net/prefix.ts";
 
-/** Negative where `a` is the lower of two addresses of one family, 0 if they are the same. */
+/** Negative if `a` is the lower of two addresses of one family, 0 if they are the same. */
 export function compareIps(a: string, b: string): number {
   return compareBytes(ipBytes(a), ipBytes(b));
 }
@@ -40,7 +40,7 @@ export function hostAddresses(prefix: string, family: Family): { first: string; 
   return { first: formatIp(bytes), last: formatIp(last) };
 }
 
-/** How many addresses there are from one to another, both counted. */
+/** Counts the addresses from one to another, including both. */
 export function countBetween(first: string, last: string): bigint {
   return toNumber(last) - toNumber(first) + 1n;
 }

@@ -91,7 +91,7 @@ function parseSubnet(text: string, path: string): Range {
   const family = familyOf(ip);
   if (subnet !== `${ip}/${length}`)
     throw new ParseError(`${path}: "${text}" has bits set after its length; the subnet is ${subnet}`);
-  // As host-local: a network address, a gateway and something to allocate need four.
+  // host-local has the same limit: a network address, a gateway and something to allocate need four.
   if (length > familyBits(family) - 2)
     throw new ParseError(
       `${path}: ${subnet} is too small to allocate from; use a /${familyBits(family) - 2} or shorter`,
@@ -142,7 +142,7 @@ function getText(value: unknown, path: string): string {
   return value;
 }
 
-/** Adds where the text stood to what is wrong with it. */
+/** Adds the place of the text to the error. */
 function at<T>(path: string, parse: () => T): T {
   try {
     return parse();

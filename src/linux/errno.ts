@@ -94,7 +94,7 @@ export function errnoCode(errno: number): string {
   return texts[errno]?.split(" ", 1)[0] ?? `errno ${errno}`;
 }
 
-/** What strerror(3) says: "No such file or directory". */
+/** The text of strerror(3): "No such file or directory". */
 export function errnoText(errno: number): string {
   return texts[errno]?.replace(/^\S+ /, "") ?? "unknown error";
 }

@@ -29,7 +29,7 @@ const maxFileBytes = 64 * 1024 * 1024;
 const decoder = new TextDecoder();
 
 export interface FileStatus {
-  /** Device and inode number: the same for two paths exactly where they are the same object. */
+  /** Device and inode number: they are equal for two paths only if both are the same object. */
   readonly identity: string;
   readonly kind: "file" | "directory" | "other";
   /** Permission bits: 0o600. */
@@ -38,7 +38,7 @@ export interface FileStatus {
   readonly sizeBytes: number;
 }
 
-/** What is left of a filesystem. */
+/** The free space of a filesystem. */
 export interface Space {
   /** For processes without special rights. */
   readonly freeBytes: number;
@@ -55,7 +55,7 @@ export function closeFd(fd: number): void {
   rawSyscall("close", fd);
 }
 
-/** The whole content of a file; of a pipe what is in it, for which nobody is waited. Throws SysError. */
+/** Reads the whole content of a file. Of a pipe it reads what is in it, without waiting. Throws SysError. */
 export function readFile(path: string): Uint8Array {
   const fd = openFile(path, O_NONBLOCK);
   try {
@@ -118,7 +118,7 @@ export function appendFile(path: string, content: string, mode = 0o600): void {
  */
 export function createFile(path: string, content: string | Uint8Array, mode = 0o600): void {
   const draft = `${path}.new-${process.pid}`;
-  // Of a process with this number that did not live to finish.
+  // The file was left by a process with this number that was killed.
   unlink(draft);
   try {
     const fd = openFile(draft, O_WRONLY | O_CREAT | O_EXCL, mode);
@@ -164,7 +164,7 @@ export function rename(from: string, to: string): void {
   syscall("renameat", `${from} to ${to}`, AT_FDCWD, cString(from), AT_FDCWD, cString(to));
 }
 
-/** Gives a file one more name, or moves it there where the filesystem has no links; false if something has the name. Throws SysError. */
+/** Gives a file one more name, or moves it there if the filesystem has no links; false if the name exists. Throws SysError. */
 export function addName(path: string, name: string): boolean {
   const result = rawSyscall("linkat", AT_FDCWD, cString(path), AT_FDCWD, cString(name), 0);
   if (-result === Errno.EEXIST) return false;
@@ -184,17 +184,17 @@ export function exchange(a: string, b: string): boolean {
   return true;
 }
 
-/** What a path leads to, or undefined if it leads nowhere. Throws SysError. */
+/** Returns the status of what a path leads to, or undefined if it leads nowhere. Throws SysError. */
 export function findStatus(path: string): FileStatus | undefined {
   return findStatusBy(path, 0);
 }
 
-/** The same of a link itself. */
+/** Returns the status of a link itself. */
 export function findLinkStatus(path: string): FileStatus | undefined {
   return findStatusBy(path, AT_SYMLINK_NOFOLLOW);
 }
 
-/** What is open. Throws SysError. */
+/** Returns the status of an open file. Throws SysError. */
 export function readStatus(fd: number, subject: string): FileStatus {
   const statx = new Uint8Array(256);
   syscall("statx", subject, fd, cString(""), AT_EMPTY_PATH, STATX_BASIC_STATS, statx);
@@ -209,7 +209,7 @@ function findStatusBy(path: string, flags: number): FileStatus | undefined {
   return decodeStatx(statx);
 }
 
-/** Of the filesystem that `path` is on; Infinity for what has no limit (some are not made of blocks). Throws SysError. */
+/** Reads the space of the filesystem that `path` is on; Infinity if it has no limit (some are not made of blocks). Throws SysError. */
 export function readSpace(path: string): Space {
   const word = readStatfs(path);
   const [blockBytes, blocks, freeBlocks, files, freeFiles] = [word(1), word(2), word(4), word(5), word(6)];
@@ -260,7 +260,7 @@ export function isExecutable(path: string): boolean {
   return findAccessError(path, X_OK) === undefined && findStatus(path)?.kind === "file";
 }
 
-/** Why this process may not execute (X_OK) or write (W_OK) what is at `path`; undefined if it may. */
+/** Returns the error if this process may not execute (X_OK) or write (W_OK) what is at `path`; undefined if it may. */
 export function findAccessError(path: string, right: typeof X_OK | typeof W_OK): SysError | undefined {
   const result = rawSyscall("faccessat", AT_FDCWD, cString(path), right);
   return result < 0 ? new SysError("faccessat", -result, path) : undefined;

@@ -37,7 +37,7 @@ export function lockForNow(path: string, timeoutMs: number): Disposable {
   const deadline = Bun.nanoseconds() + timeoutMs * 1e6;
   for (;;) {
     const fd = lockFile(path, (deadline - Bun.nanoseconds()) / 1e6);
-    // Whoever had it before has taken its name away: others lock the next file of this name.
+    // The earlier holder has removed its name: other processes lock the next file of this name.
     if (findLinkStatus(path)?.identity === readStatus(fd, path).identity)
       return {
         [Symbol.dispose]: () => {
@@ -77,7 +77,7 @@ export function isLocked(path: string): boolean {
   }
 }
 
-/** Returns the descriptor, locked; closes it where it cannot be. */
+/** Returns the descriptor, locked; closes it if that fails. */
 function lock(path: string, fd: number, timeoutMs: number): number {
   const deadline = Bun.nanoseconds() + timeoutMs * 1e6;
   for (let pauseMs = firstPauseMs; ; pauseMs = pauseMs < longestPauseMs ? 2 * pauseMs : longestPauseMs) {

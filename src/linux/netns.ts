@@ -49,12 +49,12 @@ export function openNetns(path: string): number {
   }
 }
 
-/** Equal for two paths exactly where both are the same namespace; undefined if there is none. Throws SysError. */
+/** Returns a text that is equal for two paths only if both are the same namespace; undefined if there is none. Throws SysError. */
 export function findNetnsIdentity(path: string): string | undefined {
   return findStatus(path)?.identity;
 }
 
-/** What is at a path where a namespace was: one, or a file that is none, as where its mount is gone. Throws SysError. */
+/** Tells what is at a path where a namespace was. A plain file is left if its mount is gone. Throws SysError. */
 export function inspectNetns(path: string): "namespace" | "file" | "absent" {
   try {
     return readFilesystemKind(path) === nsfs ? "namespace" : "file";

@@ -1,6 +1,6 @@
-// What nobody but the owner may open. Whoever can open a file, to read only, can hold a lock on it for
+// Files that only the owner may open. A user who can open a file, even read-only, can hold a lock on it for
 // ever, and flock(2) asks for no more; so a lock is on a file of mode 0600, never on a directory or a file
-// that others may read. Owners are root and the user that this process runs as.
+// that other users may read. Owners are root and the user that this process runs as.
 import { Errno } from "./errno.ts";
 import {
   chmod,
@@ -40,8 +40,8 @@ export function openPrivate(path: string): number {
 }
 
 /**
- * Takes everybody else's rights to a directory away, if all that is in it is ours: one that was given by
- * mistake keeps its mode, and is refused if others may write there. Throws SysError, ExposureError.
+ * Removes other users' rights to a directory if all that is in it is ours: one that was given by
+ * mistake keeps its mode, and is refused if other users may write there. Throws SysError, ExposureError.
  */
 export function closeDirectory(path: string, isOurs: (name: string) => boolean): void {
   const link = findLinkStatus(path);

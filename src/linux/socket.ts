@@ -75,7 +75,7 @@ export class Socket implements Disposable {
     return this.#call("recvfrom", buffer, buffer.length, MSG_TRUNC);
   }
 
-  /** As receive, without MSG_TRUNC, which on streams means "throw away". */
+  /** Does the same as receive, without MSG_TRUNC, which on streams means "throw away". */
   receiveStream(buffer: Uint8Array): number {
     return this.#call("recvfrom", buffer, buffer.length, 0);
   }

@@ -82,7 +82,7 @@ export function rawSyscall(
   }
 }
 
-/** Makes a call; throws SysError naming `subject` where the kernel refuses. */
+/** Makes a call; throws SysError naming `subject` if the kernel refuses. */
 export function syscall(name: SyscallName, subject: string, ...args: SyscallArgument[]): number {
   const result = rawSyscall(name, ...(args as [SyscallArgument?]));
   if (result < 0) throw new SysError(name, -result, subject);
@@ -99,7 +99,7 @@ const setDumpable = 4;
 
 /**
  * Keeps what is in this process' memory, private keys among it, out of core dumps, and away from
- * whoever may not trace any process. Programs that are started have it no more.
+ * users who may not trace any process. Programs that it starts do not inherit this.
  */
 export function forbidCoreDumps(): void {
   rawSyscall("prctl", setDumpable, 0);

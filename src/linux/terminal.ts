@@ -1,4 +1,4 @@
-// Whether a descriptor is a terminal.
+// Tests if a descriptor is a terminal.
 import { rawSyscall } from "./syscall.ts";
 
 /** ioctl(2), asm-generic/ioctls.h: get terminal attributes, which only terminals have. */

@@ -1,4 +1,4 @@
-// Whether what the store notes as programmed is what this kernel has: it may be
+// Compares what the store notes as applied with this kernel: the note may be from
 // another boot's or another network namespace's.
 import { netnsCookie } from "../linux/netns.ts";
 import type { AppliedState } from "../state/model.ts";

@@ -11,7 +11,7 @@ import type { DeviceStep, RouteMtuStep, RtnlStep, Step, SysctlStep } from "../pl
 import type { Kernel } from "./kernel.ts";
 import { writeThreading } from "./napi.ts";
 
-/** What steps may need beyond the kernel; each is asked for only when a step needs it. */
+/** All that steps may need beyond the kernel; each part is called only when a step needs it. */
 export interface ApplyContext {
   /** Text of the private key of a slot. */
   readonly privateKey?: (slot: Slot) => string;
@@ -30,7 +30,7 @@ export interface Failure {
 
 /**
  * Applies the steps in order and goes on after a failure, since one bad peer
- * must not keep the others from working. Returns the failures.
+ * must not keep the other peers from working. Returns the failures.
  */
 export function applySteps(steps: readonly Step[], kernel: Kernel, context: ApplyContext = {}): Failure[] {
   const failures: Failure[] = [];
@@ -38,7 +38,7 @@ export function applySteps(steps: readonly Step[], kernel: Kernel, context: Appl
   return failures;
 }
 
-/** As applySteps, but throws the first failure, once all steps were tried. */
+/** Does the same as applySteps, but throws the first failure, once all steps were tried. */
 export function applyAll(steps: readonly Step[], kernel: Kernel, context: ApplyContext = {}): void {
   for (const { error } of applySteps(steps, kernel, context)) throw error;
 }
@@ -54,7 +54,7 @@ function applyRun(run: Run, kernel: Kernel, context: ApplyContext): Failure[] {
   return run.kind === "mtu" ? changeRouteMtus(run.steps, kernel) : applyOne(run.step, kernel, context);
 }
 
-/** Splits steps where a batch must end: at another namespace, at a link whose index later steps need, at other kinds. */
+/** Splits steps into runs. A batch must end at another namespace, at a link whose index later steps need, and at other kinds. */
 function runsOf(steps: readonly Step[]): Run[] {
   const runs: Run[] = [];
   let open: RtnlStep[] | undefined;
@@ -127,7 +127,7 @@ function addToBatch(batch: Batch, step: RtnlStep): Batch {
 
 /**
  * The rtnetlink steps, each with the errors of the kernel that mean that its effect is there already.
- * A link that must be made must not be there: its name is somebody else's.
+ * A link that must be made must not be there: its name would belong to another program.
  */
 const rtnlSteps: Readonly<Record<RtnlStep["do"], readonly string[]>> = {
   addLink: [],
@@ -182,7 +182,7 @@ function changeRouteMtus(steps: readonly RouteMtuStep[], kernel: Kernel): Failur
       rtnl,
       steps.map(({ route, mtu }) => ({ route, mtu })),
     ).flatMap((error, i) =>
-      // Whoever took the route away needs no MTU for it.
+      // A route that another program has removed needs no MTU.
       error === undefined || error.errno === Errno.ESRCH ? [] : [{ step: steps[i] as Step, error }],
     );
   } catch (error) {

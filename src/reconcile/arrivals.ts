@@ -1,4 +1,4 @@
-// By which interfaces packets of other nodes and their pods may arrive in plaintext, and
+// The interfaces on which packets of other nodes and their pods may arrive in plaintext, and
 // which of them filter strictly by the reverse path: only there has that check to go by
 // our mark (plan/host/host-changes.ts).
 import { familyOf } from "../net/ip.ts";

@@ -39,7 +39,7 @@ export function observeCapabilities(
   };
 }
 
-/** Why our devices cannot carry IPv6: a sentence. */
+/** Returns a sentence if our devices cannot carry IPv6. */
 function findIpv6Fault(
   settings: Settings,
   links: readonly Pick<Link, "name">[],
@@ -48,7 +48,7 @@ function findIpv6Fault(
   if (!exists(`/proc/sys/${ipv6Directory}`)) return "the kernel has no IPv6, so none of it takes the tunnel";
   for (const slot of slots) {
     const name = slotDevice(settings, slot);
-    // What is made later begins with the default.
+    // A device that is made later begins with the default.
     const from = links.some((link) => link.name === name) ? name : "default";
     if (readSysctl(`${ipv6Directory}/${from}/disable_ipv6`) === "1")
       return `IPv6 is switched off (net.ipv6.conf.${from}.disable_ipv6 is 1), so none of it takes the tunnel`;

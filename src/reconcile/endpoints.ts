@@ -33,7 +33,7 @@ export function followTransport(
     return false;
   }
   return store.transaction(() => {
-    // Read again: somebody may have typed others meanwhile.
+    // The identity is read again: an operator may have set other endpoints meanwhile.
     const identity = store.identity();
     const endpoints = identity === undefined ? undefined : nextEndpoints(identity, found);
     if (identity === undefined || endpoints === undefined) return false;

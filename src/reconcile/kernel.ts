@@ -8,7 +8,7 @@ import type { Nft } from "../netlink/nft/table.ts";
 import { Rtnl } from "../netlink/rtnl.ts";
 import type { WireGuard } from "../wireguard/backend.ts";
 
-/** How a backend is opened; passed in, so that a plain ADD does not load WireGuard code. */
+/** Functions that open the backends. They are passed in, so that a plain ADD does not load WireGuard code. */
 export interface Backends {
   /** For links of a kind: "wireguard" is the kernel's, a TUN link has a process behind it. */
   readonly open: (linkKind: string) => WireGuard;
@@ -17,7 +17,7 @@ export interface Backends {
   readonly openFirewall: () => Nft | undefined;
 }
 
-/** Where a container, whose own /proc/sys is read-only, has the node's net mounted (conf/kubernetes/daemonset.yaml). */
+/** The place at which a container whose own /proc/sys is read-only has the node's net mounted (conf/kubernetes/daemonset.yaml). */
 const mountedSysctls = "/host/proc/sys";
 
 export class Kernel implements Disposable {
@@ -26,14 +26,14 @@ export class Kernel implements Disposable {
   #opened = new Map<string, WireGuard>();
   #firewall: { readonly nft: Nft | undefined } | undefined;
   #fileWrites = 0;
-  /** Those in pods that were left. */
+  /** The number of writes in pods that were left. */
   #podWrites = 0;
 
   constructor(private readonly backends?: Backends) {
     this.host = Rtnl.open();
   }
 
-  /** Opens the pod's side; later steps marked "pod" go there. Throws SysError where there is no such namespace. */
+  /** Opens the pod's side; later steps marked "pod" go there. Throws SysError if there is no such namespace. */
   enterPod(netns: string): Rtnl {
     this.leavePod();
     this.#pod = Rtnl.open(netns);
@@ -106,7 +106,7 @@ export class Kernel implements Disposable {
   }
 }
 
-/** As containers have it: mounted so, or refused by AppArmor. */
+/** True for errors that containers get: the mount is read-only, or AppArmor refuses. */
 function isReadOnly(error: unknown): boolean {
   return error instanceof SysError && (error.code === "EROFS" || error.code === "EACCES");
 }

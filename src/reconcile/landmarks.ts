@@ -29,10 +29,10 @@ export function observeLandmarks(settings: Settings, { host }: Kernel): Landmark
   });
 }
 
-/** By what was weighed of one generation: to go through the addresses of thousands of peers takes as long as to plan them. */
+/** The results for the ownership of one generation: to go through the addresses of thousands of peers takes as long as to plan them. */
 const judged = new WeakMap<Ownership, JudgedCIDRs>();
 
-/** What of this node's cluster CIDRs holds no host. `landmarks`: those around this node. */
+/** Judges this node's cluster CIDRs, which must hold no host. `landmarks`: those around this node. */
 export function judgeOwnCIDRs(
   { clusterCIDRs, controlPlane }: Settings,
   node: NodeRecord,
@@ -42,7 +42,7 @@ export function judgeOwnCIDRs(
   if (clusterCIDRs.length === 0) return noCIDRs;
   const before = judged.get(ownership);
   if (before !== undefined) return before;
-  // What a peer is sent to at is its own word only, which is not to open what strict mode refuses.
+  // A peer's endpoint is only its own statement, which must not open what strict mode refuses.
   const peers = ownership.peers.map(({ name, nodeIPs }) => ({ name, nodeIPs, endpoints: [] }));
   const known = knownLandmarks({ node, peers, settings: { controlPlane } });
   const cidrs = judgeClusterCIDRs(clusterCIDRs, [...known, ...landmarks]);
@@ -52,7 +52,7 @@ export function judgeOwnCIDRs(
 
 const noCIDRs: JudgedCIDRs = { kept: [], refusals: [] };
 
-/** Those of the host, and what a stub of systemd-resolved asks. */
+/** The host's resolvers, and those that a stub of systemd-resolved asks. */
 const resolverFiles = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 
 /** A file that cannot be read names none. */

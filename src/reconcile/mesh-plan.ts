@@ -19,7 +19,7 @@ import type { KeyRecovery } from "./recover-keys.ts";
 
 // A plan of the mesh and what a sync goes by and returns, as plain values.
 
-/** What a plan goes by, and what follows from it for others than the kernel. */
+/** The facts that a plan is made from, and its consequences outside the kernel. */
 export interface MeshState {
   readonly settings: Settings;
   readonly node: NodeRecord;
@@ -38,7 +38,7 @@ export interface MeshState {
   readonly linkKind: "wireguard" | "tun";
   readonly capabilities: Capabilities;
   readonly lacking: Lacking;
-  /** What this host cannot have of what the mesh would use: a sentence each. */
+  /** A sentence for each thing that the mesh would use and this host cannot have. */
   readonly lacks: readonly string[];
   /** Slots of this node that cannot be used. */
   readonly faults: SlotFaults;
@@ -54,15 +54,15 @@ export interface MeshPlan extends MeshState {
 }
 
 export interface SyncReport extends MeshPlan {
-  /** What failed, but for what this host cannot have. */
+  /** The failures, without those of objects that this host cannot have. */
   readonly failures: readonly Failure[];
-  /** Of these, what more than the traffic to one peer waits for. */
+  /** The failures of these that concern more than the traffic to one peer. */
   readonly blocking: readonly Failure[];
   /** Families that are not programmed, or that strict mode cannot close. */
   readonly unmet: readonly Family[];
   /** Present if the seal key was absent and keys were saved or exchanged. */
   readonly recovery?: KeyRecovery;
-  /** At the first sync of a boot: what others use of ours. It stands in nobody's way. */
+  /** The names and ports of ours that other programs use, at the first sync of a boot. They stop nothing. */
   readonly conflicts: readonly Conflict[];
   /** State-changing requests sent to the kernel. */
   readonly writes: number;
@@ -75,13 +75,13 @@ export interface SyncOptions extends ApplyContext {
   readonly retriesSlots?: boolean;
   /** Done before anything is planned: keys that the store cannot open may be had otherwise. */
   readonly recoverKeys?: () => KeyRecovery | undefined;
-  /** Called where much of what was made is needed no longer. */
+  /** It is called when much memory is needed no longer. */
   readonly relieve?: () => void;
   /** Tries again what the kernel has refused for good. */
   readonly reexamine?: boolean;
 }
 
-/** What a sync looks at. */
+/** All that a sync takes from the outside. */
 export interface SyncContext {
   readonly store: Store;
   readonly nodes: NodeReader;

@@ -1,4 +1,4 @@
-// Where the tunnel's MTU comes from: asks the kernel for the way to every
+// Derives the tunnel's MTU: asks the kernel for the route to every
 // peer's endpoint, as the encrypted packets will take it. What follows from it
 // is plan/mesh/mtu.ts.
 import type { RouteLookup } from "../net/objects.ts";
@@ -12,8 +12,8 @@ import type { Kernel } from "./kernel.ts";
 import { observeLandmarks } from "./landmarks.ts";
 
 /**
- * The kernel's ways to addresses, as they were last asked for: thousands of them
- * cost the kernel 10 ms. For who hears of it when they change.
+ * The kernel's routes to addresses, as they were last read: thousands of them
+ * cost the kernel 10 ms. The caller must follow their changes, and call forget().
  */
 export class RouteLookupCache {
   #lookups = new Map<string, RouteLookup>();
@@ -26,7 +26,7 @@ export class RouteLookupCache {
     this.#areLandmarksKnown = false;
   }
 
-  /** Addresses around this node that are no pod's; the same list until they are others. */
+  /** Returns addresses around this node that are no pod's; the same list until they change. */
   landmarks(settings: Settings, kernel: Kernel): readonly Landmark[] {
     if (this.#areLandmarksKnown) return this.#landmarks;
     const landmarks = observeLandmarks(settings, kernel);
@@ -35,14 +35,14 @@ export class RouteLookupCache {
     return this.#landmarks;
   }
 
-  /** One entry an address, in order; asks only for what is not known. */
+  /** Returns one entry for each address, in their order; asks the kernel only for what is not known. */
   lookUp(ips: readonly string[], mark: number, kernel: Kernel): RouteLookup[] {
     if (mark !== this.#mark) this.forget();
     this.#mark = mark;
     const unknown = ips.filter((ip) => !this.#lookups.has(ip));
     for (const way of kernel.host.lookUpRoutes(unknown, mark)) this.#lookups.set(way.dst, way);
     const lookups = ips.map((ip) => this.#lookups.get(ip) as RouteLookup);
-    // Addresses that nobody has any more are not kept.
+    // Addresses that are not asked for any more are not kept.
     if (this.#lookups.size > lookups.length) this.#lookups = new Map(lookups.map((way) => [way.dst, way]));
     return lookups;
   }
@@ -59,14 +59,14 @@ export function observeMtu(
   const facts = { settings, node, peers, podIPs };
   if (settings.mtu !== 0) return deriveMtu({ ...facts, routes: [], linkMtus: new Map() });
   const endpoints = [...peerEndpoints(node, peers).keys()];
-  // With our mark, so that our own tables are skipped.
+  // The lookup has our mark, so that our own tables are skipped.
   const routes = cache.lookUp(endpoints, settings.fwmark.mark, kernel);
   const linkMtus = readLinkMtus(settings, routes, kernel);
   const own = linkMtus.size === 0 ? findOwnUplink(settings, node, kernel) : undefined;
   return deriveMtu({ ...facts, routes, linkMtus, ...(own === undefined ? {} : { own }) });
 }
 
-/** Our own devices are left out: a way through them would take their overhead off once more in every pass. */
+/** Our own devices are left out: a route through them would take their overhead off once more in every pass. */
 function readLinkMtus(
   settings: Settings,
   routes: readonly RouteLookup[],

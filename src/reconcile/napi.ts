@@ -1,6 +1,6 @@
 // NAPI threading of the kernel's WireGuard devices, by their file in sysfs
 // (Documentation/ABI/testing/sysfs-class-net: "threaded", Linux 5.12). Netlink
-// has it only since 6.17. What /sys shows is the network namespace of whoever
+// has it only since 6.17. /sys shows the network namespace of the process that
 // mounted it, which need not be this one: so a device is known by its index too.
 import { findText, isAbsent } from "../linux/file.ts";
 import { SysError } from "../linux/syscall.ts";
@@ -14,7 +14,7 @@ export function readThreading({ name, index, kind }: Link): boolean | undefined 
   return threaded === undefined ? undefined : threaded !== "0";
 }
 
-/** Throws Error with the reason where it cannot be switched. */
+/** Throws Error with the reason if it cannot be switched. */
 export function writeThreading(dev: string, on: boolean, kernel: Kernel): void {
   const fault = findWrongSysfs(dev, kernel) ?? tryWrite(dev, on, kernel);
   if (fault === undefined) return;
@@ -60,7 +60,7 @@ function tryWrite(dev: string, on: boolean, kernel: Kernel): Fault | undefined {
   }
 }
 
-/** Without the line's end; undefined if it cannot be read, whatever the reason: writing says which. */
+/** Reads an attribute without the line's end; undefined if that fails for any reason, which a write will report. */
 function readAttribute(dev: string, attribute: string): string | undefined {
   try {
     return findText(`/sys/class/net/${dev}/${attribute}`)?.trim();

@@ -1,4 +1,4 @@
-// What the store says about this node, in the values that plan/ works with.
+// Reads from the store what it says about this node, as the values that plan/ works with.
 
 import type { PeerPath } from "../net/path.ts";
 import { hostPrefix } from "../net/prefix.ts";
@@ -25,7 +25,7 @@ import { readOwnership } from "./ownership.ts";
 /** The slots of this node that cannot be used, with the reason. */
 export type SlotFaults = ReadonlyMap<Slot, SlotFault>;
 
-/** What stands for as long as the store's generation does. */
+/** The facts that hold as long as the store's generation does. */
 export interface Intent {
   readonly generation: number;
   readonly settings: Settings;
@@ -33,7 +33,7 @@ export interface Intent {
   readonly landmarks: readonly Landmark[];
   /** Absent if `wg-cni up` was never run here. */
   readonly identity?: Identity;
-  /** As other nodes import it; absent with the identity. */
+  /** The record as other nodes import it; absent without an identity. */
   readonly record?: NodeRecord;
   /** True if the mesh is wanted: `up` was run, and not `down` since. */
   readonly up: boolean;
@@ -42,9 +42,9 @@ export interface Intent {
   /** The records of all that refusals name, as they came, and who brought them. */
   readonly contested: ReadonlyMap<string, Pick<StoredPeer, "record" | "source">>;
   readonly lapses: readonly ClaimLapse[];
-  /** By peer, the generation at which its record last changed. */
+  /** For each peer, the generation at which its record last changed. */
   readonly changedAt: ReadonlyMap<string, number>;
-  /** Present where host encryption was taken back. */
+  /** Present if host encryption was taken back. */
   readonly hostRevert?: HostRevert;
 }
 
@@ -72,7 +72,7 @@ export class NodeReader {
 
   /** `faults`: of this node's slots, in place of those that the store has. */
   intent(faults?: SlotFaults): Intent {
-    // First: what is committed after this makes the generation we note too old, and the next sync looks again.
+    // The generation is read first: a later commit makes the one that we note too old, and the next sync reads again.
     const { generation } = this.store;
     const settings =
       this.#intent?.generation === generation ? this.#intent.settings : readSettings(this.store);
@@ -125,21 +125,21 @@ function readIntent(
   };
 }
 
-/** Where the gate is closed still, the handshake that opens it may show it yet. */
+/** If the gate is still closed, the handshake that opens it may show the address yet. */
 function withUnshown(ownership: Ownership, paths: ReadonlyMap<string, PeerPath> | undefined): Ownership {
   const isOpen = (peer: string) => paths?.get(peer)?.slot !== undefined;
   const refused = refuseUnshown(ownership.peers, isOpen);
   return refused.length === 0 ? ownership : { ...ownership, refusals: [...ownership.refusals, ...refused] };
 }
 
-/** Of the pods on record, without what a peer owns: that may be a peer that came later than the pod. */
+/** The addresses of the pods on record, without those that a peer owns: the peer may have come later than the pod. */
 function podIPsOf(store: Store, { record, ownership }: Intent): readonly string[] {
   const ips = store.attachments().flatMap((attachment) => attachment.ips);
   return withoutTaken(ips, { own: record?.podCIDRs ?? [], peers: ownership.peers });
 }
 
 /**
- * A node that leaves, or whose mode is off, reaches nobody through the tunnel, and
+ * A node that leaves, or whose mode is off, reaches no peer through the tunnel, and
  * still takes what comes through it.
  */
 function pathsOf(store: Store, { identity, settings }: Intent): Pick<NodeState, "paths"> {
@@ -173,7 +173,7 @@ export function ownRecord(identity: Identity, settings: Settings): NodeRecord {
   return { name, slots, endpoints, nodeIPs, podCIDRs };
 }
 
-/** Those that the store has. */
+/** Returns the faults that the store has. */
 export function faultsOf(identity: Identity | undefined): SlotFaults {
   return new Map(
     (identity?.slots ?? []).flatMap(({ slot, fault }) => (fault ? [[slot, fault] as const] : [])),

@@ -54,7 +54,7 @@ export function meshLinks(settings: Settings, kernel: Kernel): Link[] {
   return slots.flatMap((slot) => kernel.host.findLink(slotDevice(settings, slot)) ?? []);
 }
 
-/** What `up` looks at before it takes anything. */
+/** Observes what `up` must know before it takes anything. */
 export function observeHost(
   settings: Settings,
   kernel: Kernel,
@@ -83,7 +83,7 @@ export function makePortReader(): (port: number) => boolean {
   };
 }
 
-/** What of it is ours: links of others that have a device's name, and all that is on them, are left out. */
+/** Leaves out foreign links that have a device's name, and everything on them. */
 export function withoutForeign(mesh: Mesh, facts: SlotFacts): Mesh {
   const foreign = [...mesh.links.keys()].filter((name) => isForeign(name, facts));
   if (foreign.length === 0) return mesh;
@@ -101,7 +101,7 @@ function isKernelMade({ ip, scope }: Address): boolean {
   return scope === "link" && ip.includes(":");
 }
 
-/** Those of the links that are WireGuard devices, with their counters, by name. */
+/** Reads the links that are WireGuard devices, with their counters, by name. */
 export function readDevices(links: readonly Link[], kernel: Kernel): Map<string, Device> {
   const devices = new Map<string, Device>();
   for (const [kind, some] of Map.groupBy(links, (link) => link.kind)) {

@@ -16,7 +16,7 @@ import type { Kernel } from "./kernel.ts";
 import { addressesOnlyOf, removalSteps } from "./removal.ts";
 
 const mainTable = 254;
-/** How runtimes without named namespaces say it; the number is of a process of the pod. */
+/** The path that runtimes without named namespaces pass; the number is that of a process of the pod. */
 const ofProcess = /^\/proc\/\d+\/(task\/\d+\/)?ns\/net$/;
 
 export interface ObservedAttachment extends SeenAttachment {
@@ -35,7 +35,7 @@ export function observeAttachments(store: Store): ObservedAttachment[] {
   });
 }
 
-/** What this process is shown at the path of a pod's namespace. */
+/** Observes what this process is shown at the path of a pod's namespace. */
 export function observeNetns(path: string): NetnsObservation {
   try {
     if (!path.startsWith("/")) return "unknown";
@@ -49,7 +49,7 @@ export function observeNetns(path: string): NetnsObservation {
   }
 }
 
-/** A container numbers processes its own way, and some mounts of /proc hide those of others: then nothing is known. */
+/** A container numbers processes its own way, and some mounts of /proc hide foreign processes: then nothing is known. */
 function observeNetnsOfProcess(path: string): NetnsObservation {
   if (!isInitialPidNamespace() || findStatus("/proc/1") === undefined) return "unknown";
   const seen = inspectNetns(path);
@@ -69,7 +69,7 @@ export interface ReleaseContext {
 
 export interface Release {
   readonly isReleased: boolean;
-  /** What speaks against it: a sentence. Absent too if it ended or came back meanwhile. */
+  /** A sentence that says what speaks against it. It is absent, too, if the attachment ended or came back meanwhile. */
   readonly obstacle?: string;
 }
 

@@ -1,4 +1,4 @@
-// What the failures of a sync mean: what this host cannot have, what only the traffic to
+// Judges the failures of a sync: what this host cannot have, what only the traffic to
 // one peer waits for, and what keeps a family or everything from working.
 import type { Family } from "../net/ip.ts";
 import { findExtent, findLack } from "../plan/mesh/capabilities.ts";
@@ -6,18 +6,18 @@ import type { Step } from "../plan/step.ts";
 import type { Failure } from "./apply.ts";
 
 export interface Outcome {
-  /** What failed, but for what this host cannot have. */
+  /** The failures, without those of objects that this host cannot have. */
   readonly failures: readonly Failure[];
-  /** Of these, what more than the traffic to one peer waits for. */
+  /** The failures of these that concern more than the traffic to one peer. */
   readonly blocking: readonly Failure[];
   /** True if something failed that every pod needs. */
   readonly isWhole: boolean;
   readonly unmet: readonly Family[];
-  /** What this host cannot have, by kind, and why. */
+  /** The objects that this host cannot have, by kind, with the reason. */
   readonly lacking: Readonly<Record<string, string>>;
 }
 
-/** `again` applies steps once more: somebody may have changed nftables in between, which looks alike. */
+/** `again` applies steps once more: another program may have changed nftables in between, which looks the same. */
 export function judgeFailures(
   first: readonly Failure[],
   again: (steps: readonly Step[]) => readonly Failure[],

@@ -1,4 +1,4 @@
-// Who owns what among the peers, from what the store and the landmarks around this node say: which claims
+// Ownership among the peers, from what the store and the landmarks around this node say: which claims
 // count at all, which are shown, and who was first (plan/).
 import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord } from "../net/record.ts";
@@ -34,7 +34,7 @@ export function readOwnership(store: Store, facts: OwnershipFacts): Ownership {
   );
   const own = node.nodeIPs.map(hostPrefix);
   const proof = { settings, landmarks: bounds.landmarks, typed, own, proofs: store.nodeIPProofs() };
-  // Without an agent nobody looks at handshakes, and records are the operator's word.
+  // Without an agent handshakes are not observed, and records are the operator's statement.
   const isShown = store.gated ? shownBy(proof) : () => true;
   const others = bounded.peers.filter(({ record }) => record.name !== node.name);
   const apart = store.gated ? withoutNodes(others, proof, isShown) : { peers: others, refusals: [] };
@@ -59,7 +59,7 @@ function boundsOf(store: Store, { settings, node, landmarks }: OwnershipFacts): 
   const known = knownLandmarks({ node, peers: [], settings, apiServers: hosts.apiServers });
   return {
     ...{ settings, podCIDRs: node.podCIDRs },
-    // What this node has itself, it is weighed against by name.
+    // This node's own claims are compared by name.
     landmarks: [...known, ...landmarks].filter(({ ip }) => !node.nodeIPs.includes(ip)),
     reserved: serviceNetworks(hosts, node.nodeIPs),
   };

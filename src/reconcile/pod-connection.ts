@@ -1,4 +1,4 @@
-// Looks in the kernel for the way between a pod and its node. What follows from it is
+// Observes the connection between a pod and its node in the kernel. What follows from it is
 // plan/pods/far-end.ts. Some messages for a pod that is routed, a few more for one on a bridge.
 import { closeFd } from "../linux/file.ts";
 import { openNetns } from "../linux/netns.ts";
@@ -80,7 +80,7 @@ function findGateways(
   );
   const unique = [...new Set(ips)];
   const found = host.lookUpRoutes(unique, fwmark.mark);
-  // A link-local next hop is nobody's address where a node answers for all (proxy_arp, permanent neighbours).
+  // A link-local next hop belongs to no host if a node answers for all (proxy_arp, permanent neighbours).
   return unique.map((ip, i) => ({ ip, isNode: found[i]?.type === "local" || isOwnLinkLocal(host, ip) }));
 }
 

@@ -14,7 +14,7 @@ export function makePodFirewall(): void {
 }
 
 /**
- * An ADD records its pod before it looks for the table, so that one of the two sees the
+ * An ADD records its pod before it searches the table, so that one of the two sees the
  * other. Throws NetlinkError, SysError, StoreError.
  */
 export function dropPodFirewall(stateDir: string): void {

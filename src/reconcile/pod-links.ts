@@ -1,5 +1,5 @@
 // The node's ends of the links that we made for pods, and the table that checks who speaks
-// by them, are kept as ADD makes them: somebody may have changed a setting, flushed
+// by them, are kept as ADD makes them: another program may have changed a setting, flushed
 // nftables, or the pod is older than this version. Writes only if something differs.
 import { diffNftTables } from "../net/nftables-diff.ts";
 import type { Link } from "../net/objects.ts";
@@ -54,7 +54,7 @@ function firewallDrift({ firewall }: Kernel): Step[] {
 }
 
 /**
- * Takes the table away if no pod of ours is left. An ADD records its pod before it looks for
+ * Removes the table if no pod of ours is left. An ADD records its pod before it searches
  * the table, so that one of the two sees the other.
  */
 function dropPodFirewall(store: Store, { firewall }: Kernel): Step[] {

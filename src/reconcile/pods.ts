@@ -12,23 +12,23 @@ import type { Store } from "../state/store.ts";
 import { applySteps } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
 
-/** Those that ADD gave it are the first ones, whatever its own processes add. */
+/** The addresses that ADD gave the pod are the first ones, whatever its own processes add. */
 const maxAddresses = 1024;
 
 export interface PodReport {
   /** Pods that were there and follow the tunnel's MTU. */
   readonly pods: number;
-  /** What was to be done in and for them. */
+  /** The steps in the pods and for them. */
   readonly steps: readonly Step[];
   /** State-changing requests sent to the kernel. */
   readonly writes: number;
   /** A sentence each, one a pod at most. */
   readonly failures: readonly string[];
-  /** Those for whom there was no time. */
+  /** The pods for which there was no time. */
   readonly rest: readonly Attachment[];
 }
 
-/** Whose turn it is, and for how long; a pod that has begun is finished. */
+/** The pods of this turn, and its time limit. A pod that has begun is finished. */
 export interface PodTurn {
   readonly attachments: readonly Attachment[];
   readonly budgetMs: number;
@@ -36,7 +36,7 @@ export interface PodTurn {
 
 /**
  * Gives live pods the MTU `mtu`, but those whose network configuration has one. A pod that
- * cannot be changed keeps none of the others from being. Without `turn` all have theirs.
+ * cannot be changed does not keep the other pods from being changed. Without `turn` all are visited.
  */
 export function syncPods(store: Store, kernel: Kernel, mtu: number, turn?: PodTurn): PodReport {
   const attachments = turn?.attachments ?? store.attachments();
@@ -70,7 +70,7 @@ function explain({ ifname, containerID }: Attachment, mtu: number, { message }: 
   return `Cannot give ${ifname} of container ${containerID} the tunnel's MTU of ${mtu}: ${message}`;
 }
 
-/** What a pod lacks, its namespace entered; undefined if it is gone or decides for itself. */
+/** Plans the steps for a pod whose namespace is entered; undefined if it is gone or decides for itself. */
 function planPod(store: Store, kernel: Kernel, attachment: Attachment, mtu: number): Step[] | undefined {
   const { configured, routes: known = [] } = readPodMtu(attachment.restore);
   if (configured !== undefined) return undefined;
@@ -79,7 +79,7 @@ function planPod(store: Store, kernel: Kernel, attachment: Attachment, mtu: numb
   if (pod === undefined || link === undefined || !isPodOf(attachment, pod)) return undefined;
   if (attachment.role === "chained") {
     const { steps, changed } = planRouteMtus(readMainRoutes(pod, link.name), link, known, mtu);
-    // What was there before is on record before it changes; a DEL since then leaves nothing to record.
+    // The earlier values are on record before they change; after a DEL there is nothing to record.
     if (changed.length > known.length && !record(store, attachment, changed)) return undefined;
     return [...steps];
   }

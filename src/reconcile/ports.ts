@@ -3,7 +3,7 @@ import { findText } from "../linux/file.ts";
 
 const tables = ["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"];
 
-/** By port, the inodes of the sockets that have it (proc(5), /proc/net/udp: "sl local_address … uid timeout inode"). */
+/** Reads, for each port, the inodes of the sockets that have it (proc(5), /proc/net/udp: "sl local_address … uid timeout inode"). */
 export function readUdpPorts(): Map<number, string[]> {
   const ports = new Map<number, string[]>();
   // A kernel without IPv6 has no such table.

@@ -62,7 +62,7 @@ function applyCurrent(
   return { plan, failures };
 }
 
-/** After a boot others may have come first: they are told of, and cost at most a slot. */
+/** After a boot other programs may have come first: they are reported, and cost at most a slot. */
 function findForeign({ settings, node, here }: MeshPlan, kernel: Kernel): Conflict[] {
   const ownKeys = node.slots.map(({ publicKey }) => publicKey);
   const conflicts = findConflicts(settings, observeHost(settings, kernel, { ownKeys, isApplied: here }));

@@ -1,4 +1,4 @@
-// What becomes of this node's private keys if the file of the seal key is absent, as
+// Recovers this node's private keys if the file of the seal key is absent, as
 // after a boot of an image whose /etc is made anew each time (Container-Optimized OS,
 // Bottlerocket). Absent is not unreadable: a file that cannot be read, or that opens
 // nothing, changes no key, since it may come back.
@@ -36,7 +36,7 @@ export interface KeyRecovery {
 export interface RecoveryOptions {
   /** Unix milliseconds. */
   readonly nowMs: number;
-  /** True if keys that are lost may be exchanged for new ones: whoever does that publishes them. */
+  /** True if lost keys may be replaced by new ones: the caller publishes them. */
   readonly mayReplace: boolean;
   /** True if a seal key that is there is tried too: it may be of a recovery that was cut off. */
   readonly verify: boolean;
@@ -44,7 +44,7 @@ export interface RecoveryOptions {
 
 /**
  * Returns what was done; undefined if there was no need, or no way: then opening the keys says why.
- * Throws SealError where the new seal key cannot be kept; StoreError.
+ * Throws SealError if the new seal key cannot be kept; StoreError.
  */
 export function recoverKeys(store: Store, kernel: Kernel, options: RecoveryOptions): KeyRecovery | undefined {
   const identity = store.identity();
@@ -74,7 +74,7 @@ export function recoverKeys(store: Store, kernel: Kernel, options: RecoveryOptio
   });
 }
 
-/** False if it cannot even be looked for: that is for reading it to say. */
+/** False if the search itself fails: reading the file reports that. */
 function isFileAbsent(path: string): boolean {
   try {
     return findStatus(path) === undefined;
@@ -102,7 +102,7 @@ function attempt<T>(read: () => T): T | undefined {
   }
 }
 
-/** Of devices whose key is the node's own; another's tells nothing. */
+/** Reads the keys of devices whose key is the node's own; another key tells nothing. */
 function readPrivateKeys({ slots }: Identity, settings: Settings, kernel: Kernel): Map<Slot, string> {
   const devices = readDevices(meshLinks(settings, kernel), kernel);
   const keys = new Map<Slot, string>();

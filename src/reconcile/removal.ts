@@ -1,5 +1,5 @@
-// What of the node's goes with an attachment, for every way it ends: DEL, GC, an ADD
-// that failed, and the agent where none of these came.
+// Removes the node's objects of an attachment, for every way it ends: DEL, GC, an ADD
+// that failed, and the agent if none of these came.
 import { hostPrefix } from "../net/prefix.ts";
 import { localRoutes } from "../plan/mesh/desired.ts";
 import type { Settings } from "../plan/settings/settings.ts";
@@ -14,7 +14,7 @@ export function removalSteps(store: Store, settings: Settings, attachment: Attac
   return [...link, ...routeRemovals(store, settings, attachment)];
 }
 
-/** Of the routes that keep its addresses out of the tunnel, those that are its alone. */
+/** Plans the removal of those routes that keep its addresses out of the tunnel and that are its alone. */
 export function routeRemovals(
   store: Store,
   settings: Settings,

@@ -4,9 +4,9 @@ import { findObstacle } from "./outcome.ts";
 import { Session } from "./session.ts";
 
 export interface Repair {
-  /** Why a pod with addresses of these families has not what it needs: a sentence. */
+  /** A sentence if a pod with addresses of these families lacks something that it needs. */
   readonly obstacle?: string;
-  /** What else failed. */
+  /** The other failures. */
   readonly remarks: readonly string[];
 }
 

@@ -39,11 +39,11 @@ const backends: Backends = {
   openFirewall,
 };
 
-/** Where runtimes that pass no PATH have their programs. */
+/** The directories in which runtimes that pass no PATH have their programs. */
 export const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 export interface SyncHow extends Pick<SyncOptions, "relieve" | "reexamine" | "retriesSlots"> {
-  /** True if keys that are lost with the seal key may be exchanged: whoever asks publishes the new ones. */
+  /** True if keys that are lost with the seal key may be replaced: the caller publishes the new ones. */
   readonly mayReplaceKeys?: boolean;
 }
 
@@ -55,10 +55,10 @@ export class Session implements Disposable {
   readonly kernel: Kernel;
   /** Known for as long as the session lasts, or until they are forgotten. */
   readonly peerRoutes = new RouteLookupCache();
-  /** Of what other nodes send from: more addresses than they are sent to. */
+  /** Routes to the addresses that other nodes send from, which are more than those that they receive at. */
   readonly arrivalRoutes = new RouteLookupCache();
   #hasVerified = false;
-  /** Why a new seal key could not be made, though it was needed. */
+  /** The reason why a new seal key could not be made, though it was needed. */
   #sealProblem: SealError | undefined;
 
   /** `now`: Unix milliseconds. */
@@ -67,7 +67,7 @@ export class Session implements Disposable {
     private readonly now: () => number,
   ) {
     // The executable starts with a compiler that hardly ever compiles (scripts/build.ts). That is right for
-    // the milliseconds of an ADD; what looks at thousands of peers takes twice as long without.
+    // the milliseconds of an ADD; work on thousands of peers takes twice as long without.
     Bun.unsafe.setJITPolicy(1);
     this.store = Store.open(stateDir, this.bootId);
     this.kernel = new Kernel(backends);
@@ -90,7 +90,7 @@ export class Session implements Disposable {
     return { links, devices: readDevices(links, this.kernel) };
   }
 
-  /** What went in plaintext; empty without nftables or where the table is not there. */
+  /** Reads the packets that went in plaintext; empty without nftables or if the table is not there. */
   readPlaintext(peers: readonly OwnedPeer[]): PlaintextReport {
     const counters = this.kernel.firewall?.counters({ family: "inet", name: firewallName });
     if (counters === undefined || counters.size === 0)
@@ -125,7 +125,7 @@ export class Session implements Disposable {
     this.store[Symbol.dispose]();
   }
 
-  /** What could not be done is said where a key is needed. */
+  /** A failure is reported where a key is needed. */
   #recoverKeys(mayReplace: boolean): KeyRecovery | undefined {
     try {
       const verify = !this.#hasVerified;

@@ -1,4 +1,4 @@
-// Which of this node's slots cannot be used, and why: somebody else has the port or
+// Finds this node's slots that cannot be used, and why: another program has the port or
 // the name of its device, its key cannot be opened, or making the device failed. Such
 // a slot costs itself: its device goes, its record says withdrawn, and all traffic
 // takes the other one. The reason is kept with the identity, so that every process
@@ -42,7 +42,7 @@ export function observeSlots(
   return { faults, observed: withoutForeign(seen, facts) };
 }
 
-/** What stands in the way of the slots now; `failed`: those that were tried in vain. */
+/** Finds what blocks the slots now; `failed`: the slots that were tried in vain. */
 function findFaults(settings: Settings, facts: SlotFacts, failed: SlotFaults): SlotFaults {
   const conflicts = slotConflicts(settings, facts).map(({ slot, text }): [Slot, SlotFault] => [
     slot,
@@ -103,7 +103,7 @@ export function removalOf(broken: SlotFaults, settings: Settings, kernel: Kernel
   return names.filter((dev) => kernel.host.hasLink(dev)).map((dev) => ({ do: "deleteLink", dev }));
 }
 
-/** Those that were tried in vain, as the store has them. */
+/** The slots that were tried in vain, as the store has them. */
 export function failuresOf(nodes: NodeReader): SlotFaults {
   return new Map([...faultsOf(nodes.intent().identity)].filter(([, { kind }]) => kind === "failure"));
 }
@@ -133,13 +133,13 @@ export function mayReturn({
   return [...faultsOf(identity)].some(([slot, { kind }]) => {
     if (kind === "failure") return true;
     const link = kernel.host.findLink(slotDevice(settings, slot));
-    // Whose device of the right kind it is takes a closer look.
+    // The owner of a device of the right kind is found out below.
     const isNameTaken = link !== undefined && link.kind !== "wireguard" && link.kind !== "tun";
     return !isNameTaken && !readUdpPorts().has(slotPort(settings, slot));
   });
 }
 
-/** Where no slot is left, nothing can be encrypted: that is a failure, and not only a slot's. */
+/** If no slot is left, nothing can be encrypted: that is a failure, and not only a slot's. */
 export function describeLost({ faults, settings }: Pick<MeshPlan, "faults" | "settings">): Failure[] {
   return [...faults].map(([slot, { reason }]) => ({
     step: { do: "configureDevice", dev: slotDevice(settings, slot), config: {} },

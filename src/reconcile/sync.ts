@@ -1,6 +1,6 @@
 // Brings the kernel's mesh to what the store says: observe, diff, apply, and
 // note which generation was programmed. One process at a time by a file lock;
-// whoever waited finds it done. The kernel is read before the store, so what
+// a process that waited finds it done. The kernel is read before the store, so what
 // another process commits meanwhile is never taken for something to remove.
 
 import { withFileLock } from "../linux/lock.ts";
@@ -48,7 +48,7 @@ export class NotUpError extends Error {
   override readonly name = "NotUpError";
 }
 
-/** What a sync would do now; writes nothing. Throws NotUpError where there is no identity. */
+/** Plans what a sync would do now; writes nothing. Throws NotUpError if there is no identity. */
 export function planMesh(
   { store, nodes, kernel, peerRoutes, arrivalRoutes }: SyncContext,
   { bootId, nowMs, relieve, reexamine }: SyncOptions,
@@ -95,7 +95,7 @@ export function planMesh(
   };
   const desired = up ? withoutLacking(desiredMesh(facts), lacking) : emptyMesh;
   const slotOf = new Map(slots.map((slot) => [slotDevice(settings, slot), slot] as const));
-  // Once a `down` is complete, what has our names is somebody else's.
+  // Once a `down` is complete, objects with our names belong to another program.
   const gone = !up && state.programmed === undefined;
   const withSysctls = { ...observed, sysctls: readSysctls([...desired.sysctls.keys()]) };
   const released = up ? releaseValidMarks(store.savedSysctls(), desired.sysctls) : [];
@@ -124,7 +124,7 @@ export function syncMesh(scene: SyncContext, options: SyncOptions): SyncReport {
     const lost = plan.up && areAllFaulty(plan.faults);
     // A node that is running and loses both keeps its record: its peers go on to encrypt, and wait.
     const known = plan.up && !(lost && plan.here) ? keepFaults(store, plan.faults) : undefined;
-    // Where nobody else has changed anything meanwhile, the kernel is as of the generation that this has made.
+    // If no other process has changed anything meanwhile, the kernel is as of the generation that this sync has made.
     const generation = known === plan.generation + 1 ? known : plan.generation;
     const outcome = judgeFailures([...tried, ...(lost ? describeLost(plan) : [])], (steps) =>
       applySteps(steps, kernel, options),
@@ -149,7 +149,7 @@ export function syncMesh(scene: SyncContext, options: SyncOptions): SyncReport {
   });
 }
 
-/** In mode off nothing is led into the tunnel, so nothing has to be marked. */
+/** In mode off nothing is routed into the tunnel, so nothing has to be marked. */
 function findArrivals(
   settings: Settings,
   { peers }: Ownership,

@@ -13,7 +13,7 @@ import type { Kernel } from "./kernel.ts";
 import { readSettings } from "./node.ts";
 
 /**
- * Puts back what is still as we set it; a value that somebody changed since is
+ * Restores what is still as we set it; a value that another program changed since is
  * theirs. Pods that we are the main plugin of need forwarding until they end.
  * Throws SysError, StoreError.
  */
@@ -23,7 +23,7 @@ export function restoreSysctls(store: Store, kernel: Kernel): void {
   const seen = new Map(saved.map(({ path }) => [path, readSysctl(path)]));
   for (const { path, before } of restoreOrder(saved)) {
     const value = wasTakenBack(path, seen) ? undefined : seen.get(path);
-    // What the kernel has changed along, when forwarding ended, is compared with what it was until then.
+    // Values that the kernel changed along when forwarding ended are compared with what they were until then.
     const isPorts = path === reservedPortsSysctl;
     const wanted = isPorts ? withoutOurs(store, value, before) : value === ourValue(path) ? before : value;
     if (wanted !== undefined && readSysctl(path) !== wanted) kernel.writeSysctl(path, `${wanted}\n`);
@@ -31,14 +31,14 @@ export function restoreSysctls(store: Store, kernel: Kernel): void {
   }
 }
 
-/** A list that others add to as well loses ours alone. */
+/** From a list that other programs add to, only our entries are removed. */
 function withoutOurs(store: Store, list: string | undefined, before: string): string | undefined {
   if (list === undefined) return undefined;
   const settings = readSettings(store);
   return withoutPorts(list, [settings.portA, settings.portB], before);
 }
 
-/** True if somebody has switched off what this one was changed along with: all of it is theirs since. */
+/** True if another program has switched off the setting that this one was changed along with: all of it belongs to that program since. */
 function wasTakenBack(path: Saved["path"], seen: ReadonlyMap<string, string | undefined>): boolean {
   const cause = changesWith(path);
   return cause !== undefined && seen.has(cause) && seen.get(cause) !== ourValue(cause);
