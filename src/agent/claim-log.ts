@@ -1,10 +1,10 @@
-// Log lines about claims of peers that are refused: one when a claim is refused, one when it is
-// settled. They name who has what, so that a peer which is not reached has its cause beside it.
+// Logs one line when a claim of a peer is refused and one when the refusal ends. The lines name the
+// owner, so the cause stands beside the peer that is not reached.
 
 import type { Refusal } from "../plan/peers/model.ts";
 import type { Log } from "../telemetry/log.ts";
 
-/** More than this at once are counted instead of listed: a record may claim thousands of things. */
+/** More refusals than this at once are counted instead of listed: a record may claim thousands of things. */
 const maxLines = 10;
 
 export class RefusalLog {
@@ -12,20 +12,20 @@ export class RefusalLog {
 
   constructor(private readonly log: Log) {}
 
-  /** `refusals`: all that stand now. */
-  note(refusals: readonly Refusal[]): void {
+  /** `refusals`: all current refusals. */
+  report(refusals: readonly Refusal[]): void {
     if (refusals.length === 0 && this.#known.size === 0) return;
     const now = new Map(refusals.map((refusal) => [keyOf(refusal), refusal]));
     const come = [...now].filter(([key]) => !this.#known.has(key)).map(([, refusal]) => refusal);
     const gone = [...this.#known].filter(([key]) => !now.has(key)).map(([, refusal]) => refusal);
     this.#known = now;
     const [pending, refused] = [come.filter(isPending), come.filter((refusal) => !isPending(refusal))];
-    this.#report(refused, "warn", "a claim of a peer is refused");
-    this.#report(pending, "info", "a claim of a peer does not count yet");
-    this.#report(gone, "info", "resolved: a claim of a peer was refused");
+    this.#log(refused, "warn", "claim of a peer refused");
+    this.#log(pending, "info", "claim of a peer does not count yet");
+    this.#log(gone, "info", "resolved: claim of a peer refused");
   }
 
-  #report(refusals: readonly Refusal[], level: "warn" | "info", text: string): void {
+  #log(refusals: readonly Refusal[], level: "warn" | "info", text: string): void {
     for (const { peer, claim, owner, reason } of refusals.slice(0, maxLines))
       this.log[level](text, { peer, claim, owner, reason });
     const more = refusals.length - maxLines;

@@ -1,9 +1,9 @@
-// The agent's two clocks: one that only goes forward, by which it decides, and
-// the wall clock, which the kernel's handshake times and our keys' ages are of.
+// The agent's two clocks: it decides by the monotonic one; the kernel's handshake times and the ages
+// of keys are times of the wall clock.
 import type { Clocks } from "../plan/peers/observation.ts";
 import type { Log } from "../telemetry/log.ts";
 
-/** Wall clocks are slewed by less than this between two looks. */
+/** A wall clock is slewed by less than this between two passes. */
 const stepMs = 10_000;
 
 export class AgentClock {
@@ -15,14 +15,14 @@ export class AgentClock {
     private readonly wallClock: () => number,
   ) {}
 
-  /** Logs one line when somebody has set the wall clock. */
+  /** Reads both clocks, and logs one line if the wall clock was set. */
   read(): Clocks {
     const clocks = { nowMs: performance.now(), wallMs: this.wallClock() };
     const offsetMs = clocks.wallMs - clocks.nowMs;
     const steppedMs = offsetMs - (this.#offsetMs ?? offsetMs);
     this.#offsetMs = offsetMs;
     if (Math.abs(steppedMs) > stepMs)
-      this.log.warn("the clock was stepped; handshakes are counted on a clock of our own", {
+      this.log.warn("wall clock stepped; the age of handshakes is measured on the monotonic clock", {
         seconds: Math.round(steppedMs / 1000),
       });
     return clocks;

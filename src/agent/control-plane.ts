@@ -1,7 +1,7 @@
-// Asks whether the control plane can be reached from this host: TCP connections
-// to its addresses in turn, one at a time, a pause after each round, and only while
-// somebody wants to know. By system calls, since the runtime's own sockets report every
-// failure as "refused", and here that makes the difference.
+// Checks whether the control plane can be reached from this host: it opens TCP connections to its
+// addresses in turn, one at a time, with a pause after each round, and only while a question is set.
+// It uses system calls, because the runtime's sockets report every failure as "refused", and here
+// that difference matters.
 import { Errno, errnoCode } from "../linux/errno.ts";
 import { SOCK_NONBLOCK, SOCK_STREAM, Socket } from "../linux/socket.ts";
 import { SysError } from "../linux/syscall.ts";
@@ -10,10 +10,10 @@ import { formatIpPort, type IpPort } from "../net/ip-port.ts";
 import { AF_INET, AF_INET6 } from "../wire/codec.ts";
 import { encodeInetAddress } from "../wire/inet-address.ts";
 
-/** The first SYN and one more after a second. */
-const tryMs = 2000;
-/** Nothing tells that a connection stands: it is looked at after this, and then after twice as long each time. */
-const firstGlanceMs = 5;
+/** Enough for the first SYN and another one after a second. */
+const attemptMs = 2000;
+/** No event reports that a connection is established: it is checked after this time, and then after twice as long each time. */
+const firstCheckMs = 5;
 
 export class ControlPlane implements Disposable {
   #wanted: Question | undefined;
@@ -23,23 +23,23 @@ export class ControlPlane implements Disposable {
   #answeredAtMs: number | undefined;
   readonly #failures = new Map<string, string>();
 
-  /** `onAnswer` is called after a try that was answered. */
+  /** `onAnswer` is called after an attempt that was answered. */
   constructor(private readonly onAnswer: () => void) {}
 
-  /** When the last try that was answered had begun, by performance.now(). */
+  /** When the last attempt that was answered began, by performance.now(). */
   get answeredAtMs(): number | undefined {
     return this.#answeredAtMs;
   }
 
-  /** Why a try of the address failed last, while it is asked; undefined where none has come to its end. */
+  /** Why the last attempt for the address failed, while a question is set; undefined if none has ended. */
   failureOf(address: IpPort): string | undefined {
     return this.#failures.get(formatIpPort(address));
   }
 
-  /** Goes on until told otherwise; undefined ends it. */
+  /** Keeps asking until the question changes; undefined stops it. */
   ask(question: Question | undefined): void {
     if (question === undefined) {
-      this.#rest();
+      this.#stop();
       return;
     }
     const isNew = this.#wanted?.everyMs !== question.everyMs;
@@ -51,10 +51,10 @@ export class ControlPlane implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#rest();
+    this.#stop();
   }
 
-  #rest(): void {
+  #stop(): void {
     this.#wanted = undefined;
     clearTimeout(this.#timer);
   }
@@ -68,7 +68,7 @@ export class ControlPlane implements Disposable {
     const { addresses = [] } = this.#wanted ?? {};
     const turn = this.#turn % addresses.length;
     const address = addresses[turn];
-    // The try that is under way goes on to the next by itself.
+    // An attempt that is under way continues with the next address by itself.
     if (address === undefined || this.#asking) return;
     this.#turn = turn + 1;
     this.#asking = true;
@@ -94,8 +94,8 @@ export interface Question {
 }
 
 /**
- * Undefined where the address answers. A refusal is an answer too: it came from
- * there, so the way leads there and back; that nothing listens is not our doing.
+ * Returns undefined if the address answers, else the reason. A refusal is an answer too: it came from
+ * the address, so packets get there and back; that nothing listens is not the mesh's fault.
  */
 async function connect(address: IpPort): Promise<string | undefined> {
   try {
@@ -110,13 +110,13 @@ async function connect(address: IpPort): Promise<string | undefined> {
 }
 
 async function waitFor(socket: Socket, address: Uint8Array): Promise<string | undefined> {
-  const endMs = performance.now() + tryMs;
-  for (let glanceMs = firstGlanceMs; ; glanceMs *= 2) {
+  const endMs = performance.now() + attemptMs;
+  for (let checkMs = firstCheckMs; ; checkMs *= 2) {
     const errno = socket.tryConnect(address);
     if (errno === 0 || errno === Errno.EISCONN || errno === Errno.ECONNREFUSED) return undefined;
     if (errno !== Errno.EINPROGRESS && errno !== Errno.EALREADY) return errnoCode(errno);
     const leftMs = endMs - performance.now();
     if (leftMs <= 0) return "no answer";
-    await Bun.sleep(Math.min(glanceMs, leftMs));
+    await Bun.sleep(Math.min(checkMs, leftMs));
   }
 }

@@ -1,6 +1,5 @@
-// The dead-man switch at work: has the control plane asked while plan/host/dead-man.ts
-// wants to know, keeps in the store what that decides, and logs one line for it.
-// Programming what was decided is the agent's, right after.
+// Runs the dead-man switch: asks the control plane while plan/host/dead-man.ts needs an answer, keeps
+// its decisions in the store, and logs one line for each. The agent programs a decision right after.
 import { formatExemption } from "../net/exemption.ts";
 import { formatIpPort } from "../net/ip-port.ts";
 import {
@@ -19,14 +18,14 @@ import type { Store } from "../state/store.ts";
 import type { Level, Log } from "../telemetry/log.ts";
 import { ControlPlane } from "./control-plane.ts";
 
-/** What the last sync has programmed. */
+/** The part of the last sync's result that the switch judges. */
 export interface AppliedExtent {
   readonly settings: Settings;
   readonly tunneledHosts: ReadonlySet<string>;
 }
 
-export interface DeadManLook {
-  /** True where the store was changed: program it. */
+export interface DeadManResult {
+  /** True if the store was changed: program it. */
   readonly changed: boolean;
   readonly wakeInMs?: number;
 }
@@ -34,13 +33,13 @@ export interface DeadManLook {
 export class DeadMan implements Disposable {
   readonly #controlPlane: ControlPlane;
   #memory: DeadManMemory | undefined;
-  /** As it was programmed, with what was made of it: thousands of addresses are compared only when they were written anew. */
+  /** The last input and the extent computed from it: thousands of addresses are compared only after a new sync. */
   #programmed: AppliedExtent | undefined;
   #extent: Extent | undefined;
-  /** Of the lines about the trial that goes on: a peer more under host encryption is no news. */
+  /** The level of the lines about the current trial; it is low if the trial only adds a peer. */
   #level: Level = "info";
 
-  /** `onAnswer`: the control plane has answered, so a look is due. */
+  /** `onAnswer`: the control plane has answered, so a pass is due. */
   constructor(
     private readonly store: Store,
     private readonly log: Log,
@@ -49,8 +48,8 @@ export class DeadMan implements Disposable {
     this.#controlPlane = new ControlPlane(onAnswer);
   }
 
-  /** After a sync, and whenever time has passed. Throws what the store throws; the next look tries again. */
-  look(programmed: AppliedExtent, { nowMs, wallMs }: Clocks): DeadManLook {
+  /** Call it after a sync and in every pass. Throws what the store throws; the next pass tries again. */
+  reconcile(programmed: AppliedExtent, { nowMs, wallMs }: Clocks): DeadManResult {
     const { settings } = programmed;
     const revert = this.store.hostRevert();
     const { answeredAtMs } = this.#controlPlane;
@@ -62,8 +61,8 @@ export class DeadMan implements Disposable {
     } as const;
     const decision = stepDeadMan(facts, this.#memory, nowMs);
     const { event } = decision;
-    if (event === "began") this.#level = isPeerMore(this.#memory?.extent, facts.extent) ? "debug" : "info";
-    const changed = event !== undefined && this.#keep(event, settings, revert, wallMs);
+    if (event === "began") this.#level = onlyAddsPeers(this.#memory?.extent, facts.extent) ? "debug" : "info";
+    const changed = event !== undefined && this.#store(event, settings, revert, wallMs);
     this.#memory = decision.memory;
     this.#ask(settings, decision);
     if (event !== undefined) this.#report(event, settings);
@@ -91,7 +90,7 @@ export class DeadMan implements Disposable {
     this.#controlPlane.ask(question);
   }
 
-  #keep(event: DeadManEvent, settings: Settings, revert: HostRevert | undefined, wallMs: number): boolean {
+  #store(event: DeadManEvent, settings: Settings, revert: HostRevert | undefined, wallMs: number): boolean {
     switch (event) {
       case "reverted":
         this.store.putHostRevert({ atMs: wallMs, reason: this.#reason(settings) });
@@ -119,37 +118,37 @@ export class DeadMan implements Disposable {
     const within = showDuration(settings.deadManTimeout);
     switch (event) {
       case "began":
-        log[this.#level]("host encryption is on trial: it stays if the control plane answers", { within });
+        log[this.#level]("host encryption on trial: it stays if the control plane answers", { within });
         return;
       case "answered":
-        log[this.#level]("the control plane answers: host encryption stays");
+        log[this.#level]("control plane answers: host encryption stays");
         return;
       case "ended":
-        log.info("host encryption has ended: nodes reach each other in clear");
+        log.info("host encryption ended: nodes reach each other in plaintext");
         return;
       case "reverted":
-        log.error("host encryption was taken back: nodes reach each other in clear again", {
+        log.error("host encryption reverted: nodes reach each other in plaintext again", {
           reason: this.#reason(settings),
         });
         return;
       case "caused":
         log.warn(
-          "the control plane answers without host encryption: it stays off until `wg-cni up --host-encryption on`",
+          "control plane answers without host encryption: it stays off until `wg-cni up --host-encryption on`",
         );
         return;
       case "waiting":
         log.warn(
-          "the control plane does not answer without host encryption either: it returns when that does",
+          "control plane does not answer without host encryption either: host encryption returns once it answers",
         );
         return;
       case "retried":
-        log.info("the control plane answers: host encryption is tried once more");
+        log.info("control plane answers: host encryption is tried once more");
         return;
     }
   }
 }
 
-function isPeerMore(before: Extent | undefined, now: Extent): boolean {
+function onlyAddsPeers(before: Extent | undefined, now: Extent): boolean {
   if (before === undefined || before.hosts.size === 0) return false;
   return before.controlPlane.join() === now.controlPlane.join();
 }

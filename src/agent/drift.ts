@@ -1,7 +1,7 @@
-// Whether somebody else has changed what the poll of the devices reads: keys, ports, marks,
-// peers with their allowed IPs, links, and the few sysctls beside them. The kernel tells
-// nobody of most of these. What should be there is kept as a number, not as thousands of
-// peers. Endpoints are left out: they move by themselves.
+// Detects whether another process has changed what the poll of the devices reads: keys, ports, marks,
+// peers with their allowed IPs, links, and a few sysctls. The kernel sends no event for most of these.
+// The expected peers are kept as a checksum, not as thousands of objects. Endpoints are left out,
+// because WireGuard itself changes them.
 import type { Device } from "../net/device.ts";
 import type { Link } from "../net/objects.ts";
 import type { Settings } from "../plan/settings/settings.ts";
@@ -9,7 +9,7 @@ import { readSysctl } from "../reconcile/apply.ts";
 import { readFamilyState } from "../reconcile/capabilities.ts";
 import type { SyncReport } from "../reconcile/mesh-plan.ts";
 
-/** The links and devices as the poll has read them. */
+/** The links and devices that the poll has read. */
 export interface Polled {
   readonly links: readonly Link[];
   readonly devices: ReadonlyMap<string, Device>;
@@ -18,17 +18,17 @@ export interface Polled {
 interface Expected {
   readonly settings: Settings;
   readonly devices: string;
-  /** By path, of what was set. */
+  /** The sysctls that were set, by path. */
   readonly sysctls: ReadonlyMap<string, string>;
-  /** Of what the plan went by: whether an interface is strict, or has IPv6. */
+  /** What the plan relied on: the reverse path filters of the uplinks, and the address families of the host. */
   readonly host: string;
   readonly uplinks: readonly string[];
 }
 
-export class Drift {
+export class DriftDetector {
   #expected: Expected | undefined;
 
-  /** Takes over what a sync has made; one that failed is tried again anyway. */
+  /** Remembers what a sync has programmed; one that failed is tried again anyway. */
   learn({ settings, desired, mtu, up, failures }: SyncReport): void {
     const uplinks = ["all", ...mtu.uplinks.map(({ dev }) => dev)];
     const isWhole = up && failures.length === 0;
@@ -48,8 +48,8 @@ export class Drift {
       : undefined;
   }
 
-  /** True if what is there is not what the last sync has made. Before one, nothing is known. */
-  isSeen({ links, devices }: Polled): boolean {
+  /** True if the devices differ from what the last sync has programmed. Before the first sync, nothing is expected. */
+  detects({ links, devices }: Polled): boolean {
     if (this.#expected === undefined) return false;
     const { settings, sysctls, host, uplinks } = this.#expected;
     const found = [...devices.values()].map((device) =>
@@ -98,7 +98,7 @@ function sumFound({ peers }: Device): number {
   return sum;
 }
 
-/** The same in whatever order peers and allowed IPs come. */
+/** The checksum does not depend on the order of peers and allowed IPs. */
 function hash(publicKey: string, { keepaliveSeconds, hasPresharedKey, allowedIPs }: Summed): number {
   const { xxHash32 } = Bun.hash;
   const own = xxHash32(publicKey, hasPresharedKey ? keepaliveSeconds + 65_536 : keepaliveSeconds);

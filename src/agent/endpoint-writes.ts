@@ -1,13 +1,13 @@
-// When this agent itself has set a peer's endpoint. A handshake shows where a peer is only if the endpoint
-// that is read afterwards was learned from it: one that came just before the agent set the endpoint that
-// the peer's record names would seem to come from there.
+// Remembers when this agent itself has set a peer's endpoint. A handshake proves where a peer is only if
+// the endpoint that is read afterwards was learned from it: a handshake just before the agent set the
+// endpoint from the peer's record would seem to come from that endpoint.
 import type { SyncReport } from "../reconcile/mesh-plan.ts";
 
-/** Far more keys than peers have; beyond them all are forgotten, and only newer handshakes count. */
+/** Far more keys than peers have. Beyond this all are forgotten, and only newer handshakes count. */
 const maxKeys = 65_536;
 
 export class EndpointWrites {
-  /** By public key, Unix milliseconds; a peer that was made with its endpoint had no handshake before. */
+  /** When the endpoint was set, by public key, in Unix milliseconds; a peer that was created with its endpoint had no handshake before. */
   readonly #setAtMs = new Map<string, number>();
   #sinceMs: number;
 
@@ -16,8 +16,8 @@ export class EndpointWrites {
     this.#sinceMs = wallClock();
   }
 
-  /** After a sync. */
-  note({ steps, observed }: Pick<SyncReport, "steps" | "observed">): void {
+  /** Call it after a sync. */
+  observe({ steps, observed }: Pick<SyncReport, "steps" | "observed">): void {
     const nowMs = this.wallClock();
     if (this.#setAtMs.size > maxKeys) {
       this.#setAtMs.clear();
@@ -32,7 +32,7 @@ export class EndpointWrites {
     }
   }
 
-  /** True if the endpoint was set at or after the handshake, or may have been: then the handshake shows nothing. */
+  /** True if the endpoint was or may have been set at or after the handshake, which then proves nothing. */
   isAfter(publicKey: string, handshakeMs: number): boolean {
     return handshakeMs <= (this.#setAtMs.get(publicKey) ?? this.#sinceMs);
   }

@@ -1,6 +1,6 @@
-// Whether what the kernel tells may be about what is ours. Pods come and go all
-// day, and other plugins keep their own rules, tables and addresses: none of that
-// is worth a look. What lies between the nodes is underlay-filter.ts. Pure.
+// Decides whether a kernel event may be about our own objects. Pods come and go all day, and other
+// plugins keep their own rules, tables and addresses: those need no reconcile pass. Events about the
+// network between the nodes are underlay-filter.ts. Pure.
 import { familyOf } from "../net/ip.ts";
 import { hostPrefix, prefixContains } from "../net/prefix.ts";
 import type { KernelChange } from "../netlink/events.ts";
@@ -9,11 +9,11 @@ import { podFirewallName } from "../plan/pods/firewall-name.ts";
 import { addressOf } from "../plan/pods/local-pods.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 
-/** How many rule priorities are ours, from settings.rulePriority on. */
+/** The number of rule priorities that are ours, from settings.rulePriority on. */
 const ownPriorities = 4;
 
-/** `podCIDRs`: of this node, whose gateways some plugins give to every pod's link. */
-export function concernsMesh(event: KernelChange, settings: Settings, podCIDRs: readonly string[]): boolean {
+/** True if the event may be about the mesh. `podCIDRs`: those of this node; some plugins give their gateways to every pod's link. */
+export function affectsMesh(event: KernelChange, settings: Settings, podCIDRs: readonly string[]): boolean {
   const { hostTable, podTable, deviceA, deviceB, rulePriority: first, routeProtocol } = settings;
   switch (event.about) {
     case "firewall":
@@ -35,18 +35,14 @@ export function concernsMesh(event: KernelChange, settings: Settings, podCIDRs: 
 }
 
 /**
- * Whether it may be about a pod that this node announces by its address: one whose plugin
- * does not call us, or that goes without a DEL. `podLinks`: those that are known; the kernel
- * tells of a link that goes, and not of the IPv4 routes that it takes along.
+ * True if the event may be about a pod that this node announces by its address: the plugin of such
+ * a pod may not call us, or the pod may end without a DEL. `podLinks`: the known links; the kernel
+ * reports a link that goes away, but not the IPv4 routes that go with it.
  */
-export function concernsPods(
-  event: KernelChange,
-  settings: Settings,
-  podLinks: ReadonlySet<string>,
-): boolean {
+export function affectsPods(event: KernelChange, settings: Settings, podLinks: ReadonlySet<string>): boolean {
   if (settings.podAddresses !== "pods") return false;
   if (event.about === "link") return !event.up && podLinks.has(event.name);
-  if (event.about !== "route" || concernsMesh(event, settings, [])) return false;
+  if (event.about !== "route" || affectsMesh(event, settings, [])) return false;
   const ip = addressOf(event.dst);
   return ip !== undefined && event.table !== localTable && !isLinkLocal(ip);
 }
@@ -54,7 +50,7 @@ export function concernsPods(
 /** RT_TABLE_LOCAL: the node's own addresses. */
 const localTable = 255;
 
-/** Every link that comes up brings one. */
+/** Every link that comes up gets a link-local address. */
 function isLinkLocal(ip: string): boolean {
   return /^fe[89ab]/.test(ip);
 }

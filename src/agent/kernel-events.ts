@@ -1,5 +1,5 @@
-// Where the agent hears of changes: the kernel's event sockets and the store's
-// file. Both only say "look again", so one that is lost costs time, not truth.
+// Watches for changes: the kernel's event sockets and the store's file. Both only trigger a reconcile
+// pass, so a lost event costs time, not correctness.
 import { read, watch } from "node:fs";
 import type { Socket } from "../linux/socket.ts";
 import type { EventSource, KernelEvent } from "../netlink/events.ts";
@@ -10,8 +10,8 @@ const receiveBytes = 65_536;
 export interface Watcher extends Disposable {}
 
 /**
- * Shows every event of a source to `onEvent`; `onLoss` when some were lost. A read waits in
- * one of the runtime's pool threads, which is what makes this no polling.
+ * Passes every event of a source to `onEvent`, and calls `onLoss` when some were lost. A read waits
+ * in one of the runtime's pool threads, so this does not poll.
  */
 export function watchKernel(
   source: EventSource,
@@ -25,9 +25,9 @@ export function watchKernel(
     if (ended) return;
     read(socket.fd, buffer, 0, buffer.length, null, (error, length) => {
       if (ended) return;
-      // EAGAIN: nothing happened within the socket's time limit.
+      // EAGAIN means that nothing happened within the socket's time limit.
       if (error !== null && error.code !== "EAGAIN") onLoss(error.message);
-      if (error === null) showEvents(source, buffer.subarray(0, length), onEvent, onLoss);
+      if (error === null) deliverEvents(source, buffer.subarray(0, length), onEvent, onLoss);
       next();
     });
   };
@@ -40,8 +40,8 @@ export function watchKernel(
   };
 }
 
-/** What cannot be read says as much as what is lost: something has changed. */
-function showEvents(
+/** An event that cannot be decoded counts as lost: something has changed. */
+function deliverEvents(
   source: EventSource,
   received: Uint8Array,
   onEvent: (event: KernelEvent) => void,

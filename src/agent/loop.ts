@@ -1,10 +1,9 @@
-// The node agent: keeps the mesh as the store says, and decides what only time
-// shows. Here is when it looks; what a look does is reconcile-pass.ts. Stopping the agent
-// leaves the data plane running; so does killing it, since what it has decided
-// is in the store.
+// The node agent's control loop: it decides when a reconcile pass runs. The pass itself is
+// reconcile-pass.ts. The data plane keeps running if the agent is stopped or killed, because
+// every decision of the agent is in the store.
 //
 //   kernel event ────┐
-//   store, records ──┼─► settle, at most once a spacing ─► look
+//   store, records ──┼─► settle, at most once a spacing ─► reconcile pass
 //   poll, resync ────┘
 import { firewallEvents, type KernelEvent, routeEvents } from "../netlink/events.ts";
 import { readSettings } from "../reconcile/node.ts";
@@ -16,57 +15,58 @@ import { agentSocket, HttpServer } from "../telemetry/http.ts";
 import type { Log } from "../telemetry/log.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import { agentPages } from "../telemetry/pages.ts";
-import { concernsMesh, concernsPods } from "./event-filter.ts";
+import { affectsMesh, affectsPods } from "./event-filter.ts";
 import { type Watcher, watchKernel, watchStore } from "./kernel-events.ts";
 import { spacingAfter } from "./pace.ts";
-import { Look } from "./reconcile-pass.ts";
-import { Underlay } from "./underlay-filter.ts";
+import { ReconcilePass } from "./reconcile-pass.ts";
+import type { Trigger, Triggers } from "./triggers.ts";
+import { UnderlayFilter } from "./underlay-filter.ts";
 
-/** Changes come in bursts; the first look waits for the rest of one. */
+/** Changes come in bursts; the pass after the first change waits this long for the rest. */
 const settleMs = 50;
-/** Until others hear of a pod whose address is the network's, they send to it outside the tunnel. */
+/** Peers send to a pod outside the tunnel until they know its address, so a pass for pods waits less. */
 const podSettleMs = 10;
-/** Calico resyncs every 90 s; events make it a safety net. */
+/** The safety net in case an event is missed. Calico resyncs every 90 s. */
 const resyncMs = 60_000;
-/** After a look that was broken off, and for a node that is not up. */
+/** The delay after a pass that failed, and for a node that is not up. */
 const retryMs = 5000;
-/** A look at thousands of peers takes its time; looking takes at most this part of ours. */
+/** A pass over thousands of peers takes a while; polling uses at most this part of the time. */
 const maxLoad = 1 / 20;
-/** Between two tries to have the address of the metrics. */
+/** The delay between two attempts to listen on the address of the metrics. */
 const listenRetryMs = 30_000;
 
 export interface AgentOptions {
   readonly stateDir: string;
   readonly version: string;
-  /** Name of the Kubernetes Node that this node's identity comes from; absent where `up` has given it one. */
+  /** The name of the Kubernetes Node that this node's identity comes from; absent if `up` has set the identity. */
   readonly node?: string;
   readonly log: Log;
   /** Unix milliseconds. */
   readonly wallClock: () => number;
-  /** Called after every look, with the failure that is standing, if any. */
-  readonly onLook: (problem: string | undefined) => void;
-  /** Where this agent is there to leave the mesh: what is still to be done, undefined when it has left. */
+  /** The agent calls this after every pass, with the problem that persists, if any. */
+  readonly onReconciled: (problem: string | undefined) => void;
+  /** Set if this agent runs to leave the mesh; returns what is left to do, or undefined once the node has left. */
   readonly leaving?: () => string | undefined;
 }
 
 export class Agent implements Disposable {
   readonly #watchers: Disposable[] = [];
-  readonly #underlay = new Underlay();
+  readonly #underlay = new UnderlayFilter();
   readonly #metrics: Metrics;
   readonly #http: HttpServer;
-  /** For probes: the port of the other one may be somebody else's. */
+  /** A Unix socket for probes: another process may own the port of `#http`. */
   readonly #socket: HttpServer;
-  readonly #look: Look;
-  #soon: ReturnType<typeof setTimeout> | undefined;
+  readonly #pass: ReconcilePass;
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #poll: ReturnType<typeof setTimeout> | undefined;
-  /** When the look that `#soon` is for is due. */
+  /** When the pass that `#timer` will start is due. */
   #dueMs = 0;
-  #lastLookMs = Number.NEGATIVE_INFINITY;
-  #lastPodLookMs = Number.NEGATIVE_INFINITY;
-  /** Processor time of the last look. */
+  #lastPassMs = Number.NEGATIVE_INFINITY;
+  #lastPodPassMs = Number.NEGATIVE_INFINITY;
+  /** The processor time of the last pass. */
   #lastCostMs = 0;
-  #lossSaidMs = Number.NEGATIVE_INFINITY;
-  readonly #reasons = new Set<string>();
+  #lossReportedMs = Number.NEGATIVE_INFINITY;
+  readonly #triggers = new Set<Trigger>();
   #problem: string | undefined;
 
   constructor(
@@ -77,151 +77,156 @@ export class Agent implements Disposable {
     this.#metrics = new Metrics(
       {
         ...{ version, stateDir, resyncMs, nowMs: wallClock, monotonicMs: () => performance.now() },
-        collect: () => collectFacts(session, this.#look.state, this.#look.kubernetes, wallClock()),
+        collect: () => collectFacts(session, this.#pass.state, this.#pass.kubernetes, wallClock()),
       },
       log,
     );
     const serving = { pages: agentPages(this.#metrics), log, retryMs: listenRetryMs };
     this.#http = new HttpServer(serving);
     this.#socket = new HttpServer(serving);
-    const lookSoon = (reason: string) => this.#lookSoon(reason);
-    this.#look = new Look(session, {
-      ...{ log, wallClock, lookSoon, version },
+    const requestReconcile = (trigger: Trigger) => this.#requestReconcile(trigger);
+    this.#pass = new ReconcilePass(session, {
+      ...{ log, wallClock, requestReconcile, version },
       ...(node === undefined ? {} : { node }),
       ...{ metrics: this.#metrics, underlay: this.#underlay },
     });
   }
 
-  /** Looks once, then at every change. */
+  /** Runs one pass, then one after every change. */
   start(): void {
-    const heard = (event: KernelEvent) => this.#heard(event);
-    const lost = (reason: string) => this.#lost(reason);
-    this.#watchers.push(watchKernel(routeEvents, heard, lost));
+    const onEvent = (event: KernelEvent) => this.#handleEvent(event);
+    const onLoss = (reason: string) => this.#handleLoss(reason);
+    this.#watchers.push(watchKernel(routeEvents, onEvent, onLoss));
     if (this.session.kernel.firewall !== undefined)
-      this.#watchers.push(watchKernel(firewallEvents, heard, lost));
+      this.#watchers.push(watchKernel(firewallEvents, onEvent, onLoss));
     else this.options.log.warn(withoutNftables);
     this.#watchers.push(watchStore(this.options.stateDir, () => this.#storeChanged()));
-    const resync = setInterval(() => this.#lookSoon("resync"), resyncMs);
+    const resync = setInterval(() => this.#requestReconcile("resync"), resyncMs);
     this.#watchers.push({ [Symbol.dispose]: () => clearInterval(resync) } satisfies Watcher);
     this.#socket.listen(agentSocket(this.options.stateDir));
-    this.#reasons.add("start");
-    this.#lookNow();
+    this.#triggers.add("start");
+    this.#reconcileNow();
   }
 
-  /** True while looks follow one another: what the service manager's watchdog is to be told. */
+  /** True while passes keep running; the service manager's watchdog is fed with this. */
   get isAlive(): boolean {
     return this.#metrics.liveness().ok;
   }
 
-  /** True where the Kubernetes API has this node's record as it is, and where there is none to have it. */
+  /** True if the Kubernetes API has this node's current record, or if records are not kept there. */
   get isPublished(): boolean {
-    return this.#look.kubernetes?.published ?? true;
+    return this.#pass.kubernetes?.published ?? true;
   }
 
   [Symbol.dispose](): void {
-    clearTimeout(this.#soon);
+    clearTimeout(this.#timer);
     clearTimeout(this.#poll);
-    for (const part of [this.#http, this.#socket, this.#metrics, this.#look, ...this.#watchers])
+    for (const part of [this.#http, this.#socket, this.#metrics, this.#pass, ...this.#watchers])
       part[Symbol.dispose]();
   }
 
-  #heard(event: KernelEvent): void {
+  #handleEvent(event: KernelEvent): void {
     if (this.#isOwn(event)) return;
-    const { settings, node } = this.#look.state ?? {};
-    if (this.#underlay.isConcernedBy(event)) this.#lookSoon("underlay");
-    // Before the first sync nothing is known, and nothing is there that an event could be about.
-    else if (settings !== undefined && concernsMesh(event, settings, node?.podCIDRs ?? []))
-      this.#lookSoon(event.about);
-    else if (settings !== undefined && concernsPods(event, settings, this.#look.podLinks)) this.#podsSoon();
+    const { settings, node } = this.#pass.state ?? {};
+    if (this.#underlay.affects(event)) this.#requestReconcile("underlay");
+    // Before the first sync there is nothing of ours that an event could be about.
+    else if (settings !== undefined && affectsMesh(event, settings, node?.podCIDRs ?? []))
+      this.#requestReconcile(event.about);
+    else if (settings !== undefined && affectsPods(event, settings, this.#pass.podLinks)) this.#requestPods();
   }
 
   /**
-   * A route or a set that this agent itself has changed stands as it should: a second look at
-   * thousands of peers would find nothing. Links and addresses bring more about than was asked for.
+   * True if this agent itself made the change. A route or set that it wrote is correct, so another pass
+   * over thousands of peers would find nothing. Changes to links and addresses have further effects
+   * that must be read.
    */
   #isOwn({ about, port }: KernelEvent): boolean {
     const { host, firewall } = this.session.kernel;
     return (about === "route" && port === host.port) || (about === "firewall" && port === firewall?.port);
   }
 
-  /** One line a resync at most: where events come faster than they are read, they mostly go on so. */
-  #lost(reason: string): void {
+  /** Logs at most one line in a resync period: events that overrun the agent mostly keep doing so. */
+  #handleLoss(reason: string): void {
     this.#metrics.eventsLost();
-    this.#lookSoon(`events were lost (${reason})`);
+    this.#requestReconcile("events lost");
     const nowMs = performance.now();
-    if (nowMs - this.#lossSaidMs < resyncMs) return;
-    this.#lossSaidMs = nowMs;
-    this.options.log.warn("the kernel's events came faster than they were read: all is looked at again", {
+    if (nowMs - this.#lossReportedMs < resyncMs) return;
+    this.#lossReportedMs = nowMs;
+    this.options.log.warn("kernel events came faster than they were read; everything is reconciled again", {
       reason,
     });
   }
 
-  /** Attachments change with every pod and mostly need nothing of us; settings, identity and peers have a generation. */
+  /** Every pod changes the attachments, which mostly need no pass; settings, identity and peers have a generation. */
   #storeChanged(): void {
-    if (this.#reads(() => this.session.store.generation !== this.#look.generation)) this.#lookSoon("store");
-    if (this.#reads(() => this.#look.arePodsNew)) this.#podsSoon();
+    if (this.#isNewOrUnreadable(() => this.session.store.generation !== this.#pass.generation))
+      this.#requestReconcile("store");
+    if (this.#isNewOrUnreadable(() => this.#pass.arePodsNew)) this.#requestPods();
   }
 
-  #podsSoon(): void {
-    this.#lookSoon(
+  #requestPods(): void {
+    this.#requestReconcile(
       "pods",
-      Math.max(performance.now() + podSettleMs, this.#lastPodLookMs + spacingAfter(this.#lastCostMs)),
+      Math.max(performance.now() + podSettleMs, this.#lastPodPassMs + spacingAfter(this.#lastCostMs)),
     );
   }
 
-  #reads(isNew: () => boolean): boolean {
+  #isNewOrUnreadable(isNew: () => boolean): boolean {
     try {
       return isNew();
     } catch (error) {
-      // What cannot be read is the look's to say.
+      // The pass will report what cannot be read.
       if (error instanceof StoreError) return true;
       throw error;
     }
   }
 
-  #lookSoon(
-    reason: string,
-    dueMs = Math.max(performance.now() + settleMs, this.#lastLookMs + spacingAfter(this.#lastCostMs)),
+  #requestReconcile(
+    trigger: Trigger,
+    dueMs = Math.max(performance.now() + settleMs, this.#lastPassMs + spacingAfter(this.#lastCostMs)),
   ): void {
-    this.#reasons.add(reason);
-    if (this.#soon !== undefined && this.#dueMs <= dueMs) return;
-    clearTimeout(this.#soon);
+    this.#triggers.add(trigger);
+    if (this.#timer !== undefined && this.#dueMs <= dueMs) return;
+    clearTimeout(this.#timer);
     this.#dueMs = dueMs;
-    this.#soon = setTimeout(() => this.#lookNow(), Math.max(0, dueMs - performance.now()));
+    this.#timer = setTimeout(() => this.#reconcileNow(), Math.max(0, dueMs - performance.now()));
   }
 
-  #lookNow(): void {
-    clearTimeout(this.#soon);
-    this.#soon = undefined;
-    const reasons = new Set(this.#reasons);
-    this.#reasons.clear();
-    // What could not be done is tried again.
-    if (this.#problem !== undefined) reasons.add("retry");
+  #reconcileNow(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const triggers = new Set(this.#triggers);
+    this.#triggers.clear();
+    // The pass tries again what failed before.
+    if (this.#problem !== undefined) triggers.add("retry");
     const spent = process.cpuUsage();
-    this.#lastLookMs = performance.now();
-    const wakeInMs = this.#run(reasons);
-    // Whatever it looked for: each leads to a write to the API.
-    if (reasons.has("pods") || this.#look.tookPods) this.#lastPodLookMs = this.#lastLookMs;
+    this.#lastPassMs = performance.now();
+    const wakeInMs = this.#run(triggers);
+    // The trigger does not matter: each set of new pods leads to a write to the API.
+    if (triggers.has("pods") || this.#pass.hasNewPods) this.#lastPodPassMs = this.#lastPassMs;
     this.#metrics.looked(this.#problem);
-    this.options.onLook(this.#problem);
-    // Work counts, not waiting for somebody's lock: that is to be noticed soon when it is over.
+    this.options.onReconciled(this.#problem);
+    // Only work counts, not the wait for a lock: the next pass should come soon after its release.
     const { user, system } = process.cpuUsage(spent);
     this.#lastCostMs = (user + system) / 1000;
     this.#pollIn(Math.max(wakeInMs, this.#lastCostMs / maxLoad));
   }
 
-  #run(reasons: ReadonlySet<string>): number {
+  #run(triggers: Triggers): number {
     try {
       this.#http.listen(readSettings(this.session.store).metricsAddress);
-      const { problem, wakeInMs } = this.#look.run(reasons);
-      this.#stand(problem ?? this.options.leaving?.(), problem === undefined);
+      const { problem, wakeInMs } = this.#pass.run(triggers);
+      this.#reportOnChange(problem ?? this.options.leaving?.(), problem === undefined);
       return wakeInMs;
     } catch (error) {
       if (error instanceof NotUpError && this.options.leaving !== undefined) {
-        this.#stand(this.options.leaving(), true);
+        this.#reportOnChange(this.options.leaving(), true);
         return retryMs;
       }
-      this.#stand(error instanceof Error ? error.message : String(error), error instanceof NotUpError);
+      this.#reportOnChange(
+        error instanceof Error ? error.message : String(error),
+        error instanceof NotUpError,
+      );
       return retryMs;
     }
   }
@@ -229,16 +234,16 @@ export class Agent implements Disposable {
   #pollIn(delayMs: number): void {
     clearTimeout(this.#poll);
     this.#poll = setTimeout(() => {
-      this.#reasons.add("poll");
-      this.#lookNow();
+      this.#triggers.add("poll");
+      this.#reconcileNow();
     }, delayMs);
   }
 
-  /** One line when a problem appears, changes or passes; none while it stands. */
-  #stand(problem: string | undefined, expected: boolean): void {
+  /** Logs one line when a problem appears, changes or is resolved, and none while it persists. */
+  #reportOnChange(problem: string | undefined, expected: boolean): void {
     if (problem === this.#problem) return;
     const { log } = this.options;
-    if (problem === undefined) log.info("the problem has passed");
+    if (problem === undefined) log.info(`resolved: ${this.#problem}`);
     else if (expected) log.info(problem);
     else log.error(problem);
     this.#problem = problem;
@@ -246,4 +251,4 @@ export class Agent implements Disposable {
 }
 
 const withoutNftables =
-  "the kernel has no nftables: what goes in clear is encrypted or refused as ever, but not counted, and what comes in clear is not dropped, in strict mode neither. Load its module (modprobe nf_tables) and restart the agent.";
+  "the kernel has no nftables: outgoing plaintext is still encrypted or refused, but not counted, and incoming plaintext is not dropped, not even in strict mode. Load the module (modprobe nf_tables) and restart the agent.";

@@ -1,6 +1,5 @@
-// Releases pods that ended without a DEL, now and then, and says so: a line each, or
-// one for many. What is known of them is kept in memory only, so that an agent that
-// starts begins anew.
+// Releases pods that ended without a DEL, and logs one line for each, or one for many. The waiting
+// times are kept in memory only, so an agent that restarts begins to wait anew.
 import { planOrphaned } from "../plan/pods/orphaned.ts";
 import { readSettings } from "../reconcile/node.ts";
 import {
@@ -12,31 +11,31 @@ import {
 import type { Attachment } from "../state/model.ts";
 import type { Log } from "../telemetry/log.ts";
 
-/** A look at a node's pods takes a millisecond; it is not needed more often. */
+/** Checking the pods of a node takes a millisecond; it is not needed more often. */
 const spacingMs = 60_000;
-/** More than these at once are one line. */
+/** More pods than these at once are one line. */
 const maxLogLines = 10;
 
-export interface AbandonedOptions {
+export interface OrphanedPodsOptions {
   readonly log: Log;
   readonly onRelease: (pods: number) => void;
   /** Milliseconds on a clock that only goes forward. */
   readonly now: () => number;
 }
 
-export class AbandonedPods {
+export class OrphanedPods {
   #goneSinceMs: ReadonlyMap<string, number> = new Map();
   #nextMs = Number.NEGATIVE_INFINITY;
   #doubt: string | undefined;
-  /** By key, why one is kept. */
+  /** The reason why a pod is kept, by its key. */
   #kept = new Map<string, string>();
 
-  constructor(private readonly options: AbandonedOptions) {}
+  constructor(private readonly options: OrphanedPodsOptions) {}
 
-  /** Call it at every look. Throws StoreError, NetlinkError. */
-  look({ store, kernel }: Omit<ReleaseContext, "settings">): void {
-    const scene = { store, kernel, settings: readSettings(store) };
-    const waitMs = scene.settings.releaseAfter * 1000;
+  /** Call it in every pass. Throws StoreError, NetlinkError. */
+  reconcile({ store, kernel }: Omit<ReleaseContext, "settings">): void {
+    const context = { store, kernel, settings: readSettings(store) };
+    const waitMs = context.settings.releaseAfter * 1000;
     const nowMs = this.options.now();
     if (waitMs === 0) this.#goneSinceMs = new Map();
     if (waitMs === 0 || nowMs < this.#nextMs) return;
@@ -47,30 +46,30 @@ export class AbandonedPods {
     if (plan.doubt !== undefined && plan.doubt !== this.#doubt) this.options.log.warn(plan.doubt);
     this.#doubt = plan.doubt;
     this.#release(
-      scene,
+      context,
       seen.filter(({ key }) => plan.release.includes(key)),
     );
   }
 
-  #release(scene: ReleaseContext, due: readonly ObservedAttachment[]): void {
+  #release(context: ReleaseContext, due: readonly ObservedAttachment[]): void {
     const kept = new Map<string, string>();
     const released: Attachment[] = [];
     for (const { key, attachment } of due) {
-      const { isReleased, obstacle } = releaseAttachment(scene, attachment);
+      const { isReleased, obstacle } = releaseAttachment(context, attachment);
       if (isReleased) released.push(attachment);
       if (obstacle === undefined) continue;
       kept.set(key, obstacle);
-      if (obstacle !== this.#kept.get(key)) this.#sayKept(attachment, obstacle);
+      if (obstacle !== this.#kept.get(key)) this.#reportKept(attachment, obstacle);
     }
     this.#kept = kept;
     if (released.length === 0) return;
     this.options.onRelease(released.length);
-    this.#sayReleased(released);
+    this.#reportReleased(released);
   }
 
-  #sayReleased(released: readonly Attachment[]): void {
+  #reportReleased(released: readonly Attachment[]): void {
     const { log } = this.options;
-    const what = "a pod was released: its network namespace is gone, and no DEL came";
+    const what = "pod released: its network namespace is gone, and no DEL came";
     if (released.length > maxLogLines) log.info(`${what} (${released.length} pods)`);
     else
       for (const attachment of released) {
@@ -80,11 +79,14 @@ export class AbandonedPods {
       }
   }
 
-  #sayKept(attachment: Attachment, reason: string): void {
-    this.options.log.warn("a pod's network namespace is gone, no DEL came, and it is kept", {
-      ...describe(attachment),
-      reason,
-    });
+  #reportKept(attachment: Attachment, reason: string): void {
+    this.options.log.warn(
+      "pod kept: its network namespace is gone and no DEL came, but it cannot be released",
+      {
+        ...describe(attachment),
+        reason,
+      },
+    );
   }
 }
 

@@ -1,16 +1,16 @@
-// How soon one look follows another. Pure.
+// Decides how soon one reconcile pass follows another. Pure.
 
-/** At most four looks a second, however much happens: a repair is still done within one. */
+/** At most four passes a second run, however much happens; a repair is still done within a second. */
 const spacingMs = 250;
 /**
- * Twice the time that a look took passes before the next one: records, pods' links and clients can
- * bring about as many as they like, and a look at thousands of peers takes its time.
+ * The agent rests twice as long as a pass took: records, pods' links and clients can trigger any
+ * number of passes, and a pass over thousands of peers takes a while.
  */
 const restFactor = 2;
-/** A repair does not wait longer, whatever a look takes. */
+/** A repair does not wait longer than this, however long a pass takes. */
 const longestSpacingMs = 2000;
 
-/** From the beginning of a look to the earliest beginning of the next; `costMs`: its processor time. */
+/** Returns the time from the start of a pass to the earliest start of the next; `costMs`: its processor time. */
 export function spacingAfter(costMs: number): number {
   return Math.max(spacingMs, Math.min((1 + restFactor) * costMs, longestSpacingMs));
 }

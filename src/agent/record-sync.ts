@@ -1,6 +1,6 @@
-// What this node and the others let each other know, in both directions: records by a
-// folder or by the Kubernetes API, and what that API says of this node and of the
-// whole mesh. What comes in goes into the store; what goes out is from the store.
+// Exchanges records between this node and its peers, by a directory or by the Kubernetes API, and
+// takes from that API what it says about this node and the whole mesh. Incoming data goes into the
+// store; outgoing data comes from the store.
 import type { StatusFacts } from "../kube/status.ts";
 import type { CidrRefusal } from "../plan/peers/cluster-cidrs.ts";
 import { describePod } from "../plan/pods/local-pods.ts";
@@ -22,26 +22,26 @@ import type { Identity, StoredPeer } from "../state/model.ts";
 import type { KubernetesFacts } from "../telemetry/facts.ts";
 import type { Log } from "../telemetry/log.ts";
 
-export interface ExchangeOptions {
+export interface RecordSyncOptions {
   readonly log: Log;
   readonly version: string;
-  /** Name of the Kubernetes Node that this node's identity comes from; absent where `up` has given it one. */
+  /** The name of the Kubernetes Node that this node's identity comes from; absent if `up` has set the identity. */
   readonly node?: string;
   /** Unix milliseconds. */
   readonly wallClock: () => number;
-  /** Others were heard of: call `takeIn` soon. */
+  /** A source has news: call `ingest` soon. */
   readonly onChange: () => void;
 }
 
-/** How this node sees the others now. */
-export interface Sighting
+/** What this node currently observes of its peers. */
+export interface MeshObservation
   extends Omit<Seen, "plaintextWindow" | "unknownPods" | "refusedCIDRs" | "meshRemark"> {
-  /** As the last sync left them out. */
+  /** The cluster CIDRs that the last sync left out. */
   readonly refusedCIDRs: readonly CidrRefusal[];
   readonly view: View | undefined;
 }
 
-export class Exchange implements Disposable {
+export class RecordSync implements Disposable {
   readonly #records: RecordsFolder;
   readonly #kube: KubeSource;
   readonly #mode: ModeFollower;
@@ -52,7 +52,7 @@ export class Exchange implements Disposable {
 
   constructor(
     private readonly session: Session,
-    private readonly options: ExchangeOptions,
+    private readonly options: RecordSyncOptions,
   ) {
     const { log, version, node, wallClock, onChange } = options;
     const { store } = session;
@@ -72,7 +72,7 @@ export class Exchange implements Disposable {
     for (const part of [this.#kube, this.#records]) part[Symbol.dispose]();
   }
 
-  /** Undefined where records are not kept in the Kubernetes API. */
+  /** Undefined if records are not kept in the Kubernetes API. */
   get kubernetes(): KubernetesFacts | undefined {
     return this.#kube.facts;
   }
@@ -82,34 +82,34 @@ export class Exchange implements Disposable {
     return this.#pods;
   }
 
-  /** This node's record as the others can read it, as JSON; undefined where they cannot. */
+  /** This node's record as peers can read it, as JSON; undefined if they cannot read it. */
   get published(): string | undefined {
     return this.#published;
   }
 
-  /** Brings the store to what was heard; true where other pods are to be announced. Throws StoreError, NotUpError, NetlinkError, SysError. */
-  takeIn(): boolean {
+  /** Writes what the sources know into the store; true if the announced pods have changed. Throws StoreError, NotUpError, NetlinkError, SysError. */
+  ingest(): boolean {
     const { store } = this.session;
     const { kubeconfig } = readSettings(store);
-    const heard = this.#kube.refresh(kubeconfig, this.options.node ?? store.identity()?.name);
-    followClusterHosts(store, kubeconfig, heard.cluster, process.env);
-    // First: a node that has just come begins in the cluster's mode.
-    this.#mode.follow(heard.mesh);
+    const report = this.#kube.refresh(kubeconfig, this.options.node ?? store.identity()?.name);
+    followClusterHosts(store, kubeconfig, report.cluster, process.env);
+    // The mode goes first: a new node begins in the cluster's mode.
+    this.#mode.follow(report.mesh);
     const settings = readSettings(store);
-    this.#follower?.follow(heard, settings);
+    this.#follower?.follow(report, settings);
     const tookPods = this.#pods.follow(settings);
     this.#records.refresh(settings.recordsDir, store.identity()?.name);
     return tookPods;
   }
 
-  /** What could not be written is tried again at every look that is not idle; what is seen of the others changes at any. */
-  publish(isIdle: boolean, asks: readonly string[], look: () => Sighting): void {
+  /** Publishes the record unless the pass is idle, so that a failed write is tried again, and the node's observations in any pass. */
+  publish(isIdle: boolean, asks: readonly string[], observe: () => MeshObservation): void {
     const { store } = this.session;
     const identity = store.identity();
     if (identity === undefined) return;
     const settings = readSettings(store);
     if (!isIdle) this.#publishRecord(identity, settings, asks);
-    this.#kube.report(identity.name, () => this.#describe(identity, settings, look()));
+    this.#kube.report(identity.name, () => this.#describe(identity, settings, observe()));
   }
 
   /** True if the source of a peer's record gives it what it claims: its Node object, or its file in the directory. */
@@ -121,12 +121,12 @@ export class Exchange implements Disposable {
     return source === "directory" || (source === "kube" && this.#kube.isGiven(record.name, claim, kind));
   }
 
-  /** This node is ready for pods. */
-  welcomePods(): void {
-    this.#kube.welcomePods();
+  /** This node is ready for pods, so its startup taint goes. */
+  removeStartupTaint(): void {
+    this.#kube.removeStartupTaint();
   }
 
-  /** `asks`: peers that are asked to begin a handshake. They are no part of what this node is, so only the others' copy has them. */
+  /** `asks`: the peers that are asked to initiate a handshake. They are not part of this node's identity, so only the published copy has them. */
   #publishRecord(identity: Identity, settings: Settings, asks: readonly string[]): void {
     const isThere = identity.up && identity.leaving === undefined;
     const record = isThere ? ownRecord(identity, settings) : withdrawnRecord(identity, settings);
@@ -147,8 +147,8 @@ export class Exchange implements Disposable {
     if (isPublished && settings.publishWait > 0) store.putAnnounced(record.podCIDRs);
   }
 
-  /** Counters of thousands of peers are read only when the API is to be told. */
-  #describe(identity: Identity, settings: Settings, { view, ...seen }: Sighting): StatusFacts {
+  /** Reads the counters of thousands of peers, so it is called only when the API gets a status. */
+  #describe(identity: Identity, settings: Settings, { view, ...seen }: MeshObservation): StatusFacts {
     const plaintext = this.session.readPlaintext(view?.ownership.peers ?? []);
     this.#plaintextWindow = followPlaintext(this.#plaintextWindow, plaintext.byPeer, seen.nowMs);
     const refusedCIDRs = seen.refusedCIDRs.map(({ reason }) => reason);

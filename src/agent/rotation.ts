@@ -1,7 +1,6 @@
-// Key rotation at work: asks plan/keys/rotation.ts what comes next, commits that, and
-// logs one line for it. Programming and publishing the new state is the agent's,
-// right after. What is decided is decided again inside the transaction, so that
-// keys which an operator has just exchanged are never put back.
+// Runs the key rotation: asks plan/keys/rotation.ts for the next change, commits it, and logs one line
+// for it. The agent programs and publishes the new state right after. The transaction checks the
+// decision again, so keys that an operator has just exchanged are never put back.
 import type { NodeRecord, Slot } from "../net/record.ts";
 import {
   planRotation,
@@ -23,16 +22,16 @@ import { makeSlotKey } from "../state/slot-key.ts";
 import type { Store } from "../state/store.ts";
 import type { Log } from "../telemetry/log.ts";
 
-/** After a change the agent publishes, and looks again. */
+/** After a change the agent publishes it, and the next pass comes this soon. */
 const afterChangeMs = 1000;
-/** Of a long list of peers, a log line names these. */
+/** A log line names at most this many peers. */
 const namedPeers = 10;
 
-/** The others, as the agent sees them now. */
+/** The peers, as the agent observes them now. */
 export type RotationPassContext = Omit<RotationContext, "node">;
 
-export interface RotationLook {
-  /** True where the identity was changed: program and publish it. */
+export interface RotationResult {
+  /** True if the identity was changed: program and publish it. */
   readonly changed: boolean;
   readonly view: RotationView;
   readonly wakeInMs?: number;
@@ -41,7 +40,7 @@ export interface RotationLook {
 export interface RotationView {
   readonly phase: RotationState["phase"];
   readonly slot?: Slot;
-  /** Why nothing goes on. */
+  /** Why the rotation does not proceed. */
   readonly reason?: string;
   readonly waitingFor: readonly string[];
   /** Unix milliseconds. */
@@ -58,26 +57,27 @@ interface OwnState {
 
 export class KeyRotation {
   #memory: RotationMemory | undefined;
-  /** Why nothing goes on, as logged last. */
-  #held: string | undefined;
+  /** The reason why the rotation does not proceed, as logged last. */
+  #haltReason: string | undefined;
 
   constructor(
     private readonly store: Store,
     private readonly log: Log,
   ) {}
 
-  /** Does what is to be done now. Throws what reading the store throws. */
-  look(context: RotationPassContext, clocks: Clocks): RotationLook {
-    let scene = context;
+  /** Makes the changes that are due. Throws what reading the store throws. */
+  reconcile(context: RotationPassContext, clocks: Clocks): RotationResult {
+    let current = context;
     for (;;) {
-      const changed = scene !== context;
+      const changed = current !== context;
       const own = readOwn(this.store);
       if (own === undefined)
         return { changed, view: { phase: "off", reason: "no identity", waitingFor: [] } };
-      const plan = planRotation(own.facts, { ...scene, node: own.node }, this.#memory, clocks);
-      const problem = plan.change === undefined ? heldBy(plan.state) : this.#commit(own, plan.change, clocks);
-      this.#stand(problem);
-      // What could not be done is tried again at the next look, without a new wait.
+      const plan = planRotation(own.facts, { ...current, node: own.node }, this.#memory, clocks);
+      const problem =
+        plan.change === undefined ? haltReason(plan.state) : this.#commit(own, plan.change, clocks);
+      this.#reportOnChange(problem);
+      // The next pass tries again what failed, without a new wait.
       if (problem === undefined || plan.change === undefined) this.#memory = plan.memory;
       if (plan.change === undefined || problem !== undefined)
         return {
@@ -85,28 +85,28 @@ export class KeyRotation {
           view: viewOf(plan, problem),
           ...(changed ? { wakeInMs: afterChangeMs } : wakeOf(plan)),
         };
-      // Of what was just committed the others cannot know yet.
-      scene = { ...context, isPublished: false };
+      // Peers cannot know yet what was just committed.
+      current = { ...context, isPublished: false };
     }
   }
 
-  /** Returns why it could not be done. */
+  /** Returns the reason if the change failed. */
   #commit(own: OwnState, change: RotationChange, clocks: Clocks): string | undefined {
     try {
       const done = this.#change(own, change, clocks);
       if (done) this.#report(own, change);
       return undefined;
     } catch (error) {
-      // The mesh must be kept up meanwhile: a rotation is no reason to stop looking.
+      // The mesh must be kept up meanwhile: a failed rotation must not end the pass.
       if (error instanceof SealError || error instanceof StoreError) return error.message;
       throw error;
     }
   }
 
-  /** False where another process was faster: what comes next is to be decided anew. */
+  /** Returns false if another process was faster: the next change must be decided anew. */
   #change({ identity, settings }: OwnState, change: RotationChange, { wallMs }: Clocks): boolean {
     const { store } = this;
-    // Not in the transaction, where others wait: a key takes tens of milliseconds.
+    // This is outside the transaction, which blocks other processes: a key takes tens of milliseconds.
     const made =
       change.do === "rekey"
         ? makeSlotKey(readSealKey(settings.sealKeyFile), { node: identity.name, slot: change.slot }, wallMs)
@@ -137,10 +137,10 @@ export class KeyRotation {
     const { log } = this;
     switch (change.do) {
       case "begin":
-        log.info("this node's keys are due: their rotation begins");
+        log.info("keys of this node are due: their rotation begins");
         return;
       case "drain":
-        log.info("a slot drains before it gets a new key", { slot: change.slot, why: rotation?.why });
+        log.info("slot drains before it gets a new key", { slot: change.slot, why: rotation?.why });
         return;
       case "rekey": {
         const { slot, undrained } = change;
@@ -150,16 +150,15 @@ export class KeyRotation {
             peers: listNames(undrained),
           });
         const isLast = rotation?.remaining.length === 1;
-        log.info(isLast ? "a slot has a new key; the rotation is done" : "a slot has a new key", { slot });
+        log.info(isLast ? "slot has a new key; the rotation is done" : "slot has a new key", { slot });
       }
     }
   }
 
-  /** One line when it comes to a halt, or for another reason than before. */
-  #stand(reason: string | undefined): void {
-    if (reason !== undefined && reason !== this.#held)
-      this.log.warn("the rotation of this node's keys does not go on", { reason });
-    this.#held = reason;
+  /** Logs one line when the rotation halts, or if the reason changes. */
+  #reportOnChange(reason: string | undefined): void {
+    if (reason !== undefined && reason !== this.#haltReason) this.log.warn("key rotation halted", { reason });
+    this.#haltReason = reason;
   }
 }
 
@@ -176,14 +175,14 @@ function readOwn(store: Store): OwnState | undefined {
   };
 }
 
-/** The same keys in the same states: all that a rotation decides by. */
+/** True if keys and states are the same, which is all that a rotation depends on. */
 function isSame(a: Identity, b: Identity): boolean {
   const text = ({ name, up, slots }: Identity) =>
     `${name} ${up} ${slots.map(({ publicKey, state, fault }) => `${publicKey} ${state} ${fault?.reason}`).join(" ")}`;
   return text(a) === text(b);
 }
 
-function heldBy(state: RotationState): string | undefined {
+function haltReason(state: RotationState): string | undefined {
   return state.phase === "held" ? state.reason : undefined;
 }
 

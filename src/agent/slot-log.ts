@@ -1,6 +1,6 @@
-// Says when a slot of this node cannot be used any more and when it can again, and
-// after a boot what others use of ours: once, and not while it lasts. Keeps the time
-// between two tries to make a device that could not be made.
+// Logs once when a slot of this node becomes unusable and once when it is usable again, and after the
+// start which of our names and numbers other software uses. Keeps the time between two attempts to
+// create a device.
 import { findPortHolder } from "../doctor/port-holder.ts";
 import type { Slot } from "../net/record.ts";
 import { slotPort } from "../plan/settings/settings.ts";
@@ -8,25 +8,25 @@ import type { SyncReport } from "../reconcile/mesh-plan.ts";
 import type { KeyRecovery } from "../reconcile/recover-keys.ts";
 import type { Log } from "../telemetry/log.ts";
 
-/** Making a device and removing it are events of the kernel's, which call for the next pass. */
-const betweenTriesMs = 5000;
+/** Creating a device and removing it are kernel events, which would trigger the next pass. */
+const betweenAttemptsMs = 5000;
 
 export class SlotLog {
-  /** The reasons, as logged last. */
+  /** The reasons that were logged last. */
   readonly #reasons = new Map<Slot, string>();
   #isFirst = true;
-  #triedMs = Number.NEGATIVE_INFINITY;
+  #attemptedMs = Number.NEGATIVE_INFINITY;
 
   constructor(private readonly log: Log) {}
 
-  /** True where slots that failed may be tried again; `nowMs` only goes forward. */
-  takeTurn(nowMs: number): boolean {
-    if (nowMs - this.#triedMs < betweenTriesMs) return false;
-    this.#triedMs = nowMs;
+  /** True if slots that failed may be tried again; `nowMs` is monotonic. */
+  mayRetry(nowMs: number): boolean {
+    if (nowMs - this.#attemptedMs < betweenAttemptsMs) return false;
+    this.#attemptedMs = nowMs;
     return true;
   }
 
-  #tellRecovery({ resealed, replaced, path }: KeyRecovery): void {
+  #reportRecovery({ resealed, replaced, path }: KeyRecovery): void {
     const keys = { sealKey: path, resealed: resealed.join(), replaced: replaced.join() };
     if (replaced.length === 0)
       this.log.warn(
@@ -40,9 +40,10 @@ export class SlotLog {
       );
   }
 
-  note({ up, faults, settings, conflicts, recovery }: SyncReport): void {
-    if (recovery !== undefined) this.#tellRecovery(recovery);
-    if (this.#isFirst) for (const { text } of conflicts) this.log.warn(`others use what is ours: ${text}`);
+  report({ up, faults, settings, conflicts, recovery }: SyncReport): void {
+    if (recovery !== undefined) this.#reportRecovery(recovery);
+    if (this.#isFirst)
+      for (const { text } of conflicts) this.log.warn(`conflict with other software: ${text}`);
     this.#isFirst = false;
     for (const [slot, { kind, reason }] of up ? faults : []) {
       if (this.#reasons.get(slot) === reason) continue;

@@ -46,14 +46,14 @@ async function run(context: Context, log: Log): Promise<Output> {
   putSettings(session.store, given);
   if (leaving === undefined) rejoin(session.store);
   const notifier = new Notifier(process.env["NOTIFY_SOCKET"]);
-  const onLook = (problem: string | undefined) =>
+  const onReconciled = (problem: string | undefined) =>
     notifier.send("READY=1", `STATUS=${problem ?? "the mesh is as the store says"}`);
   using running = new Agent(session, {
-    ...{ stateDir, version, log, onLook, wallClock: Date.now },
+    ...{ stateDir, version, log, onReconciled, wallClock: Date.now },
     // Who leaves needs no identity, and is not given one.
     ...(leaving !== undefined ? { leaving: () => leaving.problem } : node === undefined ? {} : { node }),
   });
-  // Before the first look, which takes its time: the first process of a container is not ended by a signal that it does not handle.
+  // Before the first pass, which takes a while: the first process of a container is not ended by a signal that it does not handle.
   const stopped = stopSignal(log);
   running.start();
   void leaving?.leave(context, running, log);
@@ -101,7 +101,7 @@ function putSettings(store: Store, given: Given): void {
   });
 }
 
-/** Neither a look that hangs, which stops all timers, nor looks that do not come any more are passed over. */
+/** The watchdog fires if a pass hangs, which stops all timers, and if no more passes run. */
 function feedWatchdog(notifier: Notifier, isAlive: () => boolean): Disposable {
   const period = watchdogPeriodMs(process.env["WATCHDOG_USEC"]);
   const feed = () => {

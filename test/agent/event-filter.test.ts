@@ -1,7 +1,7 @@
 // Which of the kernel's events are worth a look: a node with a hundred pods and
 // another CNI plugin has events all day.
 import { expect, test } from "bun:test";
-import { concernsMesh, concernsPods } from "../../src/agent/event-filter.ts";
+import { affectsMesh, affectsPods } from "../../src/agent/event-filter.ts";
 import type { KernelChange } from "../../src/netlink/events.ts";
 import { parseSettings } from "../../src/plan/settings/settings.ts";
 
@@ -27,7 +27,7 @@ test.each<[string, KernelChange, boolean]>([
   ["a pod's gateway", { about: "address", ip: "10.1.0.1" }, false],
   ["a pod's gateway, IPv6", { about: "address", ip: "fd00:1::1" }, false],
 ])("%s", (_, event, expected) => {
-  expect(concernsMesh(event, parseSettings({}), ["10.1.0.0/24", "fd00:1::/64"])).toBe(expected);
+  expect(affectsMesh(event, parseSettings({}), ["10.1.0.0/24", "fd00:1::/64"])).toBe(expected);
 });
 
 test.each<[string, KernelChange, boolean]>([
@@ -46,6 +46,6 @@ test.each<[string, KernelChange, boolean]>([
   ["another link goes", { about: "link", name: "veth1", mtu: 1500, up: false }, false],
 ])("where each pod is announced: %s", (_, event, expected) => {
   const links = new Set(["eni1"]);
-  expect(concernsPods(event, parseSettings({ podAddresses: "pods" }), links)).toBe(expected);
-  expect(concernsPods(event, parseSettings({}), links)).toBe(false);
+  expect(affectsPods(event, parseSettings({ podAddresses: "pods" }), links)).toBe(expected);
+  expect(affectsPods(event, parseSettings({}), links)).toBe(false);
 });

@@ -1,14 +1,14 @@
-// When garbage is collected: by resident memory, which is an argument here.
+// The trimmer collects garbage by resident memory, which is an argument here.
 import { expect, test } from "bun:test";
-import { Garbage } from "../../src/agent/heap-trimmer.ts";
+import { HeapTrimmer } from "../../src/agent/heap-trimmer.ts";
 
 const megabyte = 1024 ** 2;
 
-/** Calls collect() with so many megabytes resident each time; returns after which it collected. A collection gives back two of them. */
+/** Calls trim() with each number of resident megabytes; returns the numbers at which it collected. A collection gives back two of them. */
 function collectionsAt(...resident: readonly number[]): number[] {
   let now = resident[0] as number;
   const collected: number[] = [];
-  const garbage = new Garbage(
+  const trimmer = new HeapTrimmer(
     () => now * megabyte,
     () => {
       collected.push(now);
@@ -17,7 +17,7 @@ function collectionsAt(...resident: readonly number[]): number[] {
   );
   for (const megabytes of resident) {
     now = megabytes;
-    garbage.collect();
+    trimmer.trim();
   }
   return collected;
 }

@@ -2,7 +2,7 @@
 // real keys, for tests: clocks that the test moves, log lines kept, nobody else
 // around unless the test says so.
 import { join } from "node:path";
-import { KeyRotation, type RotationLook, type RotationPassContext } from "../../src/agent/rotation.ts";
+import { KeyRotation, type RotationPassContext, type RotationResult } from "../../src/agent/rotation.ts";
 import { slots } from "../../src/plan/peers/path.ts";
 import { publicKeyOf } from "../../src/state/keys.ts";
 import type { Identity } from "../../src/state/model.ts";
@@ -66,8 +66,8 @@ export class RotatingNode implements Disposable {
     return this.#log.lines.splice(0).map((line) => line.replace(/^NOW /, "").trim());
   }
 
-  look(around: Partial<RotationPassContext> = {}): RotationLook {
-    return this.rotation.look(
+  reconcile(around: Partial<RotationPassContext> = {}): RotationResult {
+    return this.rotation.reconcile(
       { peers: [], observations: new Map(), isPublished: true, ...around },
       { nowMs: this.nowMs, wallMs: this.offsetMs + this.nowMs },
     );
@@ -82,7 +82,7 @@ export class RotatingNode implements Disposable {
   /** Looks every few seconds until nothing is going on; throws where that takes longer than ten minutes. */
   finish(): void {
     for (const endMs = this.nowMs + 600_000; this.nowMs < endMs; this.nowMs += 4000)
-      if (!this.look().changed && this.store.rotation() === undefined) return;
+      if (!this.reconcile().changed && this.store.rotation() === undefined) return;
     throw new Error(`the rotation does not end: ${this.stage}`);
   }
 

@@ -41,77 +41,77 @@ function streaming(names: readonly string[], slot: Slot, nowMs: number) {
 test("from the schedule to two new keys: each step once, each with its line", () => {
   using node = new RotatingNode(newFolder());
   const before = node.publicKeys;
-  const view = () => node.look().view;
-  expect(node.look()).toEqual({
+  const view = () => node.reconcile().view;
+  expect(node.reconcile()).toEqual({
     ...{ changed: true, wakeInMs: 1000 },
     view: { phase: "draining", slot: "a", waitingFor: [] },
   });
   expect(node.stage).toBe("a draining, b active; a, b to come");
   expect(node.store.rotation()).toMatchObject({ why: "schedule", startedAtMs: wallStartMs + 5000 });
   expect(node.logged()).toEqual([
-    "info  this node's keys are due: their rotation begins",
-    "info  a slot drains before it gets a new key slot=a why=schedule",
+    "info  keys of this node are due: their rotation begins",
+    "info  slot drains before it gets a new key slot=a why=schedule",
   ]);
   const { generation } = node.store;
   node.nowMs += 1000;
   expect(view()).toEqual({ phase: "draining", slot: "a", waitingFor: [] });
   node.nowMs += 9000;
-  expect(node.look().changed).toBe(false);
+  expect(node.reconcile().changed).toBe(false);
   expect([node.store.generation, node.logged()]).toEqual([generation, []]);
   node.nowMs += 1000;
-  expect(node.look()).toMatchObject({ changed: true, view: { phase: "draining", slot: "b" } });
+  expect(node.reconcile()).toMatchObject({ changed: true, view: { phase: "draining", slot: "b" } });
   expect(node.stage).toBe("a active, b draining; b to come");
   expect(node.logged()).toEqual([
-    "info  a slot has a new key slot=a",
-    "info  a slot drains before it gets a new key slot=b why=schedule",
+    "info  slot has a new key slot=a",
+    "info  slot drains before it gets a new key slot=b why=schedule",
   ]);
   expect(node.publicKeys[0]).not.toBe(before[0]);
   expect(node.publicKeys[1]).toBe(before[1] as string);
   node.nowMs += 1000;
   view();
   node.nowMs += 10_000;
-  const done = node.look();
+  const done = node.reconcile();
   expect(done).toMatchObject({ changed: true, view: { phase: "scheduled" } });
   const made = wallStartMs + 16_000;
   expect(done.view.nextAtMs).toBeWithin(made + 0.89 * 86_400_000, made + 1.11 * 86_400_000);
   expect(node.stage).toBe("a active, b active");
   expect(node.identity.slots.map(({ createdAtMs }) => createdAtMs)).toEqual([made, made + 11_000]);
-  expect(node.logged()).toEqual(["info  a slot has a new key; the rotation is done slot=b"]);
+  expect(node.logged()).toEqual(["info  slot has a new key; the rotation is done slot=b"]);
   node.checkKeys();
   const after = node.store.generation;
   node.nowMs += 3_600_000;
-  expect(node.look().changed).toBe(false);
+  expect(node.reconcile().changed).toBe(false);
   expect(node.store.generation).toBe(after);
 });
 
 test("the drain is counted from its publication, and a restart counts anew", () => {
   using node = new RotatingNode(newFolder());
-  node.look();
+  node.reconcile();
   node.nowMs += 60_000;
-  expect(node.look({ isPublished: false }).view).toMatchObject({ phase: "draining", slot: "a" });
-  node.look();
+  expect(node.reconcile({ isPublished: false }).view).toMatchObject({ phase: "draining", slot: "a" });
+  node.reconcile();
   node.nowMs += 9000;
   node.restart();
-  node.look();
+  node.reconcile();
   node.nowMs += 9900;
-  expect(node.look().changed).toBe(false);
+  expect(node.reconcile().changed).toBe(false);
   node.nowMs += 100;
-  expect(node.look().changed).toBe(true);
+  expect(node.reconcile().changed).toBe(true);
 });
 
 test("peers that never leave are waited for, then named in one warning", () => {
   using node = new RotatingNode(newFolder());
   const names = Array.from({ length: 12 }, (_, i) => `n${i + 2}`);
-  node.look();
+  node.reconcile();
   node.nowMs += 1000;
-  node.look(streaming(names, "a", node.nowMs));
+  node.reconcile(streaming(names, "a", node.nowMs));
   node.nowMs += 299_000;
-  const waiting = node.look(streaming(names, "a", node.nowMs));
+  const waiting = node.reconcile(streaming(names, "a", node.nowMs));
   expect(waiting.view).toEqual({ phase: "draining", slot: "a", waitingFor: names });
   expect(waiting.wakeInMs).toBe(1000);
   node.logged();
   node.nowMs += 1000;
-  expect(node.look(streaming(names, "a", node.nowMs)).changed).toBe(true);
+  expect(node.reconcile(streaming(names, "a", node.nowMs)).changed).toBe(true);
   const [warning, ...rest] = node.logged();
   expect(warning).toBe(
     'warn  peers did not leave the slot in time: they lose packets until they take its new key slot=a peers="n2, n3, n4, n5, n6, n7, n8, n9, n10, n11 and 2 more"',
@@ -122,11 +122,11 @@ test("peers that never leave are waited for, then named in one warning", () => {
 describe("what holds it up is said once, and in the view", () => {
   test("no folder of records any more", () => {
     using node = new RotatingNode(newFolder());
-    node.look();
+    node.reconcile();
     node.logged();
     node.store.putSetting("recordsDir", undefined);
     for (let i = 0; i < 3; i++)
-      expect(node.look().view).toMatchObject({
+      expect(node.reconcile().view).toMatchObject({
         phase: "held",
         slot: "a",
         reason: expect.stringContaining("recordsDir"),
@@ -140,19 +140,19 @@ describe("what holds it up is said once, and in the view", () => {
   test("a seal key that is missing: the old keys stay, the agent goes on", () => {
     using node = new RotatingNode(newFolder());
     const before = node.publicKeys;
-    node.look();
-    node.look();
+    node.reconcile();
+    node.reconcile();
     node.logged();
     renameSync(node.sealKeyFile, `${node.sealKeyFile}.away`);
     node.nowMs += 20_000;
     for (let i = 0; i < 3; i++)
-      expect(node.look()).toMatchObject({
+      expect(node.reconcile()).toMatchObject({
         changed: false,
         view: { phase: "held", reason: expect.stringMatching(/seal key .* is missing/) },
       });
     const lines = node.logged();
     expect(lines).toHaveLength(1);
-    expect(lines[0]).toMatch(/^warn {2}the rotation of this node's keys does not go on reason=/);
+    expect(lines[0]).toMatch(/^warn {2}key rotation halted reason=/);
     expect([node.publicKeys, node.stage]).toEqual([before, "a draining, b active; a, b to come"]);
     renameSync(`${node.sealKeyFile}.away`, node.sealKeyFile);
     node.finish();
@@ -161,11 +161,14 @@ describe("what holds it up is said once, and in the view", () => {
 
   test("a seal key that others may read", () => {
     using node = new RotatingNode(newFolder());
-    node.look();
-    node.look();
+    node.reconcile();
+    node.reconcile();
     chmodSync(node.sealKeyFile, 0o644);
     node.nowMs += 20_000;
-    expect(node.look().view).toMatchObject({ phase: "held", reason: expect.stringContaining("chmod 600") });
+    expect(node.reconcile().view).toMatchObject({
+      phase: "held",
+      reason: expect.stringContaining("chmod 600"),
+    });
   });
 });
 
@@ -184,7 +187,7 @@ test("keys that an operator exchanges meanwhile are never put back", () => {
     }
     return transaction(inside);
   };
-  expect(node.look().view.phase).toBe("scheduled");
+  expect(node.reconcile().view.phase).toBe("scheduled");
   expect([node.publicKeys, node.stage]).toEqual([
     made.map(({ publicKey }) => publicKey),
     "a active, b active",
@@ -195,17 +198,17 @@ test("keys that an operator exchanges meanwhile are never put back", () => {
 test("a clock that is stepped while a slot drains: the drain takes as long, and one rotation may come early", () => {
   for (const day of [86_400_000, -86_400_000]) {
     using node = new RotatingNode(newFolder());
-    node.look();
-    node.look();
+    node.reconcile();
+    node.reconcile();
     node.offsetMs += day;
     node.nowMs += 9000;
-    expect(node.look().changed).toBe(false);
+    expect(node.reconcile().changed).toBe(false);
     node.nowMs += 1000;
-    expect(node.look().changed).toBe(true);
+    expect(node.reconcile().changed).toBe(true);
     node.finish();
     node.logged();
     node.offsetMs = wallStartMs;
-    for (let i = 0; i < 200; i++, node.nowMs += 60_000) node.look();
+    for (let i = 0; i < 200; i++, node.nowMs += 60_000) node.reconcile();
     expect(node.stage).toBe("a active, b active");
     const done = node.logged().filter((line) => line.includes("the rotation is done"));
     expect(done.length).toBeLessThanOrEqual(1);

@@ -1,6 +1,6 @@
 // Which of the kernel's events make the agent look at the tunnel's MTU again.
 import { describe, expect, test } from "bun:test";
-import { Underlay } from "../../src/agent/underlay-filter.ts";
+import { UnderlayFilter } from "../../src/agent/underlay-filter.ts";
 import type { KernelChange } from "../../src/netlink/events.ts";
 import { parseSettings } from "../../src/plan/settings/settings.ts";
 
@@ -25,7 +25,7 @@ const link = (name: string, mtu: number, up = true): KernelChange => ({ about: "
 const route = (dst: string, table = 254): KernelChange => ({ about: "route", dst, table });
 
 describe("what concerns the underlay", () => {
-  const underlay = new Underlay();
+  const underlay = new UnderlayFilter();
   underlay.learn(facts);
 
   test.each<[string, KernelChange, boolean]>([
@@ -49,44 +49,44 @@ describe("what concerns the underlay", () => {
     ["an address", { about: "address", ip: "192.0.2.1" }, false],
     ["nftables", { about: "firewall", table: "wg-cni" }, false],
   ])("%s", (_, event, expected) => {
-    expect(underlay.isConcernedBy(event)).toBe(expected);
+    expect(underlay.affects(event)).toBe(expected);
     // Asked twice: what was worked out for the first is remembered.
-    expect(underlay.isConcernedBy(event)).toBe(expected);
+    expect(underlay.affects(event)).toBe(expected);
   });
 });
 
 test("what is learned takes the place of what was known", () => {
-  const underlay = new Underlay();
-  expect(underlay.isConcernedBy(route("0.0.0.0/0"))).toBe(false);
+  const underlay = new UnderlayFilter();
+  expect(underlay.affects(route("0.0.0.0/0"))).toBe(false);
   underlay.learn(facts);
-  expect(underlay.isConcernedBy(route("192.0.2.0/24"))).toBe(true);
+  expect(underlay.affects(route("192.0.2.0/24"))).toBe(true);
   underlay.learn({
     ...facts,
     ownership: { peers: [peer("n3", ["198.51.100.3"])], refusals: [] },
     mtu: { ...facts.mtu, uplinks: [{ dev: "eth1", mtu: 9001 }] },
   });
-  expect(underlay.isConcernedBy(route("192.0.2.0/24"))).toBe(false);
-  expect(underlay.isConcernedBy(link("eth0", 1400))).toBe(false);
-  expect(underlay.isConcernedBy(link("eth1", 1500))).toBe(true);
+  expect(underlay.affects(route("192.0.2.0/24"))).toBe(false);
+  expect(underlay.affects(link("eth0", 1400))).toBe(false);
+  expect(underlay.affects(link("eth1", 1500))).toBe(true);
 });
 
 test("an MTU that was set by hand depends on nothing", () => {
-  const underlay = new Underlay();
+  const underlay = new UnderlayFilter();
   underlay.learn({
     ...facts,
     settings: parseSettings({ mtu: 1400 }),
     mtu: { bytes: 1400, reason: "set by hand", uplinks: [] },
   });
   for (const event of [link("eth0", 1400), route("0.0.0.0/0"), route("192.0.2.2/32")])
-    expect(underlay.isConcernedBy(event)).toBe(false);
+    expect(underlay.affects(event)).toBe(false);
 });
 
 test("a storm of routes beside thousands of peers is no work", () => {
   const peers = Array.from({ length: 5000 }, (_, i) => peer(`p${i}`, [`198.18.${i >> 8}.${i & 255}`]));
-  const underlay = new Underlay();
+  const underlay = new UnderlayFilter();
   underlay.learn({ ...facts, ownership: { peers, refusals: [] } });
   let concerned = 0;
-  for (let i = 0; i < 20_000; i++) if (underlay.isConcernedBy(route(`198.18.${i & 255}.0/24`))) concerned++;
+  for (let i = 0; i < 20_000; i++) if (underlay.affects(route(`198.18.${i & 255}.0/24`))) concerned++;
   // 5,000 addresses are in 20 networks of 256: found by looking up, not by searching.
   expect(concerned).toBe([...Array(20_000).keys()].filter((i) => (i & 255) < 20).length);
 });

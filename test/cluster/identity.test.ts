@@ -189,7 +189,7 @@ describeKube("identity from the Node", () => {
       "they are gone",
       async () => JSON.stringify((await published(n2)).podCIDRs) === JSON.stringify(left),
     );
-    const said = announcer.lines().filter(({ message }) => message.startsWith("a pod was released"));
+    const said = announcer.lines().filter(({ message }) => message.startsWith("pod released"));
     // A look may have seen some of them go before the rest.
     const pods = said.map(({ message }) => Number(/\((\d+) pods\)/.exec(message)?.[1] ?? 1));
     expect(pods.reduce((sum, count) => sum + count, 0)).toBe(burst);

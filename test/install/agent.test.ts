@@ -37,15 +37,15 @@ class Kept implements Disposable {
   }
 
   /** At a time after the last look. */
-  look(afterMs = 0) {
+  reconcile(afterMs = 0) {
     this.nowMs += afterMs;
-    return this.installation.look();
+    return this.installation.reconcile();
   }
 
   /** Until it is put in, which takes two looks where it has to settle first. */
   settle() {
-    this.look();
-    return this.look(settleMs);
+    this.reconcile();
+    return this.reconcile(settleMs);
   }
 
   [Symbol.dispose](): void {
@@ -74,7 +74,7 @@ describe("kept installed", () => {
     kept.host.put("10.conflist", ptpList);
     await kept.host.install();
     const before = kept.host.stamps();
-    for (let i = 0; i < 5; i++) expect(kept.look(60_000)).toEqual({});
+    for (let i = 0; i < 5; i++) expect(kept.reconcile(60_000)).toEqual({});
     expect(kept.host.stamps()).toEqual(before);
     expect(kept.lines).toEqual([]);
   });
@@ -85,28 +85,34 @@ describe("kept installed", () => {
     await kept.host.install();
     const chained = kept.host.get(sample.file);
     for (let i = 0; i < 3; i++) {
-      kept.look(3_600_000);
+      kept.reconcile(3_600_000);
       kept.host.put(sample.file, sample.text);
-      expect(kept.look()).toMatchObject({
+      expect(kept.reconcile()).toMatchObject({
         problem: expect.stringContaining("does not call wg-cni"),
         wakeInMs: settleMs,
       });
       expect(kept.host.get(sample.file)).toBe(sample.text);
-      expect(kept.look(settleMs)).toEqual({});
+      expect(kept.reconcile(settleMs)).toEqual({});
       expect(kept.host.get(sample.file)).toBe(chained);
     }
-    expect(kept.lines.filter((line) => line.includes("it is in again"))).toHaveLength(2);
-    expect(kept.lines.at(-1)).toBe("info  new pods are attached through wg-cni again");
+    expect(
+      kept.lines.filter((line) =>
+        line.includes("removed from the network configuration by another process, restored"),
+      ),
+    ).toHaveLength(2);
+    expect(kept.lines.at(-1)).toStartWith("info  resolved: ");
   });
 
   test("a change is heard of, also of a folder that comes later", async () => {
     const kept = new Kept();
     rmSync(kept.host.confDir, { recursive: true });
-    expect(kept.look()).toEqual({ problem: `There is no network configuration yet (${kept.host.confDir})` });
+    expect(kept.reconcile()).toEqual({
+      problem: `There is no network configuration yet (${kept.host.confDir})`,
+    });
     mkdirSync(kept.host.confDir);
     // Nothing tells of a folder that is made: it is looked for.
     await waitUntil(() => kept.changes > 0, { what: "hearing of the folder" });
-    kept.look();
+    kept.reconcile();
     kept.changes = 0;
     writeFileSync(kept.host.path("10.conflist"), ptpList);
     await waitUntil(() => kept.changes > 0, { what: "hearing of the file" });
@@ -125,14 +131,14 @@ describe("kept installed", () => {
     const kept = new Kept();
     kept.host.put("10.conflist", ptpList);
     await kept.host.install();
-    kept.look();
+    kept.reconcile();
     unlinkSync(kept.host.plugin);
-    expect(kept.look()).toEqual({});
+    expect(kept.reconcile()).toEqual({});
     expect(existsSync(kept.host.plugin)).toBe(true);
-    expect(kept.lines.at(-1)).toStartWith("warn  the plugin was not in its folder, and is now");
+    expect(kept.lines.at(-1)).toStartWith("warn  plugin missing from its directory, restored");
     kept.host.release("v2");
     const before = kept.host.stamps();
-    kept.look();
+    kept.reconcile();
     expect(kept.host.stamps()).toEqual(before);
   });
 
@@ -140,11 +146,11 @@ describe("kept installed", () => {
     const kept = new Kept();
     kept.host.put("10.conflist", ptpList);
     await kept.host.install();
-    kept.look();
+    kept.reconcile();
     kept.host.put("10.conflist", ptpList.slice(0, 80));
-    const { problem } = kept.look();
+    const { problem } = kept.reconcile();
     expect(problem).toMatch(/^10\.conflist cannot be used: it is not JSON, or not wholly written yet/);
-    for (let i = 0; i < 5; i++) kept.look(5000);
+    for (let i = 0; i < 5; i++) kept.reconcile(5000);
     expect(kept.host.get("10.conflist")).toBe(ptpList.slice(0, 80));
     expect(kept.lines.filter((line) => line.includes("not wholly written"))).toHaveLength(1);
     kept.host.put("10.conflist", ptpList);
@@ -158,7 +164,7 @@ describe("kept installed", () => {
     kept.settle();
     expect(Object.keys(kept.host.texts())).toEqual([".10.conf.before-wg-cni", "10.conflist"]);
     kept.host.put("10.conf", ptpConf.replace("10.1.0.0", "10.2.0.0"));
-    kept.look(3_600_000);
+    kept.reconcile(3_600_000);
     kept.settle();
     expect(Object.keys(kept.host.texts())).toEqual([".10.conf.before-wg-cni", "10.conflist"]);
     expect(kept.host.get("10.conflist")).toContain("10.2.0.0");
@@ -171,7 +177,7 @@ describe("kept installed", () => {
     let writes = 0;
     const untilMs = kept.nowMs + 4 * 3_600_000;
     while (kept.nowMs < untilMs) {
-      const { wakeInMs = 1000 } = kept.look();
+      const { wakeInMs = 1000 } = kept.reconcile();
       expect(wakeInMs).toBeLessThanOrEqual(longestPauseMs + settleMs);
       if (kept.host.types("10.conflist").length === 2) {
         writes++;
@@ -186,18 +192,18 @@ describe("kept installed", () => {
     expect(fights[0]).toContain("Cilium does with cni.exclusive=false");
     expect(kept.lines.filter((line) => !line.startsWith("debug")).length).toBeLessThan(20);
     // It is put in once more, and stays: not believed at once.
-    kept.look(longestPauseMs);
+    kept.reconcile(longestPauseMs);
     expect(kept.host.types("10.conflist")).toEqual(["ptp", "wg-cni"]);
-    expect(kept.look().problem).toContain("whenever it is put in");
-    expect(kept.look(2 * longestPauseMs)).toEqual({});
-    expect(kept.lines.at(-1)).toBe("info  new pods are attached through wg-cni again");
+    expect(kept.reconcile().problem).toContain("whenever it is put in");
+    expect(kept.reconcile(2 * longestPauseMs)).toEqual({});
+    expect(kept.lines.at(-1)).toStartWith("info  resolved: ");
   });
 
   test("what was uninstalled meanwhile is not put back", async () => {
     const kept = new Kept();
     kept.host.put("10.conflist", ptpList);
     await kept.host.install();
-    kept.look();
+    kept.reconcile();
     // The settings are read again once nobody else can be at it.
     let reads = 0;
     const target = kept.wanted;
@@ -206,7 +212,7 @@ describe("kept installed", () => {
     kept.settle();
     expect(reads).toBeGreaterThanOrEqual(3);
     expect(kept.host.texts()).toEqual({ "10.conflist": ptpList });
-    expect(kept.look(settleMs)).toEqual({});
+    expect(kept.reconcile(settleMs)).toEqual({});
     expect(kept.host.texts()).toEqual({ "10.conflist": ptpList });
   });
 
@@ -214,7 +220,7 @@ describe("kept installed", () => {
     const kept = new Kept();
     kept.host.put("10.conflist", ptpList);
     kept.settle();
-    expect(kept.lines[0]).toStartWith("warn  the plugin was not in its folder");
+    expect(kept.lines[0]).toStartWith("warn  plugin missing from its directory");
     const other = new Host();
     try {
       other.plugins("ptp");

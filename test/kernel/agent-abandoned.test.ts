@@ -24,8 +24,8 @@ const waitSeconds = 5;
 const soonMs = 40_000;
 /** When all are gone. */
 const manyWaits = 12;
-const released = "a pod was released: its network namespace is gone, and no DEL came";
-const kept = "a pod's network namespace is gone, no DEL came, and it is kept";
+const released = "pod released: its network namespace is gone, and no DEL came";
+const kept = "pod kept: its network namespace is gone and no DEL came, but it cannot be released";
 
 describeKernel("pods that nobody ends", () => {
   // Some wait for three of these.

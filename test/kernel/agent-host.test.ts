@@ -36,8 +36,8 @@ const phaseMs = 1500;
 /** Longer than a connection takes on a busy machine. */
 const deadManSeconds = 5;
 
-const stays = "the control plane answers: host encryption stays";
-const takenBack = "host encryption was taken back";
+const stays = "control plane answers: host encryption stays";
+const takenBack = "host encryption reverted";
 
 describeKernel("host encryption", () => {
   setDefaultTimeout(180_000);
@@ -92,7 +92,7 @@ describeKernel("host encryption", () => {
     await wgMust(node, ["up", ...options]);
     if (answer !== undefined) await agentOf(node).waitFor(answer, 60_000, from);
   };
-  const turnOff = (node: Node) => turn(node, ["--host-encryption", "off"], "host encryption has ended");
+  const turnOff = (node: Node) => turn(node, ["--host-encryption", "off"], "host encryption ended");
   const turnOn = (node: Node) =>
     turn(
       node,

@@ -85,7 +85,7 @@ describeKernel("an agent's log", () => {
     const { stderr } = await agent.stop();
     const lines = stderr.trim().split("\n");
     for (const line of lines) expect(line).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z (info |warn |error) \S/);
-    const changed = lines.filter((line) => line.includes("the mesh was changed"));
+    const changed = lines.filter((line) => line.includes("mesh changed"));
     expect(changed).toHaveLength(1);
     expect(changed[0]).toMatch(/ reason=route writes=1 first="ip route delete 10\.99\.0\.0\/16 .*"$/);
   });
@@ -96,14 +96,14 @@ describeKernel("an agent's log", () => {
     const looks = () =>
       agent
         .lines()
-        .filter(({ message }) => message === "looked")
+        .filter(({ message }) => message === "reconciled")
         .flatMap(({ reason }) => /route|firewall/.exec(String(reason))?.[0] ?? []);
     const from = looks().length;
     for (const damage of [
       ["ip", "route", "flush", "table", String(tables.pods)],
       ["nft", "flush", "chain", "inet", "wg-cni", "prerouting"],
     ]) {
-      const line = agent.waitFor("the mesh was changed", undefined, agent.lines().length);
+      const line = agent.waitFor("mesh changed", undefined, agent.lines().length);
       n1.must(damage);
       await line;
       await Bun.sleep(anotherLookMs);
@@ -114,24 +114,24 @@ describeKernel("an agent's log", () => {
 
   test("SIGUSR1 switches debug lines on, and off again", async () => {
     const agent = await n1.agent();
-    const looked = () => agent.lines().filter(({ level }) => level === "debug").length;
+    const reconciled = () => agent.lines().filter(({ level }) => level === "debug").length;
     const initiate = () => n1.must(["ip", "route", "flush", "table", String(tables.pods)]);
-    const changed = () => agent.waitFor("the mesh was changed", undefined, agent.lines().length);
-    expect(looked()).toBe(0);
+    const changed = () => agent.waitFor("mesh changed", undefined, agent.lines().length);
+    expect(reconciled()).toBe(0);
     process.kill(agent.pid, "SIGUSR1");
     expect(await agent.waitFor("log level changed")).toMatchObject({ to: "debug" });
     let line = changed();
     initiate();
     await line;
-    expect(looked()).toBeGreaterThan(0);
+    expect(reconciled()).toBeGreaterThan(0);
     const from = agent.lines().length;
     process.kill(agent.pid, "SIGUSR1");
     await agent.waitFor("log level changed", undefined, from);
-    const before = looked();
+    const before = reconciled();
     line = changed();
     initiate();
     await line;
-    expect(looked()).toBe(before);
+    expect(reconciled()).toBe(before);
     await agent.stop();
   });
 });

@@ -19,7 +19,7 @@ describeKernel("agent", () => {
 
   const start = async () => {
     const started = n1.start([binary, "agent"], { env: process.env as Record<string, string> });
-    await started.saidOnStderr("the mesh");
+    await started.saidOnStderr("mesh changed");
     return started;
   };
   const routes = () => n1.must(["ip", "route", "show", "table", "18099"]);
@@ -90,7 +90,7 @@ describeKernel("agent", () => {
     const stopped = await agent.stop();
     expect(stopped.stderr).toContain("the mesh stays as it is");
     agent = n1.start([binary, "agent", "--log-level", "debug"]);
-    await agent.saidOnStderr("looked");
+    await agent.saidOnStderr("reconciled");
     const { stdout } = await ping;
     expect(stdout).toContain("500 packets transmitted, 500 received, 0% packet loss");
     // Neighbour and cache lines aside, nothing of the mesh was touched.

@@ -16,11 +16,11 @@ describeKernel("an agent in a lab", () => {
     node = await lab.node("n1", { ip4: "192.0.2.1", podCidrs: ["10.244.1.0/24"] });
     expect(await node.wg(["up", ...node.upArguments])).toMatchObject({ exitCode: 0 });
   });
-  test("is ready when it has looked, logs JSON, and says how it ended", async () => {
+  test("is ready when it has reconciled, logs JSON, and says how it ended", async () => {
     const agent = await node.agent({ args: ["--log-level", "debug"] });
-    const looked = await agent.waitFor("looked");
-    expect(looked).toMatchObject({ level: "debug" });
-    expect(agent.lines()).toContain(looked);
+    const reconciled = await agent.waitFor("reconciled");
+    expect(reconciled).toMatchObject({ level: "debug" });
+    expect(agent.lines()).toContain(reconciled);
     const before = agent.lines().length;
     node.must(["ip", "route", "flush", "table", "18099"]);
     node.must(["ip", "rule", "delete", "priority", "98"]);
@@ -44,10 +44,10 @@ describeKernel("an agent in a lab", () => {
 
   test("a line that does not come is an error with the log, and so is an end", async () => {
     const agent = await node.agent({ args: ["--log-level", "debug"] });
-    await agent.waitFor("looked");
+    await agent.waitFor("reconciled");
     const late = agent.waitFor("snow", 50);
     await expect(late).rejects.toThrow(
-      /Not within 50 ms: the line "snow" of n1's agent, which said:\n.*looked/s,
+      /Not within 50 ms: the line "snow" of n1's agent, which said:\n.*reconciled/s,
     );
     await expect(node.agent()).rejects.toThrow("Another agent has the store");
     const ended = agent.waitFor("snow").catch((error: Error) => error.message);

@@ -6,7 +6,7 @@ import { LineBudget } from "../../src/telemetry/log-budget.ts";
 test("of one kind a hundred lines at once, then one a second, which tells how many were left out", () => {
   const budget = new LineBudget();
   const granted = (times: number, nowMs: number) =>
-    Array.from({ length: times }, (_, i) => budget.ask(`a claim of a peer is refused ${i}`, nowMs)).flatMap(
+    Array.from({ length: times }, (_, i) => budget.ask(`claim of a peer refused ${i}`, nowMs)).flatMap(
       (grant) => grant?.leftOut ?? [],
     );
   expect(granted(100, 0)).toEqual(new Array(100).fill(0));
@@ -34,10 +34,10 @@ test("warnings are left out and counted, debugging is not", () => {
   });
   for (let i = 0; i < 300; i++) {
     log.warn("record refused", { file: `${i}.json` });
-    log.debug("looked", { i });
+    log.debug("reconciled", { i });
   }
   nowMs = 1000;
   log.warn("record refused", { file: "last.json" });
-  expect([lines.filter((line) => line.includes("looked")).length, lines.length]).toEqual([300, 401]);
+  expect([lines.filter((line) => line.includes("reconciled")).length, lines.length]).toEqual([300, 401]);
   expect(JSON.parse(lines.at(-1) as string)).toMatchObject({ file: "last.json", leftOut: 200 });
 });

@@ -174,7 +174,7 @@ export class KubeLink implements Disposable {
   }
 
   /** The node is ready for pods. */
-  welcomePods(): void {
+  removeStartupTaint(): void {
     const { node } = this;
     if (typeof node === "string" || node.taints === undefined) return;
     this.#taint.remove(`${nodesPath}/${node.name}`, node.taints);

@@ -164,9 +164,9 @@ export class KubeSource implements Disposable {
   }
 
   /** This node programs what it is told, and the others know of it: pods may come. */
-  welcomePods(): void {
+  removeStartupTaint(): void {
     const mesh = this.#link?.mesh;
-    if (this.#isPublished && mesh !== "pending" && mesh !== "unknown") this.#link?.welcomePods();
+    if (this.#isPublished && mesh !== "pending" && mesh !== "unknown") this.#link?.removeStartupTaint();
   }
 
   /** Begins anew where the API, or this node's name, is another than at the last look. */

@@ -112,7 +112,7 @@ async function measureRest(cluster: Cluster, agent: Agent): Promise<Figures["res
   const changes = agent
     .lines()
     .slice(from)
-    .filter(({ message }) => message === "looked");
+    .filter(({ message }) => message === "reconciled");
   return {
     ...{ seconds: restSeconds, requests: cluster.requests(asked), bytes: cluster.bytes - bytes },
     cpuMs: cpuMsOf(agent.pid) - cpuMs,

@@ -23,12 +23,12 @@ export async function measureLook(agent: Agent, deed: () => unknown): Promise<Lo
   const from = agent.lines().length;
   const cpuMs = cpuMsOf(agent.pid);
   await deed();
-  await agent.waitFor("looked", timeoutMs, from);
+  await agent.waitFor("reconciled", timeoutMs, from);
   await Bun.sleep(calmMs);
   const looks = agent
     .lines()
     .slice(from)
-    .filter(({ message }) => message === "looked");
+    .filter(({ message }) => message === "reconciled");
   // A look that happens to follow is not its price.
   const main = looks.reduce((most, look) => (Number(look["writes"]) > Number(most["writes"]) ? look : most));
   const writes = looks.reduce((sum, look) => sum + Number(look["writes"]), 0);
@@ -87,7 +87,7 @@ export async function measureRelist(cluster: Cluster, node: Node, agent: Agent):
   const changes = agent
     .lines()
     .slice(from)
-    .filter(({ message }) => message === "the mesh was changed");
+    .filter(({ message }) => message === "mesh changed");
   return {
     ...{ requests: cluster.requests(asked), bytes: cluster.bytes - bytes },
     ms: Date.parse(line.time) - cluster.listedAt(asked),

@@ -139,7 +139,7 @@ describeKernel("records that go wrong", () => {
     expect((await peer("n3"))?.reach).toBe("tunnel");
     const said = agent
       .lines()
-      .filter(({ message, peer: name }) => message === "a claim of a peer is refused" && name === "n2");
+      .filter(({ message, peer: name }) => message === "claim of a peer refused" && name === "n2");
     expect(said.map(({ owner }) => owner)).toContain("n3");
     await mend();
   });

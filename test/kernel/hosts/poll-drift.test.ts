@@ -29,7 +29,7 @@ describeKernel("drift that no event tells", () => {
   const settled = () =>
     JSON.stringify([settledDump(n1), value("eth0/src_valid_mark"), value("wg-cni-a/rp_filter")]);
   /** A poll that found something and so programmed the mesh. */
-  const isPoll = ({ message, reason }: LogLine) => message === "looked" && reason === "poll";
+  const isPoll = ({ message, reason }: LogLine) => message === "reconciled" && reason === "poll";
   const firstPeer = "$(wg show wg-cni-a peers | head -n 1)";
 
   test("control: polls that find nothing program nothing", async () => {

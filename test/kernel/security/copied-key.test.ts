@@ -83,7 +83,7 @@ describeKernel("a copied key", () => {
     await change();
     agent.thaw();
     const isRefusal = ({ message, peer: name, claim }: LogLine) =>
-      message === "a claim of a peer is refused" && name === peer && claim === refused;
+      message === "claim of a peer refused" && name === peer && claim === refused;
     await agent.waitFor(isRefusal, openMs, from);
   };
   const expectUnmoved = async () => {
@@ -135,7 +135,7 @@ describeKernel("a copied key", () => {
     const from = agent.lines().length;
     rmSync(`${recordsDir}/n2.json`);
     const isSettled = ({ message, peer }: LogLine) =>
-      message === "resolved: a claim of a peer was refused" && peer === "n2";
+      message === "resolved: claim of a peer refused" && peer === "n2";
     await agent.waitFor(isSettled, openMs, from);
     await inOneList(() => write({ ...honest, slots: copy(slots) }), first);
     await expectUnmoved();

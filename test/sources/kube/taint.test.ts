@@ -26,9 +26,9 @@ test("is taken off once, and nobody is told that it stays", async () => {
     return true;
   };
   const ready = () => node.lines.filter((line) => line.includes("pods may be scheduled here")).length;
-  node.source.welcomePods();
+  node.source.removeStartupTaint();
   await waitUntil(() => ready() === 1, { what: "the answer" });
-  node.source.welcomePods();
+  node.source.removeStartupTaint();
   // A second request would be there by now.
   await Bun.sleep(200);
   expect([patches, ready()]).toEqual([1, 1]);
