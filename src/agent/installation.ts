@@ -6,7 +6,7 @@
 //   const installation = new Installation(() => findTarget(readSettings(store)), options)
 //   installation.reconcile() in every pass, polls too, because a repair may be waiting for its time
 import { open } from "node:fs/promises";
-import { FolderWatch } from "../fswatch/directory-watch.ts";
+import { DirectoryWatch } from "../fswatch/directory-watch.ts";
 import { type Backoff, isContested, nextAttempt, noBackoff, recordWrite } from "../install/backoff.ts";
 import { binaryPath, installBinary } from "../install/binary.ts";
 import { type Disk, InstallError } from "../install/disk.ts";
@@ -36,7 +36,7 @@ export interface InstallationReport {
 /** One target, and the state of its repair. */
 interface Followed {
   readonly target: Target;
-  readonly watches: readonly FolderWatch[];
+  readonly watches: readonly DirectoryWatch[];
   backoff: Backoff;
 }
 
@@ -55,7 +55,7 @@ export class Installation implements Disposable {
     if (followed === undefined) return this.#reportOnChange({});
     try {
       // The watches come before any read, so that no later change is missed.
-      for (const watch of followed.watches) watch.look();
+      for (const watch of followed.watches) watch.checkForChange();
       this.#keepBinary(followed.target);
       return this.#reportOnChange(this.#keepNetwork(followed));
     } catch (error) {
@@ -76,7 +76,7 @@ export class Installation implements Disposable {
     if (target === undefined) this.#followed = undefined;
     else {
       const directories = [target.confDir, target.binDir];
-      const watches = directories.map((directory) => new FolderWatch(directory, this.options.onChange));
+      const watches = directories.map((directory) => new DirectoryWatch(directory, this.options.onChange));
       this.#followed = { target, watches, backoff: noBackoff };
       void warm(binaryPath(target.binDir));
     }

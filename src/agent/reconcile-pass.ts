@@ -146,7 +146,7 @@ export class ReconcilePass implements Disposable {
 
   /** True if pods have come or gone that peers must learn of. Throws StoreError. */
   get arePodsNew(): boolean {
-    return this.#view?.settings.podAddresses === "pods" && this.#records.pods.areNew;
+    return this.#view?.settings.podAddresses === "pods" && this.#records.pods.haveChanged;
   }
 
   /** The names of the links to pods which this node announces one by one. */

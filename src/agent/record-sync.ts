@@ -8,15 +8,15 @@ import { followPlaintext, type PlaintextWindow } from "../plan/report/plaintext-
 import type { Settings } from "../plan/settings/settings.ts";
 import { ownRecord, readSettings, withdrawnRecord } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
-import { RecordsFolder } from "../sources/directory/source.ts";
+import { DirectorySource } from "../sources/directory/source.ts";
 import { refuseClusterCIDRs } from "../sources/kube/cluster-cidrs.ts";
 import { followClusterHosts } from "../sources/kube/cluster-hosts.ts";
 import { NodeFollower } from "../sources/kube/identity.ts";
 import { ModeFollower } from "../sources/kube/mode.ts";
 import { KubeSource } from "../sources/kube/source.ts";
-import { describeMesh, type Seen, type View } from "../sources/node-view.ts";
+import { describeMesh, type PeerKnowledge, type View } from "../sources/node-view.ts";
 import { addMissingProofs, replaceTakenKeys } from "../sources/own-keys.ts";
-import { PodFollower } from "../sources/pod-addresses.ts";
+import { PodAddresses } from "../sources/pod-addresses.ts";
 import { RejectedRecords } from "../sources/rejected-records.ts";
 import type { Identity, StoredPeer } from "../state/model.ts";
 import type { KubernetesFacts } from "../telemetry/facts.ts";
@@ -35,18 +35,18 @@ export interface RecordSyncOptions {
 
 /** What this node currently observes of its peers. */
 export interface MeshObservation
-  extends Omit<Seen, "plaintextWindow" | "unknownPods" | "refusedCIDRs" | "meshRemark"> {
+  extends Omit<PeerKnowledge, "plaintextWindow" | "unknownPods" | "refusedCIDRs" | "meshWarning"> {
   /** The cluster CIDRs that the last sync left out. */
   readonly refusedCIDRs: readonly CidrRefusal[];
   readonly view: View | undefined;
 }
 
 export class RecordSync implements Disposable {
-  readonly #records: RecordsFolder;
+  readonly #records: DirectorySource;
   readonly #kube: KubeSource;
   readonly #mode: ModeFollower;
   readonly #follower: NodeFollower | undefined;
-  readonly #pods: PodFollower;
+  readonly #pods: PodAddresses;
   #plaintextWindow: PlaintextWindow | undefined;
   #published: string | undefined;
 
@@ -56,16 +56,16 @@ export class RecordSync implements Disposable {
   ) {
     const { log, version, node, wallClock, onChange } = options;
     const { store } = session;
-    const refused = new RejectedRecords(store);
+    const rejected = new RejectedRecords(store);
     const now = () => performance.now();
-    this.#records = new RecordsFolder(store, { log, refused, onChange, now });
+    this.#records = new DirectorySource(store, { log, rejected, onChange, now });
     this.#kube = new KubeSource(store, {
-      ...{ log, refused, version, onChange, now, wallClock, random: Math.random },
+      ...{ log, rejected, version, onChange, now, wallClock, random: Math.random },
     });
-    this.#mode = new ModeFollower(store, log, refused, (cidrs) => refuseClusterCIDRs(session, cidrs));
-    this.#pods = new PodFollower(session);
+    this.#mode = new ModeFollower(store, log, rejected, (cidrs) => refuseClusterCIDRs(session, cidrs));
+    this.#pods = new PodAddresses(session);
     this.#follower =
-      node === undefined ? undefined : new NodeFollower(session, { node, log, refused, wallClock });
+      node === undefined ? undefined : new NodeFollower(session, { node, log, rejected, wallClock });
   }
 
   [Symbol.dispose](): void {
@@ -78,7 +78,7 @@ export class RecordSync implements Disposable {
   }
 
   /** Follows the pods whose addresses this node announces. */
-  get pods(): PodFollower {
+  get pods(): PodAddresses {
     return this.#pods;
   }
 
@@ -97,7 +97,7 @@ export class RecordSync implements Disposable {
     this.#mode.follow(report.mesh);
     const settings = readSettings(store);
     this.#follower?.follow(report, settings);
-    const tookPods = this.#pods.follow(settings);
+    const tookPods = this.#pods.update(settings);
     this.#records.refresh(settings.recordsDir, store.identity()?.name);
     return tookPods;
   }
@@ -148,15 +148,15 @@ export class RecordSync implements Disposable {
   }
 
   /** Reads the counters of thousands of peers, so it is called only when the API gets a status. */
-  #describe(identity: Identity, settings: Settings, { view, ...seen }: MeshObservation): StatusFacts {
+  #describe(identity: Identity, settings: Settings, { view, ...observed }: MeshObservation): StatusFacts {
     const plaintext = this.session.readPlaintext(view?.ownership.peers ?? []);
-    this.#plaintextWindow = followPlaintext(this.#plaintextWindow, plaintext.byPeer, seen.nowMs);
-    const refusedCIDRs = seen.refusedCIDRs.map(({ reason }) => reason);
-    const meshRemark = this.#mode.remark;
+    this.#plaintextWindow = followPlaintext(this.#plaintextWindow, plaintext.byPeer, observed.nowMs);
+    const refusedCIDRs = observed.refusedCIDRs.map(({ reason }) => reason);
+    const meshWarning = this.#mode.warning;
     const unknownPods = this.#pods.unknown(settings).map(describePod);
     return describeMesh(view, identity, settings.mode, {
-      ...{ ...seen, plaintextWindow: this.#plaintextWindow, unknownPods, meshRemark },
-      refusedCIDRs: [...(meshRemark === "" ? [] : [meshRemark]), ...refusedCIDRs],
+      ...{ ...observed, plaintextWindow: this.#plaintextWindow, unknownPods, meshWarning },
+      refusedCIDRs: [...(meshWarning === "" ? [] : [meshWarning]), ...refusedCIDRs],
     });
   }
 }

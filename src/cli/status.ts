@@ -19,7 +19,7 @@ import { settingTable } from "../plan/settings/table.ts";
 import { observeTransport } from "../reconcile/endpoints.ts";
 import type { MeshPlan } from "../reconcile/mesh-plan.ts";
 import { areAllFaulty } from "../reconcile/slots.ts";
-import { lookAtPods } from "../sources/pod-addresses.ts";
+import { observeLocalPods } from "../sources/pod-addresses.ts";
 import type { RejectedRecord } from "../state/model.ts";
 import type { Context, Output } from "./command.ts";
 import { type RotationStatus, readRotation, renderRotation } from "./rotation.ts";
@@ -47,7 +47,7 @@ export function status(context: Context): Output {
   const overrides = session.store.settings();
   const mesh = session.store.meshSettings();
   const pods = session.store.attachments().length;
-  const localPods = lookAtPods(session, plan.settings);
+  const localPods = observeLocalPods(session, plan.settings);
   const pending = renderPlan(plan);
   const rejectedRecords = session.store.rejectedRecords();
   const rotation = readRotation(session.store, identity, context.nowMs);

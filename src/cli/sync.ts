@@ -5,7 +5,7 @@ import { followTransport, observeTransport } from "../reconcile/endpoints.ts";
 import type { MeshPlan } from "../reconcile/mesh-plan.ts";
 import { readSettings } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
-import { PodFollower } from "../sources/pod-addresses.ts";
+import { PodAddresses } from "../sources/pod-addresses.ts";
 import type { Context, Output } from "./command.ts";
 import { openSession, renderPlan, reportSync, syncAll } from "./session.ts";
 
@@ -17,7 +17,7 @@ export function sync(context: Context): Output {
     remarks.push(
       `the node's endpoints have changed, to ${session.store.identity()?.endpoints.join(", ")}: give its record (\`wg-cni node show --json\`) to the other nodes`,
     );
-  if (new PodFollower(session).follow(readSettings(session.store)))
+  if (new PodAddresses(session).update(readSettings(session.store)))
     remarks.push(
       "the pods of this node are others than its record had: give it (`wg-cni node show --json`) to the other nodes, unless an agent publishes it",
     );

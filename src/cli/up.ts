@@ -17,7 +17,7 @@ import { observeTransport } from "../reconcile/endpoints.ts";
 import { nobody, readSettings } from "../reconcile/node.ts";
 import { observeHost } from "../reconcile/observe.ts";
 import type { Session } from "../reconcile/session.ts";
-import { PodFollower } from "../sources/pod-addresses.ts";
+import { PodAddresses } from "../sources/pod-addresses.ts";
 import type { Identity, JsonValue } from "../state/model.ts";
 import { readOrCreateSealKey } from "../state/seal.ts";
 import { makeSlotKeys } from "../state/slot-key.ts";
@@ -60,7 +60,7 @@ export function up(context: Context): Output {
     if (before?.up !== true && isAgentThere(store.folder)) store.setGated(true);
   });
   // Pods may be older than this: what they send is to be known before it is encrypted.
-  new PodFollower(session).follow(readSettings(store));
+  new PodAddresses(session).update(readSettings(store));
   const report = syncAll(session);
   const { remark } = report.hostEncryption;
   const more = [...(remark === undefined ? [] : [remark]), ...findOverruled(store, given)];

@@ -8,8 +8,8 @@
 // Bounded: past its size a file becomes plugin.log.1. A log that cannot be
 // written never fails a call.
 import { appendFile, findStatus, rename } from "../linux/file.ts";
+import { callLogName, formatCall, isCountedVerb } from "../net/call-log";
 import { printable } from "../net/printable.ts";
-import { formatVerb, isCountedVerb, verbLogName } from "../net/verb.ts";
 import type { Request } from "./request.ts";
 import type { Verbs } from "./skel.ts";
 
@@ -49,7 +49,7 @@ export function logVerb(request: Request, errorCode: number | undefined, duratio
   const { command: verb, conf } = request;
   if (!isCountedVerb(verb)) return;
   const record = { verb, durationMs, ...(errorCode === undefined ? {} : { errorCode }) };
-  appendLine(`${conf.stateDir}/${verbLogName}`, formatVerb(new Date().toISOString(), record));
+  appendLine(`${conf.stateDir}/${callLogName}`, formatCall(new Date().toISOString(), record));
 }
 
 function append(request: Request, event: string): void {

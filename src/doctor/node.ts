@@ -1,6 +1,6 @@
 // Checks of the node itself: that it is up, that somebody decides and repairs,
 // that what was asked for is on, and how old its keys are.
-import { isInTheWay } from "../kube/peers.ts";
+import { isObstacle } from "../kube/peers.ts";
 import { countOf, formatAge, formatSpan } from "../net/human-format.ts";
 import { showSetting } from "../plan/settings/settings.ts";
 import type { NodeFacts } from "./facts.ts";
@@ -78,7 +78,7 @@ export const nodeChecks: readonly Check[] = [
 ];
 
 function checkRecords({ settings, identity, rejectedRecords }: NodeFacts): Finding | undefined {
-  const refused = rejectedRecords.filter(({ file }) => !isInTheWay(file, identity?.name ?? ""));
+  const refused = rejectedRecords.filter(({ file }) => !isObstacle(file, identity?.name ?? ""));
   const { recordsDir, kubeconfig } = settings;
   const places = [recordsDir, kubeconfig === "" ? "" : "the Kubernetes API"].filter((place) => place !== "");
   const where = places.join(" and ");
@@ -91,7 +91,7 @@ function checkRecords({ settings, identity, rejectedRecords }: NodeFacts): Findi
 }
 
 function checkApi({ identity, rejectedRecords }: NodeFacts): Finding {
-  const inTheWay = rejectedRecords.filter(({ file }) => isInTheWay(file, identity?.name ?? ""));
+  const inTheWay = rejectedRecords.filter(({ file }) => isObstacle(file, identity?.name ?? ""));
   if (inTheWay.length === 0) return ok("the agent exchanges records through it");
   return warn(
     inTheWay.map(({ reason }) => reason).join(" "),

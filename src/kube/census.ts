@@ -13,30 +13,30 @@
 //
 // All agents together list the Nodes once a second at most. A watch of all Nodes would
 // send each heartbeat of each Node to each node.
-import type { SeenObject } from "./object.ts";
+import type { RecordObject } from "./object.ts";
 
 /** "replaced": there is a Node of that name, and it is another one than the record's owner. */
-export type Standing = "present" | "absent" | "replaced";
+export type Presence = "present" | "absent" | "replaced";
 
 /** What the API has answered about an object's Node. */
-export interface Proof {
+export interface PresenceAnswer {
   /** The object's own UID and its owner's, when it was asked: the answer is about no other. */
   readonly uid: string;
   readonly nodeUid: string;
-  readonly standing: Standing;
+  readonly presence: Presence;
   readonly atMs: number;
   /** Answers in a row by which its Node was not there. */
   readonly absences: number;
 }
 
 /** By the object's name. */
-export type Proofs = ReadonlyMap<string, Proof>;
+export type PresenceAnswers = ReadonlyMap<string, PresenceAnswer>;
 
 export interface CensusFacts {
-  readonly objects: ReadonlyMap<string, SeenObject>;
+  readonly objects: ReadonlyMap<string, RecordObject>;
   /** Its own Node is watched. */
   readonly ownName: string | undefined;
-  readonly proofs: Proofs;
+  readonly answers: PresenceAnswers;
   /** When all Nodes are to be listed; undefined if they never were. */
   readonly nextListMs: number | undefined;
   /** Milliseconds of a clock that only goes forward. */
@@ -55,18 +55,21 @@ const firstRecheckMs = 3000;
 const minSpacingMs = 60_000;
 
 /** Undefined until the API has answered about this very object and owner. */
-export function findStanding({ name, uid, nodeUid }: SeenObject, proofs: Proofs): Standing | undefined {
-  const proof = proofs.get(name);
-  return proof?.uid === uid && proof.nodeUid === nodeUid ? proof.standing : undefined;
+export function findPresence(
+  { name, uid, nodeUid }: RecordObject,
+  answers: PresenceAnswers,
+): Presence | undefined {
+  const answer = answers.get(name);
+  return answer?.uid === uid && answer.nodeUid === nodeUid ? answer.presence : undefined;
 }
 
-export function planCensus({ objects, ownName, proofs, nextListMs, nowMs }: CensusFacts): CensusPlan {
+export function planCensus({ objects, ownName, answers, nextListMs, nowMs }: CensusFacts): CensusPlan {
   if (nextListMs === undefined || nextListMs <= nowMs) return { ask: "all" };
   const names: string[] = [];
   let nextMs = nextListMs;
   for (const object of objects.values()) {
     if (object.name === ownName) continue;
-    const dueMs = findDueMs(object, proofs);
+    const dueMs = findDueMs(object, answers);
     if (dueMs <= nowMs) names.push(object.name);
     else nextMs = Math.min(nextMs, dueMs);
   }
@@ -74,26 +77,26 @@ export function planCensus({ objects, ownName, proofs, nextListMs, nowMs }: Cens
   return { ask: names.length > maxSingles ? "all" : names };
 }
 
-function findDueMs(object: SeenObject, proofs: Proofs): number {
-  const standing = findStanding(object, proofs);
-  if (standing === undefined) return Number.NEGATIVE_INFINITY;
-  if (standing === "present") return Number.POSITIVE_INFINITY;
-  const { atMs, absences } = proofs.get(object.name) as Proof;
+function findDueMs(object: RecordObject, answers: PresenceAnswers): number {
+  const presence = findPresence(object, answers);
+  if (presence === undefined) return Number.NEGATIVE_INFINITY;
+  if (presence === "present") return Number.POSITIVE_INFINITY;
+  const { atMs, absences } = answers.get(object.name) as PresenceAnswer;
   return atMs + Math.min(minSpacingMs, firstRecheckMs * 2 ** (absences - 1));
 }
 
 /** `uids`: of the Nodes that there are, by name; `object`: as it was when they were asked for. */
-export function proveStanding(
-  { name, uid, nodeUid }: SeenObject,
+export function toPresenceAnswer(
+  { name, uid, nodeUid }: RecordObject,
   uids: ReadonlyMap<string, string>,
-  before: Proof | undefined,
+  before: PresenceAnswer | undefined,
   nowMs: number,
-): Proof {
+): PresenceAnswer {
   const found = uids.get(name);
   const isOther = nodeUid !== "" && found !== nodeUid;
-  const standing = found === undefined ? "absent" : isOther ? "replaced" : "present";
-  const absences = standing === "present" ? 0 : (before?.absences ?? 0) + 1;
-  return { uid, nodeUid, standing, atMs: nowMs, absences };
+  const presence = found === undefined ? "absent" : isOther ? "replaced" : "present";
+  const absences = presence === "present" ? 0 : (before?.absences ?? 0) + 1;
+  return { uid, nodeUid, presence, atMs: nowMs, absences };
 }
 
 /** From one list of all Nodes to the next. `random`: from 0 to 1. */
@@ -102,10 +105,10 @@ export function listSpacingMs(nodes: number, random: number): number {
 }
 
 /** Why a record does not count, as a sentence; undefined while nothing speaks against it. */
-export function explainStanding(name: string, standing: Standing | undefined): string | undefined {
-  if (standing === "absent")
+export function explainPresence(name: string, presence: Presence | undefined): string | undefined {
+  if (presence === "absent")
     return `there is no Node ${name} in the cluster, and a record counts only while its Node is there`;
-  if (standing === "replaced")
+  if (presence === "replaced")
     return `it is owned by an earlier Node ${name}: the agent of ${name} writes it with the present one as its owner`;
   return undefined;
 }

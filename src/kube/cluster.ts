@@ -11,35 +11,35 @@ export const apiEndpointsPath = "/apis/discovery.k8s.io/v1/namespaces/default/en
 export const apiEndpointsQuery = { labelSelector: "kubernetes.io/service-name=kubernetes" };
 
 /** An object, with what of it is of use. */
-export interface SeenPlaces {
+export interface AddressObject {
   readonly name: string;
   readonly resourceVersion: string;
   /** Canonical prefixes or addresses. */
-  readonly places: readonly string[];
+  readonly addresses: readonly string[];
 }
 
 /** Undefined for what has no name. */
-export function readServiceCIDR(json: unknown): SeenPlaces | undefined {
+export function readServiceCIDR(json: unknown): AddressObject | undefined {
   const cidrs = asList(field(field(json, "spec"), "cidrs"));
-  return seenOf(json, cidrs.flatMap(findPrefix));
+  return addressObject(json, cidrs.flatMap(findPrefix));
 }
 
 /** Undefined for what has no name. An endpoint may be not ready and still be the API server's. */
-export function readEndpointSlice(json: unknown): SeenPlaces | undefined {
+export function readEndpointSlice(json: unknown): AddressObject | undefined {
   const addresses = asList(field(json, "endpoints")).flatMap((endpoint) =>
     asList(field(endpoint, "addresses")),
   );
-  return seenOf(
+  return addressObject(
     json,
     addresses.flatMap((ip) => (typeof ip === "string" && isIp(ip) ? [parseIp(ip)] : [])),
   );
 }
 
-function seenOf(json: unknown, places: readonly string[]): SeenPlaces | undefined {
+function addressObject(json: unknown, addresses: readonly string[]): AddressObject | undefined {
   const metadata = field(json, "metadata");
   const [name, resourceVersion] = [field(metadata, "name"), field(metadata, "resourceVersion")];
   if (typeof name !== "string" || name === "") return undefined;
-  return { name, resourceVersion: typeof resourceVersion === "string" ? resourceVersion : "", places };
+  return { name, resourceVersion: typeof resourceVersion === "string" ? resourceVersion : "", addresses };
 }
 
 function findPrefix(cidr: unknown): string[] {

@@ -5,18 +5,18 @@
 import { escapeControls } from "../net/printable.ts";
 import type { Lapse } from "../plan/peers/lapses.ts";
 import { meshName } from "./mesh.ts";
-import { apiVersion, kind, type SeenObject } from "./object.ts";
+import { apiVersion, kind, type RecordObject } from "./object.ts";
 import type { Contest } from "./status.ts";
 
 /** Events about what is in no namespace may be in this one. */
 export const eventsPath = "/apis/events.k8s.io/v1/namespaces/kube-system/events";
 
 /** `node`: this node, which does not follow the mesh in what `remark` says. */
-export function formatMeshEvent(node: string, remark: string, wallMs: number) {
+export function formatMeshEvent(node: string, warning: string, wallMs: number) {
   return {
     apiVersion: "events.k8s.io/v1",
     kind: "Event",
-    metadata: { name: eventName(node, meshName, remark), namespace: "kube-system" },
+    metadata: { name: eventName(node, meshName, warning), namespace: "kube-system" },
     eventTime: formatTime(wallMs),
     type: "Warning",
     reason: "MeshRefused",
@@ -24,12 +24,12 @@ export function formatMeshEvent(node: string, remark: string, wallMs: number) {
     reportingController: "wg-cni.dev/agent",
     reportingInstance: node.slice(0, maxInstanceLength),
     regarding: { apiVersion, kind: "WireGuardMesh", name: meshName },
-    note: noteOf(`Node ${node}: ${remark}`),
+    note: formatNote(`Node ${node}: ${warning}`),
   };
 }
 
 /** `owner`: this node, which has what is claimed; `refused`: the object that claims it too. */
-export function formatEvent(owner: string, refused: SeenObject, { claim }: Contest, wallMs: number) {
+export function formatEvent(owner: string, refused: RecordObject, { claim }: Contest, wallMs: number) {
   const { name, uid } = refused;
   return {
     apiVersion: "events.k8s.io/v1",
@@ -42,7 +42,7 @@ export function formatEvent(owner: string, refused: SeenObject, { claim }: Conte
     reportingController: "wg-cni.dev/agent",
     reportingInstance: owner.slice(0, maxInstanceLength),
     regarding: { apiVersion, kind, name, ...(uid === "" ? {} : { uid }) },
-    note: noteOf(
+    note: formatNote(
       `${claim} is refused to ${name} by all nodes: ${owner} had it first and keeps it until it lets go.`,
     ),
   };
@@ -57,7 +57,7 @@ function formatTime(wallMs: number): string {
 const maxNoteLength = 1024;
 
 /** `kubectl` shows it as it is. */
-function noteOf(text: string): string {
+function formatNote(text: string): string {
   return escapeControls(text).slice(0, maxNoteLength);
 }
 
@@ -67,7 +67,7 @@ function noteOf(text: string): string {
  */
 export function formatLapseEvent(
   reporter: string,
-  claimant: SeenObject,
+  claimant: RecordObject,
   { owner, claim }: Lapse,
   wallMs: number,
 ) {
@@ -76,7 +76,7 @@ export function formatLapseEvent(
     ...refusal,
     metadata: { ...refusal.metadata, name: eventName(`lapsed from ${owner}`, claimant.name, claim) },
     ...{ type: "Normal", reason: "ClaimLapsed", action: "Accept" },
-    note: noteOf(
+    note: formatNote(
       `${claim} has passed from ${owner} to ${claimant.name}: ${owner} had no session for 3 min, and ${claimant.name} answers from there.`,
     ),
   };

@@ -19,7 +19,7 @@ export interface MeshObject {
   /** As clusterCIDRs, of nodes. */
   readonly nodeCIDRs?: readonly string[];
   /** What cannot be followed, and why: sentences. */
-  readonly remarks: readonly string[];
+  readonly warnings: readonly string[];
 }
 
 /** What is applied to change the mode, and leaves all else as it is. */
@@ -32,16 +32,16 @@ export function readMesh(json: unknown): MeshObject | undefined {
   const { metadata, spec } = (json ?? {}) as Record<string, Record<string, unknown> | undefined>;
   const { name, resourceVersion } = metadata ?? {};
   if (typeof name !== "string") return undefined;
-  const remarks: string[] = [];
-  const mode = attempt(() => parseSetting("mode", spec?.["mode"]), remarks);
+  const warnings: string[] = [];
+  const mode = attempt(() => parseSetting("mode", spec?.["mode"]), warnings);
   const read = (name: "clusterCIDRs" | "nodeCIDRs") => {
     const given = spec?.[name];
-    return given === undefined ? undefined : attempt(() => readCIDRs(name, given), remarks);
+    return given === undefined ? undefined : attempt(() => readCIDRs(name, given), warnings);
   };
   const clusterCIDRs = read("clusterCIDRs");
   const nodeCIDRs = read("nodeCIDRs");
   return {
-    ...{ name, resourceVersion: typeof resourceVersion === "string" ? resourceVersion : "", remarks },
+    ...{ name, resourceVersion: typeof resourceVersion === "string" ? resourceVersion : "", warnings },
     ...(mode === undefined ? {} : { mode }),
     ...(clusterCIDRs === undefined ? {} : { clusterCIDRs }),
     ...(nodeCIDRs === undefined ? {} : { nodeCIDRs }),
@@ -62,12 +62,12 @@ function readCIDRs(name: "clusterCIDRs" | "nodeCIDRs", given: unknown): readonly
 /** How it is called beside refused records. */
 export const meshObjectName = `wireguardmesh/${meshName}`;
 
-function attempt<T>(parse: () => T, remarks: string[]): T | undefined {
+function attempt<T>(parse: () => T, warnings: string[]): T | undefined {
   try {
     return parse();
   } catch (error) {
     if (!(error instanceof ParseError)) throw error;
-    remarks.push(`${error.message}; it stays as it was`);
+    warnings.push(`${error.message}; it stays as it was`);
     return undefined;
   }
 }

@@ -28,7 +28,7 @@ export interface NodeObject {
   /** All its taints where the start-up taint is among them: nothing is scheduled here until this node is ready. */
   readonly taints?: readonly unknown[];
   /** What was left out, and why: sentences. */
-  readonly remarks: readonly string[];
+  readonly warnings: readonly string[];
 }
 
 /** What of an identity a Node object says. */
@@ -39,11 +39,11 @@ export interface NodeIdentity {
   readonly podCIDRs: readonly string[];
 }
 
-export interface FromNode {
+export interface NodeIdentityPlan {
   /** Absent where there is none to be had of it. */
   readonly identity?: NodeIdentity;
   /** Sentences. */
-  readonly remarks: readonly string[];
+  readonly warnings: readonly string[];
 }
 
 /** A Node is made with it by whoever wants no pod to start before its agent is ready (conf/kubernetes/startup-taint.yaml). */
@@ -57,20 +57,20 @@ export function readNodeObject(json: unknown): NodeObject | undefined {
   const { metadata, spec, status } = (json ?? {}) as Record<string, Record<string, unknown> | undefined>;
   const { name, uid } = metadata ?? {};
   if (typeof name !== "string" || typeof uid !== "string" || uid === "") return undefined;
-  const remarks: string[] = [];
+  const warnings: string[] = [];
   const ips = asList(status?.["addresses"]).flatMap((address) => {
     const { type, address: ip } = (address ?? {}) as Record<string, unknown>;
     if (type !== "InternalIP") return [];
-    return attempt(() => parseNodeAddress(ip, `InternalIP of Node ${name}`), remarks);
+    return attempt(() => parseNodeAddress(ip, `InternalIP of Node ${name}`), warnings);
   });
   const taints = asList(spec?.["taints"]);
   const cidrs = podCidrsOf(spec).flatMap((cidr) =>
-    attempt(() => parsePodCidr(cidr, `pod CIDR of Node ${name}`), remarks),
+    attempt(() => parsePodCidr(cidr, `pod CIDR of Node ${name}`), warnings),
   );
   return {
-    ...{ name, uid, remarks },
+    ...{ name, uid, warnings },
     internalIPs: [...new Set(ips)],
-    podCIDRs: cidrs.filter((cidr, i) => isFirst(cidr, cidrs.slice(0, i), name, remarks)),
+    podCIDRs: cidrs.filter((cidr, i) => isFirst(cidr, cidrs.slice(0, i), name, warnings)),
     ...(taints.some(isStartupTaint) ? { taints } : {}),
   };
 }
@@ -86,7 +86,7 @@ export function gives(
 }
 
 /** A JSON patch (RFC 6902) that takes the start-up taint away, and fails where the taints are others by then. */
-export function removeStartupTaint(taints: readonly unknown[]) {
+export function formatTaintRemoval(taints: readonly unknown[]) {
   const path = "/spec/taints";
   const rest = taints.filter((taint) => !isStartupTaint(taint));
   return [
@@ -107,21 +107,21 @@ function podCidrsOf(spec: Record<string, unknown> | undefined): readonly unknown
   return one === undefined || one === "" ? [] : [one];
 }
 
-function isFirst(cidr: string, before: readonly string[], name: string, remarks: string[]): boolean {
+function isFirst(cidr: string, before: readonly string[], name: string, warnings: string[]): boolean {
   const other = before.find((one) => prefixesOverlap(one, cidr));
   if (other !== undefined && other !== cidr)
-    remarks.push(`pod CIDR of Node ${name}: ${cidr} overlaps ${other} and is left out`);
+    warnings.push(`pod CIDR of Node ${name}: ${cidr} overlaps ${other} and is left out`);
   return other === undefined;
 }
 
 /** The identity that a Node gives. `before`: the pod CIDRs it had; `podAddresses`: where its pods have theirs from. */
 export function planIdentity(
-  { name, internalIPs, podCIDRs, remarks }: NodeObject,
+  { name, internalIPs, podCIDRs, warnings }: NodeObject,
   before: readonly string[],
   podAddresses: "node" | "pods",
-): FromNode {
+): NodeIdentityPlan {
   const problem = findProblem(name, internalIPs);
-  if (problem !== undefined) return { remarks: [...remarks, problem] };
+  if (problem !== undefined) return { warnings: [...warnings, problem] };
   const addresses = byFamily(internalIPs).slice(0, maxAddresses);
   const own = internalIPs.map((ip) => ({ ip, whose: `an InternalIP of Node ${name}` }));
   const isUsable = (cidr: string) => refusePodCIDRs([cidr], own).length === 0;
@@ -133,10 +133,10 @@ export function planIdentity(
     nodeIPs: addresses,
     podCIDRs: isFromNode ? usable : before.filter(isUsable),
   };
-  if (podAddresses === "pods") return { identity, remarks };
+  if (podAddresses === "pods") return { identity, warnings };
   const leftOut = refusePodCIDRs(podCIDRs, own).map((sentence) => `${sentence}; it is left out`);
   const none = isFromNode ? [] : [explainNoCidrs(name, before)];
-  return { identity, remarks: [...remarks, ...leftOut, ...none] };
+  return { identity, warnings: [...warnings, ...leftOut, ...none] };
 }
 
 function findProblem(name: string, internalIPs: readonly string[]): string | undefined {
@@ -159,12 +159,12 @@ function byFamily(ips: readonly string[]): string[] {
   return [...ips].sort((a, b) => familyOf(a) - familyOf(b));
 }
 
-function attempt<T>(parse: () => T, remarks: string[]): T[] {
+function attempt<T>(parse: () => T, warnings: string[]): T[] {
   try {
     return [parse()];
   } catch (error) {
     if (!(error instanceof ParseError)) throw error;
-    remarks.push(`${error.message}; it is left out`);
+    warnings.push(`${error.message}; it is left out`);
     return [];
   }
 }

@@ -14,7 +14,7 @@ export const objectsPath = "/apis/wg-cni.dev/v1alpha1/wireguardnodes";
 /** The owner of the fields that we set (server-side apply). */
 export const fieldManager = "wg-cni";
 
-export interface SeenObject {
+export interface RecordObject {
   readonly name: string;
   /** Increases with every change, also of what is not the record's. */
   readonly resourceVersion: string;
@@ -25,7 +25,7 @@ export interface SeenObject {
   /** UID of the Node that owns it; "" where none does. */
   readonly nodeUid: string;
   /** Somebody else than an agent was the last to change its spec. */
-  readonly isEdited: boolean;
+  readonly isEditedExternally: boolean;
   readonly verdict: JudgedRecord;
 }
 
@@ -37,12 +37,12 @@ export function formatObject(record: NodeRecord, nodeUid: string) {
 }
 
 /** How a refused object is called beside refused files. */
-export function refusedName(name: string): string {
+export function objectLabel(name: string): string {
   return `wireguardnode/${name}`;
 }
 
 /** Judges an object of a list or a watch; undefined for what has no name, which no API server sends. */
-export function judgeObject(json: unknown): SeenObject | undefined {
+export function judgeObject(json: unknown): RecordObject | undefined {
   const metadata = asObject(asObject(json)["metadata"]);
   const { name, uid, resourceVersion, creationTimestamp } = metadata;
   if (typeof name !== "string" || name === "") return undefined;
@@ -53,7 +53,7 @@ export function judgeObject(json: unknown): SeenObject | undefined {
     createdAt: asText(creationTimestamp),
     uid: asText(uid),
     nodeUid: nodeUid ?? "",
-    isEdited: isEdited(metadata["managedFields"]),
+    isEditedExternally: isEditedExternally(metadata["managedFields"]),
     verdict: judge(name, nodeUid, asObject(json)["spec"]),
   };
 }
@@ -98,7 +98,7 @@ function findOwner(references: unknown, name: string): string | undefined {
 }
 
 /** By metadata.managedFields: each manager with the fields that it has set, by subresource, and when it did last, by the second. */
-function isEdited(managedFields: unknown): boolean {
+function isEditedExternally(managedFields: unknown): boolean {
   if (!Array.isArray(managedFields)) return false;
   const writers = managedFields
     .map(asObject)
@@ -112,16 +112,16 @@ function isEdited(managedFields: unknown): boolean {
 }
 
 /** True where the API has the record as we would write it. */
-export function isPublished(seen: SeenObject | undefined, record: NodeRecord, nodeUid: string): boolean {
+export function isPublished(seen: RecordObject | undefined, record: NodeRecord, nodeUid: string): boolean {
   if (seen === undefined || seen.nodeUid !== nodeUid || !("record" in seen.verdict)) return false;
   return JSON.stringify(seen.verdict.record) === JSON.stringify(record);
 }
 
 /** True where two sightings say the same of a node, whatever else of the object has changed. */
-export function isSameRecord(a: SeenObject, b: SeenObject): boolean {
+export function isSameRecord(a: RecordObject, b: RecordObject): boolean {
   return (
     a.nodeUid === b.nodeUid &&
-    a.isEdited === b.isEdited &&
+    a.isEditedExternally === b.isEditedExternally &&
     JSON.stringify(a.verdict) === JSON.stringify(b.verdict)
   );
 }

@@ -12,8 +12,8 @@
 //   while the API cannot be watched: never; the time begins anew
 import { countOf } from "../net/human-format.ts";
 
-export const fewMs = 10_000;
-export const manyMs = 300_000;
+export const removalWaitMs = 10_000;
+export const massRemovalWaitMs = 300_000;
 
 export interface Absence {
   readonly sinceMs: number;
@@ -23,17 +23,17 @@ export interface Absence {
 /** By name, those who are gone and stay for now. */
 export type Absences = ReadonlyMap<string, Absence>;
 
-export interface GoneFacts {
+export interface PeerRemovalFacts {
   /** Peers that came from the API. */
   readonly known: ReadonlySet<string>;
-  readonly isThere: (name: string) => boolean;
+  readonly isPresent: (name: string) => boolean;
   /** As the last plan has it. */
   readonly absences: Absences;
   /** Milliseconds of a clock that only goes forward. */
   readonly nowMs: number;
 }
 
-export interface GonePlan {
+export interface PeerRemovalPlan {
   readonly remove: readonly string[];
   readonly absences: Absences;
   /** When the next of them leaves. */
@@ -42,14 +42,14 @@ export interface GonePlan {
   readonly doubt?: string;
 }
 
-export function planGone({ known, isThere, absences, nowMs }: GoneFacts): GonePlan {
-  const gone = [...known].filter((name) => !isThere(name));
+export function planPeerRemovals({ known, isPresent, absences, nowMs }: PeerRemovalFacts): PeerRemovalPlan {
+  const gone = [...known].filter((name) => !isPresent(name));
   const isMany = gone.length > 1 && 2 * gone.length > known.size;
   const staying = new Map<string, Absence>();
   const remove: string[] = [];
   for (const name of gone) {
-    const { sinceMs, waitMs } = absences.get(name) ?? { sinceMs: nowMs, waitMs: fewMs };
-    const absence = { sinceMs, waitMs: isMany ? manyMs : waitMs };
+    const { sinceMs, waitMs } = absences.get(name) ?? { sinceMs: nowMs, waitMs: removalWaitMs };
+    const absence = { sinceMs, waitMs: isMany ? massRemovalWaitMs : waitMs };
     if (nowMs - sinceMs < absence.waitMs) staying.set(name, absence);
     else remove.push(name);
   }
@@ -63,5 +63,5 @@ export function planGone({ known, isThere, absences, nowMs }: GoneFacts): GonePl
 }
 
 function explainDoubt(gone: number, known: number): string {
-  return `The Kubernetes API has no WireGuardNode, or no Node, any more for ${gone} of ${countOf(known, "peer")} that came from it: was the resource deleted, or an old state restored? They stay for ${manyMs / 60_000} min; \`wg-cni peer remove\` takes one away at once.`;
+  return `The Kubernetes API has no WireGuardNode, or no Node, any more for ${gone} of ${countOf(known, "peer")} that came from it: was the resource deleted, or an old state restored? They stay for ${massRemovalWaitMs / 60_000} min; \`wg-cni peer remove\` takes one away at once.`;
 }

@@ -4,9 +4,9 @@
 import { compareText } from "../net/human-format.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
 import type { RejectedFile } from "../plan/records/directory.ts";
-import { explainStanding, type Standing } from "./census.ts";
+import { explainPresence, type Presence } from "./census.ts";
 import { meshObjectName } from "./mesh.ts";
-import { isOlder, refusedName, type SeenObject } from "./object.ts";
+import { isOlder, objectLabel, type RecordObject } from "./object.ts";
 
 /**
  * Records to be put, the node's own left out. Of two that claim the same, the store takes the one that
@@ -15,12 +15,12 @@ import { isOlder, refusedName, type SeenObject } from "./object.ts";
  * saw the objects being made.
  */
 export function recordsToPut(
-  objects: Iterable<SeenObject>,
+  objects: Iterable<RecordObject>,
   ownName: string | undefined,
   known: ReadonlySet<string>,
 ): NodeRecord[] {
   const others = [...objects].filter(({ name }) => name !== ownName);
-  const isKnown = ({ name }: SeenObject) => known.has(name);
+  const isKnown = ({ name }: RecordObject) => known.has(name);
   return [
     ...others.filter(isKnown).sort(compareWritten),
     ...others.filter((object) => !isKnown(object)).sort(compareAge),
@@ -31,7 +31,7 @@ export function recordsToPut(
  * Slots of this node whose key another record names, and the API's record of this node does not: the
  * admission policy refuses them to whoever comes second.
  */
-export function findTakenSlots(objects: Iterable<SeenObject>, { name, slots }: NodeRecord): Slot[] {
+export function findTakenSlots(objects: Iterable<RecordObject>, { name, slots }: NodeRecord): Slot[] {
   const keys = { own: new Set<string>(), others: new Set<string>() };
   for (const seen of objects)
     if ("record" in seen.verdict)
@@ -41,28 +41,28 @@ export function findTakenSlots(objects: Iterable<SeenObject>, { name, slots }: N
   return slots.filter(({ publicKey }) => isTaken(publicKey)).map(({ slot }) => slot);
 }
 
-/** Objects that are not taken, by name. `known`: peers that came from the API; `standingOf`: whether their Nodes are there. */
-export function explainRefused(
-  objects: Iterable<SeenObject>,
+/** Objects that are not taken, by name. `known`: peers that came from the API; `presenceOf`: whether their Nodes are there. */
+export function explainRejected(
+  objects: Iterable<RecordObject>,
   ownName: string | undefined,
   known: ReadonlySet<string>,
-  standingOf: (object: SeenObject) => Standing | undefined,
+  presenceOf: (object: RecordObject) => Presence | undefined,
 ): RejectedFile[] {
   const refused = [...objects].flatMap((object) => {
     const { name, verdict } = object;
     // Its own is written again, not read.
     if (name === ownName) return [];
-    const gone = explainStanding(name, standingOf(object));
-    if (gone !== undefined) return [{ file: refusedName(name), reason: gone }];
+    const gone = explainPresence(name, presenceOf(object));
+    if (gone !== undefined) return [{ file: objectLabel(name), reason: gone }];
     if ("record" in verdict) return [];
     const stays = known.has(name) ? "; the record taken before stays" : "";
-    return [{ file: refusedName(name), reason: `${verdict.reason}${stays}` }];
+    return [{ file: objectLabel(name), reason: `${verdict.reason}${stays}` }];
   });
   return refused.sort((a, b) => (a.file < b.file ? -1 : 1));
 }
 
 /** What stands beside refused records under these names is no record, but what is in the way of all. */
-export const standing = { outage: "kubernetes", doubt: "wireguardnodes" } as const;
+export const obstacleNames = { outage: "kubernetes", doubt: "wireguardnodes" } as const;
 
 /** How what a Node object does not say is called beside refused records. */
 export function nodeObjectName(node: string): string {
@@ -70,23 +70,23 @@ export function nodeObjectName(node: string): string {
 }
 
 /** True for what stands in the way of the exchange of records, and not for another node's record. */
-export function isInTheWay(file: string, ownName: string): boolean {
+export function isObstacle(file: string, ownName: string): boolean {
   return (
-    file === standing.outage ||
-    file === standing.doubt ||
-    file === refusedName(ownName) ||
+    file === obstacleNames.outage ||
+    file === obstacleNames.doubt ||
+    file === objectLabel(ownName) ||
     file === meshObjectName ||
     file === nodeObjectName(ownName)
   );
 }
 
 /** Orders objects by when they were made, those of one second by name: the same on every node. */
-export function compareAge(a: SeenObject, b: SeenObject): number {
+export function compareAge(a: RecordObject, b: RecordObject): number {
   return compareText(a.createdAt, b.createdAt) || compareText(a.name, b.name);
 }
 
 /** Orders objects by when they were last written. */
-function compareWritten(a: SeenObject, b: SeenObject): number {
+function compareWritten(a: RecordObject, b: RecordObject): number {
   if (isOlder(a.resourceVersion, b.resourceVersion)) return -1;
   return isOlder(b.resourceVersion, a.resourceVersion) ? 1 : compareText(a.name, b.name);
 }

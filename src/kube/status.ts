@@ -34,7 +34,7 @@ export interface StatusFacts {
   /** Cluster CIDRs that are not obeyed, and why: sentences. */
   readonly refusedCIDRs: readonly string[];
   /** What of the cluster's mesh is not followed, and why: a sentence; "" if all is. */
-  readonly meshRemark: string;
+  readonly meshWarning: string;
 }
 
 export interface PlaintextWindowFacts {

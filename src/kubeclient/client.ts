@@ -5,7 +5,7 @@ import { KubeError } from "../kube/error.ts";
 import { fieldManager } from "../kube/object.ts";
 import { parseRetryAfter, statusError } from "../kube/watch.ts";
 import type { KubeAccess } from "./credentials.ts";
-import { Lines } from "./line-splitter.ts";
+import { LineSplitter } from "./line-splitter.ts";
 
 export interface Credentials {
   /** Throws KubeError. */
@@ -152,9 +152,9 @@ export class KubeClient {
 }
 
 async function* readLines(response: Response, request: Request, signal: AbortSignal): AsyncGenerator<string> {
-  const lines = new Lines();
+  const lines = new LineSplitter();
   try {
-    for await (const chunk of response.body ?? []) yield* lines.take(chunk);
+    for await (const chunk of response.body ?? []) yield* lines.split(chunk);
   } catch (error) {
     throw signal.aborted ? signal.reason : asKubeError(error, describe(request));
   }

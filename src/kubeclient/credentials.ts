@@ -49,7 +49,7 @@ export class KubeCredentials {
 
   /** `place`: "in-cluster" or the path of a kubeconfig file. */
   constructor(
-    readonly place: string,
+    readonly kubeconfig: string,
     private readonly env: Readonly<Record<string, string | undefined>>,
   ) {}
 
@@ -59,14 +59,14 @@ export class KubeCredentials {
     const cluster = config.getCurrentCluster();
     if (cluster === null || config.getCurrentUser() === null)
       throw new KubeError(
-        `The kubeconfig ${this.place} has no current context with a cluster and a user: choose one with \`kubectl config use-context\`.`,
+        `The kubeconfig ${this.kubeconfig} has no current context with a cluster and a user: choose one with \`kubectl config use-context\`.`,
       );
     if (!cluster.server.startsWith("https:"))
       throw new KubeError(
-        `The server ${cluster.server} of ${this.place} is not reached by https: keys would be taken from anybody.`,
+        `The server ${cluster.server} of ${this.kubeconfig} is not reached by https: keys would be taken from anybody.`,
       );
     const applied: Applied = { headers: {} };
-    await this.#explain(() => bounded(config.applyToHTTPSOptions(applied), credentialsMs));
+    await this.#withContext(() => bounded(config.applyToHTTPSOptions(applied), credentialsMs));
     return {
       server: cluster.server.replace(/\/+$/, ""),
       headers: headersOf(applied),
@@ -81,12 +81,12 @@ export class KubeCredentials {
   }
 
   async #load(): Promise<KubeConfig> {
-    const stamp = this.place === inCluster ? "" : stampOf(this.place);
+    const stamp = this.kubeconfig === inCluster ? "" : stampOf(this.kubeconfig);
     if (this.#config !== undefined && stamp === this.#stamp) return this.#config;
     const { KubeConfig } = await import("@kubernetes/client-node/dist/config.js");
     const config = new KubeConfig();
-    await this.#explain(() => {
-      if (this.place !== inCluster) config.loadFromFile(regularFile(this.place));
+    await this.#withContext(() => {
+      if (this.kubeconfig !== inCluster) config.loadFromFile(regularFile(this.kubeconfig));
       else if (this.env["KUBERNETES_SERVICE_HOST"] && this.env["KUBERNETES_SERVICE_PORT"])
         config.loadFromCluster();
       else
@@ -100,12 +100,13 @@ export class KubeCredentials {
   }
 
   /** Gives what the client throws a sentence. */
-  async #explain<T>(read: () => T | Promise<T>): Promise<T> {
+  async #withContext<T>(read: () => T | Promise<T>): Promise<T> {
     try {
       return await read();
     } catch (error) {
       if (error instanceof KubeError) throw error;
-      const what = this.place === inCluster ? "the pod's service account" : `the kubeconfig ${this.place}`;
+      const what =
+        this.kubeconfig === inCluster ? "the pod's service account" : `the kubeconfig ${this.kubeconfig}`;
       throw new KubeError(
         `Cannot get the credentials for the Kubernetes API from ${what}: ${messageOf(error)}`,
         {},

@@ -6,13 +6,13 @@ import { KubeError } from "../kube/error.ts";
 const maxLineBytes = 4 * 1024 * 1024;
 const newline = 0x0a;
 
-export class Lines {
+export class LineSplitter {
   readonly #decoder = new TextDecoder();
   #pieces: Uint8Array[] = [];
   #length = 0;
 
   /** The lines that a chunk ends, without their ends; empty ones are left out. Throws KubeError where one is too long. */
-  *take(chunk: Uint8Array): Generator<string> {
+  *split(chunk: Uint8Array): Generator<string> {
     let start = 0;
     for (let end = chunk.indexOf(newline); end >= 0; end = chunk.indexOf(newline, start)) {
       this.#add(chunk.subarray(start, end));

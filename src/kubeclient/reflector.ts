@@ -19,12 +19,12 @@ import type { KubeClient, Query } from "./client.ts";
 import { listPages } from "./list.ts";
 
 /** What is kept of an object. */
-export interface Kept {
+export interface CachedObject {
   readonly name: string;
   readonly resourceVersion: string;
 }
 
-export interface KubeWatchOptions<T extends Kept> {
+export interface ReflectorOptions<T extends CachedObject> {
   readonly client: KubeClient;
   readonly path: string;
   /** Which of them: {fieldSelector: "metadata.name=node-1"}. */
@@ -48,25 +48,25 @@ export interface WatchTiming {
   /** The server is asked to end a watch after this to twice this, so that those of thousands of agents are spread over the servers. */
   readonly watchMs: number;
   /** Bookmarks come about once a minute: a watch without a sign of life for so long is dead. */
-  readonly silenceMs: number;
+  readonly idleMs: number;
   /** A watch that has lasted so long was no failure, however it ended. */
-  readonly provenMs: number;
+  readonly sustainedMs: number;
   readonly retries: RetryTiming;
   /** The longest rest where the server has no such kind, which may stay so, and which it may do without. */
-  readonly absentMs: number;
+  readonly notFoundMs: number;
 }
 
 export const usualTiming: WatchTiming = {
-  ...{ watchMs: 1_800_000, silenceMs: 300_000, provenMs: 10_000, absentMs: 600_000 },
+  ...{ watchMs: 1_800_000, idleMs: 300_000, sustainedMs: 10_000, notFoundMs: 600_000 },
   retries: usualRetries,
 };
 
-export class KubeWatch<T extends Kept> implements Disposable {
+export class Reflector<T extends CachedObject> implements Disposable {
   readonly #ended = new AbortController();
   #objects = new Map<string, T>();
   #changed = new Set<string>();
   /** Written by us, and not yet seen in the watch. */
-  readonly #noted = new Set<string>();
+  readonly #unconfirmed = new Set<string>();
   #lists = 0;
   /** performance.now() when the server began to tell; undefined while it does not. */
   #watchingSinceMs: number | undefined;
@@ -77,7 +77,7 @@ export class KubeWatch<T extends Kept> implements Disposable {
   /** The version of the last list. */
   #listed: string | undefined;
 
-  constructor(private readonly options: KubeWatchOptions<T>) {}
+  constructor(private readonly options: ReflectorOptions<T>) {}
 
   start(): void {
     void this.#run();
@@ -123,10 +123,10 @@ export class KubeWatch<T extends Kept> implements Disposable {
   }
 
   /** The answer to a write of ours is news too, and often earlier. */
-  note(json: unknown): void {
+  observeWrite(json: unknown): void {
     const object = this.options.read(json);
     if (object === undefined) return;
-    this.#noted.add(object.name);
+    this.#unconfirmed.add(object.name);
     this.#put(object);
   }
 
@@ -137,32 +137,32 @@ export class KubeWatch<T extends Kept> implements Disposable {
       try {
         this.#version ??= await this.#list(signal);
         await this.#watch(signal, this.#version);
-        restMs = this.#hasEnded();
+        restMs = this.#handleEnd();
       } catch (error) {
         if (signal.aborted) return;
-        restMs = this.#hasFailed(toKubeError(error));
+        restMs = this.#handleFailure(toKubeError(error));
       }
-      await rest(restMs, signal);
+      await sleep(restMs, signal);
     }
   }
 
   /** The server has ended the watch, as it does now and then. Returns how long to rest: one that ends at once is none. */
-  #hasEnded(): number {
+  #handleEnd(): number {
     const { random, timing } = this.options;
-    this.#failures = this.#isProven() ? 0 : this.#failures + 1;
+    this.#failures = this.#wasSustained() ? 0 : this.#failures + 1;
     this.#watchingSinceMs = undefined;
     return this.#failures === 0 ? 0 : retryDelayMs(this.#failures, random(), 0, timing.retries);
   }
 
   /** Returns how long to rest. */
-  #hasFailed(error: KubeError): number {
+  #handleFailure(error: KubeError): number {
     const { random, onChange } = this.options;
     const wasKnown = !this.isCurrent && this.#problem === error.message;
-    this.#failures = this.#isProven() ? 1 : this.#failures + 1;
+    this.#failures = this.#wasSustained() ? 1 : this.#failures + 1;
     this.#watchingSinceMs = undefined;
     const { status } = error.failure;
     if (status !== undefined) this.#isMissing = status === 404;
-    if (mustListAgain(error, this.#failures)) this.#listNext(error);
+    if (mustListAgain(error, this.#failures)) this.#forgetVersion(error);
     // One is what the restart of a server looks like; nothing to go by at all is said at once.
     if (this.#failures > 1 || this.#lists === 0) this.#problem = error.message;
     if (!wasKnown) onChange();
@@ -170,18 +170,20 @@ export class KubeWatch<T extends Kept> implements Disposable {
   }
 
   /** Not where the time went by before the server answered, or without an answer. */
-  #isProven(): boolean {
+  #wasSustained(): boolean {
     const sinceMs = this.#watchingSinceMs;
-    return sinceMs !== undefined && performance.now() - sinceMs >= this.options.timing.provenMs;
+    return sinceMs !== undefined && performance.now() - sinceMs >= this.options.timing.sustainedMs;
   }
 
   #retriesAfter({ failure: { status } }: KubeError): RetryTiming {
     const { isOptional = false, timing } = this.options;
-    return isOptional && status === 404 ? { ...timing.retries, longestMs: timing.absentMs } : timing.retries;
+    return isOptional && status === 404
+      ? { ...timing.retries, longestMs: timing.notFoundMs }
+      : timing.retries;
   }
 
   /** After a long outage the version has mostly expired: who hears that has a server again, and does not rest as long as before. */
-  #listNext({ failure }: KubeError): void {
+  #forgetVersion({ failure }: KubeError): void {
     if (failure.status === 410 && this.#version !== this.#listed)
       this.#failures = Math.min(this.#failures, 3);
     this.#version = undefined;
@@ -190,7 +192,7 @@ export class KubeWatch<T extends Kept> implements Disposable {
   async #list(signal: AbortSignal): Promise<string> {
     const { client, path, query = {}, read } = this.options;
     const objects = new Map<string, T>();
-    this.#noted.clear();
+    this.#unconfirmed.clear();
     let version = "";
     for await (const { items, resourceVersion } of listPages(client, path, query, signal)) {
       for (const item of items) {
@@ -199,14 +201,14 @@ export class KubeWatch<T extends Kept> implements Disposable {
       }
       version = resourceVersion;
     }
-    this.#exchange(objects);
+    this.#replaceAll(objects);
     this.#listed = version;
     return version;
   }
 
-  #exchange(objects: Map<string, T>): void {
+  #replaceAll(objects: Map<string, T>): void {
     const before = this.#objects;
-    for (const name of this.#noted) objects.set(name, before.get(name) as T);
+    for (const name of this.#unconfirmed) objects.set(name, before.get(name) as T);
     for (const [name, object] of before) {
       const now = objects.get(name);
       if (now === undefined || !this.options.isSame(now, object)) this.#changed.add(name);
@@ -224,37 +226,33 @@ export class KubeWatch<T extends Kept> implements Disposable {
       ...{ allowWatchBookmarks: "true", resourceVersion: version },
       timeoutSeconds: String(Math.ceil((timing.watchMs * (1 + random())) / 1000)),
     };
-    const silence = new Silence(timing.silenceMs, path);
-    using _silence = silence;
-    const lines = await client.watch(
-      path,
-      { ...query, ...watching },
-      AbortSignal.any([signal, silence.signal]),
-    );
+    const idle = new IdleTimeout(timing.idleMs, path);
+    using _silence = idle;
+    const lines = await client.watch(path, { ...query, ...watching }, AbortSignal.any([signal, idle.signal]));
     this.#watchingSinceMs = performance.now();
     if (this.#problem !== undefined) this.options.onChange();
     this.#problem = undefined;
-    silence.begin();
+    idle.restart();
     for await (const line of lines) {
-      silence.begin();
-      this.#take(readWatchLine(line));
+      idle.restart();
+      this.#handleEvent(readWatchLine(line));
     }
   }
 
-  #take({ change, object, resourceVersion }: WatchEvent): void {
+  #handleEvent({ change, object, resourceVersion }: WatchEvent): void {
     this.#version = resourceVersion;
     const seen = change === undefined ? undefined : this.options.read(object);
-    if (seen === undefined || this.#isOvertaken(seen)) return;
+    if (seen === undefined || this.#isStale(seen)) return;
     if (change === "put") this.#put(seen);
     else this.#delete(seen.name);
   }
 
   /** What the watch says of an object that we have written may be from before that. */
-  #isOvertaken(seen: T): boolean {
-    if (!this.#noted.has(seen.name)) return false;
+  #isStale(seen: T): boolean {
+    if (!this.#unconfirmed.has(seen.name)) return false;
     const known = this.#objects.get(seen.name);
     if (known !== undefined && this.options.isOlder(seen, known)) return true;
-    this.#noted.delete(seen.name);
+    this.#unconfirmed.delete(seen.name);
     return false;
   }
 
@@ -275,7 +273,7 @@ export class KubeWatch<T extends Kept> implements Disposable {
 }
 
 /** Ends a watch that gives no sign of life: a connection may be dead without anybody saying so. */
-class Silence implements Disposable {
+class IdleTimeout implements Disposable {
   readonly #controller = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -289,16 +287,16 @@ class Silence implements Disposable {
   }
 
   /** Begins anew. */
-  begin(): void {
+  restart(): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#controller.abort(this.#silent()), this.ms);
+    this.#timer = setTimeout(() => this.#controller.abort(this.#idleError()), this.ms);
   }
 
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
   }
 
-  #silent(): KubeError {
+  #idleError(): KubeError {
     return new KubeError(
       `The watch of ${this.path} was silent for ${this.ms / 1000} s, without even a bookmark.`,
     );
@@ -312,7 +310,7 @@ function toKubeError(error: unknown): KubeError {
 }
 
 /** Resolves early where `signal` ends it. */
-async function rest(ms: number, signal: AbortSignal): Promise<void> {
+async function sleep(ms: number, signal: AbortSignal): Promise<void> {
   if (ms <= 0 || signal.aborted) return;
   const { promise, resolve } = Promise.withResolvers<void>();
   const wake = () => resolve();

@@ -44,7 +44,7 @@ export function readView(nodes: NodeReader): View | undefined {
 }
 
 /** What is known of the peers beside their records. */
-export interface Seen {
+export interface PeerKnowledge {
   readonly paths: ReadonlyMap<string, PeerPath>;
   readonly observations: PeerObservations;
   /** Absent where nothing counts what goes in clear. */
@@ -54,7 +54,7 @@ export interface Seen {
   /** Cluster CIDRs that are not obeyed, and why: sentences. */
   readonly refusedCIDRs: readonly string[];
   /** What of the cluster's mesh is not followed, and why; "" if all is. */
-  readonly meshRemark: string;
+  readonly meshWarning: string;
   /** On the clock of the sights. */
   readonly nowMs: number;
 }
@@ -64,24 +64,24 @@ export function describeMesh(
   view: View | undefined,
   { up, slots }: Identity,
   mode: Mode,
-  { paths, observations, plaintextWindow, unknownPods, refusedCIDRs, meshRemark, nowMs }: Seen,
+  { paths, observations, plaintextWindow, unknownPods, refusedCIDRs, meshWarning, nowMs }: PeerKnowledge,
 ): StatusFacts {
   const keyCreatedAtMs = Math.min(...slots.map(({ createdAtMs }) => createdAtMs));
-  const nobody = {
+  const withoutPeers = {
     peers: 0,
     unencrypted: [],
     unproven: [],
     contested: [],
     unknownPods,
     refusedCIDRs,
-    meshRemark,
+    meshWarning,
   };
-  if (view === undefined) return { up: false, mode, keyCreatedAtMs, ...nobody };
+  if (view === undefined) return { up: false, mode, keyCreatedAtMs, ...withoutPeers };
   const { node, ownership, settings, lapses } = view;
   const { peers } = ownership;
   const namesOf = (which: (peer: OwnedPeer) => boolean) => peers.filter(which).map(({ name }) => name);
   return {
-    ...{ up, mode, keyCreatedAtMs, unknownPods, refusedCIDRs, meshRemark, peers: peers.length },
+    ...{ up, mode, keyCreatedAtMs, unknownPods, refusedCIDRs, meshWarning, peers: peers.length },
     unencrypted: namesOf((peer) => resolvePath(node, peer, paths).slot === undefined),
     unproven: namesOf(({ name }) => !isProved(observations.get(name) ?? {}, nowMs)),
     contested: ownership.refusals.filter(({ owner }) => owner === node.name),

@@ -11,22 +11,22 @@ import type { Session } from "../reconcile/session.ts";
 import type { Identity } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 
-export class PodFollower {
-  #seen: readonly SeenPod[] = [];
+export class PodAddresses {
+  #observed: readonly SeenPod[] = [];
 
   constructor(private readonly session: Session) {}
 
   /** Names of the links of pods, as they were last looked for. */
   get links(): ReadonlySet<string> {
-    return new Set(this.#seen.map(({ dev }) => dev));
+    return new Set(this.#observed.map(({ dev }) => dev));
   }
 
   /** True where the identity's pod CIDRs were exchanged. Throws StoreError, NetlinkError, SysError. */
-  follow(settings: Settings): boolean {
+  update(settings: Settings): boolean {
     const { store, kernel } = this.session;
     if (settings.podAddresses !== "pods") return false;
-    this.#seen = observePods(settings, kernel);
-    if (!this.areNew) return false;
+    this.#observed = observePods(settings, kernel);
+    if (!this.haveChanged) return false;
     return store.transaction(() => {
       const identity = store.identity();
       if (identity === undefined) return false;
@@ -40,7 +40,7 @@ export class PodFollower {
    * is, and one that has come since is announced with the next. Throws StoreError, NetlinkError, SysError.
    */
   unknown(settings: Settings): LocalPods["unknown"] {
-    if (settings.podAddresses !== "pods") return lookAtPods(this.session, settings).unknown;
+    if (settings.podAddresses !== "pods") return observeLocalPods(this.session, settings).unknown;
     const { store, kernel } = this.session;
     const attached = new Set(attachedIPs(store));
     const bridged = observeBridgedPods(kernel, otherNodes(this.session)).filter(
@@ -57,7 +57,7 @@ export class PodFollower {
   }
 
   /** True where the node announces other pods than it has. Throws StoreError. */
-  get areNew(): boolean {
+  get haveChanged(): boolean {
     const { store } = this.session;
     const identity = store.identity();
     if (identity === undefined) return false;
@@ -66,14 +66,14 @@ export class PodFollower {
 
   /** Without what a peer had first: whoever chooses a pod's address would draw that pod's traffic here. */
   #podCIDRs({ podCIDRs }: Pick<Identity, "podCIDRs">): string[] {
-    const ips = announcedIPs(attachedIPs(this.session.store), this.#seen);
+    const ips = announcedIPs(attachedIPs(this.session.store), this.#observed);
     const { peers } = this.session.nodes.intent().ownership;
     return aggregateIps(withoutTaken(ips, { own: podCIDRs, peers }));
   }
 }
 
 /** All pods of this node beside its record. Throws StoreError, NetlinkError, SysError. */
-export function lookAtPods(session: Session, settings: Settings): LocalPods {
+export function observeLocalPods(session: Session, settings: Settings): LocalPods {
   const { store, kernel } = session;
   return judgePods({
     podCIDRs: store.identity()?.podCIDRs ?? [],

@@ -3,21 +3,21 @@
 import type { RejectedRecord } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 
-export type RefusingSource = "directory" | "kube" | "node" | "mesh";
+export type RejectingSource = "directory" | "kube" | "node" | "mesh";
 
 export class RejectedRecords {
-  readonly #lists = new Map<RefusingSource, readonly RejectedRecord[]>();
-  #noted: string | undefined;
+  readonly #lists = new Map<RejectingSource, readonly RejectedRecord[]>();
+  #stored: string | undefined;
 
   constructor(private readonly store: Store) {}
 
   /** Exchanges a source's list; the store is asked only where all of it is another than before. Throws StoreError. */
-  put(source: RefusingSource, refused: readonly RejectedRecord[]): void {
+  put(source: RejectingSource, refused: readonly RejectedRecord[]): void {
     this.#lists.set(source, refused);
     const all = [...this.#lists.values()].flat();
     const text = JSON.stringify(all);
-    if (text === this.#noted) return;
+    if (text === this.#stored) return;
     this.store.putRejectedRecords(all);
-    this.#noted = text;
+    this.#stored = text;
   }
 }

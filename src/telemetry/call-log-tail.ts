@@ -5,7 +5,7 @@
 //
 //   verbs.log ──past its bound──► verbs.log.1 ──► gone, but open here
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
-import { parseVerb, type VerbRecord, verbLogName } from "../net/verb.ts";
+import { type CallRecord, callLogName, parseCall } from "../net/call-log";
 
 /** The writers keep a file at a mebibyte; what is more is read the next time. */
 const maxReadBytes = 4 * 1024 * 1024;
@@ -17,18 +17,18 @@ interface Opened {
   offset: number;
 }
 
-export interface VerbLines {
-  readonly verbs: readonly VerbRecord[];
+export interface CallLogLines {
+  readonly calls: readonly CallRecord[];
   /** Lines that are none of ours. */
   readonly malformed: number;
 }
 
-export class VerbTail implements Disposable {
+export class CallLogTail implements Disposable {
   readonly #path: string;
   #opened: Opened | undefined;
 
   constructor(stateDir: string) {
-    this.#path = `${stateDir}/${verbLogName}`;
+    this.#path = `${stateDir}/${callLogName}`;
     this.#opened = open(this.#path);
     if (this.#opened !== undefined) this.#opened.offset = fstatSync(this.#opened.fd).size;
   }
@@ -39,14 +39,14 @@ export class VerbTail implements Disposable {
   }
 
   /** The calls that have ended since the last read. */
-  read(): VerbLines {
+  read(): CallLogLines {
     const held = this.#opened;
     const lines = held === undefined ? [] : readLines(held);
     const current = identify(this.#path);
     if (current !== undefined && current !== held?.identity) lines.push(...this.#follow(held));
-    const records = lines.map(parseVerb);
-    const verbs = records.filter((record) => record !== undefined);
-    return { verbs, malformed: records.length - verbs.length };
+    const records = lines.map(parseCall);
+    const calls = records.filter((record) => record !== undefined);
+    return { calls, malformed: records.length - calls.length };
   }
 
   /** Goes on with the file that has the name now, and what lies between it and the one held. */

@@ -38,7 +38,7 @@ export class HttpServer implements Disposable {
   #listener: HttpListener | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #problem: string | undefined;
-  #floodSaidMs = Number.NEGATIVE_INFINITY;
+  #floodReportedMs = Number.NEGATIVE_INFINITY;
   /** By path, why it failed last: whoever asks for it often is not to fill the log. */
   readonly #failures = new Map<string, string>();
 
@@ -89,7 +89,7 @@ export class HttpServer implements Disposable {
     const common = {
       bounds,
       answer: (request: Exclude<ReadRequest, "more">) => this.#answer(request),
-      onFlood: () => this.#sayFlood(),
+      onFlood: () => this.#reportFlood(),
       onLoss: (error: unknown) => {
         this.#listener?.[Symbol.dispose]();
         this.#openLater(error);
@@ -105,10 +105,10 @@ export class HttpServer implements Disposable {
     return new HttpListener({ ...common, address: { hostname, port: Number(address.slice(colon + 1)) } });
   }
 
-  #sayFlood(): void {
+  #reportFlood(): void {
     const nowMs = performance.now();
-    if (nowMs - this.#floodSaidMs < floodSpacingMs) return;
-    this.#floodSaidMs = nowMs;
+    if (nowMs - this.#floodReportedMs < floodSpacingMs) return;
+    this.#floodReportedMs = nowMs;
     this.options.log.warn("more connections came to the metrics' port than are accepted in a second", {
       address: this.#address,
     });

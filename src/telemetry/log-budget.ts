@@ -20,7 +20,7 @@ export class LineBudget {
   readonly #kinds = new Map<string, Kind>();
 
   /** Undefined if the line is left out; else how many of its kind were since the last one. */
-  ask(message: string, nowMs: number): { readonly leftOut: number } | undefined {
+  take(message: string, nowMs: number): { readonly leftOut: number } | undefined {
     const key = message.slice(0, kindCharacters);
     const kind = this.#kinds.get(key) ?? this.#begin(key, nowMs);
     kind.lines = Math.min(burst, kind.lines + (nowMs - kind.atMs) / lineMs);

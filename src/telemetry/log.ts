@@ -62,7 +62,7 @@ export class Log {
     if (order.indexOf(level) < order.indexOf(this.#level)) return;
     const { monotonicMs = () => performance.now(), write } = this.options;
     // Whoever switches debugging on wants all of it.
-    const grant = level === "debug" ? { leftOut: 0 } : this.#budget.ask(message, monotonicMs());
+    const grant = level === "debug" ? { leftOut: 0 } : this.#budget.take(message, monotonicMs());
     if (grant === undefined) return;
     const all = grant.leftOut === 0 ? fields : { ...fields, leftOut: grant.leftOut };
     write(`${this.#format(level, message, all)}\n`);

@@ -7,7 +7,7 @@ import Histogram from "prom-client/lib/histogram.js";
 import Registry from "prom-client/lib/registry.js";
 import { escapeLines } from "../net/printable.ts";
 import type { GateNews } from "../plan/peers/gate.ts";
-import { VerbTail } from "./call-log-tail.ts";
+import { CallLogTail } from "./call-log-tail.ts";
 import { eventSeries, type HistogramHead } from "./event-series.ts";
 import type { AgentFacts, ScrapeFacts, SyncFacts } from "./facts.ts";
 import { type HealthVerdict, judgeLiveness, judgeReadiness, type LoopFacts } from "./health.ts";
@@ -28,7 +28,7 @@ function clean(text: string): string {
 export class Metrics implements Disposable {
   readonly #registry = new Registry();
   readonly #registers = [this.#registry];
-  readonly #verbTail: VerbTail;
+  readonly #callLog: CallLogTail;
   readonly #encoder = new TextEncoder();
   readonly #startedMs: number;
   #lastLookMs: number | undefined;
@@ -60,7 +60,7 @@ export class Metrics implements Disposable {
     private readonly log: Log,
   ) {
     this.#startedMs = facts.monotonicMs();
-    this.#verbTail = new VerbTail(facts.stateDir);
+    this.#callLog = new CallLogTail(facts.stateDir);
     this.#gauge(eventSeries.buildInfo).set({ version: facts.version }, 1);
     for (const result of ["ok", "failed"]) this.#syncs.inc({ result }, 0);
     for (const series of scrapeSeries)
@@ -69,7 +69,7 @@ export class Metrics implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#verbTail[Symbol.dispose]();
+    this.#callLog[Symbol.dispose]();
   }
 
   /** After every look; `problem` is why the mesh is not as the store says. */
@@ -169,7 +169,7 @@ export class Metrics implements Disposable {
         return undefined;
       }
     };
-    attempt(() => this.#readVerbs());
+    attempt(() => this.#readCallLog());
     const scraped = attempt(() => this.facts.collect());
     const problem = problems.join("; ");
     if (problem !== "" && problem !== this.#scrapeProblem)
@@ -179,9 +179,9 @@ export class Metrics implements Disposable {
     return scraped;
   }
 
-  #readVerbs(): void {
-    const { verbs, malformed } = this.#verbTail.read();
-    for (const { verb, errorCode, durationMs } of verbs) {
+  #readCallLog(): void {
+    const { calls, malformed } = this.#callLog.read();
+    for (const { verb, errorCode, durationMs } of calls) {
       const result = errorCode === undefined ? "ok" : "error";
       this.#verbs.observe({ verb, result }, durationMs / 1000);
       if (errorCode !== undefined) this.#verbFailures.inc({ verb, code: String(errorCode) });

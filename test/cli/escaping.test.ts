@@ -218,7 +218,7 @@ describe("what others ask for or are told", () => {
           unproven: [],
           keyCreatedAtMs: 0,
         },
-        ...{ contested: [], unknownPods: [hostile], refusedCIDRs: [hostile], meshRemark: "" },
+        ...{ contested: [], unknownPods: [hostile], refusedCIDRs: [hostile], meshWarning: "" },
       },
       () => false,
       undefined,

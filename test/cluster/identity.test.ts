@@ -2,7 +2,7 @@
 // object, whatever that says or does not say yet; and, where pods have addresses
 // of the network, what it announces as they come and go.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { Lines } from "../../src/kubeclient/line-splitter.ts";
+import { LineSplitter } from "../../src/kubeclient/line-splitter.ts";
 import type { NodeRecord } from "../../src/net/record.ts";
 import { addNode, wgJson, wgMust } from "../kernel/mesh-witness.ts";
 import type { Agent } from "../lab/agent.ts";
@@ -239,8 +239,8 @@ const burst = 50;
 const left = ["10.50.0.4/32", "10.50.0.6/31", "10.50.0.8/32"];
 
 async function* eachLine(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
-  const lines = new Lines();
-  for await (const chunk of stream) yield* lines.take(chunk);
+  const lines = new LineSplitter();
+  for await (const chunk of stream) yield* lines.split(chunk);
 }
 
 const countOf = (cidrs: readonly string[]) =>

@@ -2,51 +2,53 @@
 import { describe, expect, test } from "bun:test";
 import {
   type CensusFacts,
-  findStanding,
+  findPresence,
   listSpacingMs,
-  type Proof,
+  type PresenceAnswer,
   planCensus,
-  proveStanding,
+  toPresenceAnswer,
 } from "../../src/kube/census.ts";
-import { judgeObject, type SeenObject } from "../../src/kube/object.ts";
+import { judgeObject, type RecordObject } from "../../src/kube/object.ts";
 import { recordOf } from "../sources/directory/directory.ts";
 import { objectOf } from "./objects.ts";
 
-const seen = (n: number, change: Partial<SeenObject> = {}): SeenObject => ({
-  ...(judgeObject(objectOf(recordOf(n))) as SeenObject),
+const seen = (n: number, change: Partial<RecordObject> = {}): RecordObject => ({
+  ...(judgeObject(objectOf(recordOf(n))) as RecordObject),
   ...change,
 });
 const nodes = (...numbers: readonly number[]) =>
   new Map(numbers.map((n) => [`node-${n}`, `uid-node-${n}`] as const));
 
 describe("an answer", () => {
-  const cases: [what: string, object: SeenObject, uids: ReadonlyMap<string, string>, standing: string][] = [
+  const cases: [what: string, object: RecordObject, uids: ReadonlyMap<string, string>, presence: string][] = [
     ["with the Node proves it", seen(1), nodes(1), "present"],
     ["without the Node disproves it", seen(1), nodes(2), "absent"],
     ["with another Node of that name disproves it", seen(1, { nodeUid: "earlier" }), nodes(1), "replaced"],
     ["without any Node disproves it", seen(1), new Map(), "absent"],
     ["is about the name alone if there is no owner", seen(1, { nodeUid: "" }), nodes(1), "present"],
   ];
-  test.each(cases)("%s", (_, object, uids, standing) => {
-    const proof = proveStanding(object, uids, undefined, 5);
-    expect(proof).toMatchObject({ standing, atMs: 5, absences: standing === "present" ? 0 : 1 });
-    expect(findStanding(object, new Map([["node-1", proof]]))).toBe(proof.standing);
+  test.each(cases)("%s", (_, object, uids, presence) => {
+    const answer = toPresenceAnswer(object, uids, undefined, 5);
+    expect(answer).toMatchObject({ presence, atMs: 5, absences: presence === "present" ? 0 : 1 });
+    expect(findPresence(object, new Map([["node-1", answer]]))).toBe(answer.presence);
   });
 
   test("says nothing of an object that was made anew, or has another owner", () => {
-    const proofs = new Map([["node-1", proveStanding(seen(1), nodes(1), undefined, 0)]]);
-    expect(findStanding(seen(1, { resourceVersion: "9", createdAt: "later" }), proofs)).toBe("present");
-    expect(findStanding(seen(1, { uid: "made anew" }), proofs)).toBeUndefined();
-    expect(findStanding(seen(1, { nodeUid: "another" }), proofs)).toBeUndefined();
-    expect(findStanding(seen(2), proofs)).toBeUndefined();
+    const answers = new Map([["node-1", toPresenceAnswer(seen(1), nodes(1), undefined, 0)]]);
+    expect(findPresence(seen(1, { resourceVersion: "9", createdAt: "later" }), answers)).toBe("present");
+    expect(findPresence(seen(1, { uid: "made anew" }), answers)).toBeUndefined();
+    expect(findPresence(seen(1, { nodeUid: "another" }), answers)).toBeUndefined();
+    expect(findPresence(seen(2), answers)).toBeUndefined();
   });
 });
 
 describe("asked for", () => {
-  const facts = (objects: readonly SeenObject[], change: Partial<CensusFacts> = {}): CensusFacts => ({
+  const facts = (objects: readonly RecordObject[], change: Partial<CensusFacts> = {}): CensusFacts => ({
     objects: new Map(objects.map((object) => [object.name, object])),
     ownName: "node-0",
-    proofs: new Map(objects.map((object) => [object.name, proveStanding(object, nodes(1, 2), undefined, 0)])),
+    answers: new Map(
+      objects.map((object) => [object.name, toPresenceAnswer(object, nodes(1, 2), undefined, 0)]),
+    ),
     nextListMs: 60_000,
     nowMs: 0,
     ...change,
@@ -62,19 +64,21 @@ describe("asked for", () => {
   });
 
   test("is what is not proven, and never this node's own", () => {
-    const proofs = new Map<string, Proof>();
-    expect(planCensus(facts([seen(0), seen(1), seen(2)], { proofs }))).toEqual({ ask: ["node-1", "node-2"] });
+    const answers = new Map<string, PresenceAnswer>();
+    expect(planCensus(facts([seen(0), seen(1), seen(2)], { answers }))).toEqual({
+      ask: ["node-1", "node-2"],
+    });
   });
 
   test("are all instead of many", () => {
     const many = Array.from({ length: 9 }, (_, i) => seen(i + 1));
-    expect(planCensus(facts(many, { proofs: new Map() }))).toEqual({ ask: "all" });
+    expect(planCensus(facts(many, { answers: new Map() }))).toEqual({ ask: "all" });
   });
 
   test("again, ever more rarely, is what has no Node", () => {
     const asks = (absences: number, nowMs: number) => {
-      const proof = { ...proveStanding(seen(3), nodes(), undefined, 0), absences };
-      return planCensus(facts([seen(3)], { proofs: new Map([["node-3", proof]]), nextListMs: 1e6, nowMs }));
+      const answer = { ...toPresenceAnswer(seen(3), nodes(), undefined, 0), absences };
+      return planCensus(facts([seen(3)], { answers: new Map([["node-3", answer]]), nextListMs: 1e6, nowMs }));
     };
     expect(asks(1, 0)).toEqual({ wakeInMs: 3000 });
     expect(asks(1, 3000)).toEqual({ ask: ["node-3"] });

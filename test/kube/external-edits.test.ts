@@ -1,7 +1,7 @@
 // When a record that somebody else has changed is taken, as looks at one object.
 import { expect, test } from "bun:test";
-import { type Edits, editedMs, planEdited } from "../../src/kube/external-edits.ts";
-import { judgeObject, type SeenObject } from "../../src/kube/object.ts";
+import { type ExternalEdits, editHoldMs, planExternalEdits } from "../../src/kube/external-edits.ts";
+import { judgeObject, type RecordObject } from "../../src/kube/object.ts";
 import { recordOf } from "../sources/directory/directory.ts";
 import { objectOf } from "./objects.ts";
 
@@ -17,9 +17,9 @@ const byHand = {
 const labelled = { manager: "kubectl-label", operation: "Update", ...at(9), fieldsV1: { "f:metadata": {} } };
 const status = { ...byHand, manager: "tool", subresource: "status" };
 
-function seen(managedFields: unknown): SeenObject {
+function seen(managedFields: unknown): RecordObject {
   const { metadata, ...object } = objectOf(recordOf(1));
-  return judgeObject({ ...object, metadata: { ...metadata, managedFields } }) as SeenObject;
+  return judgeObject({ ...object, metadata: { ...metadata, managedFields } }) as RecordObject;
 }
 
 test.each([
@@ -34,14 +34,14 @@ test.each([
   [[{ ...byAgent, ...at(6) }, byHand], false],
   [[byHand], true],
 ])("managed by %j it is edited: %p", (managedFields, expected) => {
-  expect(seen(managedFields).isEdited).toBe(expected);
+  expect(seen(managedFields).isEditedExternally).toBe(expected);
 });
 
 /** At each time, what is seen; taken or not. */
-function takes(looks: readonly (readonly [atMs: number, object: SeenObject])[], known = ["node-1"]) {
-  let edits: Edits = new Map();
+function takes(looks: readonly (readonly [atMs: number, object: RecordObject])[], known = ["node-1"]) {
+  let edits: ExternalEdits = new Map();
   return looks.map(([nowMs, object]) => {
-    const plan = planEdited({ seen: [object], known: new Set(known), edits, nowMs });
+    const plan = planExternalEdits({ changed: [object], known: new Set(known), edits, nowMs });
     ({ edits } = plan);
     return plan.take.length === 1 ? "taken" : `in ${plan.wakeInMs} ms`;
   });
@@ -50,7 +50,7 @@ const edited = seen([byAgent, byHand]);
 const own = seen([byAgent]);
 
 test("it waits for its agent, and is taken where none puts its own back", () => {
-  const looks = [0, 4000, editedMs - 1, editedMs].map((atMs) => [atMs, edited] as const);
+  const looks = [0, 4000, editHoldMs - 1, editHoldMs].map((atMs) => [atMs, edited] as const);
   expect(takes(looks)).toEqual(["in 10000 ms", "in 6000 ms", "in 1 ms", "taken"]);
 });
 

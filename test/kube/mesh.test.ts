@@ -4,7 +4,7 @@ import { formatMesh, readMesh } from "../../src/kube/mesh.ts";
 
 const metadata = { name: "default", resourceVersion: "7" };
 const read = (spec: unknown) => readMesh({ metadata, spec });
-const head = { ...metadata, remarks: [] };
+const head = { ...metadata, warnings: [] };
 
 test.each([
   [{ mode: "strict" }, { ...head, mode: "strict" }],
@@ -20,7 +20,7 @@ test.each([
     { mode: "paranoid", clusterCIDRs: ["10.0.0/8"] },
     {
       ...metadata,
-      remarks: [
+      warnings: [
         'mode: "paranoid" must be off, permissive or strict; it stays as it was',
         expect.stringMatching(/^clusterCIDRs: .*; it stays as it was$/),
       ],
@@ -33,7 +33,7 @@ test.each([
 test.each([undefined, null, "strict", {}])("spec %j says no mode", (spec) => {
   expect(read(spec)).toEqual({
     ...metadata,
-    remarks: ["mode: undefined must be off, permissive or strict; it stays as it was"],
+    warnings: ["mode: undefined must be off, permissive or strict; it stays as it was"],
   });
 });
 
@@ -42,6 +42,6 @@ test("what has no name is none", () => {
 });
 
 test("what is applied sets the mode and nothing else", () => {
-  expect(readMesh(formatMesh("strict"))).toMatchObject({ name: "default", mode: "strict", remarks: [] });
+  expect(readMesh(formatMesh("strict"))).toMatchObject({ name: "default", mode: "strict", warnings: [] });
   expect(formatMesh("off").spec).toEqual({ mode: "off" });
 });

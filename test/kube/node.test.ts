@@ -1,10 +1,10 @@
 // A Node object as an identity: every odd Node has a defined outcome, in words.
 import { describe, expect, test } from "bun:test";
 import {
+  formatTaintRemoval,
   type NodeObject,
   planIdentity,
   readNodeObject,
-  removeStartupTaint,
   startupTaint,
 } from "../../src/kube/node.ts";
 import { type NodeChange, nodeOf } from "./objects.ts";
@@ -19,7 +19,7 @@ const v4 = ["InternalIP", "192.0.2.1"] as const;
 const v6 = ["InternalIP", "2001:db8::1"] as const;
 
 test("a plain Node", () => {
-  expect(facts()).toMatchObject({ name: "node-1", uid: "uid-node-1", remarks: [] });
+  expect(facts()).toMatchObject({ name: "node-1", uid: "uid-node-1", warnings: [] });
   expect(plan()).toEqual({
     identity: {
       name: "node-1",
@@ -27,7 +27,7 @@ test("a plain Node", () => {
       nodeIPs: ["192.0.2.1"],
       podCIDRs: ["10.244.1.0/24"],
     },
-    remarks: [],
+    warnings: [],
   });
 });
 
@@ -41,7 +41,7 @@ test("dual stack is the same, whichever family the cluster has first", () => {
   });
   expect(other.identity?.endpoints).toEqual(one.identity!.endpoints);
   expect(new Set(other.identity?.podCIDRs)).toEqual(new Set(cidrs));
-  expect([...one.remarks, ...other.remarks]).toEqual([]);
+  expect([...one.warnings, ...other.warnings]).toEqual([]);
 });
 
 describe("addresses", () => {
@@ -57,13 +57,15 @@ describe("addresses", () => {
       v4,
       ["InternalDNS", "n.example"],
     ] as const;
-    expect(plan({ addresses })).toMatchObject({ identity: { nodeIPs: ["192.0.2.1"] }, remarks: [] });
+    expect(plan({ addresses })).toMatchObject({ identity: { nodeIPs: ["192.0.2.1"] }, warnings: [] });
   });
 
   test("one that nobody can reach is left out, and said", () => {
-    const { identity, remarks } = plan({ addresses: [["InternalIP", "127.0.0.1"], v4, ["InternalIP", "x"]] });
+    const { identity, warnings } = plan({
+      addresses: [["InternalIP", "127.0.0.1"], v4, ["InternalIP", "x"]],
+    });
     expect(identity?.endpoints).toEqual(["192.0.2.1"]);
-    expect(remarks).toEqual([
+    expect(warnings).toEqual([
       "InternalIP of Node node-1: 127.0.0.1 is a loopback address; other nodes cannot reach it; it is left out",
       'InternalIP of Node node-1: "x" is not an IP address; it is left out',
     ]);
@@ -74,9 +76,9 @@ describe("addresses", () => {
     ["only an external one", [["ExternalIP", "203.0.113.7"]]],
     ["only ones that cannot be used", [["InternalIP", "fe80::1"]]],
   ] as const)("%s gives no identity, and a sentence", (_, addresses) => {
-    const { identity, remarks } = plan({ addresses });
+    const { identity, warnings } = plan({ addresses });
     expect(identity).toBeUndefined();
-    expect(remarks.at(-1)).toStartWith("Node node-1 has no InternalIP");
+    expect(warnings.at(-1)).toStartWith("Node node-1 has no InternalIP");
   });
 
   test("more than a peer can try are cut off", () => {
@@ -89,7 +91,7 @@ describe("pod CIDRs", () => {
   test("those that have changed are exchanged", () => {
     expect(plan({}, ["10.244.9.0/24"])).toMatchObject({
       identity: { podCIDRs: ["10.244.1.0/24"] },
-      remarks: [],
+      warnings: [],
     });
   });
 
@@ -102,10 +104,10 @@ describe("pod CIDRs", () => {
     (change) => {
       const first = plan(change);
       expect(first.identity?.podCIDRs).toEqual([]);
-      expect(first.remarks[0]).toContain("has no pod CIDR (spec.podCIDRs), so its pods are not encrypted");
+      expect(first.warnings[0]).toContain("has no pod CIDR (spec.podCIDRs), so its pods are not encrypted");
       const later = plan(change, ["10.244.1.0/24"]);
       expect(later.identity?.podCIDRs).toEqual(["10.244.1.0/24"]);
-      expect(later.remarks[0]).toContain("so it stays 10.244.1.0/24");
+      expect(later.warnings[0]).toContain("so it stays 10.244.1.0/24");
     },
   );
 
@@ -113,25 +115,25 @@ describe("pod CIDRs", () => {
     for (const spec of [{}, { podCIDRs: ["10.244.1.0/24"] }])
       expect(plan({ spec }, ["10.1.0.4/31"], "pods")).toMatchObject({
         identity: { podCIDRs: ["10.1.0.4/31"] },
-        remarks: [],
+        warnings: [],
       });
   });
 
   test("that cannot be, or overlap, are left out and said", () => {
-    const { identity, remarks } = plan({
+    const { identity, warnings } = plan({
       spec: { podCIDRs: ["10.0.0.0/16", "0.0.0.0/0", "10.0.1.0/24", 5] },
     });
     expect(identity?.podCIDRs).toEqual(["10.0.0.0/16"]);
-    expect(remarks).toHaveLength(3);
-    expect(remarks[0]).toContain("0.0.0.0/0 is everything");
-    expect(remarks[2]).toContain("10.0.1.0/24 overlaps 10.0.0.0/16 and is left out");
+    expect(warnings).toHaveLength(3);
+    expect(warnings[0]).toContain("0.0.0.0/0 is everything");
+    expect(warnings[2]).toContain("10.0.1.0/24 overlaps 10.0.0.0/16 and is left out");
   });
 });
 
 test("a pod CIDR that holds the Node's own address is left out and said, whatever was there before", () => {
   const spec = { podCIDRs: ["192.0.2.0/24", "10.244.1.0/24"] };
-  const { identity, remarks } = plan({ spec });
-  expect([identity?.podCIDRs, remarks]).toEqual([
+  const { identity, warnings } = plan({ spec });
+  expect([identity?.podCIDRs, warnings]).toEqual([
     ["10.244.1.0/24"],
     [expect.stringContaining("192.0.2.0/24 holds")],
   ]);
@@ -148,7 +150,13 @@ test("what is no Node is passed over", () => {
 test("a Node may have nothing to say", () => {
   const metadata = { name: "n", uid: "u" };
   for (const json of [{ metadata }, { metadata, status: { addresses: [null, 5] }, spec: 7 }])
-    expect(readNodeObject(json)).toEqual({ name: "n", uid: "u", internalIPs: [], podCIDRs: [], remarks: [] });
+    expect(readNodeObject(json)).toEqual({
+      name: "n",
+      uid: "u",
+      internalIPs: [],
+      podCIDRs: [],
+      warnings: [],
+    });
 });
 
 describe("the start-up taint", () => {
@@ -163,7 +171,7 @@ describe("the start-up taint", () => {
 
   test("goes, whatever its effect, and only where the taints are as they were seen", () => {
     const taints = [startup, other, { ...startup, effect: "NoExecute" }];
-    expect(removeStartupTaint(taints)).toEqual([
+    expect(formatTaintRemoval(taints)).toEqual([
       { op: "test", path: "/spec/taints", value: taints },
       { op: "replace", path: "/spec/taints", value: [other] },
     ]);

@@ -1,13 +1,13 @@
 // WireGuardNode objects: what comes back is what was written, and what somebody
 // else has written is taken or refused with a reason.
 import { describe, expect, test } from "bun:test";
-import { isOlder, isPublished, isSameRecord, judgeObject, type SeenObject } from "../../src/kube/object.ts";
+import { isOlder, isPublished, isSameRecord, judgeObject, type RecordObject } from "../../src/kube/object.ts";
 import type { NodeRecord } from "../../src/net/record.ts";
 import { recordOf } from "../sources/directory/directory.ts";
 import { objectOf } from "./objects.ts";
 
 const record = recordOf(1);
-const judge = (json: unknown): SeenObject => judgeObject(json) as SeenObject;
+const judge = (json: unknown): RecordObject => judgeObject(json) as RecordObject;
 const reason = (json: unknown): string => {
   const { verdict } = judge(json);
   return "reason" in verdict ? verdict.reason : `taken: ${JSON.stringify(verdict.record)}`;

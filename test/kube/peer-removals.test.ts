@@ -1,6 +1,11 @@
 // When peers leave whose objects are gone: late enough for what comes back.
 import { expect, test } from "bun:test";
-import { type Absences, fewMs, manyMs, planGone } from "../../src/kube/peer-removals.ts";
+import {
+  type Absences,
+  massRemovalWaitMs,
+  planPeerRemovals,
+  removalWaitMs,
+} from "../../src/kube/peer-removals.ts";
 
 /** Plays a story: at each time the objects that are there; returns when each peer has left. */
 function play(
@@ -12,10 +17,10 @@ function play(
   const doubts: number[] = [];
   let absences: Absences = new Map();
   let there: readonly string[] = peers;
-  const end = story.at(-1)![0] + 2 * manyMs;
+  const end = story.at(-1)![0] + 2 * massRemovalWaitMs;
   for (let nowMs = 0; nowMs <= end; nowMs += 1000) {
     there = story.findLast(([atMs]) => atMs <= nowMs)?.[1] ?? there;
-    const plan = planGone({ known, isThere: (name) => there.includes(name), absences, nowMs });
+    const plan = planPeerRemovals({ known, isPresent: (name) => there.includes(name), absences, nowMs });
     absences = plan.absences;
     if (plan.doubt !== undefined) doubts.push(nowMs);
     for (const name of plan.remove) {
@@ -34,17 +39,22 @@ const four = ["a", "b", "c", "d"];
 
 test.each([
   ["nobody goes", four, [[0, four]], {}],
-  ["one goes", four, [[5000, ["a", "b", "c"]]], { d: 5000 + fewMs }],
-  ["the only one goes", ["a"], [[5000, []]], { a: 5000 + fewMs }],
-  ["half go", four, [[0, ["a", "b"]]], { c: fewMs, d: fewMs }],
-  ["most go", four, [[0, ["a"]]], { b: manyMs, c: manyMs, d: manyMs }],
-  ["all go", four, [[0, []]], { a: manyMs, b: manyMs, c: manyMs, d: manyMs }],
+  ["one goes", four, [[5000, ["a", "b", "c"]]], { d: 5000 + removalWaitMs }],
+  ["the only one goes", ["a"], [[5000, []]], { a: 5000 + removalWaitMs }],
+  ["half go", four, [[0, ["a", "b"]]], { c: removalWaitMs, d: removalWaitMs }],
+  ["most go", four, [[0, ["a"]]], { b: massRemovalWaitMs, c: massRemovalWaitMs, d: massRemovalWaitMs }],
+  [
+    "all go",
+    four,
+    [[0, []]],
+    { a: massRemovalWaitMs, b: massRemovalWaitMs, c: massRemovalWaitMs, d: massRemovalWaitMs },
+  ],
   [
     "one is deleted by mistake, and its node writes it again",
     four,
     [
       [1000, ["a", "b", "c"]],
-      [1000 + fewMs - 1000, four],
+      [1000 + removalWaitMs - 1000, four],
     ],
     {},
   ],
@@ -66,15 +76,20 @@ test.each([
       [0, []],
       [20_000, ["a", "b", "c"]],
     ],
-    { d: manyMs },
+    { d: massRemovalWaitMs },
   ],
 ] as const)("%s", (_, peers, story, expected) => {
   expect(play(peers, story).left).toEqual(expected as Record<string, number>);
 });
 
 test("where most are gone, that is said for as long as it is doubted", () => {
-  expect(play(four, [[0, []]]).doubts).toHaveLength(manyMs / 1000);
+  expect(play(four, [[0, []]]).doubts).toHaveLength(massRemovalWaitMs / 1000);
   expect(play(four, [[0, ["a", "b"]]]).doubts).toEqual([]);
-  const { doubt } = planGone({ known: new Set(four), isThere: () => false, absences: new Map(), nowMs: 0 });
+  const { doubt } = planPeerRemovals({
+    known: new Set(four),
+    isPresent: () => false,
+    absences: new Map(),
+    nowMs: 0,
+  });
   expect(doubt).toContain("no WireGuardNode, or no Node, any more for 4 of 4 peers");
 });

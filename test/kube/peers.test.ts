@@ -1,13 +1,13 @@
 // Objects as peers: in which order they are put, and who then owns what two claim.
 import { expect, test } from "bun:test";
-import type { Standing } from "../../src/kube/census.ts";
-import { judgeObject, type SeenObject } from "../../src/kube/object.ts";
-import { explainRefused, findTakenSlots, recordsToPut } from "../../src/kube/peers.ts";
+import type { Presence } from "../../src/kube/census.ts";
+import { judgeObject, type RecordObject } from "../../src/kube/object.ts";
+import { explainRejected, findTakenSlots, recordsToPut } from "../../src/kube/peers.ts";
 import { recordOf } from "../sources/directory/directory.ts";
 import { objectOf } from "./objects.ts";
 
 const seen = (n: number, change: Parameters<typeof objectOf>[1] = {}) =>
-  judgeObject(objectOf(recordOf(n), change)) as SeenObject;
+  judgeObject(objectOf(recordOf(n), change)) as RecordObject;
 
 test("those that were made first come first, by name where that is the same; the node's own is left out", () => {
   const objects = [
@@ -17,7 +17,7 @@ test("those that were made first come first, by name where that is the same; the
     seen(3, { createdAt: "2025-12-31T23:59:59Z" }),
     seen(5, { spec: { podCIDRs: ["nonsense"] } }),
   ];
-  const names = (list: readonly SeenObject[], own?: string) =>
+  const names = (list: readonly RecordObject[], own?: string) =>
     recordsToPut(list, own, new Set()).map(({ name }) => name);
   expect(names(objects)).toEqual(["node-3", "node-2", "node-4", "node-1"]);
   expect(names(objects.toReversed(), "node-2")).toEqual(["node-3", "node-4", "node-1"]);
@@ -36,7 +36,7 @@ test("known peers come before others, in the order in which they were written, w
 
 test("what is refused has a name, a reason, and what becomes of the peer", () => {
   const objects = [seen(1), seen(3, { nodeUid: "" }), seen(2, { spec: { podCIDRs: ["nonsense"] } })];
-  expect(explainRefused(objects, undefined, new Set(["node-2"]), () => "present")).toEqual([
+  expect(explainRejected(objects, undefined, new Set(["node-2"]), () => "present")).toEqual([
     {
       file: "wireguardnode/node-2",
       reason:
@@ -48,20 +48,20 @@ test("what is refused has a name, a reason, and what becomes of the peer", () =>
         "it is not owned by Node node-3, so it would outlive it: the agent of node-3 writes it with an owner",
     },
   ]);
-  expect(explainRefused(objects, "node-3", new Set(), () => undefined).map(({ file }) => file)).toEqual([
+  expect(explainRejected(objects, "node-3", new Set(), () => undefined).map(({ file }) => file)).toEqual([
     "wireguardnode/node-2",
   ]);
 });
 
 test("a record without its Node is refused, whatever is in it", () => {
   const objects = [seen(1), seen(2, { spec: { podCIDRs: ["nonsense"] } }), seen(3), seen(4)];
-  const standings: Record<string, Standing> = {
+  const standings: Record<string, Presence> = {
     "node-1": "absent",
     "node-2": "replaced",
     "node-3": "present",
   };
   expect(
-    explainRefused(objects, undefined, new Set(["node-1", "node-2"]), ({ name }) => standings[name]),
+    explainRejected(objects, undefined, new Set(["node-1", "node-2"]), ({ name }) => standings[name]),
   ).toEqual([
     {
       file: "wireguardnode/node-1",

@@ -14,7 +14,7 @@ const well: StatusFacts = {
     contested: [],
     unknownPods: [],
     refusedCIDRs: [],
-    meshRemark: "",
+    meshWarning: "",
   },
   plaintextWindow: { forMs: 300_000, wantedMs: 300_000, peers: [] },
   keyCreatedAtMs: Date.parse("2026-03-01T06:30:00.123Z"),

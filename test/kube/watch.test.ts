@@ -9,7 +9,7 @@ import {
   retryDelayMs,
   statusError,
 } from "../../src/kube/watch.ts";
-import { Lines } from "../../src/kubeclient/line-splitter.ts";
+import { LineSplitter } from "../../src/kubeclient/line-splitter.ts";
 import { makeRandom } from "../plan/random.ts";
 
 const object = { metadata: { name: "node-1", resourceVersion: "12" } };
@@ -145,12 +145,12 @@ describe("resting", () => {
 describe("lines", () => {
   const cut = (text: string, sizes: () => number): string[] => {
     const bytes = new TextEncoder().encode(text);
-    const lines = new Lines();
+    const lines = new LineSplitter();
     const found: string[] = [];
     for (let at = 0; at < bytes.length; ) {
       const size = sizes();
       const chunk = bytes.slice(at, at + size);
-      for (const one of lines.take(chunk)) found.push(one);
+      for (const one of lines.split(chunk)) found.push(one);
       // A stream may fill the same memory again.
       chunk.fill(0);
       at += size;
@@ -168,10 +168,10 @@ describe("lines", () => {
   });
 
   test("that never end are not kept for ever", () => {
-    const lines = new Lines();
+    const lines = new LineSplitter();
     const megabyte = new Uint8Array(1024 * 1024).fill(0x20);
     expect(() => {
-      for (let i = 0; i < 10; i++) for (const _ of lines.take(megabyte));
+      for (let i = 0; i < 10; i++) for (const _ of lines.split(megabyte));
     }).toThrow("a line of more than 4 MiB");
   });
 });

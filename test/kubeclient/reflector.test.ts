@@ -30,7 +30,7 @@ describe("a sound server", () => {
   });
 
   test("is asked for bookmarks, and goes on from the last one after the end of a watch", async () => {
-    await using scene = await start({ provenMs: 0 });
+    await using scene = await start({ sustainedMs: 0 });
     const { api, node, watch } = scene;
     expect(watch.query.get("allowWatchBookmarks")).toBe("true");
     expect(Number(watch.query.get("timeoutSeconds"))).toBe(90);
@@ -103,7 +103,7 @@ describe("the watch goes on where it was", () => {
   });
 
   test("when it is silent for too long, without even a bookmark", async () => {
-    await using scene = await start({ silenceMs: 300 });
+    await using scene = await start({ idleMs: 300 });
     const { api, node, watch } = scene;
     const later = await api.nextWatch([watch]);
     expect(later.from).toBe(watch.from);
@@ -112,7 +112,7 @@ describe("the watch goes on where it was", () => {
   });
 
   test("and bookmarks are signs of life", async () => {
-    await using scene = await start({ silenceMs: 3000 });
+    await using scene = await start({ idleMs: 3000 });
     const { api, watch } = scene;
     for (let i = 0; i < 12; i++) {
       watch.bookmark(5000 + i);
@@ -204,7 +204,7 @@ describe("an outage", () => {
     await using scene = await start();
     const { api, node } = scene;
     api.fault = async (_, response) => {
-      await Bun.sleep(2 * timing.provenMs);
+      await Bun.sleep(2 * timing.sustainedMs);
       refuse(response, 503, "ServiceUnavailable", "starting");
       return true;
     };

@@ -16,7 +16,7 @@ import { own } from "./directory/directory.ts";
 import type { FakeApi } from "./fake-api.ts";
 
 export const timing: WatchTiming = {
-  ...{ watchMs: 60_000, silenceMs: 60_000, provenMs: 100, absentMs: 6000 },
+  ...{ watchMs: 60_000, idleMs: 60_000, sustainedMs: 100, notFoundMs: 6000 },
   retries: { firstMs: 20, longestMs: 200 },
 };
 
@@ -40,7 +40,7 @@ export class KubeNode implements Disposable {
         ...{ format: "text", level: "debug", now: () => "" },
         write: (line) => this.lines.push(line.trim()),
       }),
-      refused: new RejectedRecords(this.store),
+      rejected: new RejectedRecords(this.store),
       version: "0.0.0",
       onChange: () => {
         this.changes++;

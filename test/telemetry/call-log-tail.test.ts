@@ -14,36 +14,36 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { formatVerb, parseVerb, type VerbRecord } from "../../src/net/verb.ts";
-import { VerbTail } from "../../src/telemetry/call-log-tail.ts";
+import { type CallRecord, formatCall, parseCall } from "../../src/net/call-log";
+import { CallLogTail } from "../../src/telemetry/call-log-tail.ts";
 
 const root = mkdtempSync(join(tmpdir(), "wgt-verbs-"));
 afterAll(() => rmSync(root, { recursive: true }));
 
 const time = "2026-11-21T01:02:03.456Z";
 /** Told apart by their duration. */
-const line = (durationMs: number) => formatVerb(time, { verb: "ADD", durationMs });
+const line = (durationMs: number) => formatCall(time, { verb: "ADD", durationMs });
 
 function setUp(before?: string) {
   const folder = mkdtempSync(join(root, "state-"));
   const path = join(folder, "verbs.log");
   if (before !== undefined) writeFileSync(path, before);
-  const tail = new VerbTail(folder);
-  const read = () => tail.read().verbs.map(({ durationMs }) => durationMs);
+  const tail = new CallLogTail(folder);
+  const read = () => tail.read().calls.map(({ durationMs }) => durationMs);
   const append = (text: string) => appendFileSync(path, text);
   const rotate = () => renameSync(path, `${path}.1`);
   return { path, tail, read, append, rotate };
 }
 
-const correct: readonly [VerbRecord, string][] = [
+const correct: readonly [CallRecord, string][] = [
   [{ verb: "ADD", durationMs: 7.81 }, `${time} ADD ok 7.81\n`],
   [{ verb: "DEL", errorCode: 11, durationMs: 3000 }, `${time} DEL 11 3000.00\n`],
   [{ verb: "GC", errorCode: 107, durationMs: 0.5 }, `${time} GC 107 0.50\n`],
 ];
 for (const [record, text] of correct)
   test(`a line and back: ${text.trim()}`, () => {
-    expect(formatVerb(time, record)).toBe(text);
-    expect(parseVerb(text.slice(0, -1))).toEqual(record);
+    expect(formatCall(time, record)).toBe(text);
+    expect(parseCall(text.slice(0, -1))).toEqual(record);
   });
 
 for (const wrong of [
@@ -60,7 +60,7 @@ for (const wrong of [
   "\0".repeat(100),
 ])
   test(`no line of ours: ${JSON.stringify(wrong.slice(0, 60))}`, () =>
-    expect(parseVerb(wrong)).toBeUndefined());
+    expect(parseCall(wrong)).toBeUndefined());
 
 test("begins at the end of what is there, and reads every line once", () => {
   const { read, append } = setUp(line(1));
@@ -121,11 +121,11 @@ test("an emptied file begins anew", () => {
 test("malformed lines are counted and do no harm to the others; a file without line ends is left behind", () => {
   const { tail, append } = setUp("");
   append(`rubbish\n${line(1)}\n${line(2)}`);
-  expect(tail.read()).toMatchObject({ verbs: [{ durationMs: 1 }, { durationMs: 2 }], malformed: 2 });
+  expect(tail.read()).toMatchObject({ calls: [{ durationMs: 1 }, { durationMs: 2 }], malformed: 2 });
   append("x".repeat(4 * 1024 * 1024));
-  expect(tail.read()).toEqual({ verbs: [], malformed: 0 });
+  expect(tail.read()).toEqual({ calls: [], malformed: 0 });
   append(`\n${line(3)}`);
-  expect(tail.read()).toMatchObject({ verbs: [{ durationMs: 3 }], malformed: 1 });
+  expect(tail.read()).toMatchObject({ calls: [{ durationMs: 3 }], malformed: 1 });
 });
 
 test("holds one descriptor, and none when it ends", () => {

@@ -8,7 +8,7 @@ import { listRecordFiles, maxFileBytes, RecordsError, readRecordFile } from "./f
 /** Four times the largest cluster we are made for. */
 const maxFiles = 20_000;
 /** Read at one look; what is more waits for the next ones. Thousands of ordinary records are less. */
-const maxLookBytes = 32 * 1024 * 1024;
+const maxBytesPerRead = 32 * 1024 * 1024;
 /**
  * Two changes within one tick of a filesystem's clock leave the same stamp, so a file that has
  * just changed is read once more after this time; the coarsest clocks tick that slowly.
@@ -28,7 +28,7 @@ export interface DirectorySnapshot {
   readonly leftOut: number;
 }
 
-interface SeenFile {
+interface CachedFile {
   readonly stamp: string;
   readonly digest: number | bigint;
   readonly verdict: JudgedRecord;
@@ -44,34 +44,34 @@ interface Budget {
 }
 
 export class RecordReader {
-  #seen = new Map<string, SeenFile>();
+  #files = new Map<string, CachedFile>();
   /** Files that the last look had no time for. */
   #waiting: ReadonlySet<string> = new Set();
 
   constructor(
-    private readonly folder: string,
+    private readonly directory: string,
     private readonly ownName: string | undefined,
   ) {}
 
   /** `isKnown`: of a file, whether its node is a peer already; where there are too many, those come first. Throws RecordsError. */
-  look(nowMs: number, isKnown: (file: string) => boolean): DirectorySnapshot {
-    const present = new Set(listRecordFiles(this.folder));
+  read(nowMs: number, isKnown: (file: string) => boolean): DirectorySnapshot {
+    const present = new Set(listRecordFiles(this.directory));
     const others = [...present].filter((file) => file !== this.#ownFile);
     const files = others.length <= maxFiles ? others : chooseFiles(others, isKnown);
-    const seen = new Map<string, SeenFile>();
+    const seen = new Map<string, CachedFile>();
     const waiting = new Set<string>();
-    const budget = { bytes: maxLookBytes };
+    const budget = { bytes: maxBytesPerRead };
     for (const file of this.#inTurn(files)) {
-      const known = this.#seen.get(file);
-      const found = this.#see(file, known, nowMs, budget);
+      const known = this.#files.get(file);
+      const found = this.#readFile(file, known, nowMs, budget);
       if (found === "later") waiting.add(file);
       if (found === undefined) present.delete(file);
       else if (found !== "later") seen.set(file, found);
       else if (known !== undefined) seen.set(file, known);
     }
-    const before = this.#seen;
+    const before = this.#files;
     this.#waiting = waiting;
-    this.#seen = seen;
+    this.#files = seen;
     return {
       present,
       verdicts: new Map(Array.from(seen, ([file, { verdict }]) => [file, verdict])),
@@ -97,13 +97,13 @@ export class RecordReader {
   }
 
   /** Undefined for a file that has gone since it was listed; "later" if too much was read before it. */
-  #see(
+  #readFile(
     file: string,
-    before: SeenFile | undefined,
+    before: CachedFile | undefined,
     nowMs: number,
     budget: Budget,
-  ): SeenFile | "later" | undefined {
-    const stamp = stampOf(`${this.folder}/${file}`);
+  ): CachedFile | "later" | undefined {
+    const stamp = stampOf(`${this.directory}/${file}`);
     const isSame = before?.stamp === stamp;
     if (isSame && (before.settled || nowMs - before.sinceMs < settleMs)) return before;
     // A name that is no UTF-8 cannot be asked for as it was listed.
@@ -116,8 +116,8 @@ export class RecordReader {
   }
 
   /** The same content is judged once. */
-  #judge(file: string, before: SeenFile | undefined): Pick<SeenFile, "digest" | "verdict"> {
-    const content = this.#read(file);
+  #judge(file: string, before: CachedFile | undefined): Pick<CachedFile, "digest" | "verdict"> {
+    const content = this.#readContent(file);
     const digest = Bun.hash(JSON.stringify(content));
     if (digest === before?.digest) return before;
     const verdict =
@@ -125,9 +125,9 @@ export class RecordReader {
     return { digest, verdict };
   }
 
-  #read(file: string): { readonly text: string } | { readonly reason: string } {
+  #readContent(file: string): { readonly text: string } | { readonly reason: string } {
     try {
-      return { text: readRecordFile(`${this.folder}/${file}`) };
+      return { text: readRecordFile(`${this.directory}/${file}`) };
     } catch (error) {
       if (!(error instanceof RecordsError)) throw error;
       return { reason: error.message };

@@ -31,9 +31,9 @@ export class RecordsError extends Error {
 }
 
 /** Names of all record files. Throws RecordsError. */
-export function listRecordFiles(folder: string): string[] {
-  return attempt(`Cannot read the folder of records ${folder}`, remedy, () =>
-    readdirSync(folder).filter(isRecordFile),
+export function listRecordFiles(directory: string): string[] {
+  return attempt(`Cannot read the folder of records ${directory}`, remedy, () =>
+    readdirSync(directory).filter(isRecordFile),
   );
 }
 
@@ -102,12 +102,12 @@ export function compareRecordFile(path: string, text: string): "absent" | "same"
  * Writes a node's record to its file where it differs, so that readers see the old one or the
  * new one, whole. True where it wrote. Throws RecordsError.
  */
-export function publishRecord(folder: string, record: NodeRecord): boolean {
-  const path = `${folder}/${recordFile(record.name)}`;
+export function publishRecord(directory: string, record: NodeRecord): boolean {
+  const path = `${directory}/${recordFile(record.name)}`;
   const text = recordText(record);
   if (compareRecordFile(path, text) === "same") return false;
   // A dot: no reader takes it. No other process on any machine has the name; a node's may be as long as a file's.
-  const temporary = `${folder}/.${record.name.slice(0, 100)}.${readBootId()}.${process.pid}.tmp`;
+  const temporary = `${directory}/.${record.name.slice(0, 100)}.${readBootId()}.${process.pid}.tmp`;
   attempt(`Cannot publish this node's record as ${path}`, remedy, () => {
     try {
       writeNew(temporary, text);

@@ -12,7 +12,7 @@
 // peers without one there leave. A problem is logged here when it comes and
 // when it has passed; the reports have it for as long as it stands.
 
-import { FolderWatch } from "../../fswatch/directory-watch.ts";
+import { DirectoryWatch } from "../../fswatch/directory-watch.ts";
 import { stampOf } from "../../fswatch/stamp.ts";
 import type { NodeRecord } from "../../net/record.ts";
 import {
@@ -33,21 +33,21 @@ const rewriteSpacingMs = 30_000;
 /** Of one kind, at one look; `peer list` has them all. */
 const maxLogLines = 5;
 
-export interface RecordsOptions {
+export interface DirectorySourceOptions {
   readonly log: Log;
   /** Where what is not taken is noted. */
-  readonly refused: RejectedRecords;
+  readonly rejected: RejectedRecords;
   /** Something in the folder has changed: call `refresh` soon. */
   readonly onChange: () => void;
   /** Milliseconds on a clock that only goes forward. */
   readonly now: () => number;
 }
 
-export interface FolderReport {
+export interface DirectoryReport {
   /** Records of other nodes that are taken. */
   readonly records: number;
   /** Files that are not. */
-  readonly refused: number;
+  readonly rejected: number;
   /** A sentence where the folder as a whole is the problem. */
   readonly problem?: string;
 }
@@ -58,96 +58,98 @@ export interface PublishReport {
 }
 
 /** One folder, and what is known of it. */
-interface Followed {
-  readonly folder: string;
+interface OpenDirectory {
+  readonly directory: string;
   readonly ownName: string | undefined;
   readonly reader: RecordReader;
-  readonly watch: FolderWatch;
+  readonly watch: DirectoryWatch;
 }
 
-export class RecordsFolder implements Disposable {
-  #followed: Followed | undefined;
+export class DirectorySource implements Disposable {
+  #open: OpenDirectory | undefined;
   #settling: ReturnType<typeof setTimeout> | undefined;
   /** Of the store when it last said what the folder says; undefined while it may not. */
   #generation: number | undefined;
-  #report: FolderReport = { records: 0, refused: 0 };
-  #isDoubtful = false;
-  #refused: readonly RejectedFile[] = [];
-  #ownRefused: RejectedFile | undefined;
+  #report: DirectoryReport = { records: 0, rejected: 0 };
+  #wasDoubtful = false;
+  #rejected: readonly RejectedFile[] = [];
+  #ownRejection: RejectedFile | undefined;
   #published: { readonly text: string; readonly stamp: string } | undefined;
   #rewrittenAtMs = Number.NEGATIVE_INFINITY;
   readonly #proofs: ProofQueue;
 
   constructor(
     private readonly store: Store,
-    private readonly options: RecordsOptions,
+    private readonly options: DirectorySourceOptions,
   ) {
     this.#proofs = new ProofQueue(store, options.now);
   }
 
   /** Brings the store to what `folder` says now; writes nothing where it does. Throws StoreError. */
-  refresh(folder: string, ownName: string | undefined): FolderReport {
-    const followed = this.#follow(folder, ownName);
-    if (followed === undefined) {
-      this.#refused = [];
-      this.#noteRefused();
-      return this.#stand({ records: 0, refused: 0 });
+  refresh(directory: string, ownName: string | undefined): DirectoryReport {
+    const open = this.#openDirectory(directory, ownName);
+    if (open === undefined) {
+      this.#rejected = [];
+      this.#storeRejected();
+      return this.#reportOnChange({ records: 0, rejected: 0 });
     }
     try {
-      const listChanged = followed.watch.look();
-      const snapshot = followed.reader.look(this.options.now(), this.#isKnown());
-      if (listChanged || !snapshot.settled) this.#lookAgain(settleMs);
+      const listChanged = open.watch.checkForChange();
+      const snapshot = open.reader.read(this.options.now(), this.#isKnown());
+      if (listChanged || !snapshot.settled) this.#requestRefresh(settleMs);
       if (snapshot.changed || this.#report.problem !== undefined) this.#generation = undefined;
-      if (this.#generation !== this.store.generation) this.#bring(followed, snapshot);
+      if (this.#generation !== this.store.generation) this.#updateStore(open, snapshot);
       return this.#report;
     } catch (error) {
       if (!(error instanceof RecordsError)) throw error;
-      this.#refused = [{ file: folder, reason: `${error.message} Until then the peers stay as they are.` }];
-      this.#noteRefused();
-      return this.#stand({ ...this.#report, problem: error.message });
+      this.#rejected = [
+        { file: directory, reason: `${error.message} Until then the peers stay as they are.` },
+      ];
+      this.#storeRejected();
+      return this.#reportOnChange({ ...this.#report, problem: error.message });
     }
   }
 
   /** Writes this node's record to the folder where another is there, or none. Throws StoreError. */
   publish(record: NodeRecord): PublishReport {
-    if (this.#followed === undefined) return { wrote: false };
-    const { folder } = this.#followed;
+    if (this.#open === undefined) return { wrote: false };
+    const { directory } = this.#open;
     const file = recordFile(record.name);
     try {
-      const wrote = this.#write(folder, record);
-      this.#noteOwn(undefined);
+      const wrote = this.#write(directory, record);
+      this.#setOwnRejection(undefined);
       return { wrote };
     } catch (error) {
       if (!(error instanceof RecordsError)) throw error;
       // A folder that cannot be used at all has said so already.
-      if (this.#report.problem === undefined) this.#noteOwn({ file, reason: error.message });
+      if (this.#report.problem === undefined) this.#setOwnRejection({ file, reason: error.message });
       return { wrote: false, problem: error.message };
     }
   }
 
   [Symbol.dispose](): void {
     clearTimeout(this.#settling);
-    this.#followed?.watch[Symbol.dispose]();
+    this.#open?.watch[Symbol.dispose]();
   }
 
   /** Begins anew where the folder or this node's name is another than at the last look. */
-  #follow(folder: string, ownName: string | undefined): Followed | undefined {
-    const before = this.#followed;
-    if (before !== undefined && before.folder === folder && before.ownName === ownName) return before;
+  #openDirectory(directory: string, ownName: string | undefined): OpenDirectory | undefined {
+    const before = this.#open;
+    if (before !== undefined && before.directory === directory && before.ownName === ownName) return before;
     before?.watch[Symbol.dispose]();
     this.#generation = undefined;
-    this.#isDoubtful = false;
-    this.#ownRefused = undefined;
+    this.#wasDoubtful = false;
+    this.#ownRejection = undefined;
     this.#published = undefined;
-    this.#followed =
-      folder === ""
+    this.#open =
+      directory === ""
         ? undefined
         : {
-            ...{ folder, ownName },
-            reader: new RecordReader(folder, ownName),
-            watch: new FolderWatch(folder, this.options.onChange),
+            ...{ directory, ownName },
+            reader: new RecordReader(directory, ownName),
+            watch: new DirectoryWatch(directory, this.options.onChange),
           };
-    return this.#followed;
+    return this.#open;
   }
 
   /** Peers of the folder, asked for only where there are too many files. */
@@ -164,7 +166,7 @@ export class RecordsFolder implements Disposable {
   }
 
   /** An earlier time goes before a later one; at every look what is not settled asks again. */
-  #lookAgain(ms: number): void {
+  #requestRefresh(ms: number): void {
     if (ms === 0) clearTimeout(this.#settling);
     else if (this.#settling !== undefined) return;
     this.#settling = setTimeout(() => {
@@ -173,14 +175,14 @@ export class RecordsFolder implements Disposable {
     }, ms);
   }
 
-  #bring({ folder, ownName }: Followed, snapshot: DirectorySnapshot): void {
+  #updateStore({ directory, ownName }: OpenDirectory, snapshot: DirectorySnapshot): void {
     const { store } = this;
     const view = {
       ...{
-        directory: folder,
+        directory,
         present: snapshot.present,
         verdicts: snapshot.verdicts,
-        wasDoubtful: this.#isDoubtful,
+        wasDoubtful: this.#wasDoubtful,
       },
       ...(ownName === undefined ? {} : { ownName }),
     };
@@ -188,7 +190,7 @@ export class RecordsFolder implements Disposable {
     let generation = store.generation;
     let change = planDirectory(view, store.peers());
     if (!this.#proofs.verify(change.put)) {
-      this.#lookAgain(0);
+      this.#requestRefresh(0);
       return;
     }
     if (change.put.length + change.remove.length > 0)
@@ -198,24 +200,24 @@ export class RecordsFolder implements Disposable {
         store.putPeers(change.put, "directory", this.#proofs.isProven);
         generation = store.generation;
       });
-    const problem = describeProblem(change, snapshot, folder);
+    const problem = describeProblem(change, snapshot, directory);
     this.#logChange(change);
-    this.#isDoubtful = change.doubt !== undefined;
-    this.#refused = [
+    this.#wasDoubtful = change.doubt !== undefined;
+    this.#rejected = [
       ...change.rejected,
-      ...(problem === undefined ? [] : [{ file: folder, reason: problem }]),
+      ...(problem === undefined ? [] : [{ file: directory, reason: problem }]),
     ];
-    this.#noteRefused();
-    this.#stand({
+    this.#storeRejected();
+    this.#reportOnChange({
       records: snapshot.verdicts.size - change.rejected.length,
-      refused: change.rejected.length,
+      rejected: change.rejected.length,
       ...(problem === undefined ? {} : { problem }),
     });
     this.#generation = generation;
   }
 
   /** Returns the report that is standing from now on; logs a problem that has come, changed or passed. */
-  #stand(report: FolderReport): FolderReport {
+  #reportOnChange(report: DirectoryReport): DirectoryReport {
     const before = this.#report.problem;
     this.#report = report;
     if (report.problem === before) return report;
@@ -225,14 +227,14 @@ export class RecordsFolder implements Disposable {
   }
 
   /** True where it wrote. Throws RecordsError. */
-  #write(folder: string, record: NodeRecord): boolean {
-    const path = `${folder}/${recordFile(record.name)}`;
+  #write(directory: string, record: NodeRecord): boolean {
+    const path = `${directory}/${recordFile(record.name)}`;
     const text = recordText(record);
     const stamp = stampOf(path);
     if (stamp !== "" && this.#published?.text === text && this.#published.stamp === stamp) return false;
     const isForeign = this.#published?.text === text && compareRecordFile(path, text) === "other";
-    if (isForeign) this.#refuseRace(path, record.name);
-    const wrote = publishRecord(folder, record);
+    if (isForeign) this.#throwIfContested(path, record.name);
+    const wrote = publishRecord(directory, record);
     // The stamp before the look: what somebody else puts there afterwards has another one.
     const written = stampOf(path);
     this.#published = { text, stamp: compareRecordFile(path, text) === "same" ? written : "" };
@@ -242,7 +244,7 @@ export class RecordsFolder implements Disposable {
   }
 
   /** What somebody else has written is replaced at once, but not for ever as fast as we can. */
-  #refuseRace(path: string, name: string): void {
+  #throwIfContested(path: string, name: string): void {
     const nowMs = this.options.now();
     if (nowMs - this.#rewrittenAtMs < rewriteSpacingMs)
       throw new RecordsError(
@@ -251,23 +253,23 @@ export class RecordsFolder implements Disposable {
     this.#rewrittenAtMs = nowMs;
   }
 
-  #noteOwn(refused: RejectedFile | undefined): void {
-    const before = this.#ownRefused?.reason;
-    this.#ownRefused = refused;
-    this.#noteRefused();
+  #setOwnRejection(refused: RejectedFile | undefined): void {
+    const before = this.#ownRejection?.reason;
+    this.#ownRejection = refused;
+    this.#storeRejected();
     if (refused !== undefined && refused.reason !== before) this.options.log.warn(refused.reason);
     else if (refused === undefined && before !== undefined)
       this.options.log.info("this node's record can be published again");
   }
 
-  #noteRefused(): void {
-    const refused = [...this.#refused, ...(this.#ownRefused === undefined ? [] : [this.#ownRefused])];
-    this.options.refused.put("directory", refused);
+  #storeRejected(): void {
+    const refused = [...this.#rejected, ...(this.#ownRejection === undefined ? [] : [this.#ownRejection])];
+    this.options.rejected.put("directory", refused);
   }
 
   #logChange({ put, remove, rejected }: DirectoryChange): void {
     const { log } = this.options;
-    const before = new Map(this.#refused.map(({ file, reason }) => [file, reason]));
+    const before = new Map(this.#rejected.map(({ file, reason }) => [file, reason]));
     const newlyRefused = rejected.filter(({ file, reason }) => before.get(file) !== reason);
     this.#logFew(put, ({ name }) => log.info("record taken", { peer: name }));
     this.#logFew(remove, (name) => log.info("record gone, and its peer", { peer: name }));
@@ -285,9 +287,9 @@ export class RecordsFolder implements Disposable {
 function describeProblem(
   { doubt }: DirectoryChange,
   { leftOut }: DirectorySnapshot,
-  folder: string,
+  directory: string,
 ): string | undefined {
   if (doubt !== undefined) return doubt;
   if (leftOut === 0) return undefined;
-  return `${folder} has more records than are taken: ${leftOut} are left out, by name the last of those that were no peers before.`;
+  return `${directory} has more records than are taken: ${leftOut} are left out, by name the last of those that were no peers before.`;
 }

@@ -7,8 +7,11 @@ import { SysError } from "../../linux/syscall.ts";
 import { isIp, parseIp } from "../../net/ip.ts";
 
 /** `place`: the setting `kubeconfig`. What cannot be read names none. */
-export function apiServerIPs(place: string, env: Readonly<Record<string, string | undefined>>): string[] {
-  const hosts = place === inCluster ? [env["KUBERNETES_SERVICE_HOST"] ?? ""] : hostsOf(place);
+export function apiServerIPs(
+  kubeconfig: string,
+  env: Readonly<Record<string, string | undefined>>,
+): string[] {
+  const hosts = kubeconfig === inCluster ? [env["KUBERNETES_SERVICE_HOST"] ?? ""] : hostsOf(kubeconfig);
   return [...new Set(hosts.filter(isIp).map(parseIp))];
 }
 

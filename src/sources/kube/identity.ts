@@ -27,13 +27,13 @@ export interface NodeIdentityOptions {
   /** The Node's name. */
   readonly node: string;
   readonly log: Log;
-  readonly refused: RejectedRecords;
+  readonly rejected: RejectedRecords;
   /** Unix milliseconds. */
   readonly wallClock: () => number;
 }
 
 export class NodeFollower {
-  #remark: string | undefined;
+  #warning: string | undefined;
 
   constructor(
     private readonly session: Session,
@@ -45,13 +45,13 @@ export class NodeFollower {
     const isNew = this.session.store.identity() === undefined;
     // A node of a strict cluster is strict from its first moment.
     const facts = isNew && mesh === "pending" ? "unknown" : node;
-    const remarks = typeof facts === "string" ? [] : this.#follow(facts, settings);
-    this.#stand(remarks.length === 0 ? undefined : remarks.join(" "));
+    const warnings = typeof facts === "string" ? [] : this.#follow(facts, settings);
+    this.#reportOnChange(warnings.length === 0 ? undefined : warnings.join(" "));
     if (this.session.store.identity() !== undefined) return;
     const { node: name } = this.options;
     const waiting = `This node waits for the Kubernetes API to tell of Node ${name}.`;
     const absent = `There is no Node ${name} in the cluster: is the name right (--node)?`;
-    throw new NotUpError(this.#remark ?? (facts === "absent" ? absent : (problem ?? waiting)));
+    throw new NotUpError(this.#warning ?? (facts === "absent" ? absent : (problem ?? waiting)));
   }
 
   /** Returns what is to be said of it. */
@@ -60,8 +60,8 @@ export class NodeFollower {
     const { store } = session;
     const before = store.identity();
     const own = before?.name === facts.name ? before : undefined;
-    const { identity, remarks } = planIdentity(facts, own?.podCIDRs ?? [], settings.podAddresses);
-    if (identity === undefined) return remarks;
+    const { identity, warnings } = planIdentity(facts, own?.podCIDRs ?? [], settings.podAddresses);
+    if (identity === undefined) return warnings;
     const place = chooseEndpoints(session, identity, settings);
     const said = {
       ...identity,
@@ -69,8 +69,8 @@ export class NodeFollower {
       endpointsFound: place.found,
       nodeIPsFollow: false,
     };
-    const problem = own === undefined ? this.#make(said, settings) : this.#update(said);
-    return [...remarks, ...place.remarks, ...(problem === undefined ? [] : [problem])];
+    const problem = own === undefined ? this.#create(said, settings) : this.#update(said);
+    return [...warnings, ...place.warnings, ...(problem === undefined ? [] : [problem])];
   }
 
   #update(said: Omit<Identity, "slots" | "up">): undefined {
@@ -81,7 +81,7 @@ export class NodeFollower {
     if (isAsBefore(before)) return;
     // Read again: another process may have exchanged a key since.
     store.transaction(() => store.putIdentity({ ...(store.identity() as Identity), ...said }));
-    this.#logTaken("this node follows its Node object", said);
+    this.#logIdentity("this node follows its Node object", said);
     if (JSON.stringify(said.podCIDRs) !== JSON.stringify(before.podCIDRs)) this.#warnOfStrays(said.podCIDRs);
   }
 
@@ -97,7 +97,7 @@ export class NodeFollower {
   }
 
   /** Returns why there is none. */
-  #make(said: Omit<Identity, "slots" | "up">, settings: Settings): string | undefined {
+  #create(said: Omit<Identity, "slots" | "up">, settings: Settings): string | undefined {
     const { store } = this.session;
     const before = store.identity();
     const conflicts = before?.up === true ? [] : findHostConflicts(this.session, settings, before);
@@ -114,20 +114,20 @@ export class NodeFollower {
       if (error instanceof SealError) return error.message;
       throw error;
     }
-    this.#logTaken("this node has an identity, from its Node object, and new keys", said);
+    this.#logIdentity("this node has an identity, from its Node object, and new keys", said);
     return undefined;
   }
 
-  #logTaken(what: string, { name, endpoints, podCIDRs }: Omit<Identity, "slots" | "up">): void {
+  #logIdentity(what: string, { name, endpoints, podCIDRs }: Omit<Identity, "slots" | "up">): void {
     this.options.log.info(what, { node: name, endpoints: endpoints.join(","), podCIDRs: podCIDRs.join(",") });
   }
 
-  #stand(remark: string | undefined): void {
-    const { log, refused, node } = this.options;
-    if (remark === this.#remark) return;
-    if (remark !== undefined) log.warn(remark);
-    this.#remark = remark;
-    refused.put("node", remark === undefined ? [] : [{ file: nodeObjectName(node), reason: remark }]);
+  #reportOnChange(warning: string | undefined): void {
+    const { log, rejected, node } = this.options;
+    if (warning === this.#warning) return;
+    if (warning !== undefined) log.warn(warning);
+    this.#warning = warning;
+    rejected.put("node", warning === undefined ? [] : [{ file: nodeObjectName(node), reason: warning }]);
   }
 }
 
@@ -137,20 +137,24 @@ function findHostConflicts({ kernel }: Session, settings: Settings, before: Iden
   return findConflicts(settings, host).map((conflict) => explainConflict(settings, conflict));
 }
 
-interface Place {
+interface ChosenEndpoints {
   readonly endpoints: readonly string[];
   readonly found: boolean;
-  readonly remarks: readonly string[];
+  readonly warnings: readonly string[];
 }
 
 /** Another network for the tunnel than the cluster's is a choice of the operator's. */
-function chooseEndpoints({ kernel }: Session, { endpoints }: NodeIdentity, settings: Settings): Place {
+function chooseEndpoints(
+  { kernel }: Session,
+  { endpoints }: NodeIdentity,
+  settings: Settings,
+): ChosenEndpoints {
   if (settings.transportInterface === "" && settings.transportCIDRs.length === 0)
-    return { endpoints, found: false, remarks: [] };
+    return { endpoints, found: false, warnings: [] };
   const found = observeTransport(settings, kernel);
-  if (!("problem" in found)) return { endpoints: found.endpoints, found: true, remarks: [] };
+  if (!("problem" in found)) return { endpoints: found.endpoints, found: true, warnings: [] };
   return {
     ...{ endpoints, found: false },
-    remarks: [`The endpoints are the Node's InternalIPs, and not as was chosen: ${found.problem}.`],
+    warnings: [`The endpoints are the Node's InternalIPs, and not as was chosen: ${found.problem}.`],
   };
 }

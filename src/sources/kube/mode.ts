@@ -7,10 +7,10 @@ import type { JsonValue } from "../../state/model.ts";
 import type { Store } from "../../state/store.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { RejectedRecords } from "../rejected-records.ts";
-import type { SeenMesh } from "./session.ts";
+import type { MeshAnswer } from "./session.ts";
 
 export class ModeFollower {
-  #remark = "";
+  #warning = "";
 
   constructor(
     private readonly store: Store,
@@ -21,21 +21,21 @@ export class ModeFollower {
   ) {}
 
   /** What of the mesh is not followed, and why: a sentence; "" if all is. */
-  get remark(): string {
-    return this.#remark;
+  get warning(): string {
+    return this.#warning;
   }
 
   /** Throws StoreError. */
-  follow(mesh: SeenMesh): void {
+  follow(mesh: MeshAnswer): void {
     if (mesh === "pending" || mesh === "unknown") return;
     if (mesh === "absent") {
       this.#release();
-      this.#stand("");
+      this.#reportOnChange("");
       return;
     }
     const taken = this.#withoutHosts(mesh);
-    this.#take(taken);
-    this.#stand(taken.remarks.join(". "));
+    this.#store(taken);
+    this.#reportOnChange(taken.warnings.join(". "));
   }
 
   /** Each time anew: a peer may have joined with an address in them, or an address have gone. */
@@ -43,15 +43,15 @@ export class ModeFollower {
     if (clusterCIDRs === undefined) return mesh;
     const reasons = this.judge(clusterCIDRs);
     if (reasons.length === 0) return { ...mesh, clusterCIDRs };
-    const remark = `clusterCIDRs: ${reasons.join(", ")}; it stays as it was`;
-    return { ...mesh, remarks: [...mesh.remarks, remark] };
+    const warning = `clusterCIDRs: ${reasons.join(", ")}; it stays as it was`;
+    return { ...mesh, warnings: [...mesh.warnings, warning] };
   }
 
   /** What is not understood stays as it was. */
-  #take({ mode, clusterCIDRs, nodeCIDRs, remarks }: MeshObject): void {
+  #store({ mode, clusterCIDRs, nodeCIDRs, warnings }: MeshObject): void {
     const before = this.store.meshSettings();
     const said = {
-      ...(remarks.length === 0 ? {} : before),
+      ...(warnings.length === 0 ? {} : before),
       ...(mode === undefined ? {} : { mode }),
       ...(clusterCIDRs === undefined ? {} : { clusterCIDRs }),
       ...(nodeCIDRs === undefined ? {} : { nodeCIDRs }),
@@ -75,10 +75,10 @@ export class ModeFollower {
     this.log.warn("the cluster has no mesh any more: what it said is this node's own from now on");
   }
 
-  #stand(remark: string): void {
-    if (remark === this.#remark) return;
-    if (remark !== "") this.log.warn(remark);
-    this.#remark = remark;
-    this.refused.put("mesh", remark === "" ? [] : [{ file: meshObjectName, reason: remark }]);
+  #reportOnChange(warning: string): void {
+    if (warning === this.#warning) return;
+    if (warning !== "") this.log.warn(warning);
+    this.#warning = warning;
+    this.refused.put("mesh", warning === "" ? [] : [{ file: meshObjectName, reason: warning }]);
   }
 }

@@ -1,15 +1,15 @@
 // Asks the API which of the records' Nodes are there (kube/census.ts): one request at a
 // time, names and UIDs alone. The look that asks does not wait.
 import {
-  findStanding,
+  findPresence,
   listSpacingMs,
-  type Proof,
+  type Presence,
+  type PresenceAnswer,
   planCensus,
-  proveStanding,
-  type Standing,
+  toPresenceAnswer,
 } from "../../kube/census.ts";
 import { KubeError } from "../../kube/error.ts";
-import type { SeenObject } from "../../kube/object.ts";
+import type { RecordObject } from "../../kube/object.ts";
 import { type RetryTiming, retryDelayMs } from "../../kube/watch.ts";
 import type { KubeClient } from "../../kubeclient/client.ts";
 import { listUids } from "../../kubeclient/list.ts";
@@ -28,7 +28,7 @@ export interface NodeCensusOptions {
 
 export class NodeCensus implements Disposable {
   readonly #ended = new AbortController();
-  #proofs = new Map<string, Proof>();
+  #answers = new Map<string, PresenceAnswer>();
   #changed = new Set<string>();
   #nextListMs: number | undefined;
   #isAsking = false;
@@ -52,7 +52,7 @@ export class NodeCensus implements Disposable {
     return this.#problem;
   }
 
-  /** Names of objects whose standing has changed since `forgetChanged`. */
+  /** Names of objects whose presence has changed since `forgetChanged`. */
   get changed(): ReadonlySet<string> {
     return this.#changed;
   }
@@ -62,30 +62,30 @@ export class NodeCensus implements Disposable {
   }
 
   /** Undefined until the API has answered about this object. */
-  standingOf(object: SeenObject): Standing | undefined {
-    return findStanding(object, this.#proofs);
+  presenceOf(object: RecordObject): Presence | undefined {
+    return findPresence(object, this.#answers);
   }
 
   /** Asks if there is something to ask. Returns when to look again, if nothing else makes the agent look. */
-  look(objects: ReadonlyMap<string, SeenObject>, ownName: string | undefined): number | undefined {
+  refresh(objects: ReadonlyMap<string, RecordObject>, ownName: string | undefined): number | undefined {
     if (this.#isAsking) return undefined;
     const nowMs = this.options.now();
     if (nowMs < this.#retryAtMs) return this.#retryAtMs - nowMs;
     const plan = planCensus({
       ...{ objects, ownName, nowMs },
-      ...{ proofs: this.#proofs, nextListMs: this.#nextListMs },
+      ...{ answers: this.#answers, nextListMs: this.#nextListMs },
     });
     if ("wakeInMs" in plan) return plan.wakeInMs;
     void this.#ask(objects, plan.ask);
     return undefined;
   }
 
-  async #ask(objects: ReadonlyMap<string, SeenObject>, names: "all" | readonly string[]): Promise<void> {
+  async #ask(objects: ReadonlyMap<string, RecordObject>, names: "all" | readonly string[]): Promise<void> {
     const asked = names === "all" ? [...objects.values()] : names.flatMap((name) => objects.get(name) ?? []);
     this.#isAsking = true;
     try {
       const uids = await this.#read(names);
-      this.#take(asked, uids, names === "all");
+      this.#recordAnswers(asked, uids, names === "all");
       this.#failures = 0;
       this.#problem = undefined;
     } catch (error) {
@@ -106,17 +106,17 @@ export class NodeCensus implements Disposable {
     return new Map(found.flatMap((one) => [...one]));
   }
 
-  #take(asked: readonly SeenObject[], uids: ReadonlyMap<string, string>, isAll: boolean): void {
+  #recordAnswers(asked: readonly RecordObject[], uids: ReadonlyMap<string, string>, isAll: boolean): void {
     const { now, random } = this.options;
-    const before = this.#proofs;
-    const after = isAll ? new Map<string, Proof>() : before;
+    const before = this.#answers;
+    const after = isAll ? new Map<string, PresenceAnswer>() : before;
     for (const object of asked) {
-      const known = findStanding(object, before);
-      const proof = proveStanding(object, uids, before.get(object.name), now());
+      const known = findPresence(object, before);
+      const proof = toPresenceAnswer(object, uids, before.get(object.name), now());
       after.set(object.name, proof);
-      if (proof.standing !== known) this.#changed.add(object.name);
+      if (proof.presence !== known) this.#changed.add(object.name);
     }
-    this.#proofs = after;
+    this.#answers = after;
     if (isAll) this.#nextListMs = now() + listSpacingMs(uids.size, random());
   }
 

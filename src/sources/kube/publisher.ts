@@ -2,7 +2,7 @@
 // watch shows the record as it should be. The look that asks for it does not
 // wait; what has become of it is known at a later one.
 import { KubeError } from "../../kube/error.ts";
-import { formatObject, isPublished, objectsPath, type SeenObject } from "../../kube/object.ts";
+import { formatObject, isPublished, objectsPath, type RecordObject } from "../../kube/object.ts";
 import { type RetryTiming, retryDelayMs } from "../../kube/watch.ts";
 import type { KubeClient } from "../../kubeclient/client.ts";
 import type { NodeRecord } from "../../net/record.ts";
@@ -36,7 +36,7 @@ interface Failure {
   readonly problem: string;
 }
 
-export class KubePublisher implements Disposable {
+export class RecordPublisher implements Disposable {
   readonly #ended = new AbortController();
   #isWriting = false;
   #failure: Failure | undefined;
@@ -51,7 +51,7 @@ export class KubePublisher implements Disposable {
   }
 
   /** `seen`: the object as the API has it; `nodeUid`: of the Node that is to own it. */
-  publish(record: NodeRecord, nodeUid: string, seen: SeenObject | undefined): Publication {
+  publish(record: NodeRecord, nodeUid: string, seen: RecordObject | undefined): Publication {
     if (isPublished(seen, record, nodeUid)) {
       this.#failure = undefined;
       return { done: true };

@@ -1,30 +1,30 @@
 // One connection to the API: what is watched there, and what is written to it.
 
 import {
+  type AddressObject,
   apiEndpointsPath,
   apiEndpointsQuery,
   readEndpointSlice,
   readServiceCIDR,
-  type SeenPlaces,
   serviceCIDRsPath,
 } from "../../kube/cluster.ts";
 import { type MeshObject, meshesPath, meshName, readMesh } from "../../kube/mesh.ts";
 import { gives, type NodeObject, readNodeObject } from "../../kube/node.ts";
-import { isOlder, isSameRecord, judgeObject, objectsPath, type SeenObject } from "../../kube/object.ts";
+import { isOlder, isSameRecord, judgeObject, objectsPath, type RecordObject } from "../../kube/object.ts";
 import type { StatusFacts } from "../../kube/status.ts";
 import { type Credentials, KubeClient } from "../../kubeclient/client.ts";
-import { type Kept, KubeWatch, type WatchTiming } from "../../kubeclient/reflector.ts";
+import { type CachedObject, Reflector, type WatchTiming } from "../../kubeclient/reflector.ts";
 import type { NodeRecord } from "../../net/record.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { NodeCensus } from "./node-census.ts";
 import { NodeLookup } from "./node-lookup.ts";
-import { KubePublisher, type Publication } from "./publisher.ts";
-import { KubeStatus } from "./status-writer.ts";
-import { StartupTaint } from "./taint.ts";
+import { type Publication, RecordPublisher } from "./publisher.ts";
+import { StatusWriter } from "./status-writer.ts";
+import { TaintRemover } from "./taint.ts";
 
 const nodesPath = "/api/v1/nodes";
 
-export interface LinkOptions {
+export interface KubeSessionOptions {
   readonly credentials: Credentials;
   readonly userAgent: string;
   readonly log: Log;
@@ -37,50 +37,50 @@ export interface LinkOptions {
 }
 
 /** "unknown": the API does not say. */
-export type SeenMesh = MeshObject | "absent" | "pending" | "unknown";
+export type MeshAnswer = MeshObject | "absent" | "pending" | "unknown";
 
 /** What the API has said of the cluster's own hosts; absent until it has, and if it never does. */
-export interface SeenCluster {
+export interface ClusterAnswer {
   readonly serviceCIDRs?: readonly string[];
   readonly endpoints?: readonly string[];
 }
 
 /** A Node object, with what of it is of use. */
-interface SeenNode extends Kept {
+interface CachedNode extends CachedObject {
   readonly facts: NodeObject;
 }
 
-export class KubeLink implements Disposable {
-  readonly objects: KubeWatch<SeenObject>;
-  readonly #node: KubeWatch<SeenNode> | undefined;
-  readonly #mesh: KubeWatch<MeshObject>;
-  readonly #services: KubeWatch<SeenPlaces>;
-  readonly #endpoints: KubeWatch<SeenPlaces>;
-  readonly #publisher: KubePublisher;
-  readonly #status: KubeStatus;
+export class KubeSession implements Disposable {
+  readonly objects: Reflector<RecordObject>;
+  readonly #node: Reflector<CachedNode> | undefined;
+  readonly #mesh: Reflector<MeshObject>;
+  readonly #services: Reflector<AddressObject>;
+  readonly #endpoints: Reflector<AddressObject>;
+  readonly #publisher: RecordPublisher;
+  readonly #status: StatusWriter;
   readonly #lookup: NodeLookup;
   /** Of the records' Nodes. */
   readonly census: NodeCensus;
-  readonly #taint: StartupTaint;
+  readonly #taint: TaintRemover;
   /** As the API has it. */
   #ownStatus: unknown;
 
   /** `nodeName`: undefined where this node has no name yet; then it only reads. */
   constructor(
     readonly nodeName: string | undefined,
-    { credentials, userAgent, log, requestMs, timing, now, wallClock, random, onChange }: LinkOptions,
+    { credentials, userAgent, log, requestMs, timing, now, wallClock, random, onChange }: KubeSessionOptions,
   ) {
     const client = new KubeClient(credentials, { userAgent, requestMs, wallClock });
     const watching = { client, onChange, timing, random };
-    const isOlderThan = (a: Kept, b: Kept) => isOlder(a.resourceVersion, b.resourceVersion);
-    this.objects = new KubeWatch({
+    const isOlderThan = (a: CachedObject, b: CachedObject) => isOlder(a.resourceVersion, b.resourceVersion);
+    this.objects = new Reflector({
       ...{ ...watching, path: objectsPath, read: (json: unknown) => this.#read(json) },
       ...{ isSame: isSameRecord, isOlder: isOlderThan },
     });
-    this.#publisher = new KubePublisher({
+    this.#publisher = new RecordPublisher({
       ...{ client, now, random, retries: timing.retries },
       onAnswer: (written) => {
-        if (written !== undefined) this.objects.note(written);
+        if (written !== undefined) this.objects.observeWrite(written);
         onChange();
       },
     });
@@ -89,29 +89,29 @@ export class KubeLink implements Disposable {
       ...{ client, now, random, retries: timing.retries },
       ...{ path: nodesPath, onAnswer: onChange },
     });
-    this.#status = new KubeStatus({ client, log, now, wallClock, random });
-    this.#taint = new StartupTaint({
+    this.#status = new StatusWriter({ client, log, now, wallClock, random });
+    this.#taint = new TaintRemover({
       ...{ client, log, now, random, retries: timing.retries },
-      onRemoved: (node) => this.#node?.note(node),
+      onRemoved: (node) => this.#node?.observeWrite(node),
     });
     const only = (name: string) => ({ query: { fieldSelector: `metadata.name=${name}` } });
     if (nodeName !== undefined)
-      this.#node = new KubeWatch<SeenNode>({
+      this.#node = new Reflector<CachedNode>({
         ...{ ...watching, path: nodesPath, ...only(nodeName), read: readNode },
         isSame: (a, b) => JSON.stringify(a.facts) === JSON.stringify(b.facts),
         isOlder: isOlderThan,
       });
-    this.#mesh = new KubeWatch<MeshObject>({
+    this.#mesh = new Reflector<MeshObject>({
       ...{ ...watching, path: meshesPath, ...only(meshName), read: readMesh, isOptional: true },
       isSame: (a, b) => textOf(a) === textOf(b),
       isOlder: isOlderThan,
     });
     const places = {
       ...{ ...watching, isOptional: true, isOlder: isOlderThan },
-      isSame: (a: SeenPlaces, b: SeenPlaces) => Bun.deepEquals(a.places, b.places),
+      isSame: (a: AddressObject, b: AddressObject) => Bun.deepEquals(a.addresses, b.addresses),
     };
-    this.#services = new KubeWatch({ ...places, path: serviceCIDRsPath, read: readServiceCIDR });
-    this.#endpoints = new KubeWatch({
+    this.#services = new Reflector({ ...places, path: serviceCIDRsPath, read: readServiceCIDR });
+    this.#endpoints = new Reflector({
       ...{ ...places, path: apiEndpointsPath, query: apiEndpointsQuery, read: readEndpointSlice },
     });
     for (const watch of [this.objects, this.#node, this.#mesh, this.#services, this.#endpoints])
@@ -131,7 +131,7 @@ export class KubeLink implements Disposable {
   }
 
   /** "pending" until there is an answer; "absent" also where the API knows no such resource. */
-  get mesh(): SeenMesh {
+  get mesh(): MeshAnswer {
     const { lists, problem, objects, isMissing } = this.#mesh;
     if (lists > 0) return objects.get(meshName) ?? "absent";
     if (isMissing) return "absent";
@@ -139,7 +139,7 @@ export class KubeLink implements Disposable {
   }
 
   /** What no peer may claim. An older server, or rights of an older version, say less: then less is known. */
-  get cluster(): SeenCluster {
+  get cluster(): ClusterAnswer {
     const [serviceCIDRs, endpoints] = [placesOf(this.#services), placesOf(this.#endpoints)];
     return {
       ...(serviceCIDRs === undefined ? {} : { serviceCIDRs }),
@@ -187,7 +187,7 @@ export class KubeLink implements Disposable {
   }
 
   /** Of the status only the own one is kept. */
-  #read(json: unknown): SeenObject | undefined {
+  #read(json: unknown): RecordObject | undefined {
     const seen = judgeObject(json);
     if (seen !== undefined && seen.name === this.nodeName)
       this.#ownStatus = (json as { readonly status?: unknown }).status;
@@ -196,9 +196,9 @@ export class KubeLink implements Disposable {
 }
 
 /** Sorted; undefined until they were listed. */
-function placesOf({ lists, objects }: KubeWatch<SeenPlaces>): readonly string[] | undefined {
+function placesOf({ lists, objects }: Reflector<AddressObject>): readonly string[] | undefined {
   if (lists === 0) return undefined;
-  return [...new Set([...objects.values()].flatMap(({ places }) => places))].sort();
+  return [...new Set([...objects.values()].flatMap(({ addresses }) => addresses))].sort();
 }
 
 /** Without its version. */
@@ -206,7 +206,7 @@ function textOf({ resourceVersion: _, ...said }: MeshObject): string {
   return JSON.stringify(said);
 }
 
-function readNode(json: unknown): SeenNode | undefined {
+function readNode(json: unknown): CachedNode | undefined {
   const facts = readNodeObject(json);
   if (facts === undefined) return undefined;
   const { resourceVersion } = (json as { metadata: Record<string, unknown> }).metadata;

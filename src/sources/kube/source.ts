@@ -8,11 +8,11 @@
 // An outage of any length changes nothing here: peers stay as they are, until
 // the API can be watched again and says otherwise.
 
-import { type Edits, planEdited } from "../../kube/external-edits.ts";
+import { type ExternalEdits, planExternalEdits } from "../../kube/external-edits.ts";
 import type { NodeObject } from "../../kube/node.ts";
-import { refusedName, type SeenObject } from "../../kube/object.ts";
-import { type Absences, type GonePlan, planGone } from "../../kube/peer-removals.ts";
-import { explainRefused, findTakenSlots, recordsToPut, standing } from "../../kube/peers.ts";
+import { objectLabel, type RecordObject } from "../../kube/object.ts";
+import { type Absences, type PeerRemovalPlan, planPeerRemovals } from "../../kube/peer-removals.ts";
+import { explainRejected, findTakenSlots, obstacleNames, recordsToPut } from "../../kube/peers.ts";
 import type { StatusFacts } from "../../kube/status.ts";
 import type { Credentials } from "../../kubeclient/client.ts";
 import { KubeCredentials } from "../../kubeclient/credentials.ts";
@@ -24,7 +24,7 @@ import type { Log } from "../../telemetry/log.ts";
 import { ProofQueue } from "../proof-queue.ts";
 import type { RejectedRecords } from "../rejected-records.ts";
 import type { Publication } from "./publisher.ts";
-import { KubeLink, type SeenCluster, type SeenMesh } from "./session.ts";
+import { type ClusterAnswer, KubeSession, type MeshAnswer } from "./session.ts";
 
 /** A server under load takes ten seconds and more for an answer. */
 const requestMs = 30_000;
@@ -33,7 +33,7 @@ const maxLogLines = 5;
 
 export interface KubeSourceOptions {
   readonly log: Log;
-  readonly refused: RejectedRecords;
+  readonly rejected: RejectedRecords;
   readonly version: string;
   /** Something was heard: call `refresh` soon. */
   readonly onChange: () => void;
@@ -43,7 +43,7 @@ export interface KubeSourceOptions {
   readonly wallClock: () => number;
   readonly random: () => number;
   /** Where the API is and who we are, from the setting `kubeconfig`. */
-  readonly credentials?: (place: string) => Credentials;
+  readonly credentials?: (kubeconfig: string) => Credentials;
   readonly timing?: WatchTiming;
 }
 
@@ -51,8 +51,8 @@ export interface KubeReport {
   /** What the API says of this node's Node; "unknown" until it has, and without a kubeconfig. */
   readonly node: NodeObject | "absent" | "unknown";
   /** What it says of the whole mesh; "unknown" also without a kubeconfig. */
-  readonly mesh: SeenMesh;
-  readonly cluster: SeenCluster;
+  readonly mesh: MeshAnswer;
+  readonly cluster: ClusterAnswer;
   /** A sentence where what is known may be old. */
   readonly problem?: string;
 }
@@ -60,36 +60,36 @@ export interface KubeReport {
 const off: KubeReport = { node: "unknown", mesh: "unknown", cluster: {} };
 
 export class KubeSource implements Disposable {
-  readonly #goneAlarm: Alarm;
-  readonly #editedAlarm: Alarm;
+  readonly #removalAlarm: Alarm;
+  readonly #editAlarm: Alarm;
   readonly #publishAlarm: Alarm;
   readonly #statusAlarm: Alarm;
   readonly #censusAlarm: Alarm;
   readonly #proofAlarm: Alarm;
   readonly #proofs: ProofQueue;
-  #link: KubeLink | undefined;
-  #place = "";
+  #session: KubeSession | undefined;
+  #kubeconfig = "";
   /** Peers that came from the API, as far as the store was asked. */
   #known = new Set<string>();
   #absences: Absences = new Map();
-  #edits: Edits = new Map();
+  #edits: ExternalEdits = new Map();
   /** Of the store, and of the lists, when the sources of all peers were looked at last. */
   #compared: { readonly generation: number; readonly lists: number } | undefined;
   #problem: string | undefined;
   #publishProblem: string | undefined;
   #isPublished = false;
   /** The store has all peers whose records the API had at first. */
-  #hasTaken = false;
+  #isComplete = false;
   #isReporting = false;
   #doubt: string | undefined;
-  #wasRefused = new Map<string, string>();
+  #lastRejected = new Map<string, string>();
 
   constructor(
     private readonly store: Store,
     private readonly options: KubeSourceOptions,
   ) {
-    this.#goneAlarm = new Alarm(options.onChange);
-    this.#editedAlarm = new Alarm(options.onChange);
+    this.#removalAlarm = new Alarm(options.onChange);
+    this.#editAlarm = new Alarm(options.onChange);
     this.#publishAlarm = new Alarm(options.onChange);
     this.#statusAlarm = new Alarm(options.onChange);
     this.#censusAlarm = new Alarm(options.onChange);
@@ -99,9 +99,9 @@ export class KubeSource implements Disposable {
 
   [Symbol.dispose](): void {
     for (const part of [
-      this.#link,
-      this.#goneAlarm,
-      this.#editedAlarm,
+      this.#session,
+      this.#removalAlarm,
+      this.#editAlarm,
       this.#publishAlarm,
       this.#statusAlarm,
       this.#censusAlarm,
@@ -112,47 +112,47 @@ export class KubeSource implements Disposable {
 
   /** Undefined where there is no kubeconfig. */
   get facts(): KubernetesFacts | undefined {
-    if (this.#link === undefined) return undefined;
-    return { watching: this.#link.objects.isCurrent, published: this.#isPublished };
+    if (this.#session === undefined) return undefined;
+    return { watching: this.#session.objects.isCurrent, published: this.#isPublished };
   }
 
   /** `place`: the setting `kubeconfig`; `nodeName`: this node's. Throws StoreError. */
-  refresh(place: string, nodeName: string | undefined): KubeReport {
-    const link = this.#follow(place, nodeName);
-    if (link === undefined) return off;
-    if (link.objects.lists > 0) this.#bring(link);
-    const passed = "the Kubernetes API can be watched again";
-    this.#problem = this.#stand(this.#problem, explainOutage(link.problem), passed);
-    this.#note();
-    const { node, mesh, cluster } = link;
+  refresh(kubeconfig: string, nodeName: string | undefined): KubeReport {
+    const session = this.#openSession(kubeconfig, nodeName);
+    if (session === undefined) return off;
+    if (session.objects.lists > 0) this.#updateStore(session);
+    const resolved = "the Kubernetes API can be watched again";
+    this.#problem = this.#reportOnChange(this.#problem, explainOutage(session.problem), resolved);
+    this.#storeRejected();
+    const { node, mesh, cluster } = session;
     return { node, mesh, cluster, ...(this.#problem === undefined ? {} : { problem: this.#problem }) };
   }
 
   /** Sees to it that the API has this node's record; returns at once. Throws StoreError. */
   publish(record: NodeRecord): Publication {
-    if (this.#link === undefined) return { done: true };
+    if (this.#session === undefined) return { done: true };
     // A node that encrypts to us must not find us without its key.
-    if (!this.#hasTaken) return { done: false };
-    const publication = this.#link.publish(record);
-    const passed = "this node's record can be published again";
-    this.#publishProblem = this.#stand(this.#publishProblem, publication.problem, passed);
+    if (!this.#isComplete) return { done: false };
+    const publication = this.#session.publish(record);
+    const resolved = "this node's record can be published again";
+    this.#publishProblem = this.#reportOnChange(this.#publishProblem, publication.problem, resolved);
     this.#publishAlarm.set(publication.wakeInMs);
     if (publication.done && !this.#isPublished) this.options.log.info("this node's record is published");
     this.#isPublished = publication.done;
-    this.#note();
+    this.#storeRejected();
     return publication;
   }
 
   /** Slots whose keys the API would not take, since another record has them. */
   takenSlots(record: NodeRecord): Slot[] {
-    if (this.#link === undefined || !this.#hasTaken || this.#isPublished) return [];
-    return findTakenSlots(this.#link.objects.objects.values(), record);
+    if (this.#session === undefined || !this.#isComplete || this.#isPublished) return [];
+    return findTakenSlots(this.#session.objects.objects.values(), record);
   }
 
   /** Sees to it that the API shows how this node sees the others, now and then; `read` is asked only then. */
   report(name: string, read: () => StatusFacts): void {
-    if (this.#link === undefined || !this.#isPublished) return;
-    const restsForMs = this.#link.report(name, read);
+    if (this.#session === undefined || !this.#isPublished) return;
+    const restsForMs = this.#session.report(name, read);
     // The first time; later the agent looks often enough.
     if (!this.#isReporting) this.#statusAlarm.set(restsForMs);
     this.#isReporting = true;
@@ -160,35 +160,36 @@ export class KubeSource implements Disposable {
 
   /** True if the API gives a node what its record claims. */
   isGiven(name: string, claim: string, kind: "node IP" | "pod CIDR"): boolean {
-    return this.#link?.isGiven(name, claim, kind) ?? false;
+    return this.#session?.isGiven(name, claim, kind) ?? false;
   }
 
   /** This node programs what it is told, and the others know of it: pods may come. */
   removeStartupTaint(): void {
-    const mesh = this.#link?.mesh;
-    if (this.#isPublished && mesh !== "pending" && mesh !== "unknown") this.#link?.removeStartupTaint();
+    const mesh = this.#session?.mesh;
+    if (this.#isPublished && mesh !== "pending" && mesh !== "unknown") this.#session?.removeStartupTaint();
   }
 
   /** Begins anew where the API, or this node's name, is another than at the last look. */
-  #follow(place: string, nodeName: string | undefined): KubeLink | undefined {
-    const before = this.#link;
-    if (before !== undefined && place === this.#place && nodeName === before.nodeName) return before;
-    if (before === undefined && place === "") return undefined;
+  #openSession(kubeconfig: string, nodeName: string | undefined): KubeSession | undefined {
+    const before = this.#session;
+    if (before !== undefined && kubeconfig === this.#kubeconfig && nodeName === before.nodeName)
+      return before;
+    if (before === undefined && kubeconfig === "") return undefined;
     before?.[Symbol.dispose]();
     this.#forget();
-    this.#place = place;
-    this.#link = place === "" ? undefined : this.#connect(place, nodeName);
+    this.#kubeconfig = kubeconfig;
+    this.#session = kubeconfig === "" ? undefined : this.#connect(kubeconfig, nodeName);
     // Nobody speaks for its peers any more: they stay, as if they had been imported.
-    if (place === "") this.#release();
-    return this.#link;
+    if (kubeconfig === "") this.#release();
+    return this.#session;
   }
 
-  #connect(place: string, nodeName: string | undefined): KubeLink {
+  #connect(kubeconfig: string, nodeName: string | undefined): KubeSession {
     const { now, wallClock, random, onChange, version, timing = usualTiming } = this.options;
     const credentials = this.options.credentials ?? ((where) => new KubeCredentials(where, process.env));
-    return new KubeLink(nodeName, {
+    return new KubeSession(nodeName, {
       ...{ now, wallClock, random, onChange, timing, requestMs },
-      credentials: credentials(place),
+      credentials: credentials(kubeconfig),
       log: this.options.log,
       userAgent: `wg-cni/${version}`,
     });
@@ -204,13 +205,13 @@ export class KubeSource implements Disposable {
     this.#isPublished = false;
     this.#isReporting = false;
     this.#doubt = undefined;
-    this.#wasRefused = new Map();
-    this.#goneAlarm.set(undefined);
-    this.#editedAlarm.set(undefined);
+    this.#lastRejected = new Map();
+    this.#removalAlarm.set(undefined);
+    this.#editAlarm.set(undefined);
     this.#publishAlarm.set(undefined);
     this.#statusAlarm.set(undefined);
     this.#censusAlarm.set(undefined);
-    this.#hasTaken = false;
+    this.#isComplete = false;
     this.#proofAlarm.set(undefined);
   }
 
@@ -220,46 +221,51 @@ export class KubeSource implements Disposable {
       mine.map(({ record }) => record),
       "import",
     );
-    this.#note();
+    this.#storeRejected();
   }
 
   /** Brings the store to what the map says. */
-  #bring(link: KubeLink): void {
+  #updateStore(session: KubeSession): void {
     const { store } = this;
-    const { census } = link;
-    const { objects, lists, changed } = link.objects;
-    this.#censusAlarm.set(census.look(objects, link.nodeName));
+    const { census } = session;
+    const { objects, lists, changed } = session.objects;
+    this.#censusAlarm.set(census.refresh(objects, session.nodeName));
     const generation = store.generation;
     const isListed = this.#compared?.lists !== lists;
     // Somebody may have removed a peer, or imported another record of it.
     const lost = this.#compared?.generation === generation && !isListed ? [] : this.#findLost(objects);
     const names = new Set([...lost, ...changed, ...census.changed, ...this.#edits.keys()]);
-    const isCounted = (object: SeenObject) => census.standingOf(object) === "present";
-    const seen = [...names].flatMap((name) => objects.get(name) ?? []).filter(isCounted);
-    const edited = planEdited({ seen, known: this.#known, edits: this.#edits, nowMs: this.options.now() });
-    const put = recordsToPut(edited.take, link.nodeName, this.#known);
+    const isCounted = (object: RecordObject) => census.presenceOf(object) === "present";
+    const candidates = [...names].flatMap((name) => objects.get(name) ?? []).filter(isCounted);
+    const edited = planExternalEdits({
+      changed: candidates,
+      known: this.#known,
+      edits: this.#edits,
+      nowMs: this.options.now(),
+    });
+    const put = recordsToPut(edited.take, session.nodeName, this.#known);
     const areVerified = this.#proofs.verify(put);
     this.#proofAlarm.set(areVerified ? undefined : 0);
     if (!areVerified) return;
-    const gone = this.#planGone(link);
+    const gone = this.#planRemovals(session);
     const after = this.#write(put, gone.remove) ?? generation;
     for (const name of gone.remove) this.#known.delete(name);
     for (const { name } of put) this.#known.add(name);
-    link.objects.forgetChanged();
+    session.objects.forgetChanged();
     census.forgetChanged();
-    this.#hasTaken = census.hasAnswered;
+    this.#isComplete = census.hasAnswered;
     this.#compared = { generation: after, lists };
     this.#absences = gone.absences;
     this.#edits = edited.edits;
-    this.#goneAlarm.set(gone.wakeInMs);
-    this.#editedAlarm.set(edited.wakeInMs);
-    this.#doubt = this.#stand(this.#doubt, gone.doubt, "the API has the records of the peers again");
+    this.#removalAlarm.set(gone.wakeInMs);
+    this.#editAlarm.set(edited.wakeInMs);
+    this.#doubt = this.#reportOnChange(this.#doubt, gone.doubt, "the API has the records of the peers again");
     if (isListed) this.options.log.info("the API's records were read", { records: objects.size });
     this.#logChange(isListed ? [] : put, gone.remove);
   }
 
   /** Objects that have no peer in the store, or one from elsewhere. */
-  #findLost(objects: ReadonlyMap<string, SeenObject>): string[] {
+  #findLost(objects: ReadonlyMap<string, RecordObject>): string[] {
     const sources = this.store.peerSources();
     this.#known = new Set([...sources.keys()].filter((name) => sources.get(name) === "kube"));
     return [...objects.keys()].filter((name) => !this.#known.has(name));
@@ -277,44 +283,49 @@ export class KubeSource implements Disposable {
   }
 
   /** What was not heard of cannot be told from what is gone: peers leave only while the API is watched. */
-  #planGone({ objects: { objects, isCurrent }, census, nodeName }: KubeLink): GonePlan {
+  #planRemovals({ objects: { objects, isCurrent }, census, nodeName }: KubeSession): PeerRemovalPlan {
     if (!isCurrent) return { remove: [], absences: new Map() };
-    const isThere = (name: string) => {
+    const isPresent = (name: string) => {
       const object = objects.get(name);
       if (object === undefined || name === nodeName) return false;
-      const standing = census.standingOf(object);
-      return standing === undefined || standing === "present";
+      const presence = census.presenceOf(object);
+      return presence === undefined || presence === "present";
     };
-    return planGone({ known: this.#known, isThere, absences: this.#absences, nowMs: this.options.now() });
+    return planPeerRemovals({
+      known: this.#known,
+      isPresent,
+      absences: this.#absences,
+      nowMs: this.options.now(),
+    });
   }
 
   /** Returns what is standing from now on; logs what has come, changed or passed. */
-  #stand(before: string | undefined, now: string | undefined, passed: string): string | undefined {
+  #reportOnChange(before: string | undefined, now: string | undefined, resolved: string): string | undefined {
     if (now === before) return now;
-    if (now === undefined) this.options.log.info(passed);
+    if (now === undefined) this.options.log.info(resolved);
     else this.options.log.warn(now);
     return now;
   }
 
   /** What was not taken, and what stands in the way as a whole. */
-  #note(): void {
-    const link = this.#link;
-    const nodeName = link?.nodeName;
-    const objects = link?.objects.objects.values() ?? [];
-    const standingOf = (object: SeenObject) => link?.census.standingOf(object);
-    const refused = explainRefused(objects, nodeName, this.#known, standingOf);
+  #storeRejected(): void {
+    const session = this.#session;
+    const nodeName = session?.nodeName;
+    const objects = session?.objects.objects.values() ?? [];
+    const presenceOf = (object: RecordObject) => session?.census.presenceOf(object);
+    const refused = explainRejected(objects, nodeName, this.#known, presenceOf);
     this.#logFew(
-      refused.filter(({ file, reason }) => this.#wasRefused.get(file) !== reason),
+      refused.filter(({ file, reason }) => this.#lastRejected.get(file) !== reason),
       ({ file, reason }) => this.options.log.warn("record refused", { file, reason }),
     );
-    this.#wasRefused = new Map(refused.map(({ file, reason }) => [file, reason]));
+    this.#lastRejected = new Map(refused.map(({ file, reason }) => [file, reason]));
     const inTheWay: readonly (readonly [string, string | undefined])[] = [
-      [standing.outage, this.#problem],
-      [standing.doubt, this.#doubt],
-      [refusedName(nodeName ?? ""), this.#publishProblem],
+      [obstacleNames.outage, this.#problem],
+      [obstacleNames.doubt, this.#doubt],
+      [objectLabel(nodeName ?? ""), this.#publishProblem],
     ];
     const whole = inTheWay.flatMap(([file, reason]) => (reason === undefined ? [] : [{ file, reason }]));
-    this.options.refused.put("kube", [...whole, ...refused]);
+    this.options.rejected.put("kube", [...whole, ...refused]);
   }
 
   #logChange(put: readonly NodeRecord[], remove: readonly string[]): void {

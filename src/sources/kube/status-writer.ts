@@ -3,7 +3,7 @@
 // only where it says something new. What refuses a report is nobody's problem: the
 // mesh does not depend on it.
 import { eventsPath, formatEvent, formatLapseEvent, formatMeshEvent } from "../../kube/event.ts";
-import { objectsPath, type SeenObject } from "../../kube/object.ts";
+import { objectsPath, type RecordObject } from "../../kube/object.ts";
 import { compareAge } from "../../kube/peers.ts";
 import {
   type Contest,
@@ -19,11 +19,11 @@ import type { Log } from "../../telemetry/log.ts";
 /** A node that has just come shakes hands first. */
 const settleMs = 10_000;
 /** Events that one process writes: a record may claim thousands of things. */
-const maxTold = 100;
+const maxEvents = 100;
 
 type Write = readonly [path: string, body: object];
 
-export interface StatusOptions {
+export interface StatusWriterOptions {
   readonly client: KubeClient;
   readonly log: Log;
   /** Milliseconds on a clock that only goes forward. */
@@ -33,13 +33,13 @@ export interface StatusOptions {
   readonly random: () => number;
 }
 
-export class KubeStatus implements Disposable {
+export class StatusWriter implements Disposable {
   readonly #ended = new AbortController();
-  readonly #told = new Set<string>();
+  readonly #reported = new Set<string>();
   #nextMs: number;
   #isWriting = false;
 
-  constructor(private readonly options: StatusOptions) {
+  constructor(private readonly options: StatusWriterOptions) {
     this.#nextMs = options.now() + settleMs;
   }
 
@@ -57,7 +57,7 @@ export class KubeStatus implements Disposable {
     name: string,
     read: () => StatusFacts,
     before: unknown,
-    objects: ReadonlyMap<string, SeenObject>,
+    objects: ReadonlyMap<string, RecordObject>,
   ): void {
     const { now, wallClock, random } = this.options;
     if (this.#isWriting || now() < this.#nextMs) return;
@@ -75,37 +75,37 @@ export class KubeStatus implements Disposable {
         ? []
         : [[`${objectsPath}/${name}/status`, formatStatus(name, status)] as const]),
       ...this.#events(name, refused, objects),
-      ...this.#meshEvent(name, facts.meshRemark),
+      ...this.#meshEvent(name, facts.meshWarning),
       ...this.#lapses(name, facts.lapsed ?? [], objects),
     ];
     if (writes.length > 0) void this.#write(writes);
   }
 
   /** What was told once is not told again by this process. */
-  #events(name: string, refused: readonly Contest[], objects: ReadonlyMap<string, SeenObject>): Write[] {
+  #events(name: string, refused: readonly Contest[], objects: ReadonlyMap<string, RecordObject>): Write[] {
     return refused.flatMap((contest): Write[] => {
       const object = objects.get(contest.peer);
       if (object === undefined) return [];
-      return this.#tell(formatEvent(name, object, contest, this.options.wallClock()));
+      return this.#reportOnce(formatEvent(name, object, contest, this.options.wallClock()));
     });
   }
 
-  #lapses(name: string, lapses: readonly Lapse[], objects: ReadonlyMap<string, SeenObject>): Write[] {
+  #lapses(name: string, lapses: readonly Lapse[], objects: ReadonlyMap<string, RecordObject>): Write[] {
     return lapses.flatMap((lapse): Write[] => {
       const object = objects.get(lapse.claimant);
       if (object === undefined) return [];
-      return this.#tell(formatLapseEvent(name, object, lapse, this.options.wallClock()));
+      return this.#reportOnce(formatLapseEvent(name, object, lapse, this.options.wallClock()));
     });
   }
 
   #meshEvent(name: string, remark: string): Write[] {
-    return remark === "" ? [] : this.#tell(formatMeshEvent(name, remark, this.options.wallClock()));
+    return remark === "" ? [] : this.#reportOnce(formatMeshEvent(name, remark, this.options.wallClock()));
   }
 
-  #tell(event: object & { readonly metadata: { readonly name: string } }): Write[] {
+  #reportOnce(event: object & { readonly metadata: { readonly name: string } }): Write[] {
     const path = `${eventsPath}/${event.metadata.name}`;
-    if (this.#told.has(path) || this.#told.size >= maxTold) return [];
-    this.#told.add(path);
+    if (this.#reported.has(path) || this.#reported.size >= maxEvents) return [];
+    this.#reported.add(path);
     return [[path, event]];
   }
 

@@ -1,12 +1,12 @@
 // Takes the start-up taint off this node's Node once the node is ready, so that pods
 // are scheduled here. One request at a time; what refuses it is said once and tried
 // again, since without it the node stays empty.
-import { removeStartupTaint, startupTaint } from "../../kube/node.ts";
+import { formatTaintRemoval, startupTaint } from "../../kube/node.ts";
 import { type RetryTiming, retryDelayMs } from "../../kube/watch.ts";
 import type { KubeClient } from "../../kubeclient/client.ts";
 import type { Log } from "../../telemetry/log.ts";
 
-export interface StartupTaintOptions {
+export interface TaintRemoverOptions {
   readonly client: KubeClient;
   readonly log: Log;
   /** Called with the Node as it is without the taint: the watch may tell of it later than the next look. */
@@ -17,14 +17,14 @@ export interface StartupTaintOptions {
   readonly random: () => number;
 }
 
-export class StartupTaint implements Disposable {
+export class TaintRemover implements Disposable {
   readonly #ended = new AbortController();
   #isWriting = false;
   #failures = 0;
   #restUntilMs = Number.NEGATIVE_INFINITY;
-  #said = "";
+  #lastReason = "";
 
-  constructor(private readonly options: StartupTaintOptions) {}
+  constructor(private readonly options: TaintRemoverOptions) {}
 
   [Symbol.dispose](): void {
     this.#ended.abort(new Error("the remover of the start-up taint was ended"));
@@ -39,21 +39,21 @@ export class StartupTaint implements Disposable {
     const { client, log, now, random, retries, onRemoved } = this.options;
     this.#isWriting = true;
     try {
-      onRemoved(await client.patch(path, removeStartupTaint(taints), this.#ended.signal));
+      onRemoved(await client.patch(path, formatTaintRemoval(taints), this.#ended.signal));
       this.#failures = 0;
       log.info("this node is ready: pods may be scheduled here", { taint: startupTaint });
     } catch (error) {
       if (this.#ended.signal.aborted) return;
-      this.#say(error instanceof Error ? error.message : String(error));
+      this.#reportOnChange(error instanceof Error ? error.message : String(error));
       this.#restUntilMs = now() + retryDelayMs(++this.#failures, random(), 0, retries);
     } finally {
       this.#isWriting = false;
     }
   }
 
-  #say(reason: string): void {
-    if (reason === this.#said) return;
-    this.#said = reason;
+  #reportOnChange(reason: string): void {
+    if (reason === this.#lastReason) return;
+    this.#lastReason = reason;
     this.options.log.warn(
       `The start-up taint ${startupTaint} stays on this node, so no pods come: ${reason.replace(/[.\s]*$/, "")}. Are role and policy there (conf/kubernetes/startup-taint.yaml)? \`kubectl taint node NAME ${startupTaint}-\` takes it off.`,
     );

@@ -21,7 +21,7 @@ const applying = "?fieldManager=wg-cni&force=true";
 /** All is well, as nodes of a large cluster say it. */
 const facts: StatusFacts = {
   ...{ up: true, mode: "permissive", peers: Number(count), keyCreatedAtMs: Date.now() },
-  ...{ unencrypted: [], unproven: [], contested: [], unknownPods: [], refusedCIDRs: [], meshRemark: "" },
+  ...{ unencrypted: [], unproven: [], contested: [], unknownPods: [], refusedCIDRs: [], meshWarning: "" },
   plaintextWindow: { forMs: 600_000, wantedMs: 300_000, peers: [] },
 };
 const startMs = performance.now();

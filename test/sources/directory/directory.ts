@@ -7,9 +7,9 @@ import type { NodeRecord } from "../../../src/net/record.ts";
 import { resolveClaims } from "../../../src/plan/peers/claims.ts";
 import { toClaimingPeer } from "../../../src/reconcile/node.ts";
 import {
-  type FolderReport,
+  type DirectoryReport,
+  DirectorySource,
   type PublishReport,
-  RecordsFolder,
 } from "../../../src/sources/directory/source.ts";
 import { RejectedRecords } from "../../../src/sources/rejected-records.ts";
 import { Store } from "../../../src/state/store.ts";
@@ -50,19 +50,19 @@ export class Folder implements Disposable {
   readonly path = join(this.#root, "records");
   readonly store = Store.open(join(this.#root, "state"), "boot");
   readonly lines: string[] = [];
-  readonly records: RecordsFolder;
+  readonly records: DirectorySource;
   nowMs = 0;
   /** How often something was said to have changed. */
   changes = 0;
 
   constructor() {
     mkdirSync(this.path);
-    this.records = new RecordsFolder(this.store, {
+    this.records = new DirectorySource(this.store, {
       log: new Log({
         ...{ format: "text", level: "debug", now: () => "" },
         write: (line) => this.lines.push(line.trim()),
       }),
-      refused: new RejectedRecords(this.store),
+      rejected: new RejectedRecords(this.store),
       onChange: () => {
         this.changes++;
       },
@@ -88,7 +88,7 @@ export class Folder implements Disposable {
     }
   }
 
-  look(): FolderReport {
+  look(): DirectoryReport {
     return this.records.refresh(this.path, own.name);
   }
 

@@ -25,7 +25,7 @@ describe("what is taken", () => {
     folder.put(recordOf(1), recordOf(2), own);
     for (const name of [".node-3.json", "node-4.json.tmp", "README", "node-5.json~"])
       writeFileSync(folder.file(name), "{");
-    expect(folder.look()).toEqual({ records: 2, refused: 0 });
+    expect(folder.look()).toEqual({ records: 2, rejected: 0 });
     expect(folder.peers).toEqual({ "node-1": "directory", "node-2": "directory" });
     expect(folder.peer("node-1")).toEqual(recordOf(1));
     expect(folder.refused).toEqual({});
@@ -172,7 +172,7 @@ describe("what is refused, while the rest keeps working", () => {
     using folder = new Folder();
     folder.put(recordOf(1));
     writeFileSync(folder.file("node-9.json"), content);
-    expect(folder.look()).toEqual({ records: 1, refused: 1 });
+    expect(folder.look()).toEqual({ records: 1, rejected: 1 });
     expect(folder.peers).toEqual({ "node-1": "directory" });
     const said = folder.refused["node-9.json"] ?? "";
     if (typeof reason === "string") expect(said).toBe(reason);
@@ -181,7 +181,7 @@ describe("what is refused, while the rest keeps working", () => {
     expect(folder.lines.filter((line) => line.includes("record refused"))).toHaveLength(1);
     // Made good, it is taken and no longer complained of.
     folder.put(recordOf(9), recordOf(2));
-    expect(folder.look()).toEqual({ records: 3, refused: 0 });
+    expect(folder.look()).toEqual({ records: 3, rejected: 0 });
     expect(folder.refused).toEqual({});
   });
 
@@ -189,7 +189,7 @@ describe("what is refused, while the rest keeps working", () => {
     using folder = new Folder();
     folder.put(recordOf(1));
     for (const [i, [, content]] of hostile.entries()) writeFileSync(folder.file(`bad-${i}.json`), content);
-    expect(folder.look()).toEqual({ records: 1, refused: hostile.length });
+    expect(folder.look()).toEqual({ records: 1, rejected: hostile.length });
     expect(folder.peers).toEqual({ "node-1": "directory" });
     const lines = folder.lines.filter((line) => line.startsWith("warn"));
     expect(lines).toHaveLength(5);
@@ -207,7 +207,7 @@ describe("what is refused, while the rest keeps working", () => {
     symlinkSync("/dev/zero", folder.file("zero.json"));
     symlinkSync(folder.file("nowhere"), folder.file("dangling.json"));
     using _socket = Bun.listen({ unix: folder.file("socket.json"), socket: { data() {} } });
-    expect(folder.look()).toEqual({ records: 1, refused: 6 });
+    expect(folder.look()).toEqual({ records: 1, rejected: 6 });
     for (const name of ["fifo", "folder", "node-2", "zero", "dangling", "socket"])
       expect(folder.refused[`${name}.json`]).toStartWith("it is no regular file");
     expect(folder.peers).toEqual({ "node-1": "directory" });
@@ -244,7 +244,7 @@ describe("what is refused, while the rest keeps working", () => {
       const reader = new RecordReader(folder.path, own.name);
       process.seteuid?.(65_534);
       try {
-        const { verdicts } = reader.look(0, () => false);
+        const { verdicts } = reader.read(0, () => false);
         expect(verdicts.get("node-2.json")).toEqual({
           reason: "it cannot be read: EACCES (Permission denied)",
         });
@@ -337,7 +337,7 @@ describe("what two claim, the first has", () => {
     const thief = { ...recordOf(5), name: "node-0a", ...change };
     folder.put(thief);
     // The record as such is well formed: it is a peer, and what it claims is weighed.
-    expect(folder.look()).toEqual({ records: 2, refused: 0 });
+    expect(folder.look()).toEqual({ records: 2, rejected: 0 });
     const { peers, refusals } = folder.resolve();
     expect(refusals.length).toBeGreaterThan(0);
     for (const refusal of refusals) expect(refusal.reason).toMatch(reason);

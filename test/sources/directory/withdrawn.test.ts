@@ -26,7 +26,7 @@ describe("what turns bad or goes away", () => {
     ];
     for (const turn of turns) {
       turn();
-      expect(folder.look()).toEqual({ records: 1, refused: 1 });
+      expect(folder.look()).toEqual({ records: 1, rejected: 1 });
       expect(folder.refused["node-1.json"]).toEndWith("; the record taken before stays");
       expect(folder.store.generation).toBe(generation);
       folder.records.refresh("", own.name);
@@ -49,7 +49,7 @@ describe("what turns bad or goes away", () => {
     expect(folder.peers).toEqual({ "node-2": "directory", "node-7": "import" });
     // The last one too: this node's own record shows that the folder is the same.
     unlinkSync(folder.file("node-2.json"));
-    expect(folder.look()).toEqual({ records: 0, refused: 0 });
+    expect(folder.look()).toEqual({ records: 0, rejected: 0 });
     expect(folder.peers).toEqual({ "node-7": "import" });
   });
 
@@ -76,7 +76,7 @@ describe("what turns bad or goes away", () => {
     renameSync(`${folder.path}.away`, folder.path);
     folder.put(recordOf(3));
     unlinkSync(folder.file("node-1.json"));
-    expect(folder.look()).toEqual({ records: 2, refused: 0 });
+    expect(folder.look()).toEqual({ records: 2, rejected: 0 });
     expect(folder.peers).toEqual({ "node-2": "directory", "node-3": "directory" });
     expect(folder.refused).toEqual({});
     expect(folder.lines.at(-1)).toContain("can be used again");
@@ -102,7 +102,7 @@ describe("what turns bad or goes away", () => {
     expect(folder.peers).toEqual({ "node-2": "directory" });
     // It is the folder again as soon as somebody else is in it.
     folder.put(recordOf(3));
-    expect(folder.look()).toEqual({ records: 1, refused: 0 });
+    expect(folder.look()).toEqual({ records: 1, rejected: 0 });
     expect(folder.peers).toEqual({ "node-3": "directory" });
   });
 
@@ -112,7 +112,7 @@ describe("what turns bad or goes away", () => {
     folder.put(recordOf(1), recordOf(2));
     writeFileSync(folder.file("bad.json"), "{");
     folder.look();
-    expect(folder.records.refresh("", own.name)).toEqual({ records: 0, refused: 0 });
+    expect(folder.records.refresh("", own.name)).toEqual({ records: 0, rejected: 0 });
     expect(folder.records.publish(own)).toEqual({ wrote: false });
     expect(folder.peers).toEqual({ "node-1": "directory", "node-2": "directory" });
     expect(folder.refused).toEqual({});
@@ -135,7 +135,7 @@ describe("many", () => {
     const read = () => Number(/rchar: (\d+)/.exec(readFileSync("/proc/self/io", "utf8"))?.[1]);
     const before = read();
     const beganAt = performance.now();
-    expect(folder.look()).toEqual({ records: 5000, refused: 0 });
+    expect(folder.look()).toEqual({ records: 5000, rejected: 0 });
     // Milliseconds; ten times what it takes here.
     expect(performance.now() - beganAt).toBeLessThan(1000);
     expect(read() - before).toBeLessThan(100_000);
@@ -151,8 +151,8 @@ describe("many", () => {
     folder.put(recordOf(1));
     folder.look();
     for (let i = 0; i < 20_000; i++) writeFileSync(folder.file(`aa-${i}.json`), "");
-    const { records, refused, problem } = folder.look();
-    expect([records, refused]).toEqual([1, 19_999]);
+    const { records, rejected, problem } = folder.look();
+    expect([records, rejected]).toEqual([1, 19_999]);
     expect(problem).toMatch(/has more records than are taken: 1 are left out/);
     expect(folder.refused[folder.path]).toBe(problem as string);
     expect(folder.peers).toEqual({ "node-1": "directory" });

@@ -35,7 +35,7 @@ test("a claim that has passed on is told by one event, whoever tells it", async 
   await node.published();
   const facts: StatusFacts = {
     ...{ up: true, mode: "permissive", peers: 3, keyCreatedAtMs: 0 },
-    ...{ unencrypted: [], unproven: [], contested: [], unknownPods: [], refusedCIDRs: [], meshRemark: "" },
+    ...{ unencrypted: [], unproven: [], contested: [], unknownPods: [], refusedCIDRs: [], meshWarning: "" },
     lapsed: [{ owner: "node-1", claimant: "node-2", claim: "198.18.0.2/32" }],
   };
   const events = () => api.seen.filter(({ path }) => path.startsWith("/apis/events.k8s.io/"));

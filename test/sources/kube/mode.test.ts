@@ -102,8 +102,8 @@ test("cluster CIDRs that hold a host are not taken: what was said before holds, 
   hosts.judge = (cidrs) => (cidrs.includes("10.0.0.0/8") ? ["10.0.0.0/8 holds 10.0.0.1"] : []);
   put({ mode: "strict", clusterCIDRs: ["10.0.0.0/8"] });
   await until({ mode: "strict", clusterCIDRs: ["10.244.0.0/16"] });
-  const remark = "clusterCIDRs: 10.0.0.0/8 holds 10.0.0.1; it stays as it was";
-  expect([mode.remark, node.refused["wireguardmesh/default"]]).toEqual([remark, remark]);
+  const warning = "clusterCIDRs: 10.0.0.0/8 holds 10.0.0.1; it stays as it was";
+  expect([mode.warning, node.refused["wireguardmesh/default"]]).toEqual([warning, warning]);
   expect(lines.filter((line) => line.includes("10.0.0.1"))).toHaveLength(1);
   // The address has gone: the object is what it was, and is taken now.
   hosts.judge = () => [];

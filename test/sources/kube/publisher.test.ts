@@ -303,7 +303,7 @@ test("an outage while it is written changes nothing, and the record is there aft
 describe("the status", () => {
   const facts: StatusFacts = {
     ...{ up: true, mode: "permissive", peers: 3, keyCreatedAtMs: 0 },
-    ...{ unencrypted: [], unproven: [], contested: [], unknownPods: [], refusedCIDRs: [], meshRemark: "" },
+    ...{ unencrypted: [], unproven: [], contested: [], unknownPods: [], refusedCIDRs: [], meshWarning: "" },
   };
   const statuses = (api: FakeApi) => api.seen.filter(({ path }) => path.endsWith("/status")).length;
 

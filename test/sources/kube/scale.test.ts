@@ -22,7 +22,7 @@ beforeAll(async () => {
   api = await FakeApi.start();
   api.putNode(ownNode);
   for (let n = 1; n <= others; n++) put(api, n);
-  node = new KubeNode(api, { silenceMs: 600_000 });
+  node = new KubeNode(api, { idleMs: 600_000 });
   await node.published();
   witness = new Database(node.store.path, { readonly: true });
 }, 120_000);

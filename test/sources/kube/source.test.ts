@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { resolveClaims } from "../../../src/plan/peers/claims.ts";
 import { toClaimingPeer } from "../../../src/reconcile/node.ts";
-import { RecordsFolder } from "../../../src/sources/directory/source.ts";
+import { DirectorySource } from "../../../src/sources/directory/source.ts";
 import { RejectedRecords } from "../../../src/sources/rejected-records.ts";
 import { StoreError } from "../../../src/state/error.ts";
 import { Log } from "../../../src/telemetry/log.ts";
@@ -171,9 +171,9 @@ test("a folder of records beside it has its say where the API has none", async (
     write({ ...recordOf(1), podCIDRs: ["10.66.0.0/24"] });
     write(recordOf(8));
     writeFileSync(join(path, "node-9.json"), "{");
-    using records = new RecordsFolder(node.store, {
+    using records = new DirectorySource(node.store, {
       log: new Log({ format: "text", level: "error", now: () => "", write: () => {} }),
-      refused: new RejectedRecords(node.store),
+      rejected: new RejectedRecords(node.store),
       onChange: () => {},
       now: () => performance.now(),
     });

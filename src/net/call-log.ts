@@ -7,13 +7,13 @@
 // Time, verb, "ok" or the CNI error's code, milliseconds. Text and values only.
 
 /** In the state directory. */
-export const verbLogName = "verbs.log";
+export const callLogName = "verbs.log";
 
 /** STATUS comes every few seconds and changes nothing; VERSION knows no state directory. */
 export const countedVerbs = ["ADD", "DEL", "CHECK", "GC"] as const;
 export type CountedVerb = (typeof countedVerbs)[number];
 
-export interface VerbRecord {
+export interface CallRecord {
   readonly verb: CountedVerb;
   /** Of the CNI error; absent if all went well. */
   readonly errorCode?: number;
@@ -25,12 +25,12 @@ export function isCountedVerb(verb: string): verb is CountedVerb {
 }
 
 /** One line with its end; `time` is ISO 8601. */
-export function formatVerb(time: string, { verb, errorCode, durationMs }: VerbRecord): string {
+export function formatCall(time: string, { verb, errorCode, durationMs }: CallRecord): string {
   return `${time} ${verb} ${errorCode ?? "ok"} ${durationMs.toFixed(2)}\n`;
 }
 
 /** A line without its end; undefined if it is none of ours. */
-export function parseVerb(line: string): VerbRecord | undefined {
+export function parseCall(line: string): CallRecord | undefined {
   const match = /^\S{1,40} (\w{1,10}) (ok|\d{1,10}) (\d{1,12}(?:\.\d{1,6})?)$/.exec(line);
   const [, verb = "", outcome, duration] = match ?? [];
   if (!isCountedVerb(verb)) return undefined;
