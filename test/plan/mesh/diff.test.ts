@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
 import type { Slot } from "../../../src/net/record.ts";
 import { diffMesh } from "../../../src/plan/mesh/diff.ts";
 import {
@@ -9,8 +10,9 @@ import {
   type MeshPeer,
 } from "../../../src/plan/mesh/model.ts";
 import { renderStep } from "../../../src/plan/step.ts";
+import { findMesh, meshes, meshesOrNone, runs } from "../meshes.ts";
 import { applyToModel, printMesh } from "../model.ts";
-import { key, localRecord, makeRandom, pick, randomMesh } from "../random.ts";
+import { key, localRecord } from "../random.ts";
 
 const publicKeys = { a: key(200), b: key(201) };
 const slotOf = new Map<string, Slot>([
@@ -18,95 +20,93 @@ const slotOf = new Map<string, Slot>([
   ["wg-cni-b", "b"],
 ]);
 const options = { slotOf, nowMs: 1_000_000_000, ownIPs: ["192.0.2.100"] };
-const seeds = Array.from({ length: 400 }, (_, i) => i + 1);
+const check = <T extends [unknown, ...unknown[]]>(
+  property: fc.IProperty<T>,
+  numRuns: number = runs.numRuns,
+) => fc.assert(property, { ...runs, numRuns });
 
 describe("properties of the diff", () => {
   test("a mesh that is as desired needs nothing", () => {
-    for (const seed of seeds) {
-      const mesh = randomMesh(makeRandom(seed));
-      expect(diffMesh(mesh, mesh, options)).toEqual([]);
-    }
+    check(fc.property(meshes, (mesh) => expect(diffMesh(mesh, mesh, options)).toEqual([])));
   });
 
   test("applying the diff reaches the desired mesh from any other, and then nothing is left", () => {
-    for (const seed of seeds) {
-      const random = makeRandom(seed);
-      const from = random() < 0.2 ? emptyMesh : randomMesh(random);
-      const to = random() < 0.1 ? emptyMesh : randomMesh(random);
-      const reached = applyToModel(from, diffMesh(to, from, options), publicKeys);
-      expect(wanted(reached, to), `seed ${seed}`).toEqual(printMesh(to));
-      expect(diffMesh(to, reached, options), `seed ${seed}`).toEqual([]);
-    }
+    check(
+      fc.property(meshesOrNone, meshesOrNone, (from, to) => {
+        const reached = applyToModel(from, diffMesh(to, from, options), publicKeys);
+        expect(wanted(reached, to)).toEqual(printMesh(to));
+        expect(diffMesh(to, reached, options)).toEqual([]);
+      }),
+    );
   });
 
   test("a diff that was interrupted anywhere is finished by the next one", () => {
-    for (const seed of seeds) {
-      const random = makeRandom(seed);
-      const from = randomMesh(random);
-      const to = randomMesh(random);
-      const steps = diffMesh(to, from, options);
-      const half = applyToModel(from, steps.slice(0, Math.floor(random() * steps.length)), publicKeys);
-      const reached = applyToModel(half, diffMesh(to, half, options), publicKeys);
-      expect(wanted(reached, to), `seed ${seed}`).toEqual(printMesh(to));
-    }
+    check(
+      fc.property(meshes, meshes, fc.nat(), (from, to, at) => {
+        const steps = diffMesh(to, from, options);
+        const half = applyToModel(from, steps.slice(0, at % (steps.length + 1)), publicKeys);
+        const reached = applyToModel(half, diffMesh(to, half, options), publicKeys);
+        expect(wanted(reached, to)).toEqual(printMesh(to));
+      }),
+    );
   });
 
   test("no route leads into a tunnel whose device lacks the allowed IP, after any step", () => {
-    for (const seed of seeds.slice(0, 150)) {
-      const random = makeRandom(seed);
-      const from = randomMesh(random);
-      const to = randomMesh(random);
-      const steps = diffMesh(to, from, options);
-      for (let done = 0; done <= steps.length; done++) {
-        const mesh = applyToModel(from, steps.slice(0, done), publicKeys);
-        expect(blackHoles(mesh), `seed ${seed}, after ${done} steps`).toEqual([]);
-      }
-    }
+    check(
+      fc.property(meshes, meshes, (from, to) => {
+        const steps = diffMesh(to, from, options);
+        for (let done = 0; done <= steps.length; done++) {
+          const mesh = applyToModel(from, steps.slice(0, done), publicKeys);
+          expect(blackHoles(mesh), `after ${done} steps`).toEqual([]);
+        }
+      }),
+      75,
+    );
   });
 
   test("the firewall is there before any device that could deliver a packet past it", () => {
     const makesDevice = ["addLink", "startUserspace", "changeLink"];
     let seen = 0;
-    for (const seed of seeds) {
-      const steps = diffMesh(randomMesh(makeRandom(seed)), emptyMesh, options).map((step) => step.do);
-      const firewall = steps.lastIndexOf("applyFirewall");
-      const device = steps.findIndex((step) => makesDevice.includes(step));
-      if (firewall < 0 || device < 0) continue;
-      seen++;
-      expect(firewall, `seed ${seed}`).toBeLessThan(device);
-    }
+    check(
+      fc.property(meshes, (mesh) => {
+        const steps = diffMesh(mesh, emptyMesh, options).map((step) => step.do);
+        const firewall = steps.lastIndexOf("applyFirewall");
+        const device = steps.findIndex((step) => makesDevice.includes(step));
+        if (firewall < 0 || device < 0) return;
+        seen++;
+        expect(firewall).toBeLessThan(device);
+      }),
+    );
     expect(seen).toBeGreaterThan(0);
   });
 
-  test("what a route has led to until now goes after a wait, and nothing else is waited for", () => {
+  test("a peer that a route has led to until now goes after a wait, and nothing else is waited for", () => {
     let waited = 0;
-    for (const seed of seeds) {
-      const random = makeRandom(seed);
-      const from = randomMesh(random);
-      const to = random() < 0.1 ? emptyMesh : randomMesh(random);
-      const steps = diffMesh(to, from, options);
-      const wait = steps.findIndex((step) => step.do === "wait");
-      const before = applyToModel(from, steps.slice(0, Math.max(wait, 0)), publicKeys);
-      const isLeft = leftWays(to, from).length > 0;
-      expect(wait >= 0, `seed ${seed}`).toBe(isLeft);
-      if (!isLeft) continue;
-      waited++;
-      expect(leftWays(before, from), `seed ${seed}`).toEqual([]);
-      expect(
-        tunnelWays(before).filter((way) => !tunnelWays(to).includes(way)),
-        `seed ${seed}`,
-      ).toEqual([]);
-    }
-    expect(waited).toBeGreaterThan(100);
+    check(
+      fc.property(meshes, meshesOrNone, (from, to) => {
+        const steps = diffMesh(to, from, options);
+        const wait = steps.findIndex((step) => step.do === "wait");
+        const before = applyToModel(from, steps.slice(0, Math.max(wait, 0)), publicKeys);
+        const isLeft = leftWays(to, from).length > 0;
+        expect(wait >= 0).toBe(isLeft);
+        if (!isLeft) return;
+        waited++;
+        expect(leftWays(before, from)).toEqual([]);
+        expect(tunnelWays(before).filter((way) => !tunnelWays(to).includes(way))).toEqual([]);
+      }),
+    );
+    expect(waited).toBeGreaterThan(50);
   });
 
   test("an allowed IP belongs to one peer of a device", () => {
-    for (const seed of seeds) {
-      for (const [dev, device] of randomMesh(makeRandom(seed)).devices) {
-        const all = [...device.peers.values()].flatMap((peer) => peer.allowedIPs);
-        expect(new Set(all).size, `seed ${seed} ${dev}`).toBe(all.length);
-      }
-    }
+    check(
+      fc.property(meshes, ({ devices }) => {
+        for (const [dev, device] of devices) {
+          const all = [...device.peers.values()].flatMap((peer) => peer.allowedIPs);
+          expect(new Set(all).size, dev).toBe(all.length);
+        }
+      }),
+    );
   });
 });
 
@@ -157,9 +157,7 @@ function blackHoles(mesh: Mesh): string[] {
 }
 
 test("`plan` shows the wait between the last route to a peer and the peer's end", () => {
-  const random = makeRandom(7);
-  let mesh = randomMesh(random);
-  while (mesh.routes.every(({ type }) => type !== "unicast")) mesh = randomMesh(random);
+  const mesh = findMesh(({ routes }) => routes.some(({ type }) => type === "unicast"));
   const commands = diffMesh(emptyMesh, mesh, options).flatMap(renderStep);
   const wait = commands.indexOf("sleep 0.2");
   const isOf = (pattern: RegExp) => (command: string) => pattern.test(command);
@@ -171,11 +169,9 @@ test("`plan` shows the wait between the last route to a peer and the peer's end"
 });
 
 describe("what a change costs", () => {
-  const random = makeRandom(7);
-  let base: Mesh = randomMesh(random);
-  while (base.devices.get("wg-cni-a")?.peers.size !== 3) base = randomMesh(random);
+  const base = findMesh(({ devices }) => devices.get("wg-cni-a")?.peers.size === 3);
   const device = base.devices.get("wg-cni-a") as NonNullable<ReturnType<typeof base.devices.get>>;
-  const [publicKey, peer] = pick(random, [...device.peers]);
+  const [publicKey, peer] = [...device.peers][0] as [string, MeshPeer];
 
   function observedWith(change: Partial<typeof peer>): Mesh {
     const peers = new Map(device.peers).set(publicKey, { ...peer, ...change });
@@ -309,11 +305,12 @@ describe("what a change costs", () => {
   });
 
   test("a device without peers is asked for no threads", () => {
-    for (const seed of seeds) {
-      const mesh = randomMesh(makeRandom(seed));
-      for (const [dev, { threaded }] of mesh.links)
-        expect(threaded !== undefined, `seed ${seed}`).toBe((mesh.devices.get(dev)?.peers.size ?? 0) > 0);
-    }
+    check(
+      fc.property(meshes, ({ links, devices }) => {
+        for (const [dev, { threaded }] of links)
+          expect(threaded !== undefined).toBe((devices.get(dev)?.peers.size ?? 0) > 0);
+      }),
+    );
   });
 
   test("an allowed IP too many leaves by the sink, without touching the others", () => {
@@ -348,7 +345,11 @@ describe("what a change costs", () => {
 });
 
 test("steps print no private key and the node's name occurs in no step", () => {
-  const steps = diffMesh(randomMesh(makeRandom(3)), emptyMesh, options);
+  const steps = diffMesh(
+    findMesh(() => true),
+    emptyMesh,
+    options,
+  );
   const text = steps.flatMap(renderStep).join("\n");
   expect(text).toContain("private-key <(key of slot a)");
   expect(text).not.toContain(localRecord.name);

@@ -1,10 +1,12 @@
 import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
 import { ParseError } from "../../../src/net/error.ts";
 import { hostPrefix, prefixesOverlap } from "../../../src/net/prefix.ts";
 import { resolveClaims } from "../../../src/plan/peers/claims.ts";
 import { parseRecords } from "../../../src/plan/records/record.ts";
 import { parseSettings } from "../../../src/plan/settings/settings.ts";
-import { key, makeRandom, randomPeers } from "../random.ts";
+import { claimingPeers, runs } from "../meshes.ts";
+import { key } from "../random.ts";
 
 const good = {
   name: "node-1",
@@ -181,9 +183,7 @@ describe("who owns what", () => {
   });
 
   test("whatever is claimed, no two owners overlap, and the order of records does not matter", () => {
-    for (let seed = 1; seed <= 300; seed++) {
-      const random = makeRandom(seed);
-      const claimants = randomPeers(random);
+    const property = fc.property(claimingPeers, (claimants) => {
       const { peers } = resolveClaims(local, claimants);
       expect(resolveClaims(local, [...claimants].reverse()).peers).toEqual(peers);
       const owned = peers.flatMap((p) =>
@@ -191,8 +191,9 @@ describe("who owns what", () => {
       );
       for (const [a, x] of owned)
         for (const [b, y] of owned)
-          if (a !== b) expect(prefixesOverlap(x, y), `seed ${seed}: ${a} ${x}, ${b} ${y}`).toBe(false);
-    }
+          if (a !== b) expect(prefixesOverlap(x, y), `${a} ${x}, ${b} ${y}`).toBe(false);
+    });
+    fc.assert(property, runs);
   });
 
   test("10,000 peers with two CIDRs and two addresses are weighed in well under a second", () => {
