@@ -1,20 +1,20 @@
 // What the gate decided, as log lines: one a change. Many at once (a restart,
 // a partition) become one line, so that the log stays readable.
 import { hostPrefix } from "../net/prefix.ts";
-import type { GateNews } from "../plan/peers/gate.ts";
+import type { GateEvent } from "../plan/peers/gate-state.ts";
 import type { Lapse } from "../plan/peers/lapses.ts";
 import { renderStep } from "../plan/step.ts";
 import type { SyncReport } from "../reconcile/mesh-plan.ts";
 import type { Level, Log } from "../telemetry/log.ts";
-import type { PeerNews } from "./gate.ts";
+import type { PeerEvent } from "./gate.ts";
 
 /** More than this of one kind at one look are counted instead of listed. */
 const maxLines = 10;
 
-export function logNews(log: Log, all: readonly PeerNews[]): void {
-  for (const [kind, group] of Map.groupBy(all, ({ news }) => news.kind)) {
+export function logGateEvents(log: Log, all: readonly PeerEvent[]): void {
+  for (const [kind, group] of Map.groupBy(all, ({ event }) => event.kind)) {
     if (group.length > maxLines) log.info(`${describeMany(kind)} (${group.length} peers)`);
-    else for (const { peer, news } of group) logOne(log, peer, news);
+    else for (const { peer, event } of group) logOne(log, peer, event);
   }
 }
 
@@ -25,31 +25,31 @@ export function logLapses(log: Log, lapses: readonly Lapse[]): void {
     });
 }
 
-function logOne(log: Log, peer: string, news: GateNews): void {
-  const { level, text } = describe(news);
-  const { kind: _, ...fields } = news;
+function logOne(log: Log, peer: string, event: GateEvent): void {
+  const { level, text } = describe(event);
+  const { kind: _, ...fields } = event;
   log[level](text, { peer, ...fields });
 }
 
-function describe(news: GateNews): { level: Level; text: string } {
-  switch (news.kind) {
+function describe(event: GateEvent): { level: Level; text: string } {
+  switch (event.kind) {
     case "opened":
       return { level: "info", text: "a handshake succeeded: traffic to the peer is encrypted from now on" };
     case "moved":
       return {
-        level: news.why === "drained" ? "info" : "warn",
+        level: event.why === "drained" ? "info" : "warn",
         text: "traffic to the peer moved to another slot",
       };
     case "closed":
-      if (news.why === "off") return { level: "info", text: "the mode is off: the peer is not encrypted" };
+      if (event.why === "off") return { level: "info", text: "the mode is off: the peer is not encrypted" };
       return { level: "warn", text: "the peer's own record says that it has no key: it is not encrypted" };
     case "candidate":
       return { level: "debug", text: "no handshake yet: the peer's next endpoint is tried" };
     case "silent":
       // A peer that is down for days is said once, not every minute.
       return {
-        level: news.round === 1 ? "warn" : "debug",
-        text: `nothing comes back from the peer: ${remedies[news.rung]}`,
+        level: event.round === 1 ? "warn" : "debug",
+        text: `nothing comes back from the peer: ${remedies[event.step]}`,
       };
     case "answers":
       return { level: "info", text: "the peer answers again" };
@@ -62,7 +62,7 @@ const remedies = {
   "other-slot": "the other slot is tried",
 };
 
-function describeMany(kind: GateNews["kind"]): string {
+function describeMany(kind: GateEvent["kind"]): string {
   switch (kind) {
     case "opened":
       return "handshakes succeeded: traffic is encrypted from now on";

@@ -1,18 +1,13 @@
 // The gate at work: reads the devices, lets plan/peers/gate.ts decide for every peer,
 // keeps what it decided in the store, and takes a peer off a device and on again
-// where the ladder says so. The routes follow with the next sync.
+// if a recovery step says so. The routes follow with the next sync.
 import type { Device } from "../net/device.ts";
 import { closedPath, type PeerPath } from "../net/path.ts";
 import { hostPrefix } from "../net/prefix.ts";
 import type { Slot } from "../net/record.ts";
 import { askDelayMs, nextAsk } from "../plan/peers/asking.ts";
-import {
-  type GateDecision,
-  type GateFacts,
-  type GateMemory,
-  type GateNews,
-  stepGate,
-} from "../plan/peers/gate.ts";
+import { stepGate } from "../plan/peers/gate.ts";
+import type { GateDecision, GateEvent, GateFacts, GateState } from "../plan/peers/gate-state.ts";
 import { type Lapse, type LapsePlan, planLapses } from "../plan/peers/lapses.ts";
 import type { OwnedPeer } from "../plan/peers/model.ts";
 import { findProofs } from "../plan/peers/node-ip-proof.ts";
@@ -30,13 +25,13 @@ import type { EndpointWrites } from "./endpoint-writes.ts";
 /** Whether the source of its record gives a peer what it claims. */
 export type IsGiven = (peer: Contender, claim: string, kind: "node IP" | "pod CIDR") => boolean;
 
-export interface PeerNews {
+export interface PeerEvent {
   readonly peer: string;
-  readonly news: GateNews;
+  readonly event: GateEvent;
 }
 
 export interface GateReport {
-  readonly news: readonly PeerNews[];
+  readonly events: readonly PeerEvent[];
   /** True where paths were changed, so that the mesh must follow. */
   readonly changed: boolean;
   /** True where a peer is not on a device that it should be on: the kernel tells nobody of that. */
@@ -52,7 +47,7 @@ export interface GateReport {
   readonly failures: readonly Failure[];
 }
 
-/** A peer that the ladder takes off a slot's device and puts on again. */
+/** A peer that a recovery step takes off a slot's device and puts on again. */
 interface Readd {
   readonly peer: OwnedPeer;
   readonly slot: Slot;
@@ -62,7 +57,7 @@ const nobodyAsked = { come: [], asked: new Set<string>(), wanted: new Set<string
 
 export class Gate {
   #observations: PeerObservations = new Map();
-  #memories: ReadonlyMap<string, GateMemory> = new Map();
+  #states: ReadonlyMap<string, GateState> = new Map();
   #paths: Map<string, PeerPath> | undefined;
   /** Owners of contested claims, and since when this process asks them for a handshake. */
   #askedHereMs: ReadonlyMap<string, number> = new Map();
@@ -128,8 +123,8 @@ export class Gate {
     const unshown = this.#proveNodeIPs(peers);
     const probes = new Map<string, ProbeMemory>();
     const changed = new Map<string, PeerPath | undefined>();
-    const memories = new Map<string, GateMemory>();
-    const news: PeerNews[] = [];
+    const states = new Map<string, GateState>();
+    const events: PeerEvent[] = [];
     const toReadd: Readd[] = [];
     const asks: string[] = [];
     const isHeld = view.settings.mode === "off";
@@ -139,14 +134,14 @@ export class Gate {
       const { name } = peer;
       const facts = { isWanted: contest.wanted.has(name), hasUnshown: unshown.has(name) };
       const decision = this.#decide(view, peer, facts, clocks.nowMs);
-      memories.set(name, decision.memory);
+      states.set(name, decision.state);
       const probe = this.#probe(view, peer, decision, unshown.get(name), clocks.nowMs);
       if (probe.memory !== undefined) probes.set(name, probe.memory);
       const noted = this.#annotate(view, name, decision, contest.asked.has(name), clocks);
       const path = withProbe(noted, probe, isHeld);
       if (path.asksUntilMs !== undefined) asks.push(name);
       if (!isSamePath(this.paths.get(name), path)) changed.set(name, path);
-      for (const one of decision.news) news.push({ peer: name, news: one });
+      for (const event of decision.events) events.push({ peer: name, event });
       for (const { readd } of [decision, probe]) if (readd !== undefined) toReadd.push({ peer, slot: readd });
       hurry ||= decision.hurry || (probe.probe !== undefined && (isHeld || path.slot !== undefined));
       drifted ||= this.#isMissing(peer, devices);
@@ -155,13 +150,13 @@ export class Gate {
     this.#keep(changed);
     if (contest.lapses !== view.lapses) this.session.store.putLapses(contest.lapses);
     // Not before: what the store refused is decided anew, from what was remembered until now.
-    this.#memories = memories;
+    this.#states = states;
     this.#probes = probes;
     const failures = this.#readd(view.settings, toReadd);
     const isChanged = changed.size > 0 || contest.lapses !== view.lapses;
     const lapsed = contest.come;
     const waiting = { hurry, lapsed, asks: asks.slice(0, maxAsked) };
-    return { news, changed: isChanged, drifted, ...waiting, failures, polled };
+    return { events, changed: isChanged, drifted, ...waiting, failures, polled };
   }
 
   /** Keeps what the handshakes have shown. Returns the node IPs by peer that nothing has shown yet. */
@@ -232,12 +227,12 @@ export class Gate {
   #annotate(
     { node, ownership }: GateView,
     peer: string,
-    { path, memory }: GateDecision,
+    { path, state }: GateDecision,
     isContested: boolean,
     clocks: Clocks,
   ): PeerPath {
     const { asksUntilMs: before, contestedSinceMs = clocks.wallMs } = this.paths.get(peer) ?? closedPath;
-    const { silentSinceMs } = memory;
+    const silentSinceMs = state.kind === "silent" ? state.silentSinceMs : undefined;
     const { asksUntilMs: _, contestedSinceMs: __, ...bare } = path;
     const rest = isContested ? { ...bare, contestedSinceMs } : bare;
     if (before === undefined && silentSinceMs === undefined) return rest;
@@ -262,12 +257,12 @@ export class Gate {
     facts: Required<Pick<GateFacts, "isWanted" | "hasUnshown">>,
     nowMs: number,
   ): GateDecision {
-    const memory = this.#memories.get(peer.name);
+    const state = this.#states.get(peer.name);
     return stepGate(
       {
         ...{ node, peer, path: this.paths.get(peer.name) ?? closedPath },
-        ...(memory === undefined ? {} : { memory }),
-        ...{ sight: this.#observations.get(peer.name) ?? {}, held: settings.mode === "off" },
+        ...(state === undefined ? {} : { state }),
+        ...{ observation: this.#observations.get(peer.name) ?? {}, isDisabled: settings.mode === "off" },
         ...{ ...facts, isAsked: peer.wantsHandshakeFrom?.includes(node.name) === true },
       },
       nowMs,

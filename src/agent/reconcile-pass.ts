@@ -34,7 +34,7 @@ import { DeadMan } from "./dead-man.ts";
 import { DriftDetector } from "./drift.ts";
 import { EndpointWrites } from "./endpoint-writes.ts";
 import { Gate, type IsGiven } from "./gate.ts";
-import { firstCommand, isAboutPods, logLapses, logNews } from "./gate-log.ts";
+import { firstCommand, isAboutPods, logGateEvents, logLapses } from "./gate-log.ts";
 import { HeapTrimmer } from "./heap-trimmer.ts";
 import { Installation } from "./installation.ts";
 import { OrphanedPods } from "./orphaned-pods.ts";
@@ -216,12 +216,12 @@ export class ReconcilePass implements Disposable {
     const isGiven: IsGiven = (peer, claim, kind) => this.#records.isGiven(peer, claim, kind);
     const gate = this.#gate.step(view, isGiven, clocks);
     logLapses(this.options.log, gate.lapsed);
-    const news = gate.news.map((one) => one.news);
+    const events = gate.events.map(({ event }) => event);
     this.#reportAsks(gate.asks);
     // A node without a usable slot reaches no peer. That is logged once elsewhere, and no peer is the cause.
     const isOwnLoss = ownSlots(view.node).length === 0;
-    if (!isOwnLoss) logNews(this.options.log, gate.news);
-    this.options.metrics.gateChanged(news);
+    if (!isOwnLoss) logGateEvents(this.options.log, gate.events);
+    this.options.metrics.gateChanged(events);
     for (const { error } of gate.failures) this.options.log.error(error.message);
     const { ownership, node } = view;
     const rotation = this.#rotation.reconcile(
@@ -232,7 +232,7 @@ export class ReconcilePass implements Disposable {
       clocks,
     );
     return {
-      changed: gate.changed || news.length > 0 || rotation.changed,
+      changed: gate.changed || events.length > 0 || rotation.changed,
       ...{ drifted: gate.drifted || this.#drift.detects(gate.polled), hurry: gate.hurry },
       ...(rotation.wakeInMs === undefined ? {} : { wakeInMs: rotation.wakeInMs }),
     };

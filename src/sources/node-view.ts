@@ -3,7 +3,7 @@
 import type { StatusFacts } from "../kube/status.ts";
 import type { PeerPath } from "../net/path.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
-import { isProved } from "../plan/peers/gate.ts";
+import { isProved } from "../plan/peers/handshakes.ts";
 import type { Lapse } from "../plan/peers/lapses.ts";
 import type { OwnedPeer, Ownership } from "../plan/peers/model.ts";
 import type { PeerObservations } from "../plan/peers/observation.ts";

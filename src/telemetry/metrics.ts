@@ -6,7 +6,7 @@ import Gauge from "prom-client/lib/gauge.js";
 import Histogram from "prom-client/lib/histogram.js";
 import Registry from "prom-client/lib/registry.js";
 import { escapeLines } from "../net/printable.ts";
-import type { GateNews } from "../plan/peers/gate.ts";
+import type { GateEvent } from "../plan/peers/gate-state.ts";
 import { CallLogTail } from "./call-log-tail.ts";
 import { eventSeries, type HistogramHead } from "./event-series.ts";
 import type { AgentFacts, ScrapeFacts, SyncFacts } from "./facts.ts";
@@ -96,10 +96,10 @@ export class Metrics implements Disposable {
     this.synced({ result: "failed", durationMs, writes: 0, corrections: [], programming: [] });
   }
 
-  gateChanged(news: readonly GateNews[]): void {
-    for (const one of news) {
-      this.#gateChanges.inc({ change: one.kind });
-      if (one.kind === "silent") this.#repairSteps.inc({ step: one.rung });
+  gateChanged(events: readonly GateEvent[]): void {
+    for (const event of events) {
+      this.#gateChanges.inc({ change: event.kind });
+      if (event.kind === "silent") this.#repairSteps.inc({ step: event.step });
     }
   }
 

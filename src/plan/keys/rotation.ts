@@ -24,7 +24,7 @@
 
 import type { PeerPath } from "../../net/path.ts";
 import type { NodeRecord, Slot, SlotState } from "../../net/record.ts";
-import { handshakeFreshMs } from "../../net/wireguard-timers.ts";
+import { rejectAfterMs } from "../../net/wireguard-timers.ts";
 import type { OwnedPeer } from "../peers/model.ts";
 import type { Clocks, PeerObservation, PeerObservations } from "../peers/observation.ts";
 import { otherSlot, resolvePath, routeSlot, slots, usableSlot } from "../peers/path.ts";
@@ -223,7 +223,7 @@ function isOurs({ node, paths }: RotationContext, peer: OwnedPeer, slot: Slot): 
 function isGone(observation: PeerObservation | undefined, nowMs: number): boolean {
   return slots.every((slot) => {
     const { handshakeAtMs, heardAtMs } = observation?.[slot] ?? {};
-    return !isLately(handshakeAtMs, handshakeFreshMs, nowMs) && !isLately(heardAtMs, handshakeFreshMs, nowMs);
+    return !isLately(handshakeAtMs, rejectAfterMs, nowMs) && !isLately(heardAtMs, rejectAfterMs, nowMs);
   });
 }
 

@@ -4,7 +4,7 @@
 import type { PeerConfig } from "../../net/device.ts";
 import { zeroKey } from "../../net/key.ts";
 import type { Slot } from "../../net/record.ts";
-import { handshakeFreshMs } from "../../net/wireguard-timers.ts";
+import { rejectAfterMs } from "../../net/wireguard-timers.ts";
 import type { DeviceStep, PhasedSteps } from "../step.ts";
 import type { MeshDevice, MeshPeer } from "./model.ts";
 
@@ -132,7 +132,7 @@ function endpointStands(desired: MeshPeer, seen: MeshPeer | undefined, options: 
   // A peer had the address before this node: what is sent there goes no further.
   if (options.ownIPs.includes(seen.endpoint.ip)) return false;
   // A handshake ahead of the clock: the clock was set back, and says nothing of its age.
-  return desired.mayRoam === true && options.nowMs - seen.lastHandshakeMs < handshakeFreshMs;
+  return desired.mayRoam === true && options.nowMs - seen.lastHandshakeMs < rejectAfterMs;
 }
 
 /** `surplus`: allowed IPs that leave a peer which stays; some of them other peers take over. */

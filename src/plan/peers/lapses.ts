@@ -16,7 +16,7 @@ import { compareText } from "../../net/human-format.ts";
 import { hostPrefix } from "../../net/prefix.ts";
 import type { NodeRecord } from "../../net/record.ts";
 import { type Span, spanOf, spansOverlap } from "../../net/span.ts";
-import { handshakeFreshMs } from "../../net/wireguard-timers.ts";
+import { rejectAfterMs } from "../../net/wireguard-timers.ts";
 import type { ClaimingPeer, Refusal } from "./model.ts";
 import type { Clocks, PeerObservation, PeerObservations } from "./observation.ts";
 import { slots } from "./path.ts";
@@ -248,7 +248,7 @@ function isDead(facts: LapseFacts, owner: string, { nowMs, wallMs }: Clocks): bo
   const lastMs = signAtMs === Number.NEGATIVE_INFINITY ? nowMs - (wallMs - sinceMs) : signAtMs;
   const isAnswerDue =
     nowMs - (facts.askedHereMs.get(owner) ?? nowMs) >= answerMs &&
-    nowMs - handshakeAtMs >= handshakeFreshMs + answerMs;
+    nowMs - handshakeAtMs >= rejectAfterMs + answerMs;
   return nowMs - lastMs >= deadMs && isAnswerDue;
 }
 

@@ -14,7 +14,7 @@ import type { Device, Peer } from "../../net/device.ts";
 import type { NftCounter } from "../../net/nftables.ts";
 import type { PeerPath } from "../../net/path.ts";
 import type { NodeRecord, Slot } from "../../net/record.ts";
-import { handshakeFreshMs } from "../../net/wireguard-timers.ts";
+import { rejectAfterMs } from "../../net/wireguard-timers.ts";
 import { countingSets } from "../firewall/sets.ts";
 import { sumByPeer } from "../firewall/table.ts";
 import { remotesOf } from "../mesh/desired.ts";
@@ -140,7 +140,7 @@ function latestHandshake(
 
 function stateOf(lastHandshakeMs: number, nowMs: number): PeerState {
   if (lastHandshakeMs === 0) return "unanswered";
-  return nowMs - lastHandshakeMs < handshakeFreshMs ? "encrypted" : "idle";
+  return nowMs - lastHandshakeMs < rejectAfterMs ? "encrypted" : "idle";
 }
 
 /** The packets that went outside the tunnel since the table was created. It is empty if nothing counts. */

@@ -73,7 +73,7 @@ describeKernel("a firewall that admits only answers", () => {
         peer === "n1" && (message.includes("answers again") || why === "silent");
       await agent2.waitFor(isBack, mendMs);
       // Its own tries came to nothing.
-      expect(agent2.lines().filter(({ rung, peer }) => rung !== undefined && peer === "n1")).not.toEqual([]);
+      expect(agent2.lines().filter(({ step, peer }) => step !== undefined && peer === "n1")).not.toEqual([]);
       // Node 1 goes on admitting only answers, and keeps the session: node 2 is not silent again.
       const before = agent2.lines().length;
       await Bun.sleep(3000);
@@ -82,7 +82,7 @@ describeKernel("a firewall that admits only answers", () => {
         agent2
           .lines()
           .slice(before)
-          .filter((line) => line.rung !== undefined),
+          .filter((line) => line.step !== undefined),
       ).toEqual([]);
     },
     mendMs + 120_000,

@@ -6,7 +6,8 @@ import type { Device, Peer } from "../../../src/net/device.ts";
 import { closedPath, type PeerPath } from "../../../src/net/path.ts";
 import type { NodeRecord, Slot, SlotState } from "../../../src/net/record.ts";
 import { planRotation, type RotationChange, type RotationMemory } from "../../../src/plan/keys/rotation.ts";
-import { type GateMemory, stepGate } from "../../../src/plan/peers/gate.ts";
+import { stepGate } from "../../../src/plan/peers/gate.ts";
+import type { GateState } from "../../../src/plan/peers/gate-state.ts";
 import { type PeerObservations, updateObservations } from "../../../src/plan/peers/observation.ts";
 import { resolvePath, slots } from "../../../src/plan/peers/path.ts";
 import { pick, type Random } from "../random.ts";
@@ -48,7 +49,7 @@ export class SimNode {
   routes = new Map<string, Slot | undefined>();
   nextRoutes: { readonly atMs: number; readonly routes: Map<string, Slot | undefined> } | undefined;
   sights: PeerObservations = new Map();
-  gate = new Map<string, GateMemory>();
+  gate = new Map<string, GateState>();
   memory: RotationMemory | undefined;
   /** When it looks next. */
   lookAtMs: number;
@@ -161,18 +162,18 @@ export class Simulation {
     const clocks = { nowMs: this.nowMs, wallMs: this.#wallMs };
     node.sights = updateObservations(node.sights, peers, { a: read("a"), b: read("b") }, since, clocks);
     for (const peer of peers) {
-      const memory = node.gate.get(peer.name);
+      const state = node.gate.get(peer.name);
       const decision = stepGate(
         {
-          held: false,
+          isDisabled: false,
           ...{ node: node.record, peer, path: node.paths.get(peer.name) ?? closedPath },
-          ...(memory === undefined ? {} : { memory }),
-          sight: node.sights.get(peer.name) ?? {},
+          ...(state === undefined ? {} : { state }),
+          observation: node.sights.get(peer.name) ?? {},
         },
         this.nowMs,
       );
       node.paths.set(peer.name, decision.path);
-      node.gate.set(peer.name, decision.memory);
+      node.gate.set(peer.name, decision.state);
     }
   }
 

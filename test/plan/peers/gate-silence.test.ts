@@ -1,4 +1,4 @@
-// Silence as the gate sees it, as a table: what is idle, what is asked, what the ladder tries, what ends it.
+// Silence as the gate sees it, as a table: what is idle, what is asked, what the recovery steps try, what ends it.
 import { expect, test } from "bun:test";
 import { ago, type Case, say, sight, step } from "./gates.ts";
 
@@ -40,18 +40,18 @@ const table: [string, Case, string][] = [
     "a, candidate 1, initiate a, pinned; silent re-pin",
   ],
   [
-    "a rung takes 15 s",
-    { path: { slot: "a", pinned: true }, sight: silentA, memory: { rung: "re-pin", rungAtMs: ago(14) } },
+    "a recovery step takes 15 s",
+    { path: { slot: "a", pinned: true }, sight: silentA, silent: { step: "re-pin", stepAtMs: ago(14) } },
     "a, candidate 0, pinned; nothing new",
   ],
   [
     "then the peer is added anew",
-    { path: { slot: "a", pinned: true }, sight: silentA, memory: { rung: "re-pin", rungAtMs: ago(15) } },
+    { path: { slot: "a", pinned: true }, sight: silentA, silent: { step: "re-pin", stepAtMs: ago(15) } },
     "a, candidate 0, initiate a, pinned, readd a; silent re-add",
   ],
   [
     "then the other slot is asked",
-    { path: { slot: "a" }, sight: silentA, memory: { rung: "re-add", rungAtMs: ago(15) } },
+    { path: { slot: "a" }, sight: silentA, silent: { step: "re-add", stepAtMs: ago(15) } },
     "a, candidate 0, initiate ab; silent other-slot",
   ],
   [
@@ -59,7 +59,7 @@ const table: [string, Case, string][] = [
     {
       path: { slot: "a" },
       sight: { ...silentA, b: sight({ handshakeAtMs: ago(1) }) },
-      memory: { rung: "other-slot", rungAtMs: ago(3) },
+      silent: { step: "other-slot", stepAtMs: ago(3) },
     },
     "b, candidate 0; moved",
   ],
@@ -68,7 +68,7 @@ const table: [string, Case, string][] = [
     {
       path: { slot: "a" },
       sight: { ...silentA, b: sight({ handshakeAtMs: ago(101) }) },
-      memory: { rung: "re-add", rungAtMs: ago(15) },
+      silent: { step: "re-add", stepAtMs: ago(15) },
     },
     "a, candidate 0, initiate ab, readd b; silent other-slot",
   ],
@@ -77,7 +77,7 @@ const table: [string, Case, string][] = [
     {
       path: { slot: "a", initiate: ["a", "b"] },
       sight: { ...silentA, b: sight({ handshakeAtMs: ago(101) }) },
-      memory: { rung: "other-slot", rungAtMs: ago(3) },
+      silent: { step: "other-slot", stepAtMs: ago(3) },
     },
     "a, candidate 0, initiate ab; nothing new",
   ],
@@ -90,8 +90,8 @@ const table: [string, Case, string][] = [
     "a, candidate 0, initiate a, pinned; silent re-pin",
   ],
   [
-    "the ladder begins again after a minute, with the next endpoint",
-    { path: { slot: "a" }, sight: silentA, memory: { rung: "other-slot", rungAtMs: ago(60) } },
+    "the recovery steps begin again after a minute, with the next endpoint",
+    { path: { slot: "a" }, sight: silentA, silent: { step: "other-slot", stepAtMs: ago(60) } },
     "a, candidate 1, initiate a, pinned; silent re-pin",
   ],
   [
@@ -99,7 +99,7 @@ const table: [string, Case, string][] = [
     {
       path: { slot: "a", pinned: true, initiate: ["a"] },
       sight: { a: sight({ sentAtMs: ago(0), heardAtMs: ago(0), handshakeAtMs: ago(0) }) },
-      memory: { rung: "re-add", rungAtMs: ago(3) },
+      silent: { step: "re-add", stepAtMs: ago(3) },
     },
     "a, candidate 0; answers",
   ],
@@ -110,7 +110,7 @@ const table: [string, Case, string][] = [
       sight: {
         a: sight({ sentAtMs: ago(0), heardAtMs: ago(0), dataAtMs: ago(0), handshakeAtMs: ago(131) }),
       },
-      memory: { rung: "re-pin", rungAtMs: ago(3) },
+      silent: { step: "re-pin", stepAtMs: ago(3) },
     },
     "a, candidate 0, initiate a, pinned; nothing new",
   ],
@@ -129,7 +129,7 @@ const table: [string, Case, string][] = [
     {
       path: { slot: "a", initiate: ["a"] },
       sight: { a: sight({ dataAtMs: ago(70), heardAtMs: ago(1) }) },
-      memory: { askedAtMs: ago(5) },
+      open: { askedAtMs: ago(5) },
     },
     "a, candidate 0; nothing new",
   ],
@@ -151,7 +151,7 @@ const table: [string, Case, string][] = [
           handshakeAtMs: ago(handshake),
         }),
       },
-      memory: { askedAtMs: ago(asked) },
+      open: { askedAtMs: ago(asked) },
     },
     `a, candidate 0${initiate}; nothing new`,
   ]),
@@ -162,7 +162,7 @@ const table: [string, Case, string][] = [
       sight: {
         a: sight({ dataAtMs: ago(90), heardAtMs: ago(90), sentAtMs: ago(1), unansweredSinceMs: ago(31) }),
       },
-      memory: { askedAtMs: ago(32) },
+      open: { askedAtMs: ago(32) },
     },
     "a, candidate 0, initiate a, pinned; silent re-pin",
   ],
@@ -171,7 +171,7 @@ const table: [string, Case, string][] = [
     {
       path: { slot: "a", initiate: ["a"] },
       sight: { a: sight({ dataAtMs: ago(90), heardAtMs: ago(90) }) },
-      memory: { askedAtMs: ago(21) },
+      open: { askedAtMs: ago(21) },
     },
     "a, candidate 0, initiate a, pinned; silent re-pin",
   ],
@@ -186,7 +186,7 @@ const wantedTable: [string, Case, string][] = [
   [
     "still asked, with sessions: left alone",
     {
-      ...{ path: { slot: "a" }, isAsked: true, memory: { wasAsked: true } },
+      ...{ path: { slot: "a" }, isAsked: true, open: { wasAsked: true } },
       sight: { a: sight({ handshakeAtMs: ago(119) }), b: sight({ handshakeAtMs: ago(119) }) },
     },
     "a, candidate 0; nothing new",
@@ -194,7 +194,7 @@ const wantedTable: [string, Case, string][] = [
   [
     "still asked, and a session gets old: renewed",
     {
-      ...{ path: { slot: "a" }, isAsked: true, memory: { wasAsked: true } },
+      ...{ path: { slot: "a" }, isAsked: true, open: { wasAsked: true } },
       sight: { a: sight({ handshakeAtMs: ago(121) }), b: sight({ handshakeAtMs: ago(30) }) },
     },
     "a, candidate 0, initiate a; nothing new",

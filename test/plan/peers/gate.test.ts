@@ -2,7 +2,9 @@
 import { describe, expect, test } from "bun:test";
 import { closedPath, type PeerPath } from "../../../src/net/path.ts";
 import type { SlotState } from "../../../src/net/record.ts";
-import { type GateMemory, isProved, stepGate } from "../../../src/plan/peers/gate.ts";
+import { stepGate } from "../../../src/plan/peers/gate.ts";
+import { type GateState, open, waiting } from "../../../src/plan/peers/gate-state.ts";
+import { isProved } from "../../../src/plan/peers/handshakes.ts";
 import type { SlotObservation } from "../../../src/plan/peers/observation.ts";
 import { localRecord, makeRandom, pick } from "../random.ts";
 import { ago, type Case, now, peer, s, say, sight, step } from "./gates.ts";
@@ -20,7 +22,7 @@ const table: [string, Case, string][] = [
     "a, candidate 0; nothing new",
   ],
   [
-    "another node has its keys: never opened, it is not provoked",
+    "another node has its keys: never opened, it is not initiated",
     { peer: { ...peer({}), refusedSlots: ["a"] } },
     "closed, candidate 0; nothing new",
   ],
@@ -31,7 +33,7 @@ const table: [string, Case, string][] = [
   ],
   [
     "mode off: the gate closes, whoever has its keys",
-    { held: true, peer: { ...peer({}), refusedSlots: ["a"] }, path: { slot: "a" } },
+    { isDisabled: true, peer: { ...peer({}), refusedSlots: ["a"] }, path: { slot: "a" } },
     "closed, candidate 0; closed",
   ],
   [
@@ -55,22 +57,22 @@ const table: [string, Case, string][] = [
   ],
   [
     "waiting initiates on both slots",
-    { memory: { triedAtMs: ago(9) } },
+    { waiting: { endpointSinceMs: ago(9) } },
     "closed, candidate 0, initiate ab; nothing new",
   ],
   [
     "after ten seconds the next endpoint",
-    { memory: { triedAtMs: ago(10) } },
+    { waiting: { endpointSinceMs: ago(10) } },
     "closed, candidate 1, initiate ab; candidate",
   ],
   [
     "the last endpoint is followed by the first",
-    { memory: { triedAtMs: ago(10) }, path: { candidate: 2 } },
+    { waiting: { endpointSinceMs: ago(10) }, path: { candidate: 2 } },
     "closed, candidate 0, initiate ab; candidate",
   ],
   [
     "when all had their turn, a minute each",
-    { memory: { triedAtMs: ago(59), tries: 3 } },
+    { waiting: { endpointSinceMs: ago(59), endpointChanges: 3 } },
     "closed, candidate 0, initiate ab; nothing new",
   ],
   [
@@ -85,17 +87,17 @@ const table: [string, Case, string][] = [
   ],
   [
     "an old handshake opens nothing",
-    { sight: { a: sight({ handshakeAtMs: ago(151) }) }, memory: { triedAtMs: ago(1) } },
+    { sight: { a: sight({ handshakeAtMs: ago(151) }) }, waiting: { endpointSinceMs: ago(1) } },
     "closed, candidate 0, initiate ab; nothing new",
   ],
   [
     "released by an operator: the handshake of before does not open it again",
-    { memory: { isOpen: true }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
+    { open: {}, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
     "closed, candidate 0, initiate ab; nothing new",
   ],
   [
     "but the next one does",
-    { memory: { releasedAtMs: ago(2) }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
+    { waiting: { releasedAtMs: ago(2) }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
     "a, candidate 0; opened",
   ],
   [
@@ -138,23 +140,23 @@ const table: [string, Case, string][] = [
   ],
   [
     "mode off: the gate closes, handshake or not",
-    { held: true, path: { slot: "a", candidate: 1 }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
+    { isDisabled: true, path: { slot: "a", candidate: 1 }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
     "closed, candidate 0; closed",
   ],
   [
     "mode off initiates, too",
-    { held: true, memory: { triedAtMs: ago(1) } },
+    { isDisabled: true, waiting: { endpointSinceMs: ago(1) } },
     "closed, candidate 0, initiate ab; nothing new",
   ],
   [
     "mode off tries the next endpoint, too",
-    { held: true, memory: { triedAtMs: ago(10) } },
+    { isDisabled: true, waiting: { endpointSinceMs: ago(10) } },
     "closed, candidate 1, initiate ab; candidate",
   ],
   [
     "mode off: a handshake on either slot is enough, opens nothing, and keeps its endpoint",
     {
-      held: true,
+      isDisabled: true,
       path: { candidate: 1, initiate: ["a", "b"] },
       sight: { b: sight({ handshakeAtMs: ago(599) }) },
     },
@@ -162,7 +164,11 @@ const table: [string, Case, string][] = [
   ],
   [
     "mode off: after ten minutes it is proved again",
-    { held: true, memory: { triedAtMs: ago(1) }, sight: { b: sight({ handshakeAtMs: ago(600) }) } },
+    {
+      isDisabled: true,
+      waiting: { endpointSinceMs: ago(1) },
+      sight: { b: sight({ handshakeAtMs: ago(600) }) },
+    },
     "closed, candidate 0, initiate ab; nothing new",
   ],
 ];
@@ -185,9 +191,9 @@ describe("gate", () => {
 
   test("mode off and back: a handshake of meanwhile opens the gate again", () => {
     const shaken = { a: sight({ handshakeAtMs: ago(1) }) };
-    const off = step({ held: true, path: { slot: "a" }, sight: shaken });
-    expect(off.news).toEqual([{ kind: "closed", why: "off" }]);
-    const on = step({ memory: off.memory, sight: shaken }, now + s);
+    const off = step({ isDisabled: true, path: { slot: "a" }, sight: shaken });
+    expect(off.events).toEqual([{ kind: "closed", why: "off" }]);
+    const on = step({ state: off.state, sight: shaken }, now + s);
     expect(say(on)).toBe("a, candidate 0; opened");
   });
 
@@ -211,15 +217,15 @@ describe("gate", () => {
       const wanted = what === "draining" ? "b" : "ab";
       const initiates = (given: Case, nowMs: number, node = localRecord) =>
         step({ path, ...given }, nowMs, node).path.initiate.join("");
-      const fresh = { sinceMs: now };
+      const fresh = { state: what === "draining" ? open(now) : waiting(now) };
       const theirs = { ...lesser, slots: greater.slots };
-      expect(initiates({ peer: theirs, memory: fresh }, now, { ...localRecord, slots: lesser.slots })).toBe(
+      expect(initiates({ peer: theirs, ...fresh }, now, { ...localRecord, slots: lesser.slots })).toBe(
         wanted,
       );
-      const first = step({ path, peer: lesser, memory: fresh }, now, greater);
+      const first = step({ path, peer: lesser, ...fresh }, now, greater);
       expect([first.path.initiate, first.hurry]).toEqual([[], true]);
-      expect(initiates({ peer: lesser, memory: first.memory }, now + 400, greater)).toBe("");
-      expect(initiates({ peer: lesser, memory: first.memory }, now + 500, greater)).toBe(wanted);
+      expect(initiates({ peer: lesser, state: first.state }, now + 400, greater)).toBe("");
+      expect(initiates({ peer: lesser, state: first.state }, now + 500, greater)).toBe(wanted);
     },
   );
 
@@ -240,7 +246,7 @@ describe("gate", () => {
     const random = makeRandom(3);
     const states: SlotState[] = ["active", "draining"];
     let path: PeerPath = { ...closedPath, slot: "a" };
-    let memory: GateMemory | undefined;
+    let state: GateState | undefined;
     for (let i = 0; i < 20_000; i++) {
       const nowMs = now + i * 1700;
       const time = () => (random() < 0.3 ? {} : { handshakeAtMs: nowMs - random() * 400 * s });
@@ -255,14 +261,20 @@ describe("gate", () => {
       );
       const decision = stepGate(
         {
-          ...{ node: localRecord, peer: given, path, sight: { a: seen(), b: seen() }, held: false },
-          ...(memory === undefined ? {} : { memory }),
+          ...{
+            node: localRecord,
+            peer: given,
+            path,
+            observation: { a: seen(), b: seen() },
+            isDisabled: false,
+          },
+          ...(state === undefined ? {} : { state }),
         },
         nowMs,
       );
       expect(decision.path.slot).toBeDefined();
       expect(given.slots.some(({ slot }) => slot === decision.path.slot)).toBe(true);
-      ({ path, memory } = decision);
+      ({ path, state } = decision);
     }
   });
 });

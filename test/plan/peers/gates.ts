@@ -1,7 +1,16 @@
 // What the gate's tests are written in: a peer, what was seen of it, one step, and its decision as a line.
 import { closedPath, type PeerPath } from "../../../src/net/path.ts";
 import type { SlotState } from "../../../src/net/record.ts";
-import { type GateDecision, type GateMemory, stepGate } from "../../../src/plan/peers/gate.ts";
+import { type GateRun, runGate } from "../../../src/plan/peers/gate.ts";
+import {
+  type GateDecision,
+  type GateState,
+  type OpenState,
+  open,
+  type SilentState,
+  type WaitingState,
+  waiting,
+} from "../../../src/plan/peers/gate-state.ts";
 import type { OwnedPeer } from "../../../src/plan/peers/model.ts";
 import type { PeerObservation, SlotObservation } from "../../../src/plan/peers/observation.ts";
 import { localRecord } from "../random.ts";
@@ -32,30 +41,51 @@ export function sight(times: Partial<SlotObservation>): SlotObservation {
 export interface Case {
   readonly peer?: OwnedPeer;
   readonly path?: Partial<PeerPath>;
-  readonly memory?: Partial<GateMemory>;
+  /** The state before; if none of these is given, the one that fits the path, for an hour. */
+  readonly state?: GateState;
+  readonly waiting?: Partial<WaitingState>;
+  readonly open?: Partial<OpenState>;
+  readonly silent?: Partial<SilentState>;
   readonly sight?: PeerObservation;
-  readonly held?: boolean;
+  readonly isDisabled?: boolean;
   readonly isWanted?: boolean;
+  readonly hasUnshown?: boolean;
   readonly isAsked?: boolean;
 }
 
+const sinceMs = now - 3600 * s;
+
+function stateOf({ path, state, waiting: closed, open: opened, silent }: Case): GateState {
+  if (state !== undefined) return state;
+  if (silent !== undefined) {
+    const before = open(sinceMs);
+    const step = { step: "re-pin", stepAtMs: ago(3), round: 1 } as const;
+    return { kind: "silent", before, silentSinceMs: ago(100), ...step, ...silent };
+  }
+  const isOpen = opened !== undefined || (closed === undefined && path?.slot !== undefined);
+  return isOpen ? { ...open(sinceMs), ...opened } : { ...waiting(sinceMs), ...closed };
+}
+
 export function step(given: Case, nowMs = now, node = localRecord): GateDecision {
-  const since = { sinceMs: now - 3600 * s, triedAtMs: now - 3600 * s, tries: 0 };
-  const silent = given.memory?.rung === undefined ? {} : { silentSinceMs: ago(100) };
-  const memory = { ...since, ...silent, isOpen: given.path?.slot !== undefined, ...given.memory };
-  return stepGate(
+  return run(given, nowMs, node).decision;
+}
+
+/** One pass, with the rows of the table that it took. */
+export function run(given: Case, nowMs = now, node = localRecord): GateRun {
+  return runGate(
     {
       ...{ node, peer: given.peer ?? peer(), path: { ...closedPath, ...given.path } },
-      ...{ memory, sight: given.sight ?? {}, held: given.held ?? false },
+      ...{ state: stateOf(given), observation: given.sight ?? {}, isDisabled: given.isDisabled ?? false },
       ...{ isWanted: given.isWanted ?? false, isAsked: given.isAsked ?? false },
+      hasUnshown: given.hasUnshown ?? false,
     },
     nowMs,
   );
 }
 
 /** What matters of a decision, in one line. */
-export function say({ path, news, readd }: GateDecision): string {
-  const kinds = news.map((one) => ("rung" in one ? `${one.kind} ${one.rung}` : one.kind)).join(", ");
+export function say({ path, events, readd }: GateDecision): string {
+  const kinds = events.map((one) => ("step" in one ? `${one.kind} ${one.step}` : one.kind)).join(", ");
   const words = [path.slot ?? "closed", `candidate ${path.candidate}`];
   if (path.initiate.length > 0) words.push(`initiate ${path.initiate.join("")}`);
   if (path.pinned) words.push("pinned");

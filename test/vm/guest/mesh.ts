@@ -27,7 +27,7 @@ const families = [4, 6] as const;
 const phaseMs = 3000;
 const openMs = 120_000;
 const rotationMs = 300_000;
-/** 30 s of silence and 15 s a rung; on a slow machine a look may come much later. */
+/** 30 s of silence and 15 s for each recovery step; on a slow machine a look may come much later. */
 const mendMs = 200_000;
 /** WireGuard's KEEPALIVE_TIMEOUT, and some. */
 const passiveKeepaliveMs = 12_000;
@@ -221,7 +221,7 @@ test("a wrong endpoint is set right, a port blocked one way is left for the othe
   const keyOfN2 = (await record(n2)).slots[0]?.publicKey as string;
   // Its last passive keepalive must be over, or it would set the endpoint right by itself.
   await Bun.sleep(passiveKeepaliveMs);
-  // They would notice it too, and node 3's ladder may reach the other slot before node 1's does.
+  // They would notice it too, and node 3's recovery steps may reach the other slot before node 1's does.
   for (const node of [n2, n3]) agentOf(node).freeze();
   const from = agentOf(n1).lines().length;
   // As if the peer had roamed to where nobody is; and what node 3 is sent does not arrive.
@@ -238,14 +238,14 @@ test("a wrong endpoint is set right, a port blocked one way is left for the othe
     mendMs,
     from,
   );
-  const rungs = (name: string) =>
+  const steps = (name: string) =>
     agentOf(n1)
       .lines()
       .slice(from)
       .filter(climbed(name))
-      .map(({ rung }) => rung);
-  expect(rungs("n2")).toEqual(["re-pin"]);
-  expect(rungs("n3")).toEqual(["re-pin", "re-add", "other-slot"]);
+      .map(({ step }) => step);
+  expect(steps("n2")).toEqual(["re-pin"]);
+  expect(steps("n3")).toEqual(["re-pin", "re-add", "other-slot"]);
   expect(wgDump(n1)["wg-cni-a"]?.peers[keyOfN2]?.endpoint).toBe("192.0.2.2:51820");
   await Bun.sleep(phaseMs);
   for (const { received, sent, lostRanges } of await streams.stop()) {

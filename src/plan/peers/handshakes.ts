@@ -1,0 +1,32 @@
+// What the handshakes with a peer prove, by the observations of its slots. Pure: time is an argument.
+import type { Slot } from "../../net/record.ts";
+import { provenMs, sessionFreshMs } from "./gate-timers.ts";
+import type { PeerObservation } from "./observation.ts";
+import { slots } from "./path.ts";
+
+const never = Number.NEGATIVE_INFINITY;
+
+/** When the slot's last handshake was; minus infinity if there was none. */
+export function handshakeMs(observation: PeerObservation, slot: Slot): number {
+  return observation[slot]?.handshakeAtMs ?? never;
+}
+
+/** True if the slot has a session that still lasts for a while. */
+export function isFresh(observation: PeerObservation, slot: Slot, nowMs: number): boolean {
+  return nowMs - handshakeMs(observation, slot) < sessionFreshMs;
+}
+
+/** True if a handshake on either slot is younger than `ms`. */
+export function hadHandshakeWithin(ms: number, observation: PeerObservation, nowMs: number): boolean {
+  return slots.some((slot) => nowMs - handshakeMs(observation, slot) < ms);
+}
+
+/** True if a handshake on either slot has shown recently that the peer could be encrypted to. */
+export function isProved(observation: PeerObservation, nowMs: number): boolean {
+  return hadHandshakeWithin(provenMs, observation, nowMs);
+}
+
+/** When this node last heard the peer on the slot, at the earliest `sinceMs`. */
+export function lastHeardMs(observation: PeerObservation, slot: Slot, sinceMs: number): number {
+  return Math.max(observation[slot]?.heardAtMs ?? never, handshakeMs(observation, slot), sinceMs);
+}
