@@ -1,16 +1,16 @@
 // The paths that pod traffic takes, each measured with ping and HTTP over both
 // families and printed as it is known.
 
+import type { Namespaces } from "../../test/lab/namespaces";
 import type { Node } from "../../test/lab/node.ts";
 import type { Pod } from "../../test/lab/pod.ts";
-import type { Space } from "../../test/lab/space.ts";
 import { type HttpResult, http, type PingResult, ping } from "../../test/lab/traffic.ts";
 import { type Cluster, secret } from "./cluster.ts";
 import { type Column, dim, glyphs, green, print, red, row, spin, unspin } from "./screen.ts";
 
 interface Path {
   readonly kind: string;
-  readonly from: Space & { readonly name: string };
+  readonly from: Namespaces & { readonly name: string };
   readonly to: Node | Pod;
 }
 

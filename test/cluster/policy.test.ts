@@ -18,7 +18,7 @@ import {
   recordsPath,
   requestToken,
 } from "./support/nodes.ts";
-import { refused, unaccepted } from "./support/refused.ts";
+import { refused, unaccepted } from "./support/rejected";
 
 const slots = [
   { slot: "a", publicKey: "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", port: 51820, state: "active" },

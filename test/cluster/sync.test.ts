@@ -4,11 +4,11 @@
 // on all the while, and never in clear.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
-import { wgJson, wgMust } from "../kernel/mesh-witness.ts";
+import { wgJson, wgMust } from "../kernel/mesh-reference";
 import { Lab } from "../lab/lab.ts";
 import { knowsPeers } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
-import { answering, paths, probeSeven } from "../lab/seven.ts";
+import { answering, paths, probePaths } from "../lab/path-matrix";
 import { eachWay, losses, Streams } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { ApiServer } from "./support/api-server.ts";
@@ -47,7 +47,7 @@ describeKube("a mesh through the API", () => {
 
   async function allAnswer(): Promise<void> {
     for (const [one, other] of pairs())
-      await waitUntil(async () => answering(await probeSeven(one, other, 4)).length === paths.length, {
+      await waitUntil(async () => answering(await probePaths(one, other, 4)).length === paths.length, {
         what: `all paths between ${one.label} and ${other.label}`,
         timeoutMs: soonMs,
       });

@@ -18,7 +18,7 @@ import { CniError } from "../../src/cni/error.ts";
 import { podIps } from "../../src/cni/result.ts";
 import { supportedVersions, versionAtLeast } from "../../src/net/cni-version.ts";
 import { fullEnv, requestOf } from "./io.ts";
-import { witness } from "./witness.ts";
+import { referencePlugin } from "./reference";
 
 const folder = mkdtempSync(join(tmpdir(), "wgt-delegate-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -44,7 +44,7 @@ function errorOf(run: () => unknown): { code: number; msg: string; details?: str
 
 describe("with host-local", () => {
   for (const cniVersion of supportedVersions.filter((version) => version !== "1.1.0"))
-    witness(
+    referencePlugin(
       `${cniVersion}: ADD gives addresses, CHECK finds them where there is one, DEL gives them back`,
       () => {
         const dataDir = join(folder, `data-${cniVersion}`);
@@ -67,7 +67,7 @@ describe("with host-local", () => {
       },
     );
 
-  witness("its error has its code and its words", () => {
+  referencePlugin("its error has its code and its words", () => {
     const conf = {
       cniVersion: "1.0.0",
       name: "n",

@@ -1,14 +1,14 @@
-// Every check alone, as a table (node-rows.ts, mesh-rows.ts) of what is changed
+// Every check alone, as a table (node-cases.ts, mesh-cases.ts) of what is changed
 // about a node that is well, and what is said of it.
 import { describe, expect, test } from "bun:test";
 import { checks, examine } from "../../src/doctor/examine.ts";
-import { arrivalRows } from "./arrival-rows.ts";
+import { arrivalCases } from "./arrival-cases";
 import { healthy, identity, node, peer, withKernel, withPlan } from "./facts.ts";
-import { meshRows } from "./mesh-rows.ts";
-import { nodeRows } from "./node-rows.ts";
-import { podRows } from "./pod-rows.ts";
+import { meshCases } from "./mesh-cases";
+import { nodeCases } from "./node-cases";
+import { podCases } from "./pod-cases";
 
-const rows = [...nodeRows, ...meshRows, ...arrivalRows, ...podRows];
+const rows = [...nodeCases, ...meshCases, ...arrivalCases, ...podCases];
 
 describe("checks", () => {
   test("a node that is well: every check passes, but those of records that nobody exchanges", () => {

@@ -112,7 +112,7 @@ export const kernel: KernelFacts = {
 export const healthy: Facts = { nowMs, files, node, kernel, failures: [] };
 
 /** What is changed about a node that is well, which check sees it, how bad it is, what it says, what is to be done. */
-export type Row = readonly [
+export type Case = readonly [
   change: string,
   facts: Facts,
   check: string,

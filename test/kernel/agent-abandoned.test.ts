@@ -12,11 +12,11 @@ import type { Pod } from "../lab/pod.ts";
 import { http } from "../lab/traffic.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { withLab } from "../lab/with-lab.ts";
-import { wgMust } from "./mesh-witness.ts";
+import { wgMust } from "./mesh-reference";
 import { attachByHand, removeByHand } from "./support/by-hand.ts";
 import { describeKernel } from "./support/gate.ts";
 import { succeed } from "./support/plugin.ts";
-import { linkNames, rows, throwRoutes } from "./support/witness.ts";
+import { linkNames, rows, throwRoutes } from "./support/reference";
 
 /** The least that there can be; looks come every 5 s. */
 const waitSeconds = 5;

@@ -6,12 +6,12 @@ import { beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test
 import type { NodeRecord } from "../../src/net/record.ts";
 import type { Agent, LogLine } from "../lab/agent.ts";
 import { joinMesh } from "../lab/mesh.ts";
+import type { Running } from "../lab/namespaces";
 import type { Node } from "../lab/node.ts";
 import { binary } from "../lab/paths.ts";
-import type { Running } from "../lab/space.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { withLab } from "../lab/with-lab.ts";
-import { addNode, devices, routeLines, tables, wgJson, wgMust } from "./mesh-witness.ts";
+import { addNode, devices, routeLines, tables, wgJson, wgMust } from "./mesh-reference";
 import { describeKernel } from "./support/gate.ts";
 
 const state = "/var/lib/wg-cni";

@@ -10,7 +10,7 @@ import { readConfList } from "../lab/runtime.ts";
 import { ping } from "../lab/traffic.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { withLab } from "../lab/with-lab.ts";
-import { addNode, ipJson, wgDump, wgJson, wgMust } from "./mesh-witness.ts";
+import { addNode, ipJson, wgDump, wgJson, wgMust } from "./mesh-reference";
 import { describeKernel } from "./support/gate.ts";
 
 /** Two endpoints that do not answer have ten seconds each, and a handshake may need a second try. */

@@ -7,13 +7,13 @@ import type { NodeRecord } from "../../src/net/record.ts";
 import type { Agent } from "../lab/agent.ts";
 import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
+import { answering, pathStreams, paths, probePaths } from "../lab/path-matrix";
 import { repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { readConfList } from "../lab/runtime.ts";
-import { answering, paths, probeSeven, sevenStreams } from "../lab/seven.ts";
 import { losses } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
-import { addNode, wgJson, wgMust } from "./mesh-witness.ts";
+import { addNode, wgJson, wgMust } from "./mesh-reference";
 import { describeKernel } from "./support/gate.ts";
 
 const families = [4, 6] as const;
@@ -75,7 +75,7 @@ describeKernel("gate", () => {
     await up("permissive");
     await addPods();
     agent = await n1.agent();
-    const streams = await Promise.all(families.map((family) => sevenStreams(p1, p2, family)));
+    const streams = await Promise.all(families.map((family) => pathStreams(p1, p2, family)));
     const capture = await lab.capture();
     await Bun.sleep(phaseMs);
     // Node 1 knows node 2, which does not know it: no handshake, so nothing changes.
@@ -110,7 +110,7 @@ describeKernel("gate", () => {
     await importOne(n1, n2, { slots: [] });
     await importOne(n2, n1);
     const capture = await lab.capture();
-    const streams = await Promise.all(families.map((family) => sevenStreams(p1, p2, family)));
+    const streams = await Promise.all(families.map((family) => pathStreams(p1, p2, family)));
     await Bun.sleep(phaseMs);
     expect(podRoute(n1, n2.podCidrs[0] as string)).toStartWith("prohibit");
     agent.freeze();
@@ -122,7 +122,7 @@ describeKernel("gate", () => {
     await opened();
     await Bun.sleep(phaseMs);
     await Promise.all(streams.map((one) => one.stop()));
-    for (const family of families) expect(answering(await probeSeven(p1, p2, family))).toEqual([...paths]);
+    for (const family of families) expect(answering(await probePaths(p1, p2, family))).toEqual([...paths]);
     const { packets } = await capture.tally();
     expect(packets.clear).toBe(0);
     expect(packets.wireguard).toBeGreaterThan(0);
@@ -137,7 +137,7 @@ describeKernel("gate", () => {
     await opened();
     await wgMust(n2, ["down"]);
     const capture = await lab.capture();
-    const stream = await sevenStreams(p1, p2, 4);
+    const stream = await pathStreams(p1, p2, 4);
     await Bun.sleep(phaseMs);
     await agent.kill();
     agent = await n1.agent();
@@ -148,6 +148,6 @@ describeKernel("gate", () => {
     expect(podRoute(n1, n2.podCidrs[0] as string)).toContain("dev wg-cni-");
     await wgMust(n1, ["peer", "release", "n2"]);
     expect(podRoute(n1, n2.podCidrs[0] as string)).toStartWith("throw");
-    expect(answering(await probeSeven(p1, p2, 4))).toEqual([...paths]);
+    expect(answering(await probePaths(p1, p2, 4))).toEqual([...paths]);
   });
 });

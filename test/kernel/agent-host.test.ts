@@ -20,7 +20,7 @@ import { eachWay, flow, losses, Streams } from "../lab/stream.ts";
 import { http, ping, serveHttp } from "../lab/traffic.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { withLab } from "../lab/with-lab.ts";
-import { addNode, devices, wgJson, wgMust } from "./mesh-witness.ts";
+import { addNode, devices, wgJson, wgMust } from "./mesh-reference";
 import { describeKernel } from "./support/gate.ts";
 
 const families = [4, 6] as const;

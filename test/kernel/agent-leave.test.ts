@@ -3,15 +3,15 @@
 import { beforeAll, expect, test } from "bun:test";
 import { joinByRecords } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
+import { answering, pathStreams, paths, probePaths } from "../lab/path-matrix";
 import { repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { readConfList } from "../lab/runtime.ts";
-import { answering, paths, probeSeven, sevenStreams } from "../lab/seven.ts";
 import { losses } from "../lab/stream.ts";
 import { http } from "../lab/traffic.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { withLab } from "../lab/with-lab.ts";
-import { addNode, wgMust } from "./mesh-witness.ts";
+import { addNode, wgMust } from "./mesh-reference";
 import { describeKernel } from "./support/gate.ts";
 
 const testMs = 120_000;
@@ -46,7 +46,7 @@ describeKernel("leaving", () => {
     "down on one node and up again under traffic on seven paths loses nothing",
     async () => {
       const [p1, p2] = pods as [Pod, Pod];
-      await waitUntil(async () => answering(await probeSeven(p1, p2, 4)).length === paths.length, {
+      await waitUntil(async () => answering(await probePaths(p1, p2, 4)).length === paths.length, {
         what: "all seven paths",
         timeoutMs: 60_000,
       });
@@ -54,7 +54,7 @@ describeKernel("leaving", () => {
         what: "node 1 encrypts",
         timeoutMs: 60_000,
       });
-      const streams = await sevenStreams(p1, p2, 4);
+      const streams = await pathStreams(p1, p2, 4);
       await Bun.sleep(aroundMs);
       await wgMust(n2, ["down"]);
       expect(route(n1, "10.244.2.0/24")).toStartWith("throw");

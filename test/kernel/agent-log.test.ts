@@ -8,7 +8,7 @@ import type { Pod } from "../lab/pod.ts";
 import { readConfList } from "../lab/runtime.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { withLab } from "../lab/with-lab.ts";
-import { addNode, routeLines, tables } from "./mesh-witness.ts";
+import { addNode, routeLines, tables } from "./mesh-reference";
 import { describeKernel } from "./support/gate.ts";
 
 /** A busy minute's worth. */

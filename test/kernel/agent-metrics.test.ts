@@ -8,7 +8,7 @@ import { pluginConf } from "../lab/runtime.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { withLab } from "../lab/with-lab.ts";
 import { type Metric, parseExposition } from "../telemetry/exposition.ts";
-import { addNode, wgMust } from "./mesh-witness.ts";
+import { addNode, wgMust } from "./mesh-reference";
 import { describeKernel } from "./support/gate.ts";
 
 const plugin = { type: "wg-cni", ipam: {} };

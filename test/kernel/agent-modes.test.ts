@@ -4,14 +4,14 @@
 import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { joinByRecords } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
+import { pathStreams } from "../lab/path-matrix";
 import { repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { readConfList } from "../lab/runtime.ts";
-import { sevenStreams } from "../lab/seven.ts";
 import { losses } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { withLab } from "../lab/with-lab.ts";
-import { addNode, wgMust } from "./mesh-witness.ts";
+import { addNode, wgMust } from "./mesh-reference";
 import { describeKernel } from "./support/gate.ts";
 
 const families = [4, 6] as const;
@@ -89,7 +89,7 @@ describeKernel("modes", () => {
 
   test("off, permissive, strict and all the way back: no packet is lost, and none is in clear where it should not be", async () => {
     const streams = await Promise.all(
-      families.map((family) => sevenStreams(pods[0] as Pod, pods[1] as Pod, family)),
+      families.map((family) => pathStreams(pods[0] as Pod, pods[1] as Pod, family)),
     );
     expect((await clearDuring(phaseMs)).clear).toBeGreaterThan(0);
     await setMode("permissive");

@@ -12,7 +12,7 @@ import { readConfList } from "../lab/runtime.ts";
 import { eachWay, losses, Streams } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { withLab } from "../lab/with-lab.ts";
-import { addNode, routeLines, tables } from "./mesh-witness.ts";
+import { addNode, routeLines, tables } from "./mesh-reference";
 import { describeKernel } from "./support/gate.ts";
 
 const installed = "/run/bin/wg-cni";

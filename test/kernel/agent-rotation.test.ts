@@ -6,14 +6,14 @@ import type { NodeRecord } from "../../src/net/record.ts";
 import type { Agent } from "../lab/agent.ts";
 import { joinByRecords } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
+import { answering, paths, probePaths } from "../lab/path-matrix";
 import { repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { readConfList } from "../lab/runtime.ts";
-import { answering, paths, probeSeven } from "../lab/seven.ts";
 import { eachWay, losses, Streams } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { withLab } from "../lab/with-lab.ts";
-import { addNode, wgJson, wgMust } from "./mesh-witness.ts";
+import { addNode, wgJson, wgMust } from "./mesh-reference";
 import { describeKernel } from "./support/gate.ts";
 
 const rotations = 3;
@@ -65,7 +65,7 @@ describeKernel("rotation", () => {
         [p3, p1],
       ] as const;
       for (const [one, other] of pairs)
-        await waitUntil(async () => answering(await probeSeven(one, other, 4)).length === paths.length, {
+        await waitUntil(async () => answering(await probePaths(one, other, 4)).length === paths.length, {
           what: `all paths between ${one.label} and ${other.label}`,
           timeoutMs: 60_000,
         });

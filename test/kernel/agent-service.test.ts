@@ -7,16 +7,16 @@ import { readFileSync } from "node:fs";
 import { holdLock } from "../lab/held-lock.ts";
 import { Lab } from "../lab/lab.ts";
 import { joinMesh } from "../lab/mesh.ts";
+import type { Running } from "../lab/namespaces";
 import type { Node } from "../lab/node.ts";
 import { binary, repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { readConfList } from "../lab/runtime.ts";
-import type { Running } from "../lab/space.ts";
 import { eachWay, losses, Streams } from "../lab/stream.ts";
 import { Systemd } from "../lab/systemd.ts";
 import { http } from "../lab/traffic.ts";
 import { waitUntil } from "../lab/wait.ts";
-import { addNode, devices, routeLines, tables } from "./mesh-witness.ts";
+import { addNode, devices, routeLines, tables } from "./mesh-reference";
 import { describeKernel } from "./support/gate.ts";
 
 const unit = "wg-cni-agent.service";

@@ -10,7 +10,7 @@ import { readConfList } from "../lab/runtime.ts";
 import { flow, Streams } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { withLab } from "../lab/with-lab.ts";
-import { addNode, devices, killBehind } from "./mesh-witness.ts";
+import { addNode, devices, killBehind } from "./mesh-reference";
 import { describeKernel } from "./support/gate.ts";
 
 /** WireGuard alone takes 15 s from the first packet of the stream, or from its last keepalive that came. */

@@ -11,15 +11,15 @@ import type { NodeRecord } from "../../src/net/record.ts";
 import type { Agent } from "../lab/agent.ts";
 import type { Capture } from "../lab/capture.ts";
 import type { Node } from "../lab/node.ts";
+import { answering, pathStreams, paths, probePaths } from "../lab/path-matrix";
 import { repository } from "../lab/paths.ts";
 import type { Packet } from "../lab/pcap.ts";
 import type { Pod } from "../lab/pod.ts";
 import { readConfList } from "../lab/runtime.ts";
-import { answering, paths, probeSeven, sevenStreams } from "../lab/seven.ts";
 import type { FlowResult, Streams } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { withLab } from "../lab/with-lab.ts";
-import { addNode, devices, routeLines, tables, wgJson, wgMust } from "./mesh-witness.ts";
+import { addNode, devices, routeLines, tables, wgJson, wgMust } from "./mesh-reference";
 import { describeKernel } from "./support/gate.ts";
 import { PodCapture } from "./support/pod-capture.ts";
 
@@ -65,7 +65,7 @@ describeKernel("strict mode", () => {
     await wgMust(to, ["peer", "import", "-"], { stdin: JSON.stringify({ ...record, ...change }) });
   };
   const streams = () =>
-    Promise.all(families.flatMap((family) => [p2, p3].map((other) => sevenStreams(p1, other, family))));
+    Promise.all(families.flatMap((family) => [p2, p3].map((other) => pathStreams(p1, other, family))));
   /** What streams between nodes lose is not asked here, but that they have sent. */
   const stop = async (running: readonly Streams[]): Promise<FlowResult[]> => {
     const results = (await Promise.all(running.map((one) => one.stop()))).flat();
@@ -83,7 +83,7 @@ describeKernel("strict mode", () => {
       timeoutMs: openMs,
     });
   const allPaths = async () => {
-    for (const family of families) expect(answering(await probeSeven(p1, p2, family))).toEqual([...paths]);
+    for (const family of families) expect(answering(await probePaths(p1, p2, family))).toEqual([...paths]);
   };
 
   test("from the first pod on: while no peer is known, no pod reaches a pod in clear", async () => {
@@ -156,7 +156,7 @@ describeKernel("strict mode", () => {
     expect(results.some(({ refused }) => (refused["EACCES"] ?? 0) > 0)).toBe(true);
     expect(await clear(capture)).toEqual([]);
     await capture.stop();
-    await waitUntil(async () => answering(await probeSeven(p1, p2, 4)).length === paths.length, {
+    await waitUntil(async () => answering(await probePaths(p1, p2, 4)).length === paths.length, {
       what: "all paths answer again",
     });
     await allPaths();

@@ -1,9 +1,9 @@
 // The agent in a lab node: repairs by events, one a store, and a data plane that
 // neither its end nor its return disturbs. Witnesses are ip, wg and ping.
 import { beforeAll, expect, test } from "bun:test";
+import type { Running } from "../lab/namespaces";
 import type { Node } from "../lab/node.ts";
 import { binary } from "../lab/paths.ts";
-import type { Running } from "../lab/space.ts";
 import { withLab } from "../lab/with-lab.ts";
 import { describeKernel } from "./support/gate.ts";
 

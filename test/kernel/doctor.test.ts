@@ -8,7 +8,7 @@ import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
 import { readConfList } from "../lab/runtime.ts";
 import { withLab } from "../lab/with-lab.ts";
-import { addNode, hostFacts, importPeers, missing, paperRecord, wgJson, wgMust } from "./mesh-witness.ts";
+import { addNode, hostFacts, importPeers, missing, paperRecord, wgJson, wgMust } from "./mesh-reference";
 
 setDefaultTimeout(60_000);
 

@@ -12,7 +12,7 @@ import { type ConfList, readConfList, withoutPlugin } from "../lab/runtime.ts";
 import { ping } from "../lab/traffic.ts";
 import { withLab } from "../lab/with-lab.ts";
 import { describeKernel } from "./support/gate.ts";
-import { noRows, rows, throwRoutes } from "./support/witness.ts";
+import { noRows, rows, throwRoutes } from "./support/reference";
 
 const binDir = "/run/home/kubernetes/bin";
 const confDir = "/etc/cni/net.d";

@@ -9,7 +9,7 @@ import type { Node } from "../lab/node.ts";
 import { ping } from "../lab/traffic.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { withLab } from "../lab/with-lab.ts";
-import { addNode, devices, importPeers, wgDump, wgJson, wgMust } from "./mesh-witness.ts";
+import { addNode, devices, importPeers, wgDump, wgJson, wgMust } from "./mesh-reference";
 import { describeKernel } from "./support/gate.ts";
 
 const pod = "10.244.2.9";

@@ -17,7 +17,7 @@ import type { Pod } from "../lab/pod.ts";
 import { losses, Streams } from "../lab/stream.ts";
 import { http, ping, serveHttp } from "../lab/traffic.ts";
 import { withLab } from "../lab/with-lab.ts";
-import { addNode, importPeers, missing, wgJson, wgMust } from "./mesh-witness.ts";
+import { addNode, importPeers, missing, wgJson, wgMust } from "./mesh-reference";
 import { makeByHand } from "./support/by-hand.ts";
 
 setDefaultTimeout(120_000);

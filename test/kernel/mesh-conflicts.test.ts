@@ -15,7 +15,7 @@ import {
   wgDump,
   wgJson,
   wgMust,
-} from "./mesh-witness.ts";
+} from "./mesh-reference";
 
 setDefaultTimeout(60_000);
 

@@ -29,7 +29,7 @@ import {
   wgDump,
   wgJson,
   wgMust,
-} from "./mesh-witness.ts";
+} from "./mesh-reference";
 
 setDefaultTimeout(180_000);
 

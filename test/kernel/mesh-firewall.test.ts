@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
 import type { Node } from "../lab/node.ts";
 import { withLab } from "../lab/with-lab.ts";
-import { addNode, importPeers, missing, wgJson, wgMust } from "./mesh-witness.ts";
+import { addNode, importPeers, missing, wgJson, wgMust } from "./mesh-reference";
 
 setDefaultTimeout(60_000);
 

@@ -7,7 +7,7 @@ import { joinMesh } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { ping } from "../lab/traffic.ts";
 import { withLab } from "../lab/with-lab.ts";
-import { addNode, importPeers, missing, paperRecord, wgDump, wgMust } from "./mesh-witness.ts";
+import { addNode, importPeers, missing, paperRecord, wgDump, wgMust } from "./mesh-reference";
 
 setDefaultTimeout(60_000);
 

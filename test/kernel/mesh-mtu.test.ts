@@ -5,11 +5,11 @@ import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
 import type { Capture } from "../lab/capture.ts";
 import type { Lab } from "../lab/lab.ts";
+import type { Namespaces } from "../lab/namespaces";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { type ConfList, type PluginConf, readConfList } from "../lab/runtime.ts";
-import type { Space } from "../lab/space.ts";
 import { http } from "../lab/traffic.ts";
 import { withLab } from "../lab/with-lab.ts";
 import {
@@ -21,7 +21,7 @@ import {
   type SyncJson,
   wgJson,
   wgMust,
-} from "./mesh-witness.ts";
+} from "./mesh-reference";
 import { isFragment, longestSegment, PodCapture, saidTooBig } from "./support/pod-capture.ts";
 
 setDefaultTimeout(120_000);
@@ -192,7 +192,7 @@ function setUplink(lab: Lab, node: Node, mtu: number): void {
   node.must(["ip", "link", "set", "eth0", "mtu", `${mtu}`]);
 }
 
-function linkMtu(space: Space, dev: string): number | undefined {
+function linkMtu(space: Namespaces, dev: string): number | undefined {
   return ipJson<{ mtu: number }>(space, "link", "show", "dev", dev)[0]?.mtu;
 }
 

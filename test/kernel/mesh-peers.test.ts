@@ -17,7 +17,7 @@ import {
   wgDump,
   wgJson,
   wgMust,
-} from "./mesh-witness.ts";
+} from "./mesh-reference";
 
 setDefaultTimeout(120_000);
 

@@ -16,10 +16,10 @@ import {
   type SyncJson,
   wgJson,
   wgMust,
-} from "./mesh-witness.ts";
+} from "./mesh-reference";
 import { attachByHand, removeByHand } from "./support/by-hand.ts";
 import { succeed } from "./support/plugin.ts";
-import { mainRoutes, picture } from "./support/witness.ts";
+import { mainRoutes, snapshot } from "./support/reference";
 
 setDefaultTimeout(60_000);
 
@@ -91,14 +91,14 @@ describe.skipIf(missing !== undefined)("live pods", () => {
 
   test("both ends of a standalone pod's link follow, and nothing else of it changes", async () => {
     const pod = await addStandalone();
-    const before = picture(pod);
+    const before = snapshot(pod);
     expect((await setMtu("1300")).steps.filter((step) => step.includes("POD"))).toEqual([
       "ip -n POD link set eth0 mtu 1300",
     ]);
-    expect(picture(pod)).toEqual(before.map((line) => line.replace("mtu 1440", "mtu 1300")));
+    expect(snapshot(pod)).toEqual(before.map((line) => line.replace("mtu 1440", "mtu 1300")));
     expect(hostLinkMtus(node)).toEqual([1300]);
     await setMtu("default");
-    expect(picture(pod)).toEqual(before);
+    expect(snapshot(pod)).toEqual(before);
     expect(hostLinkMtus(node)).toEqual([1440]);
     await node.runtime.check(standaloneList, pod);
     await removeStandalone(pod);
@@ -106,14 +106,14 @@ describe.skipIf(missing !== undefined)("live pods", () => {
 
   test("an MTU of the network configuration stays", async () => {
     const made = [await addChained(1500, { mtu: 1290 }), await addStandalone({ mtu: 1310 })];
-    const before = made.map(picture);
+    const before = made.map(snapshot);
     expect(before.map((lines) => lines.join())).toEqual([
       expect.stringContaining("mtu 1290"),
       expect.stringContaining("mtu 1310"),
     ]);
     for (const mtu of ["1300", "1285", "default"]) {
       expect((await setMtu(mtu)).steps.join()).not.toContain("POD");
-      expect(made.map(picture)).toEqual(before);
+      expect(made.map(snapshot)).toEqual(before);
     }
     await removeChained(made[0] as Pod);
     await removeStandalone(made[1] as Pod);

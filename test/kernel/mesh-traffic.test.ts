@@ -10,7 +10,7 @@ import type { Pod } from "../lab/pod.ts";
 import { readConfList } from "../lab/runtime.ts";
 import { ping } from "../lab/traffic.ts";
 import { withLab } from "../lab/with-lab.ts";
-import { addNode, devices, importPeers, ipJson, missing, wgDump, wgJson, wgMust } from "./mesh-witness.ts";
+import { addNode, devices, importPeers, ipJson, missing, wgDump, wgJson, wgMust } from "./mesh-reference";
 
 setDefaultTimeout(60_000);
 

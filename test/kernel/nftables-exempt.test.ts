@@ -14,7 +14,7 @@ import type { Node } from "../lab/node.ts";
 import type { Packet } from "../lab/pcap.ts";
 import { http, ping, serveHttp } from "../lab/traffic.ts";
 import { withLab } from "../lab/with-lab.ts";
-import { addNode, missing } from "./mesh-witness.ts";
+import { addNode, missing } from "./mesh-reference";
 import { makeByHand } from "./support/by-hand.ts";
 import { countedOut, echoUdp, encryptHost, type HostEncryption, sendUdp } from "./support/host-encryption.ts";
 

@@ -14,7 +14,7 @@ import {
   wgDump,
   wgJson,
   wgMust,
-} from "./mesh-witness.ts";
+} from "./mesh-reference";
 
 setDefaultTimeout(60_000);
 

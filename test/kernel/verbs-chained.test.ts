@@ -11,7 +11,7 @@ import { ping } from "../lab/traffic.ts";
 import { withLab } from "../lab/with-lab.ts";
 import { describeKernel } from "./support/gate.ts";
 import { allVersions, succeed } from "./support/plugin.ts";
-import { noRows, picture, rows, throwRoutes } from "./support/witness.ts";
+import { noRows, rows, snapshot, throwRoutes } from "./support/reference";
 
 describeKernel("chained ADD and DEL after reference plugins", () => {
   const lab = withLab("chained");
@@ -33,13 +33,13 @@ describeKernel("chained ADD and DEL after reference plugins", () => {
     let nodeBefore: string[];
 
     beforeAll(() => {
-      nodeBefore = picture(node);
+      nodeBefore = snapshot(node);
       pod = node.pod(`${type}-a`);
     });
 
     test("ADD prints the result before unchanged, and leaves the pod as it was", async () => {
       result = (await node.runtime.must("ADD", list, main, pod)) as CniResult;
-      const podBefore = picture(pod);
+      const podBefore = snapshot(pod);
       const answer = await succeed(
         node,
         "ADD",
@@ -48,7 +48,7 @@ describeKernel("chained ADD and DEL after reference plugins", () => {
       );
       expect(answer.json).toEqual(result as typeof answer.json);
       expect(answer.stderr).toBe("");
-      expect(picture(pod)).toEqual(podBefore);
+      expect(snapshot(pod)).toEqual(podBefore);
     });
 
     test("a throw route for each address keeps it out of the tunnel", () => {
@@ -60,10 +60,10 @@ describeKernel("chained ADD and DEL after reference plugins", () => {
     });
 
     test("ADD again changes nothing", async () => {
-      const before = [picture(node), picture(pod), rows(node)];
+      const before = [snapshot(node), snapshot(pod), rows(node)];
       const again = await node.runtime.must("ADD", list, ours, pod, {}, result);
       expect(again).toEqual(result);
-      expect([picture(node), picture(pod), rows(node)]).toEqual(before);
+      expect([snapshot(node), snapshot(pod), rows(node)]).toEqual(before);
     });
 
     test("CHECK of the whole chain passes, the reference plugin's too", async () => {
@@ -93,7 +93,7 @@ describeKernel("chained ADD and DEL after reference plugins", () => {
       expect(throwRoutes(node)).toEqual([]);
       expect(rows(node)).toEqual(noRows);
       // A bridge stays for the next pod.
-      expect(picture(node).filter((line) => !line.includes("cni0"))).toEqual(nodeBefore);
+      expect(snapshot(node).filter((line) => !line.includes("cni0"))).toEqual(nodeBefore);
     });
   });
 

@@ -14,7 +14,7 @@ import { makeRandom } from "../plan/random.ts";
 import { attachByHand } from "./support/by-hand.ts";
 import { describeKernel } from "./support/gate.ts";
 import { call, succeed } from "./support/plugin.ts";
-import { noRows, picture, rows } from "./support/witness.ts";
+import { noRows, rows, snapshot } from "./support/reference";
 
 const seed = Number(process.env["WG_CNI_TEST_SEED"] ?? 4711);
 const wantedKills = 200;
@@ -97,7 +97,7 @@ describeKernel(`killed at random (seed ${seed})`, () => {
   /** Everything that a pod could leave; the store must be without rows and undamaged. */
   function look(): string[][] {
     expect(rows(node)).toEqual(noRows);
-    return [picture(node), ...roles.map(({ pod }) => picture(pod))];
+    return [snapshot(node), ...roles.map(({ pod }) => snapshot(pod))];
   }
 
   async function playBatch(each: Role): Promise<void> {

@@ -10,7 +10,7 @@ import { withLab } from "../lab/with-lab.ts";
 import { attachByHand, removeByHand } from "./support/by-hand.ts";
 import { describeKernel } from "./support/gate.ts";
 import { emptyNetns, refuse, succeed } from "./support/plugin.ts";
-import { mainRoutes, noRows, picture, rows, throwRoutes } from "./support/witness.ts";
+import { mainRoutes, noRows, rows, snapshot, throwRoutes } from "./support/reference";
 
 const ips = [{ address: "10.9.0.5/32" }, { address: "fd00:9::5/128" }];
 const throws = ["10.9.0.5", "fd00:9::5"];
@@ -24,7 +24,7 @@ describeKernel("chained DEL", () => {
 
   beforeAll(async () => {
     node = await lab.node("n1", { ip4: "192.0.2.1", ip6: "2001:db8::1", podCidrs: [] });
-    nodeBefore = picture(node);
+    nodeBefore = snapshot(node);
   });
   beforeEach(() => {
     pod = node.pod(`p${++count}`);
@@ -60,7 +60,7 @@ describeKernel("chained DEL", () => {
       }
       expectNothingLeft();
       removeByHand(pod);
-      expect(picture(node)).toEqual(nodeBefore);
+      expect(snapshot(node)).toEqual(nodeBefore);
     },
   );
 
@@ -178,6 +178,6 @@ describeKernel("chained DEL", () => {
   });
 
   test("leaves the node as it was in the end", () => {
-    expect(picture(node)).toEqual(nodeBefore);
+    expect(snapshot(node)).toEqual(nodeBefore);
   });
 });

@@ -10,7 +10,7 @@ import { ping } from "../lab/traffic.ts";
 import { withLab } from "../lab/with-lab.ts";
 import { describeKernel } from "./support/gate.ts";
 import { call, pluginPath, refuse, succeed } from "./support/plugin.ts";
-import { addressesOf, linkNames, noRows, picture, rows, throwRoutes } from "./support/witness.ts";
+import { addressesOf, linkNames, noRows, rows, snapshot, throwRoutes } from "./support/reference";
 
 describeKernel("standalone with a delegated IPAM", () => {
   const lab = withLab("delegate");
@@ -19,7 +19,7 @@ describeKernel("standalone with a delegated IPAM", () => {
   let count = 0;
   beforeAll(async () => {
     node = await lab.node("n1", { ip4: "192.0.2.1", ip6: "2001:db8::1", podCidrs: [] });
-    before = picture(node);
+    before = snapshot(node);
   });
   const newPod = () => node.pod(`p${++count}`);
 
@@ -36,7 +36,7 @@ describeKernel("standalone with a delegated IPAM", () => {
         .sort();
 
     function expectNothingLeft(): void {
-      expect(picture(node)).toEqual(before);
+      expect(snapshot(node)).toEqual(before);
       expect(rows(node)).toEqual(noRows);
       expect(reserved()).toEqual([]);
     }
@@ -92,9 +92,9 @@ describeKernel("standalone with a delegated IPAM", () => {
     test("a second ADD of the same container leaves the first its addresses", async () => {
       const pod = newPod();
       await node.runtime.add(list, pod);
-      const state = [picture(node), picture(pod), rows(node), reserved()];
+      const state = [snapshot(node), snapshot(pod), rows(node), reserved()];
       expect(await refuse(node, "ADD", conf, pod)).toMatchObject({ code: 103 });
-      expect([picture(node), picture(pod), rows(node), reserved()]).toEqual(state);
+      expect([snapshot(node), snapshot(pod), rows(node), reserved()]).toEqual(state);
       await node.runtime.check(list, pod);
       await node.runtime.del(list, pod);
       expectNothingLeft();
@@ -226,7 +226,7 @@ describeKernel("standalone with a delegated IPAM", () => {
       install({ DEL: "true" });
       await succeed(node, "DEL", conf, pod, path);
       expect(calls()).toHaveLength(1);
-      expect(picture(node)).toEqual(before);
+      expect(snapshot(node)).toEqual(before);
     });
 
     test("that is not installed is named, with where it was looked for", async () => {

@@ -11,7 +11,7 @@ import { withLab } from "../lab/with-lab.ts";
 import { makeByHand } from "./support/by-hand.ts";
 import { describeKernel } from "./support/gate.ts";
 import { call, emptyNetns, refuse, succeed } from "./support/plugin.ts";
-import { noRows, picture, rows, throwRoutes } from "./support/witness.ts";
+import { noRows, rows, snapshot, throwRoutes } from "./support/reference";
 
 interface Fixture {
   readonly conflist: ConfList;
@@ -50,18 +50,18 @@ describeKernel("chained after other main plugins", () => {
         ?.map((link) => link.name)
         .find((link) => /^(veth|eni|cali|gke)/.test(link));
       makeByHand(pod, { ifname, hostDev: hostDev ?? "azv0123456", ips: result.ips ?? [] });
-      nodeBefore = picture(node);
+      nodeBefore = snapshot(node);
     });
     afterAll(() => pod.remove());
 
     test("ADD prints the result unchanged and touches nothing of the pod", async () => {
-      const podBefore = picture(pod);
+      const podBefore = snapshot(pod);
       for (const time of ["first", "second"]) {
         const { json, stderr } = await succeed(node, "ADD", withResult, pod, options);
         expect({ time, json, stderr }).toEqual({ time, json: result as typeof json, stderr: "" });
         expect(throwRoutes(node)).toEqual(podIps);
       }
-      expect(picture(pod)).toEqual(podBefore);
+      expect(snapshot(pod)).toEqual(podBefore);
       expect(rows(node).attachments).toMatchObject([
         { role: "chained", ips: JSON.stringify(fixture.podIps) },
       ]);
@@ -84,9 +84,9 @@ describeKernel("chained after other main plugins", () => {
       await succeed(node, "DEL", conf, pod, { ...options, ...emptyNetns });
       expect(throwRoutes(node)).toEqual([]);
       expect(rows(node)).toEqual(noRows);
-      expect(picture(node)).toEqual(nodeBefore);
+      expect(snapshot(node)).toEqual(nodeBefore);
       await succeed(node, "DEL", ["0.3.0", "0.3.1"].includes(cniVersion) ? conf : withResult, pod, options);
-      expect(picture(node)).toEqual(nodeBefore);
+      expect(snapshot(node)).toEqual(nodeBefore);
     });
   });
 });

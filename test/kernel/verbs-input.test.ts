@@ -11,7 +11,7 @@ import { type AttachOptions, pluginEnv, type Verb } from "../lab/runtime.ts";
 import { withLab } from "../lab/with-lab.ts";
 import { describeKernel } from "./support/gate.ts";
 import { call, refuse, succeed } from "./support/plugin.ts";
-import { picture } from "./support/witness.ts";
+import { snapshot } from "./support/reference";
 
 /** Far more than any of these answers takes, far less than reading on would. */
 const promptMs = 5_000;
@@ -28,10 +28,10 @@ describeKernel("bad input", () => {
   beforeAll(async () => {
     node = await lab.node("n1", { ip4: "192.0.2.1", ip6: "2001:db8::1", podCidrs: [] });
     pod = node.pod("a");
-    before = [picture(node), picture(pod)];
+    before = [snapshot(node), snapshot(pod)];
   });
   afterEach(() => {
-    expect([picture(node), picture(pod)]).toEqual(before);
+    expect([snapshot(node), snapshot(pod)]).toEqual(before);
     expect(existsSync(node.outsidePath(node.stateDir))).toBe(false);
   });
 

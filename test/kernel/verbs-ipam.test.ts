@@ -10,7 +10,7 @@ import { ping } from "../lab/traffic.ts";
 import { withLab } from "../lab/with-lab.ts";
 import { describeKernel } from "./support/gate.ts";
 import { refuse, succeed } from "./support/plugin.ts";
-import { addressesOf, ip, linkNames, noRows, picture, rows } from "./support/witness.ts";
+import { addressesOf, ip, linkNames, noRows, rows, snapshot } from "./support/reference";
 
 const podCidrs = ["10.244.1.0/24", "fd00:10:244:1::/64"];
 
@@ -21,7 +21,7 @@ describeKernel("embedded IPAM", () => {
   let count = 0;
   beforeAll(async () => {
     node = await lab.node("n1", { ip4: "192.0.2.1", ip6: "2001:db8::1", podCidrs });
-    before = picture(node);
+    before = snapshot(node);
   });
   const conf = (ipam: object, more: object = {}) => ({
     type: "wg-cni",
@@ -39,7 +39,7 @@ describeKernel("embedded IPAM", () => {
   }
 
   function expectNothingLeft(): void {
-    expect(picture(node)).toEqual(before);
+    expect(snapshot(node)).toEqual(before);
     expect(rows(node)).toEqual(noRows);
   }
 
@@ -54,7 +54,7 @@ describeKernel("embedded IPAM", () => {
     }
     expect(given.map(([ip4]) => ip4)).toEqual(["10.9.0.2", "10.9.0.3", "10.9.0.4", "10.9.0.5", "10.9.0.6"]);
     expect(given.map(([, ip6]) => ip6)).toEqual([2, 3, 4, 5, 6].map((i) => `fd00:9::${i}`));
-    const [state, stored] = [picture(node), rows(node)];
+    const [state, stored] = [snapshot(node), rows(node)];
     const late = newPod();
     const { code, msg } = await refuse(node, "ADD", small, late);
     expect(code).toBe(105);
@@ -62,7 +62,7 @@ describeKernel("embedded IPAM", () => {
       `Cannot give eth0 of container ${late.containerID} an address: ` +
         "no address is free in 10.9.0.0/29 (10.9.0.1 to 10.9.0.6): all 5 are taken",
     );
-    expect([picture(node), rows(node), linkNames(late)]).toEqual([state, stored, ["lo"]]);
+    expect([snapshot(node), rows(node), linkNames(late)]).toEqual([state, stored, ["lo"]]);
 
     // DEL of one gives its addresses to the next.
     await succeed(node, "DEL", small, pods[2]);
@@ -191,11 +191,11 @@ describeKernel("embedded IPAM", () => {
     test("that is the second for the same container leaves the first working", async () => {
       const pod = newPod();
       const [given] = await add(pod, plain);
-      const state = [picture(node), picture(pod), rows(node)];
+      const state = [snapshot(node), snapshot(pod), rows(node)];
       const { code, msg } = await refuse(node, "ADD", plain, pod);
       expect(code).toBe(103);
       expect(msg).toContain("is there already. Call DEL first.");
-      expect([picture(node), picture(pod), rows(node)]).toEqual(state);
+      expect([snapshot(node), snapshot(pod), rows(node)]).toEqual(state);
       expect(await ping(node, given as string)).toMatchObject({ received: 3 });
       await succeed(node, "DEL", plain, pod);
       expectNothingLeft();
@@ -208,10 +208,10 @@ describeKernel("embedded IPAM", () => {
     ])("where %s leaves no link and no lease", async (_, prepare, more, expected) => {
       const pod = newPod();
       pod.script(["true", ...prepare()]);
-      const podBefore = picture(pod);
+      const podBefore = snapshot(pod);
       const { code } = await refuse(node, "ADD", { ...plain, ...more }, pod);
       if (expected !== undefined) expect(code).toBe(expected);
-      expect(picture(pod)).toEqual(podBefore);
+      expect(snapshot(pod)).toEqual(podBefore);
       expectNothingLeft();
     });
 

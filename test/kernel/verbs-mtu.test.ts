@@ -20,7 +20,7 @@ import { withLab } from "../lab/with-lab.ts";
 import { attachByHand, removeByHand } from "./support/by-hand.ts";
 import { describeKernel } from "./support/gate.ts";
 import { refuse, succeed } from "./support/plugin.ts";
-import { ip, mainRoutes, noRows, picture, rows, throwRoutes } from "./support/witness.ts";
+import { ip, mainRoutes, noRows, rows, snapshot, throwRoutes } from "./support/reference";
 
 const settings = (index: number) => ({
   ip4: `192.0.2.${index}`,
@@ -65,11 +65,11 @@ describeKernel("chained MTU", () => {
     });
 
     test("ADD lowers what has a gateway or is a default route, and only that", async () => {
-      const links = picture(pod).filter((line) => !/\bvia\b|default/.test(line));
+      const links = snapshot(pod).filter((line) => !/\bvia\b|default/.test(line));
       for (const _ of [1, 2]) {
         expect(await node.runtime.must("ADD", list, ours, pod, {}, result)).toEqual(result);
         expect(mainRoutes(pod)).toEqual(before.map(lowered).sort());
-        expect(picture(pod).filter((line) => !/\bvia\b|default/.test(line))).toEqual(links);
+        expect(snapshot(pod).filter((line) => !/\bvia\b|default/.test(line))).toEqual(links);
       }
       expect(mainRoutes(pod).filter((line) => line.includes("mtu 1440")).length).toBeGreaterThanOrEqual(2);
     });
@@ -143,15 +143,15 @@ describeKernel("chained MTU", () => {
       "ip -6 route add fd00:50::/64 via fd00:9::1 metric 7 pref high mtu 1490 hoplimit 9",
       "ip -6 route add fd00:52::/64 dev eth0",
     ]);
-    const before = picture(pod);
+    const before = snapshot(pod);
     const conf = { type: "wg-cni", name: "pods", cniVersion: "1.0.0", prevResult };
     await succeed(node, "ADD", conf, pod);
     const expected = before.map(lowered);
-    expect(picture(pod)).not.toEqual(before);
-    expect(picture(pod).toSorted()).toEqual(expected.sort());
+    expect(snapshot(pod)).not.toEqual(before);
+    expect(snapshot(pod).toSorted()).toEqual(expected.sort());
     await succeed(node, "CHECK", conf, pod);
     await succeed(node, "DEL", conf, pod);
-    expect(picture(pod).toSorted()).toEqual(before.toSorted());
+    expect(snapshot(pod).toSorted()).toEqual(before.toSorted());
     removeByHand(pod);
   });
 

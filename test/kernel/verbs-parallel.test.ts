@@ -9,7 +9,7 @@ import { type ConfList, readConfList } from "../lab/runtime.ts";
 import { ping } from "../lab/traffic.ts";
 import { withLab } from "../lab/with-lab.ts";
 import { describeKernel } from "./support/gate.ts";
-import { addressesOf, linkNames, noRows, picture, rows, throwRoutes } from "./support/witness.ts";
+import { addressesOf, linkNames, noRows, rows, snapshot, throwRoutes } from "./support/reference";
 
 const pods = 100;
 const conf = (file: string): ConfList => readConfList(`${repository}/conf/${file}.conflist`);
@@ -30,7 +30,7 @@ describeKernel(`${pods} pods at once`, () => {
     let before: string[];
 
     test("ADD succeeds for all, with distinct addresses", async () => {
-      before = picture(node);
+      before = snapshot(node);
       await Promise.all(all.map((pod) => node.runtime.add(list, pod)));
       const ips = all.flatMap((pod) => [pod.ip(4), pod.ip(6)]);
       expect(new Set(ips).size).toBe(2 * pods);
@@ -51,7 +51,7 @@ describeKernel(`${pods} pods at once`, () => {
     test("DEL of all leaves nothing", async () => {
       await Promise.all(all.map((pod) => node.runtime.del(list, pod)));
       expect(rows(node)).toEqual(noRows);
-      expect(picture(node)).toEqual(before);
+      expect(snapshot(node)).toEqual(before);
       for (const pod of [all[0], all[99]] as Pod[]) expect(linkNames(pod)).toEqual(["lo"]);
     });
   });

@@ -17,10 +17,10 @@ import {
   linkNames,
   mainRoutes,
   noRows,
-  picture,
   rows,
+  snapshot,
   throwRoutes,
-} from "./support/witness.ts";
+} from "./support/reference";
 
 const gateways = { 4: "169.254.1.1", 6: "fe80::1" } as const;
 
@@ -40,7 +40,7 @@ describeKernel("standalone", () => {
     const conf = confOf(1);
 
     beforeAll(async () => {
-      before = picture(n1);
+      before = snapshot(n1);
       pod = n1.pod("one");
       result = (await succeed(n1, "ADD", conf, pod)).json;
       hostDev = result.interfaces?.[0]?.name ?? "";
@@ -101,13 +101,13 @@ describeKernel("standalone", () => {
     test("DEL leaves nothing, and may be repeated without a namespace", async () => {
       await succeed(n1, "DEL", conf, pod);
       expect(linkNames(pod)).toEqual(["lo"]);
-      expect(picture(n1)).toEqual(before);
+      expect(snapshot(n1)).toEqual(before);
       expect(rows(n1)).toEqual(noRows);
       await succeed(n1, "DEL", conf, pod);
       await succeed(n1, "DEL", conf, pod, emptyNetns);
       pod.remove();
       await succeed(n1, "DEL", conf, pod);
-      expect(picture(n1)).toEqual(before);
+      expect(snapshot(n1)).toEqual(before);
     });
   });
 
@@ -219,12 +219,12 @@ describeKernel("standalone", () => {
   });
 
   test("DEL removes by name what a lost store no longer knows", async () => {
-    const before = picture(n1);
+    const before = snapshot(n1);
     const pod = n1.pod("lost");
     const { json } = await succeed(n1, "ADD", confOf(1), pod);
     n1.script([`rm -r ${n1.stateDir}`]);
     await succeed(n1, "DEL", { ...confOf(1), prevResult: json }, pod);
-    expect(picture(n1)).toEqual(before);
+    expect(snapshot(n1)).toEqual(before);
   });
 
   test("an interface name of the longest kind", async () => {
@@ -240,12 +240,12 @@ describeKernel("standalone", () => {
   test("a second interface with the same default route is refused and leaves the first as it is", async () => {
     const pod = n1.pod("two");
     await succeed(n1, "ADD", confOf(1), pod);
-    const before = [picture(n1), picture(pod), rows(n1)];
+    const before = [snapshot(n1), snapshot(pod), rows(n1)];
     expect(await refuse(n1, "ADD", confOf(1), pod, { ifname: "net1" })).toMatchObject({
       code: 103,
       msg: expect.stringContaining("the pod has one of its routes already"),
     });
-    expect([picture(n1), picture(pod), rows(n1)]).toEqual(before);
+    expect([snapshot(n1), snapshot(pod), rows(n1)]).toEqual(before);
     await succeed(n1, "DEL", confOf(1), pod);
   });
 });

@@ -9,7 +9,7 @@ import { withLab } from "../lab/with-lab.ts";
 import { attachByHand, removeByHand } from "./support/by-hand.ts";
 import { describeKernel } from "./support/gate.ts";
 import { allVersions, call, refuse, succeed } from "./support/plugin.ts";
-import { linkNames, noRows, picture, rows, throwRoutes } from "./support/witness.ts";
+import { linkNames, noRows, rows, snapshot, throwRoutes } from "./support/reference";
 
 const chained = { type: "wg-cni", name: "pods", cniVersion: "1.1.0" };
 const standalone = { ...chained, name: "own", ipam: { ranges: [[{ subnet: "10.8.0.0/24" }]] } };
@@ -20,7 +20,7 @@ describeKernel("STATUS, GC and VERSION", () => {
   let before: string[];
   beforeAll(async () => {
     node = await lab.node("n1", { ip4: "192.0.2.1", ip6: "2001:db8::1", podCidrs: [] });
-    before = picture(node);
+    before = snapshot(node);
   });
   describe("STATUS", () => {
     afterEach(() => {
@@ -34,7 +34,7 @@ describeKernel("STATUS, GC and VERSION", () => {
       for (const conf of [chained, standalone])
         expect(await succeed(node, "STATUS", conf)).toMatchObject({ stdout: "", stderr: "" });
       await succeed(node, "DEL", standalone, pod);
-      expect(picture(node)).toEqual(before);
+      expect(snapshot(node)).toEqual(before);
     });
 
     test.each([
@@ -50,7 +50,7 @@ describeKernel("STATUS, GC and VERSION", () => {
       expect(msg).toContain(node.stateDir);
       const added = await refuse(node, "ADD", standalone, node.pod(`bad${node.pods.length}`));
       expect(added.code).toBe(5);
-      expect(picture(node)).toEqual(before);
+      expect(snapshot(node)).toEqual(before);
     });
 
     test("is 50 where the store is on a read-only file system", async () => {
@@ -61,7 +61,7 @@ describeKernel("STATUS, GC and VERSION", () => {
       expect(code).toBe(50);
       expect(msg).toMatch(/read-only/i);
       expect(await refuse(node, "ADD", standalone, node.pod("ro"))).toMatchObject({ code: 5 });
-      expect(picture(node)).toEqual(before);
+      expect(snapshot(node)).toEqual(before);
     });
 
     test.each(allVersions.filter((version) => version !== "1.1.0"))(
@@ -97,16 +97,16 @@ describeKernel("STATUS, GC and VERSION", () => {
     });
 
     test("without a list deletes nothing", async () => {
-      const state = [picture(node), rows(node)];
+      const state = [snapshot(node), rows(node)];
       await succeed(node, "GC", chained);
       await succeed(node, "GC", { ...chained, "cni.dev/valid-attachments": null });
-      expect([picture(node), rows(node)]).toEqual(state);
+      expect([snapshot(node), rows(node)]).toEqual(state);
     });
 
     test("with everything on the list deletes nothing", async () => {
-      const state = [picture(node), rows(node)];
+      const state = [snapshot(node), rows(node)];
       await succeed(node, "GC", { ...chained, "cni.dev/valid-attachments": list(...pods) });
-      expect([picture(node), rows(node)]).toEqual(state);
+      expect([snapshot(node), rows(node)]).toEqual(state);
     });
 
     test("removes what is not on the list, of this network only", async () => {
@@ -136,7 +136,7 @@ describeKernel("STATUS, GC and VERSION", () => {
         await succeed(node, "GC", { ...conf, "cni.dev/valid-attachments": [] });
       expect(rows(node)).toEqual(noRows);
       for (const pod of pods) removeByHand(pod);
-      expect(picture(node)).toEqual(before);
+      expect(snapshot(node)).toEqual(before);
     });
 
     test("removes a pod whose namespace has gone", async () => {
@@ -145,7 +145,7 @@ describeKernel("STATUS, GC and VERSION", () => {
       pod.remove();
       await succeed(node, "GC", { ...standalone, "cni.dev/valid-attachments": [] });
       expect(rows(node)).toEqual(noRows);
-      expect(picture(node)).toEqual(before);
+      expect(snapshot(node)).toEqual(before);
     });
 
     test.each([
@@ -163,11 +163,11 @@ describeKernel("STATUS, GC and VERSION", () => {
     ])("with %s deletes nothing and says what is wrong", async (_, key, words) => {
       const pod = node.pod(`kept${node.pods.length}`);
       await succeed(node, "ADD", standalone, pod);
-      const state = [picture(node), rows(node)];
+      const state = [snapshot(node), rows(node)];
       const { code, msg } = await refuse(node, "GC", { ...standalone, ...key });
       expect(code).toBe(7);
       expect(msg).toContain(words);
-      expect([picture(node), rows(node)]).toEqual(state);
+      expect([snapshot(node), rows(node)]).toEqual(state);
       await succeed(node, "DEL", standalone, pod);
     });
   });

@@ -4,10 +4,10 @@
 import { readFileSync } from "node:fs";
 import { AF_UNIX, SOCK_DGRAM, Socket } from "../../src/linux/socket.ts";
 import { rawSyscall } from "../../src/linux/syscall.ts";
+import { CommandError, type Completed, type Running } from "./namespaces";
 import type { Node } from "./node.ts";
 import { atPace } from "./pace.ts";
 import { binary } from "./paths.ts";
-import { CommandError, type Completed, type Running } from "./space.ts";
 import { waitUntil } from "./wait.ts";
 
 export interface AgentOptions {

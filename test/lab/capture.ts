@@ -5,9 +5,9 @@
 import { readFileSync } from "node:fs";
 import { prefixContains } from "../../src/net/prefix.ts";
 import type { Lab } from "./lab.ts";
+import type { Running } from "./namespaces";
 import { atPace } from "./pace.ts";
 import { type Packet, parsePcap } from "./pcap.ts";
-import type { Running } from "./space.ts";
 
 /**
  * clear      a pod's address is readable in it: it travelled in clear

@@ -5,8 +5,8 @@
 
 import { imageName, limits, podman } from "./image.ts";
 import { gateways } from "./lab.ts";
+import type { Running, RunOptions } from "./namespaces";
 import type { Node } from "./node.ts";
-import type { Running, RunOptions } from "./space.ts";
 
 export interface Container {
   readonly name: string;
@@ -85,7 +85,7 @@ export function startContainer(
   container: Container,
   options: RunOptions = {},
 ): Running {
-  prepareFolders(node, spec, container);
+  prepareDirectories(node, spec, container);
   const name = containerName(node, container);
   const run = ["--rm", "--name", name, "--runtime", "crun", "--cgroups=disabled", "--network", "host"];
   const command = [...podman(folder), "run", ...run, ...limits, ...translate(node, spec, container)];
@@ -154,7 +154,7 @@ function environmentOf(node: Node, { env = [] }: Container): string[] {
 }
 
 /** As the kubelet does. */
-function prepareFolders(node: Node, { volumes }: PodSpec, { volumeMounts }: Container): void {
+function prepareDirectories(node: Node, { volumes }: PodSpec, { volumeMounts }: Container): void {
   for (const { name, hostPath } of volumes) {
     if (hostPath === undefined || !volumeMounts.some((mount) => mount.name === name)) continue;
     node.must(hostPath.type === "Directory" ? ["test", "-d", hostPath.path] : ["mkdir", "-p", hostPath.path]);

@@ -6,7 +6,7 @@
 // that this machine has with version 1.
 
 import { readFileSync } from "node:fs";
-import { CommandError } from "./space.ts";
+import { CommandError } from "./namespaces";
 
 /** Where the wire's namespaces have the machine's groups. */
 const root = "/run/cgroup";
@@ -30,7 +30,7 @@ export function hierarchiesOfVersion1(): string[] {
 }
 
 /** The usual name of its folder in /sys/fs/cgroup. */
-export function hierarchyFolder(hierarchy: string): string {
+export function hierarchyDirectory(hierarchy: string): string {
   return hierarchy.replace(/^name=/, "");
 }
 
@@ -43,7 +43,7 @@ export function mountGroups(at: string, hierarchy?: string): string {
 
 /** Where the wire has a hierarchy of version 1. */
 export function hierarchyRoot(hierarchy: string): string {
-  return `${root}.${hierarchyFolder(hierarchy)}`;
+  return `${root}.${hierarchyDirectory(hierarchy)}`;
 }
 
 /** What makes the group, as lines of a lab's holder; `hierarchies` are of version 1. */

@@ -1,5 +1,5 @@
 // A lock that a test's own process holds, as another program on the node would.
-import type { Running, Space } from "./space.ts";
+import type { Namespaces, Running } from "./namespaces";
 
 /**
  * Starts a process that holds the lock at `path` until it is stopped, and waits until
@@ -7,7 +7,7 @@ import type { Running, Space } from "./space.ts";
  * `wrapper` is the command that flock(1) is run by, for example one that changes the user.
  */
 export async function holdLock(
-  space: Space,
+  space: Namespaces,
   path: string,
   wrapper: readonly string[] = [],
 ): Promise<Running> {

@@ -13,8 +13,8 @@ import { type Family, familyOf } from "../../src/net/ip.ts";
 import { Capture } from "./capture.ts";
 import { endGroup, hierarchiesOfVersion1, makeGroup, nameGroup, removeGroup } from "./control-groups.ts";
 import { type Holder, hold } from "./holder.ts";
+import { Namespaces } from "./namespaces";
 import { Node, type NodeOptions } from "./node.ts";
-import { Space } from "./space.ts";
 
 /** What the nodes' default routes point at; nothing answers beyond it. */
 export const gateways: Readonly<Record<Family, string>> = { 4: "192.0.2.254", 6: "2001:db8::fe" };
@@ -31,7 +31,7 @@ export interface LabOptions {
 /** What a lab has once it was started. */
 interface Started {
   readonly holder: Holder;
-  readonly wire: Space;
+  readonly wire: Namespaces;
   readonly sharedFolder: string;
   readonly controlGroup: string | undefined;
   readonly hierarchies: readonly string[];
@@ -56,7 +56,7 @@ export class Lab {
   }
 
   /** The namespace of the bridge: what runs here sees the wire. */
-  get wire(): Space {
+  get wire(): Namespaces {
     return this.#state.wire;
   }
 
@@ -104,7 +104,7 @@ export class Lab {
       rmSync(sharedFolder, { recursive: true });
       throw error;
     });
-    const wire = new Space(`${this.name}/wire`, ["-t", `${holder.pid}`, "-m", "-p", "-n"]);
+    const wire = new Namespaces(`${this.name}/wire`, ["-t", `${holder.pid}`, "-m", "-p", "-n"]);
     this.#started = { holder, wire, sharedFolder, controlGroup: group, hierarchies };
   }
 

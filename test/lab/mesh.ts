@@ -5,8 +5,8 @@
 import { mkdirSync } from "node:fs";
 import type { NodeRecord } from "../../src/net/record.ts";
 import type { Agent, AgentOptions } from "./agent.ts";
+import type { Completed } from "./namespaces";
 import type { Node } from "./node.ts";
-import type { Completed } from "./space.ts";
 import { waitUntil } from "./wait.ts";
 
 /** Rejects with what the command said when any step fails. */

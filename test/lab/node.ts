@@ -6,10 +6,10 @@ import { existsSync, readdirSync, readlinkSync } from "node:fs";
 import type { Family } from "../../src/net/ip.ts";
 import { Agent, type AgentOptions } from "./agent.ts";
 import { type Holder, hold } from "./holder.ts";
+import { type Completed, Namespaces, type Running, type RunOptions } from "./namespaces";
 import { binary, repository } from "./paths.ts";
 import { Pod } from "./pod.ts";
 import { Runtime } from "./runtime.ts";
-import { type Completed, type Running, type RunOptions, Space } from "./space.ts";
 import { serveHttp } from "./traffic.ts";
 
 export interface NodeOptions {
@@ -25,9 +25,9 @@ export interface NodeOptions {
 /** What programs want to find in /etc; the rest of the machine's is hidden. */
 const etcNames =
   "alternatives group hosts iproute2 ld.so.cache localtime nsswitch.conf passwd protocols services";
-const hiddenFolders = ["/etc", "/run", "/var/lib"];
+const hiddenDirectories = ["/etc", "/run", "/var/lib"];
 
-export class Node extends Space {
+export class Node extends Namespaces {
   /** Runs .conflist files in this node as a container runtime would. */
   readonly runtime: Runtime;
   /** The default of the product, and private to this node. */
@@ -75,7 +75,7 @@ export class Node extends Space {
     gateways: Readonly<Record<Family, string>>,
     sharedFolder: string,
   ): Promise<Node> {
-    const hidden = hiddenFolders.find((folder) => repository.startsWith(`${folder}/`));
+    const hidden = hiddenDirectories.find((folder) => repository.startsWith(`${folder}/`));
     if (hidden)
       throw new Error(`A lab node hides ${hidden}, but the repository is in it: ${repository}. Move it.`);
     const wrapper = ["nsenter", "-t", `${lab.pid}`, "-p", "--", "unshare", "--net", "--mount", "--uts"];

@@ -2,11 +2,11 @@
 // in it but loopback. Interfaces come from CNI plugins run by the node's runtime.
 
 import type { Family } from "../../src/net/ip.ts";
+import { Namespaces, type Running } from "./namespaces";
 import type { Node } from "./node.ts";
-import { type Running, Space } from "./space.ts";
 import { serveHttp } from "./traffic.ts";
 
-export class Pod extends Space {
+export class Pod extends Namespaces {
   /** By family, filled by the runtime's ADD from the result. */
   readonly ips: { [family in Family]?: string } = {};
 

@@ -5,10 +5,10 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { type Family, familyOf } from "../../src/net/ip.ts";
+import type { Completed } from "./namespaces";
 import type { Node } from "./node.ts";
 import { cniPath } from "./paths.ts";
 import type { Pod } from "./pod.ts";
-import type { Completed } from "./space.ts";
 
 export interface PluginConf {
   type: string;

@@ -1,7 +1,7 @@
 // A long-lived program that a test starts, ends, kills and starts
 // again. It runs in a space of the lab and ends with it.
 
-import { CommandError, type Running, type Space } from "./space.ts";
+import { CommandError, type Namespaces, type Running } from "./namespaces";
 import { waitUntil } from "./wait.ts";
 
 /** Starting a control plane or a container runtime on a busy machine. */
@@ -14,7 +14,7 @@ export class Service {
   #lines: string[] = [];
 
   constructor(
-    readonly space: Space,
+    readonly space: Namespaces,
     readonly command: readonly string[],
     /** Whether it does its work; `log` is what it has said. */
     readonly isReady: (log: readonly string[]) => boolean | Promise<boolean>,

@@ -6,10 +6,10 @@ import { afterEach, beforeAll, expect, test } from "bun:test";
 import { describeKernel } from "../kernel/support/gate.ts";
 import { numberInNft } from "./datagram.ts";
 import type { Node } from "./node.ts";
+import { answering, pathStreams, paths, probePaths, table } from "./path-matrix";
 import { repository } from "./paths.ts";
 import type { Pod } from "./pod.ts";
 import { type ConfList, readConfList, withoutPlugin } from "./runtime.ts";
-import { answering, paths, probeSeven, sevenStreams, table } from "./seven.ts";
 import { eachWay, flow, losses, Stream, Streams } from "./stream.ts";
 import { waitUntil } from "./wait.ts";
 import { withLab } from "./with-lab.ts";
@@ -133,14 +133,14 @@ describeKernel("streams", () => {
   });
 
   test.each(families)("the seven paths answer, IPv%i", async (family) => {
-    const results = await probeSeven(a(), b(), family);
+    const results = await probePaths(a(), b(), family);
     expect(losses(results)).toEqual({});
     expect(answering(results)).toEqual([...paths]);
     expect(table(results).map(({ path }) => path)).toEqual([...paths]);
   });
 
   test("of the seven paths only the broken one loses, and only while it is broken", async () => {
-    const streams = await sevenStreams(a(), b(), 4, { port });
+    const streams = await pathStreams(a(), b(), 4, { port });
     const counted = dropAt2(`ip saddr ${a().ip(4)} ip daddr ${b().ip(4)} udp dport ${port}`);
     await waitUntil(() => counted() >= 3, { what: "three dropped packets" });
     const dropped = counted();

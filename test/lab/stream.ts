@@ -8,19 +8,19 @@
 
 import type { Family } from "../../src/net/ip.ts";
 import { type LostRange, lostRanges } from "./arrivals.ts";
+import { CommandError, type Namespaces, type Running } from "./namespaces";
 import { Node } from "./node.ts";
 import { atPace } from "./pace.ts";
 import type { ArrivalReport, Report, SentReport, SinkSpec, SourceSpec, Spec } from "./packets.ts";
 import { Pod } from "./pod.ts";
-import { CommandError, type Running, type Space } from "./space.ts";
 import { droppedIn, widenTunnels } from "./tunnels.ts";
 import { waitUntil } from "./wait.ts";
 
 export interface Flow {
   /** Unique among the flows that are started together. */
   readonly name: string;
-  readonly from: Space;
-  readonly to: Space;
+  readonly from: Namespaces;
+  readonly to: Namespaces;
   /** Where in `to` the packets go: an address of it. */
   readonly toIp: string;
   /** Every packet is answered, and counts when its answer is back. */
@@ -100,7 +100,11 @@ export class Stream {
   private constructor(private readonly streams: Streams) {}
 
   /** Packets one way; see Streams for many at once. */
-  static async start(from: Space, to: Space, options: StreamOptions & { toIp: string }): Promise<Stream> {
+  static async start(
+    from: Namespaces,
+    to: Namespaces,
+    options: StreamOptions & { toIp: string },
+  ): Promise<Stream> {
     const flow = { name: `${from.label} -> ${to.label}`, from, to, toIp: options.toIp };
     return new Stream(await Streams.start([flow], options));
   }
@@ -139,7 +143,7 @@ function describeLoss({ sent, received, lostRanges, longestGapMs, refused }: Flo
   return `${sent - received} of ${sent} lost: ${first.join(", ")}${rest}, ${longest}${errors.join("")}`;
 }
 
-function nodeOf(space: Space): Node | undefined {
+function nodeOf(space: Namespaces): Node | undefined {
   if (space instanceof Node) return space;
   return space instanceof Pod ? space.node : undefined;
 }
@@ -152,7 +156,7 @@ function refuseDrops(node: Node, dropped: number): void {
   );
 }
 
-function specOf(space: Space, flows: readonly Flow[], options: Required<StreamOptions>): Spec {
+function specOf(space: Namespaces, flows: readonly Flow[], options: Required<StreamOptions>): Spec {
   const sources: SourceSpec[] = [];
   const sinks = new Map<string, { ip: string; port: number; flows: Record<number, { echo: boolean }> }>();
   for (const [index, { from, to, toIp, echo = false }] of flows.entries()) {
@@ -191,7 +195,7 @@ class Program {
   #ended = false;
 
   constructor(
-    readonly space: Space,
+    readonly space: Namespaces,
     spec: Spec,
   ) {
     const command = [process.execPath, "--smol", `${import.meta.dir}/packets.ts`, JSON.stringify(spec)];

@@ -3,11 +3,11 @@
 // its own, in the node's network. It sees the units it is given and no others.
 // Ends with the lab at the latest; its empty control groups go with dispose.
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { Namespaces } from "./namespaces";
 import type { Node } from "./node.ts";
-import { Space } from "./space.ts";
 import { waitUntil } from "./wait.ts";
 
-const unitFolder = "/run/units";
+const unitDirectory = "/run/units";
 /** Where the node sees the root of the control groups. */
 const cgroupRoot = "/run/cgroup";
 /** systemd's own: what every unit waits for by default. */
@@ -21,7 +21,7 @@ let managers = 0;
 export class Systemd implements Disposable {
   private constructor(
     readonly node: Node,
-    readonly inside: Space,
+    readonly inside: Namespaces,
     readonly pid: number,
     private readonly group: string,
   ) {}
@@ -30,7 +30,7 @@ export class Systemd implements Disposable {
   static async start(node: Node, units: Readonly<Record<string, string>>): Promise<Systemd> {
     const own = targets.map((name) => [`${name}.target`, "[Unit]\nDefaultDependencies=no\n"] as const);
     for (const [name, content] of [...own, ...Object.entries(units)]) {
-      const path = node.outsidePath(`${unitFolder}/${name}`);
+      const path = node.outsidePath(`${unitDirectory}/${name}`);
       mkdirSync(path.slice(0, path.lastIndexOf("/")), { recursive: true });
       writeFileSync(path, content);
     }
@@ -44,12 +44,12 @@ export class Systemd implements Disposable {
       "[ -e /etc/machine-id ] || echo 0123456789abcdef0123456789abcdef >/etc/machine-id",
     ]);
     const running = node.start(
-      ["sh", "-euc", boot, group, cgroupRoot, unitFolder, `setpriv --bounding-set ${withheld}`],
+      ["sh", "-euc", boot, group, cgroupRoot, unitDirectory, `setpriv --bounding-set ${withheld}`],
       { timeoutMs: 0 },
     );
     const look = () => processOne(node, group) ?? 0;
     const pid = await waitUntil(look, { what: `systemd in ${node.name}` });
-    const inside = new Space(`${node.name}/systemd`, ["-t", `${pid}`, "-m", "-u", "-p", "-n"]);
+    const inside = new Namespaces(`${node.name}/systemd`, ["-t", `${pid}`, "-m", "-u", "-p", "-n"]);
     const systemd = new Systemd(node, inside, pid, group);
     try {
       const isUp = () => systemd.systemctl(["is-active", "basic.target"]).exitCode !== 1;

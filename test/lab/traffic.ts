@@ -1,7 +1,7 @@
 // Real traffic with a measured answer: ping and HTTP from one space to an
 // address. Neither throws when nothing answers: that is a result too.
 
-import type { Running, Space } from "./space.ts";
+import type { Namespaces, Running } from "./namespaces";
 
 export interface PingResult {
   readonly sent: number;
@@ -27,7 +27,7 @@ export interface PingOptions {
   readonly dontFragment?: boolean;
 }
 
-export async function ping(from: Space, ip: string, options: PingOptions = {}): Promise<PingResult> {
+export async function ping(from: Namespaces, ip: string, options: PingOptions = {}): Promise<PingResult> {
   const count = options.count ?? 3;
   const interval = options.intervalSeconds ?? 0.05;
   const command = ["ping", "-n", "-q", "-c", `${count}`, "-i", `${interval}`, "-W", "2"];
@@ -47,7 +47,7 @@ const httpPort = 8080;
 
 /** GET / (Pod.serveHttp). The first try of a handshake may cost a second or more. */
 export async function http(
-  from: Space,
+  from: Namespaces,
   ip: string,
   timeoutSeconds = 5,
   port = httpPort,
@@ -62,7 +62,7 @@ export async function http(
 
 /** Answers every GET on the ports, of both families, with `text`; resolves when it listens. */
 export async function serveHttp(
-  space: Space,
+  space: Namespaces,
   text: string,
   ports: readonly number[] = [httpPort],
 ): Promise<Running> {

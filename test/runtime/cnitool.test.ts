@@ -4,33 +4,33 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { findRuntimeAssets } from "../../scripts/runtime-assets.ts";
-import { noRows, picture, rows, throwRoutes } from "../kernel/support/witness.ts";
+import { noRows, rows, snapshot, throwRoutes } from "../kernel/support/reference";
+import type { Completed } from "../lab/namespaces";
 import type { Node } from "../lab/node.ts";
 import type { Pod } from "../lab/pod.ts";
 import type { CniResult, ConfList } from "../lab/runtime.ts";
-import type { Completed } from "../lab/space.ts";
 import { ping } from "../lab/traffic.ts";
+import { Context } from "./support/context";
 import { binDir, type Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
 import { kindnet, leases, ours, rangesOf, standalone, writeNetwork } from "./support/networks.ts";
-import { Scene } from "./support/scene.ts";
 
 /** Where libcni notes what it has added. */
 const cache = "/var/lib/cni/results";
 
 describeRuntime("cnitool", "cnitool", () => {
   const assets = findRuntimeAssets();
-  let scene: Scene;
+  let scene: Context;
   let enclosure: Enclosure;
   let node: Node;
   let network: ConfList;
   let before: string[];
 
   beforeAll(async () => {
-    scene = await Scene.create("cnitool");
+    scene = await Context.create("cnitool");
     enclosure = scene.enclosure;
     node = enclosure.node;
-    before = picture(node);
+    before = snapshot(node);
   });
   afterAll(() => scene?.[Symbol.dispose]());
 
@@ -118,7 +118,7 @@ describeRuntime("cnitool", "cnitool", () => {
       must("del", attached.pod);
       expect(rows(node)).toEqual(noRows);
       expect(leases(node)).toEqual([]);
-      expect(picture(node)).toEqual(before);
+      expect(snapshot(node)).toEqual(before);
     });
   });
 });

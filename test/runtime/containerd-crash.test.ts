@@ -4,23 +4,23 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { ConfList } from "../lab/runtime.ts";
 import { Containerd, type Sandbox } from "./support/containerd.ts";
+import { Context } from "./support/context";
 import type { Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
 import { gate, holdAdd, installGate } from "./support/gate-plugin.ts";
 import { kindnet, ours, rangesOf, standalone, writeNetwork } from "./support/networks.ts";
-import { Scene } from "./support/scene.ts";
-import { type Traces, traces } from "./support/witness.ts";
+import { type Traces, traces } from "./support/reference";
 
 const onlyIp = "10.244.1.7";
 
 describeRuntime("containerd", "containerd dies", () => {
-  let scene: Scene;
+  let scene: Context;
   let containerd: Containerd;
   let enclosure: Enclosure;
   let before: Traces;
 
   beforeAll(async () => {
-    scene = await Scene.create("crash");
+    scene = await Context.create("crash");
     enclosure = scene.enclosure;
     installGate(enclosure);
     containerd = await Containerd.create(enclosure, scene.archive);

@@ -6,20 +6,20 @@ import type { Pod } from "../lab/pod.ts";
 import type { ConfList } from "../lab/runtime.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { Containerd } from "./support/containerd.ts";
+import { Context } from "./support/context";
 import type { Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
 import { imageName } from "./support/image.ts";
 import { sample, standalone, writeNetwork } from "./support/networks.ts";
-import { Scene } from "./support/scene.ts";
-import { traces } from "./support/witness.ts";
+import { traces } from "./support/reference";
 
 describeRuntime("containerd", "ctr run --cni", () => {
-  let scene: Scene;
+  let scene: Context;
   let enclosure: Enclosure;
   let remote: Pod;
 
   beforeAll(async () => {
-    scene = await Scene.create("ctr", { nodes: 2 });
+    scene = await Context.create("ctr", { nodes: 2 });
     enclosure = scene.enclosure;
     await Containerd.create(enclosure, scene.archive);
     remote = await scene.remotePod();

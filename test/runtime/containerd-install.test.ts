@@ -3,19 +3,19 @@
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { picture } from "../kernel/support/witness.ts";
+import { snapshot } from "../kernel/support/reference";
 import type { Node } from "../lab/node.ts";
 import type { Pod } from "../lab/pod.ts";
 import { ping } from "../lab/traffic.ts";
 import { Containerd, type Sandbox } from "./support/containerd.ts";
+import { Context } from "./support/context";
 import { binDir } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
 import { kindnet, networkFile, rangesOf, writeNetwork } from "./support/networks.ts";
-import { Scene } from "./support/scene.ts";
-import { type Traces, traces } from "./support/witness.ts";
+import { type Traces, traces } from "./support/reference";
 
 describeRuntime("containerd", "installed while containerd runs", () => {
-  let scene: Scene;
+  let scene: Context;
   let containerd: Containerd;
   let node: Node;
   let remote: Pod;
@@ -27,7 +27,7 @@ describeRuntime("containerd", "installed while containerd runs", () => {
   const network = () => readFileSync(node.outsidePath(networkFile), "utf8");
 
   beforeAll(async () => {
-    scene = await Scene.create("installed", { nodes: 2 });
+    scene = await Context.create("installed", { nodes: 2 });
     node = scene.enclosure.node;
     node.must(["rm", `${binDir}/wg-cni`]);
     writeNetwork(scene.enclosure, kindnet(rangesOf(node), []));
@@ -73,6 +73,6 @@ describeRuntime("containerd", "installed while containerd runs", () => {
     expect(kept).toEqual([`throw ${ours.ips[0]} table 18099 proto 118`]);
     expect([hostLocalLeases, namespaces]).toEqual([[], []]);
     expect(await node.wg(["down"])).toMatchObject({ exitCode: 0 });
-    expect(picture(node).filter((line) => /wg-cni|proto 118/.test(line))).toEqual([]);
+    expect(snapshot(node).filter((line) => /wg-cni|proto 118/.test(line))).toEqual([]);
   });
 });

@@ -2,20 +2,20 @@
 // behind ptp and portmap on one node, and as the main plugin on the other.
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { throwRoutes } from "../kernel/support/witness.ts";
+import { throwRoutes } from "../kernel/support/reference";
 import type { Capture } from "../lab/capture.ts";
-import { Space } from "../lab/space.ts";
+import { Namespaces } from "../lab/namespaces";
 import { http } from "../lab/traffic.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { Containerd, type Sandbox } from "./support/containerd.ts";
+import { Context } from "./support/context";
 import type { Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
 import { kindnet, rangesOf, standalone, writeNetwork } from "./support/networks.ts";
-import { Scene } from "./support/scene.ts";
-import { traces, transferred } from "./support/witness.ts";
+import { traces, transferred } from "./support/reference";
 
 describeRuntime("containerd", "pods of containerd on two nodes", () => {
-  let scene: Scene;
+  let scene: Context;
   let capture: Capture;
   let chained: Containerd;
   let alone: Containerd;
@@ -26,7 +26,7 @@ describeRuntime("containerd", "pods of containerd on two nodes", () => {
   let inB: string;
 
   beforeAll(async () => {
-    scene = await Scene.create("containerd", { nodes: 2, hasIp6: true });
+    scene = await Context.create("containerd", { nodes: 2, hasIp6: true });
     const [first, second] = scene.enclosures as [Enclosure, Enclosure];
     chained = await Containerd.create(first, scene.archive);
     alone = await Containerd.create(second, scene.archive);
@@ -92,7 +92,7 @@ describeRuntime("containerd", "pods of containerd on two nodes", () => {
     const web = await chained.runPod("web", 8081);
     await chained.runContainer(web, ["/bin/sh", "-c", serve]);
     const capture = await scene.lab.capture();
-    const ask = (from: Space) => http(from, "192.0.2.1", 5, 8081);
+    const ask = (from: Namespaces) => http(from, "192.0.2.1", 5, 8081);
     await waitUntil(async () => (await ask(alone.node)).ok, {
       what: "the pod answers the other node",
       everyMs: 100,
@@ -132,9 +132,9 @@ describeRuntime("containerd", "pods of containerd on two nodes", () => {
 const serve = "echo from a pod >/tmp/index.html; exec busybox httpd -f -p 80 -h /tmp";
 
 /** The pod's network, with the node's programs. */
-function inside({ node }: Containerd, { name, netns }: Sandbox): Space {
+function inside({ node }: Containerd, { name, netns }: Sandbox): Namespaces {
   const enter = node.enter.filter((option) => option !== "-n");
-  return new Space(`${node.name}/${name}`, [...enter, `-n${node.outsidePath(netns)}`]);
+  return new Namespaces(`${node.name}/${name}`, [...enter, `-n${node.outsidePath(netns)}`]);
 }
 
 function ping(containerd: Containerd, container: string, ip: string): Promise<string> {

@@ -3,15 +3,15 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import type { Running } from "../lab/space.ts";
+import type { Running } from "../lab/namespaces";
 import { waitUntil } from "../lab/wait.ts";
+import { Context } from "./support/context";
 import { confDir, type Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
 import { gate, holdAdd, installGate } from "./support/gate-plugin.ts";
 import { ours, standalone, writeNetwork } from "./support/networks.ts";
 import { type Container, Podman } from "./support/podman.ts";
-import { Scene } from "./support/scene.ts";
-import { traces, transferred } from "./support/witness.ts";
+import { traces, transferred } from "./support/reference";
 
 interface Host {
   readonly podman: Podman;
@@ -19,12 +19,12 @@ interface Host {
 }
 
 describeRuntime("podman", "containers of podman on two nodes", () => {
-  let scene: Scene;
+  let scene: Context;
   const hosts: Record<string, Host> = {};
   const host = (name: string) => hosts[name] as Host;
 
   beforeAll(async () => {
-    scene = await Scene.create("podman", { nodes: 2 });
+    scene = await Context.create("podman", { nodes: 2 });
     const [first, second] = scene.enclosures as [Enclosure, Enclosure];
     hosts["chained"] = { podman: await Podman.create(first, scene.archive), network: "pods" };
     hosts["standalone"] = { podman: await Podman.create(second, scene.archive), network: "pods" };

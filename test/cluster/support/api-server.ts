@@ -10,8 +10,8 @@
 import { writeFileSync } from "node:fs";
 import { findKubeAssets } from "../../../scripts/kube-assets.ts";
 import { gateways, Lab } from "../../lab/lab.ts";
+import { Namespaces } from "../../lab/namespaces";
 import { Service } from "../../lab/service.ts";
-import { Space } from "../../lab/space.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { KubeClient } from "./kube-client.ts";
 import { makeKubeconfig } from "./kubeconfig.ts";
@@ -86,7 +86,7 @@ const serverNames = [
 
 /** Returns its port. It has the lab's processes, to end with them, and not its network. */
 async function openRelay(lab: Lab): Promise<number> {
-  const door = new Space(
+  const door = new Namespaces(
     `${lab.name}/relay`,
     lab.wire.enter.filter((option) => option !== "-n"),
   );

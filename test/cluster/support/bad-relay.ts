@@ -8,10 +8,10 @@
 //               a balancer before it says; says who asked what and when. 0 ends it
 //   hold        nothing comes through the connections that there are, which stay open
 //   cut         they end
-import { Relay, type Weather } from "./ways.ts";
+import { type LinkConditions, Relay } from "./slow-relay";
 
 const [address = "", port = "", target = "", pki = ""] = process.argv.slice(2);
-const weather: Weather = { delayMs: 0, target: Number(target) };
+const weather: LinkConditions = { delayMs: 0, target: Number(target) };
 const relay = new Relay(address, Number(port), weather);
 let retryAfter = 0;
 

@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
-import { wgJson } from "../mesh-witness.ts";
+import { wgJson } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
 import { holdPorts, lastingSealKey, RebootScene } from "./support/reboot.ts";
 

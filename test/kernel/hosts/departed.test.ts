@@ -4,12 +4,12 @@
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { Agent } from "../../lab/agent.ts";
 import { joinByRecords } from "../../lab/mesh.ts";
+import type { Namespaces } from "../../lab/namespaces";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
-import type { Space } from "../../lab/space.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, wgMust } from "../mesh-witness.ts";
+import { addNode, wgMust } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
 import { addPod, awaitTunnels, removePod, roles, setReversePath } from "../support/hosts.ts";
 
@@ -17,7 +17,7 @@ const families = [4, 6] as const;
 const secret = "of-a-pod-that-has-gone";
 
 /** What three packets to an address have led to. The kernel limits how often it tells. */
-async function knock(from: Space, ip: string): Promise<{ answered: number; told: boolean }> {
+async function knock(from: Namespaces, ip: string): Promise<{ answered: number; told: boolean }> {
   const pattern = Buffer.from(secret).toString("hex").slice(0, 32);
   const done = await from.run(["ping", "-n", "-c", "3", "-i", "0.05", "-W", "1", "-p", pattern, ip]);
   const count = (text: RegExp) => (done.stdout.match(text) ?? []).length;

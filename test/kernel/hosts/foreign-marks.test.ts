@@ -8,7 +8,7 @@ import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { ping } from "../../lab/traffic.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, wgJson, wgMust } from "../mesh-witness.ts";
+import { addNode, wgJson, wgMust } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
 import { addPods, awaitTunnels, setReversePath, settled } from "../support/hosts.ts";
 

@@ -5,11 +5,11 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import type { Agent } from "../../lab/agent.ts";
 import { gateways, Lab } from "../../lab/lab.ts";
 import { joinByRecords } from "../../lab/mesh.ts";
+import type { Namespaces } from "../../lab/namespaces";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
-import type { Space } from "../../lab/space.ts";
 import { ping } from "../../lab/traffic.ts";
-import { addNode, tables } from "../mesh-witness.ts";
+import { addNode, tables } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
 import { addPods, awaitTunnels, setReversePath } from "../support/hosts.ts";
 
@@ -52,7 +52,7 @@ describeKernel("a refused network that holds nodes", () => {
     ]);
     n1.script(lines);
   };
-  const answered = async (pairs: readonly (readonly [Space, Node | Pod | typeof gateways])[]) => {
+  const answered = async (pairs: readonly (readonly [Namespaces, Node | Pod | typeof gateways])[]) => {
     const counts: number[] = [];
     for (const [from, to] of pairs)
       for (const family of families) {

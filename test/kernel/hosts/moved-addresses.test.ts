@@ -17,7 +17,7 @@ import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { eachWay, flow, losses, Streams } from "../../lab/stream.ts";
 import { waitUntil } from "../../lab/wait.ts";
-import { addNode, wgJson, wgMust } from "../mesh-witness.ts";
+import { addNode, wgJson, wgMust } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
 import { addPods, setReversePath } from "../support/hosts.ts";
 

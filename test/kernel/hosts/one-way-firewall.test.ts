@@ -11,7 +11,7 @@ import { joinByRecords } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, devices, killBehind } from "../mesh-witness.ts";
+import { addNode, devices, killBehind } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
 import { mendMs } from "../support/silence.ts";
 

@@ -5,7 +5,7 @@ import { Lab } from "../../lab/lab.ts";
 import type { Node } from "../../lab/node.ts";
 import { http } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
-import { addNode, wgMust } from "../mesh-witness.ts";
+import { addNode, wgMust } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
 
 const metricsPort = 9586;

@@ -19,7 +19,7 @@ import { readConfList } from "../../lab/runtime.ts";
 import { ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, paperRecord, routeLines, tables, wgJson } from "../mesh-witness.ts";
+import { addNode, paperRecord, routeLines, tables, wgJson } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
 
 const aged = 170_000;

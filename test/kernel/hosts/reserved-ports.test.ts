@@ -3,7 +3,7 @@
 import { beforeAll, expect, test } from "bun:test";
 import type { Node } from "../../lab/node.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, wgJson, wgMust } from "../mesh-witness.ts";
+import { addNode, wgJson, wgMust } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
 
 const list = "/proc/sys/net/ipv4/ip_local_reserved_ports";

@@ -11,12 +11,12 @@ import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import type { Family } from "../../../src/net/ip.ts";
 import type { Capture } from "../../lab/capture.ts";
 import { joinByRecords } from "../../lab/mesh.ts";
+import type { Namespaces } from "../../lab/namespaces";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
-import type { Space } from "../../lab/space.ts";
 import { http, serveHttp } from "../../lab/traffic.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, wgJson, wgMust } from "../mesh-witness.ts";
+import { addNode, wgJson, wgMust } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
 import { addPods, awaitTunnels, setReversePath } from "../support/hosts.ts";
 import { backendPort, nodePorts, translate } from "../support/translation.ts";
@@ -27,7 +27,7 @@ const secret = "readable-to-all";
 
 interface Way {
   readonly name: string;
-  readonly from: Space;
+  readonly from: Namespaces;
   readonly to: string;
   readonly port: number;
 }

@@ -5,7 +5,7 @@ import type { NodeRecord } from "../../../src/net/record.ts";
 import type { Node } from "../../lab/node.ts";
 import { ping } from "../../lab/traffic.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { missing, wgJson, wgMust } from "../mesh-witness.ts";
+import { missing, wgJson, wgMust } from "../mesh-reference";
 import { makeByHand } from "../support/by-hand.ts";
 
 setDefaultTimeout(120_000);

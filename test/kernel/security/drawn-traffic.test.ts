@@ -19,7 +19,7 @@ import type { Pod } from "../../lab/pod.ts";
 import { ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, importPeers, routeLines, tables, wgJson, wgMust } from "../mesh-witness.ts";
+import { addNode, importPeers, routeLines, tables, wgJson, wgMust } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
 import { addPods, awaitTunnels } from "../support/hosts.ts";
 

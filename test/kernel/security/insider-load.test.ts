@@ -7,7 +7,7 @@ import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { type SyncJson, wgJson, wgMust } from "../mesh-witness.ts";
+import { type SyncJson, wgJson, wgMust } from "../mesh-reference";
 import { attachByHand } from "../support/by-hand.ts";
 import { describeKernel } from "../support/gate.ts";
 import { succeed } from "../support/plugin.ts";

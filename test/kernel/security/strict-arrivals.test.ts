@@ -2,7 +2,7 @@
 // from a pod. In strict mode none of it gets beyond this node's rules, whatever the kernel's
 // reverse-path filter is; only what hosts say to each other does, and what is the world's.
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { wgMust } from "../mesh-witness.ts";
+import { wgMust } from "../mesh-reference";
 import { type Arrivals, arrivals, isOutgoing, origins } from "../support/arrivals.ts";
 import { describeKernel } from "../support/gate.ts";
 import { setReversePath } from "../support/hosts.ts";

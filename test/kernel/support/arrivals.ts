@@ -8,10 +8,10 @@ import type { Family } from "../../../src/net/ip.ts";
 import { Nft } from "../../../src/netlink/nft/table.ts";
 import { Lab } from "../../lab/lab.ts";
 import { joinMesh } from "../../lab/mesh.ts";
+import type { Namespaces } from "../../lab/namespaces";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
-import type { Space } from "../../lab/space.ts";
-import { addNode } from "../mesh-witness.ts";
+import { addNode } from "../mesh-reference";
 import { addPod } from "./hosts.ts";
 import { ourTable } from "./nft.ts";
 import { type Claim, macOf, spoof } from "./spoofer.ts";
@@ -54,7 +54,7 @@ export async function arrivals(name: string): Promise<Arrivals> {
   const [p1, evil] = [await addPod(n1, "p1", "chained"), await addPod(n1, "evil", "chained")];
   surround(lab, n1, p1);
   const evilDev = n1.must(["ip", "-o", "route", "get", evil.ip(4)]).split(" ")[2] as string;
-  const from: Record<Origin, [Space, string, string]> = {
+  const from: Record<Origin, [Namespaces, string, string]> = {
     eth0: [lab.wire, "br0", macOf(n1, "eth0")],
     eth1: [lab.wire, "lan2", macOf(n1, "eth1")],
     pod: [evil, "eth0", macOf(n1, evilDev)],

@@ -5,7 +5,7 @@
 import { rawSyscall, syscall } from "../../../src/linux/syscall.ts";
 import { familyOf, ipBytes } from "../../../src/net/ip.ts";
 import { sockaddr } from "../../lab/datagram.ts";
-import type { Space } from "../../lab/space.ts";
+import type { Namespaces } from "../../lab/namespaces";
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -34,7 +34,7 @@ export interface Forged {
 }
 
 /** Linux lets such a process set marks since 5.17. Throws CommandError if it does not. */
-export function forge(from: Space, packets: readonly Forged[]): void {
+export function forge(from: Namespaces, packets: readonly Forged[]): void {
   const onlyRaw = ["setpriv", "--bounding-set", "-all,+net_raw", "--inh-caps", "-all,+net_raw"];
   from.must([...onlyRaw, process.execPath, "--smol", import.meta.path], { stdin: JSON.stringify(packets) });
 }

@@ -5,9 +5,9 @@ import { parseExemption } from "../../../src/net/exemption.ts";
 import { familyOf } from "../../../src/net/ip.ts";
 import { Nft } from "../../../src/netlink/nft/table.ts";
 import { firewallTables } from "../../../src/plan/firewall/table.ts";
+import type { Namespaces } from "../../lab/namespaces";
 import type { Node } from "../../lab/node.ts";
-import type { Space } from "../../lab/space.ts";
-import { tables } from "../mesh-witness.ts";
+import { tables } from "../mesh-reference";
 import { ourTable } from "./nft.ts";
 
 export interface HostEncryption {
@@ -54,14 +54,14 @@ export function countedOut(node: Node): number {
 }
 
 /** Sends UDP to a port back to where it came from; resolves when it listens. */
-export async function echoUdp(space: Space, port: number): Promise<void> {
+export async function echoUdp(space: Namespaces, port: number): Promise<void> {
   const data = "data: (socket, bytes, port, address) => { socket.send(bytes, port, address); }";
   const script = `await Bun.udpSocket({ hostname: "::", port: ${port}, socket: { ${data} } }); console.error("listening");`;
   await space.start([process.execPath, "--smol", "-e", script]).saidOnStderr("listening");
 }
 
 /** True where the echo of one datagram comes back. */
-export async function sendUdp(from: Space, ip: string, port: number): Promise<boolean> {
+export async function sendUdp(from: Namespaces, ip: string, port: number): Promise<boolean> {
   const exchange = 'exec 3<>"/dev/udp/$0/$1" && echo hello >&3 && [ "$(head -n 1 <&3)" = hello ]';
   return (await from.run(["timeout", "5", "bash", "-c", exchange, ip, `${port}`])).exitCode === 0;
 }

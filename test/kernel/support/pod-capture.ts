@@ -1,9 +1,9 @@
 // What a pod's interface sees, with the two questions about packet sizes: how
 // long is the longest, and did anybody say that one was too big?
 import { readFileSync } from "node:fs";
+import type { Running } from "../../lab/namespaces";
 import { type Packet, parsePcap } from "../../lab/pcap.ts";
 import type { Pod } from "../../lab/pod.ts";
-import type { Running } from "../../lab/space.ts";
 
 const ethernetBytes = 14;
 /** Local to the pod's link. */

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { syscall } from "../../../src/linux/syscall.ts";
 import { familyOf, ipBytes } from "../../../src/net/ip.ts";
-import type { Space } from "../../lab/space.ts";
+import type { Namespaces } from "../../lab/namespaces";
 
 const AF_PACKET = 17;
 const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
@@ -23,13 +23,13 @@ export interface Claim {
 }
 
 /** Sends each once by `dev`, to the station with the link-layer address `mac`. Throws CommandError. */
-export function spoof(where: Space, dev: string, mac: string, claims: readonly Claim[]): void {
+export function spoof(where: Namespaces, dev: string, mac: string, claims: readonly Claim[]): void {
   const frames = claims.map((claim) => frame(mac, claim).toHex());
   where.must([process.execPath, "--smol", import.meta.path, dev], { stdin: JSON.stringify(frames) });
 }
 
 /** The link-layer address of an interface. */
-export function macOf(space: Space, dev: string): string {
+export function macOf(space: Namespaces, dev: string): string {
   return space.must(["cat", `/sys/class/net/${dev}/address`]).trim();
 }
 

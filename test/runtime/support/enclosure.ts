@@ -5,9 +5,15 @@
 import { mkdirSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Lab } from "../../lab/lab.ts";
+import {
+  CommandError,
+  type Completed,
+  Namespaces,
+  type Running,
+  type RunOptions,
+} from "../../lab/namespaces";
 import type { Node } from "../../lab/node.ts";
 import { binary } from "../../lab/paths.ts";
-import { CommandError, type Completed, type Running, type RunOptions, Space } from "../../lab/space.ts";
 
 export const binDir = "/opt/cni/bin";
 export const confDir = "/etc/cni/net.d";
@@ -20,7 +26,7 @@ const referencePlugins = "/usr/lib/cni";
 /** The machine's are not hidden by the lab. */
 const environment = { HOME: "/run/home", TMPDIR: "/run/tmp" };
 
-export class Enclosure extends Space {
+export class Enclosure extends Namespaces {
   private constructor(readonly node: Node) {
     super(node.name, [...node.enter, `--cgroup=${node.outsidePath(groupNamespace)}`]);
   }

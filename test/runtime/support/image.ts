@@ -44,7 +44,7 @@ export function writeImage(path: string): void {
 export function writeProgramImage(path: string, image: string, name: string, program: string): void {
   const listed = Bun.spawnSync(["ldd", program]).stdout.toString();
   const libraries = [...listed.matchAll(/\/\S+/g)].map(([library]) => library.slice(1));
-  const parents = new Set(libraries.flatMap(foldersAbove));
+  const parents = new Set(libraries.flatMap(directoriesAbove));
   const entries = [
     ...[...parents].map((above) => ({ name: `${above}/`, type: folder })),
     ...libraries.map((library) => ({ name: library, type: regular, content: readFileSync(`/${library}`) })),
@@ -54,9 +54,9 @@ export function writeProgramImage(path: string, image: string, name: string, pro
 }
 
 /** Those above come first. */
-function foldersAbove(path: string): string[] {
+function directoriesAbove(path: string): string[] {
   const above = dirname(path);
-  return above === "." ? [] : [...foldersAbove(above), above];
+  return above === "." ? [] : [...directoriesAbove(above), above];
 }
 
 function writeArchive(path: string, image: string, behaviour: object, entries: readonly Entry[]): void {

@@ -9,7 +9,7 @@ import { confDir, type Enclosure } from "./enclosure.ts";
 
 export const networkFile = `${confDir}/10-pods.conflist`;
 /** Where host-local has its leases: as kindnet tells it, and unless it is told. */
-const leaseFolders = ["/run/cni-ipam-state", "/var/lib/cni/networks"] as const;
+const leaseDirectories = ["/run/cni-ipam-state", "/var/lib/cni/networks"] as const;
 export const ours: PluginConf = { type: "wg-cni" };
 
 type Ranges = readonly (readonly Readonly<Record<string, string>>[])[];
@@ -32,7 +32,7 @@ export function kindnet(ranges: Ranges, behind: readonly PluginConf[] = [ours]):
       {
         type: "ptp",
         ipMasq: false,
-        ipam: { type: "host-local", dataDir: leaseFolders[0], routes, ranges },
+        ipam: { type: "host-local", dataDir: leaseDirectories[0], routes, ranges },
         mtu: 1500,
       },
       { type: "portmap", capabilities: { portMappings: true } },
@@ -57,7 +57,7 @@ export function standalone(
 
 /** The addresses that host-local holds, for whatever network. */
 export function leases(node: Node): string[] {
-  const { stdout } = node.exec(["find", ...leaseFolders, "-type", "f", "-printf", "%f\n"]);
+  const { stdout } = node.exec(["find", ...leaseDirectories, "-type", "f", "-printf", "%f\n"]);
   return stdout.split("\n").filter((name) => isIP(name) !== 0);
 }
 

@@ -4,7 +4,7 @@
 
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { hierarchyFolder, hierarchyRoot, mountGroups } from "../../lab/control-groups.ts";
+import { hierarchyDirectory, hierarchyRoot, mountGroups } from "../../lab/control-groups.ts";
 import type { Lab } from "../../lab/lab.ts";
 import type { Node } from "../../lab/node.ts";
 
@@ -31,21 +31,21 @@ export function makeNodeGroups({ controlGroup, hierarchies }: Lab, node: Node): 
     return;
   }
   const group = (hierarchy: string) =>
-    `${outside}/${hierarchyFolder(hierarchy)}/${controlGroup}/${node.name}`;
+    `${outside}/${hierarchyDirectory(hierarchy)}/${controlGroup}/${node.name}`;
   const inside = hierarchies.flatMap((hierarchy) => [
-    mountGroups(`${groupRoot}/${hierarchyFolder(hierarchy)}`, hierarchy),
-    `mkdir ${groupRoot}/${hierarchyFolder(hierarchy)}/${leaf}`,
+    mountGroups(`${groupRoot}/${hierarchyDirectory(hierarchy)}`, hierarchy),
+    `mkdir ${groupRoot}/${hierarchyDirectory(hierarchy)}/${leaf}`,
   ]);
   node.script([
     ...hierarchies.flatMap((hierarchy) => [
-      mountGroups(`${outside}/${hierarchyFolder(hierarchy)}`, hierarchy),
+      mountGroups(`${outside}/${hierarchyDirectory(hierarchy)}`, hierarchy),
       `mkdir ${group(hierarchy)}`,
       `echo $$ >${group(hierarchy)}/cgroup.procs`,
     ]),
     `touch ${groupNamespace}`,
     `mount -t tmpfs tmpfs ${groupRoot}`,
     `unshare --cgroup=${groupNamespace} sh -euc "${inside.join("; ")}"`,
-    ...hierarchies.map((hierarchy) => `umount ${outside}/${hierarchyFolder(hierarchy)}`),
+    ...hierarchies.map((hierarchy) => `umount ${outside}/${hierarchyDirectory(hierarchy)}`),
   ]);
 }
 

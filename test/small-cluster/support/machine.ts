@@ -9,9 +9,15 @@ import type { ApiServer } from "../../cluster/support/api-server.ts";
 import { makeKubeconfig } from "../../cluster/support/kubeconfig.ts";
 import { issueClient } from "../../cluster/support/pki.ts";
 import type { Lab } from "../../lab/lab.ts";
+import {
+  CommandError,
+  type Completed,
+  Namespaces,
+  type Running,
+  type RunOptions,
+} from "../../lab/namespaces";
 import type { Node } from "../../lab/node.ts";
 import { Service } from "../../lab/service.ts";
-import { CommandError, type Completed, type Running, type RunOptions, Space } from "../../lab/space.ts";
 import { containerdConfig, kubeletConfig, type ProxyMode, proxyConfig } from "./config.ts";
 import { endNodeGroups, groupNamespace, joinGroups, makeNodeGroups } from "./groups.ts";
 import { networkList, networkRules, pluginNames } from "./network.ts";
@@ -36,7 +42,7 @@ const kernelSettings = [
 const environment = { HOME: "/run/home", TMPDIR: "/run/tmp" };
 
 /** Where the daemons run: the node's namespaces and control groups. */
-class Host extends Space {
+class Host extends Namespaces {
   constructor(
     node: Node,
     readonly path: string,

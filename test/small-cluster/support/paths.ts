@@ -5,7 +5,7 @@
 //   from ──► x ────► y ────► z       y and z are other nodes: y has the address,
 //                                    z the server where it is another node's
 
-import type { Space } from "../../lab/space.ts";
+import type { Namespaces } from "../../lab/namespaces";
 import { hostWebPort, webPort } from "./pods.ts";
 import { type Backend, clusterIp, hostPort, nodePort, podNames, type Site } from "./services.ts";
 
@@ -16,7 +16,7 @@ export interface Path {
   /** "tcp pod n1 -> n2: node port, its pod". */
   readonly name: string;
   readonly protocol: Protocol;
-  readonly from: Space;
+  readonly from: Namespaces;
   readonly ip: string;
   readonly port: number;
   /** The pod that answers. */
@@ -59,7 +59,7 @@ function byNodePort(by: Site, backend: Backend, policy: "Cluster" | "Local", at:
 }
 
 /** All paths between the sites, and from outside, which is nobody's node. */
-export function allPaths(sites: readonly Site[], outside: Space): Path[] {
+export function allPaths(sites: readonly Site[], outside: Namespaces): Path[] {
   return protocols.flatMap((protocol) =>
     pathsOf(sites, outside).map((path) => ({ ...path, protocol, name: `${protocol} ${path.name}` })),
   );
@@ -68,7 +68,7 @@ export function allPaths(sites: readonly Site[], outside: Space): Path[] {
 type AnyPath = Omit<Path, "protocol">;
 
 /** Servers have the same ports for each protocol. */
-function pathsOf(sites: readonly Site[], outside: Space): AnyPath[] {
+function pathsOf(sites: readonly Site[], outside: Namespaces): AnyPath[] {
   const paths: AnyPath[] = [];
   for (const [index, x] of sites.entries())
     for (const y of sites.filter((site) => site !== x)) {
@@ -103,7 +103,7 @@ function hostHops(x: Site, { backend, at, by = x }: Target): string[] {
 
 /** What comes from outside is nobody's secret; from there on it is a host that asks. */
 function pathFromOutside(
-  from: Space,
+  from: Namespaces,
   address: string,
   y: Site,
   { ip, port, backend, at, by }: Target,

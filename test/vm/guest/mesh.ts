@@ -10,15 +10,15 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import type { NodeRecord } from "../../../src/net/record.ts";
-import { addNode, devices, settledDump, wgDump, wgJson, wgMust } from "../../kernel/mesh-witness.ts";
+import { addNode, devices, settledDump, wgDump, wgJson, wgMust } from "../../kernel/mesh-reference";
 import type { Agent, LogLine } from "../../lab/agent.ts";
 import { Lab } from "../../lab/lab.ts";
 import { knowsPeers, upWithRecords } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
+import { pathStreams } from "../../lab/path-matrix";
 import { repository } from "../../lab/paths.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { readConfList } from "../../lab/runtime.ts";
-import { sevenStreams } from "../../lab/seven.ts";
 import { eachWay, flow, losses, Streams } from "../../lab/stream.ts";
 import { http, serveHttp } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
@@ -67,7 +67,7 @@ async function addPod(node: Node, conf: string): Promise<Pod> {
 }
 
 /** How many packets between nodes were outside the tunnel meanwhile, with a pod's address and without. */
-async function inClear(act: () => Promise<unknown>): Promise<{ pods: number; hosts: number }> {
+async function inPlaintext(act: () => Promise<unknown>): Promise<{ pods: number; hosts: number }> {
   const capture = await lab.capture("not udp portrange 51820-51821");
   await act();
   const { clear, host } = (await capture.tally()).packets;
@@ -89,11 +89,11 @@ afterAll(() => lab?.[Symbol.dispose]());
 
 test("the gate: no packet is lost on any path before, while and after node 2 encrypts alone", async () => {
   await startAgent(n1);
-  const streams = await Promise.all(families.map((family) => sevenStreams(p1, p2, family, { rate: 5 })));
+  const streams = await Promise.all(families.map((family) => pathStreams(p1, p2, family, { rate: 5 })));
   // Node 1 knows node 2, which does not know it: no handshake, so nothing changes.
   writeFileSync(`${lab.sharedFolder}/records/n2.json`, JSON.stringify(await record(n2)));
   await knowsPeers(n1, [n2]);
-  expect((await inClear(() => Bun.sleep(phaseMs))).pods).toBeGreaterThan(0);
+  expect((await inPlaintext(() => Bun.sleep(phaseMs))).pods).toBeGreaterThan(0);
   expect(podRoute(n1, n2)).toStartWith("throw");
   // The agent of node 1 sleeps: node 2 encrypts from here on, node 1 answers in clear.
   agentOf(n1).freeze();
@@ -103,7 +103,7 @@ test("the gate: no packet is lost on any path before, while and after node 2 enc
   expect(podRoute(n1, n2)).toStartWith("throw");
   agentOf(n1).thaw();
   await opens(n1, n2);
-  const both = await inClear(() => Bun.sleep(phaseMs));
+  const both = await inPlaintext(() => Bun.sleep(phaseMs));
   const results = (await Promise.all(streams.map((one) => one.stop()))).flat();
   expect(losses(results)).toEqual({});
   // Host to host stays outside by design.
@@ -126,7 +126,7 @@ test("a rotation of all nodes at once, and agents that are killed and started ag
     [p3, p1],
   ] as const;
   let streams: Streams | undefined;
-  const clear = await inClear(async () => {
+  const clear = await inPlaintext(async () => {
     streams = await Streams.start([...eachWay(pairs, 4), ...eachWay(pairs, 6)], { rate });
     const from = nodes.map((node) => agentOf(node).lines().length);
     await Promise.all(nodes.map((node) => wgMust(node, ["key", "rotate"])));
@@ -202,10 +202,10 @@ test("hosts are encrypted with each other but for the control plane; nothing is 
     await wgMust(node, ["up", "--host-encryption", "on", "--control-plane", controlPlane]);
   await Promise.all(nodes.map((node) => agentOf(node).waitFor("host encryption stays", openMs)));
   await Bun.sleep(phaseMs);
-  expect(await inClear(() => Bun.sleep(phaseMs))).toEqual({ pods: 0, hosts: 0 });
+  expect(await inPlaintext(() => Bun.sleep(phaseMs))).toEqual({ pods: 0, hosts: 0 });
   for (const family of families) {
     const asks = (port: number) =>
-      inClear(async () =>
+      inPlaintext(async () =>
         expect(await http(n2, n1.ip(family) as string, 20, port)).toMatchObject({ ok: true }),
       );
     expect((await asks(apiPort)).hosts).toBeGreaterThan(0);
@@ -263,17 +263,17 @@ test("the ratchet: a peer that cannot be reached is not reached in clear, until 
     await Bun.sleep(phaseMs);
     return await stream.stop();
   };
-  expect((await inClear(send)).pods).toBe(0);
+  expect((await inPlaintext(send)).pods).toBe(0);
   await agentOf(n1).kill();
   await startAgent(n1);
-  expect((await inClear(send)).pods).toBe(0);
+  expect((await inPlaintext(send)).pods).toBe(0);
   expect(isOpen(n1, n3)).toBe(true);
   await wgMust(n1, ["peer", "release", "n3"]);
   expect(podRoute(n1, n3)).toStartWith("throw");
-  expect((await inClear(async () => expect(losses(await send())).toEqual({}))).pods).toBeGreaterThan(0);
+  expect((await inPlaintext(async () => expect(losses(await send())).toEqual({}))).pods).toBeGreaterThan(0);
   n3.must(["nft", "delete", "table", "inet", "block"]);
   await opens(n1, n3);
-  expect((await inClear(send)).pods).toBe(0);
+  expect((await inPlaintext(send)).pods).toBe(0);
 });
 
 /** What comes to a port of the node is lost; what it sends is not. */

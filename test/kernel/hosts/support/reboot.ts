@@ -7,14 +7,14 @@ import { join } from "node:path";
 import type { NodeRecord } from "../../../../src/net/record.ts";
 import type { Agent } from "../../../lab/agent.ts";
 import { Lab } from "../../../lab/lab.ts";
+import type { Running } from "../../../lab/namespaces";
 import type { Node } from "../../../lab/node.ts";
+import { answering, paths, probePaths } from "../../../lab/path-matrix";
 import { repository } from "../../../lab/paths.ts";
 import type { Pod } from "../../../lab/pod.ts";
 import { readConfList } from "../../../lab/runtime.ts";
-import { answering, paths, probeSeven } from "../../../lab/seven.ts";
-import type { Running } from "../../../lab/space.ts";
 import { waitUntil } from "../../../lab/wait.ts";
-import { addressing, wgJson, wgMust } from "../../mesh-witness.ts";
+import { addressing, wgJson, wgMust } from "../../mesh-reference";
 
 /** A key file that outlives a boot; the default one is below /etc, which does not in these labs. */
 export const lastingSealKey = "/var/lib/seal.key";
@@ -75,7 +75,7 @@ export class RebootScene implements Disposable {
     for (const family of [4, 6] as const) {
       let seen: readonly string[] = [];
       const all = async () => {
-        seen = answering(await probeSeven(this.p1, this.p2, family));
+        seen = answering(await probePaths(this.p1, this.p2, family));
         return seen.length === paths.length;
       };
       await waitUntil(all, {
@@ -94,7 +94,7 @@ export class RebootScene implements Disposable {
   /** Packets between pods that could be read on the wire while all paths were tried. */
   async readable(): Promise<number> {
     const capture = await this.lab.capture();
-    for (const family of [4, 6] as const) await probeSeven(this.p1, this.p2, family);
+    for (const family of [4, 6] as const) await probePaths(this.p1, this.p2, family);
     const { packets } = await capture.tally();
     await capture.stop();
     return packets.clear;

@@ -1,6 +1,6 @@
 // Frames that no honest pod sends, built by hand, and a way to send them from a pod.
 import { type Family, familyOf, ipBytes } from "../../../../src/net/ip.ts";
-import type { Space } from "../../../lab/space.ts";
+import type { Namespaces } from "../../../lab/namespaces";
 
 /** Which interface of whose a frame comes from and goes to. */
 export interface Ends {
@@ -13,7 +13,7 @@ const protocols = { icmp: 1, udp: 17, icmpv6: 58 } as const;
 const hopLimit = 255;
 
 /** Sends the frames by an interface of the space. */
-export function send(space: Space, dev: string, frames: readonly Uint8Array[]): void {
+export function send(space: Namespaces, dev: string, frames: readonly Uint8Array[]): void {
   const script = `${import.meta.dir}/send-frames.ts`;
   space.must([process.execPath, "--smol", script, dev, ...frames.map((frame) => frame.toHex())]);
 }

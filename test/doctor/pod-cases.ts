@@ -1,7 +1,7 @@
 // What the checks of pods' links see.
-import { type Row, withKernel } from "./facts.ts";
+import { type Case, withKernel } from "./facts.ts";
 
-export const podRows: readonly Row[] = [
+export const podCases: readonly Case[] = [
   [
     "pods of ours that nothing guards",
     withKernel({ podLinks: { standalone: 2, isGuarded: false, forged: 0, open: [] } }),

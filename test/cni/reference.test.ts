@@ -9,7 +9,7 @@ import { formatPrevResult, formatResult } from "../../src/cni/result.ts";
 import { parseResult } from "../../src/cni/result-parse.ts";
 import { type CniVersion, supportedVersions } from "../../src/net/cni-version.ts";
 import { call, fullEnv } from "./io.ts";
-import { askWitness, hasWitness, witness } from "./witness.ts";
+import { askReference, hasReference, referencePlugin } from "./reference";
 
 const folder = mkdtempSync(join(tmpdir(), "wgt-witness-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -42,8 +42,8 @@ describe("errors", () => {
     ["CHECK without a version", fullEnv("CHECK"), '{"name":"a"}'],
   ];
   for (const [title, env, stdin] of same)
-    witness(`${title}: the same code and message`, () => {
-      const theirs = askWitness("host-local", env, stdin);
+    referencePlugin(`${title}: the same code and message`, () => {
+      const theirs = askReference("host-local", env, stdin);
       const ours = call(env, stdin);
       expect(ours.exitCode).toBe(theirs.exitCode);
       expect([ours.json.code, ours.json.msg]).toEqual([theirs.json.code, theirs.json.msg]);
@@ -59,13 +59,13 @@ describe("errors", () => {
     ["a version of another type", '{"name":"a","cniVersion":5}'],
   ];
   for (const [title, stdin] of sameCode)
-    witness(`${title}: the same code`, () => {
-      const theirs = askWitness("host-local", fullEnv("ADD"), stdin);
+    referencePlugin(`${title}: the same code`, () => {
+      const theirs = askReference("host-local", fullEnv("ADD"), stdin);
       const ours = call(fullEnv("ADD"), stdin);
       expect([ours.exitCode, ours.json.code]).toEqual([theirs.exitCode, theirs.json.code]);
     });
 
-  witness("VERSION: the same keys, their versions among ours", () => {
+  referencePlugin("VERSION: the same keys, their versions among ours", () => {
     const env = {
       CNI_COMMAND: "VERSION",
       CNI_CONTAINERID: "dummy",
@@ -73,7 +73,7 @@ describe("errors", () => {
       CNI_IFNAME: "dummy",
       CNI_PATH: "dummy",
     };
-    const theirs = askWitness("host-local", env, '{"cniVersion":"1.0.0"}').json;
+    const theirs = askReference("host-local", env, '{"cniVersion":"1.0.0"}').json;
     const ours = call(env, '{"cniVersion":"1.0.0"}').json;
     expect(Object.keys(ours).sort()).toEqual(Object.keys(theirs).sort());
     expect(ours.supportedVersions).toEqual(expect.arrayContaining(theirs.supportedVersions as string[]));
@@ -88,16 +88,16 @@ describe("results of host-local", () => {
       ranges: [[{ subnet: "10.76.0.0/24" }], [{ subnet: "fd76::/64", gateway: "fd76::5" }]],
       routes: [{ dst: "0.0.0.0/0" }, { dst: "10.9.0.0/16", gw: "10.76.0.9" }, { dst: "::/0" }],
     };
-    return askWitness("host-local", fullEnv("ADD"), JSON.stringify({ cniVersion, name: "n", ipam })).json;
+    return askReference("host-local", fullEnv("ADD"), JSON.stringify({ cniVersion, name: "n", ipam })).json;
   };
 
   for (const version of shared)
-    witness(`${version}: read and written again, the same`, () => {
+    referencePlugin(`${version}: read and written again, the same`, () => {
       const theirs = ask(version);
       expect(JSON.parse(formatResult(parseResult(theirs, version, "r"), version))).toEqual(theirs);
     });
 
-  witness("from any version to any other, the same as host-local's own", () => {
+  referencePlugin("from any version to any other, the same as host-local's own", () => {
     const answers = new Map(shared.map((version) => [version, askAfresh(version)]));
     for (const [from, source] of answers)
       for (const [to, target] of answers) {
@@ -129,8 +129,8 @@ describe("a chained result through tuning", () => {
   };
   const isRoot = process.getuid?.() === 0;
   const check =
-    isRoot || !hasWitness
-      ? witness
+    isRoot || !hasReference
+      ? referencePlugin
       : (title: string, body: () => void) => test.skip(`${title} (needs root)`, body);
 
   for (const version of shared)
@@ -138,7 +138,7 @@ describe("a chained result through tuning", () => {
       const source = JSON.parse(formatResult(parseResult(prevResult, "1.0.0", "r"), version));
       const conf = { cniVersion: version, name: "n", type: "tuning", prevResult: source };
       const env = fullEnv("ADD", { CNI_NETNS: "/proc/self/ns/net" });
-      const theirs = askWitness("tuning", env, JSON.stringify(conf), true);
+      const theirs = askReference("tuning", env, JSON.stringify(conf), true);
       const ours = call(env, conf, {
         add: ({ conf }) => formatPrevResult(conf.prevResult!, conf.cniVersion),
       });

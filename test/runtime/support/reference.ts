@@ -1,7 +1,7 @@
 // All that a pod could leave on its node, as others than the product see it.
 
 import { readdirSync } from "node:fs";
-import { type Json, picture, rows, throwRoutes } from "../../kernel/support/witness.ts";
+import { type Json, rows, snapshot, throwRoutes } from "../../kernel/support/reference";
 import type { Node } from "../../lab/node.ts";
 import type { Enclosure } from "./enclosure.ts";
 import { leases } from "./networks.ts";
@@ -19,7 +19,7 @@ export interface Traces {
 export function traces({ node }: Enclosure): Traces {
   const { attachments, leases: ownLeases } = rows(node);
   return {
-    network: picture(node),
+    network: snapshot(node),
     throwRoutes: throwRoutes(node),
     attachments,
     ownLeases,

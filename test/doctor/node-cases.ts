@@ -2,6 +2,7 @@
 import { parseSettings } from "../../src/plan/settings/settings.ts";
 import {
   agentless,
+  type Case,
   files,
   healthy,
   hourMs,
@@ -9,14 +10,13 @@ import {
   minuteMs,
   node,
   nowMs,
-  type Row,
   withFiles,
   withIdentity,
   withNode,
   withPlan,
 } from "./facts.ts";
 
-export const nodeRows: readonly Row[] = [
+export const nodeCases: readonly Case[] = [
   [
     "others may read the store",
     withFiles({ database: { ...files.database!, mode: 0o644 } }),

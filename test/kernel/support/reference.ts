@@ -1,8 +1,8 @@
 // What iproute2 and SQLite say about a node, independent of the product: links,
 // addresses, routes, rules, neighbours, rows.
 
+import type { Namespaces } from "../../lab/namespaces";
 import type { Node } from "../../lab/node.ts";
-import type { Space } from "../../lab/space.ts";
 
 /** The product's default for the routes that keep local pods out of the tunnel. */
 export const podTable = 18099;
@@ -11,7 +11,7 @@ export const podTable = 18099;
 export type Json = any;
 
 /** `ip -j ARGS`, parsed; nothing printed is an empty list. */
-export function ip(space: Space, ...args: string[]): Json[] {
+export function ip(space: Namespaces, ...args: string[]): Json[] {
   const text = space.must(["ip", "-j", ...args]).trim();
   return text === "" ? [] : (JSON.parse(text) as Json[]);
 }
@@ -29,14 +29,14 @@ export function throwRoutes(node: Node): string[] {
 }
 
 /** Names of all interfaces, sorted. */
-export function linkNames(space: Space): string[] {
+export function linkNames(space: Namespaces): string[] {
   return ip(space, "link", "show")
     .map(({ ifname }) => ifname as string)
     .sort();
 }
 
 /** The global addresses of an interface with their lengths, sorted. */
-export function addressesOf(space: Space, dev: string): string[] {
+export function addressesOf(space: Namespaces, dev: string): string[] {
   return ip(space, "address", "show", "dev", dev)
     .flatMap((link) => link.addr_info as Json[])
     .filter(({ scope }) => scope === "global")
@@ -45,7 +45,7 @@ export function addressesOf(space: Space, dev: string): string[] {
 }
 
 /** One line for every route of a space's main table, both families, sorted; without what the kernel adds by itself. */
-export function mainRoutes(space: Space): string[] {
+export function mainRoutes(space: Namespaces): string[] {
   const lines = ["-4", "-6"].flatMap((family) =>
     space
       .must(["ip", family, "route", "show", "table", "main"])
@@ -55,7 +55,7 @@ export function mainRoutes(space: Space): string[] {
   return lines.filter((line) => line !== "" && !line.startsWith("fe80::/64")).sort();
 }
 
-const pictures = [
+const snapshots = [
   ["ip", "-o", "link", "show"],
   ["ip", "-o", "address", "show"],
   ["ip", "-4", "rule", "show"],
@@ -72,8 +72,8 @@ const belated = /^\d+: \S+ +inet6 fe80:|^(local|anycast) \S*:|^fe80::\/64 |^mult
  * All network configuration of a space, without what changes by itself: carrier,
  * queues, life times, and what is belated.
  */
-export function picture(space: Space): string[] {
-  return pictures.flatMap((command) =>
+export function snapshot(space: Namespaces): string[] {
+  return snapshots.flatMap((command) =>
     space
       .must(command)
       .split("\n")
@@ -85,13 +85,13 @@ export function picture(space: Space): string[] {
   );
 }
 
-export interface Rows {
+export interface KernelRows {
   readonly attachments: Json[];
   readonly leases: Json[];
 }
 
 /** The rows about pods in a node's store; empty where there is no store yet. Throws where SQLite finds it damaged. */
-export function rows(node: Node, stateDir = node.stateDir): Rows {
+export function rows(node: Node, stateDir = node.stateDir): KernelRows {
   const command = [process.execPath, `${import.meta.dir}/rows.ts`, `${stateDir}/state.db`];
   const text = node.must(command);
   if (text === "") return noRows;
@@ -101,4 +101,4 @@ export function rows(node: Node, stateDir = node.stateDir): Rows {
 }
 
 /** Nothing of any pod. */
-export const noRows: Rows = { attachments: [], leases: [] };
+export const noRows: KernelRows = { attachments: [], leases: [] };

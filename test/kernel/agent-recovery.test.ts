@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
 import { waitUntil } from "../lab/wait.ts";
-import { wgDump, wgJson } from "./mesh-witness.ts";
+import { wgDump, wgJson } from "./mesh-reference";
 import { describeKernel } from "./support/gate.ts";
 import { mendMs, SilenceLab } from "./support/silence.ts";
 

@@ -4,9 +4,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import type { NodeRecord } from "../../src/net/record.ts";
 import type { Lab } from "../lab/lab.ts";
+import type { Completed, Namespaces, RunOptions } from "../lab/namespaces";
 import type { Node } from "../lab/node.ts";
 import { binary } from "../lab/paths.ts";
-import type { Completed, RunOptions, Space } from "../lab/space.ts";
 
 export const devices = ["wg-cni-a", "wg-cni-b"] as const;
 export const tables = { hosts: 18098, pods: 18099 } as const;
@@ -124,7 +124,7 @@ export interface DumpedDevice {
 }
 
 /** `wg show all dump`, parsed; allowed IPs sorted. */
-export function wgDump(space: Space): Record<string, DumpedDevice> {
+export function wgDump(space: Namespaces): Record<string, DumpedDevice> {
   const dumped: Record<string, DumpedDevice> = {};
   for (const line of space.must(["wg", "show", "all", "dump"]).split("\n")) {
     const [dev, ...f] = line.split("\t") as [string, ...string[]];
@@ -154,24 +154,24 @@ export function wgDump(space: Space): Record<string, DumpedDevice> {
 }
 
 /** What of a dump must stay the same while nothing is changed: not the handshakes. */
-export function settledDump(space: Space): unknown {
+export function settledDump(space: Namespaces): unknown {
   return JSON.parse(JSON.stringify(wgDump(space), (key, value) => (key === "handshake" ? undefined : value)));
 }
 
 /** `ip -j ARGS`, parsed. */
-export function ipJson<T = Record<string, unknown>>(space: Space, ...args: string[]): T[] {
+export function ipJson<T = Record<string, unknown>>(space: Namespaces, ...args: string[]): T[] {
   const text = space.must(["ip", "-j", ...args]).trim();
   return (text === "" ? [] : JSON.parse(text)) as T[];
 }
 
 /** The lines of `ip route show table N` of a family, trimmed and sorted; an empty table is none. */
-export function routeLines(space: Space, family: 4 | 6, table: number): string[] {
+export function routeLines(space: Namespaces, family: 4 | 6, table: number): string[] {
   const { stdout } = space.exec(["ip", `-${family}`, "-d", "route", "show", "table", `${table}`]);
   return lines(stdout);
 }
 
 /** The lines of `ip rule` of a family that are ours or point at our tables. */
-export function ruleLines(space: Space, family: 4 | 6): string[] {
+export function ruleLines(space: Namespaces, family: 4 | 6): string[] {
   const all = space.must(["ip", `-${family}`, "rule"]).split("\n");
   const ours = all.filter((line) => line.includes("proto 118") || /lookup 1809[89]/.test(line));
   return ours.map((line) => line.replace(/\s+/g, " ").trim());
@@ -186,7 +186,7 @@ function lines(text: string): string[] {
 }
 
 /** All of a node's network state: links, addresses, rules, routes of all tables, sysctls. One line a fact. */
-export function hostFacts(space: Space): string[] {
+export function hostFacts(space: Namespaces): string[] {
   const settings = [
     ...["ipv4/ip_forward", "ipv4/conf/*/rp_filter", "ipv4/conf/*/src_valid_mark", "ipv4/conf/*/forwarding"],
     ...["ipv4/conf/*/proxy_arp", "ipv6/conf/*/forwarding", "ipv6/conf/*/disable_ipv6"],
@@ -215,7 +215,7 @@ export function killBehind(dev: string): string {
 }
 
 /** `hostFacts` without the mesh: our devices, tables and rules, and what a strict uplink gets. */
-export function foreignFacts(space: Space): string[] {
+export function foreignFacts(space: Namespaces): string[] {
   return hostFacts(space).filter((line) => !/wg-cni-[ab]|1809[89]|proto 118/.test(line));
 }
 

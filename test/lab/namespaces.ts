@@ -40,7 +40,7 @@ export class CommandError extends Error {
 const defaultTimeoutMs = atPace(30_000);
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-export class Space {
+export class Namespaces {
   /** `enter` are nsenter's arguments, `label` is what errors call this place. */
   constructor(
     readonly label: string,

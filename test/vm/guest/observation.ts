@@ -14,7 +14,7 @@ import {
 } from "../../../src/plan/peers/observation.ts";
 import type { WireGuard } from "../../../src/wireguard/backend.ts";
 import { openKernelWireGuard } from "../../../src/wireguard/kernel.ts";
-import { addNode } from "../../kernel/mesh-witness.ts";
+import { addNode } from "../../kernel/mesh-reference";
 import { Lab } from "../../lab/lab.ts";
 import type { Node } from "../../lab/node.ts";
 import { waitUntil } from "../../lab/wait.ts";
@@ -129,7 +129,7 @@ function counted(one: { rx: number; tx: number }, other: { rx: number; tx: numbe
 }
 
 /** Afterwards both have a session and counters of the handshake alone. */
-async function shakeHands(): Promise<void> {
+async function handshake(): Promise<void> {
   n2.peer(n1);
   n1.peer(n2, { keepaliveSeconds });
   await counted({ rx: response, tx: initiation + keepalive }, { rx: initiation + keepalive, tx: response });
@@ -141,7 +141,7 @@ test("a keepalive that is switched on sends at once; a handshake is 148, 92 and 
   const before = [n1.look(n2.publicKey), n2.look(n1.publicKey)];
   for (const { handshakeAtMs, rxBytes, txBytes } of before)
     expect([handshakeAtMs, rxBytes, txBytes]).toEqual([undefined, 0, 0]);
-  await shakeHands();
+  await handshake();
   for (const sight of [n1.look(n2.publicKey), n2.look(n1.publicKey)]) {
     for (const time of ["handshakeAtMs", "heardAtMs", "sentAtMs"] as const)
       expect(sight[time]).toBeGreaterThan(0);
@@ -232,7 +232,7 @@ test("a peer that is taken off and put on again counts from zero and has no hand
   expect(n1.seen(n2.publicKey)).toMatchObject({ rxBytes: 0, txBytes: 0, lastHandshakeMs: 0 });
   expect(n1.look(n2.publicKey).handshakeAtMs).toBeUndefined();
   n2.remove(n1.publicKey);
-  await shakeHands();
+  await handshake();
   expect(n1.look(n2.publicKey).handshakeAtMs).toBeGreaterThan(0);
 });
 

@@ -3,7 +3,7 @@
 import type { Socket, TCPSocketListener } from "bun";
 
 /** What the relay does to everything that it passes on; changed at any time. */
-export interface Weather {
+export interface LinkConditions {
   /** Of what the server says. */
   delayMs: number;
   /** For whom it is passed on: a port of the loopback of the namespace that the thread is in when a caller comes. */
@@ -11,15 +11,15 @@ export interface Weather {
 }
 
 /** One direction of a connection: takes what comes, and keeps what the other side cannot take yet. */
-class Way {
+class Direction {
   readonly #waiting: { readonly dueMs: number; bytes: Uint8Array }[] = [];
-  #to: Socket<Ways> | undefined;
+  #to: Socket<Directions> | undefined;
   #ended = false;
   #isHeld = false;
 
   constructor(private readonly delayMs: () => number) {}
 
-  open(to: Socket<Ways>): void {
+  open(to: Socket<Directions>): void {
     this.#to = to;
     this.flush();
   }
@@ -60,37 +60,37 @@ class Way {
 }
 
 /** As one socket of a connection sees them. */
-interface Ways {
-  readonly away: Way;
-  readonly back: Way;
+interface Directions {
+  readonly away: Direction;
+  readonly back: Direction;
 }
 
 const handlers = {
-  data: ({ data: { away } }: Socket<Ways>, bytes: Uint8Array) => away.take(bytes),
-  drain: ({ data: { back } }: Socket<Ways>) => back.flush(),
-  error: ({ data: { away } }: Socket<Ways>) => away.end(),
+  data: ({ data: { away } }: Socket<Directions>, bytes: Uint8Array) => away.take(bytes),
+  drain: ({ data: { back } }: Socket<Directions>) => back.flush(),
+  error: ({ data: { away } }: Socket<Directions>) => away.end(),
 };
 
 const loopback = "127.0.0.1";
 const atOnce = () => 0;
 
 export class Relay {
-  readonly #listener: TCPSocketListener<Ways>;
-  readonly #callers = new Set<Socket<Ways>>();
+  readonly #listener: TCPSocketListener<Directions>;
+  readonly #callers = new Set<Socket<Directions>>();
 
   /** `port` 0 is any. */
   constructor(
     hostname: string,
     port: number,
-    private readonly weather: Weather,
+    private readonly weather: LinkConditions,
   ) {
-    const data = { away: new Way(atOnce), back: new Way(atOnce) };
-    const close = (caller: Socket<Ways>) => {
+    const data = { away: new Direction(atOnce), back: new Direction(atOnce) };
+    const close = (caller: Socket<Directions>) => {
       this.#callers.delete(caller);
       caller.data.away.end();
     };
-    const socket = { ...handlers, close, open: (caller: Socket<Ways>) => this.#accept(caller) };
-    this.#listener = Bun.listen<Ways>({ hostname, port, data, socket });
+    const socket = { ...handlers, close, open: (caller: Socket<Directions>) => this.#accept(caller) };
+    this.#listener = Bun.listen<Directions>({ hostname, port, data, socket });
   }
 
   get port(): number {
@@ -107,17 +107,17 @@ export class Relay {
     for (const caller of this.#callers) caller.terminate();
   }
 
-  #accept(caller: Socket<Ways>): void {
-    const away = new Way(atOnce);
-    const back = new Way(() => this.weather.delayMs);
+  #accept(caller: Socket<Directions>): void {
+    const away = new Direction(atOnce);
+    const back = new Direction(() => this.weather.delayMs);
     caller.data = { away, back };
     this.#callers.add(caller);
     back.open(caller);
     const data = { away: back, back: away };
     const socket = {
       ...handlers,
-      close: (server: Socket<Ways>) => server.data.away.end(),
-      open: (server: Socket<Ways>) => away.open(server),
+      close: (server: Socket<Directions>) => server.data.away.end(),
+      open: (server: Socket<Directions>) => away.open(server),
     };
     Bun.connect({ hostname: loopback, port: this.weather.target, data, socket }).catch(() => back.end());
   }

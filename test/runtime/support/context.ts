@@ -8,14 +8,14 @@ import { Enclosure } from "./enclosure.ts";
 import { writeImage } from "./image.ts";
 import { standalone } from "./networks.ts";
 
-export interface SceneOptions {
+export interface ContextOptions {
   /** 1 unless told: n1, n2, ... */
   readonly nodes?: number;
   /** IPv4 alone unless told. */
   readonly hasIp6?: boolean;
 }
 
-export class Scene implements Disposable {
+export class Context implements Disposable {
   private constructor(
     readonly lab: Lab,
     readonly enclosures: readonly Enclosure[],
@@ -23,7 +23,7 @@ export class Scene implements Disposable {
     readonly archive: string,
   ) {}
 
-  static async create(name: string, { nodes = 1, hasIp6 = false }: SceneOptions = {}): Promise<Scene> {
+  static async create(name: string, { nodes = 1, hasIp6 = false }: ContextOptions = {}): Promise<Context> {
     const lab = await Lab.create(name, { hasControlGroup: true });
     try {
       const archive = `${lab.sharedFolder}/image.tar`;
@@ -35,7 +35,7 @@ export class Scene implements Disposable {
         enclosures.push(Enclosure.create(lab, await lab.node(`n${i}`, hasIp6 ? both : ip4)));
       }
       await joinMesh(lab.nodes);
-      return new Scene(lab, enclosures, archive);
+      return new Context(lab, enclosures, archive);
     } catch (error) {
       lab[Symbol.dispose]();
       throw error;

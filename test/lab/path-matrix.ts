@@ -22,7 +22,7 @@ export const paths = [
 
 export type Path = (typeof paths)[number];
 
-export interface PathRow {
+export interface PathResult {
   readonly path: string;
   readonly sent: number;
   readonly received: number;
@@ -33,23 +33,23 @@ const probeRate = 100;
 const probeMs = 200;
 
 /** Between two pods and their nodes until it is stopped; 50 requests a second on each path unless told. */
-export function sevenStreams(
+export function pathStreams(
   one: Pod,
   two: Pod,
   family: Family,
   options: StreamOptions = {},
 ): Promise<Streams> {
-  return Streams.start(sevenFlows(one, two, family), { rate: modestRate, ...options });
+  return Streams.start(pathFlows(one, two, family), { rate: modestRate, ...options });
 }
 
 /** About twenty requests on each path. A path may take a handshake first: wait for it where that matters. */
-export async function probeSeven(
+export async function probePaths(
   one: Pod,
   two: Pod,
   family: Family,
   options: StreamOptions = {},
 ): Promise<FlowResult[]> {
-  const streams = await sevenStreams(one, two, family, { rate: probeRate, ...options });
+  const streams = await pathStreams(one, two, family, { rate: probeRate, ...options });
   await Bun.sleep(probeMs);
   return streams.stop();
 }
@@ -60,11 +60,11 @@ export function answering(results: readonly FlowResult[]): Path[] {
 }
 
 /** What console.table() shows of it. */
-export function table(results: readonly FlowResult[]): PathRow[] {
+export function table(results: readonly FlowResult[]): PathResult[] {
   return results.map(({ name, sent, received }) => ({ path: name, sent, received }));
 }
 
-function sevenFlows(one: Pod, two: Pod, family: Family): Flow[] {
+function pathFlows(one: Pod, two: Pod, family: Family): Flow[] {
   const ends = [
     [one, two],
     [two, one],

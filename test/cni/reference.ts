@@ -5,15 +5,15 @@ import { test } from "bun:test";
 import { existsSync } from "node:fs";
 import { cniPath } from "./io.ts";
 
-export const hasWitness = existsSync(`${cniPath}/host-local`);
+export const hasReference = existsSync(`${cniPath}/host-local`);
 
 /** A test that needs the reference plugins; REQUIRE_KERNEL=1 turns its skip into a failure. */
-export function witness(title: string, body: () => void): void {
-  if (hasWitness || process.env.REQUIRE_KERNEL === "1") test(title, body);
+export function referencePlugin(title: string, body: () => void): void {
+  if (hasReference || process.env.REQUIRE_KERNEL === "1") test(title, body);
   else test.skip(`${title} (needs ${cniPath}/host-local)`, body);
 }
 
-export interface WitnessAnswer {
+export interface ReferenceAnswer {
   readonly exitCode: number;
   readonly json: { readonly code?: number; readonly msg?: string; readonly details?: string } & Record<
     string,
@@ -22,12 +22,12 @@ export interface WitnessAnswer {
 }
 
 /** Runs a plugin; in a network namespace of its own where `apart` (needs root). */
-export function askWitness(
+export function askReference(
   plugin: string,
   env: Readonly<Record<string, string | undefined>>,
   stdin: string,
   apart = false,
-): WitnessAnswer {
+): ReferenceAnswer {
   const command = [...(apart ? ["/usr/bin/unshare", "-n"] : []), `${cniPath}/${plugin}`];
   const run = Bun.spawnSync(command, { env, stdin: new TextEncoder().encode(stdin), stderr: "ignore" });
   const text = run.stdout.toString();

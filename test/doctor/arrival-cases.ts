@@ -1,9 +1,9 @@
 // What the check of spoofed sources sees.
-import { plan, type Row, strict, withKernel } from "./facts.ts";
+import { type Case, plan, strict, withKernel } from "./facts.ts";
 
 const arrived = { peerPackets: 0, spoofedPackets: 0, unannouncedPackets: 0 };
 
-export const arrivalRows: readonly Row[] = [
+export const arrivalCases: readonly Case[] = [
   [
     "packets with others' sources",
     withKernel({ arrivals: [{ interface: "veth7", ...arrived, spoofedPackets: 3 }] }),

@@ -3,6 +3,7 @@ import { parseSettings } from "../../src/plan/settings/settings.ts";
 import {
   address,
   agentless,
+  type Case,
   defaultRoute,
   hourMs,
   identity,
@@ -10,7 +11,6 @@ import {
   node,
   nowMs,
   plan,
-  type Row,
   rule,
   strict,
   tun,
@@ -19,7 +19,7 @@ import {
   withPlan,
 } from "./facts.ts";
 
-export const meshRows: readonly Row[] = [
+export const meshCases: readonly Case[] = [
   [
     "userspace, as there is no kernel WireGuard",
     withKernel({ plan: tun, hasKernelWireGuard: false, userspaceProgram: "/usr/bin/wireguard-go" }),
