@@ -231,6 +231,7 @@ export class ReconcilePass implements Disposable {
       },
       clocks,
     );
+    this.options.metrics.rotationWaits(rotation.view.waitingFor.length);
     return {
       changed: gate.changed || events.length > 0 || rotation.changed,
       ...{ drifted: gate.drifted || this.#drift.detects(gate.polled), hurry: gate.hurry },

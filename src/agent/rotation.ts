@@ -24,6 +24,8 @@ import type { Log } from "../telemetry/log.ts";
 
 /** After a change the agent publishes it, and the next pass comes this soon. */
 const afterChangeMs = 1000;
+/** A rotation that waits for peers for this long names them; most leave a slot within seconds. */
+const longWaitMs = 30_000;
 /** A log line names at most this many peers. */
 const namedPeers = 10;
 
@@ -59,6 +61,10 @@ export class KeyRotation {
   #memory: RotationMemory | undefined;
   /** The reason why the rotation does not proceed, as logged last. */
   #haltReason: string | undefined;
+  /** The slot that peers are to leave, and the time since which; absent if none is waited for. */
+  #wait:
+    | { readonly slot: Slot | undefined; readonly sinceMs: number; readonly isLogged: boolean }
+    | undefined;
 
   constructor(
     private readonly store: Store,
@@ -77,6 +83,7 @@ export class KeyRotation {
       const problem =
         plan.change === undefined ? haltReason(plan.state) : this.#commit(own, plan.change, clocks);
       this.#reportOnChange(problem);
+      this.#reportWait(plan, clocks.nowMs);
       // The next pass tries again what failed, without a new wait.
       if (problem === undefined || plan.change === undefined) this.#memory = plan.memory;
       if (plan.change === undefined || problem !== undefined)
@@ -153,6 +160,20 @@ export class KeyRotation {
         log.info(isLast ? "slot has a new key; the rotation is done" : "slot has a new key", { slot });
       }
     }
+  }
+
+  /** Logs one line, with the peers' names, for a wait that takes long. */
+  #reportWait({ state, waitingFor }: RotationPlan, nowMs: number): void {
+    if (waitingFor.length === 0) {
+      this.#wait = undefined;
+      return;
+    }
+    const slot = "slot" in state ? state.slot : undefined;
+    if (this.#wait === undefined || this.#wait.slot !== slot)
+      this.#wait = { slot, sinceMs: nowMs, isLogged: false };
+    if (this.#wait.isLogged || nowMs - this.#wait.sinceMs < longWaitMs) return;
+    this.log.info("rotation waits for peers to leave the slot", { slot, peers: listNames(waitingFor) });
+    this.#wait = { ...this.#wait, isLogged: true };
   }
 
   /** Logs one line when the rotation halts, or if the reason changes. */

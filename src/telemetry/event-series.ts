@@ -52,6 +52,10 @@ export const eventSeries = {
     "wg_cni_pods_released_total",
     "Pods that were released because their network namespace was gone and no DEL came.",
   ),
+  rotationWaits: gauge(
+    "wg_cni_rotation_waiting_peers",
+    "Peers that the rotation of this node's keys waits for.",
+  ),
   ready: gauge("wg_cni_ready", "1 where /readyz says ok."),
   readable: gauge(
     "wg_cni_facts_readable",

@@ -49,6 +49,7 @@ export class Metrics implements Disposable {
   readonly #repairSteps = this.#counter(eventSeries.repairSteps);
   readonly #eventLosses = this.#counter(eventSeries.eventLosses);
   readonly #releases = this.#counter(eventSeries.releases);
+  readonly #rotationWaits = this.#gauge(eventSeries.rotationWaits);
   readonly #ready = this.#gauge(eventSeries.ready);
   readonly #readable = this.#gauge(eventSeries.readable);
   readonly #verbs = this.#histogram(eventSeries.verbs);
@@ -109,6 +110,11 @@ export class Metrics implements Disposable {
 
   podsReleased(pods: number): void {
     this.#releases.inc(pods);
+  }
+
+  /** The number of peers that the rotation of this node's keys waits for. */
+  rotationWaits(peers: number): void {
+    this.#rotationWaits.set(peers);
   }
 
   liveness(): HealthVerdict {
