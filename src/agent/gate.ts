@@ -86,7 +86,7 @@ export class Gate {
 
   /**
    * Takes over from a node without an agent: a peer whose traffic is in the
-   * tunnel already stays there, or it would be in clear until a handshake. True if it has.
+   * tunnel already stays there, or it would be in plaintext until a handshake. True if it has.
    */
   adopt({ settings, ownership }: GateView): boolean {
     const { store, kernel } = this.session;

@@ -91,7 +91,9 @@ function renderChange(before: Rollout, to: Mode, style: Style): string {
     "  Agents follow as soon as they hear of it; each reports it within a minute: `wg-cni rollout`.",
   ];
   if (before.mode === "strict" && to === "off")
-    lines.push(`${style.yellow("!")} until a node has heard of it, it drops what the others send in clear`);
+    lines.push(
+      `${style.yellow("!")} until a node has heard of it, it drops what the others send in plaintext`,
+    );
   return `${lines.join("\n")}\n`;
 }
 
@@ -124,7 +126,7 @@ function describeLeftOut(nodes: readonly string[]): string {
 function renderNext({ mode, next, missing }: Rollout, style: Style): string {
   if (mode === undefined) return `${style.yellow("!")} \`wg-cni rollout off\` begins a rollout`;
   if (next === undefined) {
-    if (missing.length === 0) return `${style.green("✓")} nothing of a pod leaves a node in clear`;
+    if (missing.length === 0) return `${style.green("✓")} nothing of a pod leaves a node in plaintext`;
     return `${style.yellow("!")} pods of these nodes may not reach each other; \`wg-cni rollout permissive\` goes back`;
   }
   if (missing.length > 0) return `Next is ${next}, once nothing is missing.`;

@@ -191,9 +191,9 @@ function countPods({ pods, localPods: { earlier } }: Shown): string {
 }
 
 const modeText: Readonly<Record<Mode, string>> = {
-  off: "off: all peers are reached in clear; handshakes show whether they could be encrypted",
-  permissive: "permissive: peers without a key are reached in clear",
-  strict: "strict: nothing for a known peer leaves in clear",
+  off: "off: all peers are reached in plaintext; handshakes show whether they could be encrypted",
+  permissive: "permissive: peers without a key are reached in plaintext",
+  strict: "strict: nothing for a known peer leaves in plaintext",
 };
 
 /** Traffic between the nodes themselves. */
@@ -226,9 +226,17 @@ function renderDevices({ settings, node, observed, faults }: MeshPlan, style: St
 function renderPeers({ peers, nowMs }: Shown, style: Style): string {
   if (peers.length === 0)
     return style.dim("no peers yet: `wg-cni peer import FILE` takes the records of other nodes");
-  const head = ["PEER", "STATE", "SLOT", "ENDPOINT", "HANDSHAKE", "RECEIVED", "SENT", "IN CLEAR", "PODS"].map(
-    style.bold,
-  );
+  const head = [
+    "PEER",
+    "STATE",
+    "SLOT",
+    "ENDPOINT",
+    "HANDSHAKE",
+    "RECEIVED",
+    "SENT",
+    "IN PLAINTEXT",
+    "PODS",
+  ].map(style.bold);
   const rows = peers.map((peer) => [
     peer.name,
     renderState(peer, style),
@@ -245,7 +253,7 @@ function renderPeers({ peers, nowMs }: Shown, style: Style): string {
 
 /** What it is, and where that leaves its packets. */
 function renderState({ state, reach }: PeerStatus, style: Style): string {
-  if (reach === "clear") return style.yellow(`${state}, in clear`);
+  if (reach === "plaintext") return style.yellow(`${state}, in plaintext`);
   if (reach === "refused") return style.red(`${state}, refused`);
   return state === "unanswered" || state === "silent" ? style.yellow(state) : style.green(state);
 }

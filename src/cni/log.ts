@@ -4,7 +4,7 @@
 //
 //   2026-11-21T01:02:03.456Z ADD pods 3f2a91b04d5e eth0: warning: unknown key "mut"; did you mean "mtu"?
 //
-// verbs.log: how every call ended and how long it took, for the agent's metrics.
+// calls.log: how every call ended and how long it took, for the agent's metrics.
 // Bounded: past its size a file becomes plugin.log.1. A log that cannot be
 // written never fails a call.
 import { appendFile, findStatus, rename } from "../linux/file.ts";

@@ -55,7 +55,7 @@ async function repairMesh(host: Host, request: Request): Promise<Error | undefin
   }
 }
 
-/** Strict means that no pod starts in clear; permissive means that encryption never stands in a pod's way. */
+/** Strict means that no pod starts in plaintext; permissive means that encryption never stands in a pod's way. */
 function judge(host: Host, request: Request, error: Error): Error | undefined {
   if (error.name === "StoreError" || error.name === "ParseError") return error;
   if (host.settings.mode === "strict")
@@ -64,6 +64,6 @@ function judge(host: Host, request: Request, error: Error): Error | undefined {
       `The mesh cannot be programmed, and strict mode starts no pod without it: ${error.message}`,
       { cause: error },
     );
-  request.warn(`the mesh cannot be programmed, traffic to other nodes stays in clear: ${error.message}`);
+  request.warn(`the mesh cannot be programmed, traffic to other nodes stays in plaintext: ${error.message}`);
   return undefined;
 }

@@ -16,14 +16,14 @@ export const kernelChecks: readonly Check[] = [
   },
   {
     name: "nftables",
-    why: "it counts what goes in clear, drops it in strict mode, and fits TCP to the tunnel",
+    why: "it counts what goes in plaintext, drops it in strict mode, and fits TCP to the tunnel",
     run: ({ kernel }) => {
       if (kernel === undefined || !kernel.plan.up) return undefined;
-      if (kernel.hasFirewall) return ok("there: what goes in clear is counted");
+      if (kernel.hasFirewall) return ok("there: what goes in plaintext is counted");
       const remedy = "load its module: `modprobe nf_tables`, or use a kernel that has it";
       return kernel.plan.settings.mode === "strict"
-        ? fail("the kernel has none: what arrives in clear is not dropped, nor counted", remedy)
-        : warn("the kernel has none: what goes in clear is not counted", remedy);
+        ? fail("the kernel has none: what arrives in plaintext is not dropped, nor counted", remedy)
+        : warn("the kernel has none: what goes in plaintext is not counted", remedy);
     },
   },
   {
@@ -162,7 +162,7 @@ function checkReversePath({ uplinks, hasFirewall, plan }: KernelFacts): Finding 
   if (plan.settings.mode === "off") return ok(`${names} is strict; in mode off nothing has to be let in`);
   if (!hasFirewall)
     return warn(
-      `${names} is strict (rp_filter 1), and without nftables nothing marks what comes in clear`,
+      `${names} is strict (rp_filter 1), and without nftables nothing marks what comes in plaintext`,
       `sysctl net.ipv4.conf.${strictOnes[0]?.dev}.rp_filter=2`,
     );
   const deaf = strictOnes.filter(({ validMark }) => !validMark).map(({ dev }) => dev);

@@ -1,5 +1,5 @@
 // Checks of the other nodes as this one sees them: who is not encrypted, who
-// does not answer, who is refused what it claims, and what went in clear.
+// does not answer, who is refused what it claims, and what went in plaintext.
 import { countOf, formatAge, formatBytes, formatSpan } from "../net/human-format.ts";
 import { describeForeign } from "../plan/report/arrivals.ts";
 import type { PeerStatus } from "../plan/report/status.ts";
@@ -14,7 +14,7 @@ const overdueMs = 240_000;
 export const peerChecks: readonly Check[] = [
   {
     name: "peer keys",
-    why: "without a key nothing can be encrypted: such a peer is reached in clear, or in strict mode not at all",
+    why: "without a key nothing can be encrypted: such a peer is reached in plaintext, or in strict mode not at all",
     run: withPeers(({ peers }) => {
       const keyless = peers.filter(({ state }) => state === "keyless");
       if (keyless.length === 0)
@@ -23,14 +23,16 @@ export const peerChecks: readonly Check[] = [
         `${countOf(keyless.length, "peer")} without a key`,
         "run `wg-cni up` there, and import its record here",
         shorten(
-          keyless.map(({ name, reach }) => `${name}, ${reach === "clear" ? "reached in clear" : "refused"}`),
+          keyless.map(
+            ({ name, reach }) => `${name}, ${reach === "plaintext" ? "reached in plaintext" : "refused"}`,
+          ),
         ),
       );
     }),
   },
   {
     name: "handshakes",
-    why: "a peer is encrypted once it has shaken hands; until then its gate is closed, or what is sent to it is lost",
+    why: "a peer is encrypted once a handshake has succeeded; until then its gate is closed, or what is sent to it is lost",
     run: withPeers((kernel) => checkHandshakes(kernel)),
   },
   {
@@ -64,7 +66,7 @@ export const peerChecks: readonly Check[] = [
     }),
   },
   {
-    name: "in clear",
+    name: "in plaintext",
     why: "packets between pods of different nodes should not be seen on the wire",
     run: withPeers((kernel) => checkPlaintext(kernel)),
   },
@@ -92,20 +94,20 @@ function checkHandshakes({ plan, peers }: KernelFacts): Finding {
   const lines = [...lost, ...waiting].map((peer) => describeWaiting(plan.ownership.peers, peer));
   if (lines.length > 0)
     return (lost.length > 0 ? fail : warn)(
-      `${countOf(lines.length, "peer")} never shook hands with this node`,
+      `${countOf(lines.length, "peer")} never completed a handshake with this node`,
       lookAtPath(plan),
       shorten(lines),
     );
   const done = peers.filter(({ lastHandshakeMs }) => lastHandshakeMs > 0).length;
   const rest = unused.length === 0 ? "" : `; nothing was sent to ${countOf(unused.length, "other")} yet`;
-  return ok(`${countOf(done, "peer")} shook hands${rest}`);
+  return ok(`${countOf(done, "peer")} completed a handshake${rest}`);
 }
 
 function describeWaiting(records: KernelFacts["plan"]["ownership"]["peers"], peer: PeerStatus): string {
   const { name, state, reach, endpoint, txBytes } = peer;
   const to = endpoint ?? records.find((record) => record.name === name)?.endpoints.join(", ") ?? "nowhere";
   if (state === "unanswered") return `${name} (${to}): ${formatBytes(txBytes)} sent, nothing came back`;
-  return `${name} (${to}): the gate is closed, ${reach === "clear" ? "reached in clear" : "refused"}`;
+  return `${name} (${to}): the gate is closed, ${reach === "plaintext" ? "reached in plaintext" : "refused"}`;
 }
 
 function checkSilence({ plan, peers }: KernelFacts, nowMs: number): Finding {
@@ -152,15 +154,15 @@ function checkPlaintext({ plan, peers }: KernelFacts): Finding | undefined {
     return inPackets + outPackets === 0 ? [] : [`${name}: ${inPackets} in, ${outPackets} out`];
   });
   if (some.length === 0) return ok("no packet of a pod went outside the tunnel");
-  if (plan.settings.mode === "off") return ok("packets of pods go in clear, as the mode is off");
+  if (plan.settings.mode === "off") return ok("packets of pods go in plaintext, as the mode is off");
   if (plan.settings.mode === "strict")
     return warn(
       `packets of pods outside the tunnel were dropped, of ${countOf(some.length, "peer")}`,
-      "what comes in clear: run `wg-cni doctor` on the node that sends it; for or from an address that is no node IP, see `node IPs`",
+      "what comes in plaintext: run `wg-cni doctor` on the node that sends it; for or from an address that is no node IP, see `node IPs`",
       shorten(some),
     );
   return warn(
-    `packets of pods went in clear, of ${countOf(some.length, "peer")}`,
+    `packets of pods went in plaintext, of ${countOf(some.length, "peer")}`,
     "right while a gate was closed; where the numbers grow although it is open, see whether they are for an address that is no node IP (`node IPs`, on both nodes), and what else reroutes them (NAT, policy rules of others)",
     shorten(some),
   );

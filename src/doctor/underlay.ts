@@ -115,7 +115,7 @@ function checkNodeIPs(kernel: KernelFacts): Finding {
 function sayUnknown({ plan, hasFirewall }: KernelFacts): string {
   if (!hasFirewall) return "without nftables pods of other nodes get no answer from it";
   if (plan.settings.mode === "strict") return "strict mode drops what pods of other nodes send to it";
-  return "pods of other nodes talk to it in clear, and its NodePorts may not answer them";
+  return "pods of other nodes talk to it in plaintext, and its NodePorts may not answer them";
 }
 
 function checkPodLinks({ podLinks, hasFirewall }: KernelFacts): Finding | undefined {

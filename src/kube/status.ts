@@ -21,7 +21,7 @@ export interface StatusFacts {
   readonly unencrypted: readonly string[];
   /** In mode off, those with whom no handshake has shown that they could be. */
   readonly unproven: readonly string[];
-  /** Absent where nothing counts what goes in clear. */
+  /** Absent where nothing counts what goes in plaintext. */
   readonly plaintextWindow?: PlaintextWindowFacts;
   /** Unix milliseconds. */
   readonly keyCreatedAtMs: number;
@@ -38,7 +38,7 @@ export interface StatusFacts {
 }
 
 export interface PlaintextWindowFacts {
-  /** For how long nothing has gone in clear, as far as is known. */
+  /** For how long nothing has gone in plaintext, as far as is known. */
   readonly forMs: number;
   /** How long that is to be. */
   readonly wantedMs: number;
@@ -127,14 +127,14 @@ function judgeEncryption({ up, mode, peers, unencrypted }: StatusFacts): Conditi
       "AllPeers",
       `${countOf(peers, "peer")} ${peers === 1 ? "is" : "are"} reached through the tunnel`,
     );
-  return verdict("False", "PeersInClear", explainUnencrypted(peers, unencrypted));
+  return verdict("False", "PeersInPlaintext", explainUnencrypted(peers, unencrypted));
 }
 
 function explainUnencrypted(peers: number, unencrypted: readonly string[]): string {
   return `${unencrypted.length} of ${countOf(peers, "peer")} not reached through the tunnel: ${listNames(unencrypted)}`;
 }
 
-/** Whether a step up from the present mode is safe: who has shaken hands may be encrypted to, and what nobody sends in clear may be refused. */
+/** Whether a step up from the present mode is safe: who has shaken hands may be encrypted to, and what nobody sends in plaintext may be refused. */
 function judgeCoverage(
   { up, mode, peers, unencrypted, unproven, plaintextWindow, unknownPods, refusedCIDRs }: StatusFacts,
   lost: readonly Contest[],
@@ -145,30 +145,43 @@ function judgeCoverage(
   if (unknownPods.length > 0) return verdict("False", "UnknownPods", explainUnknown(unknownPods));
   if (mode === "off") {
     if (unproven.length === 0)
-      return verdict("True", "AllPairs", `all ${countOf(peers, "peer")} have shaken hands with this node`);
+      return verdict(
+        "True",
+        "AllPairs",
+        `all ${countOf(peers, "peer")} have completed a handshake with this node`,
+      );
     const some = `${unproven.length} of ${countOf(peers, "peer")}`;
     return verdict(
       "False",
       "NoHandshake",
-      `${some} never shook hands with this node: ${listNames(unproven)}`,
+      `${some} never completed a handshake with this node: ${listNames(unproven)}`,
     );
   }
-  if (unencrypted.length > 0) return verdict("False", "PeersInClear", explainUnencrypted(peers, unencrypted));
+  if (unencrypted.length > 0)
+    return verdict("False", "PeersInPlaintext", explainUnencrypted(peers, unencrypted));
   if (refusedCIDRs.length > 0) return verdict("False", "ClusterCIDRRefused", refusedCIDRs.join(", "));
   if (peers === 0) return verdict("True", "NoPeers", "there are no other nodes");
   if (plaintextWindow === undefined)
-    return verdict("False", "NotCounted", "nothing counts what goes in clear: there is no nftables table");
+    return verdict(
+      "False",
+      "NotCounted",
+      "nothing counts what goes in plaintext: there is no nftables table",
+    );
   const wanted = formatSpan(plaintextWindow.wantedMs);
   if (plaintextWindow.forMs >= plaintextWindow.wantedMs)
     return verdict(
       "True",
       "AllPairs",
-      `all traffic takes the tunnel, and nothing went in clear for ${wanted}`,
+      `all traffic takes the tunnel, and nothing went in plaintext for ${wanted}`,
     );
   if (plaintextWindow.peers.length === 0)
-    return verdict("False", "JustStarted", `it has counted what goes in clear for less than ${wanted}`);
+    return verdict("False", "JustStarted", `it has counted what goes in plaintext for less than ${wanted}`);
   const names = listNames(plaintextWindow.peers);
-  return verdict("False", "PacketsInClear", `packets went in clear within ${wanted}, to or from ${names}`);
+  return verdict(
+    "False",
+    "PacketsInPlaintext",
+    `packets went in plaintext within ${wanted}, to or from ${names}`,
+  );
 }
 
 function explainUnknown(pods: readonly string[]): string {
@@ -193,7 +206,8 @@ function listNames(names: readonly string[]): string {
 
 function judgeRecord(lost: readonly Contest[]): ConditionVerdict {
   const verdict = verdictOn("RecordAccepted");
-  if (lost.length === 0) return verdict("True", "NoConflict", "nobody had first what this record claims");
+  if (lost.length === 0)
+    return verdict("True", "NoConflict", "no other node claimed first what this record claims");
   return verdict("False", "Conflict", explainLost(lost));
 }
 

@@ -1,4 +1,4 @@
-// The verb log: one line for every call of the plugin that changes or checks a
+// The call log: one line for every call of the plugin that changes or checks a
 // pod, written by the plugin's processes and counted by the agent.
 //
 //   2026-11-21T01:02:03.456Z ADD ok 7.81
@@ -7,7 +7,7 @@
 // Time, verb, "ok" or the CNI error's code, milliseconds. Text and values only.
 
 /** In the state directory. */
-export const callLogName = "verbs.log";
+export const callLogName = "calls.log";
 
 /** STATUS comes every few seconds and changes nothing; VERSION knows no state directory. */
 export const countedVerbs = ["ADD", "DEL", "CHECK", "GC"] as const;

@@ -47,7 +47,7 @@ export function readView(nodes: NodeReader): View | undefined {
 export interface PeerKnowledge {
   readonly paths: ReadonlyMap<string, PeerPath>;
   readonly observations: PeerObservations;
-  /** Absent where nothing counts what goes in clear. */
+  /** Absent where nothing counts what goes in plaintext. */
   readonly plaintextWindow: PlaintextWindow | undefined;
   /** Pods of this node whose addresses its record does not have. */
   readonly unknownPods: readonly string[];

@@ -3,7 +3,7 @@
 // reads when somebody scrapes: nobody is woken by a pod. The file that is being
 // read stays open, so that the lines it got before it was moved aside are read too:
 //
-//   verbs.log ──past its bound──► verbs.log.1 ──► gone, but open here
+//   calls.log ──past its bound──► calls.log.1 ──► gone, but open here
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
 import { type CallRecord, callLogName, parseCall } from "../net/call-log";
 

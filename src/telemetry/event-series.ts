@@ -40,8 +40,8 @@ export const eventSeries = {
   problems: counter("wg_cni_problems_total", "Problems that appeared; one that stands counts once."),
   gateChanges: counter("wg_cni_gate_changes_total", "What the gate saw or did, by change.", ["change"]),
   repairSteps: counter(
-    "wg_cni_repair_steps_total",
-    "Rungs of the ladder that were climbed for peers that send nothing back, by step.",
+    "wg_cni_recovery_steps_total",
+    "Recovery steps that the agent ran for peers that stayed silent under traffic, by step.",
     ["step"],
   ),
   eventLosses: counter(
@@ -72,7 +72,10 @@ export const eventSeries = {
     "Calls of the plugin that failed, by verb and code of the CNI error, since the agent's start.",
     ["verb", "code"],
   ),
-  malformed: counter("wg_cni_verb_lines_malformed_total", "Lines of the verb log that are none."),
+  malformed: counter(
+    "wg_cni_call_log_lines_malformed_total",
+    "Lines of the call log (`calls.log`) that could not be read.",
+  ),
   buildInfo: gauge("wg_cni_build_info", "Version of this executable; always 1.", ["version"]),
 } as const;
 

@@ -34,7 +34,7 @@ export const scrapeSeries: readonly Series<ScrapeFacts>[] = [
   {
     name: "wg_cni_peers_by_reach",
     type: "gauge",
-    help: "Peers by where a packet for their pods goes now: into the tunnel, in clear, or nowhere.",
+    help: "Peers by where a packet for their pods goes now: into the tunnel, in plaintext, or nowhere.",
     labels: ["reach"],
     values: ({ peers }) => countBy("reach", peers, reaches),
   },
@@ -228,7 +228,7 @@ function arrivalValues(arrivals: InterfaceArrivals): Value[] {
   ];
 }
 
-/** Nothing at all where nobody counts: a zero would say that nothing was in clear. */
+/** Nothing at all where nobody counts: a zero would say that nothing was in plaintext. */
 function plaintextValues({ name, plaintext }: PeerStatus): Value[] {
   if (plaintext === undefined) return [];
   return [

@@ -43,7 +43,7 @@ test("a cluster without a mesh: what there is, and how to begin", async () => {
 test("a step up is refused with all that is missing, and nothing is written", async () => {
   setMode("permissive");
   putNode("n1", "permissive");
-  putNode("n2", "permissive", "packets went in clear within 5 min, to or from n4");
+  putNode("n2", "permissive", "packets went in plaintext within 5 min, to or from n4");
   putNode("n3", "off");
   putNode("n4");
   const said = await rollout("strict");

@@ -85,7 +85,7 @@ describeKube("WireGuardNode", () => {
     const condition = {
       type: "NetworkEncrypted",
       status: "False",
-      reason: "PeersInClear",
+      reason: "PeersInPlaintext",
       message: "n3 has no key",
     };
     const since = new Date(Date.now() - 3 * 3600_000).toISOString();
@@ -104,7 +104,7 @@ describeKube("WireGuardNode", () => {
     };
     const row = columnDefinitions.map(({ name }, i) => [name, rows[0]?.cells[i]]);
     expect(Object.fromEntries(row)).toEqual({
-      ...{ Name: "n1", State: "PeersInClear", Mode: "permissive", Encrypted: 1, Peers: 2 },
+      ...{ Name: "n1", State: "PeersInPlaintext", Mode: "permissive", Encrypted: 1, Peers: 2 },
       ...{ "Key Age": "3h", Endpoint: "192.0.2.1", Message: "n3 has no key" },
     });
     expect((await server.admin.get(recordPath("n1")))["spec"]).toEqual(good);

@@ -1,7 +1,7 @@
 // Everything that an API, and whoever can write to it, does to a mesh: one fault after
 // the other on a real API server, behind a relay that can be made bad. Each has its
 // outcome; and through all of them the pods of three nodes talk without a pause, lose
-// no packet and send none in clear, which the end shows.
+// no packet and send none in plaintext, which the end shows.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
 import { keyOf, wgJson } from "../kernel/mesh-reference";
@@ -327,7 +327,7 @@ describeKube("faults of the API, and bad input", () => {
     await setAddresses("n1", trio.nodes[0].nodeIps);
   });
 
-  test("no packet was lost through all of it, and none was in clear", async () => {
+  test("no packet was lost through all of it, and none was in plaintext", async () => {
     const results = await streams.stop();
     expect({ during: blame(results), losses: losses(results) }).toEqual({ during: [], losses: {} });
     expect(Math.min(...results.map(({ received }) => received))).toBeGreaterThan(3000);

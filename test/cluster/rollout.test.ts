@@ -132,7 +132,7 @@ describeKube("a rollout", () => {
     );
   });
 
-  test("permissive: all pairs are encrypted, and strict has to wait until nothing is in clear", async () => {
+  test("permissive: all pairs are encrypted, and strict has to wait until nothing is in plaintext", async () => {
     expect(await rollout("permissive")).toMatchObject({ exitCode: 0 });
     await refused(kubectlSets("strict"), ["reports off, and not permissive yet", "is not covered"]);
     expect((await rollout("strict")).exitCode).toBe(3);
@@ -140,19 +140,19 @@ describeKube("a rollout", () => {
     expect(await clearDuring(2000)).toBe(0);
   }, 400_000);
 
-  test("what goes in clear keeps from strict", async () => {
-    // A pod of n2 that answers from the uplink's own address is in clear by design.
+  test("what goes in plaintext keeps from strict", async () => {
+    // A pod of n2 that answers from the uplink's own address is in plaintext by design.
     const node = nodes[1] as Node;
     node.must(["ip", "rule", "add", "priority", "90", "to", "10.244.1.0/24", "lookup", "main"]);
     await waitUntil(
-      async () => (await shown()).missing.some(({ reason }) => reason.includes("went in clear")),
+      async () => (await shown()).missing.some(({ reason }) => reason.includes("went in plaintext")),
       {
-        what: "packets in clear being reported",
+        what: "packets in plaintext being reported",
         timeoutMs: reportMs,
         everyMs: 500,
       },
     );
-    await refused(kubectlSets("strict"), "packets went in clear within 5 s");
+    await refused(kubectlSets("strict"), "packets went in plaintext within 5 s");
     node.must(["ip", "rule", "delete", "priority", "90"]);
     await covered("permissive");
   }, 400_000);
@@ -184,7 +184,10 @@ describeKube("a rollout", () => {
       everyMs: 500,
     });
     expect(await rollout("off")).toMatchObject({ exitCode: 0 });
-    await waitUntil(async () => (await clearDuring(300)) > 0, { what: "pods in clear", timeoutMs: soonMs });
+    await waitUntil(async () => (await clearDuring(300)) > 0, {
+      what: "pods in plaintext",
+      timeoutMs: soonMs,
+    });
     await Bun.sleep(3000);
     const results = await streams.stop();
     expect(losses(results)).toEqual({});

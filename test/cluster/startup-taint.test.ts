@@ -84,7 +84,7 @@ describeKube("the start-up taint", () => {
     expect(await taintsOf()).toEqual([other.key, key]);
   });
 
-  test("goes once it may, alone, and when it does nothing of a pod could leave in clear", async () => {
+  test("goes once it may, alone, and when it does nothing of a pod could leave in plaintext", async () => {
     await applyManifests(server.admin, ["startup-taint"]);
     await waitUntil(untainted, { what: "the taint being gone", timeoutMs: soonMs });
     expect(node.must(["ip", "route", "show", "table", "18098"])).toContain("prohibit 10.244.0.0/16");

@@ -1,7 +1,7 @@
 // Three agents form a mesh through the API alone: what each is comes from its Node
 // object, whom it encrypts to from the others' records. Then the API goes away,
 // comes back, forgets; keys are rotated through it; nodes and records go. Pods talk
-// on all the while, and never in clear.
+// on all the while, and never in plaintext.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
 import { wgJson, wgMust } from "../kernel/mesh-reference";
@@ -53,7 +53,7 @@ describeKube("a mesh through the API", () => {
       });
   }
 
-  /** Streams between all pods, and a capture of what is in clear, while something is done. */
+  /** Streams between all pods, and a capture of what is in plaintext, while something is done. */
   async function losesNothing(deed: () => Promise<void>): Promise<void> {
     const capture = await lab.capture("net 10.244.0.0/16 or ip6 net fd00:10:244::/48");
     const streams = await Streams.start([...eachWay(pairs(), 4), ...eachWay([pairs()[0]], 6)], { rate: 200 });
@@ -105,7 +105,7 @@ describeKube("a mesh through the API", () => {
       expect(conditions).toMatchObject([
         { type: "NetworkEncrypted", status: "True", reason: "AllPeers" },
         { type: "RecordAccepted", status: "True", reason: "NoConflict" },
-        // Nothing was in clear for long enough only minutes later.
+        // Nothing was in plaintext for long enough only minutes later.
         { type: "Covered", status: "False", reason: "JustStarted" },
       ]);
     }

@@ -63,9 +63,9 @@ test("a log that cannot be written does not fail the call", () => {
   expect(() => withLog(elsewhere).warn("lost")).not.toThrow();
 });
 
-test("how a call ended is one line of the verb log; a STATUS, or a folder that is not there, leaves none", () => {
+test("how a call ended is one line of the call log; a STATUS, or a folder that is not there, leaves none", () => {
   const { stateDir, request } = setUp();
-  const path = join(stateDir, "verbs.log");
+  const path = join(stateDir, "calls.log");
   logVerb({ ...request, command: "STATUS" }, undefined, 1);
   expect(() => readFileSync(path)).toThrow("ENOENT");
   logVerb(request, undefined, 7.8125);

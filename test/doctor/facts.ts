@@ -67,7 +67,7 @@ export const plan: MeshPlan = {
   },
   linkKind: "wireguard",
   ...{ capabilities: everything, lacking: {}, lacks: [] },
-  hostEncryption: { state: "off", text: "off: the nodes themselves reach each other in clear" },
+  hostEncryption: { state: "off", text: "off: the nodes themselves reach each other in plaintext" },
   refusedCIDRs: [],
   tunneledHosts: new Set(),
   faults: new Map(),

@@ -182,7 +182,7 @@ export const meshCases: readonly Case[] = [
     }),
     "node IPs",
     "warn",
-    /2001:db8::1 \(eth0\) is not among 192\.0\.2\.1: .* in clear/,
+    /2001:db8::1 \(eth0\) is not among 192\.0\.2\.1: .* in plaintext/,
     /--node-ip 192\.0\.2\.1 --node-ip 2001:db8::1/,
   ],
   [
@@ -292,7 +292,7 @@ export const meshCases: readonly Case[] = [
 
   [
     "a peer without a key",
-    withPeer({ state: "keyless", reach: "clear" }),
+    withPeer({ state: "keyless", reach: "plaintext" }),
     "peer keys",
     "warn",
     /1 peer without a key/,
@@ -300,10 +300,10 @@ export const meshCases: readonly Case[] = [
   ],
   [
     "a peer's gate is closed",
-    withPeer({ state: "waiting", reach: "clear", lastHandshakeMs: 0 }),
+    withPeer({ state: "waiting", reach: "plaintext", lastHandshakeMs: 0 }),
     "handshakes",
     "warn",
-    /never shook hands/,
+    /never completed a handshake/,
     /UDP 51820 and 51821/,
   ],
   [
@@ -311,7 +311,7 @@ export const meshCases: readonly Case[] = [
     withPeer({ state: "unanswered", lastHandshakeMs: 0, txBytes: 444 }),
     "handshakes",
     "fail",
-    /never shook hands/,
+    /never completed a handshake/,
     /tcpdump -ni eth0/,
   ],
   [
@@ -319,7 +319,7 @@ export const meshCases: readonly Case[] = [
     withPeer({ state: "unanswered", lastHandshakeMs: 0, txBytes: 0 }),
     "handshakes",
     "ok",
-    /0 peers shook hands; nothing was sent to 1 other/,
+    /0 peers completed a handshake; nothing was sent to 1 other/,
   ],
   [
     "a peer is silent",
@@ -373,24 +373,24 @@ export const meshCases: readonly Case[] = [
     /give it up/,
   ],
   [
-    "packets went in clear",
+    "packets went in plaintext",
     withPeer({ plaintext: { inPackets: 3, outPackets: 1 } }),
-    "in clear",
+    "in plaintext",
     "warn",
-    /went in clear, of 1 peer/,
+    /went in plaintext, of 1 peer/,
     /gate was closed/,
   ],
   [
-    "packets go in clear, as they are to",
+    "packets go in plaintext, as they are to",
     withPeer({ plaintext: { inPackets: 3, outPackets: 0 } }, parseSettings({ mode: "off" })),
-    "in clear",
+    "in plaintext",
     "ok",
     /the mode is off/,
   ],
   [
-    "packets would have gone in clear",
+    "packets would have gone in plaintext",
     withPeer({ plaintext: { inPackets: 0, outPackets: 1 } }, strict),
-    "in clear",
+    "in plaintext",
     "warn",
     /were dropped/,
     /doctor/,

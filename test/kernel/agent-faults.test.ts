@@ -51,7 +51,7 @@ describeKernel("an agent meets faults", () => {
     routeLines(n1, 4, tables.pods)
       .filter((line) => line.includes("10.244.2.0/24"))
       .join();
-  /** In clear again, by an operator; then only a new handshake opens it, which the agent has to put down. */
+  /** In plaintext again, by an operator; then only a new handshake opens it, which the agent has to put down. */
   const closeGate = async () => {
     await waitUntil(() => peerRoute().includes("dev wg-cni-"), {
       what: "the gate is open",

@@ -1,7 +1,7 @@
 // The gate with real packets: node 1 encrypts long before node 2 answers in
 // kind, with strict reverse-path filtering on every uplink. Seven paths, both
-// families, in three phases: in clear, one-sided, both. Permissive loses
-// nothing; strict never sends anything of a pod in clear.
+// families, in three phases: in plaintext, one-sided, both. Permissive loses
+// nothing; strict never sends anything of a pod in plaintext.
 import { afterAll, afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
 import type { Agent } from "../lab/agent.ts";
@@ -83,7 +83,7 @@ describeKernel("gate", () => {
     await Bun.sleep(phaseMs);
     expect(podRoute(n1, n2.podCidrs[0] as string)).toStartWith("throw");
     expect((await capture.tally()).packets.clear).toBeGreaterThan(0);
-    // The agent of node 1 sleeps: node 2 encrypts from here on, node 1 answers in clear.
+    // The agent of node 1 sleeps: node 2 encrypts from here on, node 1 answers in plaintext.
     agent.freeze();
     await importOne(n2, n1);
     await Bun.sleep(phaseMs);
@@ -102,7 +102,7 @@ describeKernel("gate", () => {
     expect(packets.host).toBeGreaterThan(0);
   });
 
-  test("strict: nothing of a pod is in clear before, while and after node 2 encrypts alone, and all paths work at the end", async () => {
+  test("strict: nothing of a pod is in plaintext before, while and after node 2 encrypts alone, and all paths work at the end", async () => {
     await up("strict");
     await addPods();
     agent = await n1.agent();
@@ -128,7 +128,7 @@ describeKernel("gate", () => {
     expect(packets.wireguard).toBeGreaterThan(0);
   });
 
-  test("the ratchet: a peer that stops answering is not reached in clear, after a restart of the agent neither, until released", async () => {
+  test("the ratchet: a peer that stops answering is not reached in plaintext, after a restart of the agent neither, until released", async () => {
     await up("permissive");
     await addPods();
     agent = await n1.agent();

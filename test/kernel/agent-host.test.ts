@@ -113,7 +113,7 @@ describeKernel("host encryption", () => {
     return packets;
   };
 
-  test("one node at a time under traffic: nothing is lost, and afterwards only the exempt is in clear", async () => {
+  test("one node at a time under traffic: nothing is lost, and afterwards only the exempt is in plaintext", async () => {
     const streams = await everywhere();
     expect((await inClear(() => Bun.sleep(phaseMs))).length).toBeGreaterThan(0);
     for (const node of nodes) {
@@ -131,7 +131,7 @@ describeKernel("host encryption", () => {
   });
 
   describe.each(families)("IPv%i", (family) => {
-    test("the control plane's address with its port is in clear both ways, and so is an exempt port", async () => {
+    test("the control plane's address with its port is in plaintext both ways, and so is an exempt port", async () => {
       for (const [from, to, port] of [
         [n2, n1, apiPort],
         [n3, n1, apiPort],

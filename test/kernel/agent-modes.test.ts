@@ -72,7 +72,7 @@ describeKernel("modes", () => {
   };
 
   test("off: they shake hands, and no route leads into the tunnel", async () => {
-    await reached(/^ready$/, "clear");
+    await reached(/^ready$/, "plaintext");
     const [n1, n2] = nodes as [Node, Node];
     for (const [node, other] of [
       [n1, n2],
@@ -87,7 +87,7 @@ describeKernel("modes", () => {
     }
   });
 
-  test("off, permissive, strict and all the way back: no packet is lost, and none is in clear where it should not be", async () => {
+  test("off, permissive, strict and all the way back: no packet is lost, and none is in plaintext where it should not be", async () => {
     const streams = await Promise.all(
       families.map((family) => pathStreams(pods[0] as Pod, pods[1] as Pod, family)),
     );
@@ -102,14 +102,14 @@ describeKernel("modes", () => {
     await reached(/^encrypted$/, "tunnel");
     expect((await clearDuring(phaseMs)).clear).toBe(0);
     await setMode("off");
-    await reached(/^ready$/, "clear");
+    await reached(/^ready$/, "plaintext");
     // Of the sessions' own accord a keepalive may follow, and a handshake; then nothing.
     const isQuiet = async () => {
       const { clear, wireguard } = await clearDuring(phaseMs);
       expect(clear).toBeGreaterThan(0);
       return wireguard === 0;
     };
-    await waitUntil(isQuiet, { what: "nothing but packets in clear", timeoutMs: soonMs });
+    await waitUntil(isQuiet, { what: "nothing but packets in plaintext", timeoutMs: soonMs });
     await setMode("permissive");
     await reached(/^encrypted$/, "tunnel");
     expect((await clearDuring(phaseMs)).clear).toBe(0);

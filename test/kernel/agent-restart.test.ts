@@ -61,7 +61,7 @@ describeKernel("an agent that is restarted", () => {
   };
 
   test(
-    "stopped and started again: no packet is lost, none is in clear",
+    "stopped and started again: no packet is lost, none is in plaintext",
     async () => {
       const lost = await lostWhile(async () => {
         expect(await agent.stop()).toMatchObject({ exitCode: 0 });
@@ -74,7 +74,7 @@ describeKernel("an agent that is restarted", () => {
   );
 
   test(
-    "killed and started again: no packet is lost, none is in clear",
+    "killed and started again: no packet is lost, none is in plaintext",
     async () => {
       const lost = await lostWhile(async () => {
         await agent.kill();

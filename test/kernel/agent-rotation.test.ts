@@ -1,6 +1,6 @@
 // Keys are rotated under load: three nodes, a thousand packets a second each way
 // between every two of them, three full rotations of all nodes at once. None is
-// lost, none is in clear, and every key is another one afterwards.
+// lost, none is in plaintext, and every key is another one afterwards.
 import { beforeAll, expect, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
 import type { Agent } from "../lab/agent.ts";
@@ -56,7 +56,7 @@ describeKernel("rotation", () => {
   }
 
   test(
-    "three rotations of three nodes at once lose no packet of 1000 a second each way, and show none in clear",
+    "three rotations of three nodes at once lose no packet of 1000 a second each way, and show none in plaintext",
     async () => {
       const [p1, p2, p3] = pods as [Pod, Pod, Pod];
       const pairs = [

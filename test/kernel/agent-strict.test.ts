@@ -1,5 +1,5 @@
 // Strict mode, from before the first pod on and without an agent: what a pod
-// sends is encrypted or refused, what arrives in clear in a remote pod's name is
+// sends is encrypted or refused, what arrives in plaintext in a remote pod's name is
 // dropped and counted, whatever becomes of agent, links and devices.
 //
 //   n1, whose agent comes and goes ──┬── n2, a peer with an open gate
@@ -86,7 +86,7 @@ describeKernel("strict mode", () => {
     for (const family of families) expect(answering(await probePaths(p1, p2, family))).toEqual([...paths]);
   };
 
-  test("from the first pod on: while no peer is known, no pod reaches a pod in clear", async () => {
+  test("from the first pod on: while no peer is known, no pod reaches a pod in plaintext", async () => {
     const capture = await lab.capture();
     p1 = await addPod(n1);
     [p2, p3] = [await addPod(n2), await addPod(n3)];
@@ -100,9 +100,9 @@ describeKernel("strict mode", () => {
     await capture.stop();
   });
 
-  test("while gates are closed, and when one opens, nothing of a pod is in clear", async () => {
+  test("while gates are closed, and when one opens, nothing of a pod is in plaintext", async () => {
     agent = await n1.agent();
-    // Keys come later: by then it is known whom not to reach in clear.
+    // Keys come later: by then it is known whom not to reach in plaintext.
     for (const to of nodes)
       for (const from of nodes) if (from !== to) await importOne(to, from, { slots: [] });
     const capture = await lab.capture();
@@ -121,7 +121,7 @@ describeKernel("strict mode", () => {
     await allPaths();
   });
 
-  test("without an agent: links flap, devices and routes go; nothing is in clear, and the next agent mends it", async () => {
+  test("without an agent: links flap, devices and routes go; nothing is in plaintext, and the next agent mends it", async () => {
     const capture = await lab.capture();
     const running = await streams();
     await agent.kill();
@@ -162,7 +162,7 @@ describeKernel("strict mode", () => {
     await allPaths();
   });
 
-  test("what comes in clear in a remote pod's name is dropped and counted, with an agent and without", async () => {
+  test("what comes in plaintext in a remote pod's name is dropped and counted, with an agent and without", async () => {
     const counted = async () => {
       const { peers } = await wgJson<Status>(n1, ["status"]);
       return peers.find(({ name }) => name === "n2")?.plaintext?.inPackets;

@@ -77,7 +77,7 @@ describe.skipIf(missing !== undefined)("doctor", () => {
     const done = await n1.wg(["doctor"]);
     expect(done.exitCode).toBe(0);
     expect(done.stdout).toMatch(/^n1: (1 warning, )?\d+ checks passed\n/);
-    expect(done.stdout).toMatch(/^✓ handshakes +1 peer shook hands$/m);
+    expect(done.stdout).toMatch(/^✓ handshakes +1 peer completed a handshake$/m);
     expect(done.stdout).toMatch(
       /^✓ mtu +1440: eth0 towards 192\.0\.2\.2 \(node n2\) has 1500, less 60 for the tunnel$/m,
     );
@@ -229,7 +229,7 @@ describe.skipIf(missing !== undefined)("doctor", () => {
       "peer keys warn",
     ]);
     const by = new Map(found.map((finding) => [finding.check, finding]));
-    expect(by.get("peer keys")?.details).toEqual(["paper-2, reached in clear"]);
+    expect(by.get("peer keys")?.details).toEqual(["paper-2, reached in plaintext"]);
     expect(by.get("handshakes")?.details).toEqual([
       expect.stringMatching(/^paper-1 \(198\.18\.0\.1:51820\): \d+ B sent, nothing came back$/),
     ]);
@@ -258,13 +258,13 @@ describe.skipIf(missing !== undefined)("doctor", () => {
     pod.remove();
   });
 
-  test("what a pod's node sends in clear is counted, and said whose", async () => {
+  test("what a pod's node sends in plaintext is counted, and said whose", async () => {
     await wgMust(n2, ["down"]);
     n2.exec(["ping", "-q", "-c", "3", "-i", "0.2", "-W", "1", "-I", "10.244.2.9", "10.244.1.9"]);
-    const found = (await complaints()).find(({ check }) => check === "in clear");
+    const found = (await complaints()).find(({ check }) => check === "in plaintext");
     expect(found).toMatchObject({
       level: "warn",
-      what: "packets of pods went in clear, of 1 peer",
+      what: "packets of pods went in plaintext, of 1 peer",
       details: ["n2: 3 in, 0 out"],
     });
     await wgMust(n2, ["up"]);

@@ -2,7 +2,7 @@
 // talks to a further IPv4 address of the other node, and to its IPv6 address,
 // where only an IPv4 endpoint was typed. The tunnel cannot take what comes from
 // there, so in permissive mode it goes outside and nothing is lost; in strict
-// mode nothing of it is in clear. Every uplink has strict reverse-path filtering.
+// mode nothing of it is in plaintext. Every uplink has strict reverse-path filtering.
 //
 //   pod ── n1 192.0.2.1 ──────── wire ──────── n2 192.0.2.2, its one node IP
 //                                                 192.0.2.22, 2001:db8::2
@@ -71,7 +71,7 @@ describe.skipIf(missing !== undefined)("a node with more addresses than node IPs
       expect(await http(pod, further[family], 10)).toEqual({ ok: true, text });
     }
   };
-  /** By who sent them, the packets that crossed the wire in clear meanwhile; and what both nodes counted. */
+  /** By who sent them, the packets that crossed the wire in plaintext meanwhile; and what both nodes counted. */
   const watch = async (act: () => Promise<unknown>) => {
     const [seen, before] = [await capture.packets(), [await plaintext(n1), await plaintext(n2)]];
     await act();
@@ -159,7 +159,7 @@ describe.skipIf(missing !== undefined)("a node with more addresses than node IPs
     });
   });
 
-  test("strict: what arrives there is dropped and counted, and what leaves from there too, not in clear", async () => {
+  test("strict: what arrives there is dropped and counted, and what leaves from there too, not in plaintext", async () => {
     await wgMust(n2, ["up", "--mode", "strict"]);
     for (const family of families) {
       const to = await watch(async () =>

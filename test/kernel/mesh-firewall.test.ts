@@ -1,4 +1,4 @@
-// The mesh's nftables table on two lab nodes: what goes in clear is counted by
+// The mesh's nftables table on two lab nodes: what goes in plaintext is counted by
 // peer, strict mode drops it, and the table comes and goes with the mesh.
 // Witnesses are nft and ping; a raw route past our tables makes the plaintext.
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
@@ -23,7 +23,7 @@ describe.skipIf(missing !== undefined)("the mesh's nftables table", () => {
     return (JSON.parse(stdout) as { peers: PeerStatus[] }).peers[0]?.plaintext;
   };
   const tables = (node: Node) => node.must(["nft", "list", "tables"]);
-  /** Sends past our tables, as a faulty rule would: one packet in clear from a pod address to a pod address. */
+  /** Sends past our tables, as a faulty rule would: one packet in plaintext from a pod address to a pod address. */
   const sendInClear = async (from: Node, source: string, target: string) => {
     from.script([`ip rule add priority 10 to ${target} lookup main`]);
     try {
@@ -71,7 +71,7 @@ describe.skipIf(missing !== undefined)("the mesh's nftables table", () => {
     expect(await plaintext(n2)).toEqual({ inPackets: 0, outPackets: 0 });
   });
 
-  test("one packet in clear is counted once where it leaves and once where it arrives, and shown", async () => {
+  test("one packet in plaintext is counted once where it leaves and once where it arrives, and shown", async () => {
     await sendInClear(n1, "10.244.1.9", "10.244.2.9");
     expect(await plaintext(n1)).toEqual({ inPackets: 0, outPackets: 1 });
     expect(await plaintext(n2)).toEqual({ inPackets: 1, outPackets: 0 });

@@ -76,7 +76,7 @@ describe.skipIf(missing !== undefined)("peers", () => {
     ]);
   });
 
-  test("in strict mode a peer is refused, not reached in clear, when its device has gone", async () => {
+  test("in strict mode a peer is refused, not reached in plaintext, when its device has gone", async () => {
     await wgMust(n1, ["up", "--mode", "strict"]);
     await importPeers(n1, [paperRecord(1, { podCIDRs: ["10.128.1.0/24", "fd01:1::/64"] })]);
     const routed = (ip: string) => n1.exec(["ip", "route", "get", ip, "from", "10.244.1.5", "iif", "eth0"]);

@@ -64,16 +64,16 @@ describe.skipIf(missing !== undefined)("host encryption", () => {
     encryptHost(n2, n1, { routed: true, ...how });
   };
 
-  /** The nodes' packets that crossed the wire in clear meanwhile. */
+  /** The nodes' packets that crossed the wire in plaintext meanwhile. */
   const inClear = async (act: () => Promise<unknown>): Promise<Packet[]> => {
     const before = (await capture.packets()).length;
     await act();
     const packets = (await capture.packets()).slice(before);
     return packets.filter((packet) => ["host", "clear"].includes(capture.kindOf(packet)));
   };
-  /** Who sent what was in clear. */
+  /** Who sent what was in plaintext. */
   const senders = (packets: readonly Packet[]) => [...new Set(packets.map(({ source }) => source))].sort();
-  /** Has an answer from a port of the server, and says who of the two talked in clear. */
+  /** Has an answer from a port of the server, and says who of the two talked in plaintext. */
   const ask = async (ip: string, port: number) => {
     const packets = await inClear(async () =>
       expect(await http(n1, ip, 10, port)).toEqual({ ok: true, text }),
@@ -89,19 +89,22 @@ describe.skipIf(missing !== undefined)("host encryption", () => {
       ["both nodes", true, true],
       ["the client alone", true, false],
       ["the server alone", false, true],
-    ])("on %s: an exempt service is in clear both ways, others as the routes have it", async (_on, c, s) => {
-      for (const strict of [false, true]) {
-        encryptHost(n1, n2, { routed: c, strict, exempt: [api(family)] });
-        encryptHost(n2, n1, { routed: s, strict, exempt: [api(family)] });
-        expect(await ask(server(family), apiPort)).toEqual([client(), server(family)].sort());
-        // Answers go where the question came from; one that came in plaintext has the answer by the tunnel all the same.
-        expect(await ask(server(family), otherPort)).toEqual(c ? [] : [client()]);
-        expect(await ping(n1, server(family))).toMatchObject({ received: 3 });
-        expect(await ping(n2, client())).toMatchObject({ received: 3 });
-      }
-    });
+    ])(
+      "on %s: an exempt service is in plaintext both ways, others as the routes have it",
+      async (_on, c, s) => {
+        for (const strict of [false, true]) {
+          encryptHost(n1, n2, { routed: c, strict, exempt: [api(family)] });
+          encryptHost(n2, n1, { routed: s, strict, exempt: [api(family)] });
+          expect(await ask(server(family), apiPort)).toEqual([client(), server(family)].sort());
+          // Answers go where the question came from; one that came in plaintext has the answer by the tunnel all the same.
+          expect(await ask(server(family), otherPort)).toEqual(c ? [] : [client()]);
+          expect(await ping(n1, server(family))).toMatchObject({ received: 3 });
+          expect(await ping(n2, client())).toMatchObject({ received: 3 });
+        }
+      },
+    );
 
-    test("all that an exempt address sends and receives is in clear", async () => {
+    test("all that an exempt address sends and receives is in plaintext", async () => {
       for (const address of [server(family), client()]) {
         both({ exempt: [address] });
         expect(await ask(server(family), otherPort)).toEqual([client(), server(family)].sort());
@@ -110,7 +113,7 @@ describe.skipIf(missing !== undefined)("host encryption", () => {
       }
     });
 
-    test("a port of any node is in clear, with its own protocol only", async () => {
+    test("a port of any node is in plaintext, with its own protocol only", async () => {
       both({ exempt: ["udp/4789", "tcp/2379", "tcp/4790", `udp/${otherPort}`] });
       const send = (port: number) =>
         inClear(async () => expect(await sendUdp(n1, server(family), port)).toBe(true));
@@ -139,7 +142,7 @@ describe.skipIf(missing !== undefined)("host encryption", () => {
       expect(await ask(server(family), 444)).toEqual(nobody);
     });
 
-    test("an address that is no node IP is reached in clear, which the tunnel would not take from it", async () => {
+    test("an address that is no node IP is reached in plaintext, which the tunnel would not take from it", async () => {
       const ours = ({ source = "", destination = "" }: Packet) =>
         [source, destination].includes(further[family]);
       for (const strict of [false, true]) {
@@ -214,7 +217,7 @@ describe.skipIf(missing !== undefined)("host encryption", () => {
     expect(await find()).toBe(1);
   });
 
-  describe("packets of a node that still sends in clear", () => {
+  describe("packets of a node that still sends in plaintext", () => {
     beforeAll(() => {
       for (const [node, ip] of [
         [n1, "10.244.1.7"],

@@ -57,7 +57,7 @@ function counted(): Record<string, number> {
   return found;
 }
 
-/** Sends what the node sends to the remote pods through the tunnel, or in clear: by a table that marked packets skip. */
+/** Sends what the node sends to the remote pods through the tunnel, or in plaintext: by a table that marked packets skip. */
 function route(which: "tunnel" | "clear"): void {
   for (const [family, pods] of [
     [4, "10.2.0.0/24"],
@@ -121,7 +121,7 @@ function build(): void {
   route("clear");
 }
 
-/** Sends what the remote pods send to the node's pod through the tunnel, or in clear. */
+/** Sends what the remote pods send to the node's pod through the tunnel, or in plaintext. */
 function answer(which: "tunnel" | "clear"): void {
   remote.ip(`route replace 10.1.0.0/24 ${which === "tunnel" ? "dev tunnel" : "via 10.0.0.1"}`);
   remote.ip(`route replace fd01::/64 ${which === "tunnel" ? "dev tunnel" : "via fd00::1"}`);
@@ -142,7 +142,7 @@ describeKernel(
       route("clear");
     });
 
-    test("counts every packet in clear once, in its direction and under its prefix", () => {
+    test("counts every packet in plaintext once, in its direction and under its prefix", () => {
       expect(ping(pod, "10.1.0.5", "10.2.0.5")).toBe(true);
       expect(counted()).toEqual({ "pods4_out 10.2.0.0/24": 1, "pods4_in 10.2.0.0/24": 1 });
       expect(ping(remote, "10.2.1.5", "10.1.0.5")).toBe(true);
@@ -181,7 +181,7 @@ describeKernel(
       expect(counted()).toEqual({});
     });
 
-    test("counts the one direction in clear while the other is encrypted", () => {
+    test("counts the one direction in plaintext while the other is encrypted", () => {
       route("tunnel");
       expect(ping(pod, "10.1.0.5", "10.2.0.5")).toBe(true);
       expect(counted()).toEqual({ "pods4_in 10.2.0.0/24": 1 });
@@ -242,7 +242,7 @@ describeKernel(
       expect(counted()).toEqual({ "pods4_out 10.2.0.0/24": 2, "pods4_in 10.2.0.0/24": 2 });
     });
 
-    test("permissive marks what arrives in clear, so that strict reverse-path filtering lets it in", () => {
+    test("permissive marks what arrives in plaintext, so that strict reverse-path filtering lets it in", () => {
       // We encrypt, the remote node does not yet: its answers come in on the wrong device.
       route("tunnel");
       const set = (value: number) =>

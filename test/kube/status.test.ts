@@ -39,12 +39,12 @@ test("a node that encrypts to all", () => {
       },
       {
         ...{ type: "RecordAccepted", status: "True", reason: "NoConflict" },
-        message: "nobody had first what this record claims",
+        message: "no other node claimed first what this record claims",
         lastTransitionTime: "2026-03-01T12:00:00Z",
       },
       {
         ...{ type: "Covered", status: "True", reason: "AllPairs" },
-        message: "all traffic takes the tunnel, and nothing went in clear for 5 min",
+        message: "all traffic takes the tunnel, and nothing went in plaintext for 5 min",
         lastTransitionTime: "2026-03-01T12:00:00Z",
       },
     ],
@@ -59,7 +59,7 @@ describe("encryption", () => {
       { unencrypted: ["n3", "n2"] },
       1,
       "False",
-      "PeersInClear",
+      "PeersInPlaintext",
       "2 of 3 peers not reached through the tunnel: n2, n3",
     ],
     [{ up: false }, 0, "False", "NodeDown", "the node does not encrypt: it is down"],
@@ -75,7 +75,7 @@ describe("encryption", () => {
       ...[
         2,
         "False",
-        "PeersInClear",
+        "PeersInPlaintext",
         "7 of 9 peers not reached through the tunnel: a, b, c, d, e and 2 more",
       ],
     ],
@@ -97,19 +97,19 @@ describe("coverage", () => {
   const { plaintextWindow: _, ...uncounted } = well;
   test.each([
     [{ up: false }, "False", "NodeDown", "the node does not encrypt: it is down"],
-    [off, "True", "AllPairs", "all 3 peers have shaken hands with this node"],
+    [off, "True", "AllPairs", "all 3 peers have completed a handshake with this node"],
     [
       { ...off, unproven: ["n3"] },
-      ...["False", "NoHandshake", "1 of 3 peers never shook hands with this node: n3"],
+      ...["False", "NoHandshake", "1 of 3 peers never completed a handshake with this node: n3"],
     ],
     [{ peers: 0 }, "True", "NoPeers", "there are no other nodes"],
     [
       { unencrypted: ["n3"] },
-      ...["False", "PeersInClear", "1 of 3 peers not reached through the tunnel: n3"],
+      ...["False", "PeersInPlaintext", "1 of 3 peers not reached through the tunnel: n3"],
     ],
     [
       quiet(119_999, ["n2", "n1"]),
-      ...["False", "PacketsInClear", "packets went in clear within 2 min, to or from n1, n2"],
+      ...["False", "PacketsInPlaintext", "packets went in plaintext within 2 min, to or from n1, n2"],
     ],
     [
       { ...off, unknownPods: ["10.9.0.7 (veth1)"] },
@@ -117,10 +117,13 @@ describe("coverage", () => {
       "UnknownPods",
       "1 pod address of this node is outside the tunnel, not in its record or not routed by it, so other nodes neither send to it that way nor take from it: 10.9.0.7 (veth1)",
     ],
-    [quiet(119_999), ...["False", "JustStarted", "it has counted what goes in clear for less than 2 min"]],
+    [
+      quiet(119_999),
+      ...["False", "JustStarted", "it has counted what goes in plaintext for less than 2 min"],
+    ],
     [
       quiet(120_000, ["n1"]),
-      ...["True", "AllPairs", "all traffic takes the tunnel, and nothing went in clear for 2 min"],
+      ...["True", "AllPairs", "all traffic takes the tunnel, and nothing went in plaintext for 2 min"],
     ],
   ] as [Partial<StatusFacts>, string, string, string][])("%j", (change, status, reason, message) => {
     expect(condition(plan(change), "Covered")).toMatchObject({ status, reason, message } as never);

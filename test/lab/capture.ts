@@ -10,7 +10,7 @@ import { atPace } from "./pace.ts";
 import { type Packet, parsePcap } from "./pcap.ts";
 
 /**
- * clear      a pod's address is readable in it: it travelled in clear
+ * clear      a pod's address is readable in it: it travelled in plaintext
  * wireguard  UDP from or to port 51820 or 51821, between nodes
  * host       between the nodes themselves, outside the tunnel
  * link       ARP, neighbour discovery, multicast: local to the wire

@@ -1,5 +1,5 @@
 // The lab proves itself with Debian's reference plugins alone: pods on three
-// nodes talk, across nodes in clear, and the capture says so.
+// nodes talk, across nodes in plaintext, and the capture says so.
 
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -71,7 +71,7 @@ describe.skipIf(missing !== undefined)("lab with reference plugins", () => {
     expect((await http(a, "10.244.2.250", 1)).ok).toBe(false);
   });
 
-  test("the capture sees pod traffic in clear, and none of the same node's", async () => {
+  test("the capture sees pod traffic in plaintext, and none of the same node's", async () => {
     const { packets } = await capture.tally();
     expect(packets.clear).toBeGreaterThan(40);
     expect(packets).toMatchObject({ wireguard: 0, other: 0 });

@@ -78,7 +78,7 @@ describeRuntime("containerd", "pods of containerd on two nodes", () => {
     await capture.stop();
   });
 
-  test("the capture would have seen it: pods that go around the tunnel are in clear", async () => {
+  test("the capture would have seen it: pods that go around the tunnel are in plaintext", async () => {
     const control = await scene.lab.capture();
     chained.node.must(["ip", "rule", "delete", "priority", "98"]);
     await ping(chained, inA, b.ips[0] as string);

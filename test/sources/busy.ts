@@ -21,6 +21,6 @@ export async function scrapeBusyAgent(stateDir: string): Promise<string> {
   ]);
   metrics.eventsLost();
   metrics.podsReleased(2);
-  appendFileSync(`${stateDir}/verbs.log`, verbLines);
+  appendFileSync(`${stateDir}/calls.log`, verbLines);
   return new TextDecoder().decode(await metrics.scrape());
 }

@@ -1,4 +1,4 @@
-// The verb log from both ends: lines as plugin processes write them, read by the
+// The call log from both ends: lines as plugin processes write them, read by the
 // agent while the file is moved aside under it.
 import { afterAll, expect, test } from "bun:test";
 import {
@@ -26,7 +26,7 @@ const line = (durationMs: number) => formatCall(time, { verb: "ADD", durationMs 
 
 function setUp(before?: string) {
   const folder = mkdtempSync(join(root, "state-"));
-  const path = join(folder, "verbs.log");
+  const path = join(folder, "calls.log");
   if (before !== undefined) writeFileSync(path, before);
   const tail = new CallLogTail(folder);
   const read = () => tail.read().calls.map(({ durationMs }) => durationMs);

@@ -25,7 +25,7 @@ export const peers: readonly PeerStatus[] = [
   {
     name: "n3",
     state: "waiting",
-    reach: "clear",
+    reach: "plaintext",
     lastHandshakeMs: 0,
     rxBytes: 0,
     txBytes: 0,

@@ -76,7 +76,7 @@ test("counters go on from scrape to scrape", async () => {
   expect(await value("wg_cni_last_sync_timestamp_seconds")).toBe(nowMs / 1000);
   const line = "2026-11-21T01:02:03.456Z GC ok 1.00\n";
   for (const count of [1, 2]) {
-    appendFileSync(`${stateDir}/verbs.log`, line);
+    appendFileSync(`${stateDir}/calls.log`, line);
     const key = 'wg_cni_verb_duration_seconds_count{verb="GC",result="ok"}';
     expect(await value("wg_cni_verb_duration_seconds", key)).toBe(count);
   }

@@ -100,7 +100,7 @@ describe.skipIf(reason !== undefined)(`the agent on kernel WireGuard${reason ? `
           message: expect.stringContaining("clock was stepped"),
         });
         expect(Math.abs(Number(lines[0]?.["seconds"]) - seconds)).toBeLessThan(10);
-        // By an operator the peer is in clear; only a new handshake encrypts again. Both forget the session,
+        // By an operator the peer is in plaintext; only a new handshake encrypts again. Both forget the session,
         // and the newest handshake they have seen: WireGuard takes no older one for two minutes or so.
         await run(`
           wgcni 1 peer release node2 >/dev/null

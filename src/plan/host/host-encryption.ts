@@ -59,7 +59,7 @@ export function describeHostEncryption(facts: HostEncryptionFacts): HostEncrypti
   const outside = exemptionsOf(settings).map(formatExemption).join(", ");
   switch (state) {
     case "off":
-      return { state, text: "off: the nodes themselves reach each other in clear" };
+      return { state, text: "off: the nodes themselves reach each other in plaintext" };
     case "on":
       return {
         ...{ state, text: `on, ${outside === "" ? "nothing is exempt" : `but for ${outside}`}` },

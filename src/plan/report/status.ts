@@ -36,7 +36,7 @@ export const peerStates = [
 export type PeerState = (typeof peerStates)[number];
 
 /** The way that a packet for the peer's pods takes now. */
-export const reaches = ["tunnel", "clear", "refused"] as const;
+export const reaches = ["tunnel", "plaintext", "refused"] as const;
 export type Reach = (typeof reaches)[number];
 
 export interface PeerStatus {
@@ -105,7 +105,7 @@ export function describePeers(
       return {
         ...base,
         state: isOwnLoss ? waiting : isKeyless(peer) ? "keyless" : isConflict ? "conflict" : waiting,
-        reach: up && isRefused ? "refused" : "clear",
+        reach: up && isRefused ? "refused" : "plaintext",
         ...{ lastHandshakeMs, rxBytes: 0, txBytes: 0 },
       };
     }

@@ -146,7 +146,7 @@ describeKernel("records that go wrong", () => {
 
   test("the control: a record that says that its node has no key, and packets are in plaintext", async () => {
     const seen = await sendAcross(JSON.stringify({ ...good, slots: [] }));
-    expect(seen).toMatchObject({ peer: { state: "keyless", reach: "clear" } });
+    expect(seen).toMatchObject({ peer: { state: "keyless", reach: "plaintext" } });
     expect(seen.clear).toBeGreaterThan(0);
   });
 });

@@ -206,7 +206,7 @@ describe.skipIf(missing !== undefined)("pods that were there before us", () => {
   });
 
   test("off, permissive, strict, and back: nothing is lost between earlier pods, later ones and hosts, and once encrypted nothing is readable", async () => {
-    await reached("clear", /^ready$/);
+    await reached("plaintext", /^ready$/);
     const streams = await Streams.start(flows(), { rate: 50 });
     expect(await inClear(() => Bun.sleep(phaseMs))).toBeGreaterThan(0);
     const seen: Record<string, number> = {};
@@ -216,7 +216,7 @@ describe.skipIf(missing !== undefined)("pods that were there before us", () => {
       seen[mode] = await inClear(() => Bun.sleep(phaseMs));
     }
     await setMode("off");
-    await reached("clear", /^ready$/);
+    await reached("plaintext", /^ready$/);
     expect(losses(await streams.stop())).toEqual({});
     expect(seen).toEqual({ permissive: 0, strict: 0 });
   });

@@ -139,7 +139,7 @@ describeKernel("a copied key", () => {
     await agent.waitFor(isSettled, openMs, from);
     await inOneList(() => write({ ...honest, slots: copy(slots) }), first);
     await expectUnmoved();
-    expect(await statusOf(n1, "n2")).toMatchObject({ reach: "clear" });
+    expect(await statusOf(n1, "n2")).toMatchObject({ reach: "plaintext" });
   });
 
   test("of the node that reads the record: nothing changes for anybody", async () => {

@@ -104,7 +104,7 @@ describeKernel("availability against local users", () => {
     node.script(["umount /run/netns/trap 2>/dev/null || true", "rm -rf /run/netns/trap /run/pipe"]);
   });
 
-  test.each([["plugin.log"], ["verbs.log"], ["state.db"], ["write.lock"]])(
+  test.each([["plugin.log"], ["calls.log"], ["state.db"], ["write.lock"]])(
     "a pipe in the place of %s makes no call wait",
     async (name) => {
       const path = `${node.stateDir}/${name}`;

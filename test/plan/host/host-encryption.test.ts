@@ -71,7 +71,7 @@ describe("routes", () => {
   });
 });
 
-test("what marks packets in clear is there before the routes, and goes after them", () => {
+test("what marks packets in plaintext is there before the routes, and goes after them", () => {
   const on = desiredMesh(facts());
   const off = desiredMesh(facts({ hostEncryption: false }));
   const routes = ["192.0.2.2/32", "2001:db8::2/128"];

@@ -283,7 +283,7 @@ export class Simulation {
 
   #sendData(from: SimNode, to: SimNode): void {
     const slot = from.routes.get(to.name);
-    // In clear while the gate is closed: not what is looked at here.
+    // In plaintext while the gate is closed: not what is looked at here.
     if (slot === undefined) return;
     this.sent++;
     if (!this.#send(from, to, slot, 128)) this.lost++;

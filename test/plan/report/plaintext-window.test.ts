@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { followPlaintext, type PlaintextWindow } from "../../../src/plan/report/plaintext-window.ts";
 
-/** One look a second: packets in clear by peer; what is known afterwards. */
+/** One look a second: packets in plaintext by peer; what is known afterwards. */
 function looks(
   ...all: readonly Record<string, number>[]
 ): Pick<PlaintextWindow, "sinceMs" | "peers"> | undefined {

@@ -5,7 +5,7 @@
 // in their order:
 //
 //   n1 p1 ──┐
-//   n2 p2 ──┼── br0: the wire, where a capture sees what is in clear
+//   n2 p2 ──┼── br0: the wire, where a capture sees what is in plaintext
 //   n3 p3 ──┘        n3 joins after the gate's test
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
@@ -95,7 +95,7 @@ test("the gate: no packet is lost on any path before, while and after node 2 enc
   await knowsPeers(n1, [n2]);
   expect((await inPlaintext(() => Bun.sleep(phaseMs))).pods).toBeGreaterThan(0);
   expect(podRoute(n1, n2)).toStartWith("throw");
-  // The agent of node 1 sleeps: node 2 encrypts from here on, node 1 answers in clear.
+  // The agent of node 1 sleeps: node 2 encrypts from here on, node 1 answers in plaintext.
   agentOf(n1).freeze();
   await startAgent(n2);
   await opens(n2, n1);
@@ -112,7 +112,7 @@ test("the gate: no packet is lost on any path before, while and after node 2 enc
   expect((await wgJson<{ backend: string }>(n1, ["status"])).backend).toBe("kernel");
 });
 
-test("a rotation of all nodes at once, and agents that are killed and started again: 0 lost, 0 in clear", async () => {
+test("a rotation of all nodes at once, and agents that are killed and started again: 0 lost, 0 in plaintext", async () => {
   const nodes = [n1, n2, n3];
   await upWithRecords(n3);
   p3 = await addPod(n3, "10-wg-cni.conflist");
@@ -256,7 +256,7 @@ test("a wrong endpoint is set right, a port blocked one way is left for the othe
   for (const node of [n2, n3]) agentOf(node).thaw();
 });
 
-test("the ratchet: a peer that cannot be reached is not reached in clear, until it is released", async () => {
+test("the ratchet: a peer that cannot be reached is not reached in plaintext, until it is released", async () => {
   blockInput(n3, "51821");
   const send = async () => {
     const stream = await Streams.start([flow(p1, p3, 4)], { rate });
