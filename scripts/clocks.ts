@@ -7,7 +7,8 @@ import { join } from "node:path";
 const edges: Readonly<Record<string, string>> = {
   "agent/clock.ts": "the agent's two clocks",
   "agent/loop.ts": "the spacing of passes",
-  "agent/reconcile-pass.ts": "the duration of a pass",
+  "agent/pass-context.ts": "the clock that the agent's parts are given",
+  "agent/sync-mesh.ts": "the duration of a sync",
   "agent/record-sync.ts": "the clock that the sources are given",
   "agent/control-plane.ts": "the time of a connection attempt",
   "cli/agent.ts": "the time of a log line",

@@ -1,0 +1,64 @@
+// The deciding stage of a reconcile pass: the gate decides the path to every peer, and the rotation what
+// becomes of this node's keys. Decisions go into the store; the sync programs them.
+import { ownSlots } from "../plan/peers/path.ts";
+import { readView, type View } from "../sources/node-view.ts";
+import type { IsGiven } from "./gate.ts";
+import { logGateEvents, logLapses } from "./gate-log.ts";
+import type { PassContext } from "./pass-context.ts";
+
+/** Throws StoreError, and what reading the kernel throws. */
+export function decide(pass: PassContext): void {
+  const { parts, options } = pass;
+  const before = resolveView(pass);
+  // Before an agent's first decision, the operator's records alone put peers into the tunnel.
+  const view = before !== undefined && parts.gate.adopt(before) ? resolveView(pass) : before;
+  if (view === undefined) return;
+  const clocks = parts.clock.read();
+  const isGiven: IsGiven = (peer, claim, kind) => parts.records.isGiven(peer, claim, kind);
+  const gate = parts.gate.step(view, isGiven, clocks);
+  logLapses(options.log, gate.lapsed);
+  const events = gate.events.map(({ event }) => event);
+  noteAsks(pass, gate.asks);
+  // A node without a usable slot reaches no peer. That is logged once elsewhere, and no peer is the cause.
+  const isOwnLoss = ownSlots(view.node).length === 0;
+  if (!isOwnLoss) logGateEvents(options.log, gate.events);
+  options.metrics.gateChanged(events);
+  for (const { error } of gate.failures) options.log.error(error.message);
+  const { ownership, node } = view;
+  const rotation = parts.rotation.reconcile(
+    {
+      ...{ peers: ownership.peers, paths: parts.gate.paths, observations: parts.gate.observations },
+      isPublished: parts.records.published === JSON.stringify(node),
+    },
+    clocks,
+  );
+  options.metrics.rotationWaits(rotation.view.waitingFor.length);
+  pass.decision = {
+    changed: gate.changed || events.length > 0 || rotation.changed,
+    drifted: gate.drifted || parts.drift.detects(gate.polled),
+    hurry: gate.hurry,
+  };
+  if (rotation.wakeInMs !== undefined) pass.wakesInMs.push(rotation.wakeInMs);
+}
+
+/** Resolves the view once for a generation of the store and for the ownership of addresses around this node. */
+function resolveView({ session, parts, memory }: PassContext): View | undefined {
+  const { nodes } = session;
+  const { generation, ownership } = nodes.intent();
+  if (memory.view?.generation !== generation || memory.view.ownership !== ownership) {
+    memory.view = readView(nodes);
+    parts.heap.trim();
+    parts.gate.forgetPaths();
+  }
+  return memory.view;
+}
+
+function noteAsks({ memory, options }: PassContext, asks: readonly string[]): void {
+  const begun = asks.filter((peer) => !memory.asks.includes(peer));
+  memory.asks = asks;
+  for (const peer of begun)
+    options.log.warn(
+      "peer answers no handshake of this node; the record of this node asks the peer to initiate one",
+      { peer },
+    );
+}

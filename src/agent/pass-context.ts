@@ -1,0 +1,139 @@
+// What the stages of a reconcile pass work with: the agent's parts, what it remembers from one pass to
+// the next, and what the stages of one pass hand on to each other.
+import { disk } from "../install/disk.ts";
+import { findTarget } from "../install/target.ts";
+import type { MeshState } from "../reconcile/mesh-plan.ts";
+import { readSettings } from "../reconcile/node.ts";
+import type { Session } from "../reconcile/session.ts";
+import type { View } from "../sources/node-view.ts";
+import type { Attachment } from "../state/model.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import { RefusalLog } from "./claim-log.ts";
+import { AgentClock } from "./clock.ts";
+import { DeadMan } from "./dead-man.ts";
+import { DriftDetector } from "./drift.ts";
+import { EndpointWrites } from "./endpoint-writes.ts";
+import { Gate } from "./gate.ts";
+import { HeapTrimmer } from "./heap-trimmer.ts";
+import { Installation } from "./installation.ts";
+import { OrphanedPods } from "./orphaned-pods.ts";
+import { RecordSync } from "./record-sync.ts";
+import { KeyRotation } from "./rotation.ts";
+import { SlotLog } from "./slot-log.ts";
+import { SyncLog } from "./sync-log.ts";
+import { isPollOnly, type Trigger, type Triggers } from "./triggers.ts";
+import type { UnderlayFilter } from "./underlay-filter.ts";
+
+export interface PassOptions {
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly underlay: UnderlayFilter;
+  readonly version: string;
+  /** The name of the Kubernetes Node that this node's identity comes from; absent if `up` has set the identity. */
+  readonly node?: string;
+  /** Unix milliseconds. */
+  readonly wallClock: () => number;
+  /** Something that is watched, other than kernel and store, has changed. */
+  readonly requestReconcile: (trigger: Trigger) => void;
+}
+
+/** The parts of the agent that stages use. They live as long as the agent. */
+export type Parts = ReturnType<typeof makeParts>;
+
+export function makeParts(session: Session, options: PassOptions) {
+  const { log, requestReconcile, wallClock, version, node, metrics } = options;
+  const { store } = session;
+  const now = () => performance.now();
+  const writes = new EndpointWrites(wallClock);
+  return {
+    writes,
+    gate: new Gate(session, writes),
+    deadMan: new DeadMan(store, log, () => requestReconcile("control plane")),
+    rotation: new KeyRotation(store, log),
+    clock: new AgentClock(log, wallClock),
+    records: new RecordSync(session, {
+      ...{ log, version, wallClock, onChange: () => requestReconcile("records") },
+      ...(node === undefined ? {} : { node }),
+    }),
+    installation: new Installation(() => findTarget(readSettings(store)), {
+      ...{ log, disk, now, source: "/proc/self/exe" },
+      onChange: () => requestReconcile("network configuration"),
+    }),
+    orphans: new OrphanedPods({ log, now, onRelease: (pods) => metrics.podsReleased(pods) }),
+    slots: new SlotLog(log),
+    refusals: new RefusalLog(log),
+    syncs: new SyncLog(log),
+    drift: new DriftDetector(),
+    heap: new HeapTrimmer(),
+  };
+}
+
+/** What the agent remembers from one pass to the next. */
+export interface Memory {
+  /** The node as of the last pass that read the store; undefined if it is not up. */
+  view?: View | undefined;
+  /** The state of the mesh after the last sync. */
+  state?: MeshState;
+  /** Why the transport addresses are incomplete, as logged last. */
+  transportProblem?: string | undefined;
+  /** The peers that this node's record asks to initiate a handshake. */
+  asks: readonly string[];
+  /** Pods that have not yet received the tunnel's MTU. */
+  waitingPods: readonly Attachment[];
+}
+
+/** What the gate and the rotation have decided in a pass. */
+export interface Decision {
+  /** True if the kernel must follow. */
+  readonly changed: boolean;
+  /** True if another process has changed what the poll reads. */
+  readonly drifted: boolean;
+  /** True if a peer waits for a handshake. */
+  readonly hurry: boolean;
+}
+
+/** One pass. Each stage reads what the stages before it have set. */
+export interface PassContext {
+  readonly session: Session;
+  readonly options: PassOptions;
+  readonly parts: Parts;
+  readonly memory: Memory;
+  readonly triggers: Triggers;
+  /** True if the pass only polls the devices. */
+  readonly isPoll: boolean;
+  /** True if the poll has shown nothing, so the kernel is as the store says. */
+  isIdle: boolean;
+  decision: Decision;
+  /** True if the announced pods have changed. */
+  hasNewPods: boolean;
+  /** When stages want the next pass, in milliseconds from now. */
+  readonly wakesInMs: number[];
+  /** What the store has refused to stages. */
+  readonly refusals: string[];
+  /** Why the mesh is not programmed. */
+  syncProblem?: string | undefined;
+  /** Why pods are not attached through us. */
+  installationProblem?: string | undefined;
+}
+
+export function beginPass(
+  base: Pick<PassContext, "session" | "options" | "parts" | "memory">,
+  triggers: Triggers,
+): PassContext {
+  return {
+    ...base,
+    triggers,
+    isPoll: isPollOnly(triggers),
+    isIdle: false,
+    decision: { changed: false, drifted: false, hurry: false },
+    hasNewPods: false,
+    wakesInMs: [],
+    refusals: [],
+  };
+}
+
+/** The most urgent problem of the pass so far. */
+export function problemOf({ refusals, syncProblem, installationProblem }: PassContext): string | undefined {
+  return refusals[0] ?? syncProblem ?? installationProblem;
+}

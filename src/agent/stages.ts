@@ -1,0 +1,114 @@
+// The stages of a reconcile pass. Each builds on those before it; docs/design/architecture.md has the
+// same table. If a pass fails, the next one begins anew from store and kernel.
+import { renderStep } from "../plan/step.ts";
+import { followTransport } from "../reconcile/endpoints.ts";
+import { mayReturn } from "../reconcile/slots.ts";
+import { decide } from "./decide.ts";
+import { type PassContext, problemOf } from "./pass-context.ts";
+import type { Stage } from "./stage.ts";
+import { syncMesh } from "./sync-mesh.ts";
+import type { Trigger } from "./triggers.ts";
+
+/** The time that the pods of a node may take in one pass; one pod normally takes less than a millisecond. */
+const podsBudgetMs = 100;
+
+const always = () => true;
+const unlessPoll = ({ isPoll }: PassContext) => !isPoll;
+const unlessIdle = ({ isIdle }: PassContext) => !isIdle;
+/** The node has the whole mesh, so it is ready for pods. */
+const ifHealthy = (pass: PassContext) => problemOf(pass) === undefined && pass.memory.state?.up === true;
+
+export const stages: readonly Stage<PassContext>[] = [
+  // The installation is checked at polls too: a repair may be waiting for its time.
+  { name: "installation", when: always, run: keepInstallation, storeErrorEnds: "stage" },
+  { name: "orphaned pods", when: always, run: releaseOrphans, storeErrorEnds: "stage" },
+  { name: "records", when: unlessPoll, run: ingestRecords, storeErrorEnds: "stage" },
+  { name: "decision", when: always, run: decide, storeErrorEnds: "stage", freesMemory: true },
+  { name: "idle check", when: always, run: checkIdle, storeErrorEnds: "pass" },
+  { name: "sync", when: unlessIdle, run: sync, storeErrorEnds: "pass" },
+  { name: "pods", when: always, run: updatePods, storeErrorEnds: "stage", freesMemory: true },
+  { name: "pod links", when: unlessIdle, run: restorePodLinks, storeErrorEnds: "stage" },
+  { name: "dead-man switch", when: always, run: runDeadMan, storeErrorEnds: "stage" },
+  { name: "publishing", when: always, run: publish, storeErrorEnds: "stage" },
+  { name: "startup taint", when: ifHealthy, run: removeStartupTaint, storeErrorEnds: "pass" },
+];
+
+function keepInstallation(pass: PassContext): void {
+  const { problem, wakeInMs } = pass.parts.installation.reconcile();
+  pass.installationProblem = problem;
+  if (wakeInMs !== undefined) pass.wakesInMs.push(wakeInMs);
+}
+
+function releaseOrphans({ session, parts }: PassContext): void {
+  parts.orphans.reconcile(session);
+}
+
+/** Writes what peers have published, and the addresses of this node, into the store. */
+function ingestRecords(pass: PassContext): void {
+  const { session, parts, memory, options } = pass;
+  pass.hasNewPods = parts.records.ingest();
+  let problem: string | undefined;
+  followTransport(session, (sentence) => {
+    problem = sentence;
+  });
+  if (problem !== undefined && problem !== memory.transportProblem) options.log.warn(problem);
+  memory.transportProblem = problem;
+}
+
+/** A poll that has shown nothing ends most of the pass; a slot that may be usable again is something. */
+function checkIdle(pass: PassContext): void {
+  const { changed, drifted } = pass.decision;
+  pass.isIdle = pass.isPoll && !changed && !drifted && !mayReturn(pass.session);
+}
+
+function sync(pass: PassContext): void {
+  pass.syncProblem = syncMesh(pass, pass.triggers, pass.decision.changed);
+}
+
+/** Gives existing pods the tunnel's MTU. Processes in a pod can choose what is read there, so it is not trusted. */
+function updatePods({ session, memory, options: { log } }: PassContext): void {
+  const bytes = memory.state?.mtu.bytes;
+  if (bytes === undefined || memory.waitingPods.length === 0) return;
+  // Since they were listed, pods may have been removed or added anew.
+  const attachments = memory.waitingPods.flatMap((one) => session.store.findAttachment(one) ?? []);
+  const { pods, writes, failures, rest } = session.syncPods(bytes, {
+    ...{ attachments, budgetMs: podsBudgetMs },
+  });
+  memory.waitingPods = rest;
+  if (writes > 0) log.info("pods updated to the MTU of the tunnel", { mtu: bytes, pods, writes });
+  for (const failure of failures) log.warn(failure);
+}
+
+/** Repairs the links of pods at a resync and when another process has changed nftables. */
+function restorePodLinks({ session, triggers, options: { log } }: PassContext): void {
+  if (!(["start", "resync", "firewall"] as const).some((trigger) => triggers.has(trigger))) return;
+  const { steps, writes, failures } = session.syncPodLinks();
+  const [first] = steps.flatMap(renderStep);
+  if (writes > 0) log.warn("links of pods changed by another process, restored", { writes, first });
+  for (const failure of failures) log.warn(failure);
+}
+
+/** Host encryption stays on only if the control plane answers. */
+function runDeadMan(pass: PassContext): void {
+  const { parts, memory, triggers } = pass;
+  if (memory.state === undefined) return;
+  let result = parts.deadMan.reconcile(memory.state, parts.clock.read());
+  if (result.changed) {
+    syncMesh(pass, new Set<Trigger>([...triggers, "dead-man switch"]), true);
+    result = parts.deadMan.reconcile(memory.state, parts.clock.read());
+  }
+  if (result.wakeInMs !== undefined) pass.wakesInMs.push(result.wakeInMs);
+}
+
+function publish({ parts, memory, isIdle }: PassContext): void {
+  const { gate, clock, records } = parts;
+  records.publish(isIdle, memory.asks, () => {
+    const { paths, observations } = gate;
+    const refusedCIDRs = memory.state?.refusedCIDRs ?? [];
+    return { view: memory.view, paths, observations, refusedCIDRs, nowMs: clock.read().nowMs };
+  });
+}
+
+function removeStartupTaint({ parts }: PassContext): void {
+  parts.records.removeStartupTaint();
+}
