@@ -6,7 +6,7 @@
 //
 // Time, verb, "ok" or the CNI error's code, milliseconds. Text and values only.
 
-/** In the state directory. */
+/** The name of the file in the state directory. */
 export const callLogName = "calls.log";
 
 /** STATUS comes every few seconds and changes nothing; VERSION knows no state directory. */
@@ -15,7 +15,7 @@ export type CountedVerb = (typeof countedVerbs)[number];
 
 export interface CallRecord {
   readonly verb: CountedVerb;
-  /** Of the CNI error; absent if all went well. */
+  /** The code of the CNI error; absent if all went well. */
   readonly errorCode?: number;
   readonly durationMs: number;
 }

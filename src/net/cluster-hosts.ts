@@ -1,4 +1,4 @@
-// What this node knows of the cluster's own hosts, which no peer may claim.
+// The cluster's own hosts as far as this node knows them. No peer may claim them.
 
 export interface ClusterHosts {
   /** Addresses by which this node reaches the API server, and those that it answers at. */

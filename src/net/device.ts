@@ -2,7 +2,7 @@
 // command types (DeviceConfig, PeerConfig) say what to change: an absent
 // property means "leave as it is".
 
-/** Where to send a peer's packets: an address without brackets, and a UDP port. */
+/** The destination of a peer's packets: an address without brackets, and a UDP port. */
 export interface Endpoint {
   readonly ip: string;
   readonly port: number;

@@ -1,4 +1,4 @@
-// What stays outside the tunnel between nodes where host encryption sends all
+// Traffic that stays outside the tunnel between nodes if host encryption sends all
 // else into it: an address, a TCP port of an address, or a port of any node.
 // Text is "192.0.2.1", "192.0.2.1:6443", "[2001:db8::1]:6443", "tcp/2379" or
 // "udp/4789". It only ever holds between nodes: nothing to or from pods is exempt.
@@ -12,7 +12,7 @@ export type Exemption =
   | { readonly kind: "address"; readonly ip: string }
   /** TCP to and from what listens there. */
   | ({ readonly kind: "service" } & IpPort)
-  /** What listens on this port, whichever node's. */
+  /** Traffic of a listener on this port, on any node. */
   | { readonly kind: "port"; readonly protocol: TransportProtocol; readonly port: number };
 
 export type TransportProtocol = "tcp" | "udp";

@@ -16,7 +16,7 @@ export function parseIpPort(text: string): IpPort {
   const host = text.slice(0, Math.max(colon, 0));
   const isBracketed = host.startsWith("[") && host.endsWith("]");
   const ip = isBracketed ? host.slice(1, -1) : host;
-  // Without brackets nobody can tell the port from the last group of an IPv6 address.
+  // Without brackets the port cannot be told from the last group of an IPv6 address.
   if (!isIp(ip) || isBracketed !== (familyOf(ip) === 6))
     throw new ParseError(`"${text}" is not IP:PORT (192.0.2.1:6443 or [2001:db8::1]:6443)`);
   return { ip: parseIp(ip), port: parsePort(text, text.slice(colon + 1)) };
@@ -29,7 +29,7 @@ export function formatIpPort({ ip, port }: IpPort): string {
 /** The port that `digits` say; `text` is what they stand in. Throws ParseError that names both. */
 export function parsePort(text: string, digits: string): number {
   const port = Number(digits);
-  // Text that is not the number's own ("", "0x50", "080") is a slip, or octal to others.
+  // Text that is not the number's own ("", "0x50", "080") is a slip, or octal to other programs.
   if (!Number.isInteger(port) || port < 1 || port > maxPort || String(port) !== digits)
     throw new ParseError(`"${text}" has the port "${digits}", not a number from 1 to ${maxPort}`);
   return port;

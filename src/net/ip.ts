@@ -38,7 +38,7 @@ export function formatIp(bytes: Uint8Array): string {
   throw new ParseError(`an IP address has 4 or 16 bytes, not ${bytes.length}`);
 }
 
-/** A canonical IPv4 address, or that of a canonical prefix, as a number: what is canonical needs no second look. */
+/** A canonical IPv4 address, or that of a canonical prefix, as a number. Canonical text is not checked again. */
 export function ipv4Number(prefix: string): number {
   let address = 0;
   let part = 0;

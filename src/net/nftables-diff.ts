@@ -1,4 +1,4 @@
-// What to change in an observed table so that it becomes the wanted one: rules
+// Compares an observed table with the wanted one and returns the changes: rules
 // of the chains that differ, and the elements that are too many or too few.
 // Elements that stay are not touched, so that they go on counting. Pure.
 import type { NftChain, NftCommand, NftRule, NftSet, NftTable, NftTableName } from "./nftables.ts";
@@ -39,7 +39,7 @@ function isForeign(wanted: NftTable, observed: NftTable): boolean {
 
 /**
  * In an order that the kernel takes: rules let go of what they refer to before,
- * and refer to it after; elements leave before others come in their place.
+ * and refer to it after; elements leave before new ones take their place.
  */
 function changes(wanted: NftTable, observed: NftTable): NftCommand[] {
   const table = { family: wanted.family, name: wanted.name };
@@ -96,7 +96,7 @@ function isSameRules(a: readonly NftRule[], b: readonly NftRule[] = []): boolean
   );
 }
 
-/** Those of which the others have none of the same name. */
+/** Returns the entries of the first list that have no namesake in the second. */
 function without<T extends { readonly name: string }>(items: readonly T[], others: readonly T[]): T[] {
   const names = byName(others);
   return items.filter(({ name }) => !names.has(name));

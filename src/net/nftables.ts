@@ -16,7 +16,7 @@ export interface NftTableName {
 export interface NftTable extends NftTableName {
   readonly sets: readonly NftSet[];
   readonly chains: readonly NftChain[];
-  /** What is there and cannot be said in these types, in words: "map m", "flags dormant". */
+  /** Observed objects that these types cannot express, in words: "map m", "flags dormant". */
   readonly foreign: readonly string[];
 }
 
@@ -25,7 +25,7 @@ export const dynamicSetSize = 1024;
 
 export interface NftSetDeclaration {
   readonly name: string;
-  /** Of the addresses in it, or "ifname" where it holds names of interfaces. */
+  /** The family of its addresses, or "ifname" if it holds names of interfaces. */
   readonly family: Family | "ifname";
   /** Holds prefixes that do not overlap; else single addresses. */
   readonly interval: boolean;
@@ -37,7 +37,7 @@ export interface NftSetDeclaration {
 
 export interface NftSet extends NftSetDeclaration {
   /**
-   * Canonical prefixes ("10.2.0.0/24", "10.9.0.7/32"), or addresses where the set
+   * Canonical prefixes ("10.2.0.0/24", "10.9.0.7/32"), or addresses if the set
    * has no intervals. Observed may also be a range that is no prefix
    * ("10.2.0.1-10.2.0.9") and "*", which matches everything.
    */
@@ -47,7 +47,7 @@ export interface NftSet extends NftSetDeclaration {
 /** The arp family has only input and output. */
 export type NftHook = "prerouting" | "input" | "forward" | "output" | "postrouting";
 
-/** Where packets enter a chain from. */
+/** The point at which packets enter a chain. */
 export interface NftBase {
   /** "route", only of output: packets whose mark it changes are routed again. */
   readonly type: "filter" | "route";
@@ -73,7 +73,7 @@ export type IcmpType =
   | "nd-router-advert"
   | "nd-redirect";
 
-/** Of a destination that is one other host's: routed, or not. */
+/** Types of a destination that belongs to one other host: routed, or not. */
 export type NftRouteType = "unicast" | "blackhole" | "unreachable" | "prohibit";
 
 export type NftRule = readonly NftStatement[];
@@ -94,7 +94,7 @@ export type NftStatement =
     }
   /** Counts the packet in the dynamic set's element of the interface that it came by. */
   | { readonly kind: "countInterface"; readonly set: string }
-  /** Of the arp family: who asks, or answers. */
+  /** In the arp family: the address that asks, or answers. */
   | { readonly kind: "senderInSet"; readonly set: string }
   | { readonly kind: "address"; readonly field: "saddr" | "daddr"; readonly ip: string }
   | {
@@ -110,7 +110,7 @@ export type NftStatement =
   | { readonly kind: "wireguardMessage" }
   /** The address is, or with `not` is not, one of this node's own (RTN_LOCAL). */
   | { readonly kind: "local"; readonly field: "saddr" | "daddr"; readonly not?: true }
-  /** What the routes say of the destination, as `local` has it of this node's own. */
+  /** The type that the routes have for the destination, as `local` has it for this node's own. */
   | { readonly kind: "routeType"; readonly type: NftRouteType }
   /**
    * The routes lead back to the source by the interface that the packet came by, or with `not` do
@@ -121,16 +121,16 @@ export type NftStatement =
   | { readonly kind: "routedBackBy"; readonly device: string }
   /** The routes that the packet's mark selects, for a process of this node, lead to the destination by the device. */
   | { readonly kind: "routedBy"; readonly device: string }
-  /** As routedBy, by any device: they neither lack a route nor refuse the packet. */
+  /** The same as routedBy, by any device: the routes neither lack one nor refuse the packet. */
   | { readonly kind: "routed" }
   /** The type of an ICMP or ICMPv6 message, by the name that nft has for it. */
   | { readonly kind: "icmp"; readonly family: Family; readonly type: IcmpType }
   | { readonly kind: "hasMark"; readonly mark: Mark }
-  /** Sets the bits of the mask, and leaves the others as they are. */
+  /** Sets the bits of the mask, and leaves the other bits as they are. */
   | { readonly kind: "setMark"; readonly mark: Mark }
   /** The tracked connection that the packet belongs to has the mark; false for a packet without one. */
   | { readonly kind: "hasConnectionMark"; readonly mark: Mark }
-  /** As setMark, on the connection; nothing happens to a packet without one. */
+  /** The same as setMark, on the connection; nothing happens to a packet without one. */
   | { readonly kind: "setConnectionMark"; readonly mark: Mark }
   /** The packet goes the way of the connection's first one, or back; false for a packet without a connection. */
   | { readonly kind: "direction"; readonly of: "original" | "reply" }
@@ -164,7 +164,7 @@ export type NftCommand = { readonly table: NftTableName } & (
   | { readonly do: "addRule"; readonly chain: string; readonly rule: NftRule }
 );
 
-/** What an element has counted since it was made. */
+/** The count of an element since it was created. */
 export interface NftCounter {
   readonly packets: number;
   readonly bytes: number;

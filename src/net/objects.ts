@@ -13,14 +13,14 @@ export interface Link {
   readonly mtu: number;
   /** IFF_UP: administratively up. */
   readonly up: boolean;
-  /** Link-layer address, lower case; "" where there is none. */
+  /** Link-layer address, lower case; "" if there is none. */
   readonly mac: string;
   /** IFLA_MASTER: index of the bridge, bond or other interface that this one is a port of. */
   readonly masterIndex?: number;
   /** IFLA_LINK: index of the other end of a veth, in the namespace `linkNetnsId` names. */
   readonly linkIndex?: number;
   readonly linkNetnsId?: number;
-  /** IFLA_GROUP; absent for 0, which every link has that nobody has put into a group. */
+  /** IFLA_GROUP; absent for 0, the group of every link that was put into no other. */
   readonly group?: number;
 }
 
@@ -43,7 +43,7 @@ export interface Address {
   readonly noPrefixRoute: boolean;
   /** IFA_F_NODAD: usable at once, without duplicate address detection (RFC 4862, 5.4). */
   readonly noDad: boolean;
-  /** Why the address is not the one to be known by; absent if nothing speaks against it. */
+  /** The reason why the address should not be announced; absent if there is none. */
   readonly caveat?: AddressCaveat;
 }
 
@@ -92,16 +92,16 @@ export interface Route {
   readonly onlink?: boolean;
 }
 
-/** How packets to one address would leave, or why they cannot (`ip route get fibmatch`). */
+/** The route of packets to one address, or the reason why there is none (`ip route get fibmatch`). */
 export interface RouteLookup {
   readonly dst: string;
-  /** "local" where the address is the node's own; absent if there is no way. */
+  /** "local" if the address is the node's own; absent if there is no route. */
   readonly type?: RouteType;
-  /** Interfaces of the route: several where it has several next hops. */
+  /** Interfaces of the route: several if it has several next hops. */
   readonly devs: readonly string[];
-  /** The route's own MTU, where it has one; one that was learned from ICMP is not meant. */
+  /** The route's own MTU, if it has one; one that was learned from ICMP is not meant. */
   readonly mtu?: number;
-  /** Where there is no way: "ENETUNREACH", "EHOSTUNREACH", "EACCES" (prohibit), "EINVAL" (blackhole). */
+  /** The reason if there is no route: "ENETUNREACH", "EHOSTUNREACH", "EACCES" (prohibit), "EINVAL" (blackhole). */
   readonly error?: string;
 }
 
@@ -118,9 +118,9 @@ export interface Rule {
   readonly action: "lookup" | "goto" | "nop" | "blackhole" | "unreachable" | "prohibit";
   /** FIB_RULE_INVERT: `not`, over all the selectors together. */
   readonly invert: boolean;
-  /** With "lookup". */
+  /** The table of an action "lookup". */
   readonly table?: number;
-  /** With "goto": the priority of the rule to go on at. */
+  /** The target of an action "goto": the priority of the rule to continue at. */
   readonly target?: number;
   readonly fwmark?: Mark;
   readonly iif?: string;
@@ -140,7 +140,7 @@ export interface Neighbour {
   readonly permanent: boolean;
 }
 
-/** What a bridge has learned: the port that a link-layer address is behind. */
+/** An entry that a bridge has learned: the port that a link-layer address is behind. */
 export interface BridgeEntry {
   readonly dev: string;
   readonly mac: string;

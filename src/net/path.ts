@@ -1,4 +1,4 @@
-// How a node reaches one peer, decided by the agent and kept in the store, so
+// The path to one peer, decided by the agent and kept in the store, so
 // that every process computes the same routes from it.
 import type { Slot } from "./record.ts";
 

@@ -79,7 +79,7 @@ export function prefixesOverlap(a: string, b: string): boolean {
   return prefixContains(a, b) || prefixContains(b, a);
 }
 
-/** What is left of `outer` without `inner`, which is in it: the fewest prefixes, none if the two are the same. */
+/** Returns the fewest prefixes that cover `outer` without `inner`, which is in it; none if the two are the same. */
 export function subtractPrefix(outer: string, inner: string): string[] {
   const { length: from } = prefixBytes(outer);
   const { bytes, length: to } = prefixBytes(inner);

@@ -1,6 +1,6 @@
 // Text as it may be shown. Names, file names, messages of servers and of other programs
 // are written by others, and reach logs, terminals and the API: what they hold must not
-// end a line, move a cursor, or turn the order of what is read. Every place where text
+// end a line, move a cursor, or turn the reading order. Every place where text
 // leaves the program passes it through here, once.
 
 /**
@@ -22,7 +22,7 @@ export function escapeLines(text: string, backslash = "\\"): string {
   return text.replace(unsafeInLines, (found) => escapeCharacter(found).replaceAll("\\", backslash));
 }
 
-/** The text on one line, escaped, and cut where it has more than `maxCharacters`. */
+/** Returns the text on one line, escaped, and cut if it has more than `maxCharacters`. */
 export function printable(text: string, maxCharacters: number): string {
   if (text.length <= maxCharacters) return escapeControls(text);
   const more = text.length - maxCharacters;

@@ -1,9 +1,9 @@
-// Addresses and networks that are nobody's own: loopback, link-local, multicast,
+// Addresses and networks that belong to no host: loopback, link-local, multicast,
 // reserved (RFC 6890). No I/O.
 import { familyOf } from "./ip.ts";
 import { prefixContains } from "./prefix.ts";
 
-/** What an address is, in words, that no other node can reach; undefined for one that may be a node's. */
+/** Describes an address that no other node can reach; undefined for one that may be a node's. */
 export function specialAddress(ip: string): string | undefined {
   if (familyOf(ip) === 4) {
     const first = Number(ip.slice(0, ip.indexOf(".")));
@@ -21,13 +21,13 @@ export function specialAddress(ip: string): string | undefined {
   return undefined;
 }
 
-/** 10.0.0.0/8 and fd00::/8 are the widest networks that are anybody's own. */
+/** 10.0.0.0/8 and fd00::/8 are the widest networks that one owner can have. */
 export const widestNetwork = 8;
 
 /** Special networks that a wide one can have in it without beginning in them. */
 const innerSpecialNetworks = ["169.254.0.0/16", "fe80::/10"];
 
-/** Why a canonical prefix is no network of pods, in words that follow it; undefined for one that may be. */
+/** Says why a canonical prefix is no network of pods, in words that follow it; undefined for one that may be. */
 export function specialNetwork(prefix: string): string | undefined {
   const slash = prefix.indexOf("/");
   const length = Number(prefix.slice(slash + 1));

@@ -38,7 +38,7 @@ export class Batch {
     private readonly transact: (requests: readonly Request[]) => (NetlinkError | undefined)[],
   ) {}
 
-  /** How many requests wait to be sent. */
+  /** The number of requests that wait to be sent. */
   get size(): number {
     return this.#items.length;
   }

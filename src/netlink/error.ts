@@ -9,7 +9,7 @@ export class NetlinkError extends Error {
   constructor(
     readonly request: string,
     readonly errno: number,
-    /** The kernel's own sentence about it, where it gave one. */
+    /** The kernel's own sentence about the error, if it gave one. */
     readonly extack?: string,
   ) {
     super(`Cannot ${request}: ${errnoCode(errno)} (${extack ?? errnoText(errno)})`);

@@ -1,7 +1,7 @@
-// What the kernel tells of changes to links, addresses, routes, rules
+// The kernel's events about changes to links, addresses, routes, rules
 // (rtnetlink(7), multicast groups) and nftables, as the few facts needed to
-// decide whether to look again. Loss is normal: a reader that is too slow gets
-// ENOBUFS, and must look at everything.
+// decide whether to read again. Loss is normal: a reader that is too slow gets
+// ENOBUFS, and must read everything.
 import { AF_NETLINK, SOCK_RAW, Socket } from "../linux/socket.ts";
 import { addressMessage, RTM_DELADDR, RTM_NEWADDR } from "../wire/address.ts";
 import { findFamily } from "../wire/codec.ts";

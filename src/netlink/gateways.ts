@@ -4,10 +4,10 @@ import type { Route } from "../net/objects.ts";
 import { nexthops } from "../wire/route.ts";
 import type { Rtnl } from "./rtnl.ts";
 
-/** Where a route leads, by one of its next hops. */
+/** One of the next hops of a route, and the network that the route leads to. */
 export type Gateway = Required<Pick<Route, "dst" | "dev" | "via">>;
 
-/** Of the table's unicast routes, all next hops with an address. Throws NetlinkError, SysError, DecodeError. */
+/** Reads all next hops with an address from the table's unicast routes. Throws NetlinkError, SysError, DecodeError. */
 export function readGateways(rtnl: Rtnl, family: Family, table: number): Gateway[] {
   const replies = rtnl.routeReplies({ family, table, type: "unicast" });
   const names = new Map<number, string>();

@@ -40,7 +40,7 @@ export function lookUpRoutes(
 
 interface Found {
   readonly type: RouteType;
-  /** Several where the route has several next hops. */
+  /** The interfaces; several if the route has several next hops. */
   readonly interfaces: number | readonly number[] | undefined;
   readonly mtu: number | undefined;
 }

@@ -1,4 +1,4 @@
-// Changes the MTU of a route that somebody else made, and nothing else of it:
+// Changes the MTU of a foreign route, and nothing else of it:
 // the kernel's own message goes back to it, with everything in it that we know
 // or do not know.
 import { Errno } from "../linux/errno.ts";
@@ -15,7 +15,7 @@ const ticksPerSecond = 100;
 /** Before its ticks, struct rta_cacheinfo has two numbers that do not matter here. */
 const expiresOffset = 8;
 
-/** Of one family: a pod's own processes decide how many routes it has. One with more has made them itself. */
+/** The most routes of one family: a pod's own processes decide how many it has. A pod with more has made them itself. */
 const maxRoutes = 1024;
 
 /** The first routes of the main table out of `dev`, of both families. Throws NetlinkError, SysError. */
@@ -34,7 +34,7 @@ export interface MtuChange {
 /**
  * Sets or removes the mtu metrics of routes out of one interface, which are read once for all of
  * them. One entry a change: undefined if it was done, else why not; ESRCH where there is no such
- * route. Throws NetlinkError, SysError where the routes cannot be read.
+ * route. Throws NetlinkError, SysError if the routes cannot be read.
  */
 export function replaceRouteMtus(rtnl: Rtnl, changes: readonly MtuChange[]): (NetlinkError | undefined)[] {
   const dev = changes[0]?.route.dev;

@@ -33,7 +33,7 @@ export class LinkNames {
     return found;
   }
 
-  /** As find, without looking at the answer. Throws NetlinkError, SysError. */
+  /** Does the same as find, without reading the answer. Throws NetlinkError, SysError. */
   has(name: string): boolean {
     return this.#get({ IFLA_IFNAME: name }, () => {});
   }

@@ -133,7 +133,7 @@ export function toRoute(message: Read<typeof routeMessage>, family: Family, dev:
     scope: scopeNames[message.rtm_scope] ?? "global",
     protocol: message.rtm_protocol,
   };
-  // IPv6 routes that lead nowhere show the loopback device, which nobody gave them.
+  // IPv6 routes that lead nowhere show the loopback device, although they were added without one.
   if (dev !== undefined && !leadsNowhere(type)) route.dev = dev;
   if (message.rtm_tos !== 0) route.tos = message.rtm_tos;
   const via = message.RTA_GATEWAY ?? message.RTA_VIA;
@@ -172,7 +172,7 @@ export function toRouteType(type: number): RouteType {
   return routeTypeNames[type] ?? "unicast";
 }
 
-/** What identifies a route to RTM_DELROUTE; what is absent there matches anything. */
+/** The attributes that identify a route to RTM_DELROUTE; an absent one matches anything. */
 export function fromRouteToDelete(route: Route, index: number | undefined): Written<typeof routeMessage> {
   const { RTA_DST, RTA_TABLE, RTA_PRIORITY, RTA_GATEWAY, RTA_VIA, RTA_OIF } = fromRoute(route, index);
   const header = { ...routeHeader(route), rtm_scope: scopeNowhere };

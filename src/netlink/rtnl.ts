@@ -66,7 +66,7 @@ export class Rtnl implements Disposable {
     return this.#writes;
   }
 
-  /** By which the kernel's events name what comes from here; undefined before the first answer. */
+  /** The port by which the kernel's events name changes from here; undefined before the first answer. */
   get port(): number | undefined {
     return this.socket.port;
   }
@@ -108,19 +108,19 @@ export class Rtnl implements Disposable {
     return id === undefined || id < 0 ? undefined : id;
   }
 
-  /** As findLink, where nothing but its presence matters: decoding a link is most of the work. */
+  /** Tests if a link exists, which is cheaper than findLink: decoding a link is most of the work. */
   hasLink(name: string): boolean {
     return this.#names.has(name);
   }
 
-  /** The index of an interface, remembered since the last read. Throws NetlinkError ENODEV where there is none. */
+  /** The index of an interface, remembered since the last read. Throws NetlinkError ENODEV if there is none. */
   indexOf(name: string): number {
     const index = this.#names.findIndex(name);
     if (index === undefined) throw new NetlinkError(`look for link ${name}`, Errno.ENODEV);
     return index;
   }
 
-  /** Of one interface or of all; the first `limit` of them. Throws NetlinkError ENODEV where there is no such interface. */
+  /** Reads addresses of one interface or of all; the first `limit` of them. Throws NetlinkError ENODEV if there is no such interface. */
   addresses(dev?: string, limit?: number): Address[] {
     this.#names.forget();
     const index = dev === undefined ? 0 : this.indexOf(dev);
@@ -149,7 +149,7 @@ export class Rtnl implements Disposable {
     return lookUpRoutes(this.socket, this.#names, dsts, mark);
   }
 
-  /** As routes, each with the kernel's message: for changing one without losing what we do not know. */
+  /** Reads routes, each with the kernel's message, to change one without losing attributes that we do not know. */
   routeReplies(filter: RouteFilter): { route: Route; reply: RouteReply }[] {
     return defined(this.#routeReplies(filter, "keep"), (reply) => {
       const route = this.#route(reply, filter.family);
@@ -168,7 +168,7 @@ export class Rtnl implements Disposable {
     return defined(rules, (rule) => (rule?.family === family ? rule : undefined));
   }
 
-  /** Throws NetlinkError ENODEV where there is no such interface. */
+  /** Throws NetlinkError ENODEV if there is no such interface. */
   neighbours(dev: string): Neighbour[] {
     this.#names.forget();
     const index = this.indexOf(dev);
@@ -183,7 +183,7 @@ export class Rtnl implements Disposable {
     );
   }
 
-  /** What the bridges of this namespace have learned; the addresses of their ports are there too. */
+  /** Reads what the bridges of this namespace have learned; the addresses of their ports are there too. */
   bridgeEntries(): BridgeEntry[] {
     this.#names.forget();
     const messages = this.#list(
@@ -243,7 +243,7 @@ export class Rtnl implements Disposable {
 
   /**
    * What a dump brings. A table or family that the kernel does not have is an empty list. What is
-   * beyond `limit` is received, as the conversation goes on behind it, and not looked at.
+   * beyond `limit` is received, because the conversation continues after it, and not read.
    */
   #list<Item>(
     type: number,
@@ -268,7 +268,7 @@ export class Rtnl implements Disposable {
   }
 }
 
-/** ENOENT: no such routing table yet; the others: a kernel without IPv6 or without policy rules. */
+/** ENOENT: no such routing table yet; the other codes: a kernel without IPv6 or without policy rules. */
 const absent: readonly number[] = [Errno.ENOENT, Errno.EAFNOSUPPORT, Errno.EOPNOTSUPP];
 
 function defined<Item, Value>(items: readonly Item[], value: (item: Item) => Value | undefined): Value[] {

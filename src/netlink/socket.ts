@@ -77,7 +77,7 @@ export class NetlinkSocket implements Disposable {
     return new NetlinkSocket(socket);
   }
 
-  /** By which events name this socket; undefined before the kernel has answered for the first time. */
+  /** The port by which events name this socket; undefined before the kernel has answered for the first time. */
   get port(): number | undefined {
     return this.#port;
   }
@@ -123,7 +123,7 @@ export class NetlinkSocket implements Disposable {
     const errnos: number[] = [];
     while (errnos.length < requests.length) {
       const done = errnos.length;
-      // Without an acknowledgement each has one answer: the entry, or why there is none.
+      // Without an acknowledgement each request has one answer: the entry, or the error.
       const flight = this.#flight(requests.slice(done, done + maxFlightRequests), 0, (index, header) => {
         if (header.type === NLMSG_ERROR) return readAck(this.#received, header).errno;
         visit(done + index, this.#received, header.at, header.end);
@@ -164,7 +164,7 @@ export class NetlinkSocket implements Disposable {
       if (header.sequence !== sequence) return true;
       if ((header.flags & NLM_F_DUMP_INTR) !== 0) consistent = false;
       if (header.type !== NLMSG_DONE && header.type !== NLMSG_ERROR) {
-        // An interrupted dump is received to its end, but no longer looked at.
+        // An interrupted dump is received to its end, but no longer read.
         if (consistent) visit(this.#received, header.at, header.end);
         return true;
       }

@@ -1,4 +1,4 @@
-// What the agent has decided: the tables `agent`, `paths` and `rejected_records`.
+// The agent's decisions: the tables `agent`, `paths` and `rejected_records`.
 // Every process programs the kernel from them, so they are written before it.
 import { type ClusterHosts, noClusterHosts } from "../net/cluster-hosts.ts";
 import type { PeerPath } from "../net/path.ts";
@@ -25,7 +25,7 @@ export function writeGated(db: Connection, gated: boolean): void {
   });
 }
 
-/** By peer. */
+/** The key of the map is the peer's name. */
 export function readPaths(db: Connection): Map<string, PeerPath> {
   const rows = db.all<{ peer: string; path: string }>("SELECT peer, path FROM paths");
   return new Map(
@@ -34,7 +34,7 @@ export function readPaths(db: Connection): Map<string, PeerPath> {
 }
 
 /**
- * `durable` where a slot changed: a gate that was opened must not be found closed
+ * `durable` is true if a slot changed: a gate that was opened must not be found closed
  * after a power failure. The generation stays: no other process has to act.
  */
 export function writePaths(
@@ -65,7 +65,7 @@ export function readRotation(db: Connection): Rotation | undefined {
   return parse<Rotation>(db, readRow(db).rotation, "the rotation that is going on");
 }
 
-/** An agent that is running hears of it by the generation. */
+/** A running agent notices the change by the generation. */
 export function writeRotation(db: Connection, rotation: Rotation | undefined): void {
   writeNote(db, "rotation", rotation);
 }

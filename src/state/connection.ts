@@ -12,7 +12,7 @@ import { syscall } from "../linux/syscall.ts";
 import { corruptError, findStoreError } from "./error.ts";
 
 const SQLITE_OPEN_READWRITE = 2;
-/** How long a lock is waited for. */
+/** The longest wait for a lock. */
 export const busyTimeoutMs = 5000;
 /** 256 KiB of log at most, beside one transaction: 0.1 ms to read at the next open. */
 const maxLogPages = 64;
@@ -54,13 +54,13 @@ export class Connection implements Disposable {
 
   /**
    * Runs `inside` as one transaction, all or nothing. Within another it is a
-   * part of that one, undone alone where it throws and the caller goes on.
+   * part of that one, and is undone alone if it throws and the caller goes on.
    */
   transaction<T>(inside: () => T): T {
     return this.#depth === 0 ? this.#outermost(inside) : this.#nested(inside);
   }
 
-  /** As `transaction`, but what throws within another one is undone only with all of that. */
+  /** Does the same as `transaction`, but a failure within another one is undone only with all of that. */
   join<T>(inside: () => T): T {
     return this.#depth === 0 ? this.#outermost(inside) : inside();
   }
@@ -70,7 +70,7 @@ export class Connection implements Disposable {
     this.#mustFlush = true;
   }
 
-  /** The value of a JSON column. Throws StoreError where it holds something else. */
+  /** Returns the value of a JSON column. Throws StoreError if it holds something else. */
   parseJson(text: string, what: string): unknown {
     try {
       return JSON.parse(text);

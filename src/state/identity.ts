@@ -3,7 +3,7 @@ import type { Connection } from "./connection.ts";
 import { bumpGeneration } from "./meta.ts";
 import type { Identity, IdentitySlot } from "./model.ts";
 
-/** As stored: bytes as base64. */
+/** The identity as it is stored: bytes are base64. */
 type StoredIdentity = Omit<Identity, "slots"> & {
   slots: (Omit<IdentitySlot, "sealedPrivateKey"> & { sealedPrivateKey: string })[];
 };
@@ -35,7 +35,7 @@ function readRow(db: Connection): { data: string } | undefined {
   return db.find<{ data: string }>("SELECT data FROM identity");
 }
 
-/** Property by property: equal identities must have equal text, whoever made them. */
+/** Encodes property by property: equal identities must have equal text, whatever made them. */
 function encode(identity: Identity): string {
   const { name, endpoints, endpointsFound, nodeIPs, nodeIPsFollow, podCIDRs, slots, up, leaving } = identity;
   const stored: StoredIdentity = {

@@ -18,13 +18,13 @@ export function isLeased(db: Connection, network: string, ip: string): boolean {
   return db.find("SELECT 1 FROM leases WHERE network = ? AND ip = ?", network, ip) !== undefined;
 }
 
-/** The address leased last from a range set, also where it has been released since. */
+/** Returns the address leased last from a range set, also if it has been released since. */
 export function findLastLease(db: Connection, network: string, rangeSet: number): string | undefined {
   const sql = "SELECT ip FROM last_leases WHERE network = ? AND range_set = ?";
   return db.find<{ ip: string }>(sql, network, rangeSet)?.ip;
 }
 
-/** Takes an address. Throws StoreError where it is taken: ask `isLeased` in the same transaction. */
+/** Takes an address. Throws StoreError if it is taken: ask `isLeased` in the same transaction. */
 export function insertLease(db: Connection, { owner, ip, rangeSet }: Lease): void {
   db.join(() => {
     db.change(

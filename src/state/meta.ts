@@ -47,7 +47,7 @@ export function writeApplied(db: Connection, programmed: AppliedState | undefine
   db.join(() => db.change("UPDATE meta SET programmed = ? WHERE programmed IS NOT ?", text, text));
 }
 
-/** What an operator has set, as a JSON object's text. */
+/** Returns the operator's settings, as a JSON object's text. */
 export function readSettingsText(db: Connection): string {
   return readMeta(db)?.settings ?? "{}";
 }

@@ -1,4 +1,4 @@
-// What the store keeps, as values: the types of its rows, without how they are
+// The content of the store, as values: the types of its rows, without how they are
 // stored (one file a table) or what they mean to the kernel (plan/).
 import type { NodeRecord, Slot, SlotState } from "../net/record.ts";
 
@@ -23,7 +23,7 @@ export interface Identity {
   readonly podCIDRs: readonly string[];
   readonly slots: readonly IdentitySlot[];
   /**
-   * While the node leaves the mesh: the others are told that it has no key. Where it is
+   * True while the node leaves the mesh: its record says that it has no key. If it is
    * not up, an agent that is there for that (`agent --leave`) has taken it out.
    */
   readonly leaving?: true;
@@ -39,15 +39,15 @@ export interface IdentitySlot {
   /** Opened by seal.ts only. */
   readonly sealedPrivateKey: Uint8Array;
   readonly state: SlotState;
-  /** Shows the others that this node has the key; absent if it was made without. */
+  /** Shows other nodes that this node has the key; absent if it was made without. */
   readonly proof?: string;
   /** Present while the slot's device cannot be had: the record says that it is withdrawn, whatever `state` is. */
   readonly fault?: SlotFault;
 }
 
-/** Why a slot of this node cannot be used. */
+/** The reason why a slot of this node cannot be used. */
 export interface SlotFault {
-  /** "conflict": somebody else has its port or name. "failure": making the device failed, which is tried again. */
+  /** "conflict": another program has its port or name. "failure": creating the device failed, which is tried again. */
   readonly kind: "conflict" | "failure";
   /** A sentence, with a remedy. */
   readonly reason: string;
@@ -76,7 +76,7 @@ export interface PeerClaims {
   readonly nodeIPClaims: readonly { readonly ip: string; readonly seq: number }[];
 }
 
-/** Who brought a record; one that came from the watched directory leaves with its file, one from the Kubernetes API with its object. */
+/** The source of a record. A record from the watched directory leaves with its file, one from the Kubernetes API with its object. */
 export type PeerSource = "import" | "directory" | "kube";
 
 /** A rotation of this node's keys that is going on. */
@@ -112,7 +112,7 @@ export interface RejectedRecord {
   readonly reason: string;
 }
 
-/** What the kernel was last programmed to, and which kernel and namespace that was. */
+/** The state that the kernel was last programmed to, and which kernel and namespace that was. */
 export interface AppliedState {
   readonly generation: number;
   readonly bootId: string;
@@ -143,7 +143,7 @@ export interface Attachment extends Owner {
   readonly hostDev?: string;
   /** Canonical addresses of the pod, without length. */
   readonly ips: readonly string[];
-  /** What was changed in the pod and its value before, for the verb that puts it back (plan/pods/mtu.ts). */
+  /** The values in the pod from before they were changed, for the verb that restores them (plan/pods/mtu.ts). */
   readonly restore: JsonValue;
   /** Type of the IPAM plugin that was delegated to. */
   readonly ipam?: string;

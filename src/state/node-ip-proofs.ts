@@ -1,4 +1,4 @@
-// The table `node_ip_proofs`: what handshakes have shown of where the peers are. Every process weighs the
+// The table `node_ip_proofs`: addresses that handshakes of the peers have come from. Every process weighs the
 // peers' claims by it.
 import type { Connection } from "./connection.ts";
 import { bumpGeneration } from "./meta.ts";
@@ -8,7 +8,7 @@ export interface NodeIPProof {
   readonly ip: string;
 }
 
-/** By peer. */
+/** The key of the map is the peer's name. */
 export function readNodeIPProofs(db: Connection): Map<string, Set<string>> {
   const proofs = new Map<string, Set<string>>();
   for (const { peer, ip } of db.all<NodeIPProof>("SELECT peer, ip FROM node_ip_proofs")) {

@@ -1,5 +1,5 @@
-// Opening state.db, and making it where there is none. A file gets its name
-// only when it is complete, so whoever sees it sees all its tables, and an
+// Opening state.db, and creating it if there is none. A file gets its name
+// only when it is complete, so a process that sees it sees all its tables, and an
 // empty or damaged one is never taken for a new node's.
 import {
   closeFd,
@@ -22,12 +22,12 @@ const O_RDWR = 2;
 const sqliteSuffixes = ["", "-wal", "-shm", "-journal"];
 const locks = ["agent.lock", "state.lock", "sync.lock", "write.lock"];
 
-/** Opens `stateDir`/state.db, creating or migrating it where needed. Throws StoreError. */
+/** Opens `stateDir`/state.db, creating or migrating it if needed. Throws StoreError. */
 export function openState(stateDir: string, migrations: readonly string[] = ourMigrations): Connection {
   const path = `${stateDir}/state.db`;
   try {
     closeState(stateDir);
-    // SQLite is asked only for a file that is there: where it finds none to write to, it tries once more to
+    // SQLite is asked only for a file that is there: if it finds none to write to, it tries once more to
     // read only, and would keep one so that has appeared in between (os_unix.c, unixOpen).
     const connection = exists(path) ? new Connection(path) : createState(stateDir, path, migrations);
     return withSchema(connection, stateDir, migrations);
@@ -37,8 +37,8 @@ export function openState(stateDir: string, migrations: readonly string[] = ourM
 }
 
 /**
- * What was there before us, or was opened to others since, is closed to them: who can read the
- * database can hold a lock on it. The directory comes first; then nobody can exchange what is in it.
+ * Files that were there before us, or that other users may read since, are closed to them: a user who can read the
+ * database can hold a lock on it. The directory comes first; then no other user can replace what is in it.
  */
 function closeState(stateDir: string): void {
   closeDirectory(stateDir, isOurs);
@@ -46,13 +46,13 @@ function closeState(stateDir: string): void {
   for (const name of locks) closeFile(`${stateDir}/${name}`);
 }
 
-/** Of this directory, the agent and the plugin, and what a file system makes by itself. */
+/** Names that this code, the agent and the plugin make in the directory, and those that a file system makes by itself. */
 function isOurs(name: string): boolean {
   return /^(state|write|sync|agent|plugin|verbs)\.|^seal\.key|^lost\+found$/.test(name);
 }
 
 /**
- * SQLite says only "unable to open" where the filesystem is read-only. The lock
+ * SQLite says only "unable to open" if the filesystem is read-only. The lock
  * file is asked why: closing another descriptor of the database would drop the
  * locks that this process has on it (fcntl(2)).
  */

@@ -16,7 +16,7 @@ interface PeerRow {
   previous: string | null;
 }
 
-/** Whether the proof of a node's slot shows that the node has its key. */
+/** Tests if the proof of a node's slot shows that the node has its key. */
 export type ProofCheck = (node: string, slot: SlotRecord) => boolean;
 
 const columns = "name, record, claims, source, changed_at, unproven";
@@ -42,7 +42,7 @@ export function readPreviousRecord(db: Connection, name: string): NodeRecord | u
   return db.parseJson(row.previous, `the record before of peer "${name}"`) as NodeRecord;
 }
 
-/** Who brought each peer, without reading the records. */
+/** Returns the source of each peer, without reading the records. */
 export function readPeerSources(db: Connection): Map<string, PeerSource> {
   const rows = db.all<Pick<PeerRow, "name" | "source">>("SELECT name, source FROM peers");
   return new Map(rows.map(({ name, source }) => [name, source]));
@@ -97,13 +97,13 @@ function writePeer(db: Connection, record: NodeRecord, source: PeerSource, isPro
     formatSlots(findUnproven(db, row, record, isProven)),
     previous,
   );
-  // What it has given up may be held for it, or be refused to others, until its next record.
+  // What the peer has given up may be held for it, or be refused to other peers, until its next record.
   const held = previous === null ? [] : (db.parseJson(previous, "a record") as NodeRecord).nodeIPs;
   if (row !== undefined) keepNodeIPProofs(db, record.name, [...record.nodeIPs, ...held]);
   return true;
 }
 
-/** What was verified once is not verified again. */
+/** A proof that was verified once is not verified again. */
 function findUnproven(
   db: Connection,
   row: PeerRow | undefined,
@@ -177,7 +177,7 @@ function formatSlots(slots: readonly Slot[]): string | null {
 
 const none: readonly Slot[] = [];
 
-/** Property by property: equal records must have equal text, whoever made them. */
+/** Encodes property by property: equal records must have equal text, whatever made them. */
 function encode({ name, slots, endpoints, nodeIPs, podCIDRs, wantsHandshakeFrom }: NodeRecord): string {
   const ordered: NodeRecord = {
     name,

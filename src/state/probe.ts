@@ -1,4 +1,4 @@
-// A look at the state without SQLite, for STATUS, which runtimes ask every five
+// Checks the state without SQLite, for STATUS, which runtimes call every five
 // seconds: could an ADD open and write it? Opening the database costs four
 // times as much. Writes nothing.
 //
@@ -15,13 +15,13 @@ const headerBytes = 100;
 const magic = "SQLite format 3\0";
 const versionOffset = 60;
 
-/** Why an ADD could not use the state, as far as its header tells; undefined if it could. */
+/** Returns the reason why an ADD could not use the state, as far as its header tells; undefined if it could. */
 export function findStateFault(stateDir: string): StoreError | undefined {
   const path = `${stateDir}/state.db`;
   try {
     return findHeaderFault(path, readHeader(path));
   } catch (error) {
-    // No state yet: the first ADD makes it, where it may.
+    // There is no state yet: the first ADD creates it, if it may.
     const reason = isAbsent(error) ? findReasonNotToWrite(stateDir) : error;
     if (reason === undefined) return undefined;
     const fault = findStoreError(path, reason);
@@ -30,7 +30,7 @@ export function findStateFault(stateDir: string): StoreError | undefined {
   }
 }
 
-/** Why nothing can be made in the directory, or in the nearest one above it that is there. */
+/** Returns the reason why nothing can be created in the directory, or in the nearest one above it that exists. */
 function findReasonNotToWrite(folder: string): SysError | undefined {
   const refused = findAccessError(folder, W_OK);
   if (refused?.code !== "ENOENT" || folder === "/") return refused;

@@ -7,7 +7,7 @@ import { sign } from "./xeddsa.ts";
 
 const domain = "wg-cni proof of possession v1";
 
-/** What a proof is for: made for one node and slot, it proves nothing for another. */
+/** The node and slot that a proof is made for; it proves nothing for another. */
 export interface ProofContext {
   readonly node: string;
   readonly slot: Slot;

@@ -1,6 +1,6 @@
 // Sealing of private keys at rest: XChaCha20-Poly1305 under a key that lies in
 // another file than the state, bound to the node and slot that the key is of.
-// A copied state.db or a support bundle then reveals nothing; whoever can read
+// A copied state.db or a support bundle then reveals nothing; a user who can read
 // both files, as root can, reads the keys. Not imported on the CNI path (2 ms).
 //
 //   nonce 24 bytes | ciphertext 44 bytes | tag 16 bytes
@@ -21,7 +21,7 @@ export class SealError extends Error {
   override readonly name = "SealError";
 }
 
-/** What a private key belongs to: sealed for one, it does not open as another's. */
+/** The node and slot that a private key belongs to: a key that is sealed for one does not open as another's. */
 export interface SealContext {
   readonly node: string;
   readonly slot: Slot;
@@ -41,7 +41,7 @@ export function readSealKey(path: string): Uint8Array {
   }
 }
 
-/** The seal key at `path`, made there once where there is none. Throws SealError. */
+/** Returns the seal key at `path`, and creates it if there is none. Throws SealError. */
 export function readOrCreateSealKey(path: string, random: Random = secureRandom): Uint8Array {
   const folder = path.slice(0, path.lastIndexOf("/"));
   try {
@@ -69,7 +69,7 @@ export function sealPrivateKey(
   return all;
 }
 
-/** The private key's text. Throws SealError where key, context or bytes are not those it was sealed with. */
+/** Returns the private key's text. Throws SealError if key, context or bytes are not those it was sealed with. */
 export function openPrivateKey(sealKey: Uint8Array, context: SealContext, sealed: Uint8Array): string {
   try {
     const cipher = xchacha20poly1305(sealKey, sealed.slice(0, nonceBytes), contextBytes(context));

@@ -1,11 +1,11 @@
 // The settings: what an operator has set, as JSON values, in the row of `meta`; and
 // above these, what the cluster's mesh says for all nodes. Which keys there are, what
-// they mean and what holds where one is absent is plan/settings/settings.ts.
+// they mean and what holds if one is absent is plan/settings/settings.ts.
 import type { Connection } from "./connection.ts";
 import { bumpGeneration, readSettingsText, writeSettingsText } from "./meta.ts";
 import type { JsonValue } from "./model.ts";
 
-/** Where the mesh's are, beside the node's own; no setting has such a name. */
+/** The key of the mesh's settings, beside the node's own; no setting has such a name. */
 const meshKey = "(mesh)";
 
 interface Stored {
@@ -13,7 +13,7 @@ interface Stored {
   readonly [key: string]: unknown;
 }
 
-/** What holds: the mesh's above the node's own. */
+/** Returns the settings that hold: the mesh's have priority over the node's own. */
 export function readSettings(db: Connection): Record<string, unknown> {
   const { [meshKey]: mesh, ...own } = readStored(db);
   return { ...own, ...mesh };
@@ -24,7 +24,7 @@ export function writeSetting(db: Connection, key: string, value: JsonValue | und
   write(db, (stored) => ({ ...stored, [key]: value }));
 }
 
-/** What the mesh says, as it was heard of last. */
+/** Returns the mesh's settings, as they were read last. */
 export function readMeshSettings(db: Connection): Record<string, unknown> {
   return { ...readStored(db)[meshKey] };
 }

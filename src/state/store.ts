@@ -3,7 +3,7 @@
 // command line share. One file a table holds the statements; this one names
 // them together. It decides nothing and touches no kernel object.
 //
-//   <stateDir>/         0700; locked by whoever writes, so that writers queue (connection.ts)
+//   <stateDir>/         0700; locked by each writer, so that writers queue (connection.ts)
 //     state.db          0600, complete from its first moment (open.ts)
 //     state.db-wal,-shm SQLite's, left behind by processes that just exit
 //     state.lock        held only while state.db is made or migrated
@@ -37,7 +37,7 @@ import * as peers from "./peers.ts";
 import * as settings from "./settings.ts";
 import * as sysctls from "./sysctls.ts";
 
-/** Every method throws StoreError where the file refuses. */
+/** Every method throws StoreError if the file refuses. */
 export class Store implements Disposable {
   readonly #db: Connection;
 
@@ -72,12 +72,12 @@ export class Store implements Disposable {
     this.#db[Symbol.dispose]();
   }
 
-  /** All that `inside` changes, or nothing if it throws. Keep it short: others wait. */
+  /** Commits all that `inside` changes, or nothing if it throws. Keep it short: other processes wait. */
   transaction<T>(inside: () => T): T {
     return this.#db.transaction(inside);
   }
 
-  /** Of the intent: goes up with every change of settings, identity and peers. */
+  /** The generation of the intent. It increases with every change of settings, identity and peers. */
   get generation(): number {
     return meta.readGeneration(this.#db);
   }
@@ -86,7 +86,7 @@ export class Store implements Disposable {
     return meta.readApplied(this.#db);
   }
 
-  /** Undefined: unknown, so the next sync looks at everything. */
+  /** Undefined means unknown, so the next sync observes everything. */
   setApplied(programmed: AppliedState | undefined): void {
     meta.writeApplied(this.#db, programmed);
   }
@@ -96,7 +96,7 @@ export class Store implements Disposable {
     return settings.readSettings(this.#db);
   }
 
-  /** What the cluster's mesh says, whatever is set here; empty if it says nothing. */
+  /** Returns the settings of the cluster's mesh, whatever is set here; empty if it sets nothing. */
   meshSettings(): Record<string, unknown> {
     return settings.readMeshSettings(this.#db);
   }
@@ -119,17 +119,17 @@ export class Store implements Disposable {
     identity.writeIdentity(this.#db, value);
   }
 
-  /** By name. */
+  /** The list is in order of names. */
   peers(): StoredPeer[] {
     return peers.readPeers(this.#db);
   }
 
-  /** What a peer's record said before, if the present one has given something up. */
+  /** Returns a peer's record from before, if the present one has given something up. */
   previousRecord(name: string): NodeRecord | undefined {
     return peers.readPreviousRecord(this.#db, name);
   }
 
-  /** By name; a tenth of the cost of reading the records. */
+  /** The key is the peer's name. It costs a tenth of reading the records. */
   peerSources(): Map<string, PeerSource> {
     return peers.readPeerSources(this.#db);
   }
@@ -163,7 +163,7 @@ export class Store implements Disposable {
     agent.writeGated(this.#db, gated);
   }
 
-  /** By peer; one that is not in it has a closed gate. */
+  /** The key is the peer's name. A peer that is not in the map has a closed gate. */
   paths(): Map<string, PeerPath> {
     return agent.readPaths(this.#db);
   }
@@ -214,7 +214,7 @@ export class Store implements Disposable {
     proofs.writeNodeIPProofs(this.#db, list);
   }
 
-  /** What of the cluster no peer may claim. */
+  /** Returns the hosts of the cluster, which no peer may claim. */
   clusterHosts(): ClusterHosts {
     return agent.readClusterHosts(this.#db);
   }
@@ -224,7 +224,7 @@ export class Store implements Disposable {
     agent.writeClusterHosts(this.#db, hosts);
   }
 
-  /** What others can read of this node's pods, as prefixes; kept if an ADD may wait for it. */
+  /** Returns the prefixes of this node's pods that other nodes can read; kept if an ADD may wait for it. */
   announced(): readonly string[] {
     return agent.readAnnounced(this.#db);
   }
@@ -278,7 +278,7 @@ export class Store implements Disposable {
     return leases.isLeased(this.#db, network, ip);
   }
 
-  /** Where ipam/allocate.ts goes on. */
+  /** The address after which ipam/allocate.ts continues. */
   lastLease(network: string, rangeSet: number): string | undefined {
     return leases.findLastLease(this.#db, network, rangeSet);
   }

@@ -6,7 +6,7 @@ export const RTM_NEWADDR = 20;
 export const RTM_DELADDR = 21;
 export const RTM_GETADDR = 22;
 
-/** Of an IPv4 address: there is another of its network. Of an IPv6 address: it is temporary. */
+/** For an IPv4 address: there is another of its network. For an IPv6 address: it is temporary. */
 export const IFA_F_SECONDARY = 0x01;
 export const IFA_F_NODAD = 0x02;
 export const IFA_F_DADFAILED = 0x08;

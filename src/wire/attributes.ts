@@ -22,7 +22,7 @@ export interface UnknownAttribute {
   readonly bytes: Uint8Array;
 }
 
-/** What a table describes. Absent and undefined both mean: no such attribute. */
+/** The values that a table describes. Absent and undefined both mean: no such attribute. */
 export type Attributes<T extends Table> = {
   [Name in keyof T]?: (T[Name][1] extends Codec<infer Value> ? Value : never) | undefined;
 } & { unknown?: readonly UnknownAttribute[] };
@@ -32,7 +32,7 @@ export type Fields = Readonly<Record<string, FixedCodec<number>>>;
 
 export type Header<F extends Fields> = { [Name in keyof F]: number };
 
-/** Whether attributes that the table does not know are kept or passed over. */
+/** Selects if attributes that the table does not know are kept or passed over. */
 export type Unknown = "keep" | "skip";
 
 /** A fixed header followed by attributes, all in one flat object. Absent header fields are written as 0. */
@@ -157,7 +157,7 @@ function readAttributes(
   unknown: Unknown,
 ): void {
   let kept: UnknownAttribute[] | undefined;
-  // Of the attribute that is being read. One handler for all: dumps have a hundred thousand of them.
+  // The attribute that is being read. One handler serves all: dumps have a hundred thousand of them.
   let reading: string | undefined;
   try {
     // Fewer bytes than a header are padding.
@@ -181,7 +181,7 @@ function readAttributes(
   if (kept !== undefined) value["unknown"] = kept;
 }
 
-/** The same error with the name of where it happened in front: "rtmsg: RTA_METRICS: RTAX_MTU: has 2 bytes, not 4". */
+/** Returns the error with the name of its place in front: "rtmsg: RTA_METRICS: RTAX_MTU: has 2 bytes, not 4". */
 function named(name: string, error: unknown): unknown {
   return error instanceof DecodeError ? new DecodeError(`${name}: ${error.message}`) : error;
 }

@@ -60,7 +60,7 @@ export const s32: FixedCodec<number> = {
   },
 };
 
-/** As a JavaScript number: counters beyond 2^53 (9 petabytes) lose their last digits. */
+/** A JavaScript number: counters beyond 2^53 (9 petabytes) lose their last digits. */
 export const u64: FixedCodec<number> = {
   bytes: 8,
   write(to, value) {

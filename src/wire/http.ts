@@ -6,14 +6,14 @@ const maxHeadBytes = 8192;
 
 export interface HttpRequest {
   readonly method: string;
-  /** Without query. */
+  /** The path without the query. */
   readonly path: string;
 }
 
 /** "more": its head has not come whole yet; "malformed": it will not, or is none. */
 export type ReadRequest = HttpRequest | "more" | "malformed";
 
-/** What has come of a request so far. */
+/** Reads the part of a request that has arrived so far. */
 export function readRequest(bytes: Uint8Array): ReadRequest {
   // Latin-1, as the head's octets are.
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, maxHeadBytes)).toString(

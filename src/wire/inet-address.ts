@@ -1,4 +1,4 @@
-// struct sockaddr_in and sockaddr_in6: where a socket connects to (ip(7), ipv6(7)).
+// struct sockaddr_in and sockaddr_in6: the address that a socket connects to (ip(7), ipv6(7)).
 import { familyOf, ipBytes } from "../net/ip.ts";
 import type { IpPort } from "../net/ip-port.ts";
 import { AF_INET, AF_INET6 } from "./codec.ts";

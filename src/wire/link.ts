@@ -29,8 +29,8 @@ const linkInfo = nested({
 });
 
 /**
- * IPV4_DEVCONF_* (linux/ip.h). Each is an attribute where it is set; the kernel sends an array of all
- * of them, which nobody here reads: /proc/sys has the same values.
+ * IPV4_DEVCONF_* (linux/ip.h). Each is an attribute in a request; the kernel sends an array of all
+ * of them, which is not read here: /proc/sys has the same values.
  */
 const inetConf = {
   ...nested({

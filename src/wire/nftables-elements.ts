@@ -107,7 +107,7 @@ function findCounter(bytes: Uint8Array, at: number, end: number): NftCounter | u
   };
 }
 
-/** Where the attribute of a type begins, -1 where there is none. Throws DecodeError. */
+/** Returns the offset of the attribute of a type, -1 if there is none. Throws DecodeError. */
 function find(bytes: Uint8Array, at: number, end: number, type: number): number {
   for (let from = at; from + headerBytes <= end; from = next(bytes, from)) {
     endOf(bytes, from, end);
@@ -116,7 +116,7 @@ function find(bytes: Uint8Array, at: number, end: number, type: number): number 
   return -1;
 }
 
-/** Where the attribute that begins at `from` ends. Throws DecodeError. */
+/** Returns the end of the attribute that begins at `from`. Throws DecodeError. */
 function endOf(bytes: Uint8Array, from: number, end: number): number {
   const length = readU16(bytes, from);
   if (length < headerBytes || from + length > end)

@@ -124,7 +124,7 @@ const expressions = {
     NFTA_PAYLOAD_CSUM_FLAGS: [8, u32Be],
   }),
   reject: nest({ NFTA_REJECT_TYPE: [1, u32Be], NFTA_REJECT_ICMP_CODE: [2, u8] }),
-  // What iptables-nft has for a target of iptables.
+  // iptables-nft has this for a target of iptables.
   target: nest({ NFTA_TARGET_NAME: [1, text], NFTA_TARGET_REV: [2, u32Be], NFTA_TARGET_INFO: [3, raw] }),
   rt: nest({ NFTA_RT_DREG: [1, u32Be], NFTA_RT_KEY: [2, u32Be] }),
 } as const;
@@ -132,7 +132,7 @@ const expressions = {
 type Known = { [Name in keyof typeof expressions]: Value<(typeof expressions)[Name]> };
 type Value<C> = C extends Codec<infer V> ? V : never;
 
-/** One expression: its name with its attributes, or, where we do not know it, as it came. */
+/** One expression: its name with its attributes, or the raw bytes if we do not know it. */
 export type Expression =
   | { [Name in keyof Known]: { readonly name: Name; readonly data: Known[Name] } }[keyof Known]
   | { readonly name: "unknown"; readonly kernelName: string; readonly bytes: Uint8Array };

@@ -29,7 +29,7 @@ export const s32Be: FixedCodec<number> = {
   read: (bytes, at, end) => u32Be.read(bytes, at, end) | 0,
 };
 
-/** As a JavaScript number: what is beyond 2^53 loses its last digits. */
+/** A JavaScript number: values beyond 2^53 lose their last digits. */
 export const u64Be: FixedCodec<number> = {
   bytes: 8,
   write(to, value) {

@@ -1,6 +1,6 @@
 // The messages that ask for a table, and for what holds an address in a set (struct nfgenmsg,
 // NFTA_TABLE_*, NFTA_SET_ELEM_*; linux/netfilter/nfnetlink.h, nf_tables.h), apart from all
-// others: a plugin process asks for nothing else of nftables.
+// the others: a plugin process asks for nothing else of nftables.
 import { type Fields, list, message, NLA_F_NESTED, nested } from "./attributes.ts";
 import { raw, text, u8 } from "./codec.ts";
 import { u16Be, u32Be } from "./nftables-numbers.ts";
@@ -10,13 +10,13 @@ export const NFPROTO_INET = 1;
 export const NFT_MSG_GETTABLE = (NFNL_SUBSYS_NFTABLES << 8) | 1;
 export const NFT_MSG_GETSETELEM = (NFNL_SUBSYS_NFTABLES << 8) | 13;
 
-/** In what the kernel sends, res_id is the end of the generation's number. */
+/** In messages of the kernel, res_id is the end of the generation's number. */
 export const nfgenmsg = { nfgen_family: u8, version: u8, res_id: u16Be } as const satisfies Fields;
 
 export const tableMessage = message("nfgenmsg", nfgenmsg, {
   NFTA_TABLE_NAME: [1, text],
   NFTA_TABLE_FLAGS: [2, u32Be],
-  /** How many chains, sets, objects and flow tables are in it. */
+  /** The number of chains, sets, objects and flow tables in it. */
   NFTA_TABLE_USE: [3, u32Be],
 });
 

@@ -36,12 +36,12 @@ export const NFT_SET_ANONYMOUS = 1;
 export const NFT_SET_INTERVAL = 4;
 /** Elements are added by packets ("dynamic"). */
 export const NFT_SET_EVAL = 32;
-/** What nft(8) calls ipv4_addr, ipv6_addr and ifname; the kernel only keeps it. */
+/** The types that nft(8) calls ipv4_addr, ipv6_addr and ifname; the kernel only keeps the number. */
 export const TYPE_IPADDR = 7;
 export const TYPE_IP6ADDR = 8;
 export const TYPE_IFNAME = 41;
 
-/** By number: NF_INET_PRE_ROUTING and so on (linux/netfilter.h), NF_ARP_IN and NF_ARP_OUT (linux/netfilter_arp.h). */
+/** Hooks by number: NF_INET_PRE_ROUTING and so on (linux/netfilter.h), NF_ARP_IN and NF_ARP_OUT (linux/netfilter_arp.h). */
 export const hooks = {
   inet: ["prerouting", "input", "forward", "output", "postrouting"],
   arp: ["input", "output"],
@@ -51,7 +51,7 @@ export const batchMessage = message("nfgenmsg", nfgenmsg, { NFNL_BATCH_GENID: [1
 
 export const generationMessage = message("nfgenmsg", nfgenmsg, { NFTA_GEN_ID: [1, u32Be] });
 
-/** What all messages about a table and what is in it have in common; the numbers of their other attributes clash. */
+/** The attribute that all messages about a table and its objects have in common; the numbers of their other attributes clash. */
 export const inTableMessage = message("nfgenmsg", nfgenmsg, { NFTA_TABLE_NAME: [1, text] });
 
 const hook = nested(

@@ -33,7 +33,7 @@ export interface MessageHeader {
   readonly end: number;
 }
 
-/** What the kernel answers to a request: errno 0 is success. */
+/** The kernel's answer to a request: errno 0 is success. */
 export interface Ack {
   readonly errno: number;
   /** The kernel's own sentence about what is wrong (NLMSGERR_ATTR_MSG). */
@@ -74,7 +74,7 @@ export function readHeader(bytes: Uint8Array, at: number, end: number): MessageH
   };
 }
 
-/** Where the next message begins. */
+/** The offset of the next message. */
 export function nextMessage(header: MessageHeader): number {
   return (header.end + 3) & ~3;
 }

@@ -18,7 +18,7 @@ export class Writer {
     return this.#length;
   }
 
-  /** What was written. A view: valid until more is written. */
+  /** The bytes that were written. It is a view, valid until more is written. */
   get written(): Uint8Array {
     return this.#bytes.subarray(0, this.#length);
   }
@@ -28,7 +28,7 @@ export class Writer {
     this.#length = 0;
   }
 
-  /** An unsigned number of 1, 2 or 4 bytes in host order. Throws RangeError where it does not fit. */
+  /** Writes an unsigned number of 1, 2 or 4 bytes in host order. Throws RangeError if it does not fit. */
   unsigned(value: number, bytes: 1 | 2 | 4): void {
     const kept = bytes === 4 ? value >>> 0 : value & (bytes === 2 ? 0xffff : 0xff);
     if (kept !== value) throw new RangeError(`${value} is not an unsigned number of ${bytes} bytes`);
@@ -36,7 +36,7 @@ export class Writer {
     for (let i = 0; i < bytes; i++) this.#bytes[at + i] = value >>> (8 * i);
   }
 
-  /** A 2-byte unsigned number in network order. Throws RangeError where it does not fit. */
+  /** Writes a 2-byte unsigned number in network order. Throws RangeError if it does not fit. */
   unsigned16BigEndian(value: number): void {
     this.unsigned(value >>> 8, 1);
     this.unsigned(value & 0xff, 1);

@@ -55,7 +55,7 @@ class KernelWireGuard implements WireGuard {
     return this.#writes;
   }
 
-  /** Throws NetlinkError: EOPNOTSUPP where the link is of another kind. */
+  /** Throws NetlinkError: EOPNOTSUPP if the link is of another kind. */
   read(name: string): Device | undefined {
     let merge = new DeviceMerge(name);
     const request = {
@@ -204,7 +204,7 @@ function isSet(key: string | undefined): key is string {
   return key !== undefined && key !== zeroKey;
 }
 
-/** The number of the "wireguard" family; asking for it loads the module where there is one. */
+/** Returns the number of the "wireguard" family; asking for it loads the module if there is one. */
 function findFamilyId(socket: NetlinkSocket): number | undefined {
   let id: number | undefined;
   socket.get(

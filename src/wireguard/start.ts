@@ -18,7 +18,7 @@ export class StartError extends Error {
 
 export interface StartOptions {
   readonly candidates?: readonly string[];
-  /** Directories to look in, separated by colons, as in the environment variable PATH. */
+  /** Directories to search, separated by colons, as in the environment variable PATH. */
   readonly path: string;
   readonly socketFolder?: string;
 }
@@ -61,7 +61,7 @@ export function findProgram(names: readonly string[], path: string): string | un
   return undefined;
 }
 
-/** What of the directory of sockets stands in the way of a new one. */
+/** Finds what prevents a new socket in the directory of sockets. */
 function findObstacle(folder: string, name: string): string | undefined {
   const status = findStatus(folder);
   if (status === undefined) return undefined;

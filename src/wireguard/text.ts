@@ -13,7 +13,7 @@ export class UapiTextError extends Error {
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 type MutablePeer = Mutable<Peer> & { allowedIPs: string[] };
 
-/** What a get request brought: the error number, and the device where that is 0. */
+/** The answer to a get request: the error number, and the device if that is 0. */
 export interface GetAnswer {
   readonly errno: number;
   readonly device: Device;

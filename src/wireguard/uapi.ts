@@ -8,7 +8,7 @@ import type { Device, DeviceConfig } from "../net/device.ts";
 import type { WireGuard } from "./backend.ts";
 import { formatSet, getRequest, parseErrno, parseGet, UapiTextError } from "./text.ts";
 
-/** Where wg(8) and all implementations look for the sockets. */
+/** The directory in which wg(8) and all implementations have the sockets. */
 export const uapiDirectory = "/var/run/wireguard";
 
 const maxSocketPathBytes = 107;
@@ -33,7 +33,7 @@ export class UapiError extends Error {
 }
 
 export interface UserspaceOptions {
-  /** Default: where all implementations have their sockets. */
+  /** The default is the directory in which all implementations have their sockets. */
   readonly socketFolder?: string;
   /** The protocol shows private keys only; without this devices are read without a public key. */
   readonly publicKeyOf?: (privateKey: string) => string;
@@ -91,7 +91,7 @@ class UserspaceWireGuard implements WireGuard {
     return { ...device, publicKey };
   }
 
-  /** Throws SysError, UapiError (ENODEV where no process has such a device). */
+  /** Throws SysError, UapiError (ENODEV if no process has such a device). */
   configure(name: string, config: DeviceConfig): void {
     const request = `configure WireGuard device ${name}`;
     using socket = connect(this.folder, name);

@@ -11,7 +11,7 @@ import {
 } from "../../wire/nftables-elements.ts";
 import { nameFrom } from "./statement-codec.ts";
 
-/** What matches whatever no other element does. */
+/** The element that matches what no other element matches. */
 const everything = "*";
 
 /** The elements of one prefix or address; at most two. */
@@ -87,7 +87,7 @@ function bounds(element: string): { first: Uint8Array; last: Uint8Array } {
   return { first, last };
 }
 
-/** "10.2.0.0/24", or "10.2.0.1-10.2.0.9" where it is no prefix. `behind` is absent at the end of all addresses. */
+/** Returns "10.2.0.0/24", or "10.2.0.1-10.2.0.9" if it is no prefix. `behind` is absent at the end of all addresses. */
 function formatInterval(first: Uint8Array, behind: Uint8Array | undefined): string {
   const ipv4Length = first.length === 4 ? findIpv4Length(first, behind) : undefined;
   if (ipv4Length !== undefined) return `${formatIp(first)}/${ipv4Length}`;
@@ -101,7 +101,7 @@ function formatInterval(first: Uint8Array, behind: Uint8Array | undefined): stri
   return `${formatIp(first)}/${length}`;
 }
 
-/** In numbers, which are much faster than bytes; undefined if it is no prefix. */
+/** Computes with numbers, which are much faster than bytes; undefined if it is no prefix. */
 function findIpv4Length(first: Uint8Array, behind: Uint8Array | undefined): number | undefined {
   const start = ipv4Number(first);
   const size = (behind === undefined ? 2 ** 32 : ipv4Number(behind)) - start;

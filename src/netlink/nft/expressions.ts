@@ -52,7 +52,7 @@ export function lookup(set: string, not = false): Expression {
   return { name: "lookup", data: { NFTA_LOOKUP_SREG: NFT_REG_1, NFTA_LOOKUP_SET: set, ...flags } };
 }
 
-/** What is in the register becomes an element of the set, if it is none yet. */
+/** Adds the register's content to the set, if it is no element yet. */
 export function update(set: string): Expression {
   return {
     name: "dynset",
@@ -103,7 +103,7 @@ export const storeConnectionMark: Expression = {
   data: { NFTA_CT_KEY: NFT_CT_MARK, NFTA_CT_SREG: NFT_REG_1 },
 };
 
-/** What the routes say of the addresses that the flags name, NFTA_FIB_F_*: NFT_FIB_RESULT_*. */
+/** Looks up the route of the addresses that the flags name (NFTA_FIB_F_*); the result is NFT_FIB_RESULT_*. */
 export function lookUpRoute(flags: number, result: number): Expression {
   return {
     name: "fib",

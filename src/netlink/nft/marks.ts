@@ -8,16 +8,16 @@ import { NFPROTO_INET } from "../../wire/nftables-table.ts";
 import { NETLINK_NETFILTER, NetlinkSocket } from "../socket.ts";
 
 export interface MarkRule {
-  /** As nft names it: "ip mangle". */
+  /** The table as nft names it: "ip mangle". */
   readonly table: string;
   readonly chain: string;
-  /** Those that the rule may set, never 0. */
+  /** The bits that the rule may set, never 0. */
   readonly bits: number;
 }
 
 const families = { inet: NFPROTO_INET, ip: NFPROTO_IPV4, ip6: NFPROTO_IPV6 } as const;
 
-/** In this thread's network namespace. Throws NetlinkError, SysError, DecodeError. */
+/** Reads the rules of this thread's network namespace. Throws NetlinkError, SysError, DecodeError. */
 export function readMarkRules(): MarkRule[] {
   using socket = NetlinkSocket.open(NETLINK_NETFILTER);
   return Object.entries(families).flatMap(([name, family]) => {
@@ -44,7 +44,7 @@ export function readMarkRules(): MarkRule[] {
 /** The bits of the mark that the expressions may set; those that they copy from a connection are not known. */
 export function markBits(expressions: readonly Expression[]): number {
   let set = 0;
-  // What the register may have beside what the mark had.
+  // The bits that the register may have beside those of the mark.
   let register = 0;
   for (const { name, data } of expressions.filter(isKnown)) {
     if (name === "immediate") register = u32Of(data.NFTA_IMMEDIATE_DATA?.NFTA_DATA_VALUE);

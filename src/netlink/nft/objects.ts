@@ -105,7 +105,7 @@ export function commandRequests(command: NftCommand, setId: number): Request[] {
         ),
       ];
     case "flushChain":
-      // Without a handle it means all the rules.
+      // A command without a handle means all the rules.
       return [request(NFT_MSG_DELRULE, 0, (to) => ruleMessage.write(to, ruleOf(table, command.chain)))];
     case "deleteChain":
       return [
@@ -154,7 +154,7 @@ export function toTable(
   return { family, name: reply.NFTA_TABLE_NAME ?? "", sets: known, chains: knownChains, foreign };
 }
 
-/** What the keys of a set are to nft(8), by number, and how many bytes each has. */
+/** The types of set keys in nft(8), by number, and how many bytes each has. */
 const keys = {
   4: { type: TYPE_IPADDR, bytes: 4 },
   6: { type: TYPE_IP6ADDR, bytes: 16 },
@@ -257,7 +257,7 @@ function elementWrites({ table, set, elements }: ElementCommand): Request["write
   return writes;
 }
 
-/** As nft(8) has it, but for the elements, of which there may be thousands. */
+/** Describes a command as nft(8) has it, without the elements, of which there may be thousands. */
 function describe(command: NftCommand): string {
   if (!("elements" in command)) return formatNftCommand(command);
   const { table, set, elements } = command;

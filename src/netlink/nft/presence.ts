@@ -1,4 +1,4 @@
-// Whether a table of nftables is there, and an address in its sets, with as little code as
+// Tests if a table of nftables exists, and an address in its sets, with as little code as
 // that takes: the questions of plugin processes (table.ts has all the rest).
 
 import { SysError } from "../../linux/syscall.ts";
@@ -13,14 +13,14 @@ import {
 import { NetlinkError } from "../error.ts";
 import { NETLINK_NETFILTER, NetlinkSocket, type Request } from "../socket.ts";
 
-/** What a kernel without netfilter's netlink, or without nftables in it, answers. */
+/** The answers of a kernel without netfilter's netlink, or without nftables in it. */
 const unsupported: readonly string[] = ["EPROTONOSUPPORT", "EOPNOTSUPP", "EINVAL"];
 
 export function isNftUnsupported(error: unknown): boolean {
   return (error instanceof SysError || error instanceof NetlinkError) && unsupported.includes(error.code);
 }
 
-/** Of the inet family, in this thread's network namespace; undefined if the kernel has no nftables. Throws NetlinkError, SysError. */
+/** Tests for a table of the inet family in this thread's network namespace; undefined if the kernel has no nftables. Throws NetlinkError, SysError. */
 export function hasNftTable(name: string): boolean | undefined {
   return ask({
     ...{ type: NFT_MSG_GETTABLE, flags: 0, describe: () => `look for table inet ${name}` },
@@ -28,7 +28,7 @@ export function hasNftTable(name: string): boolean | undefined {
   });
 }
 
-/** As hasNftTable, of an element that is the address, or an interval that holds it. False without the table. */
+/** Tests in the same way for an element that is the address, or an interval that holds it. False without the table. */
 export function hasNftElement(table: string, set: string, ip: string): boolean | undefined {
   return ask({
     ...{ type: NFT_MSG_GETSETELEM, flags: 0, describe: () => `look for ${ip} in set inet ${table} ${set}` },

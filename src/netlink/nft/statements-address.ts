@@ -17,7 +17,7 @@ const addressAt = {
   4: { family: AF_INET, saddr: 12, daddr: 16, bytes: 4 },
   6: { family: AF_INET6, saddr: 8, daddr: 24, bytes: 16 },
 } as const;
-/** Where Ethernet's ARP has the sender's IPv4 address (RFC 826). */
+/** The offset of the sender's IPv4 address in Ethernet's ARP (RFC 826). */
 const arpSenderIpOffset = 14;
 const arpIpBytes = 4;
 

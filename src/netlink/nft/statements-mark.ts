@@ -13,7 +13,7 @@ import {
 import { bitwise, compare, loadConnection, loadMeta, storeConnectionMark, storeMark } from "./expressions.ts";
 import { type Codecs, comparedWith, dataOf, keyOf, metaKey, u32Bytes } from "./statement-codec.ts";
 
-/** Of a connection (IPS_SRC_NAT, IPS_DST_NAT, IP_CT_DIR_*; linux/netfilter/nf_conntrack_common.h). */
+/** Status bits of a connection (IPS_SRC_NAT, IPS_DST_NAT, IP_CT_DIR_*; linux/netfilter/nf_conntrack_common.h). */
 const translations = { destination: 0x20, both: 0x30 } as const;
 const connectionDirections = { original: 0, reply: 1 } as const;
 

@@ -14,11 +14,11 @@ import { type Codecs, comparedWith, dataOf, keyOf, metaKey, u32Bytes } from "./s
 import { isFamily, matchFamily } from "./statements-address.ts";
 
 const ipprotocols = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58 } as const;
-/** Where ports are in the headers of TCP and UDP. */
+/** The offsets of ports in the headers of TCP and UDP. */
 const portAt = { sport: 0, dport: 2 } as const;
 const portBytes = 2;
 const udpHeaderBytes = 8;
-/** Of a message's first four bytes: the bits that none has set (the protocol's section 5.4). */
+/** The bits of a message's first four bytes that no WireGuard message has set (the protocol's section 5.4). */
 const wireguardTypeMask = Uint8Array.of(0xf8, 0xff, 0xff, 0xff);
 const tcpFlagsOffset = 13;
 const tcpSynFlag = 2;

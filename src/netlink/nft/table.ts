@@ -32,7 +32,7 @@ import { NftTransactions } from "./transaction.ts";
 
 /** As the kernel says that nftables has changed since the generation that a transaction names. */
 const ERESTART = 85;
-/** Others may change their tables every second, and every change makes us read again. */
+/** Other programs may change their tables every second, and every change makes us read again. */
 const maxAttempts = 10;
 
 /** Something that was so while nftables, whosever tables, was at this generation. */
@@ -47,7 +47,7 @@ interface Moment<Value> {
  */
 export class Nft implements Disposable {
   #writes = 0;
-  /** What was seen or made last, by table: the kernel takes seconds to list 100,000 elements, and mostly nothing has changed. */
+  /** The last state of each table: the kernel takes seconds to list 100,000 elements, and mostly nothing has changed. */
   readonly #last = new Map<string, Moment<NftTable | undefined>>();
 
   private constructor(
@@ -71,7 +71,7 @@ export class Nft implements Disposable {
     return this.#writes;
   }
 
-  /** By which the kernel's events name what comes from here; undefined before the first change. */
+  /** The port by which the kernel's events name changes from here; undefined before the first change. */
   get port(): number | undefined {
     return this.transactions.port;
   }
@@ -81,7 +81,7 @@ export class Nft implements Disposable {
     return this.#observe(table).value;
   }
 
-  /** What the elements of each set that counts have counted; nothing if there is no such table. */
+  /** Reads the counts of the elements of each counting set; empty if there is no such table. */
   counters(table: NftTableName): Map<string, Map<string, NftCounter>> {
     return this.#atOneMoment(table, () => {
       const counters = new Map<string, Map<string, NftCounter>>();
@@ -268,7 +268,7 @@ export class Nft implements Disposable {
     return items;
   }
 
-  /** What `read` returns if nftables did not change meanwhile; else it is asked again. */
+  /** Returns what `read` returns. If nftables changed meanwhile, it reads again. */
   #atOneMoment<Value>(table: NftTableName, read: () => Value): Moment<Value> {
     let generation = this.#generation();
     for (let attempt = 0; attempt < maxAttempts; attempt++) {

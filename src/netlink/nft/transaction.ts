@@ -51,14 +51,14 @@ export class NftTransactions implements Disposable {
     return new NftTransactions(socket);
   }
 
-  /** By which events name this socket; undefined before the first transaction. */
+  /** The port by which events name this socket; undefined before the first transaction. */
   get port(): number | undefined {
     return this.#port;
   }
 
   /**
    * Has all the requests done, or none; returns the first refusal. With
-   * `generation`, refuses with ERESTART where nftables, whosever tables, is no
+   * `generation`, refuses with ERESTART if nftables, in any table, is no
    * longer at that generation. Throws SysError.
    */
   transact(requests: readonly Request[], generation?: number): NetlinkError | undefined {
@@ -100,7 +100,7 @@ export class NftTransactions implements Disposable {
         const header = readHeader(this.#received, at, length);
         at = nextMessage(header);
         this.#port ??= header.port;
-        // What is left of an earlier conversation has an earlier number.
+        // An answer from an earlier conversation has an earlier number.
         if (header.type !== NLMSG_ERROR || header.sequence < first) continue;
         const { errno, extack } = readAck(this.#received, header);
         const request = requests[header.sequence - first - 1];
