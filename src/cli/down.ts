@@ -60,6 +60,6 @@ function publish(store: Store, identity: Identity, settings: Settings): string |
     if (!(error instanceof RecordsError)) throw error;
     return error.message;
   }
-  if (settings.kubeconfig === "" || isAgentThere(store.folder)) return undefined;
+  if (settings.kubeconfig === "" || isAgentThere(store.directory)) return undefined;
   return "no agent runs, which would write to the Kubernetes API.";
 }

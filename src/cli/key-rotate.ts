@@ -94,7 +94,7 @@ function publish(store: Store, identity: Identity): AnnouncementOutcome {
   const directory = settings.recordsDir;
   if (!identity.up) return { by: "hand", reason: "a node that is down is not announced", failed: false };
   if (settings.kubeconfig !== "") {
-    if (isAgentThere(store.folder)) return { by: "agent" };
+    if (isAgentThere(store.directory)) return { by: "agent" };
     return { by: "hand", reason: "no agent runs, which would write it to the Kubernetes API", failed: true };
   }
   if (directory === "")

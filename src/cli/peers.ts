@@ -6,7 +6,7 @@ import { suggest } from "../net/suggest.ts";
 import type { OwnedPeer } from "../plan/peers/model.ts";
 import { resolvePath } from "../plan/peers/path.ts";
 import { recordFile } from "../plan/records/directory.ts";
-import { nobody } from "../reconcile/node.ts";
+import { noNode } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
 import type { PeerSource, RejectedRecord } from "../state/model.ts";
 import { type Context, type Output, UsageError } from "./command.ts";
@@ -15,7 +15,7 @@ import { alignColumns, oneLine, type Style } from "./style.ts";
 
 export function peerList(context: Context): Output {
   using session = openSession(context);
-  const { record = nobody, ownership, paths } = session.nodes.read();
+  const { record = noNode, ownership, paths } = session.nodes.read();
   const { peers, refusals } = ownership;
   const sources = session.store.peerSources();
   const rejectedRecords = session.store.rejectedRecords();

@@ -14,7 +14,7 @@ import {
   slotDevice,
 } from "../plan/settings/settings.ts";
 import { observeTransport } from "../reconcile/endpoints.ts";
-import { nobody, readSettings } from "../reconcile/node.ts";
+import { noNode, readSettings } from "../reconcile/node.ts";
 import { observeHost } from "../reconcile/observe.ts";
 import type { Session } from "../reconcile/session.ts";
 import { PodAddresses } from "../sources/pod-addresses.ts";
@@ -57,7 +57,7 @@ export function up(context: Context): Output {
     const own = made ?? (store.identity() as Identity).slots;
     store.putIdentity({ ...identity, slots: own, up: true });
     // The others have no key of this node yet: the agent opens to each of them when it has shaken hands.
-    if (before?.up !== true && isAgentThere(store.folder)) store.setGated(true);
+    if (before?.up !== true && isAgentThere(store.directory)) store.setGated(true);
   });
   // Pods may be older than this: what they send is to be known before it is encrypted.
   new PodAddresses(session).update(readSettings(store));
@@ -89,7 +89,7 @@ function refuseTakenClaims(
   const own = slots.map((slot) => slotDevice(settings, slot));
   const hostIPs = kernel.host.addresses().flatMap(({ ip, dev }) => (own.includes(dev) ? [] : [ip]));
   const peers = store.peers().flatMap(({ record }) => (record.name === wanted.name ? [] : [record]));
-  const taken = findTakenClaims({ wanted, before: before ?? nobody, hostIPs }, peers);
+  const taken = findTakenClaims({ wanted, before: before ?? noNode, hostIPs }, peers);
   if (taken.length > 0)
     throw new UsageError(
       `other nodes have what this one would claim, so nothing was changed:\n  ${taken.map(oneLine).join("\n  ")}\nGive this node's own with --node-ip and --pod-cidr; if the other node is gone, \`wg-cni peer remove\` it first.`,

@@ -54,7 +54,7 @@ export function closeDirectory(path: string, isOurs: (name: string) => boolean):
   if (listDirectory(path).every(isOurs)) chmod(path, 0o700);
   else if ((status.mode & othersWrite) !== 0)
     throw new ExposureError(
-      `${path} can be written by others (mode ${status.mode.toString(8)}) and holds more than wg-cni's state: choose a folder for it alone, or take the rights away: \`chmod 700 ${path}\`.`,
+      `${path} can be written by others (mode ${status.mode.toString(8)}) and holds more than wg-cni's state: choose a directory for it alone, or take the rights away: \`chmod 700 ${path}\`.`,
     );
 }
 

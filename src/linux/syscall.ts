@@ -18,7 +18,7 @@ const calls = {
   getsockopt: { numbers: [55, 209], verb: "read an option of" },
   ioctl: { numbers: [16, 29], verb: "control" },
   linkat: { numbers: [265, 37], verb: "create" },
-  mkdirat: { numbers: [258, 34], verb: "create folder" },
+  mkdirat: { numbers: [258, 34], verb: "create directory" },
   openat: { numbers: [257, 56], verb: "open" },
   prctl: { numbers: [157, 167], verb: "change" },
   read: { numbers: [0, 63], verb: "read" },

@@ -137,8 +137,8 @@ function renderIpv4Settings(step: RtnlStep): string[] {
     send_redirects: sendRedirects,
     proxy_arp: proxyArp,
   };
-  const folder = `/proc/sys/net/ipv4/conf/${step.link.name}`;
-  return Object.entries(values).map(([name, value]) => `echo ${value} > ${folder}/${name}`);
+  const directory = `/proc/sys/net/ipv4/conf/${step.link.name}`;
+  return Object.entries(values).map(([name, value]) => `echo ${value} > ${directory}/${name}`);
 }
 
 function whereFlag({ netns }: InNetns): string {

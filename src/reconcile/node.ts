@@ -52,7 +52,7 @@ export interface NodeState extends Intent {
   /** Absent if no agent decides. */
   readonly paths?: ReadonlyMap<string, PeerPath>;
   readonly podIPs: readonly string[];
-  readonly programmed?: AppliedState;
+  readonly applied?: AppliedState;
 }
 
 /**
@@ -87,14 +87,14 @@ export class NodeReader {
   read(faults?: SlotFaults): NodeState {
     const { store } = this;
     const intent = this.intent(faults);
-    const programmed = store.applied();
+    const applied = store.applied();
     const paths = pathsOf(store, intent);
     return {
       ...intent,
       ...paths,
       ownership: withUnshown(intent.ownership, paths.paths),
       podIPs: podIPsOf(store, intent),
-      ...(programmed === undefined ? {} : { programmed }),
+      ...(applied === undefined ? {} : { applied }),
     };
   }
 }
@@ -106,7 +106,7 @@ function readIntent(
 ): Intent {
   const stored = store.identity();
   const identity = stored === undefined || faults === undefined ? stored : withFaults(stored, faults);
-  const record = identity === undefined ? nobody : ownRecord(identity, settings);
+  const record = identity === undefined ? noNode : ownRecord(identity, settings);
   const peers = store.peers();
   const hostRevert = store.hostRevert();
   const lapses = store.lapses();
@@ -154,7 +154,7 @@ function withoutSlot([peer, { slot: _, ...path }]: readonly [string, PeerPath]):
 }
 
 /** A node without an identity holds nothing that a peer might claim. */
-export const nobody: NodeRecord = { name: "", slots: [], endpoints: [], nodeIPs: [], podCIDRs: [] };
+export const noNode: NodeRecord = { name: "", slots: [], endpoints: [], nodeIPs: [], podCIDRs: [] };
 
 export function readSettings(store: Store): Settings {
   return parseSettings(store.settings());

@@ -62,7 +62,7 @@ export function planMesh(
     throw new NotUpError(
       "This node has no identity yet: run `wg-cni up --node NAME --endpoint IP --pod-cidr CIDR` first.",
     );
-  const here = appliedToThisKernel(before.programmed, bootId);
+  const here = appliedToThisKernel(before.applied, bootId);
   const { faults, observed } = observeSlots(before, seen, here, failed);
   const state = nodes.read(faults);
   const { settings, record: node = before.record, up, generation, ownership } = state;
@@ -70,8 +70,8 @@ export function planMesh(
   const mtu = observeMtu(settings, node, ownership.peers, state.podIPs, kernel, peerRoutes);
   const linkKind = chooseLinkKind(settings, observed, kernel);
   const hasFirewall = kernel.firewall !== undefined;
-  const programmed = isApplied(state.programmed, generation, bootId);
-  const known = here ? (state.programmed?.generation ?? -1) : -1;
+  const programmed = isApplied(state.applied, generation, bootId);
+  const known = here ? (state.applied?.generation ?? -1) : -1;
   const { hostRevert: revert } = state;
   const hostEncryption = describeHostEncryption({
     ...{ settings, hasFirewall, gated: state.paths !== undefined },
@@ -79,7 +79,7 @@ export function planMesh(
   });
   const links = [...observed.links.keys()].map((name) => ({ name }));
   const capabilities = observeCapabilities(settings, links, rules, mtu.bytes);
-  const lacking = (here && !reexamine ? state.programmed?.lacking : undefined) ?? {};
+  const lacking = (here && !reexamine ? state.applied?.lacking : undefined) ?? {};
   const reservedPorts = readSysctl(reservedPortsSysctl);
   const facts: MeshFacts = {
     ...{ node, ownership, podIPs: state.podIPs, linkKind, mtu: mtu.bytes, hasFirewall },
@@ -96,7 +96,7 @@ export function planMesh(
   const desired = up ? withoutLacking(desiredMesh(facts), lacking) : emptyMesh;
   const slotOf = new Map(slots.map((slot) => [slotDevice(settings, slot), slot] as const));
   // Once a `down` is complete, objects with our names belong to another program.
-  const gone = !up && state.programmed === undefined;
+  const gone = !up && state.applied === undefined;
   const withSysctls = { ...observed, sysctls: readSysctls([...desired.sysctls.keys()]) };
   const released = up ? releaseValidMarks(store.savedSysctls(), desired.sysctls) : [];
   const changes = diffMesh(desired, withSysctls, { slotOf, nowMs, ownIPs: node.nodeIPs });
@@ -113,7 +113,7 @@ export function planMesh(
 /** Makes the kernel as the store says, and notes it. Failures of single steps are returned, not thrown. */
 export function syncMesh(scene: SyncContext, options: SyncOptions): SyncReport {
   const { store, kernel } = scene;
-  return withFileLock(`${store.folder}/sync.lock`, lockTimeoutMs, () => {
+  return withFileLock(`${store.directory}/sync.lock`, lockTimeoutMs, () => {
     const writesBefore = kernel.writes;
     const recovery = options.recoverKeys?.();
     const {

@@ -91,8 +91,8 @@ export class Connection implements Disposable {
    */
   #outermost<T>(inside: () => T): T {
     this.#configureForWriting();
-    const folder = this.path.slice(0, this.path.lastIndexOf("/"));
-    const turn = this.#guard(() => lockFile(`${folder}/write.lock`, busyTimeoutMs));
+    const directory = this.path.slice(0, this.path.lastIndexOf("/"));
+    const turn = this.#guard(() => lockFile(`${directory}/write.lock`, busyTimeoutMs));
     try {
       return this.#write(inside);
     } finally {

@@ -83,6 +83,6 @@ function explain(kind: Exclude<StoreErrorKind, "exposed">, path: string, reason:
       return `it is damaged (${reason}). Restore a backup; or move it away, and the next call starts an empty one: then run \`wg-cni up\` and import the peers again.`;
     case "version":
     case "io":
-      return `${reason}. Look at the folder, its filesystem and the kernel's log.`;
+      return `${reason}. Look at the directory, its filesystem and the kernel's log.`;
   }
 }

@@ -31,10 +31,10 @@ export function findStateFault(stateDir: string): StoreError | undefined {
 }
 
 /** Returns the reason why nothing can be created in the directory, or in the nearest one above it that exists. */
-function findReasonNotToWrite(folder: string): SysError | undefined {
-  const refused = findAccessError(folder, W_OK);
-  if (refused?.code !== "ENOENT" || folder === "/") return refused;
-  return findReasonNotToWrite(folder.slice(0, folder.lastIndexOf("/")) || "/");
+function findReasonNotToWrite(directory: string): SysError | undefined {
+  const refused = findAccessError(directory, W_OK);
+  if (refused?.code !== "ENOENT" || directory === "/") return refused;
+  return findReasonNotToWrite(directory.slice(0, directory.lastIndexOf("/")) || "/");
 }
 
 /** This process has no other descriptor of the file, so closing one drops no lock (fcntl(2)). */

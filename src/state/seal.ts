@@ -43,9 +43,9 @@ export function readSealKey(path: string): Uint8Array {
 
 /** Returns the seal key at `path`, and creates it if there is none. Throws SealError. */
 export function readOrCreateSealKey(path: string, random: Random = secureRandom): Uint8Array {
-  const folder = path.slice(0, path.lastIndexOf("/"));
+  const directory = path.slice(0, path.lastIndexOf("/"));
   try {
-    if (folder !== "") mkdir(folder, 0o700);
+    if (directory !== "") mkdir(directory, 0o700);
     if (findStatus(path) === undefined) createOnce(path, random(sealKeyBytes));
   } catch (error) {
     throw asSealError(path, error);

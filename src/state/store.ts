@@ -58,7 +58,7 @@ export class Store implements Disposable {
   }
 
   /** Directory of the database file and of the locks beside it. */
-  get folder(): string {
+  get directory(): string {
     return this.#db.path.slice(0, this.#db.path.lastIndexOf("/"));
   }
 

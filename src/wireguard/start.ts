@@ -20,7 +20,7 @@ export interface StartOptions {
   readonly candidates?: readonly string[];
   /** Directories to search, separated by colons, as in the environment variable PATH. */
   readonly path: string;
-  readonly socketFolder?: string;
+  readonly socketDirectory?: string;
 }
 
 /**
@@ -35,41 +35,41 @@ export function startUserspace(name: string, options: StartOptions): string {
       `Cannot start WireGuard device ${name}: the kernel has no WireGuard, and none of ${candidates.join(", ")} ` +
         `is in ${options.path}; install one of them (Debian: apt install wireguard-go) or load the kernel's module`,
     );
-  const folder = options.socketFolder ?? uapiDirectory;
+  const directory = options.socketDirectory ?? uapiDirectory;
   try {
     run(program, name, options.path);
   } catch (error) {
-    const obstacle = error instanceof StartError ? findObstacle(folder, name) : undefined;
+    const obstacle = error instanceof StartError ? findObstacle(directory, name) : undefined;
     if (obstacle === undefined) throw error;
     // The programs themselves say nothing of it: by then they are in the background.
     throw new StartError(`Cannot start ${program} for WireGuard device ${name}: ${obstacle}`, {
       cause: error,
     });
   }
-  waitForSocket(program, socketPath(folder, name));
+  waitForSocket(program, socketPath(directory, name));
   return program;
 }
 
 /** The first of `names` that is an executable file in one of the directories of `path`. */
 export function findProgram(names: readonly string[], path: string): string | undefined {
   for (const name of names)
-    for (const folder of path.split(":")) {
+    for (const directory of path.split(":")) {
       // Relative directories would make it depend on the working directory what root runs.
-      const file = `${folder}/${name}`;
-      if (folder.startsWith("/") && isExecutable(file)) return file;
+      const file = `${directory}/${name}`;
+      if (directory.startsWith("/") && isExecutable(file)) return file;
     }
   return undefined;
 }
 
 /** Finds what prevents a new socket in the directory of sockets. */
-function findObstacle(folder: string, name: string): string | undefined {
-  const status = findStatus(folder);
+function findObstacle(directory: string, name: string): string | undefined {
+  const status = findStatus(directory);
   if (status === undefined) return undefined;
   if (status.kind !== "directory")
-    return `${folder}, where its socket would be, is no folder: whoever has made it must take it away`;
-  const error = findAccessError(folder, W_OK);
-  if (error !== undefined) return `its socket cannot be made in ${folder} (${error.code})`;
-  const path = socketPath(folder, name);
+    return `${directory}, in which its socket would be, is not a directory: remove it`;
+  const error = findAccessError(directory, W_OK);
+  if (error !== undefined) return `its socket cannot be made in ${directory} (${error.code})`;
+  const path = socketPath(directory, name);
   return exists(path)
     ? `its socket ${path} is another process's, perhaps of another network namespace`
     : undefined;

@@ -34,13 +34,13 @@ export class UapiError extends Error {
 
 export interface UserspaceOptions {
   /** The default is the directory in which all implementations have their sockets. */
-  readonly socketFolder?: string;
+  readonly socketDirectory?: string;
   /** The protocol shows private keys only; without this devices are read without a public key. */
   readonly publicKeyOf?: (privateKey: string) => string;
 }
 
 export function openUserspaceWireGuard(options: UserspaceOptions = {}): WireGuard {
-  return new UserspaceWireGuard(options.socketFolder ?? uapiDirectory, options.publicKeyOf);
+  return new UserspaceWireGuard(options.socketDirectory ?? uapiDirectory, options.publicKeyOf);
 }
 
 class UserspaceWireGuard implements WireGuard {
@@ -50,7 +50,7 @@ class UserspaceWireGuard implements WireGuard {
   #writes = 0;
 
   constructor(
-    private readonly folder: string,
+    private readonly directory: string,
     private readonly publicKeyOf: UserspaceOptions["publicKeyOf"],
   ) {}
 
@@ -70,7 +70,7 @@ class UserspaceWireGuard implements WireGuard {
   readAll(names: readonly string[]): (Device | undefined)[] {
     using sockets = new DisposableStack();
     const asked = names.map((name) => {
-      const socket = sockets.use(connect(this.folder, name));
+      const socket = sockets.use(connect(this.directory, name));
       if (socket !== undefined) send(socket, getRequest);
       return socket;
     });
@@ -94,10 +94,10 @@ class UserspaceWireGuard implements WireGuard {
   /** Throws SysError, UapiError (ENODEV if no process has such a device). */
   configure(name: string, config: DeviceConfig): void {
     const request = `configure WireGuard device ${name}`;
-    using socket = connect(this.folder, name);
+    using socket = connect(this.directory, name);
     if (socket === undefined)
       throw new UapiError(request, Errno.ENODEV, {
-        why: `nobody answers at ${socketPath(this.folder, name)}`,
+        why: `no process answers at ${socketPath(this.directory, name)}`,
       });
     this.#writes++;
     send(socket, formatSet(config));
@@ -110,13 +110,13 @@ class UserspaceWireGuard implements WireGuard {
 }
 
 /** Path of the socket of a device. */
-export function socketPath(folder: string, name: string): string {
-  return `${folder}/${name}.sock`;
+export function socketPath(directory: string, name: string): string {
+  return `${directory}/${name}.sock`;
 }
 
 /** A connection to a device's process; undefined if there is none, or only what a dead one left behind. */
-function connect(folder: string, name: string): Socket | undefined {
-  const path = socketPath(folder, name);
+function connect(directory: string, name: string): Socket | undefined {
+  const path = socketPath(directory, name);
   const socket = Socket.open(AF_UNIX, SOCK_STREAM, 0, path);
   try {
     socket.setTimeLimit(timeLimitSeconds);

@@ -303,7 +303,7 @@ describeKernel("host encryption", () => {
 
     test("without a control plane there is none, which `up` and `status` say", async () => {
       const { stdout } = await n3.wg(["up", "--control-plane", "default"]);
-      expect(stdout).toContain("nobody takes host encryption back");
+      expect(stdout).toContain("nothing takes host encryption back");
       expect(await state(n3)).toMatchObject({
         state: "on",
         remark: expect.stringContaining("--control-plane"),

@@ -89,4 +89,4 @@ export function describeHostEncryption(facts: HostEncryptionFacts): HostEncrypti
 }
 
 const noDeadMan =
-  "without --control-plane IP:PORT nobody takes host encryption back where it cuts this node off";
+  "without --control-plane IP:PORT nothing takes host encryption back if it cuts this node off";

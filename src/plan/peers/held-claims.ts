@@ -24,7 +24,7 @@ export function holdClaims(
   if (had.size === 0) return ownership;
   const taken = [local, ...ownership.peers].flatMap(prefixesOf);
   const owners = new PrefixOwners(new Nesting([...taken, ...[...had.values()].flatMap(prefixesOf)]));
-  for (const prefix of taken) owners.hold({ owner: nobody, prefix });
+  for (const prefix of taken) owners.hold({ owner: noOwner, prefix });
   const peers = ownership.peers.map((peer) => {
     const before = had.get(peer.name);
     if (before === undefined) return peer;
@@ -43,7 +43,7 @@ export function holdClaims(
 }
 
 /** No peer's name: also what a peer has by its present record is not held for it a second time. */
-const nobody = "";
+const noOwner = "";
 
 function claimsMore(refusals: readonly Refusal[], before: NodeRecord): boolean {
   const had = new Set(prefixesOf(before));

@@ -141,7 +141,7 @@ export function planLapses(facts: LapseFacts, clocks: Clocks): LapsePlan {
     asked.add(owner);
     wanted.add(owner);
     const number = numbers.get(owner) ?? 0;
-    const isTaken = number >= maxLapses || taken.findOther(nobody, claim) !== undefined;
+    const isTaken = number >= maxLapses || taken.findOther(noOwner, claim) !== undefined;
     if (isTaken || !isDead(facts, owner, clocks)) continue;
     numbers.set(owner, number + 1);
     taken.hold({ owner: claimant, prefix: claim });
@@ -161,7 +161,7 @@ export function planLapses(facts: LapseFacts, clocks: Clocks): LapsePlan {
 }
 
 /** No peer's name. */
-const nobody = "";
+const noOwner = "";
 
 function pairOf(owner: string, claimant: string): string {
   return `${owner} ${claimant}`;
@@ -219,7 +219,7 @@ class ClaimKinds {
   find({ owner, claimant, claim }: Lapse): "node IP" | "pod CIDR" | undefined {
     if (!this.#records.has(owner)) return undefined;
     if (this.#hosts.get(claimant)?.has(claim)) return "node IP";
-    return this.#networks.get(claimant)?.findOther(nobody, claim) === undefined ? undefined : "pod CIDR";
+    return this.#networks.get(claimant)?.findOther(noOwner, claim) === undefined ? undefined : "pod CIDR";
   }
 }
 

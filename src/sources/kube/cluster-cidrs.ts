@@ -1,7 +1,7 @@
 // Cluster CIDRs that the cluster's mesh names, beside what this node knows of hosts.
 import { judgeClusterCIDRs } from "../../plan/peers/cluster-cidrs.ts";
 import { knownLandmarks } from "../../plan/peers/landmarks.ts";
-import { nobody } from "../../reconcile/node.ts";
+import { noNode } from "../../reconcile/node.ts";
 import type { Session } from "../../reconcile/session.ts";
 import { apiServerIPs } from "./api-address.ts";
 
@@ -11,7 +11,7 @@ export function refuseClusterCIDRs(
   cidrs: readonly string[],
 ): string[] {
   if (cidrs.length === 0) return [];
-  const { settings, ownership, record: node = nobody } = nodes.intent();
+  const { settings, ownership, record: node = noNode } = nodes.intent();
   const apiServers = apiServerIPs(settings.kubeconfig, process.env);
   const known = knownLandmarks({ node, peers: ownership.peers, settings, apiServers });
   const { refusals } = judgeClusterCIDRs(cidrs, [...known, ...peerRoutes.landmarks(settings, kernel)]);
