@@ -22,7 +22,7 @@ const packages = {
   "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
 };
 type Program = keyof typeof packages;
-/** Of one origin, so that they fit; an envtest folder has no controllers. */
+/** Of one origin, so that they fit; an envtest directory has no controllers. */
 const sets: readonly (readonly Program[])[] = [
   ["etcd", "kube-apiserver"],
   ["kube-controller-manager"],
@@ -75,7 +75,7 @@ function findSet(names: readonly Program[]): (readonly [Program, string])[] | un
 /**
  * Needs what the program is of, and nothing else, so that nothing else changes what it
  * is built with. Kubernetes' own module names the libraries that are developed beside
- * it by a folder of its repository, which is not in its zip. They are released under
+ * it by a directory of its repository, which is not in its zip. They are released under
  * the same number, and sum.golang.org has the hashes of all.
  */
 function moduleLines(go: Go, program: string): string[] {

@@ -12,7 +12,7 @@ export interface LockedPackage {
   readonly integrity: string;
 }
 
-/** Puts the tarball of a package into an empty folder, as `npm pack` does. */
+/** Puts the tarball of a package into an empty directory, as `npm pack` does. */
 export type Pack = (spec: string, directory: string) => void;
 
 /** The package as a lock file (version 3) has it. Throws an Error where it has none, or none with a hash that counts. */
@@ -37,7 +37,7 @@ export function requireLocked({ name, version, integrity }: LockedPackage, tarba
 
 /**
  * The verified tarball's path below `cache`, fetched by `pack` where it is not there. It is
- * compared every time, for the cache is a folder like any other; one that differs is removed.
+ * compared every time, for the cache is a directory like any other; one that differs is removed.
  */
 export function fetchLocked(locked: LockedPackage, cache: string, pack: Pack): string {
   const tarball = join(cache, `${locked.name.replace("/", "-")}-${locked.version}.tgz`);

@@ -1,4 +1,4 @@
-// Checks which folder of src imports which: dependencies point one way only, no
+// Checks which directory of src imports which: dependencies point one way only, no
 // files import each other in a circle, each kind of effect has one home, and
 // nothing that slows a CNI call's start is reachable from src/cni by static
 // imports. Reads the sources, runs nothing.
@@ -36,9 +36,9 @@ const outside = [...services, "fswatch", "kubeclient", "telemetry"];
 const allSources = ["sources", "sources/kube", "sources/directory"];
 
 /**
- * Folder of src -> folders it may import beside itself: only such as stand above it here, so that
- * there is no circle of folders. A folder that is not here is refused. A file of src itself, and
- * `cni/main`, which the other files of its folder do not import, count as folders of their own.
+ * Directory of src -> directories it may import beside itself: only such as stand above it here, so that
+ * there is no circle of directories. A directory that is not here is refused. A file of src itself, and
+ * `cni/main`, which the other files of its directory do not import, count as directories of their own.
  */
 const mayImport: Record<string, readonly string[]> = {
   net: [],
@@ -83,13 +83,13 @@ function below(...directories: string[]): Record<string, readonly string[]> {
   return Object.fromEntries(directories.map((directory) => [directory, bottom]));
 }
 
-/** Folder -> the only one of its files that other folders may import. */
+/** Directory -> the only one of its files that other directories may import. */
 const entryOf: Record<string, string> = { agent: "agent/loop.ts" };
 
-/** Module -> the only folder that may import it. */
+/** Module -> the only directory that may import it. */
 const onlyIn: Record<string, string> = { "bun:ffi": "linux", "bun:sqlite": "state" };
 
-/** Package -> the only folder that may load it, and only by import(): 20 MB that most agents and all commands do without. */
+/** Package -> the only directory that may load it, and only by import(): 20 MB that most agents and all commands do without. */
 const onlyOnDemandIn: Record<string, string> = { "@kubernetes/client-node": "kubeclient" };
 
 /** Every call of the plugin loads these: a node:* module costs 0.4 to 2.5 ms of it. */
@@ -129,7 +129,7 @@ function complaintsAbout({ file, target, typeOnly, lazy }: Import): string[] {
   const from = folderOf(file);
   const allowed = mayImport[from];
   if (allowed === undefined)
-    return [`src/${file}: the folder "${from}" has no rank: give it one in scripts/ranks.ts`];
+    return [`src/${file}: the directory "${from}" has no rank: give it one in scripts/ranks.ts`];
   const home = onlyIn[target];
   if (home !== undefined && home !== from)
     return [`src/${file}: imports ${target}, which only src/${home} may`];
@@ -158,7 +158,7 @@ function folderOf(file: string): string {
   return slash < 0 || file === "cni/main.ts" ? file.replace(/\.ts$/, "") : file.slice(0, slash);
 }
 
-/** Folders that import one above them in the table, so that the table itself has no circle. */
+/** Directories that import one above them in the table, so that the table itself has no circle. */
 function backEdges(): string[] {
   const order = Object.keys(mayImport);
   return order.flatMap((directory, rank) =>
@@ -209,7 +209,7 @@ function wayTo(file: string, cameFrom: ReadonlyMap<string, string | undefined>):
 
 if (import.meta.main) {
   const root = resolve(import.meta.dir, "..");
-  if (!existsSync(join(root, "src"))) throw new Error("there is no src folder");
+  if (!existsSync(join(root, "src"))) throw new Error("there is no src directory");
   const complaints = checkRanks(root);
   for (const complaint of complaints) console.log(complaint);
   process.exitCode = complaints.length === 0 ? 0 : 1;

@@ -16,7 +16,7 @@ const jobsAtOnce = 3;
 const stepLimitMs = 300_000;
 /** Building Kubernetes beside the other tests. */
 const assetsLimitMs = 1_500_000;
-/** Folders whose tests use the kernel: a process for each file, and the time it may take. The others share one. */
+/** Directories whose tests use the kernel: a process for each file, and the time it may take. The others share one. */
 const separateDirectories: Record<string, number> = {
   docs: 300_000,
   kernel: 600_000,
@@ -26,11 +26,11 @@ const separateDirectories: Record<string, number> = {
   cluster: 900_000,
   "small-cluster": 1_500_000,
 };
-/** Folders whose tests take too long for each run: they run when a filter has the name in it. */
+/** Directories whose tests take too long for each run: they run when a filter has the name in it. */
 const onlyWhenNamed: readonly string[] = ["small-cluster"];
 /** Its tests emulate two processors, which is as much as there may be: one of them at a time, and one other job beside it. */
 const emulatedFolder = "vm";
-/** Folder -> the script that provides the programs its tests talk to, and the variable that has them required. */
+/** Directory -> the script that provides the programs its tests talk to, and the variable that has them required. */
 const providers: Record<string, { readonly script: string; readonly requires: string }> = {
   runtime: { script: "runtime-assets", requires: "REQUIRE_RUNTIME" },
   // Before the other: Kubernetes' programs are built together, once.
@@ -148,7 +148,7 @@ async function step(name: string, argv: string[]): Promise<boolean> {
   return reason === "";
 }
 
-/** What the jobs need, one after the other beside the tests. Folder -> when it is there, or cannot be. */
+/** What the jobs need, one after the other beside the tests. Directory -> when it is there, or cannot be. */
 function provide(jobs: readonly Job[]): Record<string, Promise<void>> {
   let previous = Promise.resolve();
   const provided: Record<string, Promise<void>> = {};

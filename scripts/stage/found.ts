@@ -22,7 +22,7 @@ const directories = [
   "/etc/wg-cni",
 ];
 
-/** Links, rules, routes and our folders of the machine itself. */
+/** Links, rules, routes and our directories of the machine itself. */
 export function machine(): string[] {
   const links = commands.flatMap((command) => stable(Bun.spawnSync(command).stdout.toString()));
   return [

@@ -1,4 +1,4 @@
-// `install`: the executable into the runtime's folder of plugins, our entry into
+// `install`: the executable into the runtime's directory of plugins, our entry into
 // the network that it uses. With --keep the agent is told to keep it so.
 import { disk } from "../install/disk.ts";
 import { type Installed, install as installAt, type Target } from "../install/install.ts";
@@ -31,7 +31,7 @@ export async function install(context: Context): Promise<Output> {
   return report(installed, target, keep);
 }
 
-/** The folders as they were typed, else as the agent keeps them, else the usual ones. */
+/** The directories as they were typed, else as the agent keeps them, else the usual ones. */
 export function readDirectories(given: Given, settings: Settings): Pick<Target, "binDir" | "confDir"> {
   const { installBinDir, installConfDir } = settings;
   const stored = installConfDir === "" ? defaultConfDir : installConfDir;

@@ -30,7 +30,7 @@ export function keyRotate(context: Context): Output {
 function askAgent(store: Store, { stateDir, nowMs }: Context): Output {
   if (!isAnnounced(readSettings(store)))
     throw new Error(
-      "The other nodes would not hear of new keys: give the folder in which records are exchanged with `wg-cni up --records-dir FOLDER`, or the Kubernetes API with --kubeconfig. `wg-cni key rotate --compromised` does without, and loses packets until the others have the new record.",
+      "The other nodes would not hear of new keys: give the directory in which records are exchanged with `wg-cni up --records-dir DIR`, or the Kubernetes API with --kubeconfig. `wg-cni key rotate --compromised` does without, and loses packets until the others have the new record.",
     );
   if (!isAgentThere(stateDir))
     throw new Error(
@@ -56,7 +56,7 @@ function askAgent(store: Store, { stateDir, nowMs }: Context): Output {
   };
 }
 
-/** How the others hear of the new keys: from a folder, or by hand, for a reason. */
+/** How the others hear of the new keys: from a directory, or by hand, for a reason. */
 type AnnouncementOutcome =
   | { readonly by: "directory"; readonly directory: string }
   | { readonly by: "agent" }

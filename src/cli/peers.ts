@@ -58,7 +58,7 @@ function renderPeers(rows: readonly ListedPeer[], style: Style): string {
   return [alignColumns([head, ...table]), ...complaints].join("\n");
 }
 
-/** What lies in the folder of records and was not taken; nothing where all was. */
+/** What lies in the directory of records and was not taken; nothing where all was. */
 function renderRefused(refused: readonly RejectedRecord[], style: Style): string {
   if (refused.length === 0) return "";
   const head = ["REFUSED FILE", "REASON"].map(style.bold);
@@ -84,7 +84,7 @@ export function peerRemove(context: Context): Output {
 function explainReturn(name: string, source: PeerSource | undefined): string {
   switch (source) {
     case "directory":
-      return `; an agent takes it again for as long as ${recordFile(name)} is in the folder of records`;
+      return `; an agent takes it again for as long as ${recordFile(name)} is in the directory of records`;
     case "kube":
       return `; an agent takes it again for as long as the Kubernetes API has WireGuardNode ${name}`;
     default:

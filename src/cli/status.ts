@@ -295,12 +295,14 @@ function renderRemarks({ plan, arrivals, localPods, pending, rejectedRecords }: 
     .join("\n");
 }
 
-/** What is wrong with the folder of records, and how many files of it were not taken. */
+/** What is wrong with the directory of records, and how many files of it were not taken. */
 function describeRecords(refused: readonly RejectedRecord[], style: Style): string[] {
-  const isFolder = ({ file }: RejectedRecord) => file.startsWith("/");
-  const files = refused.filter((one) => !isFolder(one)).length;
-  const remarks = refused.filter(isFolder).map(({ reason }) => reason);
+  const isDirectory = ({ file }: RejectedRecord) => file.startsWith("/");
+  const files = refused.filter((one) => !isDirectory(one)).length;
+  const remarks = refused.filter(isDirectory).map(({ reason }) => reason);
   if (files > 0)
-    remarks.push(`${countOf(files, "file")} in the folder of records refused: \`wg-cni peer list\` says why`);
+    remarks.push(
+      `${countOf(files, "file")} in the directory of records refused: \`wg-cni peer list\` says why`,
+    );
   return remarks.map((remark) => `${style.yellow("!")} ${remark}`);
 }

@@ -81,7 +81,7 @@ function findPlugin(type: string, directories: readonly string[]): string {
   );
 }
 
-/** False also for what cannot be looked at: the next folder may have it. */
+/** False also for what cannot be looked at: the next directory may have it. */
 function isFile(path: string): boolean {
   try {
     return findStatus(path)?.kind === "file";

@@ -1,6 +1,6 @@
 // Errors as a CNI runtime sees them: the one place where failures get their
 // codes (CNI specification 1.1.0, "Error"; up to 99 are the specification's, from
-// 100 on ours). Other folders throw their own classes, recognised here by name:
+// 100 on ours). Other directories throw their own classes, recognised here by name:
 // importing them would make VERSION open bun:sqlite and bun:ffi.
 import { printable } from "../net/printable.ts";
 

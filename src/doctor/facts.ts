@@ -34,7 +34,7 @@ export interface FileFacts {
   readonly database?: FileStatus;
   /** Why it could not be used, as far as its header tells. */
   readonly fault?: string;
-  /** Of the filesystem that the folder is on, or would be. */
+  /** Of the filesystem that the directory is on, or would be. */
   readonly space: Space;
 }
 

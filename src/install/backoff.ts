@@ -1,28 +1,28 @@
-// How soon a network that somebody has rewritten is written again. Whoever does
-// that once a month is answered at once; whoever does it each time gets ever
-// longer pauses, so two programs that both know better do not wear out the
-// runtime, which reads its configuration at every change. Time is an argument. Pure.
+// The backoff decides when to restore our entry after another program rewrote the
+// network configuration. The first rewrite is answered at once. Each further one is
+// answered after a longer pause, because a runtime reads its configuration at every
+// change and two programs must not keep it busy. Time is an argument. Pure.
 //
-//   rewritten  1st       2nd        3rd            …   after 15 min of peace
-//   answered   settle    1 s later  2 s, 4 s, 8 s  …   from the beginning
+//   rewritten  1st       2nd        3rd            …   after 15 min without a rewrite
+//   restored   settle    1 s later  2 s, 4 s, 8 s  …   from the beginning
 //                                   at most 10 min
 
-/** Who rewrites a file often writes several times in a row. */
+/** A program that rewrites a file often writes it several times in a row. */
 export const settleMs = 500;
 const firstPauseMs = 1000;
 export const longestPauseMs = 600_000;
-/** Longer than the longest pause, or a fight would look like peace. */
+/** It is longer than the longest pause; otherwise a contested file would look settled. */
 export const resetAfterMs = 900_000;
-/** Rewritten so often in one episode, it is no coincidence. */
+/** After this many restores in one episode another program contests the file. */
 const contestedAt = 5;
 
-/** What is remembered of the network in use. */
+/** The agent keeps this memory of the network configuration in use. */
 export interface Backoff {
-  /** Times that it was written again in this episode. */
+  /** We restored the file this many times in this episode. */
   readonly rewrites: number;
-  /** When we wrote it last; absent where we never did. */
+  /** We wrote it last at this time; absent if we never did. */
   readonly wroteAtMs?: number;
-  /** Since when it is not as wanted; absent where it is. */
+  /** The file has differed from the wanted one since this time; absent if it does not differ. */
   readonly divergedAtMs?: number;
 }
 
@@ -30,23 +30,23 @@ export const noBackoff: Backoff = { rewrites: 0 };
 
 export interface Attempt {
   readonly backoff: Backoff;
-  /** Write it now; `wrote` is to be called then. */
+  /** True if the caller must write the file now and then call `recordWrite`. */
   readonly act: boolean;
-  /** When to look again. */
+  /** The caller must check again at this time. */
   readonly dueMs?: number;
 }
 
-/** True from the time that it is no coincidence any more until there is peace. */
+/** True if another program keeps rewriting the file. */
 export function isContested({ rewrites }: Backoff): boolean {
   return rewrites >= contestedAt;
 }
 
-/** `isAsWanted`: the network is as it should be. */
+/** Decides whether to write now. `isAsWanted` is true if the file is as it should be. */
 export function nextAttempt(before: Backoff, isAsWanted: boolean, nowMs: number): Attempt {
   return isAsWanted ? settled(before, nowMs) : diverged(before, nowMs);
 }
 
-/** After it was written, which is an answer where it had been written before. */
+/** Records that the file was written. Every write after the first counts as a restore. */
 export function recordWrite(before: Backoff, nowMs: number): Backoff {
   return { rewrites: before.wroteAtMs === undefined ? 0 : before.rewrites + 1, wroteAtMs: nowMs };
 }

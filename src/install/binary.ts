@@ -1,5 +1,5 @@
-// Our executable in the folder that the runtime takes plugins from. It is
-// exchanged by rename, so a call that is under way keeps the one it started as.
+// The functions place our executable in the runtime's directory of plugins. They
+// replace it by rename, so a running call keeps the file that it started from.
 
 import { ownType } from "./conflist.ts";
 import { type Disk, InstallError, unfinishedName } from "./disk.ts";
@@ -11,20 +11,20 @@ export function binaryPath(binDir: string): string {
 }
 
 /**
- * Puts `source` there where another is, or none, and reads it once: the first pod
- * then need not wait for the disk. True where it wrote. Throws InstallError.
+ * Installs `source` unless the same file is there already, and reads it once so that
+ * the first pod does not wait for the disk. Returns true if it wrote. Throws InstallError.
  */
 export function installBinary(disk: Disk, source: string, binDir: string): boolean {
   if (disk.list(binDir) === undefined)
     throw new InstallError(
-      `There is no folder ${binDir}: name the one that the runtime takes plugins from with --bin-dir, for instance /home/kubernetes/bin (GKE) or /usr/lib/cni (Debian).`,
+      `There is no directory ${binDir}: name the one that the runtime takes plugins from with --bin-dir, for instance /home/kubernetes/bin (GKE) or /usr/lib/cni (Debian).`,
     );
   using _lock = disk.lock(binDir, lockTimeoutMs);
   const path = binaryPath(binDir);
   const unfinished = unfinishedName(path);
-  // One that was killed half-way has left it.
+  // An installer that was killed half-way may have left it.
   disk.remove(unfinished);
-  // Comparing reads it.
+  // The comparison reads the whole file.
   if (disk.isSameProgram(source, path)) return false;
   disk.copy(source, unfinished);
   disk.rename(unfinished, path);
@@ -33,7 +33,7 @@ export function installBinary(disk: Disk, source: string, binDir: string): boole
   return true;
 }
 
-/** Takes it away; false where there was none. No network may name it any more. Throws InstallError. */
+/** Removes the executable; returns false if there was none. No network configuration may name it any more. Throws InstallError. */
 export function removeBinary(disk: Disk, binDir: string): boolean {
   if (disk.list(binDir) === undefined) return false;
   using _lock = disk.lock(binDir, lockTimeoutMs);

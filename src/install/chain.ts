@@ -1,19 +1,19 @@
-// Our entry in the text of a network configuration: put in, replaced, taken out.
-// Only the entry and one comma are touched, so taking out what was put in gives
-// the bytes that were there, whatever else somebody has changed meanwhile. Pure.
+// The functions insert, replace and remove our entry in the text of a network
+// configuration. They touch only the entry and one comma, so a removal restores the
+// original bytes even if other programs changed other parts meanwhile. Pure.
 import { type Entry, makesInterfaces, plainEntry } from "../plan/settings/entry.ts";
 import { type ConfList, isOwn, type Plugin, parseConfList } from "./conflist.ts";
 import { elementsOf, findMember, rootOf, type Span, slice, splice } from "./json-text.ts";
 
-/** Of the plugins in a list that we write. */
+/** The plugins in a list that we write are indented by this. */
 const indentation = "    ";
-/** Name of the network of a list that we write ourselves. */
+/** A list that we write ourselves has this network name. */
 const standaloneName = "wg-cni";
 
 /**
- * A list with our entry once, behind the plugin that makes the interfaces. Where it is so
- * already the same text: we need not be the last, so two that chain themselves do not fight.
- * Without `wanted` an entry that is there stays as it is.
+ * Returns the list with our entry once, after the plugin that makes the interfaces. If that is
+ * already so, the text stays the same: our entry need not be the last, so two plugins that chain
+ * themselves do not contend. Without `wanted` an existing entry stays as it is.
  */
 export function chain(text: string, { plugins }: ConfList, wanted: Entry | undefined): string {
   const own = plugins.filter(isOwn);
@@ -23,7 +23,7 @@ export function chain(text: string, { plugins }: ConfList, wanted: Entry | undef
   return append(unchain(text, plugins), kept);
 }
 
-/** A list without our entries; it must have others. */
+/** Returns the list without our entries; it must have other entries. */
 export function unchain(text: string, plugins: readonly Plugin[]): string {
   let result = text;
   for (let i = plugins.length - 1; i >= 0; i--)
@@ -31,12 +31,12 @@ export function unchain(text: string, plugins: readonly Plugin[]): string {
   return result;
 }
 
-/** A list with another entry in the place of its first plugin. */
+/** Returns the list with another entry in place of its first plugin. */
 export function replaceMain(list: string, entry: Entry): string {
   return splice(list, pluginSpans(list)[0] as Span, entryText(entry, isSpaced(list)));
 }
 
-/** The list that a single plugin becomes, as libcni makes it, with our entry behind. */
+/** Returns the list that a single plugin becomes, as libcni makes it, with our entry after it. */
 export function listOfSingle(single: string, entry: Entry): string {
   const root = rootOf(single);
   const member = (key: string) => {
@@ -51,8 +51,8 @@ export function listOfSingle(single: string, entry: Entry): string {
 }
 
 /**
- * True where a list is what we have made of a single plugin, whichever entry it was made with.
- * Throws ParseError where one of the two is no network.
+ * True if we made the list from the single plugin, whichever entry it was made with.
+ * Throws ParseError if one of the two is not a network configuration.
  */
 export function isListOfSingle(list: string, single: string): boolean {
   parseConfList(".conf", single);
@@ -60,20 +60,20 @@ export function isListOfSingle(list: string, single: string): boolean {
   return own !== undefined && listOfSingle(single, own) === list;
 }
 
-/** As above, of some single plugin: nobody else writes it to the same byte. */
+/** True if we made the list from any single plugin: no other program writes exactly these bytes. */
 export function isListOfAnySingle(list: string): boolean {
   parseConfList(".conflist", list);
   const first = slice(list, pluginSpans(list)[0] as Span);
   return isListOfSingle(list, first.replaceAll(`\n${indentation}`, "\n"));
 }
 
-/** The list of a node whose main plugin we are. */
+/** Returns the list for a node whose main plugin we are. */
 export function standaloneList(entry: Entry): string {
   const version = `  "cniVersion": "1.0.0",\n  "name": "${standaloneName}",\n`;
   return `{\n${version}  "plugins": [${entryText(entry, true)}]\n}\n`;
 }
 
-/** True where a list is what we write for a node whose main plugin we are. */
+/** True if the list is the one that we write for a node whose main plugin we are. */
 export function isStandaloneList(list: string): boolean {
   const own = findOwn(list);
   return own !== undefined && standaloneList(own) === list;
@@ -83,19 +83,19 @@ function findOwn(list: string): Plugin | undefined {
   return parseConfList(".conflist", list).plugins.find(isOwn);
 }
 
-/** `wanted` undefined: anything that can work there. "ipam" behind another plugin cannot. */
+/** If `wanted` is undefined, any entry fits that can work after another plugin; one with "ipam" cannot. */
 function fits(entry: Entry, wanted: Entry | undefined): boolean {
   return wanted === undefined ? !makesInterfaces(entry) : Bun.deepEquals(entry, wanted);
 }
 
 function append(text: string, entry: Entry): string {
   const { start, end } = pluginSpans(text).at(-1) as Span;
-  // The line break and the indentation that the last one has.
+  // Our entry gets the line break and the indentation of the last plugin.
   const lead = text.slice(text.slice(0, start).trimEnd().length, start);
   return splice(text, { start: end, end }, `,${lead}${entryText(entry, isSpaced(text))}`);
 }
 
-/** An element with the comma before it, or the one after the first, and the whitespace there. */
+/** Returns the span of an element with the comma before it, or, for the first element, the comma after it, and the whitespace there. */
 function withComma(spans: readonly Span[], index: number): Span {
   const span = spans[index] as Span;
   const before = spans[index - 1];
@@ -109,7 +109,7 @@ function pluginSpans(text: string): Span[] {
   return elementsOf(text, plugins);
 }
 
-/** On one line, in ASCII, so that it fits every text. */
+/** Writes the entry on one line in ASCII, so that it fits every text. */
 function entryText(entry: Entry, spaced: boolean): string {
   const text = spaced ? JSON.stringify(entry, null, 1).replace(/\n\s*/g, " ") : JSON.stringify(entry);
   return text.replace(/[\x7f-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);

@@ -1,12 +1,11 @@
-// A network configuration file as container runtimes read it (libcni's conf.go,
-// go-cni, ocicni): which of a folder's files they use, and what is in one. Texts
-// have one character a byte, so that what is not understood passes through as it
-// was. Pure.
+// The parser reads a network configuration file as container runtimes do (libcni's
+// conf.go, go-cni, ocicni), and knows which file of a directory they use. Texts have one
+// character per byte, so that bytes that are not understood pass through unchanged. Pure.
 import { isSupported, newestVersion } from "../net/cni-version.ts";
 import { ParseError } from "../net/error.ts";
 import { makesInterfaces, plainEntry } from "../plan/settings/entry.ts";
 
-/** The type under which runtimes find our executable. */
+/** Runtimes find our executable under this type. */
 export const ownType = plainEntry.type;
 
 /** One element of a network's plugins. */
@@ -23,14 +22,14 @@ export interface ConfList {
   readonly plugins: readonly Plugin[];
 }
 
-/** Names of the files that a runtime takes for networks, the one that it uses first. Hidden ones count too. */
+/** Returns the names of the files that a runtime reads as network configurations, the one in use first. Hidden files count, too. */
 export function confFiles(names: readonly string[]): string[] {
   const files = names.filter((name) => /\.(conf|conflist|json)$/.test(name));
-  // By bytes, as Go sorts.
+  // Go sorts by bytes.
   return files.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
 }
 
-/** Throws ParseError where a runtime would not use the text: "it …". */
+/** Throws ParseError ("it …") if a runtime would not use the text. */
 export function parseConfList(file: string, text: string): ConfList {
   const json = parseObject(text);
   const form = file.endsWith(".conflist") ? "list" : "single";
@@ -40,7 +39,7 @@ export function parseConfList(file: string, text: string): ConfList {
   return { form, name, plugins };
 }
 
-/** Throws ParseError where a network's versions are none of ours: our plugin would refuse every pod. */
+/** Throws ParseError if we support none of the versions of the configuration: our plugin would then reject every pod. */
 export function requireKnownVersion(text: string): void {
   const { cniVersion, cniVersions } = parseObject(text);
   const offered = [cniVersion, ...(Array.isArray(cniVersions) ? cniVersions : [])].filter(
@@ -52,7 +51,7 @@ export function requireKnownVersion(text: string): void {
   );
 }
 
-/** True where wg-cni makes the interfaces of this network, instead of following another plugin. */
+/** True if wg-cni makes the interfaces of this network instead of following another plugin. */
 export function isStandalone({ plugins: [main] }: ConfList): boolean {
   return main !== undefined && isOwn(main) && makesInterfaces(main);
 }
@@ -63,7 +62,7 @@ export function isOwn({ type }: Plugin): boolean {
 
 function parseObject(text: string): Record<string, unknown> {
   if (text.trim() === "") throw new ParseError("it is empty");
-  // UTF-8's, a character a byte.
+  // This is the byte order mark of UTF-8, with one character per byte.
   if (text.startsWith("\xef\xbb\xbf"))
     throw new ParseError("it begins with a byte order mark, which no runtime takes: write it without");
   let json: unknown;
@@ -84,7 +83,7 @@ function parseSingle(json: Record<string, unknown>): Plugin {
 }
 
 function parsePlugins(plugins: unknown): readonly Plugin[] {
-  // libcni also takes them from a folder, and puts those after the ones of the list.
+  // libcni also reads plugins from a directory and appends them to those of the list.
   if (plugins === undefined) throw new ParseError('it has no "plugins" to follow');
   if (!Array.isArray(plugins)) throw new ParseError('its "plugins" is not a list');
   if (plugins.length === 0) throw new ParseError('its "plugins" is empty');

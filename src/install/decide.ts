@@ -1,11 +1,11 @@
-// What has to happen in a folder of network configurations so that pods of the
-// network in use go through wg-cni. From the texts that are there to one
-// decision; the next look decides anew. Taking it back is remove.ts. Pure.
+// From the texts in a directory of network configurations, `decide` derives one decision
+// that makes the pods of the network in use go through wg-cni. After it is carried out,
+// the next call decides anew. remove.ts plans the reverse. Pure.
 //
 //   file in use              becomes
 //   10-x.conflist            itself with our entry, by rename
-//   10-x.conf, 10-x.json     10-x.conflist; the original is put aside, hidden, beside it
-//   none, half-written, …    nothing: wait for whoever writes it
+//   10-x.conf, 10-x.json     10-x.conflist; the original is kept beside it as a hidden backup
+//   none, half-written, …    nothing: wait for the program that writes it
 import { ParseError } from "../net/error.ts";
 import { type Entry, makesInterfaces, plainEntry } from "../plan/settings/entry.ts";
 import {
@@ -28,24 +28,24 @@ import {
   requireKnownVersion,
 } from "./conflist.ts";
 
-/** A file's text, a character a byte, or why it cannot be read. */
+/** The content is a file's text with one character per byte, or the reason why it cannot be read. */
 export type Content = { readonly text: string } | { readonly problem: string };
 
-/** All network files of the folder, and the originals that were put aside. */
+/** The map has all network configurations of the directory, and the backups of originals. */
 export type ConfDirectory = ReadonlyMap<string, Content>;
 
 export interface Wanted {
-  /** Absent: an entry that is there stays as it is, and else it has no keys of its own. With "ipam" we are the main plugin. */
+  /** If it is absent, an existing entry stays as it is, and a new one has no keys of its own. With "ipam" we are the main plugin. */
   readonly entry?: Entry;
 }
 
 export type Decision =
-  /** All is as it should be; `file` is in use and calls `types` in turn. */
+  /** Nothing has to change: `file` is in use and calls `types` in turn. */
   | { readonly do: "nothing"; readonly file: string; readonly types: readonly string[] }
-  /** Nothing can be done yet. `reason` is a sentence. */
+  /** Nothing can be done yet; `reason` is a sentence. */
   | { readonly do: "wait"; readonly reason: string }
   | { readonly do: "write"; readonly file: string; readonly was: string | undefined; readonly text: string }
-  /** `list`, which has `listWas`, is written with `text`, then `single`, which has `was`, is put aside. */
+  /** `list`, which contains `listWas`, is written with `text`; then `single`, which contains `was`, becomes a backup. */
   | {
       readonly do: "convert";
       readonly single: string;
@@ -55,25 +55,25 @@ export type Decision =
       readonly text: string;
     };
 
-/** The list that we write where we are the main plugin. */
+/** We write this file if we are the main plugin. */
 export const standaloneFile = "10-wg-cni.conflist";
 
-/** Where the original of a single plugin waits: no runtime takes the extension. */
+/** Returns the name of the backup of a single plugin; no runtime reads files with this extension. */
 export function backupName(single: string): string {
   return `.${single}.before-wg-cni`;
 }
 
-/** The single plugin that was put aside under a name, or undefined where the name is no such. */
+/** Returns the name of the single plugin that a backup was made of, or undefined if the name is not a backup's. */
 export function findSingle(backup: string): string | undefined {
   return /^\.(.+\.(?:conf|json))\.before-wg-cni$/.exec(backup)?.[1];
 }
 
-/** The list that stands for a single plugin. */
+/** Returns the name of the list that replaces a single plugin. */
 export function listName(single: string): string {
   return single.replace(/\.(conf|json)$/, ".conflist");
 }
 
-/** `hasPlugin`: whether the folder of plugins has one of a type. */
+/** Decides what to do next. `hasPlugin` tells whether the directory of plugins has a type. */
 export function decide(
   directory: ConfDirectory,
   { entry }: Wanted,
@@ -106,7 +106,7 @@ function decideChained(
     throw new ParseError(`it has only ${ownType}, and no "ipam" for it: nothing makes the interfaces`);
   if (!hasPlugin(main.type))
     throw new ParseError(
-      `its plugin ${main.type} is not in the folder of plugins: is that the one that the runtime takes them from?`,
+      `its plugin ${main.type} is not in the directory of plugins: is that the directory that the runtime uses?`,
     );
   if (network.form === "single") return convert(directory, file, text, entry);
   const chained = chain(text, network, entry);
@@ -126,25 +126,25 @@ function convert(directory: ConfDirectory, single: string, was: string, entry: E
   return { do: "convert", single, was, list, listWas, text };
 }
 
-/** The single plugin that a list of ours stands for, where its owner has written it anew: a `.json` comes behind its list. */
+/** Returns the single plugin that a list of ours replaces, if its owner has written it again: a `.json` sorts after its list. */
 function findRewritten(directory: ConfDirectory, list: string): string | undefined {
   if (!isOurList(directory, list)) return undefined;
   return singlesOf(list).find((single) => directory.has(single));
 }
 
-/** The names of single plugins that a list may have been made of. */
+/** Returns the names of the single plugins that a list may have been made from. */
 export function singlesOf(list: string): string[] {
   return ["conf", "json"].map((extension) => list.replace(/conflist$/, extension));
 }
 
-/** True where a list is what we make of a single plugin. */
+/** True if the list is one that we make from a single plugin. */
 export function isOurList(directory: ConfDirectory, list: string): boolean {
   const content = directory.get(list);
   if (!list.endsWith(".conflist") || content === undefined || "problem" in content) return false;
   return isTrue(() => isListOfAnySingle(content.text));
 }
 
-/** True where a list is what we make of this single plugin. */
+/** True if the list is the one that we make from this single plugin. */
 export function isListOf(directory: ConfDirectory, list: string, single: string): boolean {
   const [content, origin] = [directory.get(list), directory.get(single)];
   if (content === undefined || origin === undefined || "problem" in content || "problem" in origin)
@@ -152,7 +152,7 @@ export function isListOf(directory: ConfDirectory, list: string, single: string)
   return isTrue(() => isListOfSingle(content.text, origin.text));
 }
 
-/** What cannot be read is not what we make. */
+/** A text that cannot be parsed is none of ours. */
 function isTrue(check: () => boolean): boolean {
   try {
     return check();
@@ -176,7 +176,7 @@ function decideStandalone(directory: ConfDirectory, first: string | undefined, e
   );
 }
 
-/** A network whose main plugin we are already. */
+/** Decides about a configuration whose main plugin we are already. */
 function keepMain(directory: ConfDirectory, file: string, network: ConfList, entry: Entry): Decision {
   if (Bun.deepEquals(network.plugins[0] as Plugin, entry)) return done(file, network);
   if (network.form === "single")
@@ -195,7 +195,7 @@ function findConfList(directory: ConfDirectory, file: string): ConfList | undefi
   }
 }
 
-/** Throws ParseError where the file cannot be read. */
+/** Throws ParseError if the file cannot be read. */
 export function getText(directory: ConfDirectory, file: string): string {
   const content = directory.get(file);
   if (content === undefined) throw new ParseError("it is not there");

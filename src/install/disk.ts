@@ -1,6 +1,6 @@
-// The few things that installing does to files, each of them whole or not at
-// all for whoever looks at the same moment. Texts have one character a byte.
-// What is refused becomes an InstallError, a sentence with a remedy.
+// `Disk` has the file operations of the installer. Each of them is atomic for concurrent
+// readers. Texts have one character per byte. A failure becomes an InstallError, which is a
+// sentence with a remedy.
 import {
   closeSync,
   constants,
@@ -26,24 +26,24 @@ import { lockForNow } from "../linux/lock.ts";
 import { SysError } from "../linux/syscall.ts";
 import { formatBytes } from "../net/human-format.ts";
 
-/** wg-cni cannot be installed or taken away: a whole sentence with what to do. */
+/** wg-cni cannot be installed or uninstalled; the message is a whole sentence with a remedy. */
 export class InstallError extends Error {
   override readonly name = "InstallError";
 
-  /** True where a file was not there that had been a moment before. */
+  /** True if a file is missing that existed a moment before. */
   get isAbsence(): boolean {
     return (this.cause as { readonly code?: string } | undefined)?.code === "ENOENT";
   }
 }
 
-/** Runtimes take none that is larger than 2 MiB; real ones have some KiB. */
+/** Runtimes read no configuration larger than 2 MiB; real ones have some KiB. */
 const maxTextBytes = 1024 * 1024;
 const blockBytes = 1024 * 1024;
 
-/** What is being written has this at its end: no runtime takes it for a network or a plugin. */
+/** The name of an unfinished file ends with this, so no runtime reads it as a configuration or a plugin. */
 export const unfinished = ".wg-cni-unfinished";
 
-/** A name for what is being written before it becomes `path`: in the same folder, hidden. */
+/** Returns a hidden name in the same directory for the file that will become `path`. */
 export function unfinishedName(path: string): string {
   const slash = path.lastIndexOf("/");
   return `${path.slice(0, slash)}/.${path.slice(slash + 1)}${unfinished}`;
@@ -51,46 +51,49 @@ export function unfinishedName(path: string): string {
 
 /** Every method throws InstallError. */
 export interface Disk {
-  /** Names of all but folders; undefined where there is no such folder. */
+  /** Returns the names of all entries except directories; undefined if the directory does not exist. */
   list(directory: string): readonly string[] | undefined;
-  /** True also for a link that leads nowhere from here. */
+  /** Returns true also for a link whose target cannot be reached from here. */
   has(path: string): boolean;
-  /** The path that links lead to. */
+  /** Returns the path that links lead to. */
   resolve(path: string): string;
-  /** A regular file's text. */
+  /** Returns the text of a regular file. */
   read(path: string): string;
-  /** A new file that is on disk when this returns; mode and owner are those of `like`, else 0644 and ours. */
+  /** Creates a file and flushes it to disk; mode and owner are those of `like`, otherwise 0644 and ours. */
   create(path: string, text: string, like?: string): void;
-  /** A new executable file with another's content, on disk when this returns. */
+  /** Copies a file to a new executable and flushes it to disk. */
   copy(from: string, to: string): void;
-  /** Whether two files have the same content and `b` may be executed. Reads both from beginning to end. */
+  /** Returns true if two files have the same content and `b` is executable. Reads both from beginning to end. */
   isSameProgram(a: string, b: string): boolean;
-  /** Reads a file from beginning to end, so that the next one to start it need not wait for the disk. */
+  /** Reads a file from beginning to end, so that the next start does not wait for the disk. */
   warm(path: string): void;
-  /** Two names trade what they stand for; false where the filesystem cannot. */
+  /** Exchanges the files of two names; returns false if the filesystem cannot. */
   exchange(a: string, b: string): boolean;
-  /** Gives a file one more name; false where something has that name. */
+  /** Gives a file a second name; returns false if the name exists. */
   name(path: string, name: string): boolean;
   rename(from: string, to: string): void;
-  /** What is not there is no failure. */
+  /** A missing file is not a failure. */
   remove(path: string): void;
-  /** New names are on disk when this returns. */
+  /** Flushes new names to disk. */
   flush(directory: string): void;
-  /** Keeps other installers of the folder away until it is disposed of. */
+  /** Locks the directory against other installers until the lock is disposed. */
   lock(directory: string, timeoutMs: number): Disposable;
 }
 
 export const disk: Disk = {
   list: (directory) =>
-    attempt(`Cannot look into the folder ${directory}`, () => {
+    attempt(`Cannot read the directory ${directory}`, () => {
       if (statSync(directory, { throwIfNoEntry: false }) === undefined) return undefined;
       const entries = readdirSync(directory, { withFileTypes: true });
       return entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name);
     }),
   has: (path) =>
-    attempt(`Cannot look at ${path}`, () => lstatSync(path, { throwIfNoEntry: false }) !== undefined),
+    attempt(
+      `Cannot read the status of ${path}`,
+      () => lstatSync(path, { throwIfNoEntry: false }) !== undefined,
+    ),
   resolve: (path) =>
-    // realpath(3) takes several looks, and a file that is exchanged meanwhile for one that is gone.
+    // realpath(3) makes several calls and takes a file that is exchanged meanwhile for a missing one.
     attempt(`Cannot follow ${path}`, () => (lstatSync(path).isSymbolicLink() ? realpathSync(path) : path)),
   read: (path) => attempt(`Cannot read ${path}`, () => readText(path)),
   create: (path, text, like) =>
@@ -119,7 +122,7 @@ export const disk: Disk = {
   rename: (from, to) => attempt(`Cannot rename ${from} to ${to}`, () => renameSync(from, to)),
   remove: (path) => attempt(`Cannot remove ${path}`, () => rmSync(path, { force: true })),
   flush: (directory) =>
-    attempt(`Cannot write the folder ${directory} to disk`, () => {
+    attempt(`Cannot write the directory ${directory} to disk`, () => {
       const fd = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY);
       try {
         fsyncSync(fd);
@@ -128,11 +131,11 @@ export const disk: Disk = {
       }
     }),
   lock: (directory, timeoutMs) =>
-    attempt(`Cannot lock the folder ${directory}`, () => {
+    attempt(`Cannot lock the directory ${directory}`, () => {
       try {
         return lockForNow(`${directory}/.wg-cni.lock`, timeoutMs);
       } catch (error) {
-        // Where nothing can be written, there is nobody to be kept away.
+        // If the filesystem is read-only, no other installer can write either.
         if (error instanceof SysError && error.code === "EROFS") return { [Symbol.dispose]: () => {} };
         throw error;
       }
@@ -140,7 +143,7 @@ export const disk: Disk = {
 };
 
 function readText(path: string): string {
-  // A pipe is not waited for.
+  // O_NONBLOCK avoids waiting for a pipe.
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const status = fstatSync(fd);
@@ -155,7 +158,7 @@ function readText(path: string): string {
   }
 }
 
-/** Whole and on disk before it gets its real name, or a power failure could leave an empty one. */
+/** Completes and flushes the file before it gets its real name; otherwise a power failure could leave an empty file. */
 function writeNew(path: string, write: (fd: number) => void): void {
   rmSync(path, { force: true });
   const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
@@ -187,7 +190,7 @@ function isSameProgram(a: string, b: string): boolean {
   }
 }
 
-/** A file in blocks, to its end or until `take` wants no more. It must not keep the block. */
+/** Reads a file in blocks until its end or until `take` returns false. `take` must not keep the block. */
 function forEachBlock(path: string, take: (block: Buffer) => boolean): void {
   const fd = openSync(path, constants.O_RDONLY);
   const buffer = Buffer.alloc(blockBytes);
@@ -201,7 +204,7 @@ function forEachBlock(path: string, take: (block: Buffer) => boolean): void {
   }
 }
 
-/** As much as fits; less only at the end of the file. */
+/** Fills the buffer; returns less only at the end of the file. */
 function readBlock(fd: number, buffer: Buffer): Buffer {
   let length = 0;
   while (length < buffer.length) {
@@ -212,7 +215,7 @@ function readBlock(fd: number, buffer: Buffer): Buffer {
   return buffer.subarray(0, length);
 }
 
-/** Gives what the system refused a sentence: `what`, why, and what to do about it. */
+/** Turns a system error into a sentence with `what`, the cause and a remedy. */
 function attempt<T>(what: string, action: () => T): T {
   try {
     return action();
@@ -231,18 +234,18 @@ function remedy(code: string): string {
   switch (code) {
     case "EACCES":
     case "EPERM":
-      return ". Run it as root; in a container, mount the host's folder writable.";
+      return ". Run it as root; in a container, mount the host's directory writable.";
     case "EROFS":
-      return ". Its filesystem is mounted read-only: mount it writable, or name the folder that the runtime is configured with (--conf-dir, --bin-dir).";
+      return ". Its filesystem is mounted read-only: mount it writable, or name the directory that the runtime is configured with (--conf-dir, --bin-dir).";
     case "ENOENT":
     case "ENOTDIR":
-      return ". Name the folder that the runtime is configured with (--conf-dir, --bin-dir).";
+      return ". Name the directory that the runtime is configured with (--conf-dir, --bin-dir).";
     case "EAGAIN":
-      return ". Another wg-cni is at it: try again.";
+      return ". Another wg-cni holds the lock: try again.";
     case "ENOSPC":
     case "EDQUOT":
       return ". Free some space on its filesystem.";
     default:
-      return ". Look at the folder, its filesystem and the kernel's log.";
+      return ". Check the directory, its filesystem and the kernel's log.";
   }
 }

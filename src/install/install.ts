@@ -1,6 +1,6 @@
-// Installing and taking it back, in the order in which no pod meets a half: the
-// executable before the network that names it, and the other way round. Every
-// step may be the last one before a crash; running it again goes on from there.
+// Installation and its reversal run in an order in which no pod meets an incomplete state:
+// the executable is installed before the configuration that names it, and removed after.
+// A crash may follow any step; a second run continues from there.
 import type { Entry } from "../plan/settings/entry.ts";
 import { binaryPath, installBinary, removeBinary } from "./binary.ts";
 import { type Decision, decide } from "./decide.ts";
@@ -8,21 +8,21 @@ import { type Disk, InstallError } from "./disk.ts";
 import { applyRemoval, place, readDirectory, withDirectory } from "./place.ts";
 import { planRemoval, type Removal } from "./remove.ts";
 
-/** How often something is decided anew because somebody else was writing at the same time. */
+/** After this many decisions that another writer made obsolete, the installation gives up. */
 const maxRaces = 20;
 const pollMs = 250;
 
-/** What is to be kept true. */
+/** The target state that the installer and the agent maintain. */
 export interface Target {
-  /** Where the runtime takes plugins from. */
+  /** The runtime reads plugins from this directory. */
   readonly binDir: string;
-  /** Where it takes networks from. */
+  /** The runtime reads network configurations from this directory. */
   readonly confDir: string;
-  /** Of wg-cni in the network; absent: as it is there, else without keys of its own. */
+  /** wg-cni's entry in the configuration. If it is absent, an existing entry stays, and a new one has no keys of its own. */
   readonly entry?: Entry;
 }
 
-/** The network that the runtime uses, or why there is none to be had yet. */
+/** The network configuration that the runtime uses, or the reason why there is none yet. */
 export type ConfListOutcome =
   | { readonly file: string; readonly types: readonly string[]; readonly wrote: boolean }
   | { readonly waitsFor: string };
@@ -37,20 +37,20 @@ export interface InstallOptions {
   readonly target: Target;
   /** The executable that becomes the plugin. */
   readonly source: string;
-  /** How long to wait for a network that can be used. */
+  /** The installer waits this long for a usable network configuration. */
   readonly waitMs: number;
-  /** Told once what is waited for, and whenever that becomes something else. */
+  /** The function is called with the reason for waiting, and again when the reason changes. */
   readonly say: (sentence: string) => void;
 }
 
-/** Throws InstallError; what was done until then stays, and is whole. */
+/** Throws InstallError; the steps done until then stay and are complete. */
 export async function install({ disk, target, source, waitMs, say }: InstallOptions): Promise<Installed> {
   const path = binaryPath(target.binDir);
   let wrote = installBinary(disk, source, target.binDir);
   const deadlineMs = performance.now() + waitMs;
   let said: string | undefined;
   for (;;) {
-    // Somebody may uninstall while we wait.
+    // Another process may uninstall while we wait.
     if (!disk.has(path)) wrote = installBinary(disk, source, target.binDir);
     const network = ensureConfList(disk, target);
     if (!("waitsFor" in network)) return { binary: { path, wrote }, network };
@@ -66,8 +66,8 @@ export async function install({ disk, target, source, waitMs, say }: InstallOpti
 }
 
 /**
- * Has the network in use call us, if there is one that can; writes nothing where it does.
- * `isWanted` is asked once nobody else can be at it. Throws InstallError.
+ * Makes the network configuration in use call us, if there is a usable one; writes nothing if it
+ * does already. `isWanted` is called while the lock is held. Throws InstallError.
  */
 export function ensureConfList(
   disk: Disk,
@@ -75,7 +75,8 @@ export function ensureConfList(
   isWanted: () => boolean = () => true,
 ): ConfListOutcome {
   const { confDir, binDir } = target;
-  if (disk.list(confDir) === undefined) return { waitsFor: "There is no such folder of networks" };
+  if (disk.list(confDir) === undefined)
+    return { waitsFor: "There is no such directory of network configurations" };
   return withDirectory(disk, confDir, () => {
     if (!isWanted()) return { waitsFor: "It is not wanted any more" };
     if (!disk.has(binaryPath(binDir))) return { waitsFor: `There is no ${binaryPath(binDir)}` };
@@ -84,14 +85,14 @@ export function ensureConfList(
       const decision = readDecision(disk, target);
       if (decision.do === "wait") return { waitsFor: decision.reason };
       if (decision.do === "nothing") return { file: decision.file, types: decision.types, wrote };
-      // What was written is looked at again, as a runtime would.
+      // The next decision reads the file again, as a runtime would.
       wrote = place(disk, confDir, decision) || wrote;
     }
-    return { waitsFor: "Somebody else writes it again and again" };
+    return { waitsFor: "Another program keeps rewriting it" };
   });
 }
 
-/** What would have to be done to the folder of networks. Throws InstallError. */
+/** Reads the directory of network configurations and returns what has to be done to it. Throws InstallError. */
 export function readDecision(disk: Disk, { confDir, binDir, entry }: Target): Decision {
   const hasPlugin = (type: string) => !type.includes("/") && disk.has(`${binDir}/${type}`);
   return decide(readDirectory(disk, confDir), entry === undefined ? {} : { entry }, hasPlugin);
@@ -103,8 +104,9 @@ export interface Removed {
 }
 
 /**
- * `keepBinary`: runtimes may still call it for pods that are there. Throws InstallError,
- * before the executable goes, where a network may still name it.
+ * Uninstalls wg-cni. `keepBinary` leaves the executable, because runtimes may still call it for
+ * existing pods. Throws InstallError before it removes the executable if a network configuration
+ * may still name it.
  */
 export function uninstall(
   disk: Disk,
@@ -116,7 +118,7 @@ export function uninstall(
     return { networks, binary: removeBinary(disk, binDir) ? "removed" : "absent" };
   };
   if (disk.list(confDir) === undefined) return remove([]);
-  // As one: who puts us into a network makes sure of the executable in between.
+  // The lock covers both steps: an installer that adds our entry checks the executable under it.
   return withDirectory(disk, confDir, () => remove(removeFromNetworks(disk, confDir)));
 }
 
@@ -125,7 +127,7 @@ function removeFromNetworks(disk: Disk, confDir: string): readonly Removal[] {
   for (let races = 0; races < maxRaces; races++) {
     const { steps, problems } = planRemoval(readDirectory(disk, confDir));
     for (const step of steps) {
-      // Somebody was faster: the rest was planned for another folder.
+      // Another writer was faster, so the remaining steps no longer fit the directory.
       if (!applyRemoval(disk, confDir, step)) break;
       done.push(step);
     }
@@ -136,6 +138,6 @@ function removeFromNetworks(disk: Disk, confDir: string): readonly Removal[] {
     );
   }
   throw new InstallError(
-    `Somebody else writes the networks in ${confDir} again and again: stop that, then run this again. The plugin stays.`,
+    `Another program keeps rewriting the network configurations in ${confDir}: stop it, then run this again. The plugin stays.`,
   );
 }

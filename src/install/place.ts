@@ -1,17 +1,17 @@
-// What was decided about a folder of network configurations, done to it. Others
-// write there too and know of no lock: what is put in the place of a file goes
-// back if the file was not the one that the decision was made about. So nobody's
-// text is lost, and a `false` means: look again.
+// The functions carry out a decision about a directory of network configurations. Other
+// programs write there without a lock, so a replacement is undone if the replaced file was
+// not the one that the decision was made about. No text of another program is lost; a
+// result of `false` means that the caller must decide again.
 
 import { confFiles } from "./conflist.ts";
 import { backupName, type ConfDirectory, type Decision, findSingle } from "./decide.ts";
 import { type Disk, InstallError, unfinished, unfinishedName } from "./disk.ts";
 import type { Removal } from "./remove.ts";
 
-/** Others hold it for some milliseconds. */
+/** Other installers hold the lock for some milliseconds. */
 const lockTimeoutMs = 5000;
 
-/** Runs `inside` while no other installer works on the folder, without what one that was killed has left. Throws InstallError. */
+/** Runs `inside` under the directory's lock, after removing what a killed installer left. Throws InstallError. */
 export function withDirectory<T>(disk: Disk, directory: string, inside: () => T): T {
   using _lock = disk.lock(directory, lockTimeoutMs);
   for (const name of disk.list(directory) ?? [])
@@ -19,7 +19,7 @@ export function withDirectory<T>(disk: Disk, directory: string, inside: () => T)
   return inside();
 }
 
-/** All that decisions are made about. Throws InstallError where the folder itself cannot be read. */
+/** Reads all files that decisions depend on. Throws InstallError if the directory itself cannot be read. */
 export function readDirectory(disk: Disk, directory: string): ConfDirectory {
   const names = disk.list(directory) ?? [];
   const backups = names.filter((name) => findSingle(name) !== undefined);
@@ -37,20 +37,20 @@ function readContent(disk: Disk, path: string): { text: string } | { problem: st
   }
 }
 
-/** False where the folder is not as it was when this was decided. Throws InstallError. */
+/** Returns false if the directory changed since the decision. Throws InstallError. */
 export function place(disk: Disk, directory: string, decision: Decision): boolean {
   return falseIfVanished(() => placeNow(disk, directory, decision));
 }
 
-/** False where the folder is not as it was when this was planned. Throws InstallError. */
+/** Returns false if the directory changed since the plan. Throws InstallError. */
 export function applyRemoval(disk: Disk, directory: string, removal: Removal): boolean {
   return falseIfVanished(() => applyRemovalNow(disk, directory, removal));
 }
 
-/** A file that goes while something is done to it is another folder than before. */
-function falseIfVanished(deed: () => boolean): boolean {
+/** If a file vanishes during the action, the directory has changed. */
+function falseIfVanished(action: () => boolean): boolean {
   try {
-    return deed();
+    return action();
   } catch (error) {
     if (error instanceof InstallError && error.isAbsence) return false;
     throw error;
@@ -100,8 +100,8 @@ function applyRemovalNow(disk: Disk, directory: string, removal: Removal): boole
 }
 
 /**
- * Puts a text under a name that has `was`, with the same mode and owner; links are followed, and
- * stay. What is new has those of `like`.
+ * Replaces the content `was` of a file and keeps its mode and owner. Links are followed and stay.
+ * A new file gets the mode and owner of `like`.
  */
 function replace(disk: Disk, path: string, was: string | undefined, text: string, like?: string): boolean {
   if (was === undefined) return add(disk, path, text, like);
@@ -114,17 +114,17 @@ function replace(disk: Disk, path: string, was: string | undefined, text: string
   return replaced;
 }
 
-/** True where `target` had `was` and has the fresh text now; `fresh` is for removal. */
+/** Returns true if `target` contained `was` and contains the new text now. The caller removes `fresh`. */
 function swap(disk: Disk, fresh: string, target: string, was: string, text: string): boolean {
   if (!disk.exchange(fresh, target)) {
-    // Without that call there is a moment between looking and renaming.
+    // Without that system call another program can write between the check and the rename.
     if (!holds(disk, target, was)) return false;
     disk.rename(fresh, target);
     return true;
   }
   if (holds(disk, fresh, was)) return true;
   disk.exchange(fresh, target);
-  // Somebody may have renamed theirs to it once more: that one is the newest.
+  // If another program renamed its file over it meanwhile, that file is the newest.
   if (!holds(disk, fresh, text)) disk.rename(fresh, target);
   return false;
 }
@@ -134,7 +134,7 @@ function holds(disk: Disk, path: string, text: string): boolean {
   return "text" in content && content.text === text;
 }
 
-/** False where something has the name by now. */
+/** Returns false if the name exists by now. */
 function add(disk: Disk, path: string, text: string, like?: string): boolean {
   const fresh = unfinishedName(path);
   disk.create(fresh, text, like);
@@ -144,7 +144,7 @@ function add(disk: Disk, path: string, text: string, like?: string): boolean {
   return isOurs;
 }
 
-/** The list is used from this moment on, where the single plugin came before it. */
+/** Renames the single plugin to its backup. From then on the runtime uses the list, even if the single plugin sorted first. */
 function moveToBackup(disk: Disk, directory: string, single: string, was: string): boolean {
   const [path, backup] = [`${directory}/${single}`, `${directory}/${backupName(single)}`];
   disk.rename(path, backup);

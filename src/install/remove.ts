@@ -1,10 +1,11 @@
-// What has to happen in a folder of network configurations so that none names
-// wg-cni any more, and what was there before us is there again. Pure.
+// `planRemoval` plans the steps after which no network configuration names wg-cni and the
+// originals are back. Pure.
 //
-//   a list with other plugins    itself without our entry: the bytes from before, where nobody changed it
-//   a list made of 10-x.conf     goes; the original gets its name back, unless its owner has written it anew
-//   a list that we wrote         goes
-//   a network that we make       is put aside under another name: somebody has written it by hand
+//   a list with other plugins    loses our entry: the original bytes, if nothing else changed it
+//   a list made of 10-x.conf     is removed; the backup gets its name back, unless its owner wrote the file again
+//   a list that we wrote         is removed
+//   a list with us as the main   is renamed, because it was written by hand
+//   plugin
 import { ParseError } from "../net/error.ts";
 import { isStandaloneList, unchain } from "./chain.ts";
 import { confFiles, isOwn, isStandalone, ownType, parseConfList } from "./conflist.ts";
@@ -21,7 +22,7 @@ import {
 
 export type Removal =
   | { readonly do: "write"; readonly file: string; readonly was: string; readonly text: string }
-  /** `aside` gets the name `single` again, then `list`, which has `was`, goes. */
+  /** `backup` gets the name `single` again; then `list`, which contains `was`, is removed. */
   | {
       readonly do: "restore";
       readonly backup: string;
@@ -30,13 +31,13 @@ export type Removal =
       readonly was: string;
     }
   | { readonly do: "remove"; readonly file: string; readonly was: string }
-  /** An original that nobody needs any more. */
+  /** The backup is not needed any more. */
   | { readonly do: "forget"; readonly backup: string }
   | { readonly do: "disable"; readonly file: string; readonly to: string };
 
 export interface RemovalPlan {
   readonly steps: readonly Removal[];
-  /** Sentences about what may name us and is left as it is. */
+  /** The sentences are about files that may name us and are left as they are. */
   readonly problems: readonly string[];
 }
 
@@ -56,11 +57,11 @@ export function planRemoval(directory: ConfDirectory): RemovalPlan {
         problems.push(`${file} may name wg-cni and cannot be used: ${error.message}.`);
     }
   }
-  // Originals last: they tell which lists are of our making, also to a second try.
+  // Backups are removed last: they show which lists we made, also to a second attempt.
   return { steps: [...steps, ...originals], problems };
 }
 
-/** What was put aside comes back where its list is still as we made it, and its name is free. */
+/** Plans to restore a backup if its list is still as we made it and its name is free. */
 function planRestore(directory: ConfDirectory, backup: string): Removal {
   const single = findSingle(backup) as string;
   const list = listName(single);
@@ -81,7 +82,7 @@ function removeFrom(directory: ConfDirectory, file: string): Removal[] {
   return [{ do: "write", file, was, text: unchain(was, plugins) }];
 }
 
-/** True for a list that we have made of a single plugin whose name is there (again). */
+/** True for a list that we made from a single plugin whose file exists again. */
 function isSuperseded(directory: ConfDirectory, list: string): boolean {
   return isOurList(directory, list) && singlesOf(list).some((single) => directory.has(single));
 }

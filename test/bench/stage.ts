@@ -1,4 +1,4 @@
-// Where a benchmark runs: a lab and a folder on disk, which both end with it, however
+// Where a benchmark runs: a lab and a directory on disk, which both end with it, however
 // it ends.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -50,7 +50,7 @@ describe.skipIf(missing !== undefined)("the executable", () => {
     });
   });
 
-  test("a state folder that cannot be is an error with a sentence", () => {
+  test("a state directory that cannot be is an error with a sentence", () => {
     using folder = new StateFolder();
     writeFileSync(`${folder.path}/file`, "");
     const done = shell(`"$WG_CNI" status --state-dir ${folder.path}/file/below`);

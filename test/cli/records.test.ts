@@ -63,7 +63,7 @@ function makeIdentity(): void {
   });
 }
 
-/** What an agent has found in the folder of records. */
+/** What an agent has found in the directory of records. */
 function fromFolder(records: readonly NodeRecord[], refused: Readonly<Record<string, string>>): void {
   using store = Store.open(folder.path, "boot");
   store.putPeers(records, "directory");
@@ -217,7 +217,7 @@ describe("what is shown", () => {
     expect((await remove("node-1")).stdout).toContain("takes it again for as long as node-1.json is in");
   });
 
-  test("a folder of records that cannot be used is said to be one, by peer list and status", async () => {
+  test("a directory of records that cannot be used is said to be one, by peer list and status", async () => {
     makeIdentity();
     const sentence = "Cannot read the folder of records /srv/records: ENOENT (No such file or directory).";
     fromFolder([], { "/srv/records": sentence });

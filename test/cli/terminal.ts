@@ -1,5 +1,5 @@
 // A terminal for tests: runs the command line in this process and keeps what it
-// printed. State folders are temporary; the kernel is only read.
+// printed. State directories are temporary; the kernel is only read.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -30,7 +30,7 @@ export async function run(words: readonly string[], stdin = "", coloured = false
   return { exitCode, stdout, stderr };
 }
 
-/** A state folder that goes with the test. */
+/** A state directory that goes with the test. */
 export class StateFolder implements Disposable {
   readonly path = mkdtempSync(join(tmpdir(), "wg-cni-cli-"));
 

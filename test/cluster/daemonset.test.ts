@@ -198,7 +198,7 @@ describeKube("the DaemonSet's pod", () => {
       ["SYS_ADMIN", withoutRight("SYS_ADMIN"), `Cannot enter network namespace ${p1.netns}: EPERM`],
       ["sysctls", withoutMount("sysctls"), "/src_valid_mark: EROFS"],
       ["wireguard", withoutMount("wireguard"), "/var/run/wireguard/wg-cni-a.sock"],
-      ["plugins", withoutMount("plugins"), `There is no folder ${binDir}`],
+      ["plugins", withoutMount("plugins"), `There is no directory ${binDir}`],
       ["networks", withoutMount("networks"), "There is no network configuration yet"],
     ] as const) {
       await stopPod();

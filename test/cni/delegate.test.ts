@@ -77,7 +77,7 @@ describe("with host-local", () => {
     expect(error).toMatchObject({ code: 999, msg: expect.stringContaining("IPAMConfig.ipam.ranges") });
   });
 
-  test("is found in CNI_PATH through a link, folders and missing folders skipped", () => {
+  test("is found in CNI_PATH through a link, directories and missing directories skipped", () => {
     mkdirSync(join(folder, "a", "linked"), { recursive: true });
     plugin("target", "echo '{}'");
     mkdirSync(join(folder, "b"), { recursive: true });

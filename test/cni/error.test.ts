@@ -1,4 +1,4 @@
-// Codes of failures that come from other folders, and the JSON a runtime reads.
+// Codes of failures that come from other directories, and the JSON a runtime reads.
 import { describe, expect, test } from "bun:test";
 import { CniError, cniCodes, formatError, toCniError } from "../../src/cni/error.ts";
 import { ParseError } from "../../src/net/error.ts";

@@ -1,4 +1,4 @@
-// Kept installed by the agent: what owners and operators do to the folders, and
+// Kept installed by the agent: what owners and operators do to the directories, and
 // what it does and says about it. Real files; time is the test's.
 import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
@@ -103,14 +103,14 @@ describe("kept installed", () => {
     expect(kept.lines.at(-1)).toStartWith("info  resolved: ");
   });
 
-  test("a change is heard of, also of a folder that comes later", async () => {
+  test("a change is heard of, also of a directory that comes later", async () => {
     const kept = new Kept();
     rmSync(kept.host.confDir, { recursive: true });
     expect(kept.reconcile()).toEqual({
       problem: `There is no network configuration yet (${kept.host.confDir})`,
     });
     mkdirSync(kept.host.confDir);
-    // Nothing tells of a folder that is made: it is looked for.
+    // Nothing tells of a directory that is made: it is looked for.
     await waitUntil(() => kept.changes > 0, { what: "hearing of the folder" });
     kept.reconcile();
     kept.changes = 0;
@@ -216,7 +216,7 @@ describe("kept installed", () => {
     expect(kept.host.texts()).toEqual({ "10.conflist": ptpList });
   });
 
-  test("another folder is followed from the next look on", async () => {
+  test("another directory is followed from the next look on", async () => {
     const kept = new Kept();
     kept.host.put("10.conflist", ptpList);
     kept.settle();

@@ -17,7 +17,7 @@ class Typed extends Host {
     return ["--bin-dir", this.binDir, "--conf-dir", this.confDir, "--state-dir", this.stateDir];
   }
 
-  /** With the folders of this host spelled so that every run prints the same. */
+  /** With the directories of this host spelled so that every run prints the same. */
   async wg(...words: readonly string[]) {
     const { exitCode, stdout, stderr } = await run(words);
     return { exitCode, stdout: stdout.replaceAll(this.root, ""), stderr: stderr.replaceAll(this.root, "") };
@@ -147,7 +147,7 @@ test.each(complaints)("install %j", async (words, says) => {
   expect(existsSync(host.plugin)).toBe(false);
 });
 
-test("--keep has the agent keep it; uninstall finds the folders by it, and ends it", async () => {
+test("--keep has the agent keep it; uninstall finds the directories by it, and ends it", async () => {
   const host = typed();
   host.put("10-ptp.conflist", ptpList);
   expect((await host.installs("--keep", "--conf-json", '{"mtu": 1400}')).stdout).toContain(

@@ -1,4 +1,4 @@
-// A host for installers: a folder of plugins and one of networks, real files in
+// A host for installers: a directory of plugins and one of networks, real files in
 // a temporary place; and the networks that CNIs write, as they write them.
 import {
   existsSync,
@@ -139,7 +139,7 @@ export class Host implements Disposable {
     );
   }
 
-  /** Every file of the folder of networks. */
+  /** Every file of the directory of networks. */
   texts(): Record<string, string> {
     return Object.fromEntries(
       readdirSync(this.confDir)

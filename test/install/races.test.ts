@@ -264,7 +264,7 @@ describe("an owner that writes between two steps of ours", () => {
         return disk.exchange(a, b);
       },
     };
-    expect(host.assert(undefined, restless)).toEqual({ waitsFor: "Somebody else writes it again and again" });
+    expect(host.assert(undefined, restless)).toEqual({ waitsFor: "Another program keeps rewriting it" });
     await host.install();
     expect(() =>
       host.uninstall(false, {
@@ -274,6 +274,6 @@ describe("an owner that writes between two steps of ours", () => {
           return disk.exchange(a, b);
         },
       }),
-    ).toThrow("Somebody else writes the networks in");
+    ).toThrow("Another program keeps rewriting the network configurations in");
   });
 });

@@ -68,13 +68,13 @@ describe("a network that cannot be followed", () => {
       "a plugin that is elsewhere",
       "10.conflist",
       ptpList.replace('"ptp"', '"azure-vnet"'),
-      "its plugin azure-vnet is not in the folder of plugins",
+      "its plugin azure-vnet is not in the directory of plugins",
     ],
     [
       "a type that is a path",
       "10.conflist",
       ptpList.replace('"ptp"', '"../bin/ptp"'),
-      "its plugin ../bin/ptp is not in the folder of plugins",
+      "its plugin ../bin/ptp is not in the directory of plugins",
     ],
   ];
 
@@ -128,7 +128,7 @@ describe("waiting", () => {
         await Bun.sleep(20);
       expect(host.said.at(-1)).toContain(text);
     };
-    await said("There is no such folder of networks");
+    await said("There is no such directory of network configurations");
     mkdirSync(host.confDir);
     await said("There is no network configuration yet");
     host.put("10.conflist", ptpList.slice(0, 100));
@@ -202,12 +202,12 @@ describe("the executable", () => {
     );
     rmSync(host.binDir, { recursive: true });
     await expect(host.install()).rejects.toThrow(
-      `There is no folder ${host.binDir}: name the one that the runtime takes plugins from with --bin-dir`,
+      `There is no directory ${host.binDir}: name the one that the runtime takes plugins from with --bin-dir`,
     );
     expect(host.texts()).toEqual({ "10.conflist": ptpList });
   });
 
-  test("a folder in its place, and a disk that refuses, are said with the path and a remedy", async () => {
+  test("a directory in its place, and a disk that refuses, are said with the path and a remedy", async () => {
     using host = new Host();
     host.plugins("ptp");
     host.put("10.conflist", ptpList);

@@ -193,7 +193,7 @@ describeKernel("pods that nobody ends", () => {
     expect(Date.parse(time) - startedMs).toBeGreaterThanOrEqual(seconds * 1000);
   });
 
-  test("an agent that is shown another folder releases nothing, and doubts what it sees", async () => {
+  test("an agent that is shown another directory releases nothing, and doubts what it sees", async () => {
     const before = containers();
     await agent.stop();
     from = 0;

@@ -1,5 +1,5 @@
 // What goes wrong around the agent: its store is locked or full, the kernel's
-// events overrun it, a program it needs is missing, a folder cannot be written.
+// events overrun it, a program it needs is missing, a directory cannot be written.
 // It stays, says so in one line, keeps the kernel as it was told before, and
 // goes on when it has passed.
 import { beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";

@@ -1,5 +1,5 @@
-// Installed on a node as its runtime has it: real plugins in a folder that is
-// not the usual one, pods added and removed by what is in the folders, also
+// Installed on a node as its runtime has it: real plugins in a directory that is
+// not the usual one, pods added and removed by what is in the directories, also
 // while the executable is exchanged under the calls.
 
 import { beforeAll, expect, test } from "bun:test";
@@ -45,7 +45,7 @@ describeKernel("installed on a node", () => {
     return done.stdout;
   }
 
-  /** A pod comes and goes as the folders say now. */
+  /** A pod comes and goes as the directories say now. */
   async function attachAndDetach(pod: Pod, between: () => void | Promise<void> = () => {}): Promise<void> {
     const conf = list();
     await node.runtime.add(conf, pod, { binDir });

@@ -48,7 +48,7 @@ describeKernel("key rotate --compromised", () => {
     expect((await wgJson(n1, ["sync"])).writes).toBe(0);
   });
 
-  test("with a folder of records the new one is there when the command returns", async () => {
+  test("with a directory of records the new one is there when the command returns", async () => {
     const folder = `${n1.sharedFolder}/records`;
     mkdirSync(folder, { recursive: true });
     await wgMust(n1, ["up", "--records-dir", folder]);
@@ -61,7 +61,7 @@ describeKernel("key rotate --compromised", () => {
     expect(keysOf(written)).toEqual(ownKeys(n1));
   });
 
-  test("a folder that cannot be written is said, and undoes nothing", async () => {
+  test("a directory that cannot be written is said, and undoes nothing", async () => {
     await wgMust(n1, ["up", "--records-dir", "/nowhere/records"]);
     const old = ownKeys(n1);
     const { exitCode, stdout } = await n1.wg(["key", "rotate", "--compromised"]);

@@ -1,5 +1,5 @@
 // Commands that are killed at any moment leave nothing that the next sync does
-// not put right; commands at the same time wait for each other; a state folder
+// not put right; commands at the same time wait for each other; a state directory
 // that meets a new network namespace, as after a reboot, is programmed anew by
 // the first ADD.
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";

@@ -165,7 +165,7 @@ describeKernel("chained DEL", () => {
     expectNothingLeft();
   });
 
-  test("succeeds in a node that never had a store, and without the state folder's parent", async () => {
+  test("succeeds in a node that never had a store, and without the state directory's parent", async () => {
     await succeed(node, "DEL", conf("0.3.1", { stateDir: "/run/never/made/before" }), pod);
   });
 

@@ -1,6 +1,6 @@
 // Bad input to the built plugin: an answer that names what is wrong with the
 // code it has in the specification, at once, and a node that is as it was, down
-// to the state folder that nobody made.
+// to the state directory that nobody made.
 
 import { afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";

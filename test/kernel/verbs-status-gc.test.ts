@@ -1,5 +1,5 @@
 // STATUS, GC and VERSION of the built plugin: what runtimes ask every few
-// seconds, once at their start, and at every change of their folders.
+// seconds, once at their start, and at every change of their directories.
 
 import { afterEach, beforeAll, describe, expect, test } from "bun:test";
 import type { Node } from "../lab/node.ts";

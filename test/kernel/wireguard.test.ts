@@ -1,7 +1,7 @@
 // Both WireGuard backends against real devices, with wg(8) as the witness:
 // wireguard-go's in a namespace of our own, the kernel's where it has one (in
 // the tests' virtual machine). Devices have names of their own, because the
-// sockets of wireguard-go are in one folder for all namespaces.
+// sockets of wireguard-go are in one directory for all namespaces.
 import { afterAll, describe, expect, test } from "bun:test";
 import { withNetns } from "../../src/linux/netns.ts";
 import type { DeviceConfig } from "../../src/net/device.ts";
@@ -289,7 +289,7 @@ describe("starting a userspace implementation", () => {
     );
   });
 
-  test("does not look in relative folders", () => {
+  test("does not look in relative directories", () => {
     expect(findProgram(["sh"], "bin:.:/nonexistent")).toBeUndefined();
     expect(findProgram(["none", "sh"], ".:/bin")).toBe("/bin/sh");
   });

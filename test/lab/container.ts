@@ -31,7 +31,7 @@ interface Mount {
 
 interface Volume {
   readonly name: string;
-  /** A folder of the node's, or the pod's account. */
+  /** A directory of the node's, or the pod's account. */
   readonly hostPath?: { readonly path: string; readonly type: "Directory" | "DirectoryOrCreate" };
   readonly projected?: { readonly sources: readonly object[] };
 }
@@ -77,7 +77,7 @@ export function prepareForContainers(node: Node): void {
   ]);
 }
 
-/** Starts a container; `folder` is podman's. It ends with the lab at the latest. */
+/** Starts a container; `directory` is podman's. It ends with the lab at the latest. */
 export function startContainer(
   node: Node,
   folder: string,

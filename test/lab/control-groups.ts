@@ -29,7 +29,7 @@ export function hierarchiesOfVersion1(): string[] {
   return rows.map((row) => row.split(":")[1] ?? "").filter((name) => name !== "");
 }
 
-/** The usual name of its folder in /sys/fs/cgroup. */
+/** The usual name of its directory in /sys/fs/cgroup. */
 export function hierarchyDirectory(hierarchy: string): string {
   return hierarchy.replace(/^name=/, "");
 }

@@ -1,7 +1,7 @@
 // The product's container image, made with podman by conf/Containerfile. The image
 // to build in is made of this machine's programs, since there may be no registry of
 // images; npm packages come from where this machine has them from. What podman
-// keeps is in a folder that is given, and mounts are private to its processes.
+// keeps is in a directory that is given, and mounts are private to its processes.
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { repository } from "./paths.ts";
 
@@ -9,7 +9,7 @@ export const imageName = "localhost/wg-cni:test";
 const baseName = "localhost/wg-cni-build:test";
 const buildTimeoutMs = 300_000;
 
-/** podman's first arguments; `folder` is its own. */
+/** podman's first arguments; `directory` is its own. */
 export function podman(folder: string): string[] {
   const place = ["--root", `${folder}/root`, "--runroot", `${folder}/run`];
   return ["podman", ...place, "--cgroup-manager", "cgroupfs", "--events-backend", "none"];
@@ -58,7 +58,7 @@ export function imageFiles(folder: string): string[] {
   return list.trim().split("\n").sort();
 }
 
-// $0 is the folder that becomes a root: a shell, what the recipe calls, Node.js, npm, and their libraries.
+// $0 is the directory that becomes a root: a shell, what the recipe calls, Node.js, npm, and their libraries.
 const baseScript = `
   cd "$0"
   mkdir -p usr/bin usr/sbin usr/lib usr/lib64 etc/ssl/certs tmp root

@@ -115,7 +115,7 @@ describe.skipIf(missing !== undefined)("lab with reference plugins", () => {
     expect(await ping(n2, n1.options.ip4)).toMatchObject({ received: 3 });
   });
 
-  test("what is in the shared folder is there for every node, and goes with the lab", async () => {
+  test("what is in the shared directory is there for every node, and goes with the lab", async () => {
     const other = await Lab.create("shared");
     const nodes = [await other.node("n1", node(1)), await other.node("n2", node(2))];
     const file = `${other.sharedFolder}/records/n1.json`;
@@ -134,7 +134,7 @@ describe.skipIf(missing !== undefined)("lab with reference plugins", () => {
     });
   });
 
-  test("folders of nodes are their own, and nothing shows on the machine", () => {
+  test("directories of nodes are their own, and nothing shows on the machine", () => {
     expect(existsSync(n1.outsidePath("/var/lib/cni"))).toBe(true);
     expect(existsSync("/run/netns/a")).toBe(false);
     expect(n1.must(["hostname"]).trim()).toBe("n1");

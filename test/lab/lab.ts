@@ -60,7 +60,7 @@ export class Lab {
     return this.#state.wire;
   }
 
-  /** The same for all nodes and the test: of the machine's folders to write to, nodes do not hide /tmp. */
+  /** The same for all nodes and the test: of the machine's directories to write to, nodes do not hide /tmp. */
   get sharedFolder(): string {
     return this.#state.sharedFolder;
   }
@@ -98,7 +98,7 @@ export class Lab {
       "ip route add 224.0.0.0/4 dev br0",
       ...(group === undefined ? [] : makeGroup(group, hierarchies)),
     ];
-    // The folder last: what runs in the group may still write to it.
+    // The directory last: what runs in the group may still write to it.
     const farewell = [...(group === undefined ? [] : endGroup(group, hierarchies)), `rm -rf ${sharedFolder}`];
     const holder = await hold(unshare, setup, farewell).catch((error) => {
       rmSync(sharedFolder, { recursive: true });

@@ -18,7 +18,7 @@ export interface NodeOptions {
   readonly podCidrs: readonly string[];
   /** Of the uplink, 1500 unless told. */
   readonly mtu?: number;
-  /** A folder on disk to be the node's /var/lib; memory when absent. */
+  /** A directory on disk to be the node's /var/lib; memory when absent. */
   readonly storage?: string;
 }
 
@@ -44,7 +44,7 @@ export class Node extends Namespaces {
     readonly options: NodeOptions,
     holder: Holder,
     readonly gateways: Readonly<Record<Family, string>>,
-    /** A folder that all nodes of the lab and the test see under this path; it goes with the lab. */
+    /** A directory that all nodes of the lab and the test see under this path; it goes with the lab. */
     readonly sharedFolder: string,
   ) {
     super(name, ["-t", `${holder.pid}`, "-m", "-u", "-p", "-n"]);

@@ -39,7 +39,7 @@ export interface AttachOptions {
   readonly runtimeConfig?: Readonly<Record<string, unknown>>;
   /** Further environment, for instance CNI_NETNS_OVERRIDE. */
   readonly env?: Readonly<Record<string, string>>;
-  /** A folder of the node that plugins are taken from, and from nowhere else. */
+  /** A directory of the node that plugins are taken from, and from nowhere else. */
   readonly binDir?: string;
 }
 

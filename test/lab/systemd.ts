@@ -83,7 +83,7 @@ export class Systemd implements Disposable {
   }
 }
 
-// $0 is the control group, $1 their root, $2 the folder of units, $3 what withholds rights.
+// $0 is the control group, $1 their root, $2 the directory of units, $3 what withholds rights.
 // /proc/sys is the machine's but for what is below net, and so are /tmp and /var/tmp.
 const boot = `
   echo 0 >$1/$0/cgroup.procs

@@ -1,5 +1,5 @@
 // `ctr run --cni`: containerd's own client calls the plugins itself, with the
-// usual folders, for a container that is no pod of Kubernetes.
+// usual directories, for a container that is no pod of Kubernetes.
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Pod } from "../lab/pod.ts";

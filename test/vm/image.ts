@@ -149,7 +149,7 @@ function makeDisk(
   version: string,
   outfile: string,
 ): void {
-  // The merged /usr of Debian, with one folder for all programs.
+  // The merged /usr of Debian, with one directory for all programs.
   for (const folder of ["usr/bin", "usr/lib", "usr/lib64"])
     mkdirSync(join(stage, folder), { recursive: true });
   const links = { bin: "usr/bin", sbin: "usr/bin", lib: "usr/lib", lib64: "usr/lib64", "usr/sbin": "bin" };

@@ -24,7 +24,7 @@ export interface Output {
 }
 
 export interface MachineOptions {
-  /** Files to add: absolute path in the machine -> file or folder here. */
+  /** Files to add: absolute path in the machine -> file or directory here. */
   readonly files?: Record<string, string>;
   readonly memoryMiB?: number;
 }

@@ -69,7 +69,7 @@ describeKernel("probes", () => {
     expect((await byPort("/readyz")).ok).toBe(true);
   });
 
-  test("a file in the place of the folder of userspace sockets is named, and the agent is alive", async () => {
+  test("a file in the place of the directory of userspace sockets is named, and the agent is alive", async () => {
     await wgMust(n1, ["down"]);
     n1.script(["rm -rf /run/wireguard", "touch /run/wireguard"]);
     const up = await n1.wg(["up"]);

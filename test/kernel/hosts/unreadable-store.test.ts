@@ -53,7 +53,7 @@ interface Fault {
   readonly make: readonly string[];
   readonly mend: readonly string[];
   readonly addCode: number;
-  /** True if the store's folder still takes a line for plugin.log. */
+  /** True if the store's directory still takes a line for plugin.log. */
   readonly logs: boolean;
   /** True if what was recorded is lost for good. */
   readonly loses?: true;

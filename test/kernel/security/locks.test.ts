@@ -37,7 +37,7 @@ describeKernel("availability against local users", () => {
     return holder;
   }
 
-  test("a lock on the state folder stops neither ADD nor DEL, and none can be taken on what is in it", async () => {
+  test("a lock on the state directory stops neither ADD nor DEL, and none can be taken on what is in it", async () => {
     const holder = await holdAsUser(node.stateDir);
     for (const verb of ["ADD", "DEL", "ADD"] as const) {
       const { milliseconds } = await succeed(node, verb, conf, pod);
@@ -60,7 +60,7 @@ describeKernel("availability against local users", () => {
     expect(modes).toEqual(names.map((name) => `${node.stateDir}/${name} 600`));
   });
 
-  test("a lock on the folder of plugins stops no installer, and nothing is left there", async () => {
+  test("a lock on the directory of plugins stops no installer, and nothing is left there", async () => {
     const holder = await holdAsUser(binDir);
     const folders = ["--bin-dir", binDir, "--conf-dir", "/run/wg-cni/net.d", "--wait", "0"];
     node.script([

@@ -1,5 +1,5 @@
 // Where a lab node runs its container runtime: the node's namespaces, and besides
-// them control groups, plugins, /dev/shm and temporary folders of its own, so that
+// them control groups, plugins, /dev/shm and temporary directories of its own, so that
 // a runtime with its usual paths meets nothing of the machine's and of other nodes.
 
 import { mkdirSync, readdirSync, renameSync, writeFileSync } from "node:fs";
@@ -51,7 +51,7 @@ export class Enclosure extends Namespaces {
     return new Enclosure(node);
   }
 
-  /** A file of the node; its folder is made. Exchanged in one step, as who watches it may read it at once. */
+  /** A file of the node; its directory is made. Exchanged in one step, as who watches it may read it at once. */
   write(path: string, text: string): void {
     const outside = this.node.outsidePath(path);
     mkdirSync(dirname(outside), { recursive: true });

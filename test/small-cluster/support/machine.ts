@@ -31,7 +31,7 @@ export interface MachineOptions {
   readonly images: readonly string[];
 }
 
-/** Folders that a reboot leaves as they are. */
+/** Directories that a reboot leaves as they are. */
 const disk = ["/var/lib", "/opt", "/etc/cni", "/etc/wg-cni"];
 /** What a kubelet sets and is the whole machine's (its setupKernelTunables): it gets files of its own. */
 const kernelSettings = [
@@ -135,7 +135,7 @@ export class Machine {
     this.lab.remove(this.node);
   }
 
-  /** A file of the node; its folder is made. */
+  /** A file of the node; its directory is made. */
   write(path: string, text: string): void {
     const outside = this.node.outsidePath(path);
     mkdirSync(dirname(outside), { recursive: true });
