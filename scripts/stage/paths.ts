@@ -1,7 +1,7 @@
 // The paths that pod traffic takes, each measured with ping and HTTP over both
 // families and printed as it is known.
 
-import type { Namespaces } from "../../test/lab/namespaces";
+import type { Namespaces } from "../../test/lab/namespaces.ts";
 import type { Node } from "../../test/lab/node.ts";
 import type { Pod } from "../../test/lab/pod.ts";
 import { type HttpResult, http, type PingResult, ping } from "../../test/lab/traffic.ts";

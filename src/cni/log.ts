@@ -8,7 +8,7 @@
 // Bounded: past its size a file becomes plugin.log.1. A log that cannot be
 // written never fails a call.
 import { appendFile, findStatus, rename } from "../linux/file.ts";
-import { callLogName, formatCall, isCountedVerb } from "../net/call-log";
+import { callLogName, formatCall, isCountedVerb } from "../net/call-log.ts";
 import { printable } from "../net/printable.ts";
 import type { Request } from "./request.ts";
 import type { Verbs } from "./skel.ts";

@@ -4,7 +4,7 @@ import type { Family } from "../net/ip.ts";
 import { familyOf } from "../net/ip.ts";
 import type { Slot } from "../net/record.ts";
 import { slotDevice } from "../plan/settings/settings.ts";
-import { isApplied } from "../reconcile/applied";
+import { isApplied } from "../reconcile/applied.ts";
 import type { Host } from "./host.ts";
 import type { Request } from "./request.ts";
 import { podIps } from "./result.ts";

@@ -7,7 +7,7 @@ import type { Settings } from "../plan/settings/settings.ts";
 import type { Attachment } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 import type { Kernel } from "./kernel.ts";
-import { observePodConnection } from "./pod-connection";
+import { observePodConnection } from "./pod-connection.ts";
 
 /** Throws StoreError, NetlinkError, SysError. */
 export function observeOutside(settings: Settings, store: Store, kernel: Kernel): Outside[] {

@@ -24,7 +24,7 @@ import type { Ownership } from "../plan/peers/model.ts";
 import { slots } from "../plan/peers/path.ts";
 import { type Settings, slotDevice } from "../plan/settings/settings.ts";
 import type { Store } from "../state/store.ts";
-import { appliedToThisKernel, isApplied } from "./applied";
+import { appliedToThisKernel, isApplied } from "./applied.ts";
 import { applySteps, readSysctl } from "./apply.ts";
 import { observeStrictArrivals } from "./arrivals.ts";
 import { observeCapabilities } from "./capabilities.ts";

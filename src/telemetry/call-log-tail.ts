@@ -5,7 +5,7 @@
 //
 //   calls.log ──past its bound──► calls.log.1 ──► gone, but open here
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
-import { type CallRecord, callLogName, parseCall } from "../net/call-log";
+import { type CallRecord, callLogName, parseCall } from "../net/call-log.ts";
 
 /** The writers keep a file at a mebibyte; what is more is read the next time. */
 const maxReadBytes = 4 * 1024 * 1024;

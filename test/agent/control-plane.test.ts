@@ -1,6 +1,6 @@
 // Asking the control plane, on the loopback interface: what counts as an answer,
 // and that nobody is asked whom nobody wants to know about. Silence is the
-// kernel tests' (kernel/agent-host.test.ts).
+// kernel tests' (kernel/agent/host.test.ts).
 import { afterEach, describe, expect, test } from "bun:test";
 import { ControlPlane } from "../../src/agent/control-plane.ts";
 import type { IpPort } from "../../src/net/ip-port.ts";

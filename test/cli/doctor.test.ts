@@ -1,6 +1,6 @@
 // How `doctor` looks: the summary first, what is wrong before what is right,
 // colours only on a terminal, and the same as JSON. What it finds is test/doctor
-// and test/kernel/doctor.test.ts.
+// and test/kernel/commands/doctor.test.ts.
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { wrapText } from "../../src/cli/style.ts";

@@ -1,7 +1,7 @@
 // Cluster CIDRs that hold what is no pod's, on a real API server: admission refuses what it can see, and agents
 // refuse the rest when they read the object, with an event, a log line and a condition that stops a rollout.
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { addNode, wgJson } from "../kernel/mesh-reference";
+import { addNode, wgJson } from "../kernel/support/mesh-reference.ts";
 import type { Agent } from "../lab/agent.ts";
 import { gateways, Lab } from "../lab/lab.ts";
 import { knowsPeers } from "../lab/mesh.ts";
@@ -12,7 +12,7 @@ import { describeKube } from "./support/gate.ts";
 import { joinByApi } from "./support/join.ts";
 import { applyManifests, policiesObeyed } from "./support/manifests.ts";
 import { agentOf, createNode, nodesPath, recordObject, recordPath } from "./support/nodes.ts";
-import { refused } from "./support/rejected";
+import { refused } from "./support/rejected.ts";
 
 setDefaultTimeout(240_000);
 

@@ -10,7 +10,7 @@ import { describeKube } from "./support/gate.ts";
 import { type KubeObject, KubeRefusal } from "./support/kube-client.ts";
 import { applyManifests, pathOf, readManifest } from "./support/manifests.ts";
 import { createNode, type RecordFields, recordObject, recordPath, recordsPath } from "./support/nodes.ts";
-import { refused } from "./support/rejected";
+import { refused } from "./support/rejected.ts";
 
 const keys = {
   one: "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",

@@ -5,7 +5,7 @@
 // leaves without losing a packet, and nothing stays behind.
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { addNode, routeLines, tables } from "../kernel/mesh-reference";
+import { addNode, routeLines, tables } from "../kernel/support/mesh-reference.ts";
 import {
   type Container,
   containerPid,

@@ -2,7 +2,7 @@
 // pod is there, no admission policy can find out that there is no Node, and the garbage
 // collector comes after the write. So the agents ask, on a real API server.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { addNode, wgJson } from "../kernel/mesh-reference";
+import { addNode, wgJson } from "../kernel/support/mesh-reference.ts";
 import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import { waitUntil } from "../lab/wait.ts";
@@ -12,7 +12,7 @@ import { joinByApi } from "./support/join.ts";
 import type { KubeClient, KubeObject } from "./support/kube-client.ts";
 import { applyManifests, policiesObeyed } from "./support/manifests.ts";
 import { agentOf, createNode, nodesPath, recordObject, recordPath } from "./support/nodes.ts";
-import { refused, unaccepted } from "./support/rejected";
+import { refused, unaccepted } from "./support/rejected.ts";
 
 const slots = (n: number) => [
   { slot: "a", publicKey: Buffer.alloc(32, n).toString("base64"), port: 51820, state: "active" },

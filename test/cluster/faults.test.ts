@@ -4,7 +4,7 @@
 // no packet and send none in plaintext, which the end shows.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
-import { keyOf, wgJson } from "../kernel/mesh-reference";
+import { keyOf, wgJson } from "../kernel/support/mesh-reference.ts";
 import type { Capture } from "../lab/capture.ts";
 import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";

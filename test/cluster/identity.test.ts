@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { LineSplitter } from "../../src/kubeclient/line-splitter.ts";
 import type { NodeRecord } from "../../src/net/record.ts";
-import { addNode, wgJson, wgMust } from "../kernel/mesh-reference";
+import { addNode, wgJson, wgMust } from "../kernel/support/mesh-reference.ts";
 import type { Agent } from "../lab/agent.ts";
 import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { findKubeAssets } from "../../scripts/kube-assets.ts";
 import { meshesPath } from "../../src/kube/mesh.ts";
 import { shellBlocks } from "../docs/support/pages.ts";
-import { keyOf } from "../kernel/mesh-reference";
+import { keyOf } from "../kernel/support/mesh-reference.ts";
 import { repository } from "../lab/paths.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { ApiServer } from "./support/api-server.ts";

@@ -14,7 +14,7 @@ import type { KubeObject } from "./support/kube-client.ts";
 import { adminKubeconfig } from "./support/kubeconfig.ts";
 import { pathOf, readManifest, readObjects } from "./support/manifests.ts";
 import { namespace, serviceAccount } from "./support/nodes.ts";
-import { refused } from "./support/rejected";
+import { refused } from "./support/rejected.ts";
 
 const read = (file: string) => readObjects(readFileSync(`${repository}/conf/${file}`, "utf8"));
 const keyOf = ({ kind, metadata }: KubeObject) => `${kind} ${metadata.name}`;

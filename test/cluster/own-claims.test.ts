@@ -14,7 +14,7 @@ import {
   recordPath,
   recordsPath,
 } from "./support/nodes.ts";
-import { refused, unaccepted, unrefused } from "./support/rejected";
+import { refused, unaccepted, unrefused } from "./support/rejected.ts";
 
 const slot = (name: "a" | "b", key: number) => ({
   ...{ slot: name, publicKey: Buffer.alloc(32, key).toString("base64") },

@@ -18,7 +18,7 @@ import {
   recordsPath,
   requestToken,
 } from "./support/nodes.ts";
-import { refused, unaccepted } from "./support/rejected";
+import { refused, unaccepted } from "./support/rejected.ts";
 
 const slots = [
   { slot: "a", publicKey: "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", port: 51820, state: "active" },

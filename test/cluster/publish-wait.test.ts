@@ -2,7 +2,7 @@
 // server: when it returns they can, or it says why not, and no pod waits for ever.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { prefixContains } from "../../src/net/prefix.ts";
-import { addNode, wgMust } from "../kernel/mesh-reference";
+import { addNode, wgMust } from "../kernel/support/mesh-reference.ts";
 import type { Agent } from "../lab/agent.ts";
 import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";

@@ -3,7 +3,7 @@
 // was measured, and who tries it another way is refused by the API itself.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
-import { addNode, wgMust } from "../kernel/mesh-reference";
+import { addNode, wgMust } from "../kernel/support/mesh-reference.ts";
 import type { Agent } from "../lab/agent.ts";
 import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
@@ -18,7 +18,7 @@ import { giveAccount, registerNode, startAgent } from "./support/join.ts";
 import { adminKubeconfig } from "./support/kubeconfig.ts";
 import { applyManifests, policiesObeyed } from "./support/manifests.ts";
 import { agentOf, createNode, nodesPath, recordObject, recordPath } from "./support/nodes.ts";
-import { refused, unaccepted, unrefused } from "./support/rejected";
+import { refused, unaccepted, unrefused } from "./support/rejected.ts";
 
 const meshPath = "/apis/wg-cni.dev/v1alpha1/wireguardmeshes/default";
 /** Reports come every 30 to 45 s, and are made at a look, of which there is one a minute at least. */

@@ -1,7 +1,7 @@
 // The start-up taint on a real API server: it stays until a node is ready for pods,
 // goes then and no other with it, and the agent's right to do so is worth nothing else.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { addNode } from "../kernel/mesh-reference";
+import { addNode } from "../kernel/support/mesh-reference.ts";
 import type { Agent } from "../lab/agent.ts";
 import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
@@ -12,7 +12,7 @@ import { giveAccount, registerNode, startAgent } from "./support/join.ts";
 import type { KubeClient } from "./support/kube-client.ts";
 import { applyManifests, policiesObeyed } from "./support/manifests.ts";
 import { agentOf, createNode, nodesPath } from "./support/nodes.ts";
-import { refused, unaccepted, unrefused } from "./support/rejected";
+import { refused, unaccepted, unrefused } from "./support/rejected.ts";
 
 const key = "wg-cni.dev/agent-not-ready";
 const startup = { key, effect: "NoSchedule" };

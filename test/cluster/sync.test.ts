@@ -4,11 +4,11 @@
 // on all the while, and never in plaintext.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
-import { wgJson, wgMust } from "../kernel/mesh-reference";
+import { wgJson, wgMust } from "../kernel/support/mesh-reference.ts";
 import { Lab } from "../lab/lab.ts";
 import { knowsPeers } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
-import { answering, paths, probePaths } from "../lab/path-matrix";
+import { answering, paths, probePaths } from "../lab/path-matrix.ts";
 import { eachWay, losses, Streams } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { ApiServer } from "./support/api-server.ts";

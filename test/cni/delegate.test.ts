@@ -18,7 +18,7 @@ import { CniError } from "../../src/cni/error.ts";
 import { podIps } from "../../src/cni/result.ts";
 import { supportedVersions, versionAtLeast } from "../../src/net/cni-version.ts";
 import { fullEnv, requestOf } from "./io.ts";
-import { referencePlugin } from "./reference";
+import { referencePlugin } from "./reference.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "wgt-delegate-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -9,7 +9,7 @@ import { formatPrevResult, formatResult } from "../../src/cni/result.ts";
 import { parseResult } from "../../src/cni/result-parse.ts";
 import { type CniVersion, supportedVersions } from "../../src/net/cni-version.ts";
 import { call, fullEnv } from "./io.ts";
-import { askReference, hasReference, referencePlugin } from "./reference";
+import { askReference, hasReference, referencePlugin } from "./reference.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "wgt-witness-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

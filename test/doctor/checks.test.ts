@@ -2,11 +2,11 @@
 // about a node that is well, and what is said of it.
 import { describe, expect, test } from "bun:test";
 import { checks, examine } from "../../src/doctor/examine.ts";
-import { arrivalCases } from "./arrival-cases";
+import { arrivalCases } from "./arrival-cases.ts";
 import { healthy, identity, node, peer, withKernel, withPlan } from "./facts.ts";
-import { meshCases } from "./mesh-cases";
-import { nodeCases } from "./node-cases";
-import { podCases } from "./pod-cases";
+import { meshCases } from "./mesh-cases.ts";
+import { nodeCases } from "./node-cases.ts";
+import { podCases } from "./pod-cases.ts";
 
 const rows = [...nodeCases, ...meshCases, ...arrivalCases, ...podCases];
 

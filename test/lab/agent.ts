@@ -4,7 +4,7 @@
 import { readFileSync } from "node:fs";
 import { AF_UNIX, SOCK_DGRAM, Socket } from "../../src/linux/socket.ts";
 import { rawSyscall } from "../../src/linux/syscall.ts";
-import { CommandError, type Completed, type Running } from "./namespaces";
+import { CommandError, type Completed, type Running } from "./namespaces.ts";
 import type { Node } from "./node.ts";
 import { atPace } from "./pace.ts";
 import { binary } from "./paths.ts";

@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { prefixContains } from "../../src/net/prefix.ts";
 import type { Lab } from "./lab.ts";
-import type { Running } from "./namespaces";
+import type { Running } from "./namespaces.ts";
 import { atPace } from "./pace.ts";
 import { type Packet, parsePcap } from "./pcap.ts";
 

@@ -5,7 +5,7 @@
 
 import { imageName, limits, podman } from "./image.ts";
 import { gateways } from "./lab.ts";
-import type { Running, RunOptions } from "./namespaces";
+import type { Running, RunOptions } from "./namespaces.ts";
 import type { Node } from "./node.ts";
 
 export interface Container {

@@ -6,7 +6,7 @@
 // that this machine has with version 1.
 
 import { readFileSync } from "node:fs";
-import { CommandError } from "./namespaces";
+import { CommandError } from "./namespaces.ts";
 
 /** Where the wire's namespaces have the machine's groups. */
 const root = "/run/cgroup";

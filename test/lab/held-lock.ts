@@ -1,5 +1,5 @@
 // A lock that a test's own process holds, as another program on the node would.
-import type { Namespaces, Running } from "./namespaces";
+import type { Namespaces, Running } from "./namespaces.ts";
 
 /**
  * Starts a process that holds the lock at `path` until it is stopped, and waits until

@@ -13,7 +13,7 @@ import { type Family, familyOf } from "../../src/net/ip.ts";
 import { Capture } from "./capture.ts";
 import { endGroup, hierarchiesOfVersion1, makeGroup, nameGroup, removeGroup } from "./control-groups.ts";
 import { type Holder, hold } from "./holder.ts";
-import { Namespaces } from "./namespaces";
+import { Namespaces } from "./namespaces.ts";
 import { Node, type NodeOptions } from "./node.ts";
 
 /** What the nodes' default routes point at; nothing answers beyond it. */

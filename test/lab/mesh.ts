@@ -5,7 +5,7 @@
 import { mkdirSync } from "node:fs";
 import type { NodeRecord } from "../../src/net/record.ts";
 import type { Agent, AgentOptions } from "./agent.ts";
-import type { Completed } from "./namespaces";
+import type { Completed } from "./namespaces.ts";
 import type { Node } from "./node.ts";
 import { waitUntil } from "./wait.ts";
 

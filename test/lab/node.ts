@@ -6,7 +6,7 @@ import { existsSync, readdirSync, readlinkSync } from "node:fs";
 import type { Family } from "../../src/net/ip.ts";
 import { Agent, type AgentOptions } from "./agent.ts";
 import { type Holder, hold } from "./holder.ts";
-import { type Completed, Namespaces, type Running, type RunOptions } from "./namespaces";
+import { type Completed, Namespaces, type Running, type RunOptions } from "./namespaces.ts";
 import { binary, repository } from "./paths.ts";
 import { Pod } from "./pod.ts";
 import { Runtime } from "./runtime.ts";

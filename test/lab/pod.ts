@@ -2,7 +2,7 @@
 // in it but loopback. Interfaces come from CNI plugins run by the node's runtime.
 
 import type { Family } from "../../src/net/ip.ts";
-import { Namespaces, type Running } from "./namespaces";
+import { Namespaces, type Running } from "./namespaces.ts";
 import type { Node } from "./node.ts";
 import { serveHttp } from "./traffic.ts";
 

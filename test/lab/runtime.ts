@@ -5,7 +5,7 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { type Family, familyOf } from "../../src/net/ip.ts";
-import type { Completed } from "./namespaces";
+import type { Completed } from "./namespaces.ts";
 import type { Node } from "./node.ts";
 import { cniPath } from "./paths.ts";
 import type { Pod } from "./pod.ts";

@@ -1,7 +1,7 @@
 // A long-lived program that a test starts, ends, kills and starts
 // again. It runs in a space of the lab and ends with it.
 
-import { CommandError, type Namespaces, type Running } from "./namespaces";
+import { CommandError, type Namespaces, type Running } from "./namespaces.ts";
 import { waitUntil } from "./wait.ts";
 
 /** Starting a control plane or a container runtime on a busy machine. */

@@ -6,7 +6,7 @@ import { afterEach, beforeAll, expect, test } from "bun:test";
 import { describeKernel } from "../kernel/support/gate.ts";
 import { numberInNft } from "./datagram.ts";
 import type { Node } from "./node.ts";
-import { answering, pathStreams, paths, probePaths, table } from "./path-matrix";
+import { answering, pathStreams, paths, probePaths, table } from "./path-matrix.ts";
 import { repository } from "./paths.ts";
 import type { Pod } from "./pod.ts";
 import { type ConfList, readConfList, withoutPlugin } from "./runtime.ts";

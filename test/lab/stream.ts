@@ -8,7 +8,7 @@
 
 import type { Family } from "../../src/net/ip.ts";
 import { type LostRange, lostRanges } from "./arrivals.ts";
-import { CommandError, type Namespaces, type Running } from "./namespaces";
+import { CommandError, type Namespaces, type Running } from "./namespaces.ts";
 import { Node } from "./node.ts";
 import { atPace } from "./pace.ts";
 import type { ArrivalReport, Report, SentReport, SinkSpec, SourceSpec, Spec } from "./packets.ts";

@@ -3,7 +3,7 @@
 // its own, in the node's network. It sees the units it is given and no others.
 // Ends with the lab at the latest; its empty control groups go with dispose.
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
-import { Namespaces } from "./namespaces";
+import { Namespaces } from "./namespaces.ts";
 import type { Node } from "./node.ts";
 import { waitUntil } from "./wait.ts";
 

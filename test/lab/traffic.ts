@@ -1,7 +1,7 @@
 // Real traffic with a measured answer: ping and HTTP from one space to an
 // address. Neither throws when nothing answers: that is a result too.
 
-import type { Namespaces, Running } from "./namespaces";
+import type { Namespaces, Running } from "./namespaces.ts";
 
 export interface PingResult {
   readonly sent: number;

@@ -4,13 +4,13 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { findRuntimeAssets } from "../../scripts/runtime-assets.ts";
-import { noRows, rows, snapshot, throwRoutes } from "../kernel/support/reference";
-import type { Completed } from "../lab/namespaces";
+import { noRows, rows, snapshot, throwRoutes } from "../kernel/support/reference.ts";
+import type { Completed } from "../lab/namespaces.ts";
 import type { Node } from "../lab/node.ts";
 import type { Pod } from "../lab/pod.ts";
 import type { CniResult, ConfList } from "../lab/runtime.ts";
 import { ping } from "../lab/traffic.ts";
-import { Context } from "./support/context";
+import { Context } from "./support/context.ts";
 import { binDir, type Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
 import { kindnet, leases, ours, rangesOf, standalone, writeNetwork } from "./support/networks.ts";

@@ -4,12 +4,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { ConfList } from "../lab/runtime.ts";
 import { Containerd, type Sandbox } from "./support/containerd.ts";
-import { Context } from "./support/context";
+import { Context } from "./support/context.ts";
 import type { Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
 import { gate, holdAdd, installGate } from "./support/gate-plugin.ts";
 import { kindnet, ours, rangesOf, standalone, writeNetwork } from "./support/networks.ts";
-import { type Traces, traces } from "./support/reference";
+import { type Traces, traces } from "./support/reference.ts";
 
 const onlyIp = "10.244.1.7";
 

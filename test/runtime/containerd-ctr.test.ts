@@ -6,12 +6,12 @@ import type { Pod } from "../lab/pod.ts";
 import type { ConfList } from "../lab/runtime.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { Containerd } from "./support/containerd.ts";
-import { Context } from "./support/context";
+import { Context } from "./support/context.ts";
 import type { Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
 import { imageName } from "./support/image.ts";
 import { sample, standalone, writeNetwork } from "./support/networks.ts";
-import { traces } from "./support/reference";
+import { traces } from "./support/reference.ts";
 
 describeRuntime("containerd", "ctr run --cni", () => {
   let scene: Context;

@@ -3,16 +3,16 @@
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { snapshot } from "../kernel/support/reference";
+import { snapshot } from "../kernel/support/reference.ts";
 import type { Node } from "../lab/node.ts";
 import type { Pod } from "../lab/pod.ts";
 import { ping } from "../lab/traffic.ts";
 import { Containerd, type Sandbox } from "./support/containerd.ts";
-import { Context } from "./support/context";
+import { Context } from "./support/context.ts";
 import { binDir } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
 import { kindnet, networkFile, rangesOf, writeNetwork } from "./support/networks.ts";
-import { type Traces, traces } from "./support/reference";
+import { type Traces, traces } from "./support/reference.ts";
 
 describeRuntime("containerd", "installed while containerd runs", () => {
   let scene: Context;

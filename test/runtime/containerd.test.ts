@@ -2,17 +2,17 @@
 // behind ptp and portmap on one node, and as the main plugin on the other.
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { throwRoutes } from "../kernel/support/reference";
+import { throwRoutes } from "../kernel/support/reference.ts";
 import type { Capture } from "../lab/capture.ts";
-import { Namespaces } from "../lab/namespaces";
+import { Namespaces } from "../lab/namespaces.ts";
 import { http } from "../lab/traffic.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { Containerd, type Sandbox } from "./support/containerd.ts";
-import { Context } from "./support/context";
+import { Context } from "./support/context.ts";
 import type { Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
 import { kindnet, rangesOf, standalone, writeNetwork } from "./support/networks.ts";
-import { traces, transferred } from "./support/reference";
+import { traces, transferred } from "./support/reference.ts";
 
 describeRuntime("containerd", "pods of containerd on two nodes", () => {
   let scene: Context;

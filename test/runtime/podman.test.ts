@@ -3,15 +3,15 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import type { Running } from "../lab/namespaces";
+import type { Running } from "../lab/namespaces.ts";
 import { waitUntil } from "../lab/wait.ts";
-import { Context } from "./support/context";
+import { Context } from "./support/context.ts";
 import { confDir, type Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
 import { gate, holdAdd, installGate } from "./support/gate-plugin.ts";
 import { ours, standalone, writeNetwork } from "./support/networks.ts";
 import { type Container, Podman } from "./support/podman.ts";
-import { traces, transferred } from "./support/reference";
+import { traces, transferred } from "./support/reference.ts";
 
 interface Host {
   readonly podman: Podman;

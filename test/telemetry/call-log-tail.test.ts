@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type CallRecord, formatCall, parseCall } from "../../src/net/call-log";
+import { type CallRecord, formatCall, parseCall } from "../../src/net/call-log.ts";
 import { CallLogTail } from "../../src/telemetry/call-log-tail.ts";
 
 const root = mkdtempSync(join(tmpdir(), "wgt-verbs-"));

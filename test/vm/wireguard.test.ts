@@ -2,4 +2,4 @@
 // both backends, which outside have no kernel WireGuard to meet.
 import { guestTests } from "./guest.ts";
 
-await guestTests(["test/vm/guest/wireguard.ts", "test/kernel/wireguard.test.ts"]);
+await guestTests(["test/vm/guest/wireguard.ts", "test/kernel/netlink/wireguard.test.ts"]);

@@ -6,7 +6,7 @@ import { familyOf } from "../../net/ip.ts";
 import { hasNftElement } from "../../netlink/nft/presence.ts";
 import { findHolder, isHeld, peerSets } from "../../plan/peers/taken.ts";
 import { describeOutside, findBypass, type Outside } from "../../plan/pods/far-end.ts";
-import { observePodConnection } from "../../reconcile/pod-connection";
+import { observePodConnection } from "../../reconcile/pod-connection.ts";
 import { CniError } from "../error.ts";
 import type { Host } from "../host.ts";
 import type { Request } from "../request.ts";

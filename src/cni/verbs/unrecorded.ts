@@ -15,7 +15,7 @@ import { podNames } from "../../plan/pods/pod.ts";
 import { parseSettings } from "../../plan/settings/settings.ts";
 import { applySteps, type Failure } from "../../reconcile/apply.ts";
 import type { Kernel } from "../../reconcile/kernel.ts";
-import { findEnd } from "../../reconcile/pod-connection";
+import { findEnd } from "../../reconcile/pod-connection.ts";
 import type { Attachment } from "../../state/model.ts";
 import type { Request } from "../request.ts";
 import { podIps } from "../result.ts";

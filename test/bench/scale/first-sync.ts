@@ -5,7 +5,7 @@
 
 import { writeFileSync } from "node:fs";
 import type { NodeRecord } from "../../../src/net/record.ts";
-import { devices, tables } from "../../kernel/mesh-reference";
+import { devices, tables } from "../../kernel/support/mesh-reference.ts";
 import type { Node } from "../../lab/node.ts";
 import { binary } from "../../lab/paths.ts";
 import type { Figures } from "./figures.ts";

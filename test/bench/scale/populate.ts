@@ -8,7 +8,7 @@ import { readFileSync } from "node:fs";
 import { planStatus, type StatusFacts } from "../../../src/kube/status.ts";
 import type { KubeObject } from "../../cluster/support/kube-client.ts";
 import { nodesPath, recordObject, recordPath } from "../../cluster/support/nodes.ts";
-import { paperRecord } from "../../kernel/mesh-reference";
+import { paperRecord } from "../../kernel/support/mesh-reference.ts";
 
 /** As many as keep two cores of a server busy. */
 const atOnce = 48;

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import minimist from "minimist";
 import { print, spin, unspin, yellow } from "../../../scripts/stage/screen.ts";
 import { giveAccount, registerNode, startAgent } from "../../cluster/support/join.ts";
-import { addressing, paperRecord, wgMust } from "../../kernel/mesh-reference";
+import { addressing, paperRecord, wgMust } from "../../kernel/support/mesh-reference.ts";
 import type { Agent } from "../../lab/agent.ts";
 import type { Node } from "../../lab/node.ts";
 import { openStage } from "../stage.ts";

@@ -4,7 +4,7 @@
 
 import { Database } from "bun:sqlite";
 import { nodesPath, recordPath } from "../../cluster/support/nodes.ts";
-import { paperRecord, tables } from "../../kernel/mesh-reference";
+import { paperRecord, tables } from "../../kernel/support/mesh-reference.ts";
 import type { Agent } from "../../lab/agent.ts";
 import type { Node } from "../../lab/node.ts";
 import { waitUntil } from "../../lab/wait.ts";

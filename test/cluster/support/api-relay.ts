@@ -1,7 +1,7 @@
 // What stands between the agents of a lab and its API server in a test of faults: see
 // bad-relay.ts for what it can be told.
 import { gateways } from "../../lab/lab.ts";
-import type { Running } from "../../lab/namespaces";
+import type { Running } from "../../lab/namespaces.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { type ApiServer, port } from "./api-server.ts";
 

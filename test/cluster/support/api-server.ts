@@ -10,7 +10,7 @@
 import { writeFileSync } from "node:fs";
 import { findKubeAssets } from "../../../scripts/kube-assets.ts";
 import { gateways, Lab } from "../../lab/lab.ts";
-import { Namespaces } from "../../lab/namespaces";
+import { Namespaces } from "../../lab/namespaces.ts";
 import { Service } from "../../lab/service.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { KubeClient } from "./kube-client.ts";

@@ -8,7 +8,7 @@
 //               a balancer before it says; says who asked what and when. 0 ends it
 //   hold        nothing comes through the connections that there are, which stay open
 //   cut         they end
-import { type LinkConditions, Relay } from "./slow-relay";
+import { type LinkConditions, Relay } from "./slow-relay.ts";
 
 const [address = "", port = "", target = "", pki = ""] = process.argv.slice(2);
 const weather: LinkConditions = { delayMs: 0, target: Number(target) };

@@ -6,7 +6,7 @@ import { repository } from "../../lab/paths.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import type { KubeClient, KubeObject } from "./kube-client.ts";
 import { recordObject, recordPath, recordsPath } from "./nodes.ts";
-import { refused } from "./rejected";
+import { refused } from "./rejected.ts";
 
 /** Kind -> where its objects are. */
 const collections: Record<string, string> = {

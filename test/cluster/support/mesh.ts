@@ -1,6 +1,6 @@
 // Three nodes whose agents know of each other by the API, a pod on each, and what a test
 // asks them: the peers that they have, what they refuse, whether all is encrypted.
-import { addNode, wgJson } from "../../kernel/mesh-reference";
+import { addNode, wgJson } from "../../kernel/support/mesh-reference.ts";
 import type { Agent, AgentOptions } from "../../lab/agent.ts";
 import type { Lab } from "../../lab/lab.ts";
 import { knowsPeers } from "../../lab/mesh.ts";

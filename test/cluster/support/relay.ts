@@ -5,7 +5,7 @@
 //   bun test/cluster/support/relay.ts NETNS PORT
 import { closeFd, openFile } from "../../../src/linux/file.ts";
 import { syscall } from "../../../src/linux/syscall.ts";
-import { Relay } from "./slow-relay";
+import { Relay } from "./slow-relay.ts";
 
 const CLONE_NEWNET = 0x40000000;
 

@@ -5,8 +5,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
-import { wgJson } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
+import { wgJson } from "../support/mesh-reference.ts";
 import { holdPorts, lastingSealKey, RebootScene } from "./support/reboot.ts";
 
 /** A boot, a few handshakes and 28 probes; a slot is looked at again every 5 s. */

@@ -12,7 +12,7 @@ import { readConfList } from "../../lab/runtime.ts";
 import { ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, importPeers, missing, paperRecord, wgJson, wgMust } from "../mesh-reference";
+import { addNode, importPeers, missing, paperRecord, wgJson, wgMust } from "../support/mesh-reference.ts";
 
 setDefaultTimeout(120_000);
 

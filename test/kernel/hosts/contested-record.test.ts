@@ -20,8 +20,8 @@ import { readConfList } from "../../lab/runtime.ts";
 import { flow, Streams } from "../../lab/stream.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
+import { addNode } from "../support/mesh-reference.ts";
 
 const openMs = 60_000;
 

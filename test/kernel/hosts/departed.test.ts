@@ -4,14 +4,14 @@
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { Agent } from "../../lab/agent.ts";
 import { joinByRecords } from "../../lab/mesh.ts";
-import type { Namespaces } from "../../lab/namespaces";
+import type { Namespaces } from "../../lab/namespaces.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, wgMust } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
 import { addPod, awaitTunnels, removePod, roles, setReversePath } from "../support/hosts.ts";
+import { addNode, wgMust } from "../support/mesh-reference.ts";
 
 const families = [4, 6] as const;
 const secret = "of-a-pod-that-has-gone";

@@ -20,8 +20,8 @@ import { type Flow, flow, losses, Streams } from "../../lab/stream.ts";
 import { ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { missing, wgJson, wgMust } from "../mesh-reference";
 import { attachByHand, type HandMade, makeByHand, removeByHand } from "../support/by-hand.ts";
+import { missing, wgJson, wgMust } from "../support/mesh-reference.ts";
 import { call } from "../support/plugin.ts";
 
 setDefaultTimeout(240_000);

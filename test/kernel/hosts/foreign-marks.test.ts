@@ -8,9 +8,9 @@ import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { ping } from "../../lab/traffic.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, wgJson, wgMust } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
 import { addPods, awaitTunnels, setReversePath, settled } from "../support/hosts.ts";
+import { addNode, wgJson, wgMust } from "../support/mesh-reference.ts";
 
 const families = [4, 6] as const;
 /** As Tailscale and Calico set them; each of our bits, both, and every bit there is. */

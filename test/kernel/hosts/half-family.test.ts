@@ -10,9 +10,9 @@ import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { http, ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
-import { addNode, routeLines, ruleLines, tables, wgJson } from "../mesh-reference";
 import { attachByHand, removeByHand } from "../support/by-hand.ts";
 import { describeKernel } from "../support/gate.ts";
+import { addNode, routeLines, ruleLines, tables, wgJson } from "../support/mesh-reference.ts";
 import { call, succeed } from "../support/plugin.ts";
 
 interface StatusJson {

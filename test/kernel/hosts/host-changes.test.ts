@@ -6,9 +6,9 @@ import type { Node } from "../../lab/node.ts";
 import { ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, devices, wgMust } from "../mesh-reference";
 import { attachByHand, removeByHand } from "../support/by-hand.ts";
 import { describeKernel } from "../support/gate.ts";
+import { addNode, devices, wgMust } from "../support/mesh-reference.ts";
 import { succeed } from "../support/plugin.ts";
 
 /** What counts or fills up by itself. */

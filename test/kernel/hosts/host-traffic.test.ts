@@ -5,13 +5,13 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import type { Agent } from "../../lab/agent.ts";
 import { gateways, Lab } from "../../lab/lab.ts";
 import { joinByRecords } from "../../lab/mesh.ts";
-import type { Namespaces } from "../../lab/namespaces";
+import type { Namespaces } from "../../lab/namespaces.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { ping } from "../../lab/traffic.ts";
-import { addNode, tables } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
 import { addPods, awaitTunnels, setReversePath } from "../support/hosts.ts";
+import { addNode, tables } from "../support/mesh-reference.ts";
 
 const families = [4, 6] as const;
 const everything = { 4: ["192.0.2.0/24", "10.0.0.0/8"], 6: ["2001:db8::/64", "fd00::/8"] } as const;

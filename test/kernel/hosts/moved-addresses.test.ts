@@ -17,9 +17,9 @@ import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { eachWay, flow, losses, Streams } from "../../lab/stream.ts";
 import { waitUntil } from "../../lab/wait.ts";
-import { addNode, wgJson, wgMust } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
 import { addPods, setReversePath } from "../support/hosts.ts";
+import { addNode, wgJson, wgMust } from "../support/mesh-reference.ts";
 
 const families = [4, 6] as const;
 /** A handshake takes milliseconds, its reading a second, a lost first try five; two cores may be busy. */

@@ -11,8 +11,8 @@ import { joinByRecords } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, devices, killBehind } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
+import { addNode, devices, killBehind } from "../support/mesh-reference.ts";
 import { mendMs } from "../support/silence.ts";
 
 const podIp = "10.244.1.9";

@@ -6,8 +6,8 @@ import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, settledDump } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
+import { addNode, settledDump } from "../support/mesh-reference.ts";
 
 /** The agent's: a poll that is idle, and how often one comes. */
 const pollMs = 5000;

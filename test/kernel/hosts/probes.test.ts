@@ -5,8 +5,8 @@ import { Lab } from "../../lab/lab.ts";
 import type { Node } from "../../lab/node.ts";
 import { http } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
-import { addNode, wgMust } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
+import { addNode, wgMust } from "../support/mesh-reference.ts";
 
 const metricsPort = 9586;
 

@@ -19,8 +19,8 @@ import { readConfList } from "../../lab/runtime.ts";
 import { ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, paperRecord, routeLines, tables, wgJson } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
+import { addNode, paperRecord, routeLines, tables, wgJson } from "../support/mesh-reference.ts";
 
 const aged = 170_000;
 /** The rest of the 180 s, the 30 s in which a living owner answers this agent, and a busy machine. */

@@ -3,8 +3,8 @@
 import { beforeAll, expect, test } from "bun:test";
 import type { Node } from "../../lab/node.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, wgJson, wgMust } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
+import { addNode, wgJson, wgMust } from "../support/mesh-reference.ts";
 
 const list = "/proc/sys/net/ipv4/ip_local_reserved_ports";
 /** Room for our two ports and one more. */

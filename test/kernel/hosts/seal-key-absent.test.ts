@@ -7,8 +7,8 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import type { NodeRecord } from "../../../src/net/record.ts";
 import { waitUntil } from "../../lab/wait.ts";
-import { killBehind, wgDump, wgJson, wgMust } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
+import { killBehind, wgDump, wgJson, wgMust } from "../support/mesh-reference.ts";
 import { RebootScene, volatileSealKey as sealKey } from "./support/reboot.ts";
 
 /** A boot, handshakes and probes on a busy machine. */

@@ -11,14 +11,14 @@ import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import type { Family } from "../../../src/net/ip.ts";
 import type { Capture } from "../../lab/capture.ts";
 import { joinByRecords } from "../../lab/mesh.ts";
-import type { Namespaces } from "../../lab/namespaces";
+import type { Namespaces } from "../../lab/namespaces.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { http, serveHttp } from "../../lab/traffic.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, wgJson, wgMust } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
 import { addPods, awaitTunnels, setReversePath } from "../support/hosts.ts";
+import { addNode, wgJson, wgMust } from "../support/mesh-reference.ts";
 import { backendPort, nodePorts, translate } from "../support/translation.ts";
 
 const families = [4, 6] as const;

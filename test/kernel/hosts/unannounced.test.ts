@@ -7,9 +7,9 @@ import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { ping } from "../../lab/traffic.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, wgJson, wgMust } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
 import { addPod, awaitTunnels, setReversePath, settled } from "../support/hosts.ts";
+import { addNode, wgJson, wgMust } from "../support/mesh-reference.ts";
 
 const sent = 3;
 const bridge = ["10.99.0.0/24", "fd00:99::/64"] as const;

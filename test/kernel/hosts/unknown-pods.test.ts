@@ -5,8 +5,8 @@ import type { NodeRecord } from "../../../src/net/record.ts";
 import type { Node } from "../../lab/node.ts";
 import { ping } from "../../lab/traffic.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { missing, wgJson, wgMust } from "../mesh-reference";
 import { makeByHand } from "../support/by-hand.ts";
+import { missing, wgJson, wgMust } from "../support/mesh-reference.ts";
 
 setDefaultTimeout(120_000);
 

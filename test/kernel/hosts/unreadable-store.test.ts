@@ -3,7 +3,7 @@
 // free the disk cannot finish. Each fault is shown to be one: ADD fails with its code.
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { holdLock } from "../../lab/held-lock.ts";
-import type { Running } from "../../lab/namespaces";
+import type { Running } from "../../lab/namespaces.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import type { ConfList } from "../../lab/runtime.ts";
@@ -11,7 +11,7 @@ import { withLab } from "../../lab/with-lab.ts";
 import { attachByHand, removeByHand } from "../support/by-hand.ts";
 import { describeKernel } from "../support/gate.ts";
 import { call, refuse, succeed } from "../support/plugin.ts";
-import { linkNames, noRows, rows, throwRoutes } from "../support/reference";
+import { linkNames, noRows, rows, throwRoutes } from "../support/reference.ts";
 
 const stateDir = "/var/lib/wg-cni";
 const database = `${stateDir}/state.db`;

@@ -10,7 +10,7 @@ import { withLab } from "../../lab/with-lab.ts";
 import { attachByHand, removeByHand } from "../support/by-hand.ts";
 import { describeKernel } from "../support/gate.ts";
 import { refuse, succeed } from "../support/plugin.ts";
-import { throwRoutes } from "../support/reference";
+import { throwRoutes } from "../support/reference.ts";
 
 setDefaultTimeout(60_000);
 

@@ -19,9 +19,9 @@ import type { Pod } from "../../lab/pod.ts";
 import { eachWay, flow, losses, Streams } from "../../lab/stream.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, paperRecord, wgDump, wgMust } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
 import { addPods } from "../support/hosts.ts";
+import { addNode, paperRecord, wgDump, wgMust } from "../support/mesh-reference.ts";
 
 const openMs = 60_000;
 

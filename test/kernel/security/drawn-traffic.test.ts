@@ -19,9 +19,9 @@ import type { Pod } from "../../lab/pod.ts";
 import { ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, importPeers, routeLines, tables, wgJson, wgMust } from "../mesh-reference";
 import { describeKernel } from "../support/gate.ts";
 import { addPods, awaitTunnels } from "../support/hosts.ts";
+import { addNode, importPeers, routeLines, tables, wgJson, wgMust } from "../support/mesh-reference.ts";
 
 const resolver = "203.0.113.53";
 const apiServer = "203.0.113.6";

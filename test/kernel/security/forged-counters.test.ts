@@ -3,10 +3,10 @@
 // pod, or from another network, it is counted as spoofed, by interface. In permissive mode
 // and in strict mode, with and without the kernel's reverse-path filter.
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { wgJson, wgMust } from "../mesh-reference";
 import { type Arrivals, arrivals, type Origin, origins } from "../support/arrivals.ts";
 import { describeKernel } from "../support/gate.ts";
 import { setReversePath } from "../support/hosts.ts";
+import { wgJson, wgMust } from "../support/mesh-reference.ts";
 
 interface Status {
   readonly plaintextArrivals: readonly { readonly interface: string }[];

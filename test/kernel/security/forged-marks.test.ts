@@ -9,11 +9,11 @@ import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, wgMust } from "../mesh-reference";
 import { type Forged, forge } from "../support/forger.ts";
 import { describeKernel } from "../support/gate.ts";
 import { countedOut, encryptHost } from "../support/host-encryption.ts";
 import { addPod } from "../support/hosts.ts";
+import { addNode, wgMust } from "../support/mesh-reference.ts";
 
 const families = [4, 6] as const;
 const secret = "readable-to-all";

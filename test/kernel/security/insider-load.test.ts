@@ -7,9 +7,9 @@ import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { type SyncJson, wgJson, wgMust } from "../mesh-reference";
 import { attachByHand } from "../support/by-hand.ts";
 import { describeKernel } from "../support/gate.ts";
+import { type SyncJson, wgJson, wgMust } from "../support/mesh-reference.ts";
 import { succeed } from "../support/plugin.ts";
 
 const conf = { type: "wg-cni", name: "pods", cniVersion: "1.0.0" };

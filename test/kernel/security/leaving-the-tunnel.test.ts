@@ -15,10 +15,10 @@ import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { withLab } from "../../lab/with-lab.ts";
-import { addNode, wgDump, wgMust } from "../mesh-reference";
 import { forge } from "../support/forger.ts";
 import { describeKernel } from "../support/gate.ts";
 import { addPod, setReversePath } from "../support/hosts.ts";
+import { addNode, wgDump, wgMust } from "../support/mesh-reference.ts";
 
 const families = [4, 6] as const;
 /** Where n1 looks up what it sends in a hostile way. */

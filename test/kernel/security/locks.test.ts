@@ -2,7 +2,7 @@
 // opens them lie where a namespace or a file is expected: pods come and go, and an installer installs.
 import { beforeAll, expect, test } from "bun:test";
 import { holdLock } from "../../lab/held-lock.ts";
-import type { Running } from "../../lab/namespaces";
+import type { Running } from "../../lab/namespaces.ts";
 import type { Node } from "../../lab/node.ts";
 import { binary } from "../../lab/paths.ts";
 import type { Pod } from "../../lab/pod.ts";

@@ -11,7 +11,7 @@ import { ping } from "../../lab/traffic.ts";
 import { withLab } from "../../lab/with-lab.ts";
 import { describeKernel } from "../support/gate.ts";
 import { call, succeed } from "../support/plugin.ts";
-import { ip } from "../support/reference";
+import { ip } from "../support/reference.ts";
 import { type Ends, send, udp } from "./support/frames.ts";
 
 setDefaultTimeout(60_000);

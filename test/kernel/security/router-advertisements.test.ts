@@ -10,7 +10,7 @@ import { ping } from "../../lab/traffic.ts";
 import { withLab } from "../../lab/with-lab.ts";
 import { describeKernel } from "../support/gate.ts";
 import { succeed } from "../support/plugin.ts";
-import { ip } from "../support/reference";
+import { ip } from "../support/reference.ts";
 import {
   arp,
   type Ends,

@@ -2,10 +2,10 @@
 // from a pod. In strict mode none of it gets beyond this node's rules, whatever the kernel's
 // reverse-path filter is; only what hosts say to each other does, and what is the world's.
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { wgMust } from "../mesh-reference";
 import { type Arrivals, arrivals, isOutgoing, origins } from "../support/arrivals.ts";
 import { describeKernel } from "../support/gate.ts";
 import { setReversePath } from "../support/hosts.ts";
+import { wgMust } from "../support/mesh-reference.ts";
 
 describeKernel("forged sources in strict mode", () => {
   setDefaultTimeout(60_000);

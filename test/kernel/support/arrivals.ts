@@ -8,11 +8,11 @@ import type { Family } from "../../../src/net/ip.ts";
 import { Nft } from "../../../src/netlink/nft/table.ts";
 import { Lab } from "../../lab/lab.ts";
 import { joinMesh } from "../../lab/mesh.ts";
-import type { Namespaces } from "../../lab/namespaces";
+import type { Namespaces } from "../../lab/namespaces.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
-import { addNode } from "../mesh-reference";
 import { addPod } from "./hosts.ts";
+import { addNode } from "./mesh-reference.ts";
 import { ourTable } from "./nft.ts";
 import { type Claim, macOf, spoof } from "./spoofer.ts";
 

@@ -5,7 +5,7 @@
 import { rawSyscall, syscall } from "../../../src/linux/syscall.ts";
 import { familyOf, ipBytes } from "../../../src/net/ip.ts";
 import { sockaddr } from "../../lab/datagram.ts";
-import type { Namespaces } from "../../lab/namespaces";
+import type { Namespaces } from "../../lab/namespaces.ts";
 
 const AF_INET = 2;
 const AF_INET6 = 10;

@@ -5,9 +5,9 @@ import { parseExemption } from "../../../src/net/exemption.ts";
 import { familyOf } from "../../../src/net/ip.ts";
 import { Nft } from "../../../src/netlink/nft/table.ts";
 import { firewallTables } from "../../../src/plan/firewall/table.ts";
-import type { Namespaces } from "../../lab/namespaces";
+import type { Namespaces } from "../../lab/namespaces.ts";
 import type { Node } from "../../lab/node.ts";
-import { tables } from "../mesh-reference";
+import { tables } from "./mesh-reference.ts";
 import { ourTable } from "./nft.ts";
 
 export interface HostEncryption {

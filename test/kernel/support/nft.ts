@@ -4,7 +4,7 @@ import type { NftTable, NftTableName } from "../../../src/net/nftables.ts";
 import { Nft } from "../../../src/netlink/nft/table.ts";
 import type { Firewall } from "../../../src/plan/firewall/sets.ts";
 import { firewallTable } from "../../../src/plan/firewall/table.ts";
-import { type Namespace, run } from "../namespaces.ts";
+import { type Namespace, run } from "./namespaces.ts";
 
 /** The table that sees packets. */
 export const ourTable = { family: "inet", name: "wg-cni" } as const;

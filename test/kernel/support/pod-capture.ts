@@ -1,7 +1,7 @@
 // What a pod's interface sees, with the two questions about packet sizes: how
 // long is the longest, and did anybody say that one was too big?
 import { readFileSync } from "node:fs";
-import type { Running } from "../../lab/namespaces";
+import type { Running } from "../../lab/namespaces.ts";
 import { type Packet, parsePcap } from "../../lab/pcap.ts";
 import type { Pod } from "../../lab/pod.ts";
 

@@ -1,7 +1,7 @@
 // What iproute2 and SQLite say about a node, independent of the product: links,
 // addresses, routes, rules, neighbours, rows.
 
-import type { Namespaces } from "../../lab/namespaces";
+import type { Namespaces } from "../../lab/namespaces.ts";
 import type { Node } from "../../lab/node.ts";
 
 /** The product's default for the routes that keep local pods out of the tunnel. */

@@ -4,7 +4,7 @@ import type { Agent, LogLine } from "../../lab/agent.ts";
 import { Lab } from "../../lab/lab.ts";
 import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
-import { addNode } from "../mesh-reference";
+import { addNode } from "./mesh-reference.ts";
 
 /** 30 s of silence, or 60 s without a sign of life and 20 s to answer; 15 s a rung; a loaded machine. */
 export const mendMs = 150_000;

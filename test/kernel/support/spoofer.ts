@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { syscall } from "../../../src/linux/syscall.ts";
 import { familyOf, ipBytes } from "../../../src/net/ip.ts";
-import type { Namespaces } from "../../lab/namespaces";
+import type { Namespaces } from "../../lab/namespaces.ts";
 
 const AF_PACKET = 17;
 const SOCK_RAW_CLOEXEC = 3 | 0o2000000;

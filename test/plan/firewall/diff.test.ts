@@ -1,5 +1,5 @@
 // The commands that lead from one table of a firewall to another. That nft
-// understands the same is tested with nft itself (test/kernel/nftables.test.ts).
+// understands the same is tested with nft itself (test/kernel/nftables/tables.test.ts).
 import { describe, expect, test } from "bun:test";
 import type { NftCommand, NftTable } from "../../../src/net/nftables.ts";
 import { diffNftTables } from "../../../src/net/nftables-diff.ts";

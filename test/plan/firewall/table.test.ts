@@ -1,5 +1,5 @@
 // The table that a firewall becomes, as nft(8) would list it. That nft understands
-// the same is tested with nft itself (test/kernel/nftables.test.ts).
+// the same is tested with nft itself (test/kernel/nftables/tables.test.ts).
 import { expect, test } from "bun:test";
 import type { NftTable } from "../../../src/net/nftables.ts";
 import { countingSets, interfaceSets } from "../../../src/plan/firewall/sets.ts";

@@ -11,7 +11,7 @@ import {
   Namespaces,
   type Running,
   type RunOptions,
-} from "../../lab/namespaces";
+} from "../../lab/namespaces.ts";
 import type { Node } from "../../lab/node.ts";
 import { binary } from "../../lab/paths.ts";
 

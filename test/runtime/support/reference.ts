@@ -1,7 +1,7 @@
 // All that a pod could leave on its node, as others than the product see it.
 
 import { readdirSync } from "node:fs";
-import { type Json, rows, snapshot, throwRoutes } from "../../kernel/support/reference";
+import { type Json, rows, snapshot, throwRoutes } from "../../kernel/support/reference.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Enclosure } from "./enclosure.ts";
 import { leases } from "./networks.ts";

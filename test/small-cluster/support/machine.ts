@@ -15,7 +15,7 @@ import {
   Namespaces,
   type Running,
   type RunOptions,
-} from "../../lab/namespaces";
+} from "../../lab/namespaces.ts";
 import type { Node } from "../../lab/node.ts";
 import { Service } from "../../lab/service.ts";
 import { containerdConfig, kubeletConfig, type ProxyMode, proxyConfig } from "./config.ts";

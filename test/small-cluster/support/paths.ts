@@ -5,7 +5,7 @@
 //   from ──► x ────► y ────► z       y and z are other nodes: y has the address,
 //                                    z the server where it is another node's
 
-import type { Namespaces } from "../../lab/namespaces";
+import type { Namespaces } from "../../lab/namespaces.ts";
 import { hostWebPort, webPort } from "./pods.ts";
 import { type Backend, clusterIp, hostPort, nodePort, podNames, type Site } from "./services.ts";
 

@@ -10,12 +10,19 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import type { NodeRecord } from "../../../src/net/record.ts";
-import { addNode, devices, settledDump, wgDump, wgJson, wgMust } from "../../kernel/mesh-reference";
+import {
+  addNode,
+  devices,
+  settledDump,
+  wgDump,
+  wgJson,
+  wgMust,
+} from "../../kernel/support/mesh-reference.ts";
 import type { Agent, LogLine } from "../../lab/agent.ts";
 import { Lab } from "../../lab/lab.ts";
 import { knowsPeers, upWithRecords } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
-import { pathStreams } from "../../lab/path-matrix";
+import { pathStreams } from "../../lab/path-matrix.ts";
 import { repository } from "../../lab/paths.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { readConfList } from "../../lab/runtime.ts";

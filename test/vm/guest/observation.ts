@@ -14,7 +14,7 @@ import {
 } from "../../../src/plan/peers/observation.ts";
 import type { WireGuard } from "../../../src/wireguard/backend.ts";
 import { openKernelWireGuard } from "../../../src/wireguard/kernel.ts";
-import { addNode } from "../../kernel/mesh-reference";
+import { addNode } from "../../kernel/support/mesh-reference.ts";
 import { Lab } from "../../lab/lab.ts";
 import type { Node } from "../../lab/node.ts";
 import { waitUntil } from "../../lab/wait.ts";

@@ -7,14 +7,14 @@ import { join } from "node:path";
 import type { NodeRecord } from "../../../../src/net/record.ts";
 import type { Agent } from "../../../lab/agent.ts";
 import { Lab } from "../../../lab/lab.ts";
-import type { Running } from "../../../lab/namespaces";
+import type { Running } from "../../../lab/namespaces.ts";
 import type { Node } from "../../../lab/node.ts";
-import { answering, paths, probePaths } from "../../../lab/path-matrix";
+import { answering, paths, probePaths } from "../../../lab/path-matrix.ts";
 import { repository } from "../../../lab/paths.ts";
 import type { Pod } from "../../../lab/pod.ts";
 import { readConfList } from "../../../lab/runtime.ts";
 import { waitUntil } from "../../../lab/wait.ts";
-import { addressing, wgJson, wgMust } from "../../mesh-reference";
+import { addressing, wgJson, wgMust } from "../../support/mesh-reference.ts";
 
 /** A key file that outlives a boot; the default one is below /etc, which does not in these labs. */
 export const lastingSealKey = "/var/lib/seal.key";

@@ -1,6 +1,6 @@
 // Frames that no honest pod sends, built by hand, and a way to send them from a pod.
 import { type Family, familyOf, ipBytes } from "../../../../src/net/ip.ts";
-import type { Namespaces } from "../../../lab/namespaces";
+import type { Namespaces } from "../../../lab/namespaces.ts";
 
 /** Which interface of whose a frame comes from and goes to. */
 export interface Ends {

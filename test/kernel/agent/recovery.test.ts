@@ -1,0 +1,55 @@
+// What the agent does about a peer that is sent to and does not answer: each
+// rung of the ladder has a fault that it mends, made by hand on a mesh that
+// worked. WireGuard itself needs 15 s to find out, so this takes its time.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { NodeRecord } from "../../../src/net/record.ts";
+import { waitUntil } from "../../lab/wait.ts";
+import { describeKernel } from "../support/gate.ts";
+import { wgDump, wgJson } from "../support/mesh-reference.ts";
+import { mendMs, SilenceLab } from "../support/silence.ts";
+
+/** WireGuard's KEEPALIVE_TIMEOUT, and some. */
+const passiveKeepaliveMs = 12_000;
+const testMs = 280_000;
+
+describeKernel("ladder", () => {
+  let scene: SilenceLab;
+
+  beforeAll(async () => {
+    scene = await SilenceLab.create("ladder");
+  }, 60_000);
+  afterAll(() => scene?.[Symbol.dispose]());
+
+  test(
+    "a wrong endpoint is set right, a blocked port is left for the other slot; each step is one log line",
+    async () => {
+      const { n1, n2, n3 } = scene;
+      await waitUntil(() => scene.answers(n2) && scene.answers(n3), { what: "both peers answer" });
+      const keyOfN2 = (await wgJson<NodeRecord>(n2, ["node", "show"])).slots[0]!.publicKey;
+      // Its last passive keepalive must be over, or it would set the endpoint right by itself.
+      await Bun.sleep(passiveKeepaliveMs);
+      // As if the peer had roamed to where nobody is.
+      n1.must(["wg", "set", "wg-cni-a", "peer", keyOfN2, "endpoint", "192.0.2.77:51820"]);
+      // UDP is blocked one way: what node 3 sends arrives, what it is sent does not.
+      n3.script([
+        "nft add table inet block",
+        "nft 'add chain inet block input { type filter hook prerouting priority -400; }'",
+        "nft add rule inet block input udp dport 51820 drop",
+      ]);
+      for (const node of [n2, n3]) scene.ping(node);
+      await scene.says(n2, "answers");
+      expect(scene.silences(n2).map(({ step }) => step)).toEqual(["re-pin"]);
+      expect(wgDump(n1)["wg-cni-a"]?.peers[keyOfN2]?.endpoint).toBe("192.0.2.2:51820");
+      await waitUntil(async () => (await scene.peer(n3))?.slot === "b", {
+        what: "node 3 is reached on slot b",
+        timeoutMs: mendMs,
+      });
+      expect(scene.silences(n3).map(({ step }) => step)).toEqual(["re-pin", "re-add", "other-slot"]);
+      await waitUntil(() => scene.answers(n3), { what: "node 3 answers on slot b" });
+      await waitUntil(async () => (await scene.peer(n3))?.state === "encrypted", {
+        what: "status says encrypted",
+      });
+    },
+    testMs,
+  );
+});

@@ -1,0 +1,45 @@
+// A peer that cannot be reached, and packets that this node's own kernel refuses
+// to send, which do not even count as sent: the agent says so, and what it does
+// about it ends when the fault does.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { waitUntil } from "../../lab/wait.ts";
+import { describeKernel } from "../support/gate.ts";
+import { SilenceLab } from "../support/silence.ts";
+
+const testMs = 280_000;
+
+describeKernel("unreachable", () => {
+  let scene: SilenceLab;
+
+  beforeAll(async () => {
+    scene = await SilenceLab.create("unreachable");
+  }, 60_000);
+  afterAll(() => scene?.[Symbol.dispose]());
+
+  test(
+    "a pulled cable, and a firewall of the node's own: said, and mended by themselves",
+    async () => {
+      const { lab, n1, n2, n3, agent } = scene;
+      for (const node of [n2, n3]) scene.ping(node);
+      await waitUntil(() => scene.answers(n2) && scene.answers(n3), { what: "both peers answer" });
+      const before = agent.lines().length;
+      lab.wire.must(["ip", "link", "set", "n2", "down"]);
+      n1.script([
+        "nft add table inet block",
+        "nft 'add chain inet block output { type filter hook output priority -400; }'",
+        "nft add rule inet block output ip daddr 192.0.2.3 udp dport { 51820, 51821 } drop",
+      ]);
+      for (const node of [n2, n3]) await scene.says(node, "silent", before);
+      expect((await scene.peer(n2))?.state).toBe("silent");
+      expect((await scene.peer(n3))?.state).toBe("silent");
+      lab.wire.must(["ip", "link", "set", "n2", "up"]);
+      n1.must(["nft", "delete", "table", "inet", "block"]);
+      for (const node of [n2, n3]) {
+        await scene.says(node, "answers", before);
+        await waitUntil(() => scene.answers(node), { what: `${node.name} answers` });
+      }
+      expect((await agent.stop()).exitCode).toBe(0);
+    },
+    testMs,
+  );
+});

@@ -1,0 +1,132 @@
+// What somebody changes by hand in our table, here by nft(8), is noticed and put
+// right, and nothing else is touched.
+import { afterAll, expect, test } from "bun:test";
+import { diffNftTables } from "../../../src/net/nftables-diff.ts";
+import { formatNftCommand } from "../../../src/net/nftables-text.ts";
+import { Nft } from "../../../src/netlink/nft/table.ts";
+import { describeKernel, Namespace, removeNamespaces } from "../support/namespaces.ts";
+import { list, nft, noNft, ourTable, permissive, read } from "../support/nft.ts";
+
+afterAll(removeNamespaces);
+
+describeKernel(
+  "what somebody changes by hand",
+  () => {
+    test.each([
+      "flush ruleset",
+      "flush table inet wg-cni",
+      "flush chain inet wg-cni postrouting",
+      "insert rule inet wg-cni prerouting accept",
+      "add rule inet wg-cni forward limit rate 5/second drop",
+      "add rule inet wg-cni forward ip daddr { 10.0.0.1, 10.0.0.2 } drop",
+      "add rule inet wg-cni clamp tcp dport 80 counter accept",
+      "add element inet wg-cni pods4_in { 10.77.0.0/16 }",
+      "add element inet wg-cni pods4_in { 10.77.0.1-10.77.0.9 }",
+      "delete element inet wg-cni nodes4 { 192.0.2.2 }",
+      "flush set inet wg-cni pods4_in",
+      "add chain inet wg-cni stray",
+      "add chain inet wg-cni stray { type nat hook prerouting priority 0; }",
+      "add chain inet wg-cni stray { type route hook output priority 0; }; add rule inet wg-cni stray drop",
+      "add set inet wg-cni stray { type inet_service; }",
+      "add map inet wg-cni stray { type ipv4_addr : verdict; }",
+      "add counter inet wg-cni stray",
+      "add table inet wg-cni { flags dormant; }",
+      "add chain inet wg-cni forward { policy drop; }",
+      "delete rule inet wg-cni forward handle HANDLE",
+    ])("%s", (byHand) => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      nftables.sync(permissive);
+      const before = list(namespace);
+      const handle = /iifname "wg-cni-b" goto passing # handle (\d+)/.exec(
+        nft(namespace, "-a", "list", "ruleset"),
+      );
+      nft(namespace, byHand.replace("HANDLE", handle?.[1] ?? ""));
+      expect(read(namespace)).not.toEqual(permissive);
+      expect(nftables.sync(permissive).length).toBeGreaterThan(0);
+      expect(list(namespace)).toBe(before);
+      expect(read(namespace)).toEqual(permissive);
+    });
+
+    test("a set deleted comes back, with its elements", () => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      nftables.sync(permissive);
+      const before = list(namespace);
+      nft(namespace, "flush chain inet wg-cni prerouting; delete set inet wg-cni pods4_in");
+      expect(nftables.sync(permissive).some(({ do: what }) => what === "deleteTable")).toBe(false);
+      // Now the last of the sets.
+      const lines = (text: string) => text.split("\n").sort();
+      expect(lines(list(namespace))).toEqual(lines(before));
+      using other = Nft.open(namespace.path);
+      expect(other.sync(permissive)).toEqual([]);
+    });
+
+    test("an element that matches whatever no other does is removed", () => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      nftables.sync(permissive);
+      const before = list(namespace);
+      const set = { name: "pods6_out", family: 6, interval: true, counter: true } as const;
+      // nft(8) 1.0.6 crashes on it where elements have counters.
+      nftables.apply([{ table: ourTable, do: "addElements", set, elements: ["*"] }]);
+      expect(list(namespace)).toContain("* counter");
+      expect(nftables.sync(permissive).map(formatNftCommand)).toEqual([
+        "delete element inet wg-cni pods6_out { * }",
+      ]);
+      expect(list(namespace)).toBe(before);
+    });
+
+    test("after a change was planned makes it stale, and nothing of it is done", () => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      nftables.sync(permissive);
+      nft(namespace, "flush chain inet wg-cni postrouting");
+      const base = nftables.find(ourTable);
+      const commands = diffNftTables(permissive, base);
+      expect(commands.length).toBeGreaterThan(0);
+      nft(namespace, "add rule inet wg-cni forward drop");
+      const before = list(namespace);
+      expect(() => nftables.change(permissive, base, commands)).toThrow(
+        expect.objectContaining({ code: "ESTALE" }),
+      );
+      expect(list(namespace)).toBe(before);
+      // What was foreign and still is stands in nobody's way.
+      nft(namespace, "delete table inet wg-cni; add table inet wg-cni; add counter inet wg-cni c");
+      const foreign = nftables.find(ourTable);
+      nft(namespace, "add table inet other");
+      nftables.change(permissive, foreign, diffNftTables(permissive, foreign));
+      expect(read(namespace)).toEqual(permissive);
+    });
+
+    test("in other tables leaves a planned change as it is", () => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      const commands = diffNftTables(permissive, undefined);
+      nft(namespace, "add table inet other");
+      nftables.change(permissive, undefined, commands);
+      expect(read(namespace)).toEqual(permissive);
+      expect(() => nftables.change(permissive, undefined, commands)).toThrow(
+        expect.objectContaining({ code: "ESTALE" }),
+      );
+    });
+
+    test("is named", () => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      nftables.sync(permissive);
+      nft(namespace, "add counter inet wg-cni c; add map inet wg-cni m { type ipv4_addr : verdict; }");
+      nft(namespace, "add table inet wg-cni { flags dormant; }");
+      expect(nftables.find(ourTable)?.foreign).toEqual(["set m", "1 object", "flags dormant"]);
+      nft(namespace, "insert rule inet wg-cni forward meta mark 7 limit rate 5/second accept");
+      const forward = nftables.find(ourTable)?.chains.find(({ name }) => name === "forward");
+      expect(forward?.rules[0]).toEqual([
+        { kind: "unknown", expression: "meta" },
+        { kind: "unknown", expression: "cmp" },
+        { kind: "unknown", expression: "limit" },
+        { kind: "verdict", verdict: "accept" },
+      ]);
+    });
+  },
+  noNft,
+);
