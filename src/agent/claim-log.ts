@@ -1,6 +1,7 @@
 // Logs one line when a claim of a peer is refused and one when the refusal ends. The lines name the
 // owner, so the cause stands beside the peer that is not reached.
 
+import type { Lapse } from "../plan/peers/lapses.ts";
 import type { Refusal } from "../plan/peers/model.ts";
 import type { Log } from "../telemetry/log.ts";
 
@@ -39,4 +40,12 @@ function keyOf({ peer, claim, owner }: Refusal): string {
 
 function isPending(refusal: Refusal): boolean {
   return refusal.isPending === true;
+}
+
+/** Logs the claims that have passed to another peer. */
+export function logLapses(log: Log, lapses: readonly Lapse[]): void {
+  for (const { owner, claimant, claim } of lapses)
+    log.warn("claim passed to another peer, because its owner had no session for 180 s", {
+      ...{ claim, from: owner, peer: claimant },
+    });
 }

@@ -2,8 +2,9 @@
 // becomes of this node's keys. Decisions go into the store; the sync programs them.
 import { ownSlots } from "../plan/peers/path.ts";
 import { readView, type View } from "../sources/node-view.ts";
-import type { IsGiven } from "./gate.ts";
-import { logGateEvents, logLapses } from "./gate-log.ts";
+import type { IsGiven } from "./claim-contest.ts";
+import { logLapses } from "./claim-log.ts";
+import { logGateEvents } from "./gate-log.ts";
 import type { PassContext } from "./pass-context.ts";
 
 /** Throws StoreError, and what reading the kernel throws. */

@@ -1,31 +1,20 @@
-// What the gate decided, as log lines: one a change. Many at once (a restart,
-// a partition) become one line, so that the log stays readable.
-import { hostPrefix } from "../net/prefix.ts";
+// Logs one line for each event of the gate. If many peers have an event of one kind in a pass, as after a
+// restart or a partition, one line counts them, so that the log stays readable.
 import type { GateEvent } from "../plan/peers/gate-state.ts";
-import type { Lapse } from "../plan/peers/lapses.ts";
-import { renderStep } from "../plan/step.ts";
-import type { SyncReport } from "../reconcile/mesh-plan.ts";
 import type { Level, Log } from "../telemetry/log.ts";
 import type { PeerEvent } from "./gate.ts";
 
-/** More than this of one kind at one look are counted instead of listed. */
+/** More events of one kind than this in one pass are counted instead of listed. */
 const maxLines = 10;
 
 export function logGateEvents(log: Log, all: readonly PeerEvent[]): void {
   for (const [kind, group] of Map.groupBy(all, ({ event }) => event.kind)) {
-    if (group.length > maxLines) log.info(`${describeMany(kind)} (${group.length} peers)`);
-    else for (const { peer, event } of group) logOne(log, peer, event);
+    if (group.length > maxLines) log.info(`${summaries[kind]} (${group.length} peers)`);
+    else for (const { peer, event } of group) logEvent(log, peer, event);
   }
 }
 
-export function logLapses(log: Log, lapses: readonly Lapse[]): void {
-  for (const { owner, claimant, claim } of lapses)
-    log.warn("a claim has passed to the peer that is there now: its owner has had no session for 180 s", {
-      ...{ claim, from: owner, peer: claimant },
-    });
-}
-
-function logOne(log: Log, peer: string, event: GateEvent): void {
+function logEvent(log: Log, peer: string, event: GateEvent): void {
   const { level, text } = describe(event);
   const { kind: _, ...fields } = event;
   log[level](text, { peer, ...fields });
@@ -34,66 +23,34 @@ function logOne(log: Log, peer: string, event: GateEvent): void {
 function describe(event: GateEvent): { level: Level; text: string } {
   switch (event.kind) {
     case "opened":
-      return { level: "info", text: "a handshake succeeded: traffic to the peer is encrypted from now on" };
+      return { level: "info", text: "handshake succeeded, encrypting traffic to the peer" };
     case "moved":
-      return {
-        level: event.why === "drained" ? "info" : "warn",
-        text: "traffic to the peer moved to another slot",
-      };
+      return { level: event.why === "drained" ? "info" : "warn", text: "moved traffic to another slot" };
     case "closed":
-      if (event.why === "off") return { level: "info", text: "the mode is off: the peer is not encrypted" };
-      return { level: "warn", text: "the peer's own record says that it has no key: it is not encrypted" };
+      if (event.why === "off") return { level: "info", text: "mode off, not encrypting traffic to the peer" };
+      return { level: "warn", text: "peer's own record has no key, not encrypting traffic to the peer" };
     case "candidate":
-      return { level: "debug", text: "no handshake yet: the peer's next endpoint is tried" };
+      return { level: "debug", text: "no handshake yet, trying the peer's next endpoint" };
     case "silent":
-      // A peer that is down for days is said once, not every minute.
-      return {
-        level: event.round === 1 ? "warn" : "debug",
-        text: `nothing comes back from the peer: ${remedies[event.step]}`,
-      };
+      // Only the first round is a warning: a peer may be down for days.
+      return { level: event.round === 1 ? "warn" : "debug", text: `peer silent, ${remedies[event.step]}` };
     case "answers":
-      return { level: "info", text: "the peer answers again" };
+      return { level: "info", text: "peer answers again" };
   }
 }
 
 const remedies = {
-  "re-pin": "its endpoint is set as its record says",
-  "re-add": "it is taken off the device and put on again",
-  "other-slot": "the other slot is tried",
+  "re-pin": "resetting its endpoint",
+  "re-add": "adding it to the device again",
+  "other-slot": "trying the other slot",
 };
 
-function describeMany(kind: GateEvent["kind"]): string {
-  switch (kind) {
-    case "opened":
-      return "handshakes succeeded: traffic is encrypted from now on";
-    case "moved":
-      return "traffic moved to another slot";
-    case "closed":
-      return "records say that their nodes have no key, or the mode is off: they are not encrypted";
-    case "candidate":
-      return "no handshake yet: the next endpoints are tried";
-    case "silent":
-      return "nothing comes back: what can be repaired is tried";
-    case "answers":
-      return "peers answer again";
-  }
-}
-
-/** What a sync began with, as a command: enough to recognise by, in a line. */
-export function firstCommand({ steps }: SyncReport): string | undefined {
-  return steps.flatMap(renderStep)[0];
-}
-
-/** True where it did only what the ADD or DEL of a pod was about to do: they come and go all day. */
-export function isAboutPods({ steps, settings }: SyncReport): boolean {
-  return steps.every((step) => {
-    if (!("route" in step)) return false;
-    const { table, type, dst } = step.route;
-    return table === settings.podTable && type === "throw" && isHost(dst);
-  });
-}
-
-function isHost(prefix: string): boolean {
-  const slash = prefix.indexOf("/");
-  return hostPrefix(prefix.slice(0, slash)) === prefix;
-}
+/** By kind of event, if it is one of many. */
+const summaries: Readonly<Record<GateEvent["kind"], string>> = {
+  opened: "handshakes succeeded, encrypting traffic",
+  moved: "moved traffic to another slot",
+  closed: "records without a key or mode off, not encrypting traffic",
+  candidate: "no handshakes yet, trying the next endpoints",
+  silent: "peers silent, running recovery steps",
+  answers: "peers answer again",
+};

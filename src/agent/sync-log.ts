@@ -1,5 +1,7 @@
 // Logs what a sync could not do for reasons outside the mesh: once when it appears or changes, and not
 // while it persists.
+import { hostPrefix } from "../net/prefix.ts";
+import { renderStep } from "../plan/step.ts";
 import type { SyncReport } from "../reconcile/mesh-plan.ts";
 import type { Log } from "../telemetry/log.ts";
 
@@ -34,4 +36,23 @@ export class SyncLog {
       this.log.warn("cannot program an object of a peer, the other peers work", { why: problem });
     this.#peerProblem = problem;
   }
+}
+
+/** The first step of a sync as a command, by which a reader of the log recognises the sync. */
+export function firstCommand({ steps }: SyncReport): string | undefined {
+  return steps.flatMap(renderStep)[0];
+}
+
+/** True if the sync did only what the ADD or DEL of a pod was about to do. Pods come and go all day. */
+export function isAboutPods({ steps, settings }: SyncReport): boolean {
+  return steps.every((step) => {
+    if (!("route" in step)) return false;
+    const { table, type, dst } = step.route;
+    return table === settings.podTable && type === "throw" && isHost(dst);
+  });
+}
+
+function isHost(prefix: string): boolean {
+  const slash = prefix.indexOf("/");
+  return hostPrefix(prefix.slice(0, slash)) === prefix;
 }

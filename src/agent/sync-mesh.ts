@@ -5,8 +5,8 @@ import { findObstacle } from "../reconcile/outcome.ts";
 import { NotUpError } from "../reconcile/sync.ts";
 import { describeSync } from "../telemetry/facts.ts";
 import type { Log } from "../telemetry/log.ts";
-import { firstCommand, isAboutPods } from "./gate-log.ts";
 import type { PassContext } from "./pass-context.ts";
+import { firstCommand, isAboutPods } from "./sync-log.ts";
 import { mayAffectUnderlay, type Triggers } from "./triggers.ts";
 
 /**

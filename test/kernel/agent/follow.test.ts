@@ -43,7 +43,7 @@ describeKernel("following", () => {
     // Node 2 knows node 1, but has nothing to send: it does not begin.
     await take(n2, n1);
     const { slots } = await take(n1, n2, { endpoints: ["192.0.2.98", "192.0.2.99", "192.0.2.2"] });
-    await agent.waitFor("a handshake succeeded", candidatesMs);
+    await agent.waitFor("handshake succeeded", candidatesMs);
     const key = slots[0]?.publicKey ?? "";
     expect(wgDump(n1)["wg-cni-a"]?.peers[key]?.endpoint).toBe("192.0.2.2:51820");
     // What is synced later leaves it there.

@@ -1,6 +1,5 @@
-// What the agent does about a peer that is sent to and does not answer: each
-// rung of the ladder has a fault that it mends, made by hand on a mesh that
-// worked. WireGuard itself needs 15 s to find out, so this takes its time.
+// The recovery steps for a peer that does not answer: each step has a fault that
+// it mends, made by hand on a mesh that worked. WireGuard itself needs 15 s to find out, so this takes its time.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { NodeRecord } from "../../../src/net/record.ts";
 import { waitUntil } from "../../lab/wait.ts";
@@ -12,11 +11,11 @@ import { mendMs, SilenceLab } from "../support/silence.ts";
 const passiveKeepaliveMs = 12_000;
 const testMs = 280_000;
 
-describeKernel("ladder", () => {
+describeKernel("recovery steps", () => {
   let scene: SilenceLab;
 
   beforeAll(async () => {
-    scene = await SilenceLab.create("ladder");
+    scene = await SilenceLab.create("recovery");
   }, 60_000);
   afterAll(() => scene?.[Symbol.dispose]());
 

@@ -1,12 +1,12 @@
 // A mesh whose node 1 has an agent and sends to a pod address of nodes 2 and 3,
-// for the tests of what the agent does when nothing comes back.
+// for the tests of what the agent does if a peer is silent.
 import type { Agent, LogLine } from "../../lab/agent.ts";
 import { Lab } from "../../lab/lab.ts";
 import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import { addNode } from "./mesh-reference.ts";
 
-/** 30 s of silence, or 60 s without a sign of life and 20 s to answer; 15 s a rung; a loaded machine. */
+/** 30 s of silence, or 60 s without a sign of life and 20 s to answer; 15 s for each recovery step; a loaded machine. */
 export const mendMs = 150_000;
 
 interface PeerShown {
@@ -46,14 +46,14 @@ export class SilenceLab implements Disposable {
     return this.n1.exec(["ping", "-q", "-c", "1", "-W", "1", podOf(node)]).exitCode === 0;
   }
 
-  /** As status shows it, whatever its exit code: while the ladder is climbed, changes are pending. */
+  /** As status shows it, whatever its exit code: during the recovery steps, changes are pending. */
   async peer({ name }: Node): Promise<PeerShown | undefined> {
     const { stdout } = await this.n1.wg(["status", "--json"]);
     const { peers } = JSON.parse(stdout) as { peers: readonly PeerShown[] };
     return peers.find((peer) => peer.name === name);
   }
 
-  /** The agent's lines that say that nothing comes back from a node. */
+  /** The agent's lines about recovery steps for a node. */
   silences({ name }: Node): LogLine[] {
     return this.agent.lines().filter((line) => line.peer === name && isSilence(line));
   }
@@ -70,8 +70,8 @@ export class SilenceLab implements Disposable {
   }
 }
 
-function isSilence({ message }: LogLine): boolean {
-  return message.startsWith("nothing comes back");
+function isSilence({ step }: LogLine): boolean {
+  return step !== undefined;
 }
 
 /** An address of the node's pod CIDR that it has itself. */
