@@ -1,7 +1,7 @@
 // Exchanges records between this node and its peers, by a directory or by the Kubernetes API, and
 // takes from that API what it says about this node and the whole mesh. Incoming data goes into the
 // store; outgoing data comes from the store.
-import type { StatusFacts } from "../kube/status.ts";
+import type { StatusFacts } from "../kube/conditions.ts";
 import type { CidrRefusal } from "../plan/peers/cluster-cidrs.ts";
 import { describePod } from "../plan/pods/local-pods.ts";
 import { followPlaintext, type PlaintextWindow } from "../plan/report/plaintext-window.ts";

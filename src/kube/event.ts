@@ -4,9 +4,9 @@
 
 import { escapeControls } from "../net/printable.ts";
 import type { Lapse } from "../plan/peers/lapses.ts";
+import type { Contest } from "./conditions.ts";
 import { meshName } from "./mesh.ts";
 import { apiVersion, kind, type RecordObject } from "./object.ts";
-import type { Contest } from "./status.ts";
 
 /** Events about what is in no namespace may be in this one. */
 export const eventsPath = "/apis/events.k8s.io/v1/namespaces/kube-system/events";

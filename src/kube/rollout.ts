@@ -73,12 +73,35 @@ interface Report {
   readonly covered?: { readonly status: string; readonly message: string };
 }
 
+/** What keeps a node from being covered in a mode: the first row that applies. */
+const gaps: readonly {
+  readonly when: (report: Report | undefined, mode: Mode | undefined) => boolean;
+  readonly reason: (report: Report | undefined, mode: Mode | undefined) => string;
+}[] = [
+  {
+    when: (report) => report === undefined,
+    reason: () => "has no record: its agent does not run, or cannot write one (see its log)",
+  },
+  {
+    when: (report) => report?.mode === undefined,
+    reason: () => "has not reported yet, which takes its agent half a minute",
+  },
+  {
+    when: (report, mode) => mode !== undefined && report?.mode !== mode,
+    reason: (report, mode) => `reports ${report?.mode}, and not ${mode} yet`,
+  },
+  {
+    when: (report) => report?.covered === undefined,
+    reason: () => "says nothing of its coverage: its agent is of an older version",
+  },
+  {
+    when: (report) => report?.covered?.status !== "True",
+    reason: (report) => report?.covered?.message ?? "",
+  },
+];
+
 function findReason(report: Report | undefined, mode: Mode | undefined): string | undefined {
-  if (report === undefined) return "has no record: its agent does not run, or cannot write one (see its log)";
-  if (report.mode === undefined) return "has not reported yet, which takes its agent half a minute";
-  if (mode !== undefined && report.mode !== mode) return `reports ${report.mode}, and not ${mode} yet`;
-  if (report.covered === undefined) return "says nothing of its coverage: its agent is of an older version";
-  return report.covered.status === "True" ? undefined : report.covered.message;
+  return gaps.find(({ when }) => when(report, mode))?.reason(report, mode);
 }
 
 function readReport(json: unknown): Report {

@@ -1,6 +1,6 @@
 // The node as the agent's parts see it, for as long as the store's generation stands.
 
-import type { StatusFacts } from "../kube/status.ts";
+import type { StatusFacts } from "../kube/conditions.ts";
 import type { PeerPath } from "../net/path.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
 import { isProved } from "../plan/peers/handshakes.ts";

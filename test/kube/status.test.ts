@@ -1,7 +1,8 @@
 // What the API shows of how a node sees the others, and that it is written only
 // where it says something new.
 import { describe, expect, test } from "bun:test";
-import { type NodeStatus, planStatus, type StatusFacts, statusSpacingMs } from "../../src/kube/status.ts";
+import type { StatusFacts } from "../../src/kube/conditions.ts";
+import { type NodeStatus, planStatus, statusSpacingMs } from "../../src/kube/status.ts";
 
 const wallMs = Date.parse("2026-03-01T12:00:00.789Z");
 const well: StatusFacts = {

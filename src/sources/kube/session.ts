@@ -8,10 +8,10 @@ import {
   readServiceCIDR,
   serviceCIDRsPath,
 } from "../../kube/cluster.ts";
+import type { StatusFacts } from "../../kube/conditions.ts";
 import { type MeshObject, meshesPath, meshName, readMesh } from "../../kube/mesh.ts";
 import { gives, type NodeObject, readNodeObject } from "../../kube/node.ts";
 import { isOlder, isSameRecord, judgeObject, objectsPath, type RecordObject } from "../../kube/object.ts";
-import type { StatusFacts } from "../../kube/status.ts";
 import { type Credentials, KubeClient } from "../../kubeclient/client.ts";
 import { type CachedObject, Reflector, type WatchTiming } from "../../kubeclient/reflector.ts";
 import type { NodeRecord } from "../../net/record.ts";

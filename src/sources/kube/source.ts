@@ -8,12 +8,12 @@
 // An outage of any length changes nothing here: peers stay as they are, until
 // the API can be watched again and says otherwise.
 
+import type { StatusFacts } from "../../kube/conditions.ts";
 import { type ExternalEdits, planExternalEdits } from "../../kube/external-edits.ts";
 import type { NodeObject } from "../../kube/node.ts";
 import { objectLabel, type RecordObject } from "../../kube/object.ts";
 import { type Absences, type PeerRemovalPlan, planPeerRemovals } from "../../kube/peer-removals.ts";
 import { explainRejected, findTakenSlots, obstacleNames, recordsToPut } from "../../kube/peers.ts";
-import type { StatusFacts } from "../../kube/status.ts";
 import type { Credentials } from "../../kubeclient/client.ts";
 import { KubeCredentials } from "../../kubeclient/credentials.ts";
 import { usualTiming, type WatchTiming } from "../../kubeclient/reflector.ts";

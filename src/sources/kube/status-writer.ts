@@ -2,16 +2,12 @@
 // events about records that claim what it has. One request at a time, seldom, and
 // only where it says something new. What refuses a report is nobody's problem: the
 // mesh does not depend on it.
+
+import type { Contest, StatusFacts } from "../../kube/conditions.ts";
 import { eventsPath, formatEvent, formatLapseEvent, formatMeshEvent } from "../../kube/event.ts";
 import { objectsPath, type RecordObject } from "../../kube/object.ts";
 import { compareAge } from "../../kube/peers.ts";
-import {
-  type Contest,
-  formatStatus,
-  planStatus,
-  type StatusFacts,
-  statusSpacingMs,
-} from "../../kube/status.ts";
+import { formatStatus, planStatus, statusSpacingMs } from "../../kube/status.ts";
 import type { KubeClient } from "../../kubeclient/client.ts";
 import type { Lapse } from "../../plan/peers/lapses.ts";
 import type { Log } from "../../telemetry/log.ts";

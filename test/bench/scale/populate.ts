@@ -5,7 +5,8 @@
 //   bun test/bench/scale/populate.ts URL PKI-FOLDER COUNT
 
 import { readFileSync } from "node:fs";
-import { planStatus, type StatusFacts } from "../../../src/kube/status.ts";
+import type { StatusFacts } from "../../../src/kube/conditions.ts";
+import { planStatus } from "../../../src/kube/status.ts";
 import type { KubeObject } from "../../cluster/support/kube-client.ts";
 import { nodesPath, recordObject, recordPath } from "../../cluster/support/nodes.ts";
 import { paperRecord } from "../../kernel/support/mesh-reference.ts";

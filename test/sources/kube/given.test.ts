@@ -1,7 +1,7 @@
 // What another node's Node object gives it, asked for where two nodes claim the same; and the event
 // that tells of a claim that has passed on.
 import { expect, test } from "bun:test";
-import type { StatusFacts } from "../../../src/kube/status.ts";
+import type { StatusFacts } from "../../../src/kube/conditions.ts";
 import { nodeOf } from "../../kube/objects.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { own } from "../directory/directory.ts";

@@ -1,7 +1,7 @@
 // This node's record on its way to the API: written once, by one request at a
 // time, after the others' records are here; and what stands in the way is said.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import type { StatusFacts } from "../../../src/kube/status.ts";
+import type { StatusFacts } from "../../../src/kube/conditions.ts";
 import { nodeOf } from "../../kube/objects.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { own, recordOf } from "../directory/directory.ts";
