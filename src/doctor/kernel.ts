@@ -74,15 +74,15 @@ export const kernelChecks: readonly Check[] = [
     },
   },
   {
-    name: "others",
-    why: "a rule, route or mark that somebody else uses too sends packets the wrong way",
+    name: "conflicts",
+    why: "a rule, route or mark that another program uses, too, sends packets the wrong way",
     run: ({ kernel }) => {
       if (kernel === undefined || !kernel.plan.up) return undefined;
       const { conflicts } = kernel;
       if (conflicts.length === 0)
-        return ok("nobody else uses our tables and mark, or comes between our rules");
+        return ok("no other program uses our tables and mark, or a priority between our rules");
       return fail(
-        "somebody else uses what is ours",
+        "another program uses what is ours",
         "remove theirs, or `wg-cni down`, and `wg-cni up` with what each line names",
         shorten(conflicts),
       );

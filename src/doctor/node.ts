@@ -30,16 +30,12 @@ export const nodeChecks: readonly Check[] = [
     },
   },
   {
-    name: "looking",
+    name: "observation",
     why: "what cannot be read cannot be judged: the checks that need it are left out",
     run: ({ failures, node, kernel }) => {
       if (node === undefined && failures.length === 0) return undefined;
       if (failures.length > 0)
-        return fail(
-          "not everything could be looked at",
-          "run as root, in the node's network namespace",
-          failures,
-        );
+        return fail("not everything could be read", "run as root, in the node's network namespace", failures);
       if (kernel === undefined) return ok("the store can be read");
       return ok("the store, links, addresses, routes, rules and devices can be read");
     },

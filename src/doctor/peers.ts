@@ -66,7 +66,7 @@ export const peerChecks: readonly Check[] = [
     }),
   },
   {
-    name: "in plaintext",
+    name: "plaintext",
     why: "packets between pods of different nodes should not be seen on the wire",
     run: withPeers((kernel) => checkPlaintext(kernel)),
   },

@@ -91,7 +91,7 @@ export function describeMesh(
       : {
           plaintextWindow: {
             ...{ forMs: nowMs - plaintextWindow.sinceMs, peers: plaintextWindow.peers },
-            wantedMs: settings.quietTime * 1000,
+            wantedMs: settings.plaintextWindow * 1000,
           },
         }),
   };

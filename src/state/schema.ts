@@ -126,4 +126,9 @@ export const migrations: readonly string[] = [
   UPDATE paths SET path =
     json_remove(json_set(path, '$.initiate', json_extract(path, '$.provoke')), '$.provoke');
   `,
+  `
+  UPDATE meta SET settings =
+    json_remove(json_set(settings, '$.plaintextWindow', json_extract(settings, '$.quietTime')), '$.quietTime')
+    WHERE json_extract(settings, '$.quietTime') IS NOT NULL;
+  `,
 ];

@@ -24,7 +24,9 @@ const meshPath = "/apis/wg-cni.dev/v1alpha1/wireguardmeshes/default";
 /** Reports come every 30 to 45 s, and are made at a look, of which there is one a minute at least. */
 const reportMs = 180_000;
 const soonMs = 60_000;
-const agentOptions = { args: ["--quiet-time", "5s", "--cluster-cidrs", "10.244.0.0/16,fd00:10:244::/48"] };
+const agentOptions = {
+  args: ["--plaintext-window", "5s", "--cluster-cidrs", "10.244.0.0/16,fd00:10:244::/48"],
+};
 
 interface Shown {
   readonly mode?: string;

@@ -38,7 +38,13 @@ describe("checks", () => {
 
   test("a node that is down is asked only about itself", () => {
     const down = { ...withPlan({ up: false }), node: { ...node, identity: { ...identity, up: false } } };
-    expect(examine(down).map(({ name }) => name)).toEqual(["store", "disk", "seal key", "node", "looking"]);
+    expect(examine(down).map(({ name }) => name)).toEqual([
+      "store",
+      "disk",
+      "seal key",
+      "node",
+      "observation",
+    ]);
   });
 
   test("a thousand faults of one kind are counted, and some of them named", () => {

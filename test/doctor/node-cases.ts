@@ -100,7 +100,7 @@ export const nodeCases: readonly Case[] = [
   [
     "the kernel cannot be asked",
     { ...healthy, failures: ["Cannot list links: EPERM"] },
-    "looking",
+    "observation",
     "fail",
     /not everything/,
     /root/,
@@ -108,7 +108,7 @@ export const nodeCases: readonly Case[] = [
   [
     "the store is locked",
     { nowMs, files, failures: ["Cannot use the state: busy"] },
-    "looking",
+    "observation",
     "fail",
     /not everything/,
   ],

@@ -122,6 +122,7 @@ test("stored values are renamed when an older file is migrated", () => {
     using older = openState(dir, migrations.slice(0, 7));
     older.transaction(() => {
       older.change("INSERT INTO paths VALUES ('n2', ?)", JSON.stringify(path));
+      older.change("UPDATE meta SET settings = json_object('quietTime', 60, 'portA', 1000)");
       older.change("INSERT INTO refused_records VALUES ('n3.json', 'it is empty')");
       older.change(
         "INSERT INTO peers (name, record, claims, source, changed_at) VALUES ('n2', '{}', '{}', 'folder', 0)",
@@ -131,6 +132,7 @@ test("stored values are renamed when an older file is migrated", () => {
   using store = Store.open(dir, "b1");
   expect(store.paths().get("n2")).toEqual({ slot: "a", candidate: 1, initiate: ["b"], pinned: false });
   expect(store.rejectedRecords()).toEqual([{ file: "n3.json", reason: "it is empty" }]);
+  expect(store.settings()).toEqual({ portA: 1000, plaintextWindow: 60 });
   using file = openState(dir);
   expect(file.all("SELECT source FROM peers")).toEqual([{ source: "directory" }]);
 });

@@ -243,7 +243,7 @@ export const settingTable = {
     show: showDuration,
   }),
   /** This node is ready for strict mode once this many seconds passed without a packet in plaintext. */
-  quietTime: row({
+  plaintextWindow: row({
     default: 300,
     reason: "long enough to notice traffic that is sent only now and then",
     help: "how long no packet may pass in plaintext before the node reports that it is ready for strict mode",

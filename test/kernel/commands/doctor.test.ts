@@ -269,7 +269,7 @@ describe.skipIf(missing !== undefined)("doctor", () => {
   test("what a pod's node sends in plaintext is counted, and said whose", async () => {
     await wgMust(n2, ["down"]);
     n2.exec(["ping", "-q", "-c", "3", "-i", "0.2", "-W", "1", "-I", "10.244.2.9", "10.244.1.9"]);
-    const found = (await complaints()).find(({ check }) => check === "in plaintext");
+    const found = (await complaints()).find(({ check }) => check === "plaintext");
     expect(found).toMatchObject({
       level: "warn",
       what: "packets of pods went in plaintext, of 1 peer",
@@ -323,7 +323,7 @@ describe.skipIf(missing !== undefined)("doctor", () => {
         { check: "disk", level: "warn" },
       ],
       { check: "node", level: "fail", what: "this node was never up" },
-      { check: "looking", level: "ok" },
+      { check: "observation", level: "ok" },
     ]);
     n2.script(["head -c 15900k /dev/zero >/run/small/filler"]);
     expect((await look()).find(({ check }) => check === "disk")).toMatchObject({ level: "fail" });

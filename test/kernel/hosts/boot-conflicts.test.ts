@@ -113,7 +113,7 @@ for (const mode of ["permissive", "strict"] as const)
         const rules = scene.n1.must(["ip", "rule"]);
         expect(rules).toContain("98:\tfrom 198.51.100.0/24 lookup main");
         expect(rules).toContain("300:\tfrom all fwmark 0x20000000/0x20000000 lookup main");
-        const { details = [] } = (await scene.finding("others")) ?? {};
+        const { details = [] } = (await scene.finding("conflicts")) ?? {};
         // Those that can take packets of ours, and no others.
         const priorities = details.flatMap((line) => /priority (\d+)/.exec(line)?.[1] ?? []);
         expect(priorities.toSorted()).toEqual(["300", "98", "99"]);

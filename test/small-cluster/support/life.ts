@@ -88,7 +88,7 @@ export function describeLife(mode: ProxyMode): void {
 
     test("installed under streams it loses nothing, and every path answers, encrypted", async () => {
       const streams = await startStreams();
-      await rollOut(cluster, manifest("wg-cni.yaml", ["--quiet-time=5s"]));
+      await rollOut(cluster, manifest("wg-cni.yaml", ["--plaintext-window=5s"]));
       await allEncrypt();
       expect(losses(await streams.stop())).toEqual({});
       expect((await tryAll(true)).faults).toEqual({});
