@@ -9,14 +9,16 @@ import { firewallEvents, type KernelEvent, routeEvents } from "../netlink/events
 import { readSettings } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
 import { NotUpError } from "../reconcile/sync.ts";
+import type { SetDeadline } from "../sources/deadline.ts";
 import { StoreError } from "../state/error.ts";
 import { collectFacts } from "../telemetry/collect.ts";
 import { agentSocket, HttpServer } from "../telemetry/http.ts";
 import type { Log } from "../telemetry/log.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import { agentPages } from "../telemetry/pages.ts";
+import { Deadlines } from "./deadlines.ts";
 import { affectsMesh, affectsPods } from "./event-filter.ts";
-import { type Watcher, watchKernel, watchStore } from "./kernel-events.ts";
+import { watchKernel, watchStore } from "./kernel-events.ts";
 import { spacingAfter } from "./pace.ts";
 import { ReconcilePass } from "./reconcile-pass.ts";
 import type { Trigger, Triggers } from "./triggers.ts";
@@ -57,10 +59,9 @@ export class Agent implements Disposable {
   /** A Unix socket for probes: another process may own the port of `#http`. */
   readonly #socket: HttpServer;
   readonly #pass: ReconcilePass;
+  readonly #deadlines = new Deadlines();
+  /** Fires when the earliest of `#deadlines` is due. */
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #poll: ReturnType<typeof setTimeout> | undefined;
-  /** When the pass that `#timer` will start is due. */
-  #dueMs = 0;
   #lastPassMs = Number.NEGATIVE_INFINITY;
   #lastPodPassMs = Number.NEGATIVE_INFINITY;
   /** The processor time of the last pass. */
@@ -85,8 +86,10 @@ export class Agent implements Disposable {
     this.#http = new HttpServer(serving);
     this.#socket = new HttpServer(serving);
     const requestReconcile = (trigger: Trigger) => this.#requestReconcile(trigger);
+    const setDeadline: SetDeadline = (name, inMs) =>
+      this.#setDeadline(name, inMs, () => requestReconcile("records"));
     this.#pass = new ReconcilePass(session, {
-      ...{ log, wallClock, requestReconcile, version },
+      ...{ log, wallClock, requestReconcile, setDeadline, version },
       ...(node === undefined ? {} : { node }),
       ...{ metrics: this.#metrics, underlay: this.#underlay },
     });
@@ -101,8 +104,7 @@ export class Agent implements Disposable {
       this.#watchers.push(watchKernel(firewallEvents, onEvent, onLoss));
     else this.options.log.warn(withoutNftables);
     this.#watchers.push(watchStore(this.options.stateDir, () => this.#storeChanged()));
-    const resync = setInterval(() => this.#requestReconcile("resync"), resyncMs);
-    this.#watchers.push({ [Symbol.dispose]: () => clearInterval(resync) } satisfies Watcher);
+    this.#resyncLater();
     this.#socket.listen(agentSocket(this.options.stateDir));
     this.#triggers.add("start");
     this.#reconcileNow();
@@ -120,7 +122,6 @@ export class Agent implements Disposable {
 
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
-    clearTimeout(this.#poll);
     for (const part of [this.#http, this.#socket, this.#metrics, this.#pass, ...this.#watchers])
       part[Symbol.dispose]();
   }
@@ -186,15 +187,34 @@ export class Agent implements Disposable {
     dueMs = Math.max(performance.now() + settleMs, this.#lastPassMs + spacingAfter(this.#lastCostMs)),
   ): void {
     this.#triggers.add(trigger);
-    if (this.#timer !== undefined && this.#dueMs <= dueMs) return;
+    if (this.#deadlines.bringForward("request", dueMs, () => this.#reconcileNow())) this.#armTimer();
+  }
+
+  #setDeadline(name: string, inMs: number | undefined, onDue: () => void): void {
+    this.#deadlines.set(name, inMs === undefined ? undefined : performance.now() + inMs, onDue);
+    this.#armTimer();
+  }
+
+  #armTimer(): void {
     clearTimeout(this.#timer);
-    this.#dueMs = dueMs;
-    this.#timer = setTimeout(() => this.#reconcileNow(), Math.max(0, dueMs - performance.now()));
+    const { nextMs } = this.#deadlines;
+    if (nextMs === undefined) return;
+    const run = () => {
+      this.#deadlines.runDue(performance.now());
+      this.#armTimer();
+    };
+    this.#timer = setTimeout(run, Math.max(0, nextMs - performance.now()));
+  }
+
+  #resyncLater(): void {
+    this.#setDeadline("resync", resyncMs, () => {
+      this.#resyncLater();
+      this.#requestReconcile("resync");
+    });
   }
 
   #reconcileNow(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#deadlines.delete("request");
     const triggers = new Set(this.#triggers);
     this.#triggers.clear();
     // The pass tries again what failed before.
@@ -209,7 +229,10 @@ export class Agent implements Disposable {
     // Only work counts, not the wait for a lock: the next pass should come soon after its release.
     const { user, system } = process.cpuUsage(spent);
     this.#lastCostMs = (user + system) / 1000;
-    this.#pollIn(Math.max(wakeInMs, this.#lastCostMs / maxLoad));
+    this.#setDeadline("poll", Math.max(wakeInMs, this.#lastCostMs / maxLoad), () => {
+      this.#triggers.add("poll");
+      this.#reconcileNow();
+    });
   }
 
   #run(triggers: Triggers): number {
@@ -229,14 +252,6 @@ export class Agent implements Disposable {
       );
       return retryMs;
     }
-  }
-
-  #pollIn(delayMs: number): void {
-    clearTimeout(this.#poll);
-    this.#poll = setTimeout(() => {
-      this.#triggers.add("poll");
-      this.#reconcileNow();
-    }, delayMs);
   }
 
   /** Logs one line when a problem appears, changes or is resolved, and none while it persists. */

@@ -5,6 +5,7 @@ import { findTarget } from "../install/target.ts";
 import type { MeshState } from "../reconcile/mesh-plan.ts";
 import { readSettings } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
+import type { SetDeadline } from "../sources/deadline.ts";
 import type { View } from "../sources/node-view.ts";
 import type { Attachment } from "../state/model.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -36,13 +37,15 @@ export interface PassOptions {
   readonly wallClock: () => number;
   /** Something that is watched, other than kernel and store, has changed. */
   readonly requestReconcile: (trigger: Trigger) => void;
+  /** The records must be read again at that time, even if no source has news; undefined removes the deadline. */
+  readonly setDeadline: SetDeadline;
 }
 
 /** The parts of the agent that stages use. They live as long as the agent. */
 export type Parts = ReturnType<typeof makeParts>;
 
 export function makeParts(session: Session, options: PassOptions) {
-  const { log, requestReconcile, wallClock, version, node, metrics } = options;
+  const { log, requestReconcile, setDeadline, wallClock, version, node, metrics } = options;
   const { store } = session;
   const now = () => performance.now();
   const writes = new EndpointWrites(wallClock);
@@ -53,7 +56,7 @@ export function makeParts(session: Session, options: PassOptions) {
     rotation: new KeyRotation(store, log),
     clock: new AgentClock(log, wallClock),
     records: new RecordSync(session, {
-      ...{ log, version, wallClock, onChange: () => requestReconcile("records") },
+      ...{ log, version, wallClock, setDeadline, onChange: () => requestReconcile("records") },
       ...(node === undefined ? {} : { node }),
     }),
     installation: new Installation(() => findTarget(readSettings(store)), {

@@ -8,6 +8,7 @@ import { followPlaintext, type PlaintextWindow } from "../plan/report/plaintext-
 import type { Settings } from "../plan/settings/settings.ts";
 import { ownRecord, readSettings, withdrawnRecord } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
+import type { SetDeadline } from "../sources/deadline.ts";
 import { DirectorySource } from "../sources/directory/source.ts";
 import { refuseClusterCIDRs } from "../sources/kube/cluster-cidrs.ts";
 import { followClusterHosts } from "../sources/kube/cluster-hosts.ts";
@@ -31,6 +32,8 @@ export interface RecordSyncOptions {
   readonly wallClock: () => number;
   /** A source has news: call `ingest` soon. */
   readonly onChange: () => void;
+  /** A source wants `ingest` at that time, even if it has no news. */
+  readonly setDeadline: SetDeadline;
 }
 
 /** What this node currently observes of its peers. */
@@ -54,13 +57,13 @@ export class RecordSync implements Disposable {
     private readonly session: Session,
     private readonly options: RecordSyncOptions,
   ) {
-    const { log, version, node, wallClock, onChange } = options;
+    const { log, version, node, wallClock, onChange, setDeadline } = options;
     const { store } = session;
     const rejected = new RejectedRecords(store);
     const now = () => performance.now();
-    this.#records = new DirectorySource(store, { log, rejected, onChange, now });
+    this.#records = new DirectorySource(store, { log, rejected, onChange, setDeadline, now });
     this.#kube = new KubeSource(store, {
-      ...{ log, rejected, version, onChange, now, wallClock, random: Math.random },
+      ...{ log, rejected, version, onChange, setDeadline, now, wallClock, random: Math.random },
     });
     this.#mode = new ModeFollower(store, log, rejected, (cidrs) => refuseClusterCIDRs(session, cidrs));
     this.#pods = new PodAddresses(session);

@@ -1,5 +1,6 @@
 // A store, a KubeSource and a fake API between them, for tests. Looks are made by
 // the test; waits of the product are a hundredth of what they are, and bounded here.
+
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +13,7 @@ import { Store } from "../../src/state/store.ts";
 import { Log } from "../../src/telemetry/log.ts";
 import { nodeOf } from "../kube/objects.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { Alarms } from "./alarms.ts";
 import { own } from "./directory/directory.ts";
 import type { FakeApi } from "./fake-api.ts";
 
@@ -25,6 +27,7 @@ export class KubeNode implements Disposable {
   readonly store = Store.open(join(this.#root, "state"), "boot");
   readonly lines: string[] = [];
   readonly source: KubeSource;
+  readonly #alarms = new Alarms(() => this.changes++);
   /** Added to the clock by which the product decides. */
   skippedMs = 0;
   /** How often something was said to have changed. */
@@ -45,6 +48,7 @@ export class KubeNode implements Disposable {
       onChange: () => {
         this.changes++;
       },
+      setDeadline: this.#alarms.set,
       now: () => performance.now() + this.skippedMs,
       wallClock: Date.now,
       random: () => 0.5,
@@ -54,6 +58,7 @@ export class KubeNode implements Disposable {
 
   [Symbol.dispose](): void {
     this.source[Symbol.dispose]();
+    this.#alarms[Symbol.dispose]();
     this.store[Symbol.dispose]();
     rmSync(this.#root, { recursive: true, force: true });
   }

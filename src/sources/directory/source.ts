@@ -23,6 +23,7 @@ import {
 } from "../../plan/records/directory.ts";
 import type { Store } from "../../state/store.ts";
 import type { Log } from "../../telemetry/log.ts";
+import type { SetDeadline } from "../deadline.ts";
 import { ProofQueue } from "../proof-queue.ts";
 import type { RejectedRecords } from "../rejected-records.ts";
 import { type DirectorySnapshot, RecordReader, settleMs } from "./cache.ts";
@@ -39,6 +40,8 @@ export interface DirectorySourceOptions {
   readonly rejected: RejectedRecords;
   /** Something in the folder has changed: call `refresh` soon. */
   readonly onChange: () => void;
+  /** Asks for another `refresh` at that time, even if nothing changes; undefined removes the deadline. */
+  readonly setDeadline: SetDeadline;
   /** Milliseconds on a clock that only goes forward. */
   readonly now: () => number;
 }
@@ -67,7 +70,8 @@ interface OpenDirectory {
 
 export class DirectorySource implements Disposable {
   #open: OpenDirectory | undefined;
-  #settling: ReturnType<typeof setTimeout> | undefined;
+  /** When another `refresh` was asked for. */
+  #refreshDueMs = Number.NEGATIVE_INFINITY;
   /** Of the store when it last said what the folder says; undefined while it may not. */
   #generation: number | undefined;
   #report: DirectoryReport = { records: 0, rejected: 0 };
@@ -128,7 +132,6 @@ export class DirectorySource implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    clearTimeout(this.#settling);
     this.#open?.watch[Symbol.dispose]();
   }
 
@@ -167,12 +170,11 @@ export class DirectorySource implements Disposable {
 
   /** An earlier time goes before a later one; at every look what is not settled asks again. */
   #requestRefresh(ms: number): void {
-    if (ms === 0) clearTimeout(this.#settling);
-    else if (this.#settling !== undefined) return;
-    this.#settling = setTimeout(() => {
-      this.#settling = undefined;
-      this.options.onChange();
-    }, ms);
+    const nowMs = this.options.now();
+    const isPending = this.#refreshDueMs > nowMs;
+    if (isPending && this.#refreshDueMs <= nowMs + ms) return;
+    this.#refreshDueMs = nowMs + ms;
+    this.options.setDeadline("directory", ms);
   }
 
   #updateStore({ directory, ownName }: OpenDirectory, snapshot: DirectorySnapshot): void {

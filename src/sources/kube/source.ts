@@ -21,6 +21,7 @@ import type { NodeRecord, Slot } from "../../net/record.ts";
 import type { Store } from "../../state/store.ts";
 import type { KubernetesFacts } from "../../telemetry/facts.ts";
 import type { Log } from "../../telemetry/log.ts";
+import type { SetDeadline } from "../deadline.ts";
 import { ProofQueue } from "../proof-queue.ts";
 import type { RejectedRecords } from "../rejected-records.ts";
 import type { Publication } from "./publisher.ts";
@@ -37,6 +38,8 @@ export interface KubeSourceOptions {
   readonly version: string;
   /** Something was heard: call `refresh` soon. */
   readonly onChange: () => void;
+  /** Asks for another `refresh` at that time, even if nothing changes; undefined removes the deadline. */
+  readonly setDeadline: SetDeadline;
   /** Milliseconds on a clock that only goes forward. */
   readonly now: () => number;
   /** Unix milliseconds. */
@@ -57,15 +60,12 @@ export interface KubeReport {
   readonly problem?: string;
 }
 
+/** The reasons for which this source asks for another `refresh`. */
+const deadlineNames = ["removal", "edit", "publish", "status", "census", "proof"] as const;
+
 const off: KubeReport = { node: "unknown", mesh: "unknown", cluster: {} };
 
 export class KubeSource implements Disposable {
-  readonly #removalAlarm: Alarm;
-  readonly #editAlarm: Alarm;
-  readonly #publishAlarm: Alarm;
-  readonly #statusAlarm: Alarm;
-  readonly #censusAlarm: Alarm;
-  readonly #proofAlarm: Alarm;
   readonly #proofs: ProofQueue;
   #session: KubeSession | undefined;
   #kubeconfig = "";
@@ -88,26 +88,11 @@ export class KubeSource implements Disposable {
     private readonly store: Store,
     private readonly options: KubeSourceOptions,
   ) {
-    this.#removalAlarm = new Alarm(options.onChange);
-    this.#editAlarm = new Alarm(options.onChange);
-    this.#publishAlarm = new Alarm(options.onChange);
-    this.#statusAlarm = new Alarm(options.onChange);
-    this.#censusAlarm = new Alarm(options.onChange);
-    this.#proofAlarm = new Alarm(options.onChange);
     this.#proofs = new ProofQueue(store, options.now);
   }
 
   [Symbol.dispose](): void {
-    for (const part of [
-      this.#session,
-      this.#removalAlarm,
-      this.#editAlarm,
-      this.#publishAlarm,
-      this.#statusAlarm,
-      this.#censusAlarm,
-      this.#proofAlarm,
-    ])
-      part?.[Symbol.dispose]();
+    this.#session?.[Symbol.dispose]();
   }
 
   /** Undefined where there is no kubeconfig. */
@@ -136,7 +121,7 @@ export class KubeSource implements Disposable {
     const publication = this.#session.publish(record);
     const resolved = "this node's record can be published again";
     this.#publishProblem = this.#reportOnChange(this.#publishProblem, publication.problem, resolved);
-    this.#publishAlarm.set(publication.wakeInMs);
+    this.#setDeadline("publish", publication.wakeInMs);
     if (publication.done && !this.#isPublished) this.options.log.info("this node's record is published");
     this.#isPublished = publication.done;
     this.#storeRejected();
@@ -154,7 +139,7 @@ export class KubeSource implements Disposable {
     if (this.#session === undefined || !this.#isPublished) return;
     const restsForMs = this.#session.report(name, read);
     // The first time; later the agent looks often enough.
-    if (!this.#isReporting) this.#statusAlarm.set(restsForMs);
+    if (!this.#isReporting) this.#setDeadline("status", restsForMs);
     this.#isReporting = true;
   }
 
@@ -206,13 +191,12 @@ export class KubeSource implements Disposable {
     this.#isReporting = false;
     this.#doubt = undefined;
     this.#lastRejected = new Map();
-    this.#removalAlarm.set(undefined);
-    this.#editAlarm.set(undefined);
-    this.#publishAlarm.set(undefined);
-    this.#statusAlarm.set(undefined);
-    this.#censusAlarm.set(undefined);
     this.#isComplete = false;
-    this.#proofAlarm.set(undefined);
+    for (const name of deadlineNames) this.#setDeadline(name, undefined);
+  }
+
+  #setDeadline(name: (typeof deadlineNames)[number], inMs: number | undefined): void {
+    this.options.setDeadline(`kube ${name}`, inMs);
   }
 
   #release(): void {
@@ -229,7 +213,7 @@ export class KubeSource implements Disposable {
     const { store } = this;
     const { census } = session;
     const { objects, lists, changed } = session.objects;
-    this.#censusAlarm.set(census.refresh(objects, session.nodeName));
+    this.#setDeadline("census", census.refresh(objects, session.nodeName));
     const generation = store.generation;
     const isListed = this.#compared?.lists !== lists;
     // Somebody may have removed a peer, or imported another record of it.
@@ -245,7 +229,7 @@ export class KubeSource implements Disposable {
     });
     const put = recordsToPut(edited.take, session.nodeName, this.#known);
     const areVerified = this.#proofs.verify(put);
-    this.#proofAlarm.set(areVerified ? undefined : 0);
+    this.#setDeadline("proof", areVerified ? undefined : 0);
     if (!areVerified) return;
     const gone = this.#planRemovals(session);
     const after = this.#write(put, gone.remove) ?? generation;
@@ -257,8 +241,8 @@ export class KubeSource implements Disposable {
     this.#compared = { generation: after, lists };
     this.#absences = gone.absences;
     this.#edits = edited.edits;
-    this.#removalAlarm.set(gone.wakeInMs);
-    this.#editAlarm.set(edited.wakeInMs);
+    this.#setDeadline("removal", gone.wakeInMs);
+    this.#setDeadline("edit", edited.wakeInMs);
     this.#doubt = this.#reportOnChange(this.#doubt, gone.doubt, "the API has the records of the peers again");
     if (isListed) this.options.log.info("the API's records were read", { records: objects.size });
     this.#logChange(isListed ? [] : put, gone.remove);
@@ -338,22 +322,6 @@ export class KubeSource implements Disposable {
     for (const item of items.slice(0, maxLogLines)) log(item);
     if (items.length > maxLogLines)
       this.options.log.info(`and ${items.length - maxLogLines} more; \`wg-cni peer list\` has them all`);
-  }
-}
-
-/** Calls once, some time from now; undefined is never. */
-class Alarm implements Disposable {
-  #timer: ReturnType<typeof setTimeout> | undefined;
-
-  constructor(private readonly ring: () => void) {}
-
-  set(ms: number | undefined): void {
-    clearTimeout(this.#timer);
-    if (ms !== undefined) this.#timer = setTimeout(this.ring, ms);
-  }
-
-  [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
   }
 }
 

@@ -1,5 +1,6 @@
 // A folder of records, a store and a RecordsFolder between them, for tests: real
 // files, a clock that the test moves, log lines kept.
+
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,6 +15,7 @@ import {
 import { RejectedRecords } from "../../../src/sources/rejected-records.ts";
 import { Store } from "../../../src/state/store.ts";
 import { Log } from "../../../src/telemetry/log.ts";
+import { Alarms } from "../alarms.ts";
 
 /** The node that the folder is read by. */
 export const own: NodeRecord = {
@@ -51,6 +53,7 @@ export class Folder implements Disposable {
   readonly store = Store.open(join(this.#root, "state"), "boot");
   readonly lines: string[] = [];
   readonly records: DirectorySource;
+  readonly #alarms = new Alarms(() => this.changes++);
   nowMs = 0;
   /** How often something was said to have changed. */
   changes = 0;
@@ -66,12 +69,14 @@ export class Folder implements Disposable {
       onChange: () => {
         this.changes++;
       },
+      setDeadline: this.#alarms.set,
       now: () => this.nowMs,
     });
   }
 
   [Symbol.dispose](): void {
     this.records[Symbol.dispose]();
+    this.#alarms[Symbol.dispose]();
     this.store[Symbol.dispose]();
     rmSync(this.#root, { recursive: true, force: true });
   }

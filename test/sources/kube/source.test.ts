@@ -175,6 +175,7 @@ test("a folder of records beside it has its say where the API has none", async (
       log: new Log({ format: "text", level: "error", now: () => "", write: () => {} }),
       rejected: new RejectedRecords(node.store),
       onChange: () => {},
+      setDeadline: () => {},
       now: () => performance.now(),
     });
     const generations = new Set<number>();
