@@ -310,7 +310,7 @@ describe.skipIf(!isRoot)("other filesystems (needs root, to mount some)", () => 
       let missed = 0, corrected = 0;
       for (let round = 0; round < 200; round++) {
         const reader = new RecordReader(folder.path, own.name);
-        const read = (nowMs) => reader.look(nowMs, () => false).verdicts.get("node-1.json").record.podCIDRs[0];
+        const read = (nowMs) => reader.read(nowMs, () => false).verdicts.get("node-1.json").record.podCIDRs[0];
         write("10.0.1.0/24");
         read(0);
         write("10.0.2.0/24");
