@@ -27,7 +27,7 @@ export class ExposureError extends Error {
   override readonly name = "ExposureError";
 }
 
-/** Opens a file for reading and writing, making it where there is none. Throws SysError, ExposureError. */
+/** Opens a file for reading and writing, and creates it if there is none. Throws SysError, ExposureError. */
 export function openPrivate(path: string): number {
   const fd = openFile(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600);
   try {

@@ -29,8 +29,8 @@ const calls = {
   setns: { numbers: [308, 268], verb: "enter network namespace" },
   setsockopt: { numbers: [54, 208], verb: "set an option of" },
   socket: { numbers: [41, 198], verb: "create" },
-  statfs: { numbers: [137, 43], verb: "look at the filesystem of" },
-  statx: { numbers: [332, 291], verb: "look at" },
+  statfs: { numbers: [137, 43], verb: "read the filesystem of" },
+  statx: { numbers: [332, 291], verb: "read the status of" },
   unlinkat: { numbers: [263, 35], verb: "remove" },
   write: { numbers: [1, 64], verb: "write" },
 } as const satisfies Record<string, { numbers: readonly [number, number]; verb: string }>;

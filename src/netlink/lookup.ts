@@ -65,7 +65,7 @@ function lookUpRequest(dst: string, mark: number): Request {
   return {
     type: RTM_GETROUTE,
     flags: 0,
-    describe: () => `look for the route to ${dst}`,
+    describe: () => `find the route to ${dst}`,
     write: (to) =>
       routeMessage.write(to, {
         rtm_family: addressFamily(family),

@@ -33,7 +33,7 @@ export interface MtuChange {
 
 /**
  * Sets or removes the mtu metrics of routes out of one interface, which are read once for all of
- * them. One entry a change: undefined if it was done, else why not; ESRCH where there is no such
+ * them. One entry a change: undefined if it was done, else the error; ESRCH if there is no such
  * route. Throws NetlinkError, SysError if the routes cannot be read.
  */
 export function replaceRouteMtus(rtnl: Rtnl, changes: readonly MtuChange[]): (NetlinkError | undefined)[] {

@@ -52,7 +52,7 @@ export class LinkNames {
   }
 
   #get(request: LinkRequest, visit: Visit): boolean {
-    const describe = () => `look for link ${request.IFLA_IFNAME ?? request.ifi_index}`;
+    const describe = () => `find link ${request.IFLA_IFNAME ?? request.ifi_index}`;
     const write = (to: Writer) =>
       linkMessage.write(to, { ...request, IFLA_EXT_MASK: RTEXT_FILTER_SKIP_STATS });
     return this.socket.get({ type: RTM_GETLINK, flags: 0, describe, write }, visit);

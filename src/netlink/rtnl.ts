@@ -98,7 +98,7 @@ export class Rtnl implements Disposable {
     let id: number | undefined;
     this.socket.get(
       {
-        ...{ type: RTM_GETNSID, flags: 0, describe: () => "look for the number of a network namespace" },
+        ...{ type: RTM_GETNSID, flags: 0, describe: () => "find the number of a network namespace" },
         write: (to) => netnsIdMessage.write(to, { NETNSA_FD: fd }),
       },
       (bytes, at, end) => {
@@ -116,7 +116,7 @@ export class Rtnl implements Disposable {
   /** The index of an interface, remembered since the last read. Throws NetlinkError ENODEV if there is none. */
   indexOf(name: string): number {
     const index = this.#names.findIndex(name);
-    if (index === undefined) throw new NetlinkError(`look for link ${name}`, Errno.ENODEV);
+    if (index === undefined) throw new NetlinkError(`find link ${name}`, Errno.ENODEV);
     return index;
   }
 

@@ -58,7 +58,7 @@ export interface NodeState extends Intent {
 /**
  * Reads everything a sync needs. What stands with the generation and the landmarks is kept: to
  * parse thousands of records and to weigh what they claim costs as much as to
- * look at the kernel. All of it throws StoreError, ParseError for a setting of
+ * read the kernel. All of it throws StoreError, ParseError for a setting of
  * another version.
  */
 export class NodeReader {

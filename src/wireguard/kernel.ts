@@ -211,7 +211,7 @@ function findFamilyId(socket: NetlinkSocket): number | undefined {
     {
       type: GENL_ID_CTRL,
       flags: 0,
-      describe: () => "look for the kernel's WireGuard",
+      describe: () => "find the kernel's WireGuard",
       write: (to) =>
         controlMessage.write(to, {
           cmd: CTRL_CMD_GETFAMILY,

@@ -1,4 +1,4 @@
-// A process that works on a state folder as the CNI path does, for tests that
+// A process that works on a state directory as the CNI path does, for tests that
 // need several of them or need one to die.
 //
 //   child.ts add STATEDIR BOOT CONTAINER [DIE_AT]  takes an address, exits without closing;

@@ -217,7 +217,7 @@ test("a lock held for too long is busy, after waiting for it", async () => {
   expect(store.attachments().map(({ containerID }) => containerID)).toEqual(["c1"]);
 }, 20_000);
 
-test("a folder that cannot be made is named", () => {
+test("a directory that cannot be made is named", () => {
   const dir = newStateDir();
   writeFileSync(dir, "a file");
   const error = refusal(() => Store.open(dir, "b1"));
@@ -225,7 +225,7 @@ test("a folder that cannot be made is named", () => {
   expect(error.message).toContain(dir);
 });
 
-test("a folder and files that were open to others are closed to them", () => {
+test("a directory and files that were open to others are closed to them", () => {
   const dir = newStateDir();
   Store.open(dir, "b1")[Symbol.dispose]();
   for (const name of ["state.db", "state.lock"]) chmodSync(`${dir}/${name}`, 0o666);
@@ -262,7 +262,7 @@ describe.each(["state.db", "state.db-wal", "state.lock", "write.lock"])("in the 
   });
 });
 
-test("a folder that holds other things keeps its mode, and is refused if others may write there", () => {
+test("a directory that holds other things keeps its mode, and is refused if others may write there", () => {
   const dir = newStateDir();
   mkdirSync(dir);
   writeFileSync(`${dir}/passwd`, "");
@@ -279,7 +279,7 @@ test("a folder that holds other things keeps its mode, and is refused if others 
   }
 });
 
-test("a link to a folder is followed if it is ours, and refused if it is another user's", () => {
+test("a link to a directory is followed if it is ours, and refused if it is another user's", () => {
   const [dir, target] = [newStateDir(), newStateDir()];
   mkdirSync(target);
   symlinkSync(target, dir);
@@ -291,7 +291,7 @@ test("a link to a folder is followed if it is ours, and refused if it is another
   expect(statSync(target).mode & 0o777).toBe(0o755);
 });
 
-test("a folder of another user's is refused, and left as it is", () => {
+test("a directory of another user's is refused, and left as it is", () => {
   const dir = newStateDir();
   mkdirSync(dir);
   chownSync(dir, 1000, 1000);

@@ -1,4 +1,4 @@
-// What the state tests share: folders that go away with the tests, and child
+// What the state tests share: directories that go away with the tests, and child
 // processes that work on the same file.
 
 import { mkdtempSync, rmSync } from "node:fs";
@@ -12,7 +12,7 @@ export function removeStateDirs(): void {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 }
 
-/** A state folder that does not exist yet, inside one that goes away with the tests. */
+/** A state directory that does not exist yet, inside one that goes away with the tests. */
 export function newStateDir(): string {
   const folder = mkdtempSync(join(tmpdir(), "wgt-state-"));
   folders.push(folder);

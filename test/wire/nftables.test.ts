@@ -256,7 +256,7 @@ describe("numbers in network order", () => {
     expect(() => decode(codec, bytesOf(`${hex}00`))).toThrow(DecodeError);
   });
 
-  test("are refused where they do not fit", () => {
+  test("are refused if they do not fit", () => {
     for (const value of [-1, 2 ** 32]) expect(() => encode(u32Be, value)).toThrow(RangeError);
     expect(() => encode(u16Be, 65_536)).toThrow(RangeError);
   });

@@ -119,7 +119,7 @@ describe("numbers", () => {
       }
   });
 
-  test("are refused where they do not fit", () => {
+  test("are refused if they do not fit", () => {
     for (const [codec, , values] of cases)
       for (const value of values) expect(() => encode(codec, value)).toThrow(RangeError);
   });

@@ -160,7 +160,7 @@ describe("splitting", () => {
     expect(splitConfig({ peers })).toEqual([{ peers }]);
   });
 
-  test("a peer goes on without being replaced again, but still only where it exists", () => {
+  test("a peer goes on without being replaced again, but still only if it exists", () => {
     const peer = {
       publicKey: key(1),
       updateOnly: true,

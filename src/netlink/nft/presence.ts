@@ -23,7 +23,7 @@ export function isNftUnsupported(error: unknown): boolean {
 /** Tests for a table of the inet family in this thread's network namespace; undefined if the kernel has no nftables. Throws NetlinkError, SysError. */
 export function hasNftTable(name: string): boolean | undefined {
   return ask({
-    ...{ type: NFT_MSG_GETTABLE, flags: 0, describe: () => `look for table inet ${name}` },
+    ...{ type: NFT_MSG_GETTABLE, flags: 0, describe: () => `find table inet ${name}` },
     write: (to) => tableMessage.write(to, { nfgen_family: NFPROTO_INET, NFTA_TABLE_NAME: name }),
   });
 }
@@ -31,7 +31,7 @@ export function hasNftTable(name: string): boolean | undefined {
 /** Tests in the same way for an element that is the address, or an interval that holds it. False without the table. */
 export function hasNftElement(table: string, set: string, ip: string): boolean | undefined {
   return ask({
-    ...{ type: NFT_MSG_GETSETELEM, flags: 0, describe: () => `look for ${ip} in set inet ${table} ${set}` },
+    ...{ type: NFT_MSG_GETSETELEM, flags: 0, describe: () => `find ${ip} in set inet ${table} ${set}` },
     write: (to) =>
       elementQuery.write(to, {
         ...{ nfgen_family: NFPROTO_INET, NFTA_SET_ELEM_LIST_TABLE: table, NFTA_SET_ELEM_LIST_SET: set },

@@ -222,7 +222,7 @@ export class Nft implements Disposable {
         ...{
           type: NFT_MSG_GETTABLE,
           flags: 0,
-          describe: () => `look for table ${formatNftTableName(table)}`,
+          describe: () => `find table ${formatNftTableName(table)}`,
         },
         write: (to) => tableMessage.write(to, { ...familyHeader(table.family), NFTA_TABLE_NAME: table.name }),
       },

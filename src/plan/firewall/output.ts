@@ -130,7 +130,7 @@ function foreignChains(firewall: Firewall): NftChain[] {
   const { strict, hostEncryption, mark, devices } = firewall;
   const setOutside: NftStatement = { kind: "setMark", mark: marksOf(mark).outside };
   const known = families.flatMap((family) => [
-    // Nearly all that a node sends ends here, after one pass-up.
+    // Nearly all that a node sends ends here, after one look-up.
     from(family, ownSet(family)),
     from(family, localSet(family)),
   ]);

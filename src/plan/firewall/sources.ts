@@ -121,7 +121,7 @@ function fromNodes({ strict, mark, hostEncryption }: Firewall): NftChain {
     const isForwarded: NftStatement[] = hostEncryption ? [] : [{ kind: "local", field: "daddr", not: true }];
     return { name: nodesChain, rules: [[...isForwarded, setArrived]] };
   }
-  // Nearly all that comes from nodes are the tunnel's packets, for this node: one pass-up is all they pay.
+  // Nearly all that comes from nodes are the tunnel's packets, for this node: one look-up is all they pay.
   const toThisNode: NftRule = [{ kind: "local", field: "daddr" }, goto(hostsChain)];
   return {
     name: nodesChain,

@@ -53,7 +53,7 @@ export function firewallTable(firewall: Firewall): NftTable {
 
 /**
  * The kernel answers another node's question after our link-layer address only
- * where the reverse path to the asker is right (net/ipv4/arp.c), and with host
+ * if the reverse path to the asker is right (net/ipv4/arp.c), and with host
  * encryption that is behind the tunnel: unmarked, none would find the other.
  */
 function neighbourTable({ table, mark, nodes }: Firewall): NftTable {

@@ -40,7 +40,7 @@ const unusedMs = 3000;
  */
 const minDrainMs = 10_000;
 /** The devices are read this often while a slot drains. */
-const lookMs = 1000;
+const passMs = 1000;
 /** The agent reconciles every minute anyway. */
 const longestSleepMs = 60_000;
 
@@ -179,13 +179,13 @@ function planStart({ facts, context, state, memory, nowMs }: Wait): RotationPlan
   );
   const isOver = nowMs - memory.sinceMs >= patienceMs(facts, true);
   if (meeting.length === 0 || isOver) return { state, waitingFor: [], change: { do: "drain", slot } };
-  return { state, waitingFor: namesOf(meeting), memory, wakeInMs: lookMs };
+  return { state, waitingFor: namesOf(meeting), memory, wakeInMs: passMs };
 }
 
 /** While a slot drains. The time counts from when the peers can know. */
 function planRekey({ facts, context, state, memory, nowMs }: Wait): RotationPlan {
   const { slot } = state;
-  if (!context.isPublished) return { state, waitingFor: [], wakeInMs: lookMs };
+  if (!context.isPublished) return { state, waitingFor: [], wakeInMs: passMs };
   const other = otherSlot(slot);
   const users = context.peers.filter((peer) => usesSlot(context, peer, slot, nowMs));
   const waitedMs = nowMs - memory.sinceMs;
@@ -195,7 +195,7 @@ function planRekey({ facts, context, state, memory, nowMs }: Wait): RotationPlan
   const isUnused = waitingFor.length === 0 && nowMs - seen.ownAtMs >= unusedMs;
   if (isUnused && waitedMs >= minDrainMs)
     return { state, waitingFor: [], change: { do: "rekey", slot, undrained: namesOf(users) } };
-  return { state, waitingFor: namesOf(waitingFor), memory: seen, wakeInMs: lookMs };
+  return { state, waitingFor: namesOf(waitingFor), memory: seen, wakeInMs: passMs };
 }
 
 /** A peer that drains the other slot leaves this one when it is done with that, which takes it as long. */

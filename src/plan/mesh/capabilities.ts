@@ -1,7 +1,7 @@
 // The parts of the mesh that this host supports. A family that our devices cannot carry, or that
 // has no routing rules, and an object that the kernel refuses because it has no such
 // thing, are facts and not failures: they are left out of the desired state, said once,
-// and looked at again. Pure; what is observed comes from reconcile/capabilities.ts.
+// and observed again. Pure; the observations come from reconcile/capabilities.ts.
 import type { Family } from "../../net/ip.ts";
 import type { Step } from "../step.ts";
 import type { Mesh } from "./model.ts";

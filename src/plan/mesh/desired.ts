@@ -267,7 +267,7 @@ function desiredRoutes(facts: MeshFacts, peers: readonly ResolvedPeer[]): Route[
       const slot = slotFor(dst);
       if (slot !== undefined) putTunnel(tunnelRoute(settings, hostTable, dst, slot));
       else if (isRefused) routes.put(refusal(settings, hostTable, dst, "prohibit"));
-      // Nothing refuses behind this one, in strict mode neither: where a device is lost, refusing
+      // Nothing refuses behind this one, in strict mode neither: if a device is lost, refusing
       // would come ahead of what keeps the control plane outside, and cut the node off from it.
       if (slot !== undefined && hostEncryption)
         routes.put(tunnelRoute(settings, podTable, dst, slot, sources.get(familyOf(dst))));

@@ -119,8 +119,8 @@ export function initiateHandshakes(
   const peers: PeerConfig[] = [];
   for (const [publicKey, { isOpen, keepaliveSeconds }] of desired) {
     if (!isOpen || keepaliveSeconds > 0 || seen?.peers.has(publicKey)) continue;
-    const greeted = { publicKey, updateOnly: true };
-    peers.push({ ...greeted, keepaliveSeconds: 1 }, { ...greeted, keepaliveSeconds: 0 });
+    const initiate = { publicKey, updateOnly: true };
+    peers.push({ ...initiate, keepaliveSeconds: 1 }, { ...initiate, keepaliveSeconds: 0 });
   }
   return peers.length === 0 ? [] : [{ do: "configureDevice", dev, config: { peers } }];
 }

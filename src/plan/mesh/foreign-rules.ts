@@ -81,7 +81,7 @@ function hasSelectors({ src, dst, iif, oif, fwmark, hasOtherSelectors }: Rule): 
 }
 
 /**
- * True if the rule can tell packets with our mark from others by it: it looks at
+ * True if the rule can tell packets with our mark from others by it: it tests
  * bits of ours, and wants one of them set. A mask that spans our
  * bits and wants them clear (Tailscale's 0x80000/0xff0000, wg-quick's whole mark)
  * neither takes our packets nor stands for packets with our bit.

@@ -93,7 +93,7 @@ function weigh(local: LocalClaims, claims: readonly Claim[], nesting: Nesting): 
 }
 
 /**
- * True if no two owners want the same, which is nearly always: then nobody
+ * True if no two owners want the same, which is nearly always: then no peer
  * has to know who was first.
  */
 function areApart(local: LocalClaims, claims: readonly Claim[], nesting: Nesting): boolean {

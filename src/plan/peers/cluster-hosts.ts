@@ -9,7 +9,7 @@ const narrowest = { 4: 24, 6: 112 } as const;
 
 /**
  * The networks of the services; if the API does not say them, what is certain by the address of its own
- * service. That may be a host's instead, where a cluster without kube-proxy sets KUBERNETES_SERVICE_HOST:
+ * service. It may be a host's instead, if a cluster without kube-proxy sets KUBERNETES_SERVICE_HOST:
  * no network that this node's own IPs are in is the services'.
  */
 export function serviceNetworks(

@@ -13,7 +13,7 @@
 //   not shown, of a known node    refused        no                      after all others
 //
 // A peer that has shown this node may send by the tunnel already, and a second address may never be shown,
-// as where a network carries IPv6 and no tunnels over it: what comes from there is taken, unless the
+// for example if a network carries IPv6 and no tunnels over it: what comes from there is accepted, unless the
 // address is a landmark, another node's or the Internet's. To draw traffic needs more.
 //
 // Records that the operator of this node imports are trusted, and so is an address that is named alone

@@ -1,5 +1,5 @@
 // The declaration of one setting, and the parsers that several settings share: from JSON or
-// a flag's text to a value, with "must be …" where it is none. Pure.
+// a flag's text to a value, with "must be …" if it is none. Pure.
 import { ParseError } from "../../net/error.ts";
 import { type Exemption, formatExemption, parseExemption } from "../../net/exemption.ts";
 import { anyOf } from "../../net/human-format.ts";

@@ -73,7 +73,7 @@ describeKernel("links", () => {
     });
     expect(rtnl.indexOf("v0")).toBe(here.json("link show v0")[0].ifindex);
     expect(rtnl.findLink("none")).toBeUndefined();
-    expect(() => rtnl.indexOf("none")).toThrow("Cannot look for link none: ENODEV (No such device)");
+    expect(() => rtnl.indexOf("none")).toThrow("Cannot find link none: ENODEV (No such device)");
     // Without the mode the kernel would have made fe80::….
     expect(rtnl.addresses("v0")).toEqual([]);
   });

@@ -9,7 +9,7 @@ import { random } from "../../wire/bytes.ts";
 import { encrypting, firewall } from "./firewalls.ts";
 
 describe("the difference of two tables", () => {
-  test("is nothing where they say the same, in whatever order sets and chains stand", () => {
+  test("is nothing if they say the same, in whatever order sets and chains stand", () => {
     const table = firewallTable(firewall);
     expect(diffNftTables(table, table)).toEqual([]);
     const turned = { ...table, sets: [...table.sets].reverse(), chains: [...table.chains].reverse() };

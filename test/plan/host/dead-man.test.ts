@@ -64,7 +64,7 @@ const trial = "began, ask every 1 s, due 60";
 const asking = "nothing, ask every 1 s, due 60";
 
 const table: [string, Moment[]][] = [
-  ["nothing is in the tunnel: nobody is asked", [{ at: 0, says: "nothing" }]],
+  ["nothing is in the tunnel: no address is asked", [{ at: 0, says: "nothing" }]],
   [
     "an answer after the change confirms it, whatever comes later",
     [
@@ -108,7 +108,7 @@ const table: [string, Moment[]][] = [
     ],
   ],
   [
-    "hosts that keep coming do not put off the end of a trial that nobody answers",
+    "hosts that keep coming do not put off the end of a trial without an answer",
     [
       { at: 0, extent: one, says: trial },
       { at: 50, extent: two, says: asking },

@@ -71,7 +71,7 @@ const cases: readonly Case[] = [
     problem: "there is no interface bond7; there are eth0, eth1, eth2",
   },
   {
-    name: "a network that nobody is in",
+    name: "a network without an address",
     addresses: two,
     cidrs: ["172.16.0.0/12"],
     problem:
@@ -84,7 +84,7 @@ const cases: readonly Case[] = [
     problem: "no default route says which interface leads to the other nodes",
   },
   {
-    name: "what passes, or nobody else reaches, is no endpoint",
+    name: "what passes, or no other node reaches, is no endpoint",
     addresses: [
       ...["eth0 192.0.2.1/24", "eth0 2001:db8::7/64 temporary", "eth0 2001:db8::8/64 deprecated"],
       ...["eth0 2001:db8::9/64 tentative", "eth0 2001:db8::a/64 duplicate", "eth0 169.254.9.9/16"],
@@ -134,7 +134,7 @@ const cases: readonly Case[] = [
   },
 ];
 
-describe("endpoints that nobody typed", () => {
+describe("endpoints that were not configured", () => {
   test.each(cases)("$name", ({ addresses, uplinks = ["eth0"], dev = "", cidrs = [], endpoints, problem }) => {
     const found = findTransport({
       settings: { transportInterface: dev, transportCIDRs: cidrs, deviceA: "wg-cni-a", deviceB: "wg-cni-b" },

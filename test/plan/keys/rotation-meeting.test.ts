@@ -47,7 +47,7 @@ function rotateTogether(seed: number, options: SimOptions, rounds: number): Outc
 
 const seeds = Array.from({ length: 60 }, (_, i) => i);
 
-test("three rotations of all nodes lose nothing, leave nobody behind and end soon", () => {
+test("three rotations of all nodes lose nothing, leave no node behind and end soon", () => {
   let total = 0;
   for (const seed of seeds) {
     const { sent, lost, rotations, undrained, longestMs } = rotateTogether(

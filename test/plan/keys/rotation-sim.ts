@@ -1,4 +1,4 @@
-// Nodes that rotate their keys, without a kernel: the real gate, sights and
+// Nodes that rotate their keys, without a kernel: the real gate, observations and
 // rotation decide, on devices that behave as WireGuard's do where it matters
 // here. A session belongs to two keys and ends with either; data without one
 // waits for a handshake, and is lost where the two ends do not know each other.
@@ -32,7 +32,7 @@ interface SimDevice {
 export interface SimOptions {
   /** Longest time that a record takes to another node. */
   readonly maxLagMs: number;
-  /** How likely a look is the first one of a new process. */
+  /** How likely a pass is the first one of a new process. */
   readonly restarts: number;
 }
 
@@ -48,11 +48,11 @@ export class SimNode {
   paths = new Map<string, PeerPath>();
   routes = new Map<string, Slot | undefined>();
   nextRoutes: { readonly atMs: number; readonly routes: Map<string, Slot | undefined> } | undefined;
-  sights: PeerObservations = new Map();
+  observations: PeerObservations = new Map();
   gate = new Map<string, GateState>();
   memory: RotationMemory | undefined;
   /** When it looks next. */
-  lookAtMs: number;
+  passAtMs: number;
   /** When the next keepalive that initiates a handshake is due, by slot and peer. */
   readonly keepalives = new Map<string, number>();
   /** When data that came in is to be answered, by slot and peer. */
@@ -61,13 +61,13 @@ export class SimNode {
   constructor(
     readonly name: string,
     newKey: () => string,
-    lookAtMs: number,
+    passAtMs: number,
   ) {
     const make = () => ({ publicKey: newKey(), state: "active" as const, createdAtMs: wallStartMs - 60_000 });
     this.keys = { a: make(), b: make() };
     const device = (slot: Slot) => ({ key: this.keys[slot].publicKey, peers: new Map() });
     this.devices = { a: device("a"), b: device("b") };
-    this.lookAtMs = lookAtMs;
+    this.passAtMs = passAtMs;
   }
 
   get record(): NodeRecord {
@@ -117,7 +117,7 @@ export class Simulation {
         node.nextRoutes = undefined;
       }
       this.#keepAlive(node);
-      if (node.lookAtMs <= this.nowMs) this.#look(node);
+      if (node.passAtMs <= this.nowMs) this.#pass(node);
     }
     for (const from of this.nodes)
       for (const to of this.nodes) if (from !== to && talks(from, to)) this.#sendData(from, to);
@@ -132,10 +132,10 @@ export class Simulation {
   }
 
   /** As the agent: records, gate, rotation, programming, publishing. */
-  #look(node: SimNode): void {
-    node.lookAtMs = this.nowMs + 900 + this.random() * 200;
+  #pass(node: SimNode): void {
+    node.passAtMs = this.nowMs + 900 + this.random() * 200;
     if (this.random() < this.options.restarts) {
-      node.sights = new Map();
+      node.observations = new Map();
       node.gate = new Map();
       node.memory = undefined;
     }
@@ -160,7 +160,13 @@ export class Simulation {
     });
     const since = { a: node.keys.a.createdAtMs, b: node.keys.b.createdAtMs };
     const clocks = { nowMs: this.nowMs, wallMs: this.#wallMs };
-    node.sights = updateObservations(node.sights, peers, { a: read("a"), b: read("b") }, since, clocks);
+    node.observations = updateObservations(
+      node.observations,
+      peers,
+      { a: read("a"), b: read("b") },
+      since,
+      clocks,
+    );
     for (const peer of peers) {
       const state = node.gate.get(peer.name);
       const decision = stepGate(
@@ -168,7 +174,7 @@ export class Simulation {
           isDisabled: false,
           ...{ node: node.record, peer, path: node.paths.get(peer.name) ?? closedPath },
           ...(state === undefined ? {} : { state }),
-          observation: node.sights.get(peer.name) ?? {},
+          observation: node.observations.get(peer.name) ?? {},
         },
         this.nowMs,
       );
@@ -193,7 +199,7 @@ export class Simulation {
         },
         {
           ...{ node: node.record, peers: [...node.known.values()], paths: node.paths },
-          ...{ observations: node.sights, isPublished },
+          ...{ observations: node.observations, isPublished },
         },
         node.memory,
         { nowMs: this.nowMs, wallMs: this.#wallMs },
@@ -250,7 +256,7 @@ export class Simulation {
     node.published = text;
     for (const other of this.nodes) {
       if (other === node) continue;
-      // The folder has the newest: what is on its way is replaced.
+      // The directory has the newest: what is on its way is replaced.
       const late = other.inbox.findIndex(({ record }) => record.name === node.name);
       const atMs = this.nowMs + this.random() * this.options.maxLagMs;
       if (late >= 0) other.inbox.splice(late, 1);
@@ -289,14 +295,14 @@ export class Simulation {
     if (!this.#send(from, to, slot, 128)) this.lost++;
   }
 
-  /** True where it arrives. */
+  /** True if it arrives. */
   #send(from: SimNode, to: SimNode, slot: Slot, bytes: number): boolean {
     const toKey = from.known.get(to.name)?.slots.find((record) => record.slot === slot)?.publicKey as string;
     const there = from.devices[slot].peers.get(toKey);
     if (there === undefined) return false;
     there.txBytes += bytes;
     from.answers.delete(`${slot} ${to.name}`);
-    if (!this.#hasSession(from, slot, toKey) && !this.#shakeHands(from, to, slot, toKey)) return false;
+    if (!this.#hasSession(from, slot, toKey) && !this.#handshake(from, to, slot, toKey)) return false;
     const here = to.devices[slot].peers.get(from.devices[slot].key);
     if (here === undefined || to.devices[slot].key !== toKey) return false;
     const theirs = this.#sessions.get(sessionKey(to, slot, from.devices[slot].key));
@@ -312,7 +318,7 @@ export class Simulation {
     return session !== undefined && this.nowMs - session.atMs < sessionMs;
   }
 
-  #shakeHands(from: SimNode, to: SimNode, slot: Slot, toKey: string): boolean {
+  #handshake(from: SimNode, to: SimNode, slot: Slot, toKey: string): boolean {
     const [fromDevice, toDevice] = [from.devices[slot], to.devices[slot]];
     const here = fromDevice.peers.get(toKey);
     const there = toDevice.peers.get(fromDevice.key);

@@ -1,4 +1,4 @@
-// When keys are due: spread over the nodes, the same at every look, and with a
+// When keys are due: spread over the nodes, the same in every pass, and with a
 // clock that is set by days at most one rotation early or late.
 import { expect, test } from "bun:test";
 import { chooseDue } from "../../../src/plan/keys/rotation-time.ts";
@@ -23,7 +23,7 @@ test("a period after the older key, ten per cent earlier or later", () => {
   }
 });
 
-test("the same at every look, another after every rotation", () => {
+test("the same in every pass, another after every rotation", () => {
   const due = (made: number, now: number) => chooseDue("n1", keys(made), 86_400, now);
   expect(due(start, start + hour)).toBe(due(start, start));
   expect(due(start, start) - start).not.toBe(due(start + day, start) - (start + day));

@@ -58,7 +58,7 @@ function facts(
 /** Seconds ago, per slot: the last handshake, the last packet of data. */
 type Ago = { readonly handshake?: number; readonly data?: number; readonly heard?: number };
 
-function sight(ago: Readonly<Partial<Record<Slot, Ago>>>): PeerObservation {
+function observationOf(ago: Readonly<Partial<Record<Slot, Ago>>>): PeerObservation {
   const at = (key: string, seconds: number | undefined) =>
     seconds === undefined ? {} : { [key]: now - seconds * 1000 };
   const slotSight = ({ handshake, data, heard }: Ago): SlotObservation => ({
@@ -73,7 +73,7 @@ function sight(ago: Readonly<Partial<Record<Slot, Ago>>>): PeerObservation {
 interface Around {
   readonly peers?: readonly OwnedPeer[];
   readonly onSlot?: Readonly<Record<string, Slot>>;
-  readonly sights?: Readonly<Record<string, PeerObservation>>;
+  readonly observations?: Readonly<Record<string, PeerObservation>>;
   readonly isPublished?: boolean;
 }
 
@@ -84,7 +84,7 @@ function plan(own: RotationFacts, around: Around = {}, before?: RotationMemory):
     node: record("n1", [a as SlotState, b as SlotState]),
     peers: around.peers ?? [],
     paths: new Map(Object.entries(around.onSlot ?? {}).map(([name, slot]) => [name, path(slot)])),
-    observations: new Map(Object.entries(around.sights ?? {})),
+    observations: new Map(Object.entries(around.observations ?? {})),
     isPublished: around.isPublished ?? true,
   };
   return planRotation(own, scene, before, clocks);
@@ -138,19 +138,22 @@ describe("without a rotation", () => {
 });
 
 describe("before a slot drains", () => {
-  const live = sight({ a: { handshake: 10 }, b: { handshake: 10 } });
+  const live = observationOf({ a: { handshake: 10 }, b: { handshake: 10 } });
   const rotating = peerOf("n2", ["active", "draining"]);
 
   test("at once, where nobody else drains b", () => {
     const own = facts(["active", "active"], ["a", "b"]);
     const other = peerOf("n2", ["draining", "active"]);
     expect(plan(own).change).toEqual({ do: "drain", slot: "a" });
-    expect(plan(own, { peers: [other], sights: { n2: live } }).change).toEqual({ do: "drain", slot: "a" });
+    expect(plan(own, { peers: [other], observations: { n2: live } }).change).toEqual({
+      do: "drain",
+      slot: "a",
+    });
   });
 
   test("a waits for a peer that drains b, unless that is gone or stuck", () => {
     const own = facts(["active", "active"], ["a", "b"]);
-    const waiting = plan(own, { peers: [rotating], sights: { n2: live } });
+    const waiting = plan(own, { peers: [rotating], observations: { n2: live } });
     expect(waiting).toMatchObject({
       state: { phase: "next", slot: "a" },
       waitingFor: ["n2"],
@@ -158,27 +161,27 @@ describe("before a slot drains", () => {
     });
     expect(waiting.change).toBeUndefined();
     const after = (seconds: number, seen: PeerObservation) =>
-      plan(own, { peers: [rotating], sights: { n2: seen } }, since("next", "a", seconds)).change;
+      plan(own, { peers: [rotating], observations: { n2: seen } }, since("next", "a", seconds)).change;
     expect(after(599, live)).toBeUndefined();
     expect(after(600, live)).toEqual({ do: "drain", slot: "a" });
-    expect(after(0, sight({ a: { handshake: 181 }, b: {} }))).toEqual({ do: "drain", slot: "a" });
+    expect(after(0, observationOf({ a: { handshake: 181 }, b: {} }))).toEqual({ do: "drain", slot: "a" });
   });
 
   test("b waits for nobody: who drains a may be waiting for us", () => {
     const own = facts(["active", "active"], ["b"]);
     const others = [peerOf("n2", ["draining", "active"]), peerOf("n3", ["active", "draining"])];
-    const decided = plan(own, { peers: others, sights: { n2: live, n3: live } });
+    const decided = plan(own, { peers: others, observations: { n2: live, n3: live } });
     expect(decided.change).toEqual({ do: "drain", slot: "b" });
   });
 });
 
 describe("while a slot drains", () => {
   const own = facts(["draining", "active"], ["a", "b"]);
-  const both = (a: Ago, b: Ago = { handshake: 5 }) => sight({ a, b });
+  const both = (a: Ago, b: Ago = { handshake: 5 }) => observationOf({ a, b });
   const one = (seen: PeerObservation, onSlot: Slot = "b", peer = peerOf("n2")): Around => ({
     peers: [peer],
     onSlot: { n2: onSlot },
-    sights: { n2: seen },
+    observations: { n2: seen },
   });
 
   /** Waits for these peers, or is done and reports these. */
@@ -246,8 +249,8 @@ describe("while a slot drains", () => {
   test("b is held for a peer that drains a: their traffic takes b until that is done", () => {
     const ours = facts(["active", "draining"], ["b"]);
     const meeting = peerOf("n2", ["draining", "active"]);
-    const silent = sight({ a: { handshake: 5 }, b: { handshake: 60 } });
-    const around = { peers: [meeting], onSlot: { n2: "a" as Slot }, sights: { n2: silent } };
+    const silent = observationOf({ a: { handshake: 5 }, b: { handshake: 60 } });
+    const around = { peers: [meeting], onSlot: { n2: "a" as Slot }, observations: { n2: silent } };
     const after = (seconds: number) => plan(ours, around, since("draining", "b", seconds));
     expect(after(300)).toMatchObject({ waitingFor: ["n2"] });
     expect(after(599).change).toBeUndefined();

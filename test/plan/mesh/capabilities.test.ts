@@ -164,7 +164,7 @@ describe("a sync that failed", () => {
     expect(findObstacle(outcome, [4])).toBe("refused: EINVAL");
   });
 
-  test("for a table that somebody changed in between is tried again before it is a lack", () => {
+  test("for a table that another program changed in between is tried again before it is a lack", () => {
     const first = [fail(table, "ENOENT")];
     expect(judgeFailures(first, () => [])).toMatchObject({ failures: [], lacking: {} });
     const again = judgeFailures(first, (steps) => steps.map((step) => fail(step, "ENOENT")));

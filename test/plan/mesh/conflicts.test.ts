@@ -52,8 +52,8 @@ const cases: readonly [what: string, given: Case, kind: "device" | "port" | unde
   ["a bridge", { kind: "bridge" }, "device", true],
   ["hardware", { kind: "" }, "device", true],
   ["a bridge, on a node that is running", { kind: "bridge", isApplied: true }, "device", true],
-  ["a TUN device that nobody answers for", { kind: "tun" }, "device", true],
-  ["somebody's WireGuard", { kind: "wireguard", key: "theirs" }, "device", true],
+  ["a TUN device without a process that answers", { kind: "tun" }, "device", true],
+  ["a foreign WireGuard device", { kind: "wireguard", key: "theirs" }, "device", true],
   ["a device without a key, of a sync that was killed", { kind: "wireguard", key: "none" }, undefined, false],
   [
     "our device with the key before, on a node that is running",

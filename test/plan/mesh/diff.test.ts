@@ -250,14 +250,14 @@ describe("what a change costs", () => {
       expect(greetings(desired, seenWithout(desired, others))).toEqual([]);
     });
 
-    test("nobody is greeted whose keepalive does so anyway, or where the gate is closed", () => {
+    test("no handshake is initiated with a peer whose keepalive does so anyway, or whose gate is closed", () => {
       const [kept, closed] = [withOpen({ keepaliveSeconds: 25 }), withOpen({ isOpen: false })];
       for (const desired of [kept, closed])
         expect(greetings(desired, seenWithout(desired, [publicKey], false))).toEqual([]);
     });
   });
 
-  test("a preshared key that nobody asked for is removed", () => {
+  test("a preshared key that is not desired is removed", () => {
     const steps = diffMesh(base, observedWith({ hasPresharedKey: true }), options);
     expect(steps).toEqual([
       {
@@ -285,7 +285,7 @@ describe("what a change costs", () => {
     expect(commands(fresh, mayRoam(false))).toEqual(pinned);
   });
 
-  test("NAPI threading is switched after the peers are there, only where it differs", () => {
+  test("NAPI threading is switched after the peers are there, only if it differs", () => {
     const threads = (threaded: boolean | undefined): Mesh => {
       const { threaded: _, ...link } = base.links.get("wg-cni-a") as MeshLink;
       const changed = threaded === undefined ? link : { ...link, threaded };

@@ -30,11 +30,7 @@ const cases: readonly [
   ["a rule that does nothing, between ours", { priority: 98, action: "nop" }, undefined],
   ["the node's own addresses, between ours", { priority: 98, table: 255 }, undefined],
   ["what leaves by one interface, between ours", { priority: 98, oif: "eth1" }, undefined],
-  [
-    "a mark of somebody else's, between ours",
-    { priority: 98, fwmark: { mark: 0x4000, mask: 0x4000 } },
-    undefined,
-  ],
+  ["a foreign mark, between ours", { priority: 98, fwmark: { mark: 0x4000, mask: 0x4000 } }, undefined],
   ["packets without a mark, between ours", { priority: 98, fwmark: { mark: 0, mask: 0xffff } }, "order"],
   [
     "all but a mark, between ours",

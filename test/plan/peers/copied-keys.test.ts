@@ -117,8 +117,8 @@ describe("a copied key", () => {
       [victim(2), thief(1, { keys: [{ n: 1, isProven: true }] })],
       ["attacker"],
     ],
-    ["with a proof that nobody else claims: nobody's", [thief(1, withProof)], []],
-    ["without a proof that nobody else claims: it counts", [thief(1)], ["attacker"]],
+    ["with a proof that no other node claims: no owner", [thief(1, withProof)], []],
+    ["without a proof that no other node claims: it counts", [thief(1)], ["attacker"]],
   ])("%s", (_, claimants, owners) => {
     expect(ownerOf(...claimants)).toEqual([...owners]);
   });

@@ -1,21 +1,26 @@
 // Silence as the gate sees it, as a table: what is idle, what is asked, what the recovery steps try, what ends it.
 import { expect, test } from "bun:test";
-import { ago, type Case, say, sight, step } from "./gates.ts";
+import { ago, type Case, observation, say, step } from "./gates.ts";
 
 const silentA = {
-  a: sight({ sentAtMs: ago(1), unansweredSinceMs: ago(31), heardAtMs: ago(131), handshakeAtMs: ago(131) }),
+  a: observation({
+    sentAtMs: ago(1),
+    unansweredSinceMs: ago(31),
+    heardAtMs: ago(131),
+    handshakeAtMs: ago(131),
+  }),
 };
 const table: [string, Case, string][] = [
   [
     "silence without sending is idleness",
-    { path: { slot: "a" }, sight: { a: sight({ sentAtMs: ago(16), heardAtMs: ago(900) }) } },
+    { path: { slot: "a" }, sight: { a: observation({ sentAtMs: ago(16), heardAtMs: ago(900) }) } },
     "a, candidate 0; nothing new",
   ],
   [
     "sending and unanswered for 30 s is well",
     {
       path: { slot: "a" },
-      sight: { a: sight({ sentAtMs: ago(0), heardAtMs: ago(50), unansweredSinceMs: ago(30) }) },
+      sight: { a: observation({ sentAtMs: ago(0), heardAtMs: ago(50), unansweredSinceMs: ago(30) }) },
     },
     "a, candidate 0; nothing new",
   ],
@@ -24,14 +29,19 @@ const table: [string, Case, string][] = [
     {
       path: { slot: "a" },
       sight: {
-        a: sight({ sentAtMs: ago(1), sentDataAtMs: ago(1), unansweredSinceMs: ago(1), heardAtMs: ago(900) }),
+        a: observation({
+          sentAtMs: ago(1),
+          sentDataAtMs: ago(1),
+          unansweredSinceMs: ago(1),
+          heardAtMs: ago(900),
+        }),
       },
     },
     "a, candidate 0; nothing new",
   ],
   [
     "keepalives alone, which nobody answers, are no silence",
-    { path: { slot: "a" }, sight: { a: sight({ sentAtMs: ago(1), heardAtMs: ago(900) }) } },
+    { path: { slot: "a" }, sight: { a: observation({ sentAtMs: ago(1), heardAtMs: ago(900) }) } },
     "a, candidate 0; nothing new",
   ],
   [
@@ -58,7 +68,7 @@ const table: [string, Case, string][] = [
     "and taken when it answers",
     {
       path: { slot: "a" },
-      sight: { ...silentA, b: sight({ handshakeAtMs: ago(1) }) },
+      sight: { ...silentA, b: observation({ handshakeAtMs: ago(1) }) },
       silent: { step: "other-slot", stepAtMs: ago(3) },
     },
     "b, candidate 0; moved",
@@ -67,7 +77,7 @@ const table: [string, Case, string][] = [
     "the other slot's handshake of before the silence proves nothing: its session is made anew",
     {
       path: { slot: "a" },
-      sight: { ...silentA, b: sight({ handshakeAtMs: ago(101) }) },
+      sight: { ...silentA, b: observation({ handshakeAtMs: ago(101) }) },
       silent: { step: "re-add", stepAtMs: ago(15) },
     },
     "a, candidate 0, initiate ab, readd b; silent other-slot",
@@ -76,7 +86,7 @@ const table: [string, Case, string][] = [
     "and is not moved to, however fresh it is",
     {
       path: { slot: "a", initiate: ["a", "b"] },
-      sight: { ...silentA, b: sight({ handshakeAtMs: ago(101) }) },
+      sight: { ...silentA, b: observation({ handshakeAtMs: ago(101) }) },
       silent: { step: "other-slot", stepAtMs: ago(3) },
     },
     "a, candidate 0, initiate ab; nothing new",
@@ -85,7 +95,7 @@ const table: [string, Case, string][] = [
     "at the first recovery step neither: the silence began when nothing was answered, before it was found",
     {
       path: { slot: "a" },
-      sight: { ...silentA, b: sight({ handshakeAtMs: ago(32) }) },
+      sight: { ...silentA, b: observation({ handshakeAtMs: ago(32) }) },
     },
     "a, candidate 0, initiate a, pinned; silent re-pin",
   ],
@@ -98,7 +108,7 @@ const table: [string, Case, string][] = [
     "a handshake: all is as before",
     {
       path: { slot: "a", pinned: true, initiate: ["a"] },
-      sight: { a: sight({ sentAtMs: ago(0), heardAtMs: ago(0), handshakeAtMs: ago(0) }) },
+      sight: { a: observation({ sentAtMs: ago(0), heardAtMs: ago(0), handshakeAtMs: ago(0) }) },
       silent: { step: "re-add", stepAtMs: ago(3) },
     },
     "a, candidate 0; answers",
@@ -108,7 +118,7 @@ const table: [string, Case, string][] = [
     {
       path: { slot: "a", pinned: true, initiate: ["a"] },
       sight: {
-        a: sight({ sentAtMs: ago(0), heardAtMs: ago(0), dataAtMs: ago(0), handshakeAtMs: ago(131) }),
+        a: observation({ sentAtMs: ago(0), heardAtMs: ago(0), dataAtMs: ago(0), handshakeAtMs: ago(131) }),
       },
       silent: { step: "re-pin", stepAtMs: ago(3) },
     },
@@ -116,19 +126,19 @@ const table: [string, Case, string][] = [
   ],
   [
     "had traffic, not heard for a minute: asked",
-    { path: { slot: "a" }, sight: { a: sight({ dataAtMs: ago(61), heardAtMs: ago(61) }) } },
+    { path: { slot: "a" }, sight: { a: observation({ dataAtMs: ago(61), heardAtMs: ago(61) }) } },
     "a, candidate 0, initiate a; nothing new",
   ],
   [
     "no traffic for ten minutes: left alone",
-    { path: { slot: "a" }, sight: { a: sight({ sentDataAtMs: ago(601), heardAtMs: ago(601) }) } },
+    { path: { slot: "a" }, sight: { a: observation({ sentDataAtMs: ago(601), heardAtMs: ago(601) }) } },
     "a, candidate 0; nothing new",
   ],
   [
     "asked and answered: left alone again",
     {
       path: { slot: "a", initiate: ["a"] },
-      sight: { a: sight({ dataAtMs: ago(70), heardAtMs: ago(1) }) },
+      sight: { a: observation({ dataAtMs: ago(70), heardAtMs: ago(1) }) },
       open: { askedAtMs: ago(5) },
     },
     "a, candidate 0; nothing new",
@@ -144,7 +154,7 @@ const table: [string, Case, string][] = [
     {
       path: { slot: "a" },
       sight: {
-        a: sight({
+        a: observation({
           dataAtMs: ago(150),
           heardAtMs: ago(150),
           sentAtMs: ago(1),
@@ -160,7 +170,12 @@ const table: [string, Case, string][] = [
     {
       path: { slot: "a", initiate: ["a"] },
       sight: {
-        a: sight({ dataAtMs: ago(90), heardAtMs: ago(90), sentAtMs: ago(1), unansweredSinceMs: ago(31) }),
+        a: observation({
+          dataAtMs: ago(90),
+          heardAtMs: ago(90),
+          sentAtMs: ago(1),
+          unansweredSinceMs: ago(31),
+        }),
       },
       open: { askedAtMs: ago(32) },
     },
@@ -170,7 +185,7 @@ const table: [string, Case, string][] = [
     "asked, and not even that counts as sent: silent",
     {
       path: { slot: "a", initiate: ["a"] },
-      sight: { a: sight({ dataAtMs: ago(90), heardAtMs: ago(90) }) },
+      sight: { a: observation({ dataAtMs: ago(90), heardAtMs: ago(90) }) },
       open: { askedAtMs: ago(21) },
     },
     "a, candidate 0, initiate a, pinned; silent re-pin",
@@ -180,14 +195,14 @@ const table: [string, Case, string][] = [
 const wantedTable: [string, Case, string][] = [
   [
     "asked by the peer to begin a handshake: put on the device anew, on both slots",
-    { path: { slot: "a" }, isAsked: true, sight: { a: sight({ handshakeAtMs: ago(30) }) } },
+    { path: { slot: "a" }, isAsked: true, sight: { a: observation({ handshakeAtMs: ago(30) }) } },
     "a, candidate 0, initiate ab, readd a; nothing new",
   ],
   [
     "still asked, with sessions: left alone",
     {
       ...{ path: { slot: "a" }, isAsked: true, open: { wasAsked: true } },
-      sight: { a: sight({ handshakeAtMs: ago(119) }), b: sight({ handshakeAtMs: ago(119) }) },
+      sight: { a: observation({ handshakeAtMs: ago(119) }), b: observation({ handshakeAtMs: ago(119) }) },
     },
     "a, candidate 0; nothing new",
   ],
@@ -195,7 +210,7 @@ const wantedTable: [string, Case, string][] = [
     "still asked, and a session gets old: renewed",
     {
       ...{ path: { slot: "a" }, isAsked: true, open: { wasAsked: true } },
-      sight: { a: sight({ handshakeAtMs: ago(121) }), b: sight({ handshakeAtMs: ago(30) }) },
+      sight: { a: observation({ handshakeAtMs: ago(121) }), b: observation({ handshakeAtMs: ago(30) }) },
     },
     "a, candidate 0, initiate a; nothing new",
   ],
@@ -203,7 +218,7 @@ const wantedTable: [string, Case, string][] = [
 
 wantedTable.push([
   "wanted to see whether it is there: renewed when it gets old, and not put on the device anew",
-  { path: { slot: "a" }, isWanted: true, sight: { a: sight({ handshakeAtMs: ago(121) }) } },
+  { path: { slot: "a" }, isWanted: true, sight: { a: observation({ handshakeAtMs: ago(121) }) } },
   "a, candidate 0, initiate ab; nothing new",
 ]);
 

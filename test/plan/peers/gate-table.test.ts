@@ -4,16 +4,16 @@ import { transitions } from "../../../src/plan/peers/gate.ts";
 import { conditions } from "../../../src/plan/peers/gate-conditions.ts";
 import { effects } from "../../../src/plan/peers/gate-effects.ts";
 import { keyless } from "../../../src/plan/peers/gate-state.ts";
-import { ago, type Case, peer, run, say, sight } from "./gates.ts";
+import { ago, type Case, observation, peer, run, say } from "./gates.ts";
 
 const none = peer({});
 const refused = { ...none, refusedSlots: ["a", "b"] as const };
 const drainingA = peer({ a: "draining", b: "active" });
 const a = { slot: "a" } as const;
-const shaken = sight({ handshakeAtMs: ago(1) });
-const unanswered = sight({ sentAtMs: ago(1), unansweredSinceMs: ago(31), heardAtMs: ago(131) });
+const shaken = observation({ handshakeAtMs: ago(1) });
+const unanswered = observation({ sentAtMs: ago(1), unansweredSinceMs: ago(31), heardAtMs: ago(131) });
 const untried = { endpointSinceMs: ago(1) };
-const idle = sight({ dataAtMs: ago(61), heardAtMs: ago(61) });
+const idle = observation({ dataAtMs: ago(61), heardAtMs: ago(61) });
 
 /** By state, condition, effect and next state, as `show` writes a row. */
 const table: [string, Case, string][] = [
@@ -60,7 +60,7 @@ const table: [string, Case, string][] = [
   ],
   [
     "waiting: provenWhileDisabled -> restClosed, waiting",
-    { isDisabled: true, sight: { b: sight({ handshakeAtMs: ago(599) }) } },
+    { isDisabled: true, sight: { b: observation({ handshakeAtMs: ago(599) }) } },
     "closed, candidate 0; nothing new",
   ],
   ["waiting: handshake -> openPath, open", { sight: { b: shaken } }, "b, candidate 0; opened"],

@@ -7,7 +7,7 @@ import { type GateState, open, waiting } from "../../../src/plan/peers/gate-stat
 import { isProved } from "../../../src/plan/peers/handshakes.ts";
 import type { SlotObservation } from "../../../src/plan/peers/observation.ts";
 import { localRecord, makeRandom, pick } from "../random.ts";
-import { ago, type Case, now, peer, s, say, sight, step } from "./gates.ts";
+import { ago, type Case, now, observation, peer, s, say, step } from "./gates.ts";
 
 const table: [string, Case, string][] = [
   ["no key: not reached through the tunnel", { peer: peer({}) }, "closed, candidate 0; nothing new"],
@@ -46,13 +46,13 @@ const table: [string, Case, string][] = [
     {
       peer: { ...peer(), endpoints: [] },
       path: { slot: "a" },
-      sight: { a: sight({ sentAtMs: ago(1), unansweredSinceMs: ago(31), handshakeAtMs: ago(131) }) },
+      sight: { a: observation({ sentAtMs: ago(1), unansweredSinceMs: ago(31), handshakeAtMs: ago(131) }) },
     },
     "a, candidate 0, initiate a, pinned; silent re-pin",
   ],
   [
     "no endpoint to send to: it may begin, and a handshake opens",
-    { peer: { ...peer(), endpoints: [] }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
+    { peer: { ...peer(), endpoints: [] }, sight: { a: observation({ handshakeAtMs: ago(1) }) } },
     "a, candidate 0; opened",
   ],
   [
@@ -77,27 +77,27 @@ const table: [string, Case, string][] = [
   ],
   [
     "a handshake opens, on the endpoint that had it",
-    { path: { candidate: 1 }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
+    { path: { candidate: 1 }, sight: { a: observation({ handshakeAtMs: ago(1) }) } },
     "a, candidate 1; opened",
   ],
   [
     "a handshake on slot b only opens b",
-    { sight: { a: sight({}), b: sight({ handshakeAtMs: ago(1) }) } },
+    { sight: { a: observation({}), b: observation({ handshakeAtMs: ago(1) }) } },
     "b, candidate 0; opened",
   ],
   [
     "an old handshake opens nothing",
-    { sight: { a: sight({ handshakeAtMs: ago(151) }) }, waiting: { endpointSinceMs: ago(1) } },
+    { sight: { a: observation({ handshakeAtMs: ago(151) }) }, waiting: { endpointSinceMs: ago(1) } },
     "closed, candidate 0, initiate ab; nothing new",
   ],
   [
     "released by an operator: the handshake of before does not open it again",
-    { open: {}, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
+    { open: {}, sight: { a: observation({ handshakeAtMs: ago(1) }) } },
     "closed, candidate 0, initiate ab; nothing new",
   ],
   [
     "but the next one does",
-    { waiting: { releasedAtMs: ago(2) }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
+    { waiting: { releasedAtMs: ago(2) }, sight: { a: observation({ handshakeAtMs: ago(1) }) } },
     "a, candidate 0; opened",
   ],
   [
@@ -110,7 +110,7 @@ const table: [string, Case, string][] = [
     {
       peer: peer({ a: "draining", b: "active" }),
       path: { slot: "a" },
-      sight: { b: sight({ handshakeAtMs: ago(2) }) },
+      sight: { b: observation({ handshakeAtMs: ago(2) }) },
     },
     "b, candidate 0; moved",
   ],
@@ -124,7 +124,7 @@ const table: [string, Case, string][] = [
     {
       peer: peer({ a: "draining", b: "active" }),
       path: { slot: "a" },
-      sight: { b: sight({ handshakeAtMs: ago(150) }) },
+      sight: { b: observation({ handshakeAtMs: ago(150) }) },
     },
     "a, candidate 0, initiate b; nothing new",
   ],
@@ -135,12 +135,16 @@ const table: [string, Case, string][] = [
   ],
   [
     "a path is not moved without need",
-    { path: { slot: "b" }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
+    { path: { slot: "b" }, sight: { a: observation({ handshakeAtMs: ago(1) }) } },
     "b, candidate 0; nothing new",
   ],
   [
     "mode off: the gate closes, handshake or not",
-    { isDisabled: true, path: { slot: "a", candidate: 1 }, sight: { a: sight({ handshakeAtMs: ago(1) }) } },
+    {
+      isDisabled: true,
+      path: { slot: "a", candidate: 1 },
+      sight: { a: observation({ handshakeAtMs: ago(1) }) },
+    },
     "closed, candidate 0; closed",
   ],
   [
@@ -158,7 +162,7 @@ const table: [string, Case, string][] = [
     {
       isDisabled: true,
       path: { candidate: 1, initiate: ["a", "b"] },
-      sight: { b: sight({ handshakeAtMs: ago(599) }) },
+      sight: { b: observation({ handshakeAtMs: ago(599) }) },
     },
     "closed, candidate 1; nothing new",
   ],
@@ -167,7 +171,7 @@ const table: [string, Case, string][] = [
     {
       isDisabled: true,
       waiting: { endpointSinceMs: ago(1) },
-      sight: { b: sight({ handshakeAtMs: ago(600) }) },
+      sight: { b: observation({ handshakeAtMs: ago(600) }) },
     },
     "closed, candidate 0, initiate ab; nothing new",
   ],
@@ -179,7 +183,7 @@ describe("gate", () => {
   });
 
   test("what mode off has proved lasts until it is proved again", () => {
-    const seen = (seconds: number) => ({ b: sight({ handshakeAtMs: ago(seconds) }) });
+    const seen = (seconds: number) => ({ b: observation({ handshakeAtMs: ago(seconds) }) });
     expect([599, 600, 899, 900].map((seconds) => isProved(seen(seconds), now))).toEqual([
       true,
       true,
@@ -190,7 +194,7 @@ describe("gate", () => {
   });
 
   test("mode off and back: a handshake of meanwhile opens the gate again", () => {
-    const shaken = { a: sight({ handshakeAtMs: ago(1) }) };
+    const shaken = { a: observation({ handshakeAtMs: ago(1) }) };
     const off = step({ isDisabled: true, path: { slot: "a" }, sight: shaken });
     expect(off.events).toEqual([{ kind: "closed", why: "off" }]);
     const on = step({ state: off.state, sight: shaken }, now + s);
@@ -201,10 +205,14 @@ describe("gate", () => {
     const slots = localRecord.slots.map((slot) =>
       slot.slot === "a" ? { ...slot, state: "draining" as const } : slot,
     );
-    const decision = step({ path: { slot: "a" }, sight: { b: sight({ handshakeAtMs: ago(1) }) } }, now, {
-      ...localRecord,
-      slots,
-    });
+    const decision = step(
+      { path: { slot: "a" }, sight: { b: observation({ handshakeAtMs: ago(1) }) } },
+      now,
+      {
+        ...localRecord,
+        slots,
+      },
+    );
     expect(say(decision)).toBe("b, candidate 0; moved");
   });
 
@@ -235,7 +243,7 @@ describe("gate", () => {
     );
     const given = {
       peer: peer({ a: "draining", b: "active" }),
-      sight: { b: sight({ handshakeAtMs: ago(1) }) },
+      sight: { b: observation({ handshakeAtMs: ago(1) }) },
     };
     const node = { ...localRecord, slots: own };
     expect(say(step({ ...given, path: { slot: "a" } }, now, node))).toBe("b, candidate 0; moved");
@@ -251,7 +259,7 @@ describe("gate", () => {
       const nowMs = now + i * 1700;
       const time = () => (random() < 0.3 ? {} : { handshakeAtMs: nowMs - random() * 400 * s });
       const seen = (): SlotObservation =>
-        sight({
+        observation({
           ...time(),
           ...{ sentAtMs: nowMs, heardAtMs: nowMs - random() * 100 * s },
           unansweredSinceMs: nowMs - random() * 60 * s,

@@ -33,7 +33,7 @@ export function peer(states: { a?: SlotState; b?: SlotState } = { a: "active", b
   };
 }
 
-export function sight(times: Partial<SlotObservation>): SlotObservation {
+export function observation(times: Partial<SlotObservation>): SlotObservation {
   const counters = { lastHandshakeMs: 0, rxBytes: 0, txBytes: 0 };
   return { publicKey: "key", ownKey: "own", ...counters, ...times };
 }

@@ -7,7 +7,7 @@ import { type Lapse, planLapses } from "../../../src/plan/peers/lapses.ts";
 import type { ClaimingPeer } from "../../../src/plan/peers/model.ts";
 import type { PeerObservation, SlotObservation } from "../../../src/plan/peers/observation.ts";
 import { makeRandom } from "../random.ts";
-import { ago, now, s, sight } from "./gates.ts";
+import { ago, now, observation, s } from "./gates.ts";
 
 const wallMs = 1_800_000_000_000;
 const local = { name: "n1", publicKeys: [], nodeIPs: ["192.0.2.1"], podCIDRs: ["10.1.0.0/24"] };
@@ -27,8 +27,8 @@ function weigh(records: readonly NodeRecord[], lapses: readonly Lapse[] = []) {
 
 const dead = record("dead", { nodeIPs: ["192.0.2.2", "2001:db8::2"], podCIDRs: ["10.2.0.0/30"] });
 const living = record("living", { nodeIPs: ["192.0.2.2"], podCIDRs: ["10.4.0.0/24"] });
-const shaken = (handshakeFrom: string, seconds = 5): SlotObservation =>
-  sight({ handshakeAtMs: ago(seconds), handshakeFrom });
+const sessionFrom = (handshakeFrom: string, seconds = 5): SlotObservation =>
+  observation({ handshakeAtMs: ago(seconds), handshakeFrom });
 
 interface Given {
   readonly records?: readonly NodeRecord[];
@@ -47,8 +47,8 @@ function plan({ records = [dead, living], lapses = [], ...given }: Given) {
       ...{ node: "n1", lapses, refusals: weigh(records, lapses).refusals },
       records: new Map(records.map((one) => [one.name, one])),
       observations: new Map([
-        ["dead", given.owner ?? { a: sight({ handshakeAtMs: ago(210) }) }],
-        ["living", given.claimant ?? { a: shaken("192.0.2.2") }],
+        ["dead", given.owner ?? { a: observation({ handshakeAtMs: ago(210) }) }],
+        ["living", given.claimant ?? { a: sessionFrom("192.0.2.2") }],
       ]),
       askedSinceMs: new Map([["dead", wallMs - askedSince * s]]),
       askedHereMs: new Map([["dead", ago(askedHere)]]),
@@ -66,41 +66,45 @@ const podsOf = (cidr: string, endpoint = "192.0.2.4") => [
 
 const table: [string, Given, readonly string[]][] = [
   ["a node that is replaced: its address passes", {}, ["192.0.2.2/32"]],
-  ["the owner's last handshake is not 210 s old", { owner: { a: sight({ handshakeAtMs: ago(209) }) } }, []],
+  [
+    "the owner's last handshake is not 210 s old",
+    { owner: { a: observation({ handshakeAtMs: ago(209) }) } },
+    [],
+  ],
   [
     "it was heard within 180 s",
-    { owner: { a: sight({ handshakeAtMs: ago(290), heardAtMs: ago(179) }) } },
+    { owner: { a: observation({ handshakeAtMs: ago(290), heardAtMs: ago(179) }) } },
     [],
   ],
   [
     "it has a session on the other slot",
-    { owner: { a: sight({ handshakeAtMs: ago(900) }), b: sight({ handshakeAtMs: ago(100) }) } },
+    { owner: { a: observation({ handshakeAtMs: ago(900) }), b: observation({ handshakeAtMs: ago(100) }) } },
     [],
   ],
   ["it was not asked for a handshake long enough", { askedHere: 29 }, []],
   ["it never had one, and was asked for 180 s", { owner: {} }, ["192.0.2.2/32"]],
   ["it never had one, and was asked for less", { owner: {}, askedSince: 179 }, []],
-  ["the claimant's handshake is old", { claimant: { a: shaken("192.0.2.2", 150) } }, []],
-  ["it came from elsewhere", { claimant: { a: shaken("192.0.2.9") } }, []],
+  ["the claimant's handshake is old", { claimant: { a: sessionFrom("192.0.2.2", 150) } }, []],
+  ["it came from elsewhere", { claimant: { a: sessionFrom("192.0.2.9") } }, []],
   [
     "it came from another address of the owner's",
-    { claimant: { b: shaken("2001:db8::2") } },
+    { claimant: { b: sessionFrom("2001:db8::2") } },
     ["192.0.2.2/32"],
   ],
   ["neither Node object nor file gives the claimant the address", { isGiven: false }, []],
   [
     "a pod's address that is used again",
-    { records: podsOf("10.2.0.1/32"), claimant: { a: shaken("192.0.2.4") } },
+    { records: podsOf("10.2.0.1/32"), claimant: { a: sessionFrom("192.0.2.4") } },
     ["10.2.0.1/32"],
   ],
   [
     "a pod's address, claimed from where nobody knows the claimant to be",
-    { records: podsOf("10.2.0.1/32"), claimant: { a: shaken("192.0.2.9") } },
+    { records: podsOf("10.2.0.1/32"), claimant: { a: sessionFrom("192.0.2.9") } },
     [],
   ],
   [
     "the whole CIDR",
-    { records: podsOf("10.2.0.0/24"), claimant: { a: shaken("192.0.2.4") } },
+    { records: podsOf("10.2.0.0/24"), claimant: { a: sessionFrom("192.0.2.4") } },
     ["10.2.0.0/24"],
   ],
 ];
@@ -112,8 +116,8 @@ describe("what the dead may not keep", () => {
     expect(lapses.map(({ claim }) => claim)).toEqual([...expected]);
   });
 
-  test("the owner is asked only where the claimant is there; both are to have a session", () => {
-    const asked = plan({ owner: { a: sight({ handshakeAtMs: ago(10) }) } });
+  test("the owner is asked only if the claimant is there; both are to have a session", () => {
+    const asked = plan({ owner: { a: observation({ handshakeAtMs: ago(10) }) } });
     expect([[...asked.asked], [...asked.wanted].sort()]).toEqual([["dead"], ["dead", "living"]]);
     const unseen = plan({ claimant: {} });
     expect([[...unseen.asked], [...unseen.wanted]]).toEqual([[], ["living"]]);
@@ -145,7 +149,9 @@ describe("what the dead may not keep", () => {
           {
             ...{ node: "n1", lapses: [], refusals: weigh(records).refusals },
             records: new Map(records.map((one) => [one.name, one])),
-            observations: new Map(["living", "another"].map((name) => [name, { a: shaken("192.0.2.2") }])),
+            observations: new Map(
+              ["living", "another"].map((name) => [name, { a: sessionFrom("192.0.2.2") }]),
+            ),
             askedSinceMs: new Map([["dead", wallMs - 180 * s]]),
             askedHereMs: new Map([["dead", ago(30)]]),
             isGiven: () => true,
@@ -175,15 +181,15 @@ describe("after a claim has lapsed", () => {
   });
 
   test("it stands while the old owner is dead, and when it has a session again", () => {
-    for (const owner of [{}, { a: shaken("192.0.2.7") }, { a: shaken("192.0.2.2") }]) {
+    for (const owner of [{}, { a: sessionFrom("192.0.2.7") }, { a: sessionFrom("192.0.2.2") }]) {
       const { lapses, come } = plan({ lapses: [passed], owner });
       expect([lapses, come]).toEqual([[passed], []]);
     }
   });
 
   test("it goes back by the same rule: the new owner has died, and the old one is there", () => {
-    const claimant = { a: sight({ handshakeAtMs: ago(400) }) };
-    const facts = { lapses: [passed], owner: { a: shaken("192.0.2.2") }, claimant };
+    const claimant = { a: observation({ handshakeAtMs: ago(400) }) };
+    const facts = { lapses: [passed], owner: { a: sessionFrom("192.0.2.2") }, claimant };
     const records = [dead, living];
     const { lapses } = planLapses(
       {

@@ -213,7 +213,7 @@ describe("a handshake", () => {
     ["from elsewhere", { a: seen("192.0.2.7") }, never, []],
     ["that never was", { a: seen("192.0.2.3", 0) }, never, []],
     ["after which this node has set the endpoint", { a: seen("192.0.2.3") }, () => true, []],
-  ])("%s", (_what, sight, isOurs, shown) => {
-    expect(findProofs(["192.0.2.3", "8.8.8.8"], sight, isOurs)).toEqual(shown);
+  ])("%s", (_what, observation, isOurs, shown) => {
+    expect(findProofs(["192.0.2.3", "8.8.8.8"], observation, isOurs)).toEqual(shown);
   });
 });

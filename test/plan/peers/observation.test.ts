@@ -43,7 +43,8 @@ function read(
     { nowMs, wallMs: wall + nowMs + offsetMs },
   );
 }
-const slotA = (sights: PeerObservations): SlotObservation => sights.get("n2")?.a as SlotObservation;
+const slotA = (observations: PeerObservations): SlotObservation =>
+  observations.get("n2")?.a as SlotObservation;
 
 test("at the first reading a handshake is as old as the wall clock says", () => {
   expect(slotA(read(new Map(), 5000, { lastHandshakeMs: wall + 2000 })).handshakeAtMs).toBe(2000);

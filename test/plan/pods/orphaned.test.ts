@@ -125,7 +125,7 @@ describe("doubt", () => {
   });
 });
 
-test("one look is never enough, however late it is", () => {
+test("one pass is never enough, however late it is", () => {
   const seen: SeenAttachment[] = [
     { key: "a", directory, createdAtMs: 0, netns: "absent" },
     { key: "b", directory, createdAtMs: 1, netns: "namespace" },

@@ -172,7 +172,7 @@ describe("who owns what", () => {
     expect(refusals.at(-1)?.reason).toBe("endpoint 192.0.2.100 of node-1 is already node-0's");
   });
 
-  test("a zero key is nobody's", () => {
+  test("a zero key is no peer's", () => {
     const zero = { ...slot(1), publicKey: btoa(String.fromCharCode(...new Uint8Array(32))) };
     const { peers, refusals } = resolveClaims(local, [
       peer("node-1", 1, { slots: [zero] }),

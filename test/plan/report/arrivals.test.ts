@@ -28,7 +28,7 @@ test("each interface that something came by has one row, whatever came by it", (
   expect(rows.map(describeForeign)).toEqual(["eth0: 1 of no announced pod", "veth1: 3 spoofed"]);
 });
 
-test("what the tunnel delivered for nobody here is listed by device", () => {
+test("stray packets are listed by device", () => {
   const strays = new Map([
     ["wg-cni-b", counted(1)],
     ["wg-cni-a", counted(4)],

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { followPlaintext, type PlaintextWindow } from "../../../src/plan/report/plaintext-window.ts";
 
-/** One look a second: packets in plaintext by peer; what is known afterwards. */
+/** One pass a second: packets in plaintext by peer; what is known afterwards. */
 function looks(
   ...all: readonly Record<string, number>[]
 ): Pick<PlaintextWindow, "sinceMs" | "peers"> | undefined {
@@ -19,7 +19,7 @@ function looks(
 
 const cases: [string, Record<string, number>[], ReturnType<typeof looks>][] = [
   ["nothing counts: nothing is known", [{}], undefined],
-  ["what was counted before the first look may be old", [{ a: 5 }, { a: 5 }], { sinceMs: 0, peers: [] }],
+  ["what was counted before the first pass may be old", [{ a: 5 }, { a: 5 }], { sinceMs: 0, peers: [] }],
   [
     "a packet ends it",
     [

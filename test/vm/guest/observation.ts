@@ -32,7 +32,7 @@ const echo = 96 + keepalive;
 /** One end of the tunnel. */
 class End {
   readonly #wireguard: WireGuard;
-  #sights: PeerObservations = new Map();
+  #observations: PeerObservations = new Map();
   #privateKey: string;
   publicKey: string;
 
@@ -90,8 +90,8 @@ class End {
       slots: [{ slot: "a", publicKey, port, state: "active" }],
     };
     const clocks = { nowMs: performance.now(), wallMs: Date.now() };
-    this.#sights = updateObservations(this.#sights, [peer], { a: this.#read() }, {}, clocks);
-    return this.#sights.get("other")?.a as SlotObservation;
+    this.#observations = updateObservations(this.#observations, [peer], { a: this.#read() }, {}, clocks);
+    return this.#observations.get("other")?.a as SlotObservation;
   }
 
   ping(other: End): void {
@@ -142,10 +142,10 @@ test("a keepalive that is switched on sends at once; a handshake is 148, 92 and 
   for (const { handshakeAtMs, rxBytes, txBytes } of before)
     expect([handshakeAtMs, rxBytes, txBytes]).toEqual([undefined, 0, 0]);
   await handshake();
-  for (const sight of [n1.look(n2.publicKey), n2.look(n1.publicKey)]) {
+  for (const observation of [n1.look(n2.publicKey), n2.look(n1.publicKey)]) {
     for (const time of ["handshakeAtMs", "heardAtMs", "sentAtMs"] as const)
-      expect(sight[time]).toBeGreaterThan(0);
-    expect([sight.dataAtMs, sight.sentDataAtMs]).toEqual([undefined, undefined]);
+      expect(observation[time]).toBeGreaterThan(0);
+    expect([observation.dataAtMs, observation.sentDataAtMs]).toEqual([undefined, undefined]);
   }
 });
 
@@ -166,8 +166,11 @@ test("a keepalive in a session is 32 bytes, and no data; the smallest echo is", 
     { rx: response + 2 * keepalive, tx: initiation + 4 * keepalive },
     { rx: initiation + 4 * keepalive, tx: response + 2 * keepalive },
   );
-  for (const sight of [n1.look(n2.publicKey), n2.look(n1.publicKey)])
-    expect([sight.dataAtMs, sight.sentDataAtMs]).toEqual([expect.any(Number), expect.any(Number)]);
+  for (const observation of [n1.look(n2.publicKey), n2.look(n1.publicKey)])
+    expect([observation.dataAtMs, observation.sentDataAtMs]).toEqual([
+      expect.any(Number),
+      expect.any(Number),
+    ]);
 });
 
 test("a shorter keepalive begins when the longer one is over; switched off and on in one request, at once", async () => {
