@@ -40,7 +40,7 @@ function describe(event: GateEvent): { level: Level; text: string } {
 }
 
 const remedies = {
-  "re-pin": "resetting its endpoint",
+  "reset-endpoint": "resetting its endpoint",
   "re-add": "adding it to the device again",
   "other-slot": "trying the other slot",
 };

@@ -17,7 +17,7 @@ export async function scrapeBusyAgent(stateDir: string): Promise<string> {
   metrics.synced(synced);
   metrics.gateChanged([
     { kind: "opened", slot: "a" },
-    { kind: "silent", slot: "a", step: "re-pin", round: 1 },
+    { kind: "silent", slot: "a", step: "reset-endpoint", round: 1 },
   ]);
   metrics.eventsLost();
   metrics.podsReleased(2);

@@ -4,6 +4,7 @@ import type { Address, Route, Rule } from "../../net/objects.ts";
 import type { PeerPath } from "../../net/path.ts";
 import { hostPrefix } from "../../net/prefix.ts";
 import type { NodeRecord, Slot } from "../../net/record.ts";
+import { rekeyTimeoutMs } from "../../net/wireguard-timers.ts";
 import { marksOf } from "../firewall/marks.ts";
 import type { Remote } from "../firewall/sets.ts";
 import { firewallTables } from "../firewall/table.ts";
@@ -237,8 +238,8 @@ function desiredDevice(facts: MeshFacts, resolved: readonly ResolvedPeer[], slot
   };
 }
 
-/** WireGuard itself tries again after five seconds (REKEY_TIMEOUT), and sends at once when a keepalive is set. */
-const initiateSeconds = 5;
+/** WireGuard itself repeats a handshake as often, and sends at once when a keepalive is set. */
+const initiateSeconds = rekeyTimeoutMs / 1000;
 
 function desiredRoutes(facts: MeshFacts, peers: readonly ResolvedPeer[]): Route[] {
   const { settings, node, podIPs, hostEncryption, paths, capabilities = everything } = facts;

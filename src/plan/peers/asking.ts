@@ -7,9 +7,10 @@
 //
 // A node that has died is asked by everybody who sends to it, so the agents of a cluster together
 // write one record a second at most.
+import { recoveryStepMs, unansweredMs } from "./gate-timers.ts";
 
-/** The silence is found after 30 s, and the first recovery step has 15 s. */
-const askAfterMs = 45_000;
+/** The gate finds the silence, and the first recovery step has had its time. */
+const askAfterMs = unansweredMs + recoveryStepMs;
 /** A peer that cannot be reached without being asked once will be so again. */
 const holdMs = 3_600_000;
 

@@ -5,7 +5,7 @@ import type { OwnedPeer } from "./model.ts";
 import type { PeerObservation } from "./observation.ts";
 
 /** The recovery steps for a silent peer in their order (recovery.ts). */
-export const recoverySteps = ["re-pin", "re-add", "other-slot"] as const;
+export const recoverySteps = ["reset-endpoint", "re-add", "other-slot"] as const;
 export type RecoveryStep = (typeof recoverySteps)[number];
 
 /** The peer's own record says that the peer has no key. */

@@ -2,17 +2,17 @@
 // agent tries if the peer becomes silent. Pure: time and observations are arguments. The decided path is
 // kept in the store and becomes routes (mesh/desired.ts). The drawing shows the table below.
 //
-//              its record has a key         handshake on a slot
+//            its record has a key          handshake on a slot
 //   ┌─────────┐ ───────────► ┌─────────┐ ─────────────────────► ┌──────┐ ◄─┐ its slot drains: moves
-//   │ keyless │              │ waiting │                        │ open │   │ when the other one has
+//   │ keyless │              │ waiting │                        │ open │   │ when the other slot has
 //   └─────────┘ ◄─────────── └─────────┘                        └──────┘ ──┘ a fresh handshake
-//        ▲       keyless      initiates on both slots;          │      ▲
-//        │                    next endpoint every       nothing │      │ a handshake,
-//        │                    10 s, later every 60 s    answered│      │ or it moves
-//        │                                              for 30 s▼      │
-//        │ its own record has no key any more                 ┌────────┐
-//        └─────────────────────────────────────────────────── │ silent │ a recovery step every 15 s:
-//                                                             └────────┘ re-pin, re-add, other slot
+//        ▲       keyless      initiates on both slots,            │    ▲
+//        │                    next endpoint every         nothing │    │ a handshake,
+//        │                    10 s, later every 60 s     answered │    │ or moves
+//        │                                               for 30 s ▼    │
+//        │ its own record has no key any more                   ┌────────┐ a recovery step every 15 s:
+//        └───────────────────────────────────────────────────── │ silent │ reset the endpoint, add the
+//                                                               └────────┘ peer again, try the other slot
 //
 // The gate does not go from open or silent to waiting because of anything that a handshake or another
 // node's record says (the ratchet): traffic that was encrypted once is never sent in plaintext because

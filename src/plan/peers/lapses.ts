@@ -24,7 +24,7 @@ import { Nesting, PrefixOwners } from "./prefix-owners.ts";
 import { Remainder } from "./remainder.ts";
 
 /** An owner is dead if neither a handshake nor anything that needs a session came from it for so long. */
-const deadMs = 180_000;
+const deadMs = rejectAfterMs;
 /** A peer that is asked when its session has ended answers within seconds, also if a first try is lost. */
 const answerMs = 30_000;
 /** A handshake younger than this shows where its peer is now. */

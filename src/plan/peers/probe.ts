@@ -7,14 +7,13 @@
 import { familyOf } from "../../net/ip.ts";
 import type { PeerPath } from "../../net/path.ts";
 import type { NodeRecord, Slot } from "../../net/record.ts";
+import { rejectAfterMs } from "../../net/wireguard-timers.ts";
 import type { OwnedPeer } from "./model.ts";
 import type { PeerObservation } from "./observation.ts";
 import { endpointCandidates, isDraining, otherSlot, routeSlot, slots, usableSlot } from "./path.ts";
 
 const tryMs = 10_000;
 const restMs = 60_000;
-/** A session younger than this may be used (REJECT_AFTER_TIME), and no handshake follows it. */
-const sessionMs = 180_000;
 
 export interface ProbeMemory {
   readonly ip: string;
@@ -57,8 +56,9 @@ export function planProbe(facts: ProbeFacts, nowMs: number): Probe {
   return plan.probe !== undefined && hasSession ? { ...plan, readd: slot } : plan;
 }
 
+/** True if a session on the slot may still be used, so that no handshake follows a packet. */
 function isFresh({ observation }: ProbeFacts, slot: Slot, nowMs: number): boolean {
-  return nowMs - (observation[slot]?.handshakeAtMs ?? Number.NEGATIVE_INFINITY) < sessionMs;
+  return nowMs - (observation[slot]?.handshakeAtMs ?? Number.NEGATIVE_INFINITY) < rejectAfterMs;
 }
 
 function begin(slot: Slot, ips: readonly string[], before: ProbeMemory | undefined, nowMs: number): Probe {
@@ -84,7 +84,7 @@ function probeSlot(facts: ProbeFacts, nowMs: number): Slot | undefined {
 
 /** The peer chooses for itself what it sends on. */
 function sendsOn({ observation }: ProbeFacts, slot: Slot, nowMs: number): boolean {
-  return nowMs - (observation[slot]?.dataAtMs ?? Number.NEGATIVE_INFINITY) < sessionMs / 3;
+  return nowMs - (observation[slot]?.dataAtMs ?? Number.NEGATIVE_INFINITY) < rejectAfterMs / 3;
 }
 
 /** Lists candidates of families that this node has. The address that the first slot asks already comes last. */

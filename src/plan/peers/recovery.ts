@@ -38,7 +38,7 @@ export function continueRecovery(context: GateContext<"silent">): Recovery {
   const step = recoverySteps[(recoverySteps.indexOf(last.step) + 1) % recoverySteps.length] as RecoveryStep;
   const state = { ...last, step, stepAtMs: nowMs };
   switch (step) {
-    case "re-pin":
+    case "reset-endpoint":
       return resetEndpoint(context, { ...state, round: last.round + 1 }, path.candidate + 1);
     case "re-add":
       return { ...recovered(context, state, [path.slot]), readd: path.slot };

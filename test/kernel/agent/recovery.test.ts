@@ -37,13 +37,13 @@ describeKernel("recovery steps", () => {
       ]);
       for (const node of [n2, n3]) scene.ping(node);
       await scene.says(n2, "answers");
-      expect(scene.silences(n2).map(({ step }) => step)).toEqual(["re-pin"]);
+      expect(scene.silences(n2).map(({ step }) => step)).toEqual(["reset-endpoint"]);
       expect(wgDump(n1)["wg-cni-a"]?.peers[keyOfN2]?.endpoint).toBe("192.0.2.2:51820");
       await waitUntil(async () => (await scene.peer(n3))?.slot === "b", {
         what: "node 3 is reached on slot b",
         timeoutMs: mendMs,
       });
-      expect(scene.silences(n3).map(({ step }) => step)).toEqual(["re-pin", "re-add", "other-slot"]);
+      expect(scene.silences(n3).map(({ step }) => step)).toEqual(["reset-endpoint", "re-add", "other-slot"]);
       await waitUntil(() => scene.answers(n3), { what: "node 3 answers on slot b" });
       await waitUntil(async () => (await scene.peer(n3))?.state === "encrypted", {
         what: "status says encrypted",

@@ -47,16 +47,24 @@ const table: [string, Case, string][] = [
   [
     "silent: the recorded endpoint is pinned first",
     { path: { slot: "a", candidate: 1 }, sight: silentA },
-    "a, candidate 1, initiate a, pinned; silent re-pin",
+    "a, candidate 1, initiate a, pinned; silent reset-endpoint",
   ],
   [
     "a recovery step takes 15 s",
-    { path: { slot: "a", pinned: true }, sight: silentA, silent: { step: "re-pin", stepAtMs: ago(14) } },
+    {
+      path: { slot: "a", pinned: true },
+      sight: silentA,
+      silent: { step: "reset-endpoint", stepAtMs: ago(14) },
+    },
     "a, candidate 0, pinned; nothing new",
   ],
   [
     "then the peer is added anew",
-    { path: { slot: "a", pinned: true }, sight: silentA, silent: { step: "re-pin", stepAtMs: ago(15) } },
+    {
+      path: { slot: "a", pinned: true },
+      sight: silentA,
+      silent: { step: "reset-endpoint", stepAtMs: ago(15) },
+    },
     "a, candidate 0, initiate a, pinned, readd a; silent re-add",
   ],
   [
@@ -97,12 +105,12 @@ const table: [string, Case, string][] = [
       path: { slot: "a" },
       sight: { ...silentA, b: observation({ handshakeAtMs: ago(32) }) },
     },
-    "a, candidate 0, initiate a, pinned; silent re-pin",
+    "a, candidate 0, initiate a, pinned; silent reset-endpoint",
   ],
   [
     "the recovery steps begin again after a minute, with the next endpoint",
     { path: { slot: "a" }, sight: silentA, silent: { step: "other-slot", stepAtMs: ago(60) } },
-    "a, candidate 1, initiate a, pinned; silent re-pin",
+    "a, candidate 1, initiate a, pinned; silent reset-endpoint",
   ],
   [
     "a handshake: all is as before",
@@ -120,7 +128,7 @@ const table: [string, Case, string][] = [
       sight: {
         a: observation({ sentAtMs: ago(0), heardAtMs: ago(0), dataAtMs: ago(0), handshakeAtMs: ago(131) }),
       },
-      silent: { step: "re-pin", stepAtMs: ago(3) },
+      silent: { step: "reset-endpoint", stepAtMs: ago(3) },
     },
     "a, candidate 0, initiate a, pinned; nothing new",
   ],
@@ -179,7 +187,7 @@ const table: [string, Case, string][] = [
       },
       open: { askedAtMs: ago(32) },
     },
-    "a, candidate 0, initiate a, pinned; silent re-pin",
+    "a, candidate 0, initiate a, pinned; silent reset-endpoint",
   ],
   [
     "asked, and not even that counts as sent: silent",
@@ -188,7 +196,7 @@ const table: [string, Case, string][] = [
       sight: { a: observation({ dataAtMs: ago(90), heardAtMs: ago(90) }) },
       open: { askedAtMs: ago(21) },
     },
-    "a, candidate 0, initiate a, pinned; silent re-pin",
+    "a, candidate 0, initiate a, pinned; silent reset-endpoint",
   ],
 ];
 

@@ -92,7 +92,7 @@ const table: [string, Case, string][] = [
   [
     "open: unresponsive -> startRecovery, silent",
     { path: a, sight: { a: unanswered } },
-    "a, candidate 0, initiate a, pinned; silent re-pin, soon",
+    "a, candidate 0, initiate a, pinned; silent reset-endpoint, soon",
   ],
   [
     "silent: otherSlotAnswers -> switchSlot, open",

@@ -48,7 +48,7 @@ const table: [string, Case, string][] = [
       path: { slot: "a" },
       sight: { a: observation({ sentAtMs: ago(1), unansweredSinceMs: ago(31), handshakeAtMs: ago(131) }) },
     },
-    "a, candidate 0, initiate a, pinned; silent re-pin",
+    "a, candidate 0, initiate a, pinned; silent reset-endpoint",
   ],
   [
     "no endpoint to send to: it may begin, and a handshake opens",

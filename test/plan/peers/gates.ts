@@ -59,7 +59,7 @@ function stateOf({ path, state, waiting: closed, open: opened, silent }: Case): 
   if (state !== undefined) return state;
   if (silent !== undefined) {
     const before = open(sinceMs);
-    const step = { step: "re-pin", stepAtMs: ago(3), round: 1 } as const;
+    const step = { step: "reset-endpoint", stepAtMs: ago(3), round: 1 } as const;
     return { kind: "silent", before, silentSinceMs: ago(100), ...step, ...silent };
   }
   const isOpen = opened !== undefined || (closed === undefined && path?.slot !== undefined);

@@ -250,8 +250,8 @@ test("a wrong endpoint is set right, a port blocked one way is left for the othe
       .slice(from)
       .filter(climbed(name))
       .map(({ step }) => step);
-  expect(steps("n2")).toEqual(["re-pin"]);
-  expect(steps("n3")).toEqual(["re-pin", "re-add", "other-slot"]);
+  expect(steps("n2")).toEqual(["reset-endpoint"]);
+  expect(steps("n3")).toEqual(["reset-endpoint", "re-add", "other-slot"]);
   expect(wgDump(n1)["wg-cni-a"]?.peers[keyOfN2]?.endpoint).toBe("192.0.2.2:51820");
   await Bun.sleep(phaseMs);
   for (const { received, sent, lostRanges } of await streams.stop()) {
