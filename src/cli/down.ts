@@ -22,7 +22,7 @@ export async function down(context: Context, forNow = false): Promise<Output> {
   const { store } = session;
   const identity = store.identity();
   if (identity === undefined) throw new NotUpError("This node was never up: there is nothing to remove.");
-  const remarks = identity.up ? await withdraw(session, identity, context) : [];
+  const warnings = identity.up ? await withdraw(session, identity, context) : [];
   store.transaction(() => {
     // An `up` that was killed has noted nothing, and may have left something.
     if (identity.up && store.applied() === undefined)
@@ -34,7 +34,7 @@ export async function down(context: Context, forNow = false): Promise<Output> {
   });
   const report = syncAll(session, {});
   const how = report.failures.length === 0 ? "down" : "not wholly down";
-  return reportSync(report, `Node ${identity.name} is ${how}`, remarks);
+  return reportSync(report, `Node ${identity.name} is ${how}`, warnings);
 }
 
 /** Until the others send to this node as without us, it still takes what they encrypt. */

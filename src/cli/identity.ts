@@ -19,7 +19,7 @@ export interface TypedEndpoints {
 export interface TypedIdentity {
   readonly identity: Omit<Identity, "slots" | "up">;
   /** What the one who typed it should know. */
-  readonly remarks: readonly string[];
+  readonly warnings: readonly string[];
 }
 
 /** Undefined where --endpoint was not given. Throws UsageError, ParseError. */
@@ -43,7 +43,7 @@ export function readIdentity(
 ): TypedIdentity {
   const name =
     findValue(given, "node") ?? before?.name ?? readText("/proc/sys/kernel/hostname").trim().toLowerCase();
-  const { endpoints, endpointsFound, remarks } = chooseEndpoints(given, before, typed, find);
+  const { endpoints, endpointsFound, warnings } = chooseEndpoints(given, before, typed, find);
   const podCIDRs = given.values
     .get("pod-cidr")
     ?.flatMap((list) => list.split(","))
@@ -54,7 +54,7 @@ export function readIdentity(
     ...chooseNodeIPs(given.values.get("node-ip"), before, endpoints),
     podCIDRs: podCIDRs ?? before?.podCIDRs ?? [],
   };
-  return { identity, remarks };
+  return { identity, warnings };
 }
 
 const transportFlags = ["transport-interface", "transport-cidrs"];
@@ -64,17 +64,17 @@ function chooseEndpoints(
   before: Identity | undefined,
   typed: TypedEndpoints | undefined,
   find: () => Transport | NoTransport,
-): Pick<Identity, "endpoints" | "endpointsFound"> & { remarks: readonly string[] } {
+): Pick<Identity, "endpoints" | "endpointsFound"> & { warnings: readonly string[] } {
   if (typed?.ips !== undefined)
-    return { endpoints: typed.ips.map(parseIp), endpointsFound: false, remarks: [] };
+    return { endpoints: typed.ips.map(parseIp), endpointsFound: false, warnings: [] };
   const choosing = transportFlags.filter((flag) => given.values.has(flag)).map((flag) => `--${flag}`);
   if (typed === undefined && before?.endpointsFound === false) {
     const { endpoints } = before;
-    const remark = `${choosing.join(" and ")} will matter once the endpoint that was given, ${endpoints.join(", ")}, is let go of by \`wg-cni up --endpoint default\``;
-    return { endpoints, endpointsFound: false, remarks: choosing.length === 0 ? [] : [remark] };
+    const warning = `${choosing.join(" and ")} will matter once the endpoint that was given, ${endpoints.join(", ")}, is let go of by \`wg-cni up --endpoint default\``;
+    return { endpoints, endpointsFound: false, warnings: choosing.length === 0 ? [] : [warning] };
   }
   const found = find();
-  if (!("problem" in found)) return { endpoints: found.endpoints, endpointsFound: true, remarks: [] };
+  if (!("problem" in found)) return { endpoints: found.endpoints, endpointsFound: true, warnings: [] };
   if (before?.endpointsFound !== true || typed !== undefined || choosing.length > 0)
     throw new UsageError(
       `no endpoint was found, the address that other nodes reach this one at: ${found.problem}. Give --endpoint IP, or choose with --transport-interface and --transport-cidrs.`,
@@ -82,7 +82,7 @@ function chooseEndpoints(
   return {
     endpoints: before.endpoints,
     endpointsFound: true,
-    remarks: [`the endpoints stay as they were, ${before.endpoints.join(", ")}: ${found.problem}`],
+    warnings: [`the endpoints stay as they were, ${before.endpoints.join(", ")}: ${found.problem}`],
   };
 }
 

@@ -43,11 +43,11 @@ export function syncAll(session: Session, how: SyncHow = { reexamine: true }): F
   };
 }
 
-/** What a sync did, below a first line of the command's own. `remarks`: what else whoever called it should know. */
+/** What a sync did, below a first line of the command's own. `warnings`: what else whoever called it should know. */
 export function reportSync(report: FullReport, headline: string, others: readonly string[] = []): Output {
-  const remarks = [...others, ...report.lacks];
+  const warnings = [...others, ...report.lacks];
   const { pods } = report;
-  const said = [...remarks, ...slotRemarks(report), ...report.conflicts.map(({ text }) => text)];
+  const said = [...warnings, ...slotWarnings(report), ...report.conflicts.map(({ text }) => text)];
   const failed = [
     ...report.failures.map(({ step, error }) => ({ step: renderStep(step), error: error.message })),
     ...slotFailures(report).map((error) => ({ step: [], error })),
@@ -61,7 +61,7 @@ export function reportSync(report: FullReport, headline: string, others: readonl
       failures: failed,
       refusals: report.ownership.refusals,
       mtu: report.mtu,
-      remarks: said,
+      warnings: said,
     },
     text: (style) => `${headline}\n${describeSync(report, said, style)}`,
     exitCode: failed.length === 0 ? 0 : 1,
@@ -74,7 +74,7 @@ function slotFailures(report: FullReport): string[] {
 }
 
 /** What somebody else has of a slot is not a failure of ours. */
-function slotRemarks(report: FullReport): string[] {
+function slotWarnings(report: FullReport): string[] {
   return faultsOfOne(report, "conflict");
 }
 
@@ -83,7 +83,7 @@ function faultsOfOne({ up, faults }: FullReport, kind: SlotFault["kind"]): strin
   return [...faults.values()].flatMap((fault) => (fault.kind === kind ? [fault.reason] : []));
 }
 
-function describeSync(report: FullReport, remarks: readonly string[], style: Style): string {
+function describeSync(report: FullReport, warnings: readonly string[], style: Style): string {
   const writes = report.writes + (report.pods?.writes ?? 0);
   const failures = [
     ...report.failures.map(describeFailure),
@@ -96,7 +96,7 @@ function describeSync(report: FullReport, remarks: readonly string[], style: Sty
       : `${failures.length === 0 ? style.green("✓") : style.yellow("!")} ${countOf(writes, "change")} made to the kernel`,
     ...failures.map((failure) => `${style.red("✗")} ${failure}`),
     ...report.ownership.refusals.map(({ reason }) => `${style.yellow("!")} refused: ${reason}`),
-    ...remarks.map((remark) => `${style.yellow("!")} ${remark}`),
+    ...warnings.map((warning) => `${style.yellow("!")} ${warning}`),
   ];
   return `${lines.map((line) => `  ${oneLine(line)}`).join("\n")}\n`;
 }

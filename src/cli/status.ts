@@ -144,7 +144,7 @@ function renderStatus(shown: Shown, style: Style): string {
     renderHead(shown, style),
     renderDevices(shown.plan, style),
     renderPeers(shown, style),
-    renderRemarks(shown, style),
+    renderWarnings(shown, style),
   ]
     .filter((part) => part !== "")
     .join("\n\n")
@@ -266,7 +266,10 @@ function renderPlaintext(plaintext: PeerStatus["plaintext"], style: Style): stri
   return style.red(`${inPackets} in, ${outPackets} out`);
 }
 
-function renderRemarks({ plan, arrivals, localPods, pending, rejectedRecords }: Shown, style: Style): string {
+function renderWarnings(
+  { plan, arrivals, localPods, pending, rejectedRecords }: Shown,
+  style: Style,
+): string {
   const refused = plan.ownership.refusals.map(({ reason }) => `${style.yellow("!")} refused: ${reason}`);
   const behind =
     pending.length === 0
@@ -274,8 +277,8 @@ function renderRemarks({ plan, arrivals, localPods, pending, rejectedRecords }: 
       : [
           `${style.red("✗")} ${countOf(pending.length, "change")} pending: \`wg-cni plan\` lists them, \`wg-cni sync\` makes them`,
         ];
-  const { remark } = plan.hostEncryption;
-  const hosts = remark === undefined ? [] : [`${style.yellow("!")} ${remark}`];
+  const { warning } = plan.hostEncryption;
+  const hosts = warning === undefined ? [] : [`${style.yellow("!")} ${warning}`];
   const { unknown } = localPods;
   const strays =
     unknown.length === 0
@@ -299,10 +302,10 @@ function renderRemarks({ plan, arrivals, localPods, pending, rejectedRecords }: 
 function describeRecords(refused: readonly RejectedRecord[], style: Style): string[] {
   const isDirectory = ({ file }: RejectedRecord) => file.startsWith("/");
   const files = refused.filter((one) => !isDirectory(one)).length;
-  const remarks = refused.filter(isDirectory).map(({ reason }) => reason);
+  const warnings = refused.filter(isDirectory).map(({ reason }) => reason);
   if (files > 0)
-    remarks.push(
+    warnings.push(
       `${countOf(files, "file")} in the directory of records refused: \`wg-cni peer list\` says why`,
     );
-  return remarks.map((remark) => `${style.yellow("!")} ${remark}`);
+  return warnings.map((warning) => `${style.yellow("!")} ${warning}`);
 }

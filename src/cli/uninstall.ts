@@ -81,21 +81,21 @@ function readStored(stateDir: string): Stored {
 }
 
 function describeRest({ pods, up, problem }: Stored, { binary }: Removed, mayBeCalled: boolean): string[] {
-  const remarks: string[] = [];
+  const warnings: string[] = [];
   if (problem !== undefined)
-    remarks.push(`an agent that keeps wg-cni installed could not be told: ${problem}`);
+    warnings.push(`an agent that keeps wg-cni installed could not be told: ${problem}`);
   if (binary === "kept" && mayBeCalled)
-    remarks.push(
+    warnings.push(
       `the plugin stays, since CRI-O calls it for ${countOf(pods, "pod")} that it added; run this again when they are gone`,
     );
-  if (up) remarks.push("the mesh is still up: `wg-cni down` removes it");
-  return remarks;
+  if (up) warnings.push("the mesh is still up: `wg-cni down` removes it");
+  return warnings;
 }
 
 function report(
   { networks, binary }: Removed,
   { binDir, confDir }: Pick<Target, "binDir" | "confDir">,
-  remarks: readonly string[],
+  warnings: readonly string[],
 ): Output {
   const done = [
     ...networks.flatMap((removal) => describe(removal).map((text) => `${confDir}/${text}`)),
@@ -103,12 +103,12 @@ function report(
   ];
   const headline = done.length === 0 ? "wg-cni was not installed here" : "wg-cni is uninstalled";
   return {
-    json: { confDir, networks: networks.flatMap(describe), binary, remarks },
+    json: { confDir, networks: networks.flatMap(describe), binary, warnings },
     text: (style) =>
       [
         headline,
         ...done.map((text) => `  ${style.green("✓")} ${oneLine(text)}`),
-        ...remarks.map((remark) => `  ${style.yellow("!")} ${oneLine(remark)}`),
+        ...warnings.map((warning) => `  ${style.yellow("!")} ${oneLine(warning)}`),
         "",
       ].join("\n"),
   };

@@ -41,7 +41,7 @@ export function up(context: Context): Output {
   if (before?.up) refuseFixed(parseSettings(store.settings()), settings);
   else refuseConflicts(session, settings, before);
   const find = () => observeTransport(settings, session.kernel);
-  const { identity, remarks } = readIdentity(given, before, endpoints, find);
+  const { identity, warnings } = readIdentity(given, before, endpoints, find);
   refuseTakenClaims(session, settings, identity, before);
   refuseHosts(session, settings, identity, given);
   const keepsKeys = before?.name === identity.name && !given.switches.has("new-keys");
@@ -62,9 +62,9 @@ export function up(context: Context): Output {
   // Pods may be older than this: what they send is to be known before it is encrypted.
   new PodAddresses(session).update(readSettings(store));
   const report = syncAll(session);
-  const { remark } = report.hostEncryption;
-  const more = [...(remark === undefined ? [] : [remark]), ...findOverruled(store, given)];
-  return reportSync(report, `Node ${identity.name} is up`, [...remarks, ...more]);
+  const { warning } = report.hostEncryption;
+  const more = [...(warning === undefined ? [] : [warning]), ...findOverruled(store, given)];
+  return reportSync(report, `Node ${identity.name} is up`, [...warnings, ...more]);
 }
 
 /** Typed, and without effect for as long as the cluster's mesh says otherwise. */

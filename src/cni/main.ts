@@ -47,8 +47,8 @@ async function repairMesh(host: Host, request: Request): Promise<Error | undefin
     const families = podFamilies(host, request);
     if (!isMeshBehind(host, families)) return undefined;
     const repair = await import("../reconcile/repair.ts");
-    const { obstacle, remarks } = repair.repairMesh(host.stateDir, Date.now(), families);
-    for (const remark of remarks) request.warn(remark);
+    const { obstacle, warnings } = repair.repairMesh(host.stateDir, Date.now(), families);
+    for (const warning of warnings) request.warn(warning);
     return obstacle === undefined ? undefined : judge(host, request, new Error(obstacle));
   } catch (error) {
     return judge(host, request, error instanceof Error ? error : new Error(String(error)));

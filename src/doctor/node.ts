@@ -50,10 +50,10 @@ export const nodeChecks: readonly Check[] = [
     why: "what was asked for should be on, or somebody should know why it is not",
     run: ({ kernel }) => {
       if (kernel === undefined || !kernel.plan.up) return undefined;
-      const { state, text, remark } = kernel.plan.hostEncryption;
+      const { state, text, warning } = kernel.plan.hostEncryption;
       if (state === "off") return ok(text);
-      if (state === "on") return remark === undefined ? ok(text) : warn(text, remark);
-      return fail(text, remark ?? "look at the agent's log");
+      if (state === "on") return warning === undefined ? ok(text) : warn(text, warning);
+      return fail(text, warning ?? "look at the agent's log");
     },
   },
   {

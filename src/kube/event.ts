@@ -11,7 +11,7 @@ import { apiVersion, kind, type RecordObject } from "./object.ts";
 /** Events about what is in no namespace may be in this one. */
 export const eventsPath = "/apis/events.k8s.io/v1/namespaces/kube-system/events";
 
-/** `node`: this node, which does not follow the mesh in what `remark` says. */
+/** `node`: this node, which does not follow the mesh in what `warning` says. */
 export function formatMeshEvent(node: string, warning: string, wallMs: number) {
   return {
     apiVersion: "events.k8s.io/v1",

@@ -7,7 +7,7 @@ export interface Repair {
   /** A sentence if a pod with addresses of these families lacks something that it needs. */
   readonly obstacle?: string;
   /** The other failures. */
-  readonly remarks: readonly string[];
+  readonly warnings: readonly string[];
 }
 
 /** Syncs. `families`: of the pod's addresses. Throws StoreError, ParseError. */
@@ -15,6 +15,6 @@ export function repairMesh(stateDir: string, nowMs: number, families: readonly (
   using session = new Session(stateDir, () => nowMs);
   const report = session.sync();
   const obstacle = findObstacle(report, families);
-  const remarks = report.failures.map(({ error }) => error.message).filter((text) => text !== obstacle);
-  return { ...(obstacle === undefined ? {} : { obstacle }), remarks: [...remarks, ...report.lacks] };
+  const warnings = report.failures.map(({ error }) => error.message).filter((text) => text !== obstacle);
+  return { ...(obstacle === undefined ? {} : { obstacle }), warnings: [...warnings, ...report.lacks] };
 }

@@ -151,7 +151,7 @@ export const nodeCases: readonly Case[] = [
       hostEncryption: {
         state: "reverted",
         text: "taken back at T: no answer",
-        remark: "`wg-cni up --host-encryption on` tries again",
+        warning: "`wg-cni up --host-encryption on` tries again",
       },
     }),
     "host encryption",

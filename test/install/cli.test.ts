@@ -85,7 +85,7 @@ test("says what was written and what was so already; and the same as JSON", asyn
     confDir: "/net.d",
     networks: [],
     binary: "absent",
-    remarks: [],
+    warnings: [],
   });
   expect(host.texts()).toEqual({ "10-ptp.conflist": ptpList });
 });

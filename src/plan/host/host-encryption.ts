@@ -30,7 +30,7 @@ export interface HostEncryptionReport {
   /** The state and its reason, in a sentence's words. */
   readonly text: string;
   /** Sentences that say what the operator should know, or do. */
-  readonly remark?: string;
+  readonly warning?: string;
 }
 
 export function hostEncryptionOf({
@@ -63,13 +63,13 @@ export function describeHostEncryption(facts: HostEncryptionFacts): HostEncrypti
     case "on":
       return {
         ...{ state, text: `on, ${outside === "" ? "nothing is exempt" : `but for ${outside}`}` },
-        ...(settings.controlPlane.length > 0 ? {} : { remark: noDeadMan }),
+        ...(settings.controlPlane.length > 0 ? {} : { warning: noDeadMan }),
       };
     case "reverted":
       return {
         state,
         text: `taken back at ${new Date(revert?.atMs ?? 0).toISOString()}: ${revert?.reason}`,
-        remark: revert?.untilAnswer
+        warning: revert?.untilAnswer
           ? "host encryption was not the cause: it returns when the control plane answers"
           : "host encryption stays off until `wg-cni up --host-encryption on` tries it again",
       };
@@ -77,13 +77,13 @@ export function describeHostEncryption(facts: HostEncryptionFacts): HostEncrypti
       return {
         state,
         text: "wanted, but it needs the agent",
-        remark: "host encryption begins when `wg-cni agent` runs: only that can take it back",
+        warning: "host encryption begins when `wg-cni agent` runs: only that can take it back",
       };
     case "needs-nftables":
       return {
         state,
         text: "wanted, but it needs nftables",
-        remark: "the kernel has no nftables (nf_tables): nothing could keep the control plane outside",
+        warning: "the kernel has no nftables (nf_tables): nothing could keep the control plane outside",
       };
   }
 }

@@ -94,8 +94,8 @@ export class StatusWriter implements Disposable {
     });
   }
 
-  #meshEvent(name: string, remark: string): Write[] {
-    return remark === "" ? [] : this.#reportOnce(formatMeshEvent(name, remark, this.options.wallClock()));
+  #meshEvent(name: string, warning: string): Write[] {
+    return warning === "" ? [] : this.#reportOnce(formatMeshEvent(name, warning, this.options.wallClock()));
   }
 
   #reportOnce(event: object & { readonly metadata: { readonly name: string } }): Write[] {

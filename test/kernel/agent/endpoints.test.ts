@@ -18,7 +18,7 @@ import {
 
 setDefaultTimeout(60_000);
 
-type Synced = SyncJson & { readonly remarks: readonly string[] };
+type Synced = SyncJson & { readonly warnings: readonly string[] };
 
 describe.skipIf(missing !== undefined)("endpoints that nobody typed", () => {
   const lab = withLab("transport");
@@ -64,7 +64,7 @@ describe.skipIf(missing !== undefined)("endpoints that nobody typed", () => {
     expect((await wgMust(n1, ["status"])).stdout).toMatch(
       /^endpoints +192\.0\.2\.1, 2001:db8::1 {2}\(found on eth0, which has the default route\)$/m,
     );
-    expect(await sync()).toMatchObject({ writes: 0, remarks: [] });
+    expect(await sync()).toMatchObject({ writes: 0, warnings: [] });
   });
 
   test("a default route with two next hops leads by both interfaces", async () => {
@@ -93,8 +93,8 @@ describe.skipIf(missing !== undefined)("endpoints that nobody typed", () => {
 
     await wgMust(n1, ["up", "--endpoint", "192.0.2.1"]);
     expect(await record()).toMatchObject({ endpoints: ["192.0.2.1"], nodeIPs: ["192.0.2.1"] });
-    const { remarks } = await wgJson<Synced>(n1, ["up", "--transport-interface", "eth0"]);
-    expect(remarks.join()).toContain("let go of by `wg-cni up --endpoint default`");
+    const { warnings } = await wgJson<Synced>(n1, ["up", "--transport-interface", "eth0"]);
+    expect(warnings.join()).toContain("let go of by `wg-cni up --endpoint default`");
     expect((await record()).endpoints).toEqual(["192.0.2.1"]);
     expect(await from()).toBe("given by --endpoint");
     await wgMust(n1, [
@@ -170,15 +170,15 @@ describe.skipIf(missing !== undefined)("endpoints that nobody typed", () => {
       `# sync makes ${next.join(", ")} the node's endpoints first\n`,
     );
     expect((await record()).endpoints).toEqual(["10.9.0.1", "fd09::1"]);
-    const { remarks, failures } = await sync();
+    const { warnings, failures } = await sync();
     expect(failures).toEqual([]);
-    expect(remarks.join()).toContain("endpoints have changed, to 10.9.0.7, fd09::1: give its record");
+    expect(warnings.join()).toContain("endpoints have changed, to 10.9.0.7, fd09::1: give its record");
     expect(await record()).toMatchObject({ endpoints: next, nodeIPs: next });
     expect(deviceAddresses()).toEqual(["10.9.0.7/32", "fd09::1/128"]);
     expect(n1.must(["ip", "route", "show", "table", "18099"])).toContain(
       "10.128.2.0/24 dev wg-cni-a proto 118 scope link src 10.9.0.7",
     );
-    expect(await sync()).toMatchObject({ writes: 0, remarks: [] });
+    expect(await sync()).toMatchObject({ writes: 0, warnings: [] });
   });
 
   test("node IPs that were typed stay when the endpoints change", async () => {
@@ -193,8 +193,8 @@ describe.skipIf(missing !== undefined)("endpoints that nobody typed", () => {
     await wgMust(n1, ["up", "--pod-cidr", "10.244.1.0/24", "--transport-interface", "eth1"]);
     n1.script(["ip address flush dev eth1 scope global"]);
     const before = await record();
-    const { remarks, writes } = await sync();
-    expect(remarks).toEqual([
+    const { warnings, writes } = await sync();
+    expect(warnings).toEqual([
       expect.stringMatching(
         /^The endpoints of this node stay as they were: interface eth1 has no address that other nodes can reach; it has fe80::\S+ \(link-local\)\.$/,
       ),
@@ -203,7 +203,7 @@ describe.skipIf(missing !== undefined)("endpoints that nobody typed", () => {
     expect(await record()).toEqual(before);
     expect(await from()).toStartWith("kept from before: interface eth1 has no address");
     // Another setting may be changed meanwhile; choosing anew may not fail silently.
-    expect((await wgJson<Synced>(n1, ["up", "--persistent-keepalive", "25"])).remarks.join()).toContain(
+    expect((await wgJson<Synced>(n1, ["up", "--persistent-keepalive", "25"])).warnings.join()).toContain(
       "stay as they were",
     );
     expect((await n1.wg(["up", "--transport-interface", "eth1"])).exitCode).toBe(2);

@@ -262,7 +262,7 @@ describeKernel("host encryption", () => {
         expect(await state(n3)).toMatchObject({
           state: "reverted",
           text: expect.stringContaining("no address of the control plane answered"),
-          remark: expect.stringContaining("wg-cni up --host-encryption on"),
+          warning: expect.stringContaining("wg-cni up --host-encryption on"),
         });
         expect((await n3.wg(["status"])).stdout).toMatch(/hosts +encryption taken back at .*no answer/);
         await agentOf(n3).kill();
@@ -289,7 +289,7 @@ describeKernel("host encryption", () => {
       await agentOf(n3).waitFor("does not answer without host encryption either", 60_000, from);
       expect(await state(n3)).toMatchObject({
         state: "reverted",
-        remark: expect.stringContaining("returns when the control plane answers"),
+        warning: expect.stringContaining("returns when the control plane answers"),
       });
       n1.script(["nft delete table inet down"]);
       await agentOf(n3).waitFor(stays, 60_000, from);
@@ -306,7 +306,7 @@ describeKernel("host encryption", () => {
       expect(stdout).toContain("nothing takes host encryption back");
       expect(await state(n3)).toMatchObject({
         state: "on",
-        remark: expect.stringContaining("--control-plane"),
+        warning: expect.stringContaining("--control-plane"),
       });
     });
   });

@@ -105,11 +105,11 @@ describe("what is said", () => {
       "--host-encryption on",
     ],
     ["reverted", { ...well, revert: { ...revert, untilAnswer: true } }, "taken back at", "it returns when"],
-  ] as const)("%s", (state, given, text, remark) => {
+  ] as const)("%s", (state, given, text, warning) => {
     expect(hostEncryptionOf(given)).toBe(state);
     const said = describeHostEncryption(given);
     expect(said).toMatchObject({ state, text: expect.stringContaining(text) });
-    if (remark === undefined) expect(said.remark).toBeUndefined();
-    else expect(said.remark).toContain(remark);
+    if (warning === undefined) expect(said.warning).toBeUndefined();
+    else expect(said.warning).toContain(warning);
   });
 });
