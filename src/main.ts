@@ -1,7 +1,6 @@
-// The one executable: a CNI plugin where a runtime calls it (CNI_COMMAND is
-// set), a command line otherwise. The only place that prints and exits. The CNI
-// path is imported at once, the command line on demand (scripts/build.ts):
-// start-up is paid at every ADD.
+// The one executable is a CNI plugin if a runtime calls it (CNI_COMMAND is set), and a
+// command line otherwise. Only this file prints and exits. It imports the CNI path at once
+// and the command line on demand (scripts/build.ts), because every ADD pays for start-up.
 import { runCni } from "./cni/main.ts";
 import { readFd, writeFd } from "./linux/file.ts";
 import { findNetnsIdentity, ownNetns } from "./linux/netns.ts";
@@ -9,7 +8,7 @@ import { exitProcess, forbidCoreDumps } from "./linux/syscall.ts";
 import { isatty } from "./linux/terminal.ts";
 import { supportedVersions } from "./net/cni-version.ts";
 
-/** Put in by the build. */
+/** The build inserts the version. */
 declare const WG_CNI_VERSION: string;
 
 const stdin = 0;
@@ -53,7 +52,7 @@ function printAbout(): number {
   return 0;
 }
 
-/** True where `path` is the network namespace that this process runs in. */
+/** True if `path` is the network namespace that this process runs in. */
 function isOwnNetns(path: string): boolean {
   try {
     return findNetnsIdentity(path) === findNetnsIdentity(ownNetns);

@@ -1,7 +1,7 @@
-// `down`: everything that was made on this host goes, and nothing else. Keys,
-// peers and settings stay in the store, so that `up` brings the same node back.
-// Where records are published, this node stops to encrypt first, then the others
-// hear that it has no key any more, and only then what is encrypted is refused.
+// `down` removes everything that wg-cni made on this host, and nothing else. Keys, peers
+// and settings stay in the store, so `up` brings the same node back. If records are
+// published, this node first stops encrypting, then publishes that it has no key any more,
+// and only then rejects encrypted packets.
 
 import { isAnnounced, type Settings } from "../plan/settings/settings.ts";
 import { readSettings, withdrawnRecord } from "../reconcile/node.ts";

@@ -1,5 +1,5 @@
-// `key rotate`: asks the agent for new keys without a lost packet, or, where a
-// key is in wrong hands, exchanges both at once in this process.
+// `key rotate` asks the agent for new keys without a lost packet, or, if a key leaked,
+// replaces both keys at once in this process.
 
 import { countOf } from "../net/human-format.ts";
 import { slots } from "../plan/peers/path.ts";
@@ -56,7 +56,7 @@ function askAgent(store: Store, { stateDir, nowMs }: Context): Output {
   };
 }
 
-/** How the others hear of the new keys: from a directory, or by hand, for a reason. */
+/** Peers learn the new keys from a directory, from the API through the agent, or by hand; a reason explains the last. */
 type AnnouncementOutcome =
   | { readonly by: "directory"; readonly directory: string }
   | { readonly by: "agent" }

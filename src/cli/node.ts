@@ -1,5 +1,5 @@
-// What this node tells others about itself: its record, its public keys, its
-// version. Reads the store; asks nothing of the kernel.
+// The commands print what this node publishes about itself: its record, its public keys
+// and its version. They read the store and not the kernel.
 
 import { formatAge } from "../net/human-format.ts";
 import type { NodeRecord } from "../net/record.ts";

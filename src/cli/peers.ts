@@ -92,7 +92,7 @@ function explainReturn(name: string, source: PeerSource | undefined): string {
   }
 }
 
-/** What to say of a name that no peer has. */
+/** Returns the error for a name that no peer has. */
 export function noSuchPeer({ store }: Session, name: string): UsageError {
   const names = store.peers().map(({ record }) => record.name);
   const near = suggest(name, names);

@@ -133,7 +133,7 @@ interface Shown {
   readonly pending: readonly string[];
   readonly rejectedRecords: readonly RejectedRecord[];
   readonly rotation: RotationStatus;
-  /** Where the endpoints come from, in words. */
+  /** The text says where the endpoints come from. */
   readonly endpointsFrom: string;
   readonly overrides: Record<string, unknown>;
   readonly nowMs: number;
@@ -298,7 +298,7 @@ function renderWarnings(
     .join("\n");
 }
 
-/** What is wrong with the directory of records, and how many files of it were not taken. */
+/** Describes faults of the directory of records, and counts the files that were rejected. */
 function describeRecords(refused: readonly RejectedRecord[], style: Style): string[] {
   const isDirectory = ({ file }: RejectedRecord) => file.startsWith("/");
   const files = refused.filter((one) => !isDirectory(one)).length;

@@ -1,4 +1,4 @@
-// `sync` and `plan`: the same pipeline, one of them stops before applying.
+// `sync` and `plan` run the same pipeline; `plan` stops before it applies the steps.
 import { countOf } from "../net/human-format.ts";
 import { nextEndpoints } from "../plan/host/endpoints.ts";
 import { followTransport, observeTransport } from "../reconcile/endpoints.ts";

@@ -3,7 +3,7 @@
 // the messages name the variable.
 import { CniError } from "./error.ts";
 
-/** Keys we act on; every other one needs IgnoreUnknown. */
+/** wg-cni acts on these keys; every other key needs IgnoreUnknown. */
 const knownKeys: readonly string[] = ["IgnoreUnknown", "IP", "MAC"];
 
 /** The pairs of CNI_ARGS. Throws CniError (4). */

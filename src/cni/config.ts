@@ -1,7 +1,8 @@
-// The network configuration a runtime sends on stdin, as values. Two steps, as
-// in the reference library: the head (JSON, name, version) decides whether we
-// may go on at all, the rest depends on the verb. On DEL and GC a wrong value is
-// a warning: what ADD made under an older configuration must still go away.
+// The parser reads the network configuration that a runtime sends on stdin. It works in
+// two steps, as the reference library does: the head (JSON, name, version) decides
+// whether the call can go on, and the rest depends on the verb. On DEL and GC a wrong
+// value is a warning, because resources that ADD made under an older configuration must
+// still be removed.
 
 import { type CniVersion, isSupported, supportedVersions, versionWhenMissing } from "../net/cni-version.ts";
 import { ParseError } from "../net/error.ts";
@@ -48,14 +49,14 @@ export interface NetConf {
   readonly dns?: Dns;
   readonly prevResult?: PrevResult;
   readonly requested: Requested;
-  /** GC only. Absent means that the caller gave no list, which is no permission to delete anything. */
+  /** Only GC has the list. If it is absent, the caller gave none, and GC deletes nothing. */
   readonly validAttachments?: readonly AttachmentRef[];
   /** stdin as it was, for delegates. */
   readonly raw: string;
   readonly warnings: readonly string[];
 }
 
-/** What the caller wants for this container, canonical: runtimeConfig before args.cni before CNI_ARGS. */
+/** The caller requests these values for the container, in canonical form: runtimeConfig before args.cni before CNI_ARGS. */
 export interface Requested {
   readonly ips: readonly string[];
   readonly mac?: string;
@@ -66,7 +67,7 @@ export interface AttachmentRef {
   readonly ifname: string;
 }
 
-/** The part of a configuration that is checked before the verb is looked at. */
+/** The head is the part of a configuration that is checked before the verb. */
 export interface ConfHead {
   readonly raw: string;
   readonly json: JsonObject;
@@ -90,7 +91,7 @@ export function parseHead(raw: string): ConfHead {
   return { raw, json, name, cniVersion };
 }
 
-/** Reads the rest. Throws CniError: 7 naming the key, 2 for what we must not ignore. */
+/** Reads the rest. Throws CniError: 7 naming the key, 2 for a key that wg-cni must not ignore. */
 export function parseConf(head: ConfHead, command: string, args: ReadonlyMap<string, string>): NetConf {
   try {
     const conf = readConf(head, command, args);
@@ -143,7 +144,7 @@ function readConf(head: ConfHead, command: string, args: ReadonlyMap<string, str
   };
 }
 
-/** ADD has to know who makes the interface; CHECK has to know what ADD answered. */
+/** ADD has to know which plugin makes the interface; CHECK has to know the result of ADD. */
 function checkRole({ role, prevResult }: NetConf, command: string): void {
   if (command === "CHECK" && prevResult === undefined)
     throw new ParseError(
@@ -239,7 +240,7 @@ function parseAttachments(json: JsonObject): readonly AttachmentRef[] | undefine
   return undefined;
 }
 
-/** Keys whose silent neglect would leave the pod without what was asked for. */
+/** Rejects keys that would leave the pod without a requested feature if they were ignored. */
 function refuseUnsupported(json: JsonObject): void {
   if (json.ipMasq === true)
     throw new CniError(

@@ -1,6 +1,7 @@
-// Calling another CNI plugin for address management, as the specification's
-// "Delegated plugins" says: found in CNI_PATH, same environment, the whole
-// configuration on stdin, stderr passed on. Its errors are ours, with its code.
+// The functions call another CNI plugin for address management, as the specification
+// describes under "Delegated plugins": it is found in CNI_PATH, gets the same environment
+// and the whole configuration on stdin, and its stderr is passed on. Its errors become
+// ours, with its code.
 import { findStatus } from "../linux/file.ts";
 import type { Command } from "./env.ts";
 import { CniError } from "./error.ts";
@@ -81,7 +82,7 @@ function findPlugin(type: string, directories: readonly string[]): string {
   );
 }
 
-/** False also for what cannot be looked at: the next directory may have it. */
+/** Returns false also if the file cannot be examined, because the next directory may have it. */
 function isFile(path: string): boolean {
   try {
     return findStatus(path)?.kind === "file";

@@ -1,6 +1,6 @@
 // Errors as a CNI runtime sees them: the one place where failures get their
 // codes (CNI specification 1.1.0, "Error"; up to 99 are the specification's, from
-// 100 on ours). Other directories throw their own classes, recognised here by name:
+// 100 on ours). Other parts throw their own classes, recognised here by name:
 // importing them would make VERSION open bun:sqlite and bun:ffi.
 import { printable } from "../net/printable.ts";
 
@@ -38,7 +38,7 @@ export const cniCodes = {
   delegate: 106,
   /** GC removed what it could, not all. */
   incomplete: 107,
-  /** In strict mode: what the pod sends could not be encrypted, or its address is somebody else's. */
+  /** In strict mode: traffic of the pod could not be encrypted, or its address belongs to another node. */
   unprotected: 108,
 } as const;
 

@@ -55,7 +55,7 @@ async function repairMesh(host: Host, request: Request): Promise<Error | undefin
   }
 }
 
-/** Strict means that no pod starts in plaintext; permissive means that encryption never stands in a pod's way. */
+/** In strict mode no pod starts in plaintext; in permissive mode encryption never stops a pod from starting. */
 function judge(host: Host, request: Request, error: Error): Error | undefined {
   if (error.name === "StoreError" || error.name === "ParseError") return error;
   if (host.settings.mode === "strict")

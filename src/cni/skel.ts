@@ -27,7 +27,7 @@ export interface Io {
   isOwnNetns(path: string): boolean;
 }
 
-/** What each verb does; failures are thrown. */
+/** The implementation of each verb; failures are thrown. */
 export interface Verbs {
   /** Returns the result's JSON text. */
   add(request: Request): string;
@@ -37,7 +37,7 @@ export interface Verbs {
   gc(request: Request): void;
 }
 
-/** How a call was answered. */
+/** The answer to a call. */
 export interface Answer {
   readonly exitCode: number;
   /** Of the error that was printed. */
@@ -76,7 +76,7 @@ export function perform(io: Io, request: Request, verbs: Verbs): Answer {
   }
 }
 
-/** Far beyond any real configuration; what a broken caller can make us hold. */
+/** The limit is far beyond any real configuration and bounds the memory that a broken caller can occupy. */
 const maxStdinBytes = 1024 * 1024;
 /** In characters. */
 const maxWarningLength = 4000;
@@ -140,7 +140,7 @@ function readArgs({ command, args }: EnvRequest, warn: Request["warn"]): Readonl
 function dispatch(io: Io, request: Request, verbs: Verbs): string | undefined {
   switch (request.command) {
     case "ADD":
-      // The reference library looks after ADD, when the host is already changed.
+      // The reference library checks after ADD, when the host is already changed.
       refuseOwnNetns(io, request);
       return verbs.add(request);
     case "DEL":

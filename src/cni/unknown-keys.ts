@@ -1,6 +1,6 @@
-// The configuration keys we know, to warn about the ones we do not: a slip of
-// the pen in an optional key is otherwise invisible. Unknown keys are never an
-// error, runtimes and tools add their own.
+// The lists of known configuration keys allow a warning about unknown ones: a misspelled
+// optional key is otherwise invisible. Unknown keys are never an error, because runtimes
+// and tools add their own.
 import { suggest } from "../net/suggest.ts";
 import { ownType } from "./ipam.ts";
 import { isObject, type JsonObject } from "./json.ts";
@@ -27,7 +27,7 @@ export const rangeKeys = ["subnet", "rangeStart", "rangeEnd", "gateway"] as cons
 export const routeKeys = ["dst", "gw"] as const;
 export const capabilityKeys = ["ips", "mac"] as const;
 
-/** One sentence for each key that has no meaning here. */
+/** Returns one sentence for each key that has no meaning here. */
 export function unknownKeys(json: JsonObject): string[] {
   const warnings = unknownIn(json, topKeys, "");
   warnings.push(...unknownIn(json.capabilities, capabilityKeys, "capabilities."));
@@ -54,7 +54,7 @@ function unknownIn(value: unknown, known: readonly string[], path: string): stri
   return warnings;
 }
 
-/** "cni.dev/attachments": keys with a slash belong to whoever is named before it. */
+/** A key with a slash, such as "cni.dev/attachments", belongs to the owner that is named before the slash. */
 function isNamespaced(key: string): boolean {
   return key.includes("/");
 }

@@ -1,6 +1,6 @@
-// Rules of others that packets from pods meet before ours, and that lead to other
-// nodes' pods: Amazon's for pods on branch interfaces are such. Pure, but for the
-// tables that it is given a way to read.
+// A bypass rule is a routing rule of another program that comes before ours and leads
+// packets to pods of other nodes, past the tunnel. Amazon's rules for pods on branch
+// interfaces are an example. Pure, except for the function that reads a routing table.
 import type { Family } from "../net/ip.ts";
 import type { Route, Rule } from "../net/objects.ts";
 import { prefixesOverlap } from "../net/prefix.ts";

@@ -1,5 +1,5 @@
-// All that the checks judge by, looked at once: plain values, no way back to
-// the kernel or the store.
+// The checks depend only on these facts, which are read once. They are plain values
+// without access to the kernel or the store.
 
 import type { FileStatus, Space } from "../linux/file.ts";
 import type { Address } from "../net/objects.ts";

@@ -1,5 +1,5 @@
-// What a check is and what it finds: rows of a table, so that the command line
-// can print them and a test can ask each of them alone.
+// A check is a row of a table and returns a finding, so the command line can print all of
+// them and a test can run each of them alone.
 import type { Facts } from "./facts.ts";
 
 /** "warn": works, but not as well as it could, or for not much longer. "fail": something that was asked for is not so. */

@@ -1,6 +1,6 @@
-// Looks at everything that the checks judge by, once. Changes nothing: where
-// there is no store, none is made. What cannot be looked at is a sentence, and
-// the rest is looked at all the same.
+// `gatherFacts` reads everything that the checks depend on, once. It changes nothing: if
+// there is no store, it makes none. A read that fails becomes a sentence, and the other
+// reads still happen.
 import { findStatus, readSpace } from "../linux/file.ts";
 import { isLocked } from "../linux/lock.ts";
 import { formatNftTableName } from "../net/nftables-text.ts";

@@ -1,5 +1,5 @@
-// Who has a UDP port, as far as /proc shows it. Reads what every process has open, so
-// it is only asked once a port is known to be taken.
+// `findPortHolder` finds the process that holds a UDP port, as far as /proc shows it. It
+// reads the open files of every process, so it is called only for a port known to be taken.
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import type { Slot } from "../net/record.ts";
 import type { Conflict } from "../plan/mesh/conflicts.ts";

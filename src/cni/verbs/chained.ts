@@ -68,7 +68,7 @@ function planMtu(host: Host, request: Request, before: Attachment | undefined): 
   return planRouteMtus(readMainRoutes(pod, request.ifname), link, known, mtu);
 }
 
-/** A repeated ADD with other addresses: once the record has these, nobody would know of the old ones' routes. */
+/** A repeated ADD may have other addresses. Once they replace the recorded ones, the routes of the old addresses would be forgotten. */
 function forgetAddresses({ store, kernel, settings }: Host, attachment: Attachment): void {
   applyAll(routeRemovals(store, settings, attachment), kernel);
 }
@@ -80,7 +80,7 @@ function without(ips: readonly string[], kept: readonly string[]): string[] {
 /** A pod may have any number of routes; so many are enough to see what is wrong. */
 const maxNamed = 4;
 
-/** CHECK: says in words what is missing; an empty list is good news. */
+/** CHECK: returns one sentence for each missing item; the list is empty if nothing is missing. */
 export function findChainedFaults(host: Host, request: Request): string[] {
   const { store, kernel, settings } = host;
   const prevResult = request.conf.prevResult as PrevResult;

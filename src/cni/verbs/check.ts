@@ -1,5 +1,5 @@
-// CHECK: fails when the pod is not as ADD left it, and says what is missing in
-// words (CNI specification 1.1.0, "CHECK").
+// CHECK fails if the pod is not as ADD left it, and names each missing item (CNI
+// specification 1.1.0, "CHECK").
 import { runDelegate } from "../delegate.ts";
 import { CniError } from "../error.ts";
 import type { Host } from "../host.ts";

@@ -102,7 +102,7 @@ function makePod(host: Host, request: Request, pod: StandalonePod): void {
   kernel.pod.findLink(pod.ifname);
 }
 
-/** Of the addresses that another IPAM plugin, or a range of the configuration, gave: those that are not somebody else's. */
+/** Returns the given addresses that do not belong to another node. Another IPAM plugin or a range of the configuration gave them. */
 function keepOwn(host: Host, request: Request, given: readonly string[]): readonly string[] {
   const { ips, outside } = judgeAddresses(host, request, given);
   const attachment = outside === undefined ? undefined : host.store.findAttachment(ownerOf(request));
@@ -166,7 +166,7 @@ function podResult({ ifname, netns, conf }: Request, pod: StandalonePod): Result
   };
 }
 
-/** CHECK: says in words what is missing; an empty list is good news. */
+/** CHECK: returns one sentence for each missing item; the list is empty if nothing is missing. */
 export function findStandaloneFaults(host: Host, request: Request): string[] {
   const { store, kernel, settings } = host;
   const attachment = store.findAttachment(ownerOf(request));

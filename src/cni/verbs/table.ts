@@ -1,4 +1,4 @@
-// The verbs, bound to what they work with.
+// The table binds the verbs to the host that they work with.
 
 import type { Host } from "../host.ts";
 import { awaitPublication } from "../publish-wait.ts";
