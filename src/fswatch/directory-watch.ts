@@ -1,15 +1,15 @@
-// Hears of changes to a folder, also of one that is not there yet, is replaced,
-// or is mounted over. Only says "look again".
+// Reports changes in a directory. The directory may not exist yet, may be replaced, or may be mounted
+// over. The watch reports only that something changed; the caller reads the directory again.
 import { type FSWatcher, watch } from "node:fs";
 import { directoryStamp } from "./stamp.ts";
 
-/** Nothing tells of a mount, or of what another machine has written to a shared filesystem. */
+/** The kernel reports neither mounts nor writes of other machines to a shared filesystem, so the stamp is polled. */
 const checkMs = 5000;
 
 export class DirectoryWatch implements Disposable {
   readonly #check: ReturnType<typeof setInterval>;
   #watcher: FSWatcher | undefined;
-  /** Of the folder that `#watcher` is on; "" without one. */
+  /** Identity of the directory that `#watcher` watches; "" if there is no watcher. */
   #watched = "";
   #stamp = "";
 
@@ -20,7 +20,7 @@ export class DirectoryWatch implements Disposable {
     this.#check = setInterval(() => this.#checkStamp(), checkMs);
   }
 
-  /** Call before the folder is read: what changes from now on is heard. True where it has changed since the last call. */
+  /** Call this before reading the directory: every later change is reported. Returns true if it has changed since the last call. */
   checkForChange(): boolean {
     this.#follow();
     const stamp = directoryStamp(this.directory);
@@ -34,25 +34,25 @@ export class DirectoryWatch implements Disposable {
     this.#watcher?.close();
   }
 
-  /** What nobody told us of: the watch may be on a folder that is not there any more. */
+  /** Finds changes that the kernel did not report; the watched directory may no longer exist. */
   #checkStamp(): void {
     if (directoryStamp(this.directory) === this.#stamp) return;
     this.#unwatch();
     this.onChange();
   }
 
-  /** The kernel's watch stays on the folder that it was set on, whatever has its name now. */
+  /** The kernel's watch stays on the original directory, even if another one has its name now. */
   #follow(): void {
     const there = directoryStamp(this.directory).split(":").slice(0, 2).join(":");
     if (there === this.#watched) return;
-    // First: a second watch on the same path would share the old one.
+    // The old watch is closed first, because a second watch on the same path would share it.
     this.#unwatch();
     if (there === "") return;
     try {
       this.#watcher = watch(this.directory, () => this.onChange()).on("error", () => this.#unwatch());
       this.#watched = there;
     } catch {
-      // No watches left, or gone again: the check is what remains, and tries again.
+      // No watches are left, or the directory is gone again. The periodic check tries again.
     }
   }
 

@@ -12,7 +12,7 @@ export function stampOf(path: string): string {
     const { dev, ino, mode, size, mtimeNs, ctimeNs } = status;
     return `${dev}:${ino}:${mode}:${size}:${mtimeNs}:${ctimeNs}`;
   } catch (error) {
-    // Reading it will say why.
+    // A later read reports the reason.
     return (error as { readonly code?: string }).code ?? "unknown";
   }
 }

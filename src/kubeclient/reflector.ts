@@ -1,7 +1,6 @@
-// Keeps a map of what the API has of one kind: lists it once, page by page, then
-// watches. A watch that ends goes on from the last version; only where the server
-// does not know that any more, everything is listed again. While the API is away
-// the map stays as it was.
+// Keeps a map of the API's objects of one kind: it lists them once, page by page, then watches. After
+// the end of a watch it continues from the last version. Only if the server does not know that version
+// any more, it lists all objects again. During an outage of the API the map stays as it was.
 //
 //   list ──► watch ──► ended, busy, silent ──► rest ──► watch, from the last version
 //    ▲                 version not known ────► rest ─┐
@@ -18,7 +17,7 @@ import {
 import type { KubeClient, Query } from "./client.ts";
 import { listPages } from "./list.ts";
 
-/** What is kept of an object. */
+/** The part of an object that is kept. */
 export interface CachedObject {
   readonly name: string;
   readonly resourceVersion: string;
@@ -27,32 +26,32 @@ export interface CachedObject {
 export interface ReflectorOptions<T extends CachedObject> {
   readonly client: KubeClient;
   readonly path: string;
-  /** Which of them: {fieldSelector: "metadata.name=node-1"}. */
+  /** Selects objects: {fieldSelector: "metadata.name=node-1"}. */
   readonly query?: Query;
-  /** Undefined for what is to be passed over. */
+  /** Returns undefined for an object to be ignored. */
   readonly read: (json: unknown) => T | undefined;
-  /** True where nothing that matters differs. */
+  /** True if no relevant part differs. */
   readonly isSame: (a: T, b: T) => boolean;
-  /** True where `seen` is an older state than `known`. */
+  /** True if `seen` is an older state than `known`. */
   readonly isOlder: (seen: T, known: T) => boolean;
-  /** The map is not what it was, or there is news of the connection. */
+  /** Is called when the map or the state of the connection has changed. */
   readonly onChange: () => void;
   readonly timing: WatchTiming;
   /** From 0 to 1. */
   readonly random: () => number;
-  /** The server may be one that has no such kind: then it is asked ever more rarely. */
+  /** True if the server may have no such kind; then requests become rarer. */
   readonly isOptional?: boolean;
 }
 
 export interface WatchTiming {
-  /** The server is asked to end a watch after this to twice this, so that those of thousands of agents are spread over the servers. */
+  /** The server is asked to end a watch after one to two times this, so that the watches of thousands of agents spread over the servers. */
   readonly watchMs: number;
-  /** Bookmarks come about once a minute: a watch without a sign of life for so long is dead. */
+  /** A watch without any line for so long is dead, because bookmarks come about once a minute. */
   readonly idleMs: number;
-  /** A watch that has lasted so long was no failure, however it ended. */
+  /** A watch that lasted so long resets the backoff, however it ended. */
   readonly sustainedMs: number;
   readonly retries: RetryTiming;
-  /** The longest rest where the server has no such kind, which may stay so, and which it may do without. */
+  /** The longest backoff if the server has no such optional kind. */
   readonly notFoundMs: number;
 }
 
@@ -65,10 +64,10 @@ export class Reflector<T extends CachedObject> implements Disposable {
   readonly #ended = new AbortController();
   #objects = new Map<string, T>();
   #changed = new Set<string>();
-  /** Written by us, and not yet seen in the watch. */
+  /** Names of objects that we wrote and that the watch has not yet delivered. */
   readonly #unconfirmed = new Set<string>();
   #lists = 0;
-  /** performance.now() when the server began to tell; undefined while it does not. */
+  /** performance.now() at the beginning of the watch; undefined while there is none. */
   #watchingSinceMs: number | undefined;
   #failures = 0;
   #isMissing = false;
@@ -92,37 +91,37 @@ export class Reflector<T extends CachedObject> implements Disposable {
     return this.#objects;
   }
 
-  /** How often everything was listed; 0 until the map says anything. */
+  /** Number of complete lists; 0 until the map is valid. */
   get lists(): number {
     return this.#lists;
   }
 
-  /** True while changes would be heard of. */
+  /** True while a watch delivers changes. */
   get isCurrent(): boolean {
     return this.#watchingSinceMs !== undefined;
   }
 
-  /** Why the map may be old: a sentence, from the second failure in a row on. */
+  /** A sentence that says why the map may be old, from the second failure in a row on. */
   get problem(): string | undefined {
     return this.#problem;
   }
 
-  /** True where the server, when it answered last, knew no such resource. */
+  /** True if the server's last answer was that it has no such resource. */
   get isMissing(): boolean {
     return this.#isMissing;
   }
 
-  /** Names of what has changed since `forgetChanged`. */
+  /** Names of the objects that have changed since `forgetChanged`. */
   get changed(): ReadonlySet<string> {
     return this.#changed;
   }
 
-  /** After the changes have been made use of. */
+  /** Is called after the changes have been processed. */
   forgetChanged(): void {
     this.#changed = new Set();
   }
 
-  /** The answer to a write of ours is news too, and often earlier. */
+  /** The answer to one of our writes is often earlier than the watch. */
   observeWrite(json: unknown): void {
     const object = this.options.read(json);
     if (object === undefined) return;
@@ -146,7 +145,7 @@ export class Reflector<T extends CachedObject> implements Disposable {
     }
   }
 
-  /** The server has ended the watch, as it does now and then. Returns how long to rest: one that ends at once is none. */
+  /** Is called when the server has ended the watch, as it does regularly. Returns the backoff; a watch that ended at once counts as a failure. */
   #handleEnd(): number {
     const { random, timing } = this.options;
     this.#failures = this.#wasSustained() ? 0 : this.#failures + 1;
@@ -154,7 +153,7 @@ export class Reflector<T extends CachedObject> implements Disposable {
     return this.#failures === 0 ? 0 : retryDelayMs(this.#failures, random(), 0, timing.retries);
   }
 
-  /** Returns how long to rest. */
+  /** Returns the backoff after a failure. */
   #handleFailure(error: KubeError): number {
     const { random, onChange } = this.options;
     const wasKnown = !this.isCurrent && this.#problem === error.message;
@@ -163,13 +162,13 @@ export class Reflector<T extends CachedObject> implements Disposable {
     const { status } = error.failure;
     if (status !== undefined) this.#isMissing = status === 404;
     if (mustListAgain(error, this.#failures)) this.#forgetVersion(error);
-    // One is what the restart of a server looks like; nothing to go by at all is said at once.
+    // A single failure may be the restart of a server. Before the first list it is reported at once.
     if (this.#failures > 1 || this.#lists === 0) this.#problem = error.message;
     if (!wasKnown) onChange();
     return retryDelayMs(this.#failures, random(), error.failure.retryAfterMs, this.#retriesAfter(error));
   }
 
-  /** Not where the time went by before the server answered, or without an answer. */
+  /** Counts only the time after the server's answer. */
   #wasSustained(): boolean {
     const sinceMs = this.#watchingSinceMs;
     return sinceMs !== undefined && performance.now() - sinceMs >= this.options.timing.sustainedMs;
@@ -182,7 +181,7 @@ export class Reflector<T extends CachedObject> implements Disposable {
       : timing.retries;
   }
 
-  /** After a long outage the version has mostly expired: who hears that has a server again, and does not rest as long as before. */
+  /** After a long outage the version has usually expired. That answer shows that the server is back, so the backoff is shortened. */
   #forgetVersion({ failure }: KubeError): void {
     if (failure.status === 410 && this.#version !== this.#listed)
       this.#failures = Math.min(this.#failures, 3);
@@ -247,7 +246,7 @@ export class Reflector<T extends CachedObject> implements Disposable {
     else this.#delete(seen.name);
   }
 
-  /** What the watch says of an object that we have written may be from before that. */
+  /** An event about an object that we wrote may be older than the write. */
   #isStale(seen: T): boolean {
     if (!this.#unconfirmed.has(seen.name)) return false;
     const known = this.#objects.get(seen.name);
@@ -272,7 +271,7 @@ export class Reflector<T extends CachedObject> implements Disposable {
   }
 }
 
-/** Ends a watch that gives no sign of life: a connection may be dead without anybody saying so. */
+/** Ends a watch without any line, because a connection can be dead without an error. */
 class IdleTimeout implements Disposable {
   readonly #controller = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -286,7 +285,7 @@ class IdleTimeout implements Disposable {
     return this.#controller.signal;
   }
 
-  /** Begins anew. */
+  /** Starts the time again. */
   restart(): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#controller.abort(this.#idleError()), this.ms);
@@ -309,7 +308,7 @@ function toKubeError(error: unknown): KubeError {
   return new KubeError(`The Kubernetes API cannot be watched: ${message}`, {}, { cause: error });
 }
 
-/** Resolves early where `signal` ends it. */
+/** Resolves early if `signal` aborts. */
 async function sleep(ms: number, signal: AbortSignal): Promise<void> {
   if (ms <= 0 || signal.aborted) return;
   const { promise, resolve } = Promise.withResolvers<void>();

@@ -20,7 +20,7 @@ export interface GateView {
   readonly ownership: Ownership;
   /** Unix milliseconds at which each own key was made. */
   readonly ownSinceMs: Readonly<Partial<Record<Slot, number>>>;
-  /** The records of all that refusals name, as they came. */
+  /** The original records of all nodes that a refused claim names. */
   readonly contested: ReadonlyMap<string, Contender>;
   readonly lapses: readonly Lapse[];
 }
@@ -43,23 +43,23 @@ export function readView(nodes: NodeReader): View | undefined {
   return { settings, node, ownSinceMs, generation, ownership, contested, lapses };
 }
 
-/** What is known of the peers beside their records. */
+/** Everything known of the peers apart from their records. */
 export interface PeerKnowledge {
   readonly paths: ReadonlyMap<string, PeerPath>;
   readonly observations: PeerObservations;
-  /** Absent where nothing counts what goes in plaintext. */
+  /** Absent if nothing counts plaintext packets. */
   readonly plaintextWindow: PlaintextWindow | undefined;
   /** Pods of this node whose addresses its record does not have. */
   readonly unknownPods: readonly string[];
-  /** Cluster CIDRs that are not obeyed, and why: sentences. */
+  /** One sentence for each cluster CIDR that is ignored, with the reason. */
   readonly refusedCIDRs: readonly string[];
-  /** What of the cluster's mesh is not followed, and why; "" if all is. */
+  /** Settings of the cluster's mesh that this node does not follow, with reasons; "" if it follows all. */
   readonly meshWarning: string;
-  /** On the clock of the sights. */
+  /** Read from the same clock as the observations. */
   readonly nowMs: number;
 }
 
-/** How this node sees the others, for them. */
+/** Describes how this node sees its peers, for the status of its object. */
 export function describeMesh(
   view: View | undefined,
   { up, slots }: Identity,

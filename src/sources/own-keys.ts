@@ -1,12 +1,12 @@
-// The keys of this node, if something is wrong with them while it runs.
+// Repairs this node's keys while the agent runs.
 //
-//   another record has a key      A node that was away (left the mesh, or was taken out of the cluster)
-//                                 comes back with keys that everybody has read. Another record may name
-//                                 them by now, and the API takes no key twice: this node would stay
-//                                 outside. Nobody has a session with a key that this node's record does
-//                                 not name, so it is exchanged for a new one at no cost.
-//   a key has no proof            An older version has made it. It gets one, or whoever copies the key
-//                                 is weighed like its owner until the next rotation.
+//   another record has a key      A node that was away (it left the mesh or the cluster) comes back with
+//                                 keys that every node has read. Another record may name them by now,
+//                                 and the API accepts a key only once, so this node would stay outside.
+//                                 No peer has a session with a key that this node's record does not
+//                                 name, so replacing it costs nothing.
+//   a key has no proof            An older version made the key. It gets a proof; otherwise a node that
+//                                 copies the key would count as much as its owner until the next rotation.
 import type { Slot } from "../net/record.ts";
 import { readSettings } from "../reconcile/node.ts";
 import type { Identity, IdentitySlot } from "../state/model.ts";
@@ -16,7 +16,7 @@ import { makeSlotKey } from "../state/slot-key.ts";
 import type { Store } from "../state/store.ts";
 import type { Log } from "../telemetry/log.ts";
 
-/** True if keys were exchanged; `taken`: the slots whose keys another record has. Throws StoreError. */
+/** Returns true if it replaced keys; `taken`: the slots whose keys another record names. Throws StoreError. */
 export function replaceTakenKeys(store: Store, taken: readonly Slot[], log: Log, nowMs: number): boolean {
   if (taken.length === 0) return false;
   const isDone = changeSlots(store, (own, node, sealKey) =>
@@ -26,7 +26,7 @@ export function replaceTakenKeys(store: Store, taken: readonly Slot[], log: Log,
   return isDone;
 }
 
-/** True if a key got a proof. Throws StoreError. */
+/** Returns true if a key got a proof. Throws StoreError. */
 export function addMissingProofs(store: Store, { slots }: Identity, log: Log): boolean {
   const missing = slots.filter(({ proof }) => proof === undefined).map(({ slot }) => slot);
   if (missing.length === 0) return false;
@@ -40,7 +40,7 @@ export function addMissingProofs(store: Store, { slots }: Identity, log: Log): b
   return isDone;
 }
 
-/** False if the keys cannot be opened, which the sync reports, or somebody else has changed them meanwhile. */
+/** Returns false if the keys cannot be opened, which the sync reports, or another process changed them meanwhile. */
 function changeSlots(
   store: Store,
   change: (own: IdentitySlot, node: string, sealKey: Uint8Array) => IdentitySlot,

@@ -1,6 +1,6 @@
-// Where pods have addresses of the network and not of a CIDR of the node's (AKS,
-// EKS), what the node announces follows the pods that there are: those that our
-// plugin attached, and those that the kernel shows, which may be older than wg-cni.
+// If pods have addresses of the network instead of addresses of a node's CIDR (AKS, EKS), the node
+// announces the addresses of its present pods: those that our plugin attached, and those that the
+// kernel shows, which may be older than wg-cni.
 import { aggregateIps } from "../kube/aggregate.ts";
 import { withoutTaken } from "../plan/peers/taken.ts";
 import { announcedIPs, judgePods, type LocalPods, type SeenPod } from "../plan/pods/local-pods.ts";
@@ -16,12 +16,12 @@ export class PodAddresses {
 
   constructor(private readonly session: Session) {}
 
-  /** Names of the links of pods, as they were last looked for. */
+  /** Names of the pods' links at the last update. */
   get links(): ReadonlySet<string> {
     return new Set(this.#observed.map(({ dev }) => dev));
   }
 
-  /** True where the identity's pod CIDRs were exchanged. Throws StoreError, NetlinkError, SysError. */
+  /** Returns true if it replaced the identity's pod CIDRs. Throws StoreError, NetlinkError, SysError. */
   update(settings: Settings): boolean {
     const { store, kernel } = this.session;
     if (settings.podAddresses !== "pods") return false;
@@ -36,8 +36,9 @@ export class PodAddresses {
   }
 
   /**
-   * Pods whose addresses the record does not have. Where each is announced, what was seen at the last look
-   * is, and one that has come since is announced with the next. Throws StoreError, NetlinkError, SysError.
+   * Returns the pods whose addresses are missing in the record. If pod addresses are announced one by one,
+   * all pods of the last update are in the record, and newer ones follow at the next update.
+   * Throws StoreError, NetlinkError, SysError.
    */
   unknown(settings: Settings): LocalPods["unknown"] {
     if (settings.podAddresses !== "pods") return observeLocalPods(this.session, settings).unknown;
@@ -56,7 +57,7 @@ export class PodAddresses {
     }).unknown;
   }
 
-  /** True where the node announces other pods than it has. Throws StoreError. */
+  /** True if the announced addresses differ from those of the present pods. Throws StoreError. */
   get haveChanged(): boolean {
     const { store } = this.session;
     const identity = store.identity();
@@ -64,7 +65,7 @@ export class PodAddresses {
     return JSON.stringify(identity.podCIDRs) !== JSON.stringify(this.#podCIDRs(identity));
   }
 
-  /** Without what a peer had first: whoever chooses a pod's address would draw that pod's traffic here. */
+  /** Leaves out addresses that a peer claimed first: otherwise a chosen pod address could attract another pod's traffic. */
   #podCIDRs({ podCIDRs }: Pick<Identity, "podCIDRs">): string[] {
     const ips = announcedIPs(attachedIPs(this.session.store), this.#observed);
     const { peers } = this.session.nodes.intent().ownership;
@@ -72,7 +73,7 @@ export class PodAddresses {
   }
 }
 
-/** All pods of this node beside its record. Throws StoreError, NetlinkError, SysError. */
+/** Compares all pods of this node with its record. Throws StoreError, NetlinkError, SysError. */
 export function observeLocalPods(session: Session, settings: Settings): LocalPods {
   const { store, kernel } = session;
   return judgePods({

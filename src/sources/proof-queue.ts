@@ -1,24 +1,24 @@
-// Verifies the proofs of possession in records that come in, each once. A list of thousands takes a
-// second, so it is done in slices: until the last proof is verified the records wait, and the agent
-// goes on with what it knows.
+// Verifies the proofs of possession of incoming records, each proof once. A list of thousands takes a
+// second, so the work is done in slices: the records wait until the last proof is verified, and the
+// agent goes on with the records that it has.
 import type { NodeRecord, SlotRecord } from "../net/record.ts";
 import type { Store } from "../state/store.ts";
 import { isProven } from "./proof-check.ts";
 
-/** Some hundred proofs. */
+/** One slice verifies some hundred proofs. */
 const sliceMs = 50;
 
 export class ProofQueue {
-  /** By slot of a record that waits; undefined if the store has verified it before. */
+  /** Results for the slots of waiting records; undefined if the store has verified the proof before. */
   readonly #verdicts = new WeakMap<SlotRecord, boolean | undefined>();
 
   constructor(
     private readonly store: Store,
-    /** Milliseconds on a clock that only goes forward. */
+    /** Milliseconds of a monotonic clock. */
     private readonly now: () => number,
   ) {}
 
-  /** True once all proofs of the records are verified; false after a slice of time: call again soon. Throws StoreError. */
+  /** Returns true once all proofs of the records are verified, false after one slice: then call again soon. Throws StoreError. */
   verify(records: readonly NodeRecord[]): boolean {
     const untilMs = this.now() + sliceMs;
     for (const record of records) {
@@ -32,7 +32,7 @@ export class ProofQueue {
     return true;
   }
 
-  /** What `verify` has found, for Store.putPeers. */
+  /** Returns the result of `verify`, for Store.putPeers. */
   readonly isProven = (node: string, slot: SlotRecord): boolean =>
     this.#verdicts.get(slot) ?? isProven(node, slot);
 }

@@ -1,5 +1,5 @@
-// The records that were not taken, for `status` and `peer list`: each source of
-// records has a list of its own, the store has one with all of them.
+// Collects the rejected records for `status` and `peer list`. Each source has its own list, and the
+// store holds all of them in one.
 import type { RejectedRecord } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 
@@ -11,7 +11,7 @@ export class RejectedRecords {
 
   constructor(private readonly store: Store) {}
 
-  /** Exchanges a source's list; the store is asked only where all of it is another than before. Throws StoreError. */
+  /** Replaces the list of one source; writes to the store only if the whole has changed. Throws StoreError. */
   put(source: RejectingSource, refused: readonly RejectedRecord[]): void {
     this.#lists.set(source, refused);
     const all = [...this.#lists.values()].flat();

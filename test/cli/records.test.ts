@@ -219,7 +219,7 @@ describe("what is shown", () => {
 
   test("a directory of records that cannot be used is said to be one, by peer list and status", async () => {
     makeIdentity();
-    const sentence = "Cannot read the folder of records /srv/records: ENOENT (No such file or directory).";
+    const sentence = "Cannot read the records directory /srv/records: ENOENT (No such file or directory).";
     fromFolder([], { "/srv/records": sentence });
     const list = (await run(["peer", "list", ...folder.flag])).stdout;
     expect(list).toBe(

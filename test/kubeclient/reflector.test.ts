@@ -25,8 +25,8 @@ describe("a sound server", () => {
       return node.names === "node-1 node-3";
     });
     expect([api.count("list"), api.count("watch")]).toEqual([1, 1]);
-    expect(node.lines).toContain("info  record taken peer=node-3");
-    expect(node.lines).toContain("info  record gone, and its peer peer=node-2");
+    expect(node.lines).toContain("info  record accepted peer=node-3");
+    expect(node.lines).toContain("info  record deleted, peer removed peer=node-2");
   });
 
   test("is asked for bookmarks, and goes on from the last one after the end of a watch", async () => {

@@ -33,11 +33,11 @@ test("warnings are left out and counted, debugging is not", () => {
     write: (line) => lines.push(line),
   });
   for (let i = 0; i < 300; i++) {
-    log.warn("record refused", { file: `${i}.json` });
+    log.warn("record rejected", { file: `${i}.json` });
     log.debug("reconciled", { i });
   }
   nowMs = 1000;
-  log.warn("record refused", { file: "last.json" });
+  log.warn("record rejected", { file: "last.json" });
   expect([lines.filter((line) => line.includes("reconciled")).length, lines.length]).toEqual([300, 401]);
   expect(JSON.parse(lines.at(-1) as string)).toMatchObject({ file: "last.json", leftOut: 200 });
 });

@@ -1,13 +1,13 @@
-// What the files of one folder of records are worth, kept from look to look, so
-// that a look at thousands of files that have not changed reads none of them.
+// Caches the judged files of one records directory, so that a pass over thousands of unchanged files
+// reads none of them.
 
 import { sizeOf, stampOf } from "../../fswatch/stamp.ts";
 import { type JudgedRecord, judgeRecord, recordFile, rejectRecord } from "../../plan/records/directory.ts";
 import { listRecordFiles, maxFileBytes, RecordsError, readRecordFile } from "./files.ts";
 
-/** Four times the largest cluster we are made for. */
+/** Four times the largest supported cluster. */
 const maxFiles = 20_000;
-/** Read at one look; what is more waits for the next ones. Thousands of ordinary records are less. */
+/** Bounds the bytes read in one pass; the rest waits for the next passes. Thousands of ordinary records are less. */
 const maxBytesPerRead = 32 * 1024 * 1024;
 /**
  * Two changes within one tick of a filesystem's clock leave the same stamp, so a file that has
@@ -20,9 +20,9 @@ export interface DirectorySnapshot {
   readonly present: ReadonlySet<string>;
   /** By name; without this node's own, and without those beyond the bound. */
   readonly verdicts: ReadonlyMap<string, JudgedRecord>;
-  /** True where a verdict is not what it was at the last look. */
+  /** True if a verdict has changed since the last read. */
   readonly changed: boolean;
-  /** False where a file is to be read once more in a while. */
+  /** False if a file must be read once more after `settleMs`. */
   readonly settled: boolean;
   /** Files beyond the bound. */
   readonly leftOut: number;
@@ -38,14 +38,14 @@ interface CachedFile {
   readonly settled: boolean;
 }
 
-/** What a look may still read. */
+/** The bytes that a pass may still read. */
 interface Budget {
   bytes: number;
 }
 
 export class RecordReader {
   #files = new Map<string, CachedFile>();
-  /** Files that the last look had no time for. */
+  /** Files that did not fit into the last pass. */
   #waiting: ReadonlySet<string> = new Set();
 
   constructor(
@@ -53,7 +53,7 @@ export class RecordReader {
     private readonly ownName: string | undefined,
   ) {}
 
-  /** `isKnown`: of a file, whether its node is a peer already; where there are too many, those come first. Throws RecordsError. */
+  /** Reads what has changed. `isKnown` tells whether a file's node is a peer already; if there are too many files, those come first. Throws RecordsError. */
   read(nowMs: number, isKnown: (file: string) => boolean): DirectorySnapshot {
     const present = new Set(listRecordFiles(this.directory));
     const others = [...present].filter((file) => file !== this.#ownFile);
@@ -87,7 +87,7 @@ export class RecordReader {
     return this.ownName === undefined ? undefined : recordFile(this.ownName);
   }
 
-  /** Those that waited come first: files that change again and again keep nobody from being read. */
+  /** Files that waited come first, so that files which change constantly cannot starve them. */
   #inTurn(files: readonly string[]): readonly string[] {
     if (this.#waiting.size === 0) return files;
     const [first, rest] = [true, false].map((waits) =>
@@ -96,7 +96,7 @@ export class RecordReader {
     return [...first, ...rest];
   }
 
-  /** Undefined for a file that has gone since it was listed; "later" if too much was read before it. */
+  /** Returns undefined if the file has vanished since it was listed, "later" if the budget is used up. */
   #readFile(
     file: string,
     before: CachedFile | undefined,
@@ -140,7 +140,7 @@ function costOf(stamp: string): number {
   return 1024 + Math.min(sizeOf(stamp), maxFileBytes);
 }
 
-/** Who can add files must not be able to push others out. */
+/** A process that adds files must not be able to displace the records of known peers. */
 function chooseFiles(files: readonly string[], isKnown: (file: string) => boolean): string[] {
   const sorted = [...files].sort();
   const known = sorted.filter(isKnown);

@@ -1,7 +1,6 @@
-// The folder of node records as files: listing, reading and writing them. What
-// lies there may be anything and may change at any moment, so nothing here
-// blocks, follows a link or reads more than a bound; what a record means is
-// plan/records/directory.ts. Failures are RecordsError, sentences with a remedy.
+// Lists, reads and writes the files of the records directory. A file may be anything and may change
+// at any moment, so nothing here blocks, follows a link or reads more than a bound. The meaning of a
+// record is decided in plan/records/directory.ts. Failures are RecordsError: sentences with a remedy.
 import {
   closeSync,
   constants,
@@ -25,19 +24,19 @@ import { isRecordFile, recordFile } from "../../plan/records/directory.ts";
 /** Five times what the largest record takes that parses (4,096 pod CIDRs): no record is larger. */
 export const maxFileBytes = 1024 * 1024;
 
-/** The folder, or a file of it, cannot be used. */
+/** The directory, or a file in it, cannot be used. */
 export class RecordsError extends Error {
   override readonly name = "RecordsError";
 }
 
 /** Names of all record files. Throws RecordsError. */
 export function listRecordFiles(directory: string): string[] {
-  return attempt(`Cannot read the folder of records ${directory}`, remedy, () =>
+  return attempt(`Cannot read the records directory ${directory}`, remedy, () =>
     readdirSync(directory).filter(isRecordFile),
   );
 }
 
-/** The text of a regular file. Throws RecordsError that says why it is none, or cannot be read. */
+/** Reads the text of a regular file. Throws RecordsError with the reason if it is not one or cannot be read. */
 export function readRecordFile(path: string): string {
   return attempt("it cannot be read", noRemedy, () => {
     const fd = openRegular(path);
@@ -50,18 +49,18 @@ export function readRecordFile(path: string): string {
   });
 }
 
-/** A pipe or a device is not even opened; should one take the place meanwhile, opening it does not wait. */
+/** Pipes and devices are not opened; if one replaces the file meanwhile, opening it does not block. */
 function openRegular(path: string): number {
   if (!lstatSync(path).isFile()) throw notRegular();
   return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
 }
 
 function notRegular(): RecordsError {
-  return new RecordsError("it is no regular file: links, folders, pipes and devices are not followed");
+  return new RecordsError("it is not a regular file: links, directories, pipes and devices are not followed");
 }
 
 function readText(fd: number): string {
-  // One byte more, to see that there is more.
+  // One byte more shows whether the file is longer.
   let buffer = new Uint8Array(Math.min(fstatSync(fd).size, maxFileBytes) + 1);
   let length = 0;
   for (;;) {
@@ -99,8 +98,8 @@ export function compareRecordFile(path: string, text: string): "absent" | "same"
 }
 
 /**
- * Writes a node's record to its file where it differs, so that readers see the old one or the
- * new one, whole. True where it wrote. Throws RecordsError.
+ * Writes a node's record to its file if it differs. Readers see either the old or the new record,
+ * complete. Returns true if it wrote. Throws RecordsError.
  */
 export function publishRecord(directory: string, record: NodeRecord): boolean {
   const path = `${directory}/${recordFile(record.name)}`;
@@ -134,16 +133,16 @@ function writeNew(path: string, text: string): void {
   }
 }
 
-/** What an earlier process that was killed has left, or this one. */
+/** Removes a temporary file of this process or of one that was killed. */
 function remove(path: string): void {
   try {
     unlinkSync(path);
   } catch {
-    // Not there; or the folder refuses, and then says so to what comes next too.
+    // The file is absent, or the directory refuses; then the next operation reports that.
   }
 }
 
-/** Gives what the system refused a sentence: `what`, why, and what to do about it. */
+/** Turns a system error into a sentence: `what` failed, why, and the remedy. */
 function attempt<T>(what: string, remedy: (code: string) => string, action: () => T): T {
   try {
     return action();
@@ -161,15 +160,15 @@ function remedy(code: string): string {
   switch (code) {
     case "ENOENT":
     case "ENOTDIR":
-      return ". Create the folder or mount it, or choose another with `wg-cni up --records-dir`.";
+      return ". Create the directory or mount it, or choose another with `wg-cni up --records-dir`.";
     case "EACCES":
     case "EPERM":
     case "EROFS":
-      return ". Let the agent write there, or choose another folder with `wg-cni up --records-dir`.";
+      return ". Let the agent write there, or choose another directory with `wg-cni up --records-dir`.";
     case "ENOSPC":
     case "EDQUOT":
       return ". Free some space on its filesystem.";
     default:
-      return ". Look at the folder, its filesystem and the kernel's log.";
+      return ". Check the directory, its filesystem and the kernel's log.";
   }
 }

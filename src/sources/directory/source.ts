@@ -1,16 +1,16 @@
-// The watched folder of node records (setting recordsDir): every record in it
-// is a peer of the store, this node's own is written to it, and what is refused
-// is noted for `peer list`. What a folder means is decided in plan/records/directory.ts.
+// The records directory (setting recordsDir). Every record in it becomes a peer of the store, this
+// node's own record is written to it, and rejected files are listed for `peer list`. The meaning of a
+// directory's content is decided in plan/records/directory.ts.
 //
-//   const records = new RecordsFolder(session.store, options)
-//   at every look, with the settings and the identity of that look:
-//     records.refresh(settings.recordsDir, identity?.name)   before the mesh is synced
-//     records.publish(ownRecord(identity, settings))         after it
+//   const source = new DirectorySource(session.store, options)
+//   in every reconcile pass, with its settings and identity:
+//     source.refresh(settings.recordsDir, identity?.name)   before the mesh is synced
+//     source.publish(ownRecord(identity, settings))         after it
 //
-// Both do nothing while recordsDir is "": peers that came from a folder then
-// stay until `peer remove`. With another folder, its records take over, and
-// peers without one there leave. A problem is logged here when it comes and
-// when it has passed; the reports have it for as long as it stands.
+// Both do nothing while recordsDir is "": peers that came from a directory then stay until
+// `peer remove`. If the setting names another directory, its records take over, and peers without a
+// record there leave. A problem is logged when it appears and when it is resolved; the reports
+// contain it as long as it lasts.
 
 import { DirectoryWatch } from "../../fswatch/directory-watch.ts";
 import { stampOf } from "../../fswatch/stamp.ts";
@@ -29,29 +29,29 @@ import type { RejectedRecords } from "../rejected-records.ts";
 import { type DirectorySnapshot, RecordReader, settleMs } from "./cache.ts";
 import { compareRecordFile, publishRecord, RecordsError, recordText } from "./files.ts";
 
-/** Two agents that write the same file would do it as fast as they can. */
+/** Bounds how often two agents that write the same file overwrite each other. */
 const rewriteSpacingMs = 30_000;
-/** Of one kind, at one look; `peer list` has them all. */
+/** Bounds the lines of one kind in one pass; `peer list` shows all of them. */
 const maxLogLines = 5;
 
 export interface DirectorySourceOptions {
   readonly log: Log;
-  /** Where what is not taken is noted. */
+  /** Receives the rejected records. */
   readonly rejected: RejectedRecords;
-  /** Something in the folder has changed: call `refresh` soon. */
+  /** Is called when something in the directory has changed: call `refresh` soon. */
   readonly onChange: () => void;
   /** Asks for another `refresh` at that time, even if nothing changes; undefined removes the deadline. */
   readonly setDeadline: SetDeadline;
-  /** Milliseconds on a clock that only goes forward. */
+  /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
 }
 
 export interface DirectoryReport {
-  /** Records of other nodes that are taken. */
+  /** Number of accepted records of other nodes. */
   readonly records: number;
-  /** Files that are not. */
+  /** Number of rejected files. */
   readonly rejected: number;
-  /** A sentence where the folder as a whole is the problem. */
+  /** A sentence, present if the directory as a whole is the problem. */
   readonly problem?: string;
 }
 
@@ -60,7 +60,7 @@ export interface PublishReport {
   readonly problem?: string;
 }
 
-/** One folder, and what is known of it. */
+/** One directory with its reader and its watch. */
 interface OpenDirectory {
   readonly directory: string;
   readonly ownName: string | undefined;
@@ -72,7 +72,7 @@ export class DirectorySource implements Disposable {
   #open: OpenDirectory | undefined;
   /** When another `refresh` was asked for. */
   #refreshDueMs = Number.NEGATIVE_INFINITY;
-  /** Of the store when it last said what the folder says; undefined while it may not. */
+  /** Generation of the store when it last agreed with the directory; undefined if it may differ. */
   #generation: number | undefined;
   #report: DirectoryReport = { records: 0, rejected: 0 };
   #wasDoubtful = false;
@@ -89,7 +89,7 @@ export class DirectorySource implements Disposable {
     this.#proofs = new ProofQueue(store, options.now);
   }
 
-  /** Brings the store to what `folder` says now; writes nothing where it does. Throws StoreError. */
+  /** Makes the store agree with `directory`; writes nothing if it does already. Throws StoreError. */
   refresh(directory: string, ownName: string | undefined): DirectoryReport {
     const open = this.#openDirectory(directory, ownName);
     if (open === undefined) {
@@ -114,7 +114,7 @@ export class DirectorySource implements Disposable {
     }
   }
 
-  /** Writes this node's record to the folder where another is there, or none. Throws StoreError. */
+  /** Writes this node's record to the directory if the file is missing or differs. Throws StoreError. */
   publish(record: NodeRecord): PublishReport {
     if (this.#open === undefined) return { wrote: false };
     const { directory } = this.#open;
@@ -125,7 +125,7 @@ export class DirectorySource implements Disposable {
       return { wrote };
     } catch (error) {
       if (!(error instanceof RecordsError)) throw error;
-      // A folder that cannot be used at all has said so already.
+      // `refresh` has reported a directory that cannot be used at all.
       if (this.#report.problem === undefined) this.#setOwnRejection({ file, reason: error.message });
       return { wrote: false, problem: error.message };
     }
@@ -135,7 +135,7 @@ export class DirectorySource implements Disposable {
     this.#open?.watch[Symbol.dispose]();
   }
 
-  /** Begins anew where the folder or this node's name is another than at the last look. */
+  /** Starts over if the directory or this node's name has changed since the last pass. */
   #openDirectory(directory: string, ownName: string | undefined): OpenDirectory | undefined {
     const before = this.#open;
     if (before !== undefined && before.directory === directory && before.ownName === ownName) return before;
@@ -155,7 +155,7 @@ export class DirectorySource implements Disposable {
     return this.#open;
   }
 
-  /** Peers of the folder, asked for only where there are too many files. */
+  /** Finds the peers that came from the directory; the store is read only if there are too many files. */
   #isKnown(): (file: string) => boolean {
     let files: ReadonlySet<string> | undefined;
     return (file) => {
@@ -168,7 +168,7 @@ export class DirectorySource implements Disposable {
     };
   }
 
-  /** An earlier time goes before a later one; at every look what is not settled asks again. */
+  /** An earlier request wins over a later one; unsettled files request a refresh in every pass. */
   #requestRefresh(ms: number): void {
     const nowMs = this.options.now();
     const isPending = this.#refreshDueMs > nowMs;
@@ -188,7 +188,7 @@ export class DirectorySource implements Disposable {
       },
       ...(ownName === undefined ? {} : { ownName }),
     };
-    // Before the peers: what is written meanwhile makes us look again.
+    // The generation is read before the peers, so that a concurrent write causes another refresh.
     let generation = store.generation;
     let change = planDirectory(view, store.peers());
     if (!this.#proofs.verify(change.put)) {
@@ -218,17 +218,18 @@ export class DirectorySource implements Disposable {
     this.#generation = generation;
   }
 
-  /** Returns the report that is standing from now on; logs a problem that has come, changed or passed. */
+  /** Keeps the report; logs a problem that has appeared, changed or been resolved. */
   #reportOnChange(report: DirectoryReport): DirectoryReport {
     const before = this.#report.problem;
     this.#report = report;
     if (report.problem === before) return report;
-    if (report.problem === undefined) this.options.log.info("the folder of records can be used again");
+    if (report.problem === undefined)
+      this.options.log.info("resolved: the records directory can be used again");
     else this.options.log.warn(report.problem);
     return report;
   }
 
-  /** True where it wrote. Throws RecordsError. */
+  /** Returns true if it wrote. Throws RecordsError. */
   #write(directory: string, record: NodeRecord): boolean {
     const path = `${directory}/${recordFile(record.name)}`;
     const text = recordText(record);
@@ -237,20 +238,21 @@ export class DirectorySource implements Disposable {
     const isForeign = this.#published?.text === text && compareRecordFile(path, text) === "other";
     if (isForeign) this.#throwIfContested(path, record.name);
     const wrote = publishRecord(directory, record);
-    // The stamp before the look: what somebody else puts there afterwards has another one.
+    // The stamp is read before the comparison, so that a later write by another process changes it.
     const written = stampOf(path);
     this.#published = { text, stamp: compareRecordFile(path, text) === "same" ? written : "" };
-    if (isForeign) this.options.log.warn("this node's record was not as published, and is again", { path });
-    else if (wrote) this.options.log.info("this node's record was published", { path });
+    if (isForeign)
+      this.options.log.warn("this node's record was changed by another process, restored", { path });
+    else if (wrote) this.options.log.info("published this node's record", { path });
     return wrote;
   }
 
-  /** What somebody else has written is replaced at once, but not for ever as fast as we can. */
+  /** A foreign write is replaced at once, but repeated ones only after a pause. */
   #throwIfContested(path: string, name: string): void {
     const nowMs = this.options.now();
     if (nowMs - this.#rewrittenAtMs < rewriteSpacingMs)
       throw new RecordsError(
-        `Somebody else writes ${path} again and again: is there another node with the name ${name}? Give one of the two another with \`wg-cni up --node\`.`,
+        `Another process overwrites ${path} repeatedly: is there another node with the name ${name}? Give one of the two another with \`wg-cni up --node\`.`,
       );
     this.#rewrittenAtMs = nowMs;
   }
@@ -261,7 +263,7 @@ export class DirectorySource implements Disposable {
     this.#storeRejected();
     if (refused !== undefined && refused.reason !== before) this.options.log.warn(refused.reason);
     else if (refused === undefined && before !== undefined)
-      this.options.log.info("this node's record can be published again");
+      this.options.log.info("resolved: this node's record can be published again");
   }
 
   #storeRejected(): void {
@@ -273,9 +275,9 @@ export class DirectorySource implements Disposable {
     const { log } = this.options;
     const before = new Map(this.#rejected.map(({ file, reason }) => [file, reason]));
     const newlyRefused = rejected.filter(({ file, reason }) => before.get(file) !== reason);
-    this.#logFew(put, ({ name }) => log.info("record taken", { peer: name }));
-    this.#logFew(remove, (name) => log.info("record gone, and its peer", { peer: name }));
-    this.#logFew(newlyRefused, ({ file, reason }) => log.warn("record refused", { file, reason }));
+    this.#logFew(put, ({ name }) => log.info("record accepted", { peer: name }));
+    this.#logFew(remove, (name) => log.info("record deleted, peer removed", { peer: name }));
+    this.#logFew(newlyRefused, ({ file, reason }) => log.warn("record rejected", { file, reason }));
   }
 
   #logFew<T>(items: readonly T[], log: (item: T) => void): void {
@@ -285,7 +287,7 @@ export class DirectorySource implements Disposable {
   }
 }
 
-/** What is wrong with the folder as a whole. */
+/** Returns a sentence if the directory as a whole has a problem. */
 function describeProblem(
   { doubt }: DirectoryChange,
   { leftOut }: DirectorySnapshot,
@@ -293,5 +295,5 @@ function describeProblem(
 ): string | undefined {
   if (doubt !== undefined) return doubt;
   if (leftOut === 0) return undefined;
-  return `${directory} has more records than are taken: ${leftOut} are left out, by name the last of those that were no peers before.`;
+  return `${directory} has more records than are accepted: ${leftOut} are left out, by name the last of those that were no peers before.`;
 }

@@ -1,12 +1,12 @@
-// Addresses of the Kubernetes API as a node is told of them: of its service where it is
-// a pod of the cluster, else those that its kubeconfig names. A name is not looked up.
+// Finds the addresses of the Kubernetes API: a pod of the cluster takes those of the API's service,
+// other processes those in their kubeconfig. Names are not resolved.
 
 import { inCluster } from "../../kubeclient/credentials.ts";
 import { findText } from "../../linux/file.ts";
 import { SysError } from "../../linux/syscall.ts";
 import { isIp, parseIp } from "../../net/ip.ts";
 
-/** `place`: the setting `kubeconfig`. What cannot be read names none. */
+/** `kubeconfig`: the setting. A file that cannot be read yields no address. */
 export function apiServerIPs(
   kubeconfig: string,
   env: Readonly<Record<string, string | undefined>>,
@@ -23,7 +23,7 @@ function hostsOf(path: string): string[] {
 /** `server: https://192.0.2.1:6443`, in YAML or JSON. */
 const serverLine = /["']?server["']?\s*:\s*["']?https?:\/\/(?:\[([^\]]+)\]|([^\s:/"',]+))/g;
 
-/** Who cannot read it says so elsewhere. */
+/** The reader of the credentials reports a file that cannot be read. */
 function readIfAllowed(path: string): string {
   try {
     return findText(path) ?? "";

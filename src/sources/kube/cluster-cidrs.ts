@@ -1,11 +1,11 @@
-// Cluster CIDRs that the cluster's mesh names, beside what this node knows of hosts.
+// Checks the cluster CIDRs of the cluster's mesh against what this node knows of hosts.
 import { judgeClusterCIDRs } from "../../plan/peers/cluster-cidrs.ts";
 import { knownLandmarks } from "../../plan/peers/landmarks.ts";
 import { noNode } from "../../reconcile/node.ts";
 import type { Session } from "../../reconcile/session.ts";
 import { apiServerIPs } from "./api-address.ts";
 
-/** A sentence for each that holds what is no pod's. Throws StoreError, NetlinkError, SysError. */
+/** Returns a sentence for each CIDR that contains an address of a host or service. Throws StoreError, NetlinkError, SysError. */
 export function refuseClusterCIDRs(
   { nodes, kernel, peerRoutes }: Session,
   cidrs: readonly string[],

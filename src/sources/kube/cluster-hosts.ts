@@ -1,5 +1,5 @@
-// Keeps in the store what no peer may claim of the cluster's own: every process then judges claims alike,
-// and an outage of the API or a restart of the agent changes nothing.
+// Keeps the cluster's own addresses, which no peer may claim, in the store: every process then judges
+// claims alike, and neither an outage of the API nor a restart of the agent changes anything.
 
 import { inCluster } from "../../kubeclient/credentials.ts";
 import type { ClusterHosts } from "../../net/cluster-hosts.ts";
@@ -10,13 +10,13 @@ import type { ClusterAnswer } from "./session.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
-/** `place`: the setting `kubeconfig`. What the API does not say now stays as it was. Throws StoreError. */
+/** `kubeconfig`: the setting. Values that the API does not provide now stay as they were. Throws StoreError. */
 export function followClusterHosts(store: Store, kubeconfig: string, seen: ClusterAnswer, env: Env): void {
   const before = store.clusterHosts();
   const service = env["KUBERNETES_SERVICE_HOST"] ?? "";
   const isService = kubeconfig === inCluster && isIp(service);
   const known = apiServerIPs(kubeconfig, env);
-  // Those of before are kept until the API says where it answers: an agent that starts does not know yet.
+  // The earlier ones are kept until the API has listed its endpoints: an agent that starts does not know them yet.
   const endpoints = seen.endpoints ?? (kubeconfig === "" ? [] : before.apiServers);
   const now: ClusterHosts = {
     apiServers: [...new Set([...known, ...endpoints])].sort(),

@@ -1,6 +1,6 @@
-// Who this node is, from its Node object: made once with new keys, and followed
-// when the Node's addresses or pod CIDRs change. What was typed to `up` on such a
-// node holds until the next look. What a Node says is kube/node.ts.
+// Derives this node's identity from its Node object. It is created once with new keys, and follows
+// the Node's addresses and pod CIDRs. Values that were given to `up` on such a node hold until the
+// next reconcile pass. kube/node.ts reads the Node object.
 import { explainConflict } from "../../doctor/port-holder.ts";
 import { type NodeIdentity, type NodeObject, planIdentity } from "../../kube/node.ts";
 import { nodeObjectName } from "../../kube/peers.ts";
@@ -20,7 +20,7 @@ import type { Log } from "../../telemetry/log.ts";
 import type { RejectedRecords } from "../rejected-records.ts";
 import type { KubeReport } from "./source.ts";
 
-/** As examples, in a sentence. */
+/** Bounds the examples in a sentence. */
 const maxNamed = 5;
 
 export interface NodeIdentityOptions {
@@ -40,7 +40,7 @@ export class NodeFollower {
     private readonly options: NodeIdentityOptions,
   ) {}
 
-  /** Brings the store's identity to what the API says. Throws NotUpError where there is none to be had; StoreError, NetlinkError. */
+  /** Makes the store's identity agree with the Node. Throws NotUpError if no identity can be had; StoreError, NetlinkError. */
   follow({ node, mesh, problem }: KubeReport, settings: Settings): void {
     const isNew = this.session.store.identity() === undefined;
     // A node of a strict cluster is strict from its first moment.
@@ -54,7 +54,7 @@ export class NodeFollower {
     throw new NotUpError(this.#warning ?? (facts === "absent" ? absent : (problem ?? waiting)));
   }
 
-  /** Returns what is to be said of it. */
+  /** Returns warnings. */
   #follow(facts: NodeObject, settings: Settings): readonly string[] {
     const { session } = this;
     const { store } = session;
@@ -79,24 +79,24 @@ export class NodeFollower {
     const isAsBefore = (identity: Identity) =>
       JSON.stringify({ ...identity, ...said }) === JSON.stringify(identity);
     if (isAsBefore(before)) return;
-    // Read again: another process may have exchanged a key since.
+    // The identity is read again, because another process may have replaced a key meanwhile.
     store.transaction(() => store.putIdentity({ ...(store.identity() as Identity), ...said }));
     this.#logIdentity("this node follows its Node object", said);
     if (JSON.stringify(said.podCIDRs) !== JSON.stringify(before.podCIDRs)) this.#warnOfStrays(said.podCIDRs);
   }
 
-  /** Pods that were there before its CIDRs were exchanged: to the others, what they send is nobody's. */
+  /** Warns of pods with addresses of the earlier CIDRs: peers drop what these pods send. */
   #warnOfStrays(podCIDRs: readonly string[]): void {
     const ips = this.session.store.attachments().flatMap((attachment) => attachment.ips);
     const strays = ips.filter((ip) => !podCIDRs.some((cidr) => prefixContains(cidr, hostPrefix(ip))));
     if (strays.length === 0) return;
     const few = `${strays.slice(0, maxNamed).join(", ")}${strays.length > maxNamed ? ", …" : ""}`;
     this.options.log.warn(
-      `This node has ${countOf(strays.length, "pod IP")} outside its new pod CIDRs (${few}): the others take nothing from there through the tunnel. Start these pods anew.`,
+      `This node has ${countOf(strays.length, "pod IP")} outside its new pod CIDRs (${few}): peers drop packets from there. Restart these pods.`,
     );
   }
 
-  /** Returns why there is none. */
+  /** Returns the reason if no identity could be created. */
   #create(said: Omit<Identity, "slots" | "up">, settings: Settings): string | undefined {
     const { store } = this.session;
     const before = store.identity();
@@ -143,7 +143,7 @@ interface ChosenEndpoints {
   readonly warnings: readonly string[];
 }
 
-/** Another network for the tunnel than the cluster's is a choice of the operator's. */
+/** The operator may choose another network for the tunnel than the cluster's. */
 function chooseEndpoints(
   { kernel }: Session,
   { endpoints }: NodeIdentity,

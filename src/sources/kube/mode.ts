@@ -1,7 +1,6 @@
-// Follows the WireGuardMesh object: what it says is kept in the store above this
-// node's own settings, so that every process programs the same, and an outage of the
-// API or a restart of the agent changes nothing. Once the object is gone, what it
-// said last is the node's own.
+// Follows the WireGuardMesh object. Its settings are kept in the store with priority over this node's
+// own settings, so that every process programs the same, and an outage of the API or a restart of the
+// agent changes nothing. If the object is deleted, its last settings become the node's own.
 import { type MeshObject, meshObjectName } from "../../kube/mesh.ts";
 import type { JsonValue } from "../../state/model.ts";
 import type { Store } from "../../state/store.ts";
@@ -16,11 +15,11 @@ export class ModeFollower {
     private readonly store: Store,
     private readonly log: Log,
     private readonly refused: RejectedRecords,
-    /** What of cluster CIDRs holds what is no pod's: a sentence each. */
+    /** Returns a sentence for each cluster CIDR that contains addresses of hosts or services. */
     private readonly judge: (cidrs: readonly string[]) => readonly string[],
   ) {}
 
-  /** What of the mesh is not followed, and why: a sentence; "" if all is. */
+  /** A sentence that says which settings of the mesh are not followed, and why; "" if all are. */
   get warning(): string {
     return this.#warning;
   }
@@ -38,7 +37,7 @@ export class ModeFollower {
     this.#reportOnChange(taken.warnings.join(". "));
   }
 
-  /** Each time anew: a peer may have joined with an address in them, or an address have gone. */
+  /** Is checked in every pass, because peers and addresses may have changed. */
   #withoutHosts({ clusterCIDRs, ...mesh }: MeshObject): MeshObject {
     if (clusterCIDRs === undefined) return mesh;
     const reasons = this.judge(clusterCIDRs);
@@ -47,7 +46,7 @@ export class ModeFollower {
     return { ...mesh, warnings: [...mesh.warnings, warning] };
   }
 
-  /** What is not understood stays as it was. */
+  /** Settings that are not understood stay as they were. */
   #store({ mode, clusterCIDRs, nodeCIDRs, warnings }: MeshObject): void {
     const before = this.store.meshSettings();
     const said = {
@@ -72,7 +71,7 @@ export class ModeFollower {
       for (const [name, value] of said) this.store.putSetting(name, value as JsonValue);
       this.store.putMeshSettings({});
     });
-    this.log.warn("the cluster has no mesh any more: what it said is this node's own from now on");
+    this.log.warn("the WireGuardMesh object was deleted, its settings are now this node's own");
   }
 
   #reportOnChange(warning: string): void {

@@ -1,5 +1,5 @@
-// Asks the API which of the records' Nodes are there (kube/census.ts): one request at a
-// time, names and UIDs alone. The look that asks does not wait.
+// Asks the API which of the records' Nodes exist (kube/census.ts), one request at a time, for names
+// and UIDs only. The pass that asks does not wait.
 import {
   findPresence,
   listSpacingMs,
@@ -16,13 +16,13 @@ import { listUids } from "../../kubeclient/list.ts";
 
 export interface NodeCensusOptions {
   readonly client: KubeClient;
-  /** Of the collection of Nodes. */
+  /** Path of the collection of Nodes. */
   readonly path: string;
   readonly retries: RetryTiming;
-  /** Milliseconds on a clock that only goes forward. */
+  /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
   readonly random: () => number;
-  /** An answer has come, or none: look again. */
+  /** Is called after a request has succeeded or failed: call `refresh` again. */
   readonly onAnswer: () => void;
 }
 
@@ -47,7 +47,7 @@ export class NodeCensus implements Disposable {
     return this.#nextListMs !== undefined;
   }
 
-  /** Why it cannot be found out: a sentence, from the second failure in a row on. */
+  /** A sentence that says why requests fail, from the second failure in a row on. */
   get problem(): string | undefined {
     return this.#problem;
   }
@@ -66,7 +66,7 @@ export class NodeCensus implements Disposable {
     return findPresence(object, this.#answers);
   }
 
-  /** Asks if there is something to ask. Returns when to look again, if nothing else makes the agent look. */
+  /** Starts a request if one is due. Returns the time until the next call, if nothing else triggers a pass. */
   refresh(objects: ReadonlyMap<string, RecordObject>, ownName: string | undefined): number | undefined {
     if (this.#isAsking) return undefined;
     const nowMs = this.options.now();

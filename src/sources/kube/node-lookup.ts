@@ -1,12 +1,12 @@
-// Node objects of other nodes, asked for one at a time: only where two nodes claim the same and one
-// of them seems to be dead does anybody need them. An answer is kept for a minute.
+// Reads Node objects of other nodes, one at a time. They are needed only if two nodes claim the same
+// and one of them seems to be dead. An answer is kept for a minute.
 import { type NodeObject, readNodeObject } from "../../kube/node.ts";
 import { readListPage } from "../../kube/watch.ts";
 import type { KubeClient } from "../../kubeclient/client.ts";
 import type { Log } from "../../telemetry/log.ts";
 
 const keptMs = 60_000;
-/** Of a failed request, too: an API that is away is asked again then. */
+/** Bounds the answers; failed requests count, too, and are repeated after `keptMs`. */
 const maxKept = 64;
 
 export interface NodeLookupOptions {
@@ -14,13 +14,13 @@ export interface NodeLookupOptions {
   readonly path: string;
   readonly log: Log;
   readonly now: () => number;
-  /** An answer has come: call `find` again. */
+  /** Is called after an answer: call `find` again. */
   readonly onAnswer: () => void;
 }
 
 interface Answer {
   readonly atMs: number;
-  /** Absent while it is asked for, and if there is none. */
+  /** Absent before the answer, and if there is no such Node. */
   readonly facts?: NodeObject;
 }
 
@@ -34,7 +34,7 @@ export class NodeLookup implements Disposable {
     this.#ended.abort(new Error("the lookup of Node objects was ended"));
   }
 
-  /** What is known of a Node now; undefined until the API has said it. */
+  /** Returns a Node; undefined before the API has answered. */
   find(name: string): NodeObject | undefined {
     const known = this.#answers.get(name);
     const nowMs = this.options.now();
@@ -57,7 +57,7 @@ export class NodeLookup implements Disposable {
     } catch (error) {
       if (this.#ended.signal.aborted) return;
       const reason = error instanceof Error ? error.message : String(error);
-      log.debug("the API does not tell of another node's Node object", { node: name, reason });
+      log.debug("reading another node's Node object failed", { node: name, reason });
     }
   }
 }

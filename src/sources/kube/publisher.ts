@@ -1,31 +1,30 @@
-// Writes this node's record to the API: one request at a time, none where the
-// watch shows the record as it should be. The look that asks for it does not
-// wait; what has become of it is known at a later one.
+// Writes this node's record to the API: one request at a time, and none if the watch shows the record
+// as it should be. The pass that asks does not wait; a later pass finds the outcome.
 import { KubeError } from "../../kube/error.ts";
 import { formatObject, isPublished, objectsPath, type RecordObject } from "../../kube/object.ts";
 import { type RetryTiming, retryDelayMs } from "../../kube/watch.ts";
 import type { KubeClient } from "../../kubeclient/client.ts";
 import type { NodeRecord } from "../../net/record.ts";
 
-/** Two agents that write the same object would do it as fast as they can. */
+/** Bounds how often two agents that write the same object overwrite each other. */
 const rewriteSpacingMs = 30_000;
 
 export interface PublisherOptions {
   readonly client: KubeClient;
   readonly retries: RetryTiming;
-  /** Milliseconds on a clock that only goes forward. */
+  /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
   readonly random: () => number;
-  /** A request has ended; `written` is the object as the API has it now, absent where it refused. */
+  /** Is called when a request has ended; `written` is the object as the API has it now, absent after a failure. */
   readonly onAnswer: (written: unknown | undefined) => void;
 }
 
 export interface Publication {
-  /** True where the API has the record. */
+  /** True if the API has the record. */
   readonly done: boolean;
-  /** A sentence where it does not take it. */
+  /** A sentence, present if the API refuses the record. */
   readonly problem?: string;
-  /** When to ask again, where nothing else makes the agent look. */
+  /** Time until the next attempt, if nothing else triggers a pass. */
   readonly wakeInMs?: number;
 }
 
@@ -40,7 +39,7 @@ export class RecordPublisher implements Disposable {
   readonly #ended = new AbortController();
   #isWriting = false;
   #failure: Failure | undefined;
-  /** What was written last, and taken. */
+  /** The last text that the API accepted. */
   #written = "";
   #rewrittenAtMs = Number.NEGATIVE_INFINITY;
 
@@ -50,7 +49,7 @@ export class RecordPublisher implements Disposable {
     this.#ended.abort(new Error("the publisher was ended"));
   }
 
-  /** `seen`: the object as the API has it; `nodeUid`: of the Node that is to own it. */
+  /** `seen`: the object as the API has it; `nodeUid`: UID of the Node that will own it. */
   publish(record: NodeRecord, nodeUid: string, seen: RecordObject | undefined): Publication {
     if (isPublished(seen, record, nodeUid)) {
       this.#failure = undefined;
@@ -67,21 +66,21 @@ export class RecordPublisher implements Disposable {
     return this.#pending();
   }
 
-  /** A failure stands until the record is taken. */
+  /** Reports the last failure until the API accepts the record. */
   #pending(): Publication {
     if (this.#failure === undefined) return { done: false };
     const { problem, untilMs } = this.#failure;
     return { done: false, problem, wakeInMs: Math.max(0, untilMs - this.options.now()) };
   }
 
-  /** What was written and is not there any more was changed by somebody else: put back at once, but not for ever as fast as we can. */
+  /** If another writer changed the object, it is restored at once, but repeated changes only after a pause. */
   #findRace(name: string, nowMs: number): Publication | undefined {
     const waitMs = this.#rewrittenAtMs + rewriteSpacingMs - nowMs;
     if (waitMs > 0)
       return {
         done: false,
         wakeInMs: waitMs,
-        problem: `Somebody else writes WireGuardNode ${name} again and again: is there another node with the name ${name}, or a tool that applies an old copy?`,
+        problem: `Another client overwrites WireGuardNode ${name} repeatedly: is there another node with the name ${name}, or a tool that applies an old copy?`,
       };
     this.#rewrittenAtMs = nowMs;
     return undefined;
@@ -119,7 +118,7 @@ function explain(error: unknown, status: number | undefined): string {
     status === 404
       ? " Is the resource installed (conf/kubernetes)?"
       : status === 403
-        ? " Look at the agent's role and at the admission policy (conf/kubernetes)."
+        ? " Check the agent's role and the admission policy (conf/kubernetes)."
         : "";
   return `This node's record could not be published: ${message.replace(/[.\s]*$/, "")}.${remedy}`;
 }

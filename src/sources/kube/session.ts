@@ -1,4 +1,4 @@
-// One connection to the API: what is watched there, and what is written to it.
+// One connection to the API: the reflectors that watch it, and the writers.
 
 import {
   type AddressObject,
@@ -36,16 +36,16 @@ export interface KubeSessionOptions {
   readonly onChange: () => void;
 }
 
-/** "unknown": the API does not say. */
+/** "unknown": the API does not answer the question. */
 export type MeshAnswer = MeshObject | "absent" | "pending" | "unknown";
 
-/** What the API has said of the cluster's own hosts; absent until it has, and if it never does. */
+/** The cluster's own networks and hosts; absent until the API has answered, and if it never does. */
 export interface ClusterAnswer {
   readonly serviceCIDRs?: readonly string[];
   readonly endpoints?: readonly string[];
 }
 
-/** A Node object, with what of it is of use. */
+/** The used parts of a Node object. */
 interface CachedNode extends CachedObject {
   readonly facts: NodeObject;
 }
@@ -59,13 +59,13 @@ export class KubeSession implements Disposable {
   readonly #publisher: RecordPublisher;
   readonly #status: StatusWriter;
   readonly #lookup: NodeLookup;
-  /** Of the records' Nodes. */
+  /** Finds out which of the records' Nodes exist. */
   readonly census: NodeCensus;
   readonly #taint: TaintRemover;
-  /** As the API has it. */
+  /** The status of this node's object in the API. */
   #ownStatus: unknown;
 
-  /** `nodeName`: undefined where this node has no name yet; then it only reads. */
+  /** `nodeName`: undefined if this node has no name yet; then the session only reads. */
   constructor(
     readonly nodeName: string | undefined,
     { credentials, userAgent, log, requestMs, timing, now, wallClock, random, onChange }: KubeSessionOptions,
@@ -124,13 +124,13 @@ export class KubeSession implements Disposable {
     for (const part of [...watches, ...writers]) part?.[Symbol.dispose]();
   }
 
-  /** "unknown" until the API has said it. */
+  /** This node's Node object; "unknown" before the first list. */
   get node(): NodeObject | "absent" | "unknown" {
     if (this.nodeName === undefined || this.#node === undefined || this.#node.lists === 0) return "unknown";
     return this.#node.objects.get(this.nodeName)?.facts ?? "absent";
   }
 
-  /** "pending" until there is an answer; "absent" also where the API knows no such resource. */
+  /** "pending" until there is an answer; "absent" also if the API has no such resource. */
   get mesh(): MeshAnswer {
     const { lists, problem, objects, isMissing } = this.#mesh;
     if (lists > 0) return objects.get(meshName) ?? "absent";
@@ -138,7 +138,7 @@ export class KubeSession implements Disposable {
     return problem === undefined ? "pending" : "unknown";
   }
 
-  /** What no peer may claim. An older server, or rights of an older version, say less: then less is known. */
+  /** The cluster's addresses that no peer may claim. An older server, or the role of an older version, yields fewer of them. */
   get cluster(): ClusterAnswer {
     const [serviceCIDRs, endpoints] = [placesOf(this.#services), placesOf(this.#endpoints)];
     return {
@@ -147,7 +147,7 @@ export class KubeSession implements Disposable {
     };
   }
 
-  /** Why what is known may be old: a sentence. */
+  /** A sentence that says why the data may be old. */
   get problem(): string | undefined {
     const { problem, isMissing } = this.#mesh;
     return (
@@ -155,7 +155,7 @@ export class KubeSession implements Disposable {
     );
   }
 
-  /** Only after the others' records are here: a node that encrypts to us must not find us without its key. */
+  /** Publishes only after the peers' records have been listed, so that no node encrypts to us before we have its key. */
   publish(record: NodeRecord): Publication {
     const { node } = this;
     if (node === "unknown" || this.objects.lists === 0) return { done: false };
@@ -167,26 +167,26 @@ export class KubeSession implements Disposable {
     return this.#publisher.publish(record, node.uid, this.objects.objects.get(record.name));
   }
 
-  /** True if a Node object is known to give its node this; one that is not known is asked for. */
+  /** True if the Node object is known and confirms the claim; an unknown one is requested. */
   isGiven(name: string, claim: string, kind: "node IP" | "pod CIDR"): boolean {
     const facts = this.#lookup.find(name);
     return facts !== undefined && gives(facts, claim, kind);
   }
 
-  /** The node is ready for pods. */
+  /** Is called when the node is ready for pods. */
   removeStartupTaint(): void {
     const { node } = this;
     if (typeof node === "string" || node.taints === undefined) return;
     this.#taint.remove(`${nodesPath}/${node.name}`, node.taints);
   }
 
-  /** After the record is published. Returns when there may be something to write first. */
+  /** Is called after the record is published. Returns the time until the next possible report. */
   report(name: string, read: () => StatusFacts): number {
     this.#status.offer(name, read, this.#ownStatus, this.objects.objects);
     return this.#status.restsForMs;
   }
 
-  /** Of the status only the own one is kept. */
+  /** Keeps the status of the own object only. */
   #read(json: unknown): RecordObject | undefined {
     const seen = judgeObject(json);
     if (seen !== undefined && seen.name === this.nodeName)
@@ -195,13 +195,13 @@ export class KubeSession implements Disposable {
   }
 }
 
-/** Sorted; undefined until they were listed. */
+/** Returns the addresses sorted; undefined before the first list. */
 function placesOf({ lists, objects }: Reflector<AddressObject>): readonly string[] | undefined {
   if (lists === 0) return undefined;
   return [...new Set([...objects.values()].flatMap(({ addresses }) => addresses))].sort();
 }
 
-/** Without its version. */
+/** Formats the object without its version. */
 function textOf({ resourceVersion: _, ...said }: MeshObject): string {
   return JSON.stringify(said);
 }

@@ -1,12 +1,11 @@
-// Node records through the Kubernetes API: the store's peers become what the API
-// shows, and this node's record is written to it. The agent's loop does not wait
-// for the network: what is heard changes a map, and the next look takes it over.
+// Node records through the Kubernetes API. The store's peers become what the API shows, and this
+// node's record is written to it. The agent's loop does not wait for the network: events change a
+// map, and the next reconcile pass reads it.
 //
-//   list, watch ─► map ─► look ─► store's peers
-//   store's identity ─► look ─► one request at a time ─► map
+//   list, watch ─► map ─► reconcile pass ─► store's peers
+//   store's identity ─► reconcile pass ─► one request at a time ─► map
 //
-// An outage of any length changes nothing here: peers stay as they are, until
-// the API can be watched again and says otherwise.
+// An outage of any length changes nothing: peers stay as they are until the API can be watched again.
 
 import type { StatusFacts } from "../../kube/conditions.ts";
 import { type ExternalEdits, planExternalEdits } from "../../kube/external-edits.ts";
@@ -27,36 +26,36 @@ import type { RejectedRecords } from "../rejected-records.ts";
 import type { Publication } from "./publisher.ts";
 import { type ClusterAnswer, KubeSession, type MeshAnswer } from "./session.ts";
 
-/** A server under load takes ten seconds and more for an answer. */
+/** A server under load may need more than ten seconds for an answer. */
 const requestMs = 30_000;
-/** Of one kind, at one look; `peer list` has them all. */
+/** Bounds the lines of one kind in one pass; `peer list` shows all of them. */
 const maxLogLines = 5;
 
 export interface KubeSourceOptions {
   readonly log: Log;
   readonly rejected: RejectedRecords;
   readonly version: string;
-  /** Something was heard: call `refresh` soon. */
+  /** Is called after an event or an answer: call `refresh` soon. */
   readonly onChange: () => void;
   /** Asks for another `refresh` at that time, even if nothing changes; undefined removes the deadline. */
   readonly setDeadline: SetDeadline;
-  /** Milliseconds on a clock that only goes forward. */
+  /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
   /** Unix milliseconds. */
   readonly wallClock: () => number;
   readonly random: () => number;
-  /** Where the API is and who we are, from the setting `kubeconfig`. */
+  /** Makes the credentials from the setting `kubeconfig`. */
   readonly credentials?: (kubeconfig: string) => Credentials;
   readonly timing?: WatchTiming;
 }
 
 export interface KubeReport {
-  /** What the API says of this node's Node; "unknown" until it has, and without a kubeconfig. */
+  /** This node's Node object; "unknown" before the first answer and without a kubeconfig. */
   readonly node: NodeObject | "absent" | "unknown";
-  /** What it says of the whole mesh; "unknown" also without a kubeconfig. */
+  /** The WireGuardMesh object; "unknown" also without a kubeconfig. */
   readonly mesh: MeshAnswer;
   readonly cluster: ClusterAnswer;
-  /** A sentence where what is known may be old. */
+  /** A sentence, present if the data may be old. */
   readonly problem?: string;
 }
 
@@ -69,16 +68,16 @@ export class KubeSource implements Disposable {
   readonly #proofs: ProofQueue;
   #session: KubeSession | undefined;
   #kubeconfig = "";
-  /** Peers that came from the API, as far as the store was asked. */
+  /** Peers that came from the API, as of the last comparison with the store. */
   #known = new Set<string>();
   #absences: Absences = new Map();
   #edits: ExternalEdits = new Map();
-  /** Of the store, and of the lists, when the sources of all peers were looked at last. */
+  /** Generation of the store and number of lists when the sources of all peers were last compared. */
   #compared: { readonly generation: number; readonly lists: number } | undefined;
   #problem: string | undefined;
   #publishProblem: string | undefined;
   #isPublished = false;
-  /** The store has all peers whose records the API had at first. */
+  /** True once the store has all peers of the first list. */
   #isComplete = false;
   #isReporting = false;
   #doubt: string | undefined;
@@ -95,7 +94,7 @@ export class KubeSource implements Disposable {
     this.#session?.[Symbol.dispose]();
   }
 
-  /** Undefined where there is no kubeconfig. */
+  /** Undefined if there is no kubeconfig. */
   get facts(): KubernetesFacts | undefined {
     if (this.#session === undefined) return undefined;
     return { watching: this.#session.objects.isCurrent, published: this.#isPublished };
@@ -113,7 +112,7 @@ export class KubeSource implements Disposable {
     return { node, mesh, cluster, ...(this.#problem === undefined ? {} : { problem: this.#problem }) };
   }
 
-  /** Sees to it that the API has this node's record; returns at once. Throws StoreError. */
+  /** Publishes this node's record if the API does not have it; returns at once. Throws StoreError. */
   publish(record: NodeRecord): Publication {
     if (this.#session === undefined) return { done: true };
     // A node that encrypts to us must not find us without its key.
@@ -128,33 +127,33 @@ export class KubeSource implements Disposable {
     return publication;
   }
 
-  /** Slots whose keys the API would not take, since another record has them. */
+  /** Finds the slots whose keys the API would refuse, because another record names them. */
   takenSlots(record: NodeRecord): Slot[] {
     if (this.#session === undefined || !this.#isComplete || this.#isPublished) return [];
     return findTakenSlots(this.#session.objects.objects.values(), record);
   }
 
-  /** Sees to it that the API shows how this node sees the others, now and then; `read` is asked only then. */
+  /** Reports at intervals how this node sees its peers; `read` is called only when a report is due. */
   report(name: string, read: () => StatusFacts): void {
     if (this.#session === undefined || !this.#isPublished) return;
     const restsForMs = this.#session.report(name, read);
-    // The first time; later the agent looks often enough.
+    // Only the first report needs an alarm; later the agent reconciles often enough.
     if (!this.#isReporting) this.#setDeadline("status", restsForMs);
     this.#isReporting = true;
   }
 
-  /** True if the API gives a node what its record claims. */
+  /** True if the node's Node object confirms what its record claims. */
   isGiven(name: string, claim: string, kind: "node IP" | "pod CIDR"): boolean {
     return this.#session?.isGiven(name, claim, kind) ?? false;
   }
 
-  /** This node programs what it is told, and the others know of it: pods may come. */
+  /** Removes the start-up taint once this node's record is published and the mode is known. */
   removeStartupTaint(): void {
     const mesh = this.#session?.mesh;
     if (this.#isPublished && mesh !== "pending" && mesh !== "unknown") this.#session?.removeStartupTaint();
   }
 
-  /** Begins anew where the API, or this node's name, is another than at the last look. */
+  /** Opens a new session if the kubeconfig or this node's name has changed since the last pass. */
   #openSession(kubeconfig: string, nodeName: string | undefined): KubeSession | undefined {
     const before = this.#session;
     if (before !== undefined && kubeconfig === this.#kubeconfig && nodeName === before.nodeName)
@@ -164,7 +163,7 @@ export class KubeSource implements Disposable {
     this.#forget();
     this.#kubeconfig = kubeconfig;
     this.#session = kubeconfig === "" ? undefined : this.#connect(kubeconfig, nodeName);
-    // Nobody speaks for its peers any more: they stay, as if they had been imported.
+    // Without a source the peers stay, as if they had been imported.
     if (kubeconfig === "") this.#release();
     return this.#session;
   }
@@ -208,7 +207,7 @@ export class KubeSource implements Disposable {
     this.#storeRejected();
   }
 
-  /** Brings the store to what the map says. */
+  /** Makes the store agree with the map. */
   #updateStore(session: KubeSession): void {
     const { store } = this;
     const { census } = session;
@@ -216,7 +215,7 @@ export class KubeSource implements Disposable {
     this.#setDeadline("census", census.refresh(objects, session.nodeName));
     const generation = store.generation;
     const isListed = this.#compared?.lists !== lists;
-    // Somebody may have removed a peer, or imported another record of it.
+    // An operator may have removed a peer or imported another record of it.
     const lost = this.#compared?.generation === generation && !isListed ? [] : this.#findLost(objects);
     const names = new Set([...lost, ...changed, ...census.changed, ...this.#edits.keys()]);
     const isCounted = (object: RecordObject) => census.presenceOf(object) === "present";
@@ -248,14 +247,14 @@ export class KubeSource implements Disposable {
     this.#logChange(isListed ? [] : put, gone.remove);
   }
 
-  /** Objects that have no peer in the store, or one from elsewhere. */
+  /** Finds objects without a peer in the store, or with a peer of another source. */
   #findLost(objects: ReadonlyMap<string, RecordObject>): string[] {
     const sources = this.store.peerSources();
     this.#known = new Set([...sources.keys()].filter((name) => sources.get(name) === "kube"));
     return [...objects.keys()].filter((name) => !this.#known.has(name));
   }
 
-  /** Returns the generation after it, or undefined where there was nothing to write. */
+  /** Returns the generation after the write, or undefined if there was nothing to write. */
   #write(put: readonly NodeRecord[], remove: readonly string[]): number | undefined {
     const { store } = this;
     if (put.length + remove.length === 0) return undefined;
@@ -266,7 +265,7 @@ export class KubeSource implements Disposable {
     });
   }
 
-  /** What was not heard of cannot be told from what is gone: peers leave only while the API is watched. */
+  /** Peers leave only while the API is watched, because otherwise a missing event looks like a deleted object. */
   #planRemovals({ objects: { objects, isCurrent }, census, nodeName }: KubeSession): PeerRemovalPlan {
     if (!isCurrent) return { remove: [], absences: new Map() };
     const isPresent = (name: string) => {
@@ -283,7 +282,7 @@ export class KubeSource implements Disposable {
     });
   }
 
-  /** Returns what is standing from now on; logs what has come, changed or passed. */
+  /** Returns the present problem; logs a problem that has appeared, changed or been resolved. */
   #reportOnChange(before: string | undefined, now: string | undefined, resolved: string): string | undefined {
     if (now === before) return now;
     if (now === undefined) this.options.log.info(resolved);
@@ -291,7 +290,7 @@ export class KubeSource implements Disposable {
     return now;
   }
 
-  /** What was not taken, and what stands in the way as a whole. */
+  /** Stores the rejected records and the problems that concern all records. */
   #storeRejected(): void {
     const session = this.#session;
     const nodeName = session?.nodeName;
@@ -300,7 +299,7 @@ export class KubeSource implements Disposable {
     const refused = explainRejected(objects, nodeName, this.#known, presenceOf);
     this.#logFew(
       refused.filter(({ file, reason }) => this.#lastRejected.get(file) !== reason),
-      ({ file, reason }) => this.options.log.warn("record refused", { file, reason }),
+      ({ file, reason }) => this.options.log.warn("record rejected", { file, reason }),
     );
     this.#lastRejected = new Map(refused.map(({ file, reason }) => [file, reason]));
     const inTheWay: readonly (readonly [string, string | undefined])[] = [
@@ -314,8 +313,8 @@ export class KubeSource implements Disposable {
 
   #logChange(put: readonly NodeRecord[], remove: readonly string[]): void {
     const { log } = this.options;
-    this.#logFew(put, ({ name }) => log.info("record taken", { peer: name }));
-    this.#logFew(remove, (name) => log.info("record gone, and its peer", { peer: name }));
+    this.#logFew(put, ({ name }) => log.info("record accepted", { peer: name }));
+    this.#logFew(remove, (name) => log.info("record deleted, peer removed", { peer: name }));
   }
 
   #logFew<T>(items: readonly T[], log: (item: T) => void): void {

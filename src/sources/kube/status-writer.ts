@@ -1,7 +1,6 @@
-// Reports to the API how this node sees the others: the status of its object, and
-// events about records that claim what it has. One request at a time, seldom, and
-// only where it says something new. What refuses a report is nobody's problem: the
-// mesh does not depend on it.
+// Reports to the API how this node sees its peers: the status of its object, and events about records
+// that claim what this node has. It sends one request at a time, at intervals, and only new facts. A
+// refused report is only logged, because the mesh does not depend on it.
 
 import type { Contest, StatusFacts } from "../../kube/conditions.ts";
 import { eventsPath, formatEvent, formatLapseEvent, formatMeshEvent } from "../../kube/event.ts";
@@ -12,9 +11,9 @@ import type { KubeClient } from "../../kubeclient/client.ts";
 import type { Lapse } from "../../plan/peers/lapses.ts";
 import type { Log } from "../../telemetry/log.ts";
 
-/** A node that has just come shakes hands first. */
+/** A new node needs this time for its first handshakes. */
 const settleMs = 10_000;
-/** Events that one process writes: a record may claim thousands of things. */
+/** Bounds the events of one process, because a record may claim thousands of things. */
 const maxEvents = 100;
 
 type Write = readonly [path: string, body: object];
@@ -22,7 +21,7 @@ type Write = readonly [path: string, body: object];
 export interface StatusWriterOptions {
   readonly client: KubeClient;
   readonly log: Log;
-  /** Milliseconds on a clock that only goes forward. */
+  /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
   /** Unix milliseconds. */
   readonly wallClock: () => number;
@@ -43,12 +42,12 @@ export class StatusWriter implements Disposable {
     this.#ended.abort(new Error("the writer of the status was ended"));
   }
 
-  /** How long it is until `offer` looks at anything, in milliseconds. */
+  /** Milliseconds until `offer` does anything. */
   get restsForMs(): number {
     return Math.max(0, this.#nextMs - this.options.now());
   }
 
-  /** `read` is asked only where it is time; `before`: the status as the API has it; `objects`: all there are, by name. */
+  /** `read` is called only if a report is due; `before`: the status in the API; `objects`: all objects by name. */
   offer(
     name: string,
     read: () => StatusFacts,
@@ -77,7 +76,7 @@ export class StatusWriter implements Disposable {
     if (writes.length > 0) void this.#write(writes);
   }
 
-  /** What was told once is not told again by this process. */
+  /** This process reports each event once. */
   #events(name: string, refused: readonly Contest[], objects: ReadonlyMap<string, RecordObject>): Write[] {
     return refused.flatMap((contest): Write[] => {
       const object = objects.get(contest.peer);
@@ -114,7 +113,7 @@ export class StatusWriter implements Disposable {
       } catch (error) {
         if (this.#ended.signal.aborted) return;
         const reason = error instanceof Error ? error.message : String(error);
-        log.debug("the API does not take a report", { reason });
+        log.debug("the API refused a report", { reason });
       }
     }
     this.#isWriting = false;

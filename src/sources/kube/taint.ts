@@ -1,6 +1,6 @@
-// Takes the start-up taint off this node's Node once the node is ready, so that pods
-// are scheduled here. One request at a time; what refuses it is said once and tried
-// again, since without it the node stays empty.
+// Removes the start-up taint from this node's Node once the node is ready, so that pods are scheduled
+// here. It sends one request at a time. A failure is logged once and retried, because the node stays
+// empty until the taint is removed.
 import { formatTaintRemoval, startupTaint } from "../../kube/node.ts";
 import { type RetryTiming, retryDelayMs } from "../../kube/watch.ts";
 import type { KubeClient } from "../../kubeclient/client.ts";
@@ -9,10 +9,10 @@ import type { Log } from "../../telemetry/log.ts";
 export interface TaintRemoverOptions {
   readonly client: KubeClient;
   readonly log: Log;
-  /** Called with the Node as it is without the taint: the watch may tell of it later than the next look. */
+  /** Is called with the Node without the taint, because the watch may deliver it later than the next pass. */
   readonly onRemoved: (node: unknown) => void;
   readonly retries: RetryTiming;
-  /** Milliseconds on a clock that only goes forward. */
+  /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
   readonly random: () => number;
 }
@@ -55,7 +55,7 @@ export class TaintRemover implements Disposable {
     if (reason === this.#lastReason) return;
     this.#lastReason = reason;
     this.options.log.warn(
-      `The start-up taint ${startupTaint} stays on this node, so no pods come: ${reason.replace(/[.\s]*$/, "")}. Are role and policy there (conf/kubernetes/startup-taint.yaml)? \`kubectl taint node NAME ${startupTaint}-\` takes it off.`,
+      `The start-up taint ${startupTaint} stays on this node, so no pods are scheduled: ${reason.replace(/[.\s]*$/, "")}. Are role and policy there (conf/kubernetes/startup-taint.yaml)? \`kubectl taint node NAME ${startupTaint}-\` takes it off.`,
     );
   }
 }

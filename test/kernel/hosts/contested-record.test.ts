@@ -90,7 +90,8 @@ describeKernel("records that go wrong", () => {
     write(text);
     await agent.waitFor(
       ({ message, peer: name, file }) =>
-        (message === "record taken" && name === "n2") || (message === "record refused" && file === "n2.json"),
+        (message === "record accepted" && name === "n2") ||
+        (message === "record rejected" && file === "n2.json"),
       openMs,
       from,
     );

@@ -137,10 +137,10 @@ describe("publishing", () => {
       folder.look();
       const { wrote, problem } = folder.publish();
       expect(wrote).toBe(false);
-      expect(problem).toMatch(/^Somebody else writes \S+node-0.json again and again: is there another node/);
+      expect(problem).toMatch(/^Another process overwrites \S+node-0.json repeatedly: is there another node/);
     }
     expect(Object.keys(folder.refused)).toEqual(["node-0.json"]);
-    expect(folder.lines.filter((line) => line.includes("again and again"))).toHaveLength(1);
+    expect(folder.lines.filter((line) => line.includes("repeatedly"))).toHaveLength(1);
     // What this node itself has to say does not wait.
     expect(folder.publish(changed)).toEqual({ wrote: true });
     expect(folder.refused).toEqual({});
@@ -153,9 +153,9 @@ describe("publishing", () => {
     using folder = new Folder();
     rmSync(folder.path, { recursive: true });
     const { problem } = folder.look();
-    expect(problem).toStartWith("Cannot read the folder of records");
+    expect(problem).toStartWith("Cannot read the records directory");
     expect(folder.publish().problem).toMatch(
-      /^Cannot publish this node's record as \S+: ENOENT \(.*Create the folder/,
+      /^Cannot publish this node's record as \S+: ENOENT \(.*Create the directory/,
     );
     expect(Object.keys(folder.refused)).toEqual([folder.path]);
     expect(folder.lines).toHaveLength(1);

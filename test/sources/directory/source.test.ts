@@ -178,7 +178,7 @@ describe("what is refused, while the rest keeps working", () => {
     if (typeof reason === "string") expect(said).toBe(reason);
     else expect(said).toMatch(reason);
     expect(said.length).toBeLessThanOrEqual(300);
-    expect(folder.lines.filter((line) => line.includes("record refused"))).toHaveLength(1);
+    expect(folder.lines.filter((line) => line.includes("record rejected"))).toHaveLength(1);
     // Made good, it is taken and no longer complained of.
     folder.put(recordOf(9), recordOf(2));
     expect(folder.look()).toEqual({ records: 3, rejected: 0 });
@@ -209,7 +209,7 @@ describe("what is refused, while the rest keeps working", () => {
     using _socket = Bun.listen({ unix: folder.file("socket.json"), socket: { data() {} } });
     expect(folder.look()).toEqual({ records: 1, rejected: 6 });
     for (const name of ["fifo", "folder", "node-2", "zero", "dangling", "socket"])
-      expect(folder.refused[`${name}.json`]).toStartWith("it is no regular file");
+      expect(folder.refused[`${name}.json`]).toStartWith("it is not a regular file");
     expect(folder.peers).toEqual({ "node-1": "directory" });
   });
 

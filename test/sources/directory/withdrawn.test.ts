@@ -64,7 +64,7 @@ describe("what turns bad or goes away", () => {
       for (let i = 0; i < 3; i++) {
         const { problem, records } = folder.look();
         expect(problem).toMatch(
-          /^Cannot read the folder of records \S+: (ENOENT|ENOTDIR) \(.*\. Create the folder or mount it/,
+          /^Cannot read the records directory \S+: (ENOENT|ENOTDIR) \(.*\. Create the directory or mount it/,
         );
         expect(records).toBe(2);
         expect(folder.refused[folder.path]).toStartWith(problem as string);
@@ -153,7 +153,7 @@ describe("many", () => {
     for (let i = 0; i < 20_000; i++) writeFileSync(folder.file(`aa-${i}.json`), "");
     const { records, rejected, problem } = folder.look();
     expect([records, rejected]).toEqual([1, 19_999]);
-    expect(problem).toMatch(/has more records than are taken: 1 are left out/);
+    expect(problem).toMatch(/has more records than are accepted: 1 are left out/);
     expect(folder.refused[folder.path]).toBe(problem as string);
     expect(folder.peers).toEqual({ "node-1": "directory" });
   });

@@ -163,7 +163,7 @@ describe("the record", () => {
     expect(specOf(api)).toEqual(ownSpec);
     change();
     await node.until("the race is seen", () => node.publish().problem !== undefined);
-    expect(node.refused[`wireguardnode/${own.name}`]).toContain("again and again");
+    expect(node.refused[`wireguardnode/${own.name}`]).toContain("repeatedly");
     expect(api.count("apply")).toBe(2);
     node.skippedMs += 30_000;
     await node.published();
@@ -227,7 +227,7 @@ describe("a refusal", () => {
       403,
       "Forbidden",
       "podCIDRs: 10.0.0.0/8 is not within",
-      /could not be published: .*write .*\/node-0 \(403\): podCIDRs: .* Look at the agent's role and at the admission policy/,
+      /could not be published: .*write .*\/node-0 \(403\): podCIDRs: .* Check the agent's role and the admission policy/,
     ],
     [
       "because the resource is not there",
@@ -356,7 +356,7 @@ describe("the status", () => {
     };
     node.skippedMs += 10_000;
     node.source.report(own.name, () => facts);
-    await waitUntil(() => node.lines.some((line) => line.includes("the API does not take a report")), {
+    await waitUntil(() => node.lines.some((line) => line.includes("the API refused a report")), {
       what: "the refusal",
     });
     expect([node.look().problem, node.publish(), node.refused]).toEqual([undefined, { done: true }, {}]);
