@@ -82,9 +82,9 @@ function updatePods({ session, memory, options: { log } }: PassContext): void {
 /** Repairs the links of pods at a resync and when another process has changed nftables. */
 function restorePodLinks({ session, triggers, options: { log } }: PassContext): void {
   if (!(["start", "resync", "firewall"] as const).some((trigger) => triggers.has(trigger))) return;
-  const { steps, writes, failures } = session.syncPodLinks();
-  const [first] = steps.flatMap(renderStep);
-  if (writes > 0) log.warn("links of pods changed by another process, restored", { writes, first });
+  const { unexplained, writes, failures } = session.syncPodLinks();
+  const [first] = unexplained.flatMap(renderStep);
+  if (first !== undefined) log.warn("links of pods changed by another process, restored", { writes, first });
   for (const failure of failures) log.warn(failure);
 }
 

@@ -11,28 +11,42 @@ import type { Store } from "../state/store.ts";
 import { applySteps, readSysctl } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
 
+/** An ADD that is under way makes the rest within this, on a busy node too. */
+const addMs = 10_000;
+
 export interface PodLinkReport {
   readonly steps: readonly Step[];
+  /** Those that no ADD explains which may be under way: another program has changed something. */
+  readonly unexplained: readonly Step[];
   /** State-changing requests sent to the kernel. */
   readonly writes: number;
   /** A sentence each. */
   readonly failures: readonly string[];
 }
 
-/** Throws StoreError, NetlinkError, SysError. */
-export function syncPodLinks(store: Store, kernel: Kernel): PodLinkReport {
+/** Throws StoreError, NetlinkError, SysError. `wallMs` is the time by the clock that dates attachments. */
+export function syncPodLinks(store: Store, kernel: Kernel, wallMs: number): PodLinkReport {
   const writesBefore = kernel.writes;
-  const { steps, failures } = store.hasStandalonePods()
-    ? keepPodLinks(store, kernel)
-    : { steps: dropPodFirewall(store, kernel), failures: [] };
-  return { steps, writes: kernel.writes - writesBefore, failures };
+  const { steps, unexplained, failures } = store.hasStandalonePods()
+    ? keepPodLinks(store, kernel, wallMs)
+    : { steps: dropPodFirewall(store, kernel), unexplained: [], failures: [] };
+  return { steps, unexplained, writes: kernel.writes - writesBefore, failures };
 }
 
-function keepPodLinks(store: Store, kernel: Kernel) {
+function keepPodLinks(store: Store, kernel: Kernel, wallMs: number) {
   const links = new Map(kernel.host.links().map((link) => [link.name, link]));
-  const ours = store.attachments().flatMap(({ hostDev = "" }) => links.get(hostDev) ?? []);
-  const steps = [...ours.flatMap(linkDrift), ...firewallDrift(kernel)];
-  return { steps, failures: applySteps(steps, kernel).map(({ error }) => error.message) };
+  const drifts = store.attachments().flatMap(({ hostDev = "", createdAtMs }) => {
+    const link = links.get(hostDev);
+    if (link === undefined) return [];
+    const isNew = wallMs >= createdAtMs && wallMs - createdAtMs < addMs;
+    return [{ isNew, steps: linkDrift(link) }];
+  });
+  const old = drifts.filter(({ isNew }) => !isNew);
+  const firewall = firewallDrift(kernel);
+  const steps = [...drifts.flatMap((drift) => drift.steps), ...firewall];
+  // The first pod's ADD makes the table.
+  const unexplained = [...old.flatMap((drift) => drift.steps), ...(old.length === 0 ? [] : firewall)];
+  return { steps, unexplained, failures: applySteps(steps, kernel).map(({ error }) => error.message) };
 }
 
 function linkDrift({ name, group }: Link): Step[] {

@@ -117,7 +117,7 @@ export class Session implements Disposable {
 
   /** The links of pods that we are the main plugin of, whether the node is up or not. */
   syncPodLinks(): PodLinkReport {
-    return syncPodLinks(this.store, this.kernel);
+    return syncPodLinks(this.store, this.kernel, this.now());
   }
 
   [Symbol.dispose](): void {

@@ -32,8 +32,8 @@ import { NftTransactions } from "./transaction.ts";
 
 /** As the kernel says that nftables has changed since the generation that a transaction names. */
 const ERESTART = 85;
-/** Other programs may change their tables every second, and every change makes us read again. */
-const maxAttempts = 10;
+/** Some programs change their tables many times a second, and every change makes us read again. */
+const maxAttempts = 30;
 
 /** Something that was so while nftables, whosever tables, was at this generation. */
 interface Moment<Value> {

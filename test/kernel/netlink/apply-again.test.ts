@@ -5,6 +5,7 @@ import type { Address, Route, Rule } from "../../../src/net/objects.ts";
 import type { Step } from "../../../src/plan/step.ts";
 import { applySteps } from "../../../src/reconcile/apply.ts";
 import { Kernel } from "../../../src/reconcile/kernel.ts";
+import { waitUntil } from "../../lab/wait.ts";
 import { describeKernel, Namespace, removeNamespaces } from "../support/namespaces.ts";
 
 afterAll(removeNamespaces);
@@ -29,11 +30,17 @@ describeKernel("steps that are applied again", () => {
     kernel.enterPod(namespace.path);
     return applySteps(steps, kernel).map(({ error }) => (error as Error & { code?: string }).code);
   };
-  const prepared = () => {
+  const prepared = async () => {
     const namespace = new Namespace();
     namespace.ip("link add veth0 type veth peer name veth1");
     namespace.ip("link set veth0 addrgenmode none up");
     namespace.ip("link set veth1 addrgenmode none up");
+    // The kernel notes a carrier some time after the link is up, and makes IPv6 routes then.
+    await waitUntil(
+      () =>
+        namespace.json("link show").every(({ ifname, operstate }) => ifname === "lo" || operstate === "UP"),
+      { what: "the carrier of both ends" },
+    );
     return namespace;
   };
 
@@ -48,8 +55,8 @@ describeKernel("steps that are applied again", () => {
       { do: "deleteAddress", address: address(family), netns },
     ];
 
-    test(`IPv${family}: what is there already is no failure and changes nothing`, () => {
-      const namespace = prepared();
+    test(`IPv${family}: what is there already is no failure and changes nothing`, async () => {
+      const namespace = await prepared();
       expect(apply(namespace, [...add, { do: "replaceRoute", route: route(family), netns }])).toEqual([]);
       const before = namespace.picture();
       expect(before).toContain(route(family).dst);
@@ -57,8 +64,8 @@ describeKernel("steps that are applied again", () => {
       expect(namespace.picture()).toBe(before);
     });
 
-    test(`IPv${family}: what is gone already is no failure`, () => {
-      const namespace = prepared();
+    test(`IPv${family}: what is gone already is no failure`, async () => {
+      const namespace = await prepared();
       const before = namespace.picture();
       apply(namespace, [...add, { do: "addRoute", route: route(family), netns }]);
       expect(apply(namespace, remove)).toEqual([]);
@@ -68,15 +75,15 @@ describeKernel("steps that are applied again", () => {
       expect(apply(namespace, [...remove, { do: "deleteLink", dev: "veth0", netns }])).toEqual([]);
     });
 
-    test(`IPv${family}: a route that must be new and is there is a failure`, () => {
-      const namespace = prepared();
+    test(`IPv${family}: a route that must be new and is there is a failure`, async () => {
+      const namespace = await prepared();
       const step: Step = { do: "addRoute", route: route(family), netns };
       expect(apply(namespace, [step, step])).toEqual(["EEXIST"]);
     });
   }
 
-  test("a link whose name is taken is a failure, and the other steps are applied", () => {
-    const namespace = prepared();
+  test("a link whose name is taken is a failure, and the other steps are applied", async () => {
+    const namespace = await prepared();
     const link = { kind: "veth" as const, name: "veth0", peer: { name: "veth2" } };
     const steps: Step[] = [
       { do: "addLink", link, netns },
