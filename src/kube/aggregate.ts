@@ -1,6 +1,6 @@
-// The fewest CIDRs that hold exactly the given addresses: what a node announces
-// where its pods get addresses from the network (AKS, EKS) and not from a CIDR of
-// the node's. Exact: an address too many would draw another node's traffic. Pure.
+// Finds the fewest CIDRs that hold exactly the given addresses. A node announces them if its pods get
+// addresses from the network (AKS, EKS) instead of a CIDR of the node's. The result is exact, because
+// an additional address would attract another node's traffic. Pure.
 import { familyOf } from "../net/ip.ts";
 import { comparePrefixes, formatPrefix, hostPrefix, prefixBytes } from "../net/prefix.ts";
 
@@ -24,7 +24,7 @@ export function aggregateIps(ips: readonly string[]): string[] {
   return done;
 }
 
-/** The prefix that two make together; undefined where they are not its two halves. */
+/** Returns the prefix whose two halves these are; undefined if they are not. */
 function findUnion(lower: string | undefined, upper: string): string | undefined {
   if (lower === undefined || familyOf(lower) !== familyOf(upper)) return undefined;
   const [a, b] = [prefixBytes(lower), prefixBytes(upper)];

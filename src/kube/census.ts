@@ -1,31 +1,31 @@
-// Whether the Node that a record speaks for is there. The garbage collector takes a
-// record away with its Node, but a token of the Node's pods stays good for a while and
-// writes the record anew, and no admission policy can find out that there is no Node.
-// So every agent asks: a record counts while there is a Node of its name, with the UID
-// that the record's owner has. Absence is proven by the API's answer and by nothing
-// else; until there is one, what was taken before stays. Pure: time is an argument.
+// Finds out whether the Node of a record exists. The garbage collector deletes a record
+// with its Node, but a token of the Node's pods stays valid for a while and may write the
+// record again, and no admission policy can find out that there is no Node. So every agent
+// asks: a record counts while there is a Node with its name and with the UID of the
+// record's owner. Only the API's answer proves absence; before the first answer, records
+// that were accepted earlier stay. Pure: time is an argument.
 //
 //   object                             asked
 //   ─────────────────────────────────  ─────────────────────────────────────────────
 //   any                                with all Nodes, once a minute; every N s of N
-//   new, made anew, or another owner   at once
+//   new, recreated, or another owner   at once
 //   without its Node                   again after 3 s, 6 s, 12 s, …
 //
-// All agents together list the Nodes once a second at most. A watch of all Nodes would
-// send each heartbeat of each Node to each node.
+// All agents together list the Nodes at most once a second. A watch of all Nodes would
+// send each heartbeat of each Node to each agent.
 import type { RecordObject } from "./object.ts";
 
-/** "replaced": there is a Node of that name, and it is another one than the record's owner. */
+/** "replaced": there is a Node of that name, but it is not the record's owner. */
 export type Presence = "present" | "absent" | "replaced";
 
-/** What the API has answered about an object's Node. */
+/** The API's answer about an object's Node. */
 export interface PresenceAnswer {
-  /** The object's own UID and its owner's, when it was asked: the answer is about no other. */
+  /** UIDs of the object and of its owner at the time of the request; the answer is valid only for these. */
   readonly uid: string;
   readonly nodeUid: string;
   readonly presence: Presence;
   readonly atMs: number;
-  /** Answers in a row by which its Node was not there. */
+  /** Number of consecutive answers without the Node. */
   readonly absences: number;
 }
 
@@ -34,27 +34,27 @@ export type PresenceAnswers = ReadonlyMap<string, PresenceAnswer>;
 
 export interface CensusFacts {
   readonly objects: ReadonlyMap<string, RecordObject>;
-  /** Its own Node is watched. */
+  /** This node's name; its own Node is watched instead. */
   readonly ownName: string | undefined;
   readonly answers: PresenceAnswers;
-  /** When all Nodes are to be listed; undefined if they never were. */
+  /** Time of the next list of all Nodes; undefined before the first one. */
   readonly nextListMs: number | undefined;
-  /** Milliseconds of a clock that only goes forward. */
+  /** Milliseconds of a monotonic clock. */
   readonly nowMs: number;
 }
 
-/** Whom to ask about now, or when there may be something to ask. */
+/** The Nodes to ask about now, or the time until the next request. */
 export type CensusPlan =
   | { readonly ask: "all" }
   | { readonly ask: readonly string[] }
   | { readonly wakeInMs: number };
 
-/** More are asked for by one list. */
+/** A larger number of Nodes is read by one list. */
 const maxSingles = 8;
 const firstRecheckMs = 3000;
 const minSpacingMs = 60_000;
 
-/** Undefined until the API has answered about this very object and owner. */
+/** Returns undefined before the API has answered about this object and this owner. */
 export function findPresence(
   { name, uid, nodeUid }: RecordObject,
   answers: PresenceAnswers,
@@ -85,7 +85,7 @@ function findDueMs(object: RecordObject, answers: PresenceAnswers): number {
   return atMs + Math.min(minSpacingMs, firstRecheckMs * 2 ** (absences - 1));
 }
 
-/** `uids`: of the Nodes that there are, by name; `object`: as it was when they were asked for. */
+/** `uids`: UIDs of the existing Nodes by name; the object is the one at the time of the request. */
 export function toPresenceAnswer(
   { name, uid, nodeUid }: RecordObject,
   uids: ReadonlyMap<string, string>,
@@ -99,12 +99,12 @@ export function toPresenceAnswer(
   return { uid, nodeUid, presence, atMs: nowMs, absences };
 }
 
-/** From one list of all Nodes to the next. `random`: from 0 to 1. */
+/** Returns the time from one list of all Nodes to the next. `random`: from 0 to 1. */
 export function listSpacingMs(nodes: number, random: number): number {
   return Math.max(minSpacingMs, 1000 * nodes) * (1 + random / 2);
 }
 
-/** Why a record does not count, as a sentence; undefined while nothing speaks against it. */
+/** Returns a sentence that says why a record does not count; undefined if it counts. */
 export function explainPresence(name: string, presence: Presence | undefined): string | undefined {
   if (presence === "absent")
     return `there is no Node ${name} in the cluster, and a record counts only while its Node is there`;

@@ -1,16 +1,16 @@
-// What the API says of the cluster's own hosts: the networks of the services, and the addresses that
-// the API server answers at. Both are read by everybody's agent, since no peer may claim them. Pure.
+// Reads the cluster's own networks and hosts from the API: the networks of the services, and the
+// addresses of the API server. Every agent reads them, because no peer may claim them. Pure.
 import { ParseError } from "../net/error.ts";
 import { isIp, parseIp } from "../net/ip.ts";
 import { parsePrefix } from "../net/prefix.ts";
 
 /** Kubernetes has ServiceCIDR objects from 1.33 on. */
 export const serviceCIDRsPath = "/apis/networking.k8s.io/v1/servicecidrs";
-/** Of the API server's own service. */
+/** The EndpointSlices of the API server's own service. */
 export const apiEndpointsPath = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
 export const apiEndpointsQuery = { labelSelector: "kubernetes.io/service-name=kubernetes" };
 
-/** An object, with what of it is of use. */
+/** The used parts of an object. */
 export interface AddressObject {
   readonly name: string;
   readonly resourceVersion: string;
@@ -18,13 +18,13 @@ export interface AddressObject {
   readonly addresses: readonly string[];
 }
 
-/** Undefined for what has no name. */
+/** Returns undefined if the object has no name. */
 export function readServiceCIDR(json: unknown): AddressObject | undefined {
   const cidrs = asList(field(field(json, "spec"), "cidrs"));
   return addressObject(json, cidrs.flatMap(findPrefix));
 }
 
-/** Undefined for what has no name. An endpoint may be not ready and still be the API server's. */
+/** Returns undefined if the object has no name. Endpoints that are not ready count, too. */
 export function readEndpointSlice(json: unknown): AddressObject | undefined {
   const addresses = asList(field(json, "endpoints")).flatMap((endpoint) =>
     asList(field(endpoint, "addresses")),

@@ -1,12 +1,11 @@
-// What the Kubernetes API refused, or why it could not be asked: a sentence,
-// with what decides what to do next.
+// An error of the Kubernetes API: a sentence, and the facts that decide what to do next.
 
 export interface KubeFailure {
-  /** HTTP status; absent where there was no answer. */
+  /** HTTP status; absent if there was no answer. */
   readonly status?: number;
-  /** Machine-readable reason of the answer ("Expired", "Forbidden"), "" where it gave none. */
+  /** Machine-readable reason of the answer ("Expired", "Forbidden"), "" if it has none. */
   readonly reason?: string;
-  /** The server asked to be left alone for so long. */
+  /** The server asked for this pause before the next request. */
   readonly retryAfterMs?: number;
 }
 

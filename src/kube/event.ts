@@ -1,6 +1,6 @@
-// Events that tell whoever asks (`kubectl events`) that a record claims what another
-// node has: the node that has it says so, and no other, of thousands of agents one. And
-// that a node does not follow the cluster's mesh: each for itself. Pure.
+// Events (`kubectl events`) about claims and about the mesh. If a record claims what another node has,
+// only the node that has it writes the event, so that thousands of agents write one event. If a node
+// does not follow the cluster's mesh, it writes an event for itself. Pure.
 
 import { escapeControls } from "../net/printable.ts";
 import type { Lapse } from "../plan/peers/lapses.ts";
@@ -8,10 +8,10 @@ import type { Contest } from "./conditions.ts";
 import { meshName } from "./mesh.ts";
 import { apiVersion, kind, type RecordObject } from "./object.ts";
 
-/** Events about what is in no namespace may be in this one. */
+/** The namespace for events about cluster-scoped objects. */
 export const eventsPath = "/apis/events.k8s.io/v1/namespaces/kube-system/events";
 
-/** `node`: this node, which does not follow the mesh in what `warning` says. */
+/** `node`: this node; `warning`: the part of the mesh that it does not follow, and why. */
 export function formatMeshEvent(node: string, warning: string, wallMs: number) {
   return {
     apiVersion: "events.k8s.io/v1",
@@ -28,7 +28,7 @@ export function formatMeshEvent(node: string, warning: string, wallMs: number) {
   };
 }
 
-/** `owner`: this node, which has what is claimed; `refused`: the object that claims it too. */
+/** `owner`: this node, the owner of the claim; `refused`: the object that claims it, too. */
 export function formatEvent(owner: string, refused: RecordObject, { claim }: Contest, wallMs: number) {
   const { name, uid } = refused;
   return {
@@ -48,22 +48,22 @@ export function formatEvent(owner: string, refused: RecordObject, { claim }: Con
   };
 }
 
-/** In microseconds, as Kubernetes writes it. */
+/** Formats a time with microseconds, as Kubernetes does. */
 function formatTime(wallMs: number): string {
   return new Date(wallMs).toISOString().replace("Z", "000Z");
 }
 
-/** Of an event's note, in characters. */
+/** The API bounds an event's note to so many characters. */
 const maxNoteLength = 1024;
 
-/** `kubectl` shows it as it is. */
+/** Escapes control characters, because `kubectl` prints the note unchanged. */
 function formatNote(text: string): string {
   return escapeControls(text).slice(0, maxNoteLength);
 }
 
 /**
- * Every node that decides so tells it, by the same name: one event for all. `claimant`: the object
- * that has the claim now.
+ * Every node that decides so writes the same event name, so there is one event for all.
+ * `claimant`: the object that has the claim now.
  */
 export function formatLapseEvent(
   reporter: string,
@@ -82,10 +82,10 @@ export function formatLapseEvent(
   };
 }
 
-/** A node's name may be longer, an event's field may not. */
+/** The API bounds this field of an event; a node's name may be longer. */
 const maxInstanceLength = 128;
 
-/** The same for the same: told again, it is the event that is there. */
+/** Equal facts have equal names, so that a repeated report updates the existing event. */
 function eventName(owner: string, refused: string, claim: string): string {
   const digest = Bun.hash(`${owner}\n${refused}\n${claim}`).toString(16).padStart(16, "0");
   return `${refused.slice(0, 200).replace(/[^a-z0-9]+$/, "")}.${digest}`;

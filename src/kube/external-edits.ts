@@ -1,30 +1,29 @@
-// Records that somebody else than their agent has changed: taken a while later. Their
-// agent puts its own back within a second, and whoever had obeyed meanwhile would have
-// dropped packets; only where no agent is there to do so does the change stand. Pure:
-// time is an argument.
+// Delays records that another writer than their agent has changed. Their agent restores its own record
+// within a second, and a node that had obeyed meanwhile would have dropped packets. The change is
+// accepted only if no agent restores the record. Pure: time is an argument.
 import type { RecordObject } from "./object.ts";
 
-/** An agent that is restarted is back by then. */
+/** An agent that restarts is back by then. */
 export const editHoldMs = 10_000;
 
-/** By name, those that are waited for, and since when in milliseconds. */
+/** Delayed records by name, with the time of the change in milliseconds. */
 export type ExternalEdits = ReadonlyMap<string, number>;
 
 export interface ExternalEditFacts {
-  /** Objects that have changed, and those that are waited for. */
+  /** Objects that have changed, and delayed ones. */
   readonly changed: readonly RecordObject[];
-  /** Peers that came from the API: of the others there is nothing to hold on to. */
+  /** Peers that came from the API; only these have an earlier record to keep. */
   readonly known: ReadonlySet<string>;
-  /** As the last plan has it. */
+  /** Result of the last plan. */
   readonly edits: ExternalEdits;
-  /** Milliseconds of a clock that only goes forward. */
+  /** Milliseconds of a monotonic clock. */
   readonly nowMs: number;
 }
 
 export interface ExternalEditPlan {
   readonly take: readonly RecordObject[];
   readonly edits: ExternalEdits;
-  /** When the next of them is taken. */
+  /** Time until the next delayed record is accepted. */
   readonly wakeInMs?: number;
 }
 

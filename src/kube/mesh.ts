@@ -1,6 +1,5 @@
-// The WireGuardMesh object: what all nodes of the cluster have in common. There is
-// one, which an operator writes and every agent follows (conf/kubernetes/mesh.yaml).
-// Pure.
+// The WireGuardMesh object: the settings that all nodes of the cluster share. There is one such
+// object, which an operator writes and every agent follows (conf/kubernetes/mesh.yaml). Pure.
 import { ParseError } from "../net/error.ts";
 import { refuseImpossibleCIDRs } from "../plan/peers/cluster-cidrs.ts";
 import { type Mode, parseSetting } from "../plan/settings/settings.ts";
@@ -12,22 +11,22 @@ export const meshName = "default";
 export interface MeshObject {
   readonly name: string;
   readonly resourceVersion: string;
-  /** Absent where it has none that this version knows. */
+  /** Absent if the object has none that this version knows. */
   readonly mode?: Mode;
-  /** Absent where each node has its own. */
+  /** Absent if each node has its own. */
   readonly clusterCIDRs?: readonly string[];
-  /** As clusterCIDRs, of nodes. */
+  /** The same for nodes. */
   readonly nodeCIDRs?: readonly string[];
-  /** What cannot be followed, and why: sentences. */
+  /** One sentence for each field that cannot be followed, with the reason. */
   readonly warnings: readonly string[];
 }
 
-/** What is applied to change the mode, and leaves all else as it is. */
+/** Formats the object that is applied to change only the mode. */
 export function formatMesh(mode: Mode) {
   return { apiVersion, kind: "WireGuardMesh", metadata: { name: meshName }, spec: { mode } };
 }
 
-/** Undefined for what has no name. */
+/** Returns undefined if the object has no name. */
 export function readMesh(json: unknown): MeshObject | undefined {
   const { metadata, spec } = (json ?? {}) as Record<string, Record<string, unknown> | undefined>;
   const { name, resourceVersion } = metadata ?? {};
@@ -59,7 +58,7 @@ function readCIDRs(name: "clusterCIDRs" | "nodeCIDRs", given: unknown): readonly
   return cidrs;
 }
 
-/** How it is called beside refused records. */
+/** Name of the object in the list of rejected records. */
 export const meshObjectName = `wireguardmesh/${meshName}`;
 
 function attempt<T>(parse: () => T, warnings: string[]): T | undefined {

@@ -1,6 +1,5 @@
-// A Node object of the cluster as this node's identity: who it is, where others
-// reach it and which pods it has. What of it cannot be used is left out and said.
-// Pure.
+// Derives this node's identity from its Node object: name, endpoints, node IPs and pod
+// CIDRs. Values that cannot be used are left out with a warning. Pure.
 //
 //   metadata.name                        the node's name
 //   status.addresses, type InternalIP    endpoints and node IPs, IPv4 first
@@ -10,10 +9,10 @@
 //   ────────────────────────────────  ─────────────────────────────────────────
 //   several InternalIPs of a family   all, in the Node's order
 //   both families, either first       IPv4 first: it takes 20 bytes less
-//   no InternalIP that can be used    stays as it was; there is none before the first
-//   other pod CIDRs than before       are exchanged
-//   a pod CIDR with an InternalIP     is left out: who routes it would take hosts along
-//   no pod CIDR                       stay as they were: a Node that is made anew has none for a moment
+//   no usable InternalIP              stays as it was; there is none before the first
+//   other pod CIDRs than before       are replaced
+//   a pod CIDR with an InternalIP     is left out, because its route would include hosts
+//   no pod CIDR                       stay as they were, because a recreated Node has none at first
 import { ParseError } from "../net/error.ts";
 import { familyOf } from "../net/ip.ts";
 import { hostPrefix, prefixContains, prefixesOverlap } from "../net/prefix.ts";
@@ -25,13 +24,13 @@ export interface NodeObject {
   readonly uid: string;
   readonly internalIPs: readonly string[];
   readonly podCIDRs: readonly string[];
-  /** All its taints where the start-up taint is among them: nothing is scheduled here until this node is ready. */
+  /** All taints, present if the start-up taint is one of them. */
   readonly taints?: readonly unknown[];
-  /** What was left out, and why: sentences. */
+  /** One sentence for each value that was left out, with the reason. */
   readonly warnings: readonly string[];
 }
 
-/** What of an identity a Node object says. */
+/** The part of an identity that a Node object determines. */
 export interface NodeIdentity {
   readonly name: string;
   readonly endpoints: readonly string[];
@@ -40,19 +39,19 @@ export interface NodeIdentity {
 }
 
 export interface NodeIdentityPlan {
-  /** Absent where there is none to be had of it. */
+  /** Absent if the Node yields no identity. */
   readonly identity?: NodeIdentity;
-  /** Sentences. */
+  /** Sentences for the operator. */
   readonly warnings: readonly string[];
 }
 
-/** A Node is made with it by whoever wants no pod to start before its agent is ready (conf/kubernetes/startup-taint.yaml). */
+/** Nodes are created with this taint if no pod may start before the agent is ready (conf/kubernetes/startup-taint.yaml). */
 export const startupTaint = "wg-cni.dev/agent-not-ready";
 
 /** A record may have 64 addresses; a peer tries one endpoint after the other. */
 const maxAddresses = 16;
 
-/** Facts of a Node object; undefined for what is none. */
+/** Reads a Node object; returns undefined if it is not one. */
 export function readNodeObject(json: unknown): NodeObject | undefined {
   const { metadata, spec, status } = (json ?? {}) as Record<string, Record<string, unknown> | undefined>;
   const { name, uid } = metadata ?? {};
@@ -75,7 +74,7 @@ export function readNodeObject(json: unknown): NodeObject | undefined {
   };
 }
 
-/** True if the Node gives its node an address, or pods' addresses; as the admission policy has it, one without pod CIDRs is no measure of those. */
+/** True if the Node has the node IP or the pod CIDR. As in the admission policy, a Node without pod CIDRs confirms every pod CIDR. */
 export function gives(
   { internalIPs, podCIDRs }: NodeObject,
   claim: string,
@@ -85,7 +84,7 @@ export function gives(
   return podCIDRs.length === 0 || podCIDRs.some((cidr) => prefixContains(cidr, claim));
 }
 
-/** A JSON patch (RFC 6902) that takes the start-up taint away, and fails where the taints are others by then. */
+/** Formats a JSON patch (RFC 6902) that removes the start-up taint, and fails if the taints have changed meanwhile. */
 export function formatTaintRemoval(taints: readonly unknown[]) {
   const path = "/spec/taints";
   const rest = taints.filter((taint) => !isStartupTaint(taint));
@@ -114,7 +113,7 @@ function isFirst(cidr: string, before: readonly string[], name: string, warnings
   return other === undefined;
 }
 
-/** The identity that a Node gives. `before`: the pod CIDRs it had; `podAddresses`: where its pods have theirs from. */
+/** Plans the identity of a Node. `before`: its earlier pod CIDRs; `podAddresses`: the source of pods' addresses. */
 export function planIdentity(
   { name, internalIPs, podCIDRs, warnings }: NodeObject,
   before: readonly string[],

@@ -1,7 +1,6 @@
-// WireGuardNode objects and the node records in them, both ways. An object is
-// cluster-scoped, has its Node's name and is owned by that Node, so that it is
-// collected with it. What comes from the API was written by others: everything
-// is checked as records from anywhere else are (plan/records/record.ts). Pure.
+// Converts between WireGuardNode objects and node records. An object is cluster-scoped, has its Node's
+// name and is owned by that Node, so that it is collected with it. Objects of the API were written by
+// other nodes, so everything is checked as in any other record (plan/records/record.ts). Pure.
 import { ParseError } from "../net/error.ts";
 import type { NodeRecord } from "../net/record.ts";
 import { type JudgedRecord, rejectRecord, requireSlots } from "../plan/records/directory.ts";
@@ -16,32 +15,32 @@ export const fieldManager = "wg-cni";
 
 export interface RecordObject {
   readonly name: string;
-  /** Increases with every change, also of what is not the record's. */
+  /** Increases with every change of the object, also outside the record. */
   readonly resourceVersion: string;
   /** As the API writes it, by the second; sorts as text. */
   readonly createdAt: string;
-  /** Its own; "" where it has none. */
+  /** UID of the object; "" if it has none. */
   readonly uid: string;
-  /** UID of the Node that owns it; "" where none does. */
+  /** UID of the Node that owns it; "" if none does. */
   readonly nodeUid: string;
-  /** Somebody else than an agent was the last to change its spec. */
+  /** True if another writer than an agent changed its spec last. */
   readonly isEditedExternally: boolean;
   readonly verdict: JudgedRecord;
 }
 
-/** What is applied for a record. */
+/** Formats the object that is applied for a record. */
 export function formatObject(record: NodeRecord, nodeUid: string) {
   const { name, ...spec } = record;
   const ownerReferences = [{ apiVersion: "v1", kind: "Node", name, uid: nodeUid }];
   return { apiVersion, kind, metadata: { name, ownerReferences }, spec };
 }
 
-/** How a refused object is called beside refused files. */
+/** Name of an object in the list of rejected records. */
 export function objectLabel(name: string): string {
   return `wireguardnode/${name}`;
 }
 
-/** Judges an object of a list or a watch; undefined for what has no name, which no API server sends. */
+/** Judges an object of a list or a watch; returns undefined if it has no name, which no API server sends. */
 export function judgeObject(json: unknown): RecordObject | undefined {
   const metadata = asObject(asObject(json)["metadata"]);
   const { name, uid, resourceVersion, creationTimestamp } = metadata;
@@ -73,7 +72,7 @@ function judge(name: string, nodeUid: string | undefined, spec: unknown): Judged
   }
 }
 
-/** A newer version may have more to say: what is not known here is passed over, as the API's clients do. */
+/** Ignores unknown fields, which a newer version may write, as clients of the API do. */
 function recordOf(name: string, spec: unknown): unknown {
   if (!isObject(spec)) throw new ParseError("spec: is missing");
   const { slots, endpoints, nodeIPs, podCIDRs, wantsHandshakeFrom } = spec;
@@ -107,17 +106,17 @@ function isEditedExternally(managedFields: unknown): boolean {
     writers
       .filter(({ manager }) => (manager === fieldManager) === isOurs)
       .reduce((last, { time }) => (asText(time) > last ? asText(time) : last), "");
-  // Who has set a field to what it is already has a part in it for ever: the last one counts.
+  // A manager that set a field to its present value keeps a part in it forever, so only the latest time counts.
   return latest(false) > latest(true);
 }
 
-/** True where the API has the record as we would write it. */
+/** True if the API has the record as we would write it. */
 export function isPublished(seen: RecordObject | undefined, record: NodeRecord, nodeUid: string): boolean {
   if (seen === undefined || seen.nodeUid !== nodeUid || !("record" in seen.verdict)) return false;
   return JSON.stringify(seen.verdict.record) === JSON.stringify(record);
 }
 
-/** True where two sightings say the same of a node, whatever else of the object has changed. */
+/** True if two states of an object agree in everything that matters for the record. */
 export function isSameRecord(a: RecordObject, b: RecordObject): boolean {
   return (
     a.nodeUid === b.nodeUid &&
@@ -126,7 +125,7 @@ export function isSameRecord(a: RecordObject, b: RecordObject): boolean {
   );
 }
 
-/** True where `seen` is older than what is known already: an answer may overtake the watch. Versions are numbers, formally of no meaning. */
+/** True if `seen` is older than `known`: an answer may overtake the watch. Versions are compared as numbers, which the API does not promise formally. */
 export function isOlder(seen: string, known: string): boolean {
   return isDecimal(seen) && isDecimal(known) && BigInt(seen) < BigInt(known);
 }

@@ -1,15 +1,14 @@
-// Peers whose objects are gone: when they leave. An object that is deleted by
-// mistake comes back, because its node writes it again at once; one that goes
-// with its Node does not. So its peer leaves a while later, and one whose object
-// has come back has never been away. Where most are gone, it is more likely that
-// somebody deleted the resource or restored an old state than that the nodes are
-// gone, and then each has the longer time to come back. Pure: time is an argument.
+// Decides when peers leave whose objects were deleted. If an object is deleted by mistake, its node
+// writes it again at once; an object that goes with its Node does not come back. So a peer leaves after
+// a delay, and nothing happens to one whose object has come back. If most objects are gone, a deleted
+// resource or a restored old state is more likely than the loss of the nodes, so the delay is longer.
+// Pure: time is an argument.
 //
 //   gone                  leaves after
 //   ────────────────────  ─────────────
 //   a few                 10 s
 //   more than half of >1  5 min
-//   while the API cannot be watched: never; the time begins anew
+//   while the API cannot be watched: never; the delay starts again
 import { countOf } from "../net/human-format.ts";
 
 export const removalWaitMs = 10_000;
@@ -20,25 +19,25 @@ export interface Absence {
   readonly waitMs: number;
 }
 
-/** By name, those who are gone and stay for now. */
+/** Peers by name whose objects are gone and that still stay. */
 export type Absences = ReadonlyMap<string, Absence>;
 
 export interface PeerRemovalFacts {
   /** Peers that came from the API. */
   readonly known: ReadonlySet<string>;
   readonly isPresent: (name: string) => boolean;
-  /** As the last plan has it. */
+  /** Result of the last plan. */
   readonly absences: Absences;
-  /** Milliseconds of a clock that only goes forward. */
+  /** Milliseconds of a monotonic clock. */
   readonly nowMs: number;
 }
 
 export interface PeerRemovalPlan {
   readonly remove: readonly string[];
   readonly absences: Absences;
-  /** When the next of them leaves. */
+  /** Time until the next peer leaves. */
   readonly wakeInMs?: number;
-  /** A sentence, where so many are gone that it is not believed yet. */
+  /** A sentence, present if so many are gone that the peers stay for the longer delay. */
   readonly doubt?: string;
 }
 

@@ -1,5 +1,5 @@
-// What the store's peers become by what the API shows: which records are put,
-// and in which order, and which objects are refused. Pure.
+// Plans how the store's peers follow the API's objects: which records are stored, in which order, and
+// which objects are rejected. Pure.
 
 import { compareText } from "../net/human-format.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
@@ -61,15 +61,15 @@ export function explainRejected(
   return refused.sort((a, b) => (a.file < b.file ? -1 : 1));
 }
 
-/** What stands beside refused records under these names is no record, but what is in the way of all. */
+/** Names in the list of rejected records that stand for a problem of all records. */
 export const obstacleNames = { outage: "kubernetes", doubt: "wireguardnodes" } as const;
 
-/** How what a Node object does not say is called beside refused records. */
+/** Name of a Node object in the list of rejected records. */
 export function nodeObjectName(node: string): string {
   return `node/${node}`;
 }
 
-/** True for what stands in the way of the exchange of records, and not for another node's record. */
+/** True if the entry is a problem of all records, and not a rejected record of another node. */
 export function isObstacle(file: string, ownName: string): boolean {
   return (
     file === obstacleNames.outage ||
@@ -80,12 +80,12 @@ export function isObstacle(file: string, ownName: string): boolean {
   );
 }
 
-/** Orders objects by when they were made, those of one second by name: the same on every node. */
+/** Orders objects by creation time, then by name: the same order on every node. */
 export function compareAge(a: RecordObject, b: RecordObject): number {
   return compareText(a.createdAt, b.createdAt) || compareText(a.name, b.name);
 }
 
-/** Orders objects by when they were last written. */
+/** Orders objects by the time of the last write. */
 function compareWritten(a: RecordObject, b: RecordObject): number {
   if (isOlder(a.resourceVersion, b.resourceVersion)) return -1;
   return isOlder(b.resourceVersion, a.resourceVersion) ? 1 : compareText(a.name, b.name);

@@ -1,9 +1,9 @@
-// A rollout as it stands: the mode of the mesh, which nodes are in it, and what is
-// missing for the next step. The same is enforced by the API server as far as a
-// policy can see it (conf/kubernetes/mesh.yaml); that a node has no record at all,
-// only who lists both sees. Pure.
+// Describes a rollout: the mode of the mesh, which nodes are in it, and what is missing
+// for the next step. The API server enforces the same as far as a policy can see it
+// (conf/kubernetes/mesh.yaml). Only a client that lists nodes and records can see that a
+// node has no record. Pure.
 //
-//   off ──► permissive ──► strict     up only where every node is covered
+//   off ──► permissive ──► strict     up only if every node is covered
 //   off ◄── permissive ◄── strict     down at any time
 import { compareText } from "../net/human-format.ts";
 import type { Mode } from "../plan/settings/settings.ts";
@@ -11,11 +11,11 @@ import type { Mode } from "../plan/settings/settings.ts";
 export const modes: readonly Mode[] = ["off", "permissive", "strict"];
 
 export interface RolloutFacts {
-  /** Of the mesh; absent where there is none. */
+  /** Mode of the mesh; absent if there is no mesh object. */
   readonly mode?: Mode;
-  /** Names of the Nodes that are to have an agent, */
+  /** Names of the Nodes that should have an agent. */
   readonly nodes: readonly string[];
-  /** and of the cluster's others: Windows, virtual ones. */
+  /** Names of the cluster's other Nodes: Windows and virtual ones. */
   readonly others: readonly string[];
   /** WireGuardNode objects as the API has them. */
   readonly records: readonly unknown[];
@@ -33,17 +33,17 @@ export interface Rollout {
   readonly nodes: number;
   /** Nodes that report the mode. */
   readonly inMode: number;
-  /** Of these, those for whom the next step would lose nothing. */
+  /** Number of nodes for which the next step would lose nothing. */
   readonly covered: number;
-  /** What keeps from the next step, by node. */
+  /** Reasons against the next step, by node. */
   readonly missing: readonly Missing[];
-  /** Nodes that are to have no agent and have none. */
+  /** Nodes that should have no agent and have none. */
   readonly leftOut: readonly string[];
 }
 
 export function describeRollout({ mode, nodes, others, records }: RolloutFacts): Rollout {
   const reports = new Map(records.map(readReport).map((report) => [report.name, report]));
-  // Who has a record has an agent, and the API server goes by records alone.
+  // A node with a record has an agent, and the API server judges by records alone.
   const asked = [...nodes, ...others.filter((node) => reports.has(node))];
   // A record whose Node is gone is about to be collected.
   const judged = asked.map((node) => ({ node, report: reports.get(node) }));
@@ -62,7 +62,7 @@ export function describeRollout({ mode, nodes, others, records }: RolloutFacts):
   };
 }
 
-/** True where `to` asks more of the nodes than the present mode. */
+/** True if `to` is stricter than the present mode. */
 export function isUp(from: Mode | undefined, to: Mode): boolean {
   return from !== undefined && modes.indexOf(to) > modes.indexOf(from);
 }

@@ -1,6 +1,6 @@
-// The status of this node's WireGuardNode: how the node sees the others, for
-// `kubectl get wireguardnodes` and for whoever waits for a condition. It is coarse
-// and seldom written: every agent of the cluster hears of each write. Pure.
+// The status of this node's WireGuardNode describes how the node sees its peers, for
+// `kubectl get wireguardnodes` and `kubectl wait`. It is coarse and rarely written,
+// because every agent of the cluster receives each write. Pure.
 // Its conditions are conditions.ts.
 import type { Mode } from "../plan/settings/settings.ts";
 import { type ConditionVerdict, judgeConditions, type StatusFacts } from "./conditions.ts";
@@ -12,7 +12,7 @@ export interface Condition extends ConditionVerdict {
 }
 
 export interface NodeStatus {
-  /** Of a rollout, the one that the node is in. */
+  /** The mode that the node is in. */
   readonly mode: Mode;
   readonly peers: number;
   readonly encryptedPeers: number;
@@ -46,12 +46,12 @@ export function planStatus(
   return isSame(status, before) ? undefined : status;
 }
 
-/** What is applied to the status subresource. */
+/** Formats the object that is applied to the status subresource. */
 export function formatStatus(name: string, status: NodeStatus) {
   return { apiVersion, kind, metadata: { name }, status };
 }
 
-/** How long to leave it as it is: all agents together then write once a second at most, and each hears of that. */
+/** Returns the minimum time between two writes, so that all agents together write at most once a second. */
 export function statusSpacingMs(peers: number): number {
   return 1000 * Math.max(30, peers);
 }
@@ -72,7 +72,7 @@ function isSame(status: NodeStatus, before: unknown): boolean {
   );
 }
 
-/** Property by property, so that equal ones have equal text. */
+/** Copies the properties in a fixed order, so that equal conditions have equal text. */
 function readConditions(status: unknown): Condition[] {
   const { conditions } = asObject(status);
   if (!Array.isArray(conditions)) return [];
@@ -82,7 +82,7 @@ function readConditions(status: unknown): Condition[] {
   });
 }
 
-/** By the second, as Kubernetes writes times. */
+/** Formats a time in seconds, as Kubernetes does. */
 function formatTime(ms: number): string {
   return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
 }

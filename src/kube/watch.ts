@@ -1,5 +1,5 @@
-// What a list and a watch of the API say, and what to do when one fails. The
-// protocol is https://kubernetes.io/docs/reference/using-api/api-concepts. Pure.
+// Reads the answers to a list and a watch of the API, and decides what to do if one fails.
+// The protocol is https://kubernetes.io/docs/reference/using-api/api-concepts. Pure.
 //
 //   failed with                            then
 //   ─────────────────────────────────────  ──────────────────────────────────────
@@ -22,7 +22,7 @@ export interface ListPage {
   readonly next: string;
 }
 
-/** Throws KubeError for what is no list. */
+/** Throws KubeError if the answer is not a list. */
 export function readListPage(json: unknown): ListPage {
   const { items, metadata } = asObject(json);
   const { resourceVersion, continue: next } = asObject(metadata);
@@ -31,7 +31,7 @@ export function readListPage(json: unknown): ListPage {
   return { items: items ?? [], resourceVersion, next: typeof next === "string" ? next : "" };
 }
 
-/** One line of a watch. Throws KubeError for an ERROR event, and for what is no event. */
+/** Reads one line of a watch. Throws KubeError for an ERROR event and for a line that is not an event. */
 export function readWatchLine(line: string): WatchEvent {
   const { type, object } = asObject(parseJson(line));
   if (type === "ERROR") throw statusError(object, "The API server ended the watch");
@@ -43,7 +43,7 @@ export function readWatchLine(line: string): WatchEvent {
   throw notAnEvent(line);
 }
 
-/** The error that a Status object tells of (https://kubernetes.io/docs/reference/using-api/api-concepts, "Status"). */
+/** Makes an error from a Status object (https://kubernetes.io/docs/reference/using-api/api-concepts, "Status"). */
 export function statusError(
   json: unknown,
   what: string,
@@ -63,22 +63,22 @@ export function statusError(
   });
 }
 
-/** True where a watch cannot go on from the version it had. `failures`: in a row, with this one. */
+/** True if a watch cannot continue from its version. `failures`: number of consecutive failures, with this one. */
 export function mustListAgain({ failure: { status, reason } }: KubeError, failures: number): boolean {
   if (reason === "Expired" || reason === "Gone" || reason === "ResourceVersionTooLarge") return true;
-  // A server that is busy is not to be given more to do.
+  // A busy server must not get the additional load of a list.
   if (status === undefined || status === 429 || status >= 500) return false;
-  // Not without credentials, which have nothing to do with the version.
+  // Refused credentials say nothing about the version.
   return (status !== 401 && status !== 403) || failures >= 3;
 }
 
-/** How long to rest after failures. */
+/** Bounds of the backoff. */
 export interface RetryTiming {
   readonly firstMs: number;
   readonly longestMs: number;
 }
 
-/** 5,000 agents that all have nobody to talk to ask 222 times a second. */
+/** 5,000 agents without a server send 222 requests a second. */
 export const usualRetries: RetryTiming = { firstMs: 1000, longestMs: 30_000 };
 
 /**
@@ -94,7 +94,7 @@ export function retryDelayMs(
 ): number {
   const whole = Math.min(longestMs, firstMs * 2 ** Math.min(failures - 1, 16));
   const drawn = whole / 2 + (whole / 2) * random;
-  // What was asked for was asked of everybody.
+  // The server asks all clients for the same pause, so it is randomised, too.
   return retryAfterMs > 0 ? Math.max(retryAfterMs + firstMs * random, drawn) : drawn;
 }
 
@@ -124,7 +124,7 @@ function parseJson(line: string): unknown {
   }
 }
 
-/** Fit for a line of a log, whatever somebody's webhook has to say. */
+/** Shortens a server's or webhook's message to one line for the log. */
 function shorten(text: string): string {
   const line = text.replace(/[\p{C}\s]+/gu, " ");
   return line.length > 300 ? `${line.slice(0, 299)}…` : line;

@@ -1,6 +1,6 @@
-// Requests to the Kubernetes API by the runtime's own fetch, which takes half of
-// the memory that the client's does and lets a watch be idle. Every failure is a
-// KubeError: a sentence, and what decides when to try again.
+// Sends requests to the Kubernetes API with the runtime's own fetch, which needs half of the memory of
+// the Kubernetes client and supports idle watches. Every failure is a KubeError: a sentence, and the
+// facts that decide when to try again.
 import { KubeError } from "../kube/error.ts";
 import { fieldManager } from "../kube/object.ts";
 import { parseRetryAfter, statusError } from "../kube/watch.ts";
@@ -15,7 +15,7 @@ export interface Credentials {
 
 export interface KubeClientOptions {
   readonly userAgent: string;
-  /** An answer, whole, is waited for so long; a server under load takes ten seconds and more. */
+  /** Time limit for a complete answer; a server under load may need more than ten seconds. */
   readonly requestMs: number;
   /** Unix milliseconds. */
   readonly wallClock: () => number;
@@ -27,17 +27,17 @@ interface Request {
   readonly method: "GET" | "PATCH";
   readonly path: string;
   readonly query: Query;
-  /** What of the objects the answer is to have; all if absent. */
+  /** The requested part of the objects; absent for complete objects. */
   readonly part?: "metadata";
   readonly body?: unknown;
   /** Media type of the body. */
   readonly type?: string;
 }
 
-/** Answers about keys and authorities that reading the files anew may change. */
+/** Matches errors of certificates, which may disappear when the files are read again. */
 const isAboutCertificate = /CERT|ISSUER|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|SSL|TLS/;
 
-/** Servers answer with whole objects where they cannot do so. */
+/** Servers that do not support this answer with complete objects. */
 const metadataType =
   "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1, application/json;q=0.9";
 
@@ -47,12 +47,12 @@ export class KubeClient {
     private readonly options: KubeClientOptions,
   ) {}
 
-  /** `part`: what of the objects is wanted; a Node is many kilobytes, its metadata one. Throws KubeError. */
+  /** `part`: the requested part of the objects; a Node has many kilobytes, its metadata one. Throws KubeError. */
   get(path: string, query: Query, signal: AbortSignal, part?: "metadata"): Promise<unknown> {
     return this.#json({ method: "GET", path, query, ...(part === undefined ? {} : { part }) }, signal);
   }
 
-  /** Server-side apply; what somebody else has set of it becomes ours. Returns the object as it is then. Throws KubeError. */
+  /** Applies the object (server-side apply) and takes over fields that other managers have set. Returns the resulting object. Throws KubeError. */
   apply(path: string, body: unknown, signal: AbortSignal): Promise<unknown> {
     // JSON is YAML.
     const type = "application/apply-patch+yaml";
@@ -67,7 +67,7 @@ export class KubeClient {
 
   /**
    * The lines of a watch, until the server ends it; resolves as soon as the server has agreed.
-   * Throws KubeError; where `signal` ends it, its reason.
+   * Throws KubeError, or the signal's reason if `signal` aborts.
    */
   async watch(path: string, query: Query, signal: AbortSignal): Promise<AsyncIterable<string>> {
     const request: Request = { method: "GET", path, query: { ...query, watch: "true" } };
@@ -85,7 +85,7 @@ export class KubeClient {
     }
   }
 
-  /** Credentials that are not taken are read anew and tried once more. */
+  /** If the server refuses the credentials, they are read again and the request is repeated once. */
   async #send(request: Request, signal: AbortSignal, headersMs?: number): Promise<Response> {
     try {
       return await this.#sendOnce(request, signal, headersMs);
@@ -99,7 +99,7 @@ export class KubeClient {
   async #sendOnce(request: Request, signal: AbortSignal, headersMs?: number): Promise<Response> {
     const access = await this.credentials.read();
     const what = describe(request);
-    // Of a watch, only the beginning of the answer has a limit.
+    // Only the beginning of a watch's answer has a time limit.
     using limit = timeLimit(signal, headersMs);
     let response: Response;
     try {
@@ -129,9 +129,9 @@ export class KubeClient {
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       ...(proxy === undefined ? {} : { proxy }),
-      // Bun keeps connections by server only: one made with an old certificate would be used on.
+      // Bun reuses connections by server only, so one with an old certificate would stay in use.
       keepalive: false,
-      // A token must not go where somebody points.
+      // A token must not follow a redirect to another server.
       redirect: "error",
       signal,
       tls,

@@ -1,7 +1,7 @@
-// Where the Kubernetes API is and who we are to it: a pod's service account or a
-// kubeconfig file, read by the Kubernetes client. Files are read again when they
-// change, so tokens, certificates and authorities may be exchanged at any time.
-// The client is loaded here and nowhere else, when it is needed: it takes 20 MB.
+// Address and credentials of the Kubernetes API, from a pod's service account or a kubeconfig file,
+// read by the Kubernetes client. Files are read again when they change, so tokens, certificates and
+// authorities may be replaced at any time. Only this file loads the client, and only when it is
+// needed, because it takes 20 MB.
 import { statSync } from "node:fs";
 import type { KubeConfig } from "@kubernetes/client-node/dist/config.js";
 import { stampOf } from "../fswatch/stamp.ts";
@@ -10,10 +10,10 @@ import { KubeError } from "../kube/error.ts";
 /** The setting `kubeconfig` for a pod's service account. */
 export const inCluster = "in-cluster";
 
-/** With certificates in it one has some KiB. */
+/** A kubeconfig with certificates has some KiB. */
 const maxConfigBytes = 1024 * 1024;
 
-/** A program that gives credentials (exec) may ask somebody far away. */
+/** A credential plugin (exec) may ask a remote server. */
 const credentialsMs = 60_000;
 
 export interface KubeAccess {
@@ -32,7 +32,7 @@ export interface KubeTls {
   readonly rejectUnauthorized: boolean;
 }
 
-/** What the client puts the credentials into: of https.RequestOptions, what it sets. */
+/** The part of https.RequestOptions into which the client puts the credentials. */
 interface Applied {
   headers: Record<string, string>;
   ca?: Buffer;
@@ -47,13 +47,13 @@ export class KubeCredentials {
   #config: KubeConfig | undefined;
   #stamp = "";
 
-  /** `place`: "in-cluster" or the path of a kubeconfig file. */
+  /** `kubeconfig`: "in-cluster" or the path of a kubeconfig file. */
   constructor(
     readonly kubeconfig: string,
     private readonly env: Readonly<Record<string, string | undefined>>,
   ) {}
 
-  /** Reads what has changed. Throws KubeError with what is missing. */
+  /** Reads the files that have changed. Throws KubeError that names what is missing. */
   async read(): Promise<KubeAccess> {
     const config = await this.#load();
     const cluster = config.getCurrentCluster();
@@ -75,7 +75,7 @@ export class KubeCredentials {
     };
   }
 
-  /** The API did not take them: everything is read anew, also what is kept for a while otherwise. */
+  /** Is called when the API refused the credentials: the next read starts from the files. */
   forget(): void {
     this.#config = undefined;
   }
@@ -99,7 +99,7 @@ export class KubeCredentials {
     return config;
   }
 
-  /** Gives what the client throws a sentence. */
+  /** Turns an error of the client into a sentence. */
   async #withContext<T>(read: () => T | Promise<T>): Promise<T> {
     try {
       return await read();
@@ -116,7 +116,7 @@ export class KubeCredentials {
   }
 }
 
-/** The client would wait for a pipe's other end, with everything else of the agent. */
+/** The client would block the agent on a pipe. */
 function regularFile(path: string): string {
   const status = statSync(path);
   if (status.isFile() && status.size <= maxConfigBytes) return path;
@@ -137,7 +137,7 @@ function tlsOf({ ca, cert, key, servername, rejectUnauthorized }: Applied): Kube
     ...(cert === undefined ? {} : { cert: cert.toString() }),
     ...(key === undefined ? {} : { key: key.toString() }),
     ...(servername === undefined ? {} : { serverName: servername }),
-    // Said in any case: the environment must not be able to switch it off.
+    // The value is always set, so that the environment cannot switch verification off.
     rejectUnauthorized: rejectUnauthorized ?? true,
   };
 }
@@ -147,7 +147,7 @@ function httpProxy(url: string): string {
   throw new KubeError(`The proxy ${url} of the kubeconfig is not an HTTP proxy: others are not supported.`);
 }
 
-/** What is waited for may never come. */
+/** Bounds the time of a promise that may never resolve. */
 async function bounded<T>(promise: Promise<T>, ms: number): Promise<T> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(

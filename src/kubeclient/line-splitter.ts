@@ -1,8 +1,8 @@
-// Cuts a stream of bytes into lines. A line may come in pieces, or never end:
-// then what there is of it is worth nothing. Pure.
+// Splits a stream of bytes into lines. A line may arrive in pieces; a line that exceeds the bound is an
+// error. Pure.
 import { KubeError } from "../kube/error.ts";
 
-/** The API server stores no object above 1.5 MiB; a watch event has one, and little beside it. */
+/** The API server stores no object above 1.5 MiB, and a watch event contains one object. */
 const maxLineBytes = 4 * 1024 * 1024;
 const newline = 0x0a;
 
@@ -11,7 +11,7 @@ export class LineSplitter {
   #pieces: Uint8Array[] = [];
   #length = 0;
 
-  /** The lines that a chunk ends, without their ends; empty ones are left out. Throws KubeError where one is too long. */
+  /** Yields the lines that the chunk completes, without line ends and without empty lines. Throws KubeError if one is too long. */
   *split(chunk: Uint8Array): Generator<string> {
     let start = 0;
     for (let end = chunk.indexOf(newline); end >= 0; end = chunk.indexOf(newline, start)) {

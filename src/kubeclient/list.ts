@@ -1,11 +1,11 @@
-// All objects of one kind, page by page: neither side holds more than one.
+// Lists all objects of one kind, page by page, so that neither side holds more than one page.
 import { type ListPage, readListPage } from "../kube/watch.ts";
 import type { KubeClient, Query } from "./client.ts";
 
 /** 5,000 objects of a kilobyte come in ten answers. */
 const pageSize = "500";
 
-/** The last page has the version that a watch goes on from. Throws KubeError. */
+/** The last page has the version from which a watch continues. Throws KubeError. */
 export async function* listPages(
   client: KubeClient,
   path: string,
@@ -21,14 +21,14 @@ export async function* listPages(
   }
 }
 
-/** Throws KubeError. */
+/** Lists complete objects. Throws KubeError. */
 export async function listAll(client: KubeClient, path: string, signal: AbortSignal): Promise<unknown[]> {
   const items: unknown[] = [];
   for await (const page of listPages(client, path, {}, signal)) items.push(...page.items);
   return items;
 }
 
-/** Throws KubeError. */
+/** Lists names only. Throws KubeError. */
 export async function listNames(
   client: KubeClient,
   path: string,
@@ -38,7 +38,7 @@ export async function listNames(
   return [...(await listUids(client, path, query, signal)).keys()];
 }
 
-/** Names with UIDs, of objects that are sent without the rest. Throws KubeError. */
+/** Lists names with UIDs; the server sends only the metadata. Throws KubeError. */
 export async function listUids(
   client: KubeClient,
   path: string,

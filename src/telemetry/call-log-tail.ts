@@ -1,25 +1,24 @@
-// Reads what plugin processes have noted of their calls (net/verb.ts) since it was
-// asked last, from the end of the file on that the agent found at its start. It
-// reads when somebody scrapes: nobody is woken by a pod. The file that is being
-// read stays open, so that the lines it got before it was moved aside are read too:
+// Reads the calls that plugin processes have logged (net/call-log.ts) since the last read, from the end
+// of the file at the agent's start on. It reads only during a scrape, so a pod's start does not wake the
+// agent. The file stays open, so that lines are read that were written before its rotation:
 //
-//   calls.log ──past its bound──► calls.log.1 ──► gone, but open here
+//   calls.log ──past its bound──► calls.log.1 ──► deleted, but open here
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
 import { type CallRecord, callLogName, parseCall } from "../net/call-log.ts";
 
-/** The writers keep a file at a mebibyte; what is more is read the next time. */
+/** The writers bound a file to a mebibyte; the rest is read the next time. */
 const maxReadBytes = 4 * 1024 * 1024;
 
 interface Opened {
   readonly fd: number;
   readonly identity: string;
-  /** Where the next line begins. */
+  /** Offset of the next line. */
   offset: number;
 }
 
 export interface CallLogLines {
   readonly calls: readonly CallRecord[];
-  /** Lines that are none of ours. */
+  /** Number of lines that are not log lines. */
   readonly malformed: number;
 }
 
@@ -38,7 +37,7 @@ export class CallLogTail implements Disposable {
     this.#opened = undefined;
   }
 
-  /** The calls that have ended since the last read. */
+  /** Returns the calls that have ended since the last read. */
   read(): CallLogLines {
     const held = this.#opened;
     const lines = held === undefined ? [] : readLines(held);
@@ -49,12 +48,12 @@ export class CallLogTail implements Disposable {
     return { calls, malformed: records.length - calls.length };
   }
 
-  /** Goes on with the file that has the name now, and what lies between it and the one held. */
+  /** Continues with the present file, after the rotated file between it and the open one. */
   #follow(held: Opened | undefined): string[] {
     const lines: string[] = [];
     const before = held === undefined ? undefined : open(`${this.#path}.1`);
     if (before !== undefined) {
-      // Two writers may have moved the file aside one after the other.
+      // Two writers may have rotated the file one after the other.
       if (before.identity !== held?.identity) lines.push(...readLines(before));
       closeSync(before.fd);
     }
@@ -65,7 +64,7 @@ export class CallLogTail implements Disposable {
   }
 }
 
-/** Undefined where there is no such file; a link or a pipe is none. */
+/** Returns undefined if there is no such regular file. */
 function open(path: string): Opened | undefined {
   if (identify(path) === undefined) return undefined;
   const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
@@ -81,16 +80,16 @@ function identityOf({ dev, ino }: { readonly dev: number; readonly ino: number }
   return `${dev}:${ino}`;
 }
 
-/** The whole lines that are new; one that is still being written waits for the next time. */
+/** Returns the new complete lines; an incomplete one is read the next time. */
 function readLines(opened: Opened): string[] {
   const { size } = fstatSync(opened.fd);
-  // Somebody emptied it.
+  // The file was truncated.
   if (size < opened.offset) opened.offset = 0;
   const buffer = Buffer.alloc(Math.min(size - opened.offset, maxReadBytes));
   const length = readSync(opened.fd, buffer, 0, buffer.length, opened.offset);
   const end = buffer.lastIndexOf("\n", length - 1);
   if (end < 0) {
-    // So much without an end of a line is not ours.
+    // The plugin writes no line of this length.
     if (length === maxReadBytes) opened.offset += length;
     return [];
   }

@@ -1,6 +1,6 @@
-// Reads what a scrape shows of the node: the devices' and the nftables table's
-// counters, and what the store says of keys and rotation. Peers are those of the
-// last sync: resolving thousands of claims once more would cost more than the rest.
+// Collects the facts for a scrape: the counters of devices and nftables table, and keys and
+// rotation from the store. Peers are those of the last sync, because resolving thousands
+// of claims again would cost more than the rest.
 import { describeRotation } from "../plan/keys/rotation.ts";
 import { describePeers } from "../plan/report/status.ts";
 import type { MeshState } from "../reconcile/mesh-plan.ts";
@@ -8,7 +8,7 @@ import type { Session } from "../reconcile/session.ts";
 import type { Identity } from "../state/model.ts";
 import type { KubernetesFacts, RotationFacts, ScrapeFacts } from "./facts.ts";
 
-/** `last`: undefined before the first sync; `kubernetes`: where records are kept in its API. Throws what reading the kernel or the store throws. */
+/** `last`: undefined before the first sync; `kubernetes`: present if records are kept in its API. Throws the errors of reading the kernel and the store. */
 export function collectFacts(
   session: Session,
   last: MeshState | undefined,

@@ -46,7 +46,7 @@ export const eventSeries = {
   ),
   eventLosses: counter(
     "wg_cni_event_losses_total",
-    "Times that the kernel's events overran the agent, which then looked at everything.",
+    "Times that the kernel's events overran the agent, which then compared everything.",
   ),
   releases: counter(
     "wg_cni_pods_released_total",

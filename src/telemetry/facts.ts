@@ -1,6 +1,6 @@
-// What the agent tells about itself, as plain values: once (AgentFacts), after
-// every sync (SyncFacts) and when somebody asks (ScrapeFacts). Metrics and health
-// are made of these, and know neither store nor kernel.
+// Plain values that the agent reports about itself: once (AgentFacts), after every sync (SyncFacts) and
+// for every scrape (ScrapeFacts). Metrics and health are made of these, and know neither store nor
+// kernel.
 import type { Slot, SlotState } from "../net/record.ts";
 import type { HostEncryption } from "../plan/host/host-encryption.ts";
 import type { Mesh } from "../plan/mesh/model.ts";
@@ -14,28 +14,28 @@ import type { SyncReport } from "../reconcile/mesh-plan.ts";
 export interface AgentFacts {
   readonly version: string;
   readonly stateDir: string;
-  /** Milliseconds after which the agent looks even where nothing has changed. */
+  /** Milliseconds after which the agent reconciles even if nothing has changed. */
   readonly resyncMs: number;
   /** Present time in Unix milliseconds. */
   readonly nowMs: () => number;
-  /** Milliseconds of a clock that nobody sets. */
+  /** Milliseconds of a monotonic clock. */
   readonly monotonicMs: () => number;
-  /** Undefined on a node that was never brought up. What it throws is logged, and the rest is served. */
+  /** Returns undefined on a node that was never brought up. Its errors are logged, and the rest is served. */
   readonly collect: () => ScrapeFacts | undefined;
 }
 
-/** One sync, as it ended. */
+/** Result of one sync. */
 export interface SyncFacts {
   readonly result: "ok" | "failed";
   readonly durationMs: number;
   /** State-changing requests sent to the kernel. */
   readonly writes: number;
-  /** What had to be done although neither the store nor a decision of the agent had changed. */
+  /** Steps that were needed although neither the store nor a decision of the agent had changed. */
   readonly corrections: readonly Step[];
   readonly programming: readonly Programming[];
 }
 
-/** How much of one kind of object there should be, and is. */
+/** Desired and present number of objects of one kind. */
 export interface Programming {
   readonly kind: ObjectKind;
   readonly desired: number;
@@ -44,7 +44,7 @@ export interface Programming {
 
 export type ObjectKind = "links" | "addresses" | "peers" | "routes" | "rules";
 
-/** Read when a scrape comes. */
+/** Facts that are read for a scrape. */
 export interface ScrapeFacts {
   readonly node: string;
   readonly mode: Mode;
@@ -53,22 +53,22 @@ export interface ScrapeFacts {
   readonly arrivals: readonly InterfaceArrivals[];
   readonly strays: readonly StrayPackets[];
   readonly slots: readonly SlotFacts[];
-  /** What the store has, and what the kernel was last programmed to; absent where that is unknown. */
+  /** Generation of the store, and the one that was last programmed; absent if unknown. */
   readonly generation: { readonly desired: number; readonly programmed?: number };
   /** Seconds between rotations; 0 is never. */
   readonly keyRotationSeconds: number;
   readonly rotation: RotationFacts;
   readonly hostEncryption: HostEncryption;
-  /** Records that were not taken, of the watched folder and of the Kubernetes API, and what stands in their way. */
+  /** Number of rejected records of the records directory and the Kubernetes API, and of problems with all of them. */
   readonly rejectedRecords: number;
-  /** Absent where records are not kept in the Kubernetes API. */
+  /** Absent if records are not kept in the Kubernetes API. */
   readonly kubernetes?: KubernetesFacts;
 }
 
 export interface KubernetesFacts {
-  /** Changes of the others' records are heard of. */
+  /** True while changes of peers' records are received. */
   readonly watching: boolean;
-  /** The API has this node's record as it is. */
+  /** True if the API has this node's present record. */
   readonly published: boolean;
 }
 
@@ -80,9 +80,9 @@ export interface SlotFacts {
 }
 
 export interface RotationFacts {
-  /** A few words of a small set ("scheduled", "draining a"): it becomes a label, so no names and no numbers in it. */
+  /** One of a small set of phrases ("scheduled", "draining a"), because it becomes a label. */
   readonly phase: string;
-  /** Unix milliseconds; absent where none is going on. */
+  /** Unix milliseconds; absent if no rotation is under way. */
   readonly startedAtMs?: number;
 }
 
@@ -90,7 +90,7 @@ export interface RotationFacts {
 export function describeSync(report: SyncReport, durationMs: number, decided: boolean): SyncFacts {
   const { writes, steps, programmed, failures, desired, observed } = report;
   const wanted = countObjects(desired);
-  // Where a step failed, what was found is the best that is known of what is there.
+  // If a step failed, the observed state is the best knowledge.
   const there = failures.length === 0 ? wanted : countObjects(observed);
   const programming = (Object.keys(wanted) as ObjectKind[]).map((kind) => ({
     kind,

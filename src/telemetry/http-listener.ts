@@ -1,11 +1,11 @@
-// Connections of the agent's pages. Anybody in the network may open as many as they like, so there is a
-// bound on everything: how many are accepted in a second, how many are open, of one address and in all,
-// how long one may take. What is beyond is closed at once; the agent's own work goes on.
+// Accepts connections for the agent's pages. Any host may open as many as it likes, so everything is
+// bounded: accepted connections in a second, open connections for one address and in total, and the
+// time of each. Connections beyond a bound are closed at once, so the agent's own work goes on.
 import type { Socket, TCPSocketListener, UnixSocketListener } from "bun";
 import { formatHead, type ReadRequest, readRequest } from "../wire/http.ts";
 
 export interface Bounds {
-  /** More in one second, and nothing is accepted until the next. Not of a socket in the file system. */
+  /** After so many in one second, none is accepted until the next second. Does not apply to a Unix socket. */
   readonly acceptsPerSecond: number;
   readonly connections: number;
   readonly connectionsPerAddress: number;
@@ -29,13 +29,13 @@ export interface ListenerOptions {
   readonly bounds: Bounds;
   /** Must not throw. */
   readonly answer: (request: Exclude<ReadRequest, "more">) => Promise<Page>;
-  /** More connections came than are accepted. */
+  /** Is called if more connections arrived than are accepted. */
   readonly onFlood: () => void;
-  /** The address could not be had again after a pause. */
+  /** Is called if the address could not be bound again after a pause. */
   readonly onLoss: (error: unknown) => void;
 }
 
-/** One connection; `unsent` is what the peer has not taken yet. */
+/** One connection; `unsent` holds the bytes that the peer has not accepted yet. */
 interface Connection {
   readonly source: string;
   received: Uint8Array;
@@ -56,7 +56,7 @@ export class HttpListener implements Disposable {
   #accepted = 0;
   #secondEndsMs = 0;
 
-  /** Throws what the system says. */
+  /** Throws the system's error. */
   constructor(private readonly options: ListenerOptions) {
     this.#listener = this.#listen(options.address);
   }
@@ -84,7 +84,7 @@ export class HttpListener implements Disposable {
     };
     return typeof address === "string"
       ? Bun.listen<Connection>({ unix: address, socket })
-      : // Else the port would be one to be shared.
+      : // Without `exclusive`, another process could share the port.
         Bun.listen<Connection>({ ...address, exclusive: true, socket });
   }
 
@@ -98,7 +98,7 @@ export class HttpListener implements Disposable {
     this.#ofSource.set(source, ofSource + 1);
     this.#countAccept();
     if (ofSource >= bounds.connectionsPerAddress) peer.terminate();
-    // Whoever holds connections open does not keep others from coming.
+    // The oldest connection is closed, so that idle ones do not block new ones.
     else if (this.#open.size > bounds.connections) this.#open.values().next().value?.terminate();
   }
 
@@ -156,7 +156,7 @@ export class HttpListener implements Disposable {
   }
 }
 
-/** As much as the peer takes now; the rest when it has room again. */
+/** Sends as much as the peer accepts now, and the rest when it has room again. */
 function send(peer: Peer): void {
   const connection = peer.data;
   while (connection.unsent.length > 0) {

@@ -1,8 +1,7 @@
-// Serves a few pages at one address: metrics and health. The socket is opened in
-// the namespace that the agent runs in. An address that cannot be had (another
-// program has the port, an address that comes later) is said once and tried
-// again: the mesh does not wait for its metrics. How connections are bounded is
-// http-listener.ts.
+// Serves metrics and health at one address. The socket is opened in the agent's network namespace. If
+// the address cannot be bound (another program has the port, or the address appears later), the
+// problem is logged once and binding is retried; the mesh does not wait for its metrics.
+// http-listener.ts bounds the connections.
 import { unlink } from "../linux/file.ts";
 import { printable } from "../net/printable.ts";
 import type { ReadRequest } from "../wire/http.ts";
@@ -14,20 +13,20 @@ export type Pages = Readonly<Record<string, () => Page | Promise<Page>>>;
 export interface HttpOptions {
   readonly pages: Pages;
   readonly log: Log;
-  /** Between two tries to have the address. */
+  /** Time between two attempts to bind the address. */
   readonly retryMs: number;
-  /** Those of connections, but for tests. */
+  /** Bounds of connections; tests set their own. */
   readonly bounds?: Bounds;
 }
 
-/** Where an agent answers whoever can read its store, whatever its metrics' port is. */
+/** Path of the socket at which an agent answers local probes, independent of the metrics' port. */
 export function agentSocket(stateDir: string): string {
   return `${stateDir}/agent.sock`;
 }
 
-/** Between two lines about too many connections. */
+/** Time between two log lines about too many connections. */
 const floodSpacingMs = 60_000;
-/** Of a path that there is no page for, in the answer. */
+/** Bounds the shown part of an unknown path. */
 const maxShownPath = 100;
 /** In characters. */
 const maxSentenceLength = 4000;
@@ -39,7 +38,7 @@ export class HttpServer implements Disposable {
   #retry: ReturnType<typeof setTimeout> | undefined;
   #problem: string | undefined;
   #floodReportedMs = Number.NEGATIVE_INFINITY;
-  /** By path, why it failed last: whoever asks for it often is not to fill the log. */
+  /** The last error by path, so that frequent requests do not fill the log. */
   readonly #failures = new Map<string, string>();
 
   constructor(private readonly options: HttpOptions) {}
@@ -53,7 +52,7 @@ export class HttpServer implements Disposable {
     if (address !== "off") this.#open();
   }
 
-  /** The port that is served, where one is. */
+  /** The served port; undefined if there is none. */
   get port(): number | undefined {
     return this.#listener?.port;
   }
@@ -96,7 +95,7 @@ export class HttpServer implements Disposable {
       },
     };
     if (isPath(address)) {
-      // Of an agent that was killed: who has the store's lock is the only one.
+      // The file is left by an agent that was killed; the store's lock proves that no other agent runs.
       unlink(address);
       return new HttpListener({ ...common, address });
     }
@@ -109,7 +108,7 @@ export class HttpServer implements Disposable {
     const nowMs = performance.now();
     if (nowMs - this.#floodReportedMs < floodSpacingMs) return;
     this.#floodReportedMs = nowMs;
-    this.options.log.warn("more connections came to the metrics' port than are accepted in a second", {
+    this.options.log.warn("connections to the metrics' port exceed the limit of one second", {
       address: this.#address,
     });
   }
@@ -142,7 +141,7 @@ function isPath(address: string): boolean {
   return address.startsWith("/");
 }
 
-/** A sentence as a page. */
+/** Formats a sentence as a page. */
 export function plain(status: number, sentence: string): Page {
   return { status, contentType: plainText, body: `${printable(sentence, maxSentenceLength)}\n` };
 }

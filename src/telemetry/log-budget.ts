@@ -1,12 +1,12 @@
-// How often one thing is said. Records, pods and clients can bring about the same line as often as
-// they like; each kind of line has a budget, so that none fills the disk or hides the others. Pure:
+// Bounds how often one kind of log line is written. Records, pods and clients can cause the same line
+// as often as they like; each kind has a budget, so that none fills the disk or hides the others. Pure:
 // time is an argument.
 
-/** A cluster that comes up says much at once. */
+/** A starting cluster causes many lines at once. */
 const burst = 100;
-/** Afterwards. */
+/** Afterwards, one line is allowed in this time. */
 const lineMs = 1000;
-/** Lines that begin alike are of one kind: what follows may be somebody else's text. */
+/** Lines with an equal beginning are of one kind, because the rest may come from other nodes. */
 const kindCharacters = 24;
 const maxKinds = 500;
 
@@ -19,7 +19,7 @@ interface Kind {
 export class LineBudget {
   readonly #kinds = new Map<string, Kind>();
 
-  /** Undefined if the line is left out; else how many of its kind were since the last one. */
+  /** Returns undefined if the line must be left out, else the number of lines of its kind left out since the last one. */
   take(message: string, nowMs: number): { readonly leftOut: number } | undefined {
     const key = message.slice(0, kindCharacters);
     const kind = this.#kinds.get(key) ?? this.#begin(key, nowMs);

@@ -1,7 +1,6 @@
-// The agent's log: one line an event, as text for people or JSON for machines.
-// Levels are switched while running; writing is somebody else's. What others have
-// written (names, messages of servers) is escaped and bounded here, and so is how often
-// one thing is said.
+// The agent's log: one line for each event, as text or JSON. The level can be switched while running,
+// and the caller provides the writer. Text of other nodes and servers is escaped and shortened here,
+// and the rate of equal lines is bounded.
 import { escapeControls, printable } from "../net/printable.ts";
 import { LineBudget } from "./log-budget.ts";
 
@@ -9,7 +8,7 @@ export type Level = "debug" | "info" | "warn" | "error";
 export type LogFormat = "text" | "json";
 export type Fields = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** Of the message, and of each field. */
+/** Bounds the message and each field. */
 const maxCharacters = 2000;
 
 const order: readonly Level[] = ["debug", "info", "warn", "error"];
@@ -20,7 +19,7 @@ export interface LogOptions {
   readonly write: (line: string) => void;
   /** Present time as ISO 8601. */
   readonly now: () => string;
-  /** Milliseconds on a clock that only goes forward; the process's own unless told. */
+  /** Milliseconds of a monotonic clock; by default the process's own. */
   readonly monotonicMs?: () => number;
 }
 
@@ -36,7 +35,7 @@ export class Log {
     return this.#level;
   }
 
-  /** Between "debug" and the level it was started with. */
+  /** Switches between "debug" and the initial level. */
   toggleDebug(): void {
     this.#level = this.#level === "debug" ? this.options.level : "debug";
     this.info("log level changed", { to: this.#level });
@@ -61,7 +60,7 @@ export class Log {
   #line(level: Level, message: string, fields: Fields = {}): void {
     if (order.indexOf(level) < order.indexOf(this.#level)) return;
     const { monotonicMs = () => performance.now(), write } = this.options;
-    // Whoever switches debugging on wants all of it.
+    // Debug lines have no budget.
     const grant = level === "debug" ? { leftOut: 0 } : this.#budget.take(message, monotonicMs());
     if (grant === undefined) return;
     const all = grant.leftOut === 0 ? fields : { ...fields, leftOut: grant.leftOut };

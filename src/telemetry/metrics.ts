@@ -15,9 +15,9 @@ import type { Log } from "./log.ts";
 import { processSeries } from "./process.ts";
 import { type SeriesHead, scrapeSeries, type Value } from "./series.ts";
 
-/** Past this, a scrape's garbage is worth a collection (3 ms): without one, memory grows by twice as much. */
+/** Above this size, memory is collected after a scrape (3 ms); otherwise the agent would keep twice as much. */
 const collectedBytes = 1024 * 1024;
-/** After a scrape, so many times what it took pass before the next one: scrapes take a fifth of our time at most. */
+/** The pause after a scrape, as a multiple of its duration: scrapes take at most a fifth of the time. */
 const restFactor = 4;
 
 /** The library escapes line ends, quotes and backslashes of labels; nothing of ours has more than ASCII. */
@@ -31,7 +31,7 @@ export class Metrics implements Disposable {
   readonly #callLog: CallLogTail;
   readonly #encoder = new TextEncoder();
   readonly #startedMs: number;
-  #lastLookMs: number | undefined;
+  #lastPassMs: number | undefined;
   #problem: string | undefined;
   #scraped: ScrapeFacts | undefined;
   #scraping: Promise<Uint8Array> | undefined;
@@ -73,9 +73,9 @@ export class Metrics implements Disposable {
     this.#callLog[Symbol.dispose]();
   }
 
-  /** After every look; `problem` is why the mesh is not as the store says. */
+  /** Is called after every reconcile pass; `problem` says why the mesh is not as the store says. */
   looked(problem: string | undefined): void {
-    this.#lastLookMs = this.facts.monotonicMs();
+    this.#lastPassMs = this.facts.monotonicMs();
     if (problem !== undefined && problem !== this.#problem) this.#problems.inc();
     this.#problem = problem;
   }
@@ -92,7 +92,7 @@ export class Metrics implements Disposable {
     if (result === "ok") this.#lastSync.set(this.facts.nowMs() / 1000);
   }
 
-  /** It threw before there was a report. */
+  /** Is called if a sync threw before there was a report. */
   syncBroke(durationMs: number): void {
     this.synced({ result: "failed", durationMs, writes: 0, corrections: [], programming: [] });
   }
@@ -130,8 +130,8 @@ export class Metrics implements Disposable {
   }
 
   /**
-   * The text, as UTF-8. Whoever asks while it is being made gets the same, and for some time afterwards:
-   * reading thousands of peers takes its time, and anybody may ask as often as they like.
+   * Returns the text as UTF-8. Concurrent requests, and those within a pause afterwards, get the same
+   * text: reading thousands of peers is expensive, and any host may send requests.
    */
   scrape(): Promise<Uint8Array> {
     const startMs = this.facts.monotonicMs();
@@ -156,7 +156,7 @@ export class Metrics implements Disposable {
     return text;
   }
 
-  /** One metric at a time: the text of all peers is megabytes, and its pieces many times that. */
+  /** Formats one metric at a time, because the pieces of a text with all peers need many times its megabytes. */
   async #print(): Promise<Uint8Array> {
     const parts: Uint8Array[] = [];
     for (const { name } of this.#registry.getMetricsAsArray())
@@ -164,7 +164,7 @@ export class Metrics implements Disposable {
     return Buffer.concat(parts);
   }
 
-  /** A store that is locked or a kernel that refuses must not hide the counters that tell of it. */
+  /** Errors of the store or the kernel must not hide the counters that report them. */
   #collect(): ScrapeFacts | undefined {
     const problems: string[] = [];
     const attempt = <T>(read: () => T): T | undefined => {
@@ -197,14 +197,14 @@ export class Metrics implements Disposable {
 
   #loop(): LoopFacts {
     return {
-      sinceMs: this.facts.monotonicMs() - (this.#lastLookMs ?? this.#startedMs),
-      looked: this.#lastLookMs !== undefined,
+      sinceMs: this.facts.monotonicMs() - (this.#lastPassMs ?? this.#startedMs),
+      hasReconciled: this.#lastPassMs !== undefined,
       resyncMs: this.facts.resyncMs,
       ...(this.#problem === undefined ? {} : { problem: this.#problem }),
     };
   }
 
-  /** The library keeps the values that it is given; these are handed over and not kept. */
+  /** Overrides the library's `get`, because it would keep the values. */
   #add(head: SeriesHead, values: () => Value[]): void {
     const metric = head.type === "counter" ? this.#counter(head) : this.#gauge(head);
     const empty = metric.get.bind(metric);

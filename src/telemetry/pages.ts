@@ -1,5 +1,5 @@
-// What the agent serves: /metrics for Prometheus, /healthz and /readyz for
-// probes, with the reason in plain words where the answer is no.
+// The agent's pages: /metrics for Prometheus, and /healthz and /readyz for probes,
+// with a sentence that says the reason if the answer is no.
 import type { HealthVerdict } from "./health.ts";
 import { type Pages, plain } from "./http.ts";
 import type { Page } from "./http-listener.ts";

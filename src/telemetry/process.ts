@@ -1,6 +1,5 @@
-// What the agent's process uses, under the names that every Prometheus client
-// gives it. The library's own defaults ask Node for things that this runtime
-// does not have.
+// Resources of the agent's process, under the names that all Prometheus clients use.
+// The library's own defaults need functions of Node that this runtime does not have.
 import { readdirSync } from "node:fs";
 import type { Series, Value } from "./series.ts";
 

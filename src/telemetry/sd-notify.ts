@@ -1,5 +1,5 @@
-// Tells the service manager how we are, by sd_notify(3)'s protocol: a datagram
-// to the socket that NOTIFY_SOCKET names. Without one, nothing happens.
+// Reports the agent's state to the service manager by the protocol of sd_notify(3): a
+// datagram to the socket in NOTIFY_SOCKET. Without that variable nothing is sent.
 import { AF_UNIX, SOCK_DGRAM, Socket } from "../linux/socket.ts";
 import { SysError } from "../linux/syscall.ts";
 import { escapeControls } from "../net/printable.ts";
@@ -12,7 +12,7 @@ export class Notifier {
     this.#address = path === undefined || path === "" ? undefined : unixAddress(path);
   }
 
-  /** Sends lines such as "READY=1"; a manager that is gone is no failure of ours. */
+  /** Sends lines such as "READY=1"; a missing service manager is not an error. */
   send(...lines: readonly string[]): void {
     if (this.#address === undefined) return;
     try {
@@ -25,7 +25,7 @@ export class Notifier {
   }
 }
 
-/** How often the manager wants to hear from us, in milliseconds: half of WATCHDOG_USEC (sd_watchdog_enabled(3)). */
+/** Returns the period of watchdog messages in milliseconds: half of WATCHDOG_USEC (sd_watchdog_enabled(3)). */
 export function watchdogPeriodMs(usec: string | undefined): number | undefined {
   const microseconds = Number(usec ?? "");
   return Number.isFinite(microseconds) && microseconds > 0 ? microseconds / 2000 : undefined;

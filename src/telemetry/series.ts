@@ -203,7 +203,7 @@ function eachPeer(values: (peer: PeerStatus) => Value[]): (facts: ScrapeFacts) =
   return ({ peers }) => peers.flatMap(values);
 }
 
-/** Zeros included: an alert on something that has no series does not fire. */
+/** Includes zeros, because an alert on a missing series does not fire. */
 function countBy<K extends "state" | "reach">(
   label: K,
   peers: readonly PeerStatus[],
@@ -214,7 +214,7 @@ function countBy<K extends "state" | "reach">(
   return [...counts].map(([key, value]) => ({ labels: { [label]: key }, value }));
 }
 
-/** By slot: each has a counter of its own in the kernel, and a sum would jump where traffic changes slots. */
+/** Counts by slot, because each slot has its own counter in the kernel and a sum would jump if traffic changes slots. */
 function slotBytes({ name, slot }: { readonly name: string; readonly slot?: Slot }, value: number): Value[] {
   return slot === undefined ? [] : [{ labels: { peer: name, slot }, value }];
 }
@@ -228,7 +228,7 @@ function arrivalValues(arrivals: InterfaceArrivals): Value[] {
   ];
 }
 
-/** Nothing at all where nobody counts: a zero would say that nothing was in plaintext. */
+/** Returns nothing if packets are not counted: a zero would claim that none was in plaintext. */
 function plaintextValues({ name, plaintext }: PeerStatus): Value[] {
   if (plaintext === undefined) return [];
   return [

@@ -133,7 +133,7 @@ test("readiness follows the looks, liveness their absence", () => {
   const { metrics, clock } = setUp();
   expect(metrics.readiness()).toEqual({
     ok: false,
-    text: "The agent has just started and has not looked yet.",
+    text: "The agent has just started and has not reconciled yet.",
   });
   metrics.looked(undefined);
   expect(metrics.readiness()).toEqual({ ok: true, text: "ok" });

@@ -103,7 +103,9 @@ describeKernel("load by insiders", () => {
     });
     attack.signal("SIGKILL");
     expect(agent.lines().filter(({ level }) => level === "error")).toEqual([]);
-    const said = agent.lines().filter(({ message }) => message.startsWith("more connections came"));
+    const said = agent
+      .lines()
+      .filter(({ message }) => message.startsWith("connections to the metrics' port exceed"));
     expect(said.length).toBe(1);
   });
 
