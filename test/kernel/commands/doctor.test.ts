@@ -105,7 +105,7 @@ describe.skipIf(missing !== undefined)("doctor", () => {
       "a rule of another at our priority, with our mark",
       ["ip rule add priority 98 fwmark 0x20000000/0x30000000 lookup main"],
       ["ip rule delete priority 98 fwmark 0x20000000/0x30000000"],
-      ["others fail"],
+      ["conflicts fail"],
       /rule "priority 98 fwmark 0x20000000\/0x30000000 lookup 254 .*--fwmark/,
     ],
     [
