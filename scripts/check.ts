@@ -10,7 +10,19 @@ import { checkReference } from "./reference.ts";
 import { red } from "./stage/screen.ts";
 
 const root = resolve(import.meta.dir, "..");
-const maxFileLines = 400;
+/** Tests are tables of cases for the most part, and may be longer. */
+const maxLines = { src: 300, scripts: 300, test: 400 } as const;
+/** The files that may be longer, with the one thing that each is. */
+const longFiles: Readonly<Record<string, string>> = {
+  "src/cli/status.ts": "one command's output",
+  "src/kubeclient/reflector.ts": "one state machine",
+  "src/linux/file.ts": "files by system calls",
+  "src/netlink/nft/table.ts": "one conversation with the kernel",
+  "src/netlink/objects.ts": "the objects of rtnetlink",
+  "src/plan/mesh/desired.ts": "the desired state",
+  "src/sources/kube/source.ts": "one source of records",
+  "src/state/store.ts": "the store's interface",
+};
 
 /** Each returns what is wrong; nothing when all is well. */
 const gates: Record<string, () => string> = {
@@ -18,7 +30,7 @@ const gates: Record<string, () => string> = {
   "lint and format": () =>
     output(["node_modules/.bin/biome", "check", "--colors=off", "--error-on-warnings", "."]),
   "import ranks": () => checkRanks(root).join("\n"),
-  "file lengths": () => longFiles().join("\n"),
+  "file lengths": () => complainOfLengths().join("\n"),
   clocks: () => checkClocks(root).join("\n"),
   manifests: () => checkManifests().join("\n"),
   reference: () => checkReference().join("\n"),
@@ -34,12 +46,15 @@ function output(argv: string[]): string {
   );
 }
 
-function longFiles(): string[] {
+function complainOfLengths(): string[] {
   const complaints: string[] = [];
-  for (const file of new Bun.Glob("{src,test,scripts}/**/*.ts").scanSync(root)) {
-    const lines = readFileSync(join(root, file), "utf8").split("\n").length - 1;
-    if (lines > maxFileLines) complaints.push(`${file}: ${lines} lines, at most ${maxFileLines}: split it`);
-  }
+  for (const [folder, max] of Object.entries(maxLines))
+    for (const file of new Bun.Glob(`${folder}/**/*.ts`).scanSync(root)) {
+      const lines = readFileSync(join(root, file), "utf8").split("\n").length - 1;
+      const isNamed = longFiles[file] !== undefined;
+      if (lines > max && !isNamed) complaints.push(`${file}: ${lines} lines, at most ${max}: split it`);
+      if (lines <= max && isNamed) complaints.push(`${file}: ${lines} lines need no exception any more`);
+    }
   return complaints.sort();
 }
 
