@@ -46,9 +46,12 @@ function closeState(stateDir: string): void {
   for (const name of locks) closeFile(`${stateDir}/${name}`);
 }
 
-/** Names that this code, the agent and the plugin make in the directory, and those that a file system makes by itself. */
+/**
+ * Names that this code, the agent and the plugin make in the directory, and those that a file system makes by
+ * itself. Earlier builds named the call log verbs.log.
+ */
 function isOurs(name: string): boolean {
-  return /^(state|write|sync|agent|plugin|verbs)\.|^seal\.key|^lost\+found$/.test(name);
+  return /^(state|write|sync|agent|plugin|calls|verbs)\.|^seal\.key|^lost\+found$/.test(name);
 }
 
 /**

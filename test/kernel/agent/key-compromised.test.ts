@@ -1,6 +1,6 @@
 // `key rotate --compromised` between two nodes: both keys of one are exchanged
 // at once, the other takes nothing from it until it has the new record, and the
-// old keys are nowhere afterwards. No agent: records go by hand, then by folder.
+// old keys are nowhere afterwards. No agent: records go by hand, then by a directory.
 import { beforeAll, expect, test } from "bun:test";
 import { mkdirSync, readFileSync } from "node:fs";
 import type { NodeRecord } from "../../../src/net/record.ts";
@@ -55,7 +55,7 @@ describeKernel("key rotate --compromised", () => {
     const { publication, peers } = await wgJson<{ publication: unknown; peers: number }>(n1, [
       ...["key", "rotate", "--compromised"],
     ]);
-    expect({ publication, peers }).toEqual({ publication: { by: "directory", folder }, peers: 1 });
+    expect({ publication, peers }).toEqual({ publication: { by: "directory", directory: folder }, peers: 1 });
     const written = JSON.parse(readFileSync(`${folder}/n1.json`, "utf8")) as NodeRecord;
     expect(written).toEqual(await recordOf(n1));
     expect(keysOf(written)).toEqual(ownKeys(n1));

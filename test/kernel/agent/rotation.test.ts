@@ -14,7 +14,7 @@ import { eachWay, losses, Streams } from "../../lab/stream.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { withLab } from "../../lab/with-lab.ts";
 import { describeKernel } from "../support/gate.ts";
-import { addNode, wgJson, wgMust } from "../support/mesh-reference.ts";
+import { addNode, routeLines, tables, wgJson, wgMust } from "../support/mesh-reference.ts";
 
 const rotations = 3;
 /** A drain takes ten seconds at least, two slots; nodes that meet wait for each other. */
@@ -41,6 +41,12 @@ describeKernel("rotation", () => {
     (await wgJson<NodeRecord>(node, ["node", "show"])).slots.map(({ publicKey }) => publicKey);
   const isRotating = async (node: Node) =>
     (await wgJson<NodeRecord>(node, ["node", "show"])).slots.some(({ state }) => state !== "active");
+
+  const isEncrypted = (node: Node, peer: number) => {
+    const led = ([4, 6] as const).map((family) => routeLines(node, family, tables.pods).join("\n"));
+    const prefixes = [`10.244.${peer}.0/24`, `fd00:10:244:${peer}::/64`];
+    return prefixes.every((prefix, i) => led[i]?.includes(`${prefix} dev wg-cni-`));
+  };
 
   async function rotateAll(): Promise<void> {
     const before = await Promise.all(nodes.map(keys));
@@ -69,6 +75,13 @@ describeKernel("rotation", () => {
           what: `all paths between ${one.label} and ${other.label}`,
           timeoutMs: 60_000,
         });
+      // Until its gate is open, a node sends in plaintext.
+      for (const [at, node] of nodes.entries())
+        for (const peer of [1, 2, 3].filter((index) => index !== at + 1))
+          await waitUntil(() => isEncrypted(node, peer), {
+            what: `${node.name} encrypts to node ${peer}`,
+            timeoutMs: 60_000,
+          });
       const capture = await lab.capture("net 10.244.0.0/16 or ip6 net fd00:10:244::/48");
       const flows = [...eachWay(pairs, 4), ...eachWay([[p1, p2]], 6)];
       const streams = await Streams.start(flows, { rate: 1000 });
