@@ -5,6 +5,7 @@ import { Errno } from "../linux/errno.ts";
 import { isAbsent, readText } from "../linux/file.ts";
 import type { Slot } from "../net/record.ts";
 import type { Batch } from "../netlink/batch.ts";
+import { NetlinkError } from "../netlink/error.ts";
 import { replaceRouteMtus } from "../netlink/mtu.ts";
 import type { Rtnl } from "../netlink/rtnl.ts";
 import type { DeviceStep, RouteMtuStep, RtnlStep, Step, SysctlStep } from "../plan/step.ts";
@@ -30,12 +31,21 @@ export interface Failure {
 
 /**
  * Applies the steps in order and goes on after a failure, since one bad peer
- * must not keep the other peers from working. Returns the failures.
+ * must not keep the other peers from working. Only an outdated plan ends early:
+ * later steps may rely on the firewall that it would have made. Returns the failures.
  */
 export function applySteps(steps: readonly Step[], kernel: Kernel, context: ApplyContext = {}): Failure[] {
   const failures: Failure[] = [];
-  for (const run of runsOf(steps)) failures.push(...applyRun(run, kernel, context));
+  for (const run of runsOf(steps)) {
+    failures.push(...applyRun(run, kernel, context));
+    if (failures.some(isOutdated)) break;
+  }
   return failures;
+}
+
+/** True if another program has changed our nftables table after the step was planned. */
+export function isOutdated({ step, error }: Failure): boolean {
+  return step.do === "applyFirewall" && error instanceof NetlinkError && error.errno === Errno.ESTALE;
 }
 
 /** Does the same as applySteps, but throws the first failure, once all steps were tried. */

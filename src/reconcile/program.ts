@@ -2,7 +2,7 @@
 // on the way: what is left is planned anew, so that a device that cannot be had never
 // has a route that leads into it.
 import { type Conflict, findConflicts } from "../plan/mesh/conflicts.ts";
-import { applySteps, type Failure } from "./apply.ts";
+import { applySteps, type Failure, isOutdated } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
 import type { MeshPlan, SyncContext, SyncOptions } from "./mesh-plan.ts";
 import type { SlotFaults } from "./node.ts";
@@ -41,7 +41,7 @@ export function programMesh(
 }
 
 /** Other programs that flush nftables as often as this in one sync leave a failure; the next sync tries again. */
-const maxPlans = 3;
+const maxPlans = 10;
 
 /** Applies a plan; plans anew, and applies what is left, if our table was changed after the plan was made. */
 function applyCurrent(
@@ -52,9 +52,7 @@ function applyCurrent(
 ): Pick<Programming, "plan" | "failures"> {
   let plan = first;
   let failures = applySteps(plan.steps, kernel, options);
-  const isStale = ({ step, error }: Failure) =>
-    step.do === "applyFirewall" && (error as { readonly code?: string }).code === "ESTALE";
-  for (let plans = 1; plans < maxPlans && failures.some(isStale); plans++) {
+  for (let plans = 1; plans < maxPlans && failures.some(isOutdated); plans++) {
     const rest = replan();
     failures = applySteps(rest.steps, kernel, options);
     plan = { ...rest, steps: [...plan.steps, ...rest.steps] };

@@ -3,7 +3,11 @@
 import { afterAll, expect, test } from "bun:test";
 import { diffNftTables } from "../../../src/net/nftables-diff.ts";
 import { formatNftCommand } from "../../../src/net/nftables-text.ts";
+import type { Rule } from "../../../src/net/objects.ts";
 import { Nft } from "../../../src/netlink/nft/table.ts";
+import type { Step } from "../../../src/plan/step.ts";
+import { applySteps, isOutdated } from "../../../src/reconcile/apply.ts";
+import { Kernel } from "../../../src/reconcile/kernel.ts";
 import { describeKernel, Namespace, removeNamespaces } from "../support/namespaces.ts";
 import { list, nft, noNft, ourTable, permissive, read } from "../support/nft.ts";
 
@@ -109,6 +113,25 @@ describeKernel(
       expect(() => nftables.change(permissive, undefined, commands)).toThrow(
         expect.objectContaining({ code: "ESTALE" }),
       );
+    });
+
+    test("after a plan ends what is applied of it before a step that relies on the firewall", () => {
+      const namespace = new Namespace();
+      const rule = { family: 4, priority: 97, action: "lookup", table: 18099, protocol: 118 } as Rule;
+      const openFirewall = () => Nft.open(namespace.path);
+      using kernel = new Kernel({ open: () => undefined as never, hasKernel: () => false, openFirewall });
+      kernel.enterPod(namespace.path);
+      const steps = (): Step[] => [
+        { do: "applyFirewall", table: permissive, commands: diffNftTables(permissive, undefined) },
+        { do: "addRule", rule, netns: "pod" },
+      ];
+      nft(namespace, "add table inet wg-cni");
+      expect(applySteps(steps(), kernel).map(isOutdated)).toEqual([true]);
+      expect(namespace.ip("rule show")).not.toContain("lookup 18099");
+      nft(namespace, "delete table inet wg-cni");
+      expect(applySteps(steps(), kernel)).toEqual([]);
+      expect(namespace.ip("rule show")).toContain("lookup 18099");
+      expect(read(namespace)).toEqual(permissive);
     });
 
     test("is named", () => {
