@@ -1,4 +1,4 @@
-// The demo in three acts: pod traffic in clear, the same traffic encrypted, and
+// The demo in three acts: pod traffic in plaintext, the same traffic encrypted, and
 // the proof from a capture of the wire. scripts/demo prepares and calls it. All
 // of it happens in a lab (test/lab) that leaves nothing behind.
 

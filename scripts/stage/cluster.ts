@@ -98,6 +98,6 @@ export function draw({ nodes }: Cluster, lists: readonly ConfList[], encrypted: 
   const half = Math.floor(inner / 2) + 1;
   const segment = wire.repeat(half) + joint + wire.repeat(boxWidth - half - 1);
   const line = boxes.map(() => segment).join(wire.repeat(3));
-  print(`   ${encrypted ? green(line) : cyan(line)} ${dim(encrypted ? "WireGuard" : "in clear")}`);
+  print(`   ${encrypted ? green(line) : cyan(line)} ${dim(encrypted ? "WireGuard" : "in plaintext")}`);
   print();
 }

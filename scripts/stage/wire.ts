@@ -18,7 +18,7 @@ export interface Evidence {
 }
 
 const kindNames: Readonly<Record<Kind, string>> = {
-  clear: "pod packets in clear",
+  clear: "pod packets in plaintext",
   wireguard: "UDP 51820/51821",
   host: "nodes' own, other ports",
   link: "ARP and neighbours",
@@ -85,7 +85,7 @@ export function doubts(before: Evidence, after: Evidence): string[] {
   if (before.tally.packets.clear === 0 || before.readable === 0)
     found.push("The capture saw no clear text without wg-cni, so it proves nothing.");
   if (after.tally.packets.clear > 0)
-    found.push(`${after.tally.packets.clear} pod packets were in clear with wg-cni.`);
+    found.push(`${after.tally.packets.clear} pod packets were in plaintext with wg-cni.`);
   if (after.readable > 0) found.push(`The sentence could be read ${after.readable} times with wg-cni.`);
   if (after.tally.packets.wireguard === 0) found.push("Nothing went through WireGuard.");
   const unaccounted = outside(after.tally);
