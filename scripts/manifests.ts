@@ -7,8 +7,9 @@
 //   #+ LINE              only there where wg-cni is being uninstalled
 //
 //   scripts/manifests          writes them
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { findOutdated, writeOutdated } from "./generated.ts";
 
 const root = resolve(import.meta.dir, "..");
 
@@ -97,25 +98,11 @@ function template(part: Part, text: string): string {
   return origin + (part.when === undefined ? inner : `{{- if ${part.when} }}\n${inner}{{- end }}\n`);
 }
 
-/** What is not as it would be written, a line each. */
+/** The files that are not as they would be written, a line each. */
 export function checkManifests(): string[] {
-  return [...makeManifests()].flatMap(([path, content]) =>
-    read(path) === content ? [] : [`${path} is not what conf/kubernetes says: run scripts/manifests`],
+  return findOutdated(makeManifests()).map(
+    (path) => `${path} is not what conf/kubernetes says: run scripts/manifests`,
   );
 }
 
-function read(path: string): string | undefined {
-  try {
-    return readFileSync(join(root, path), "utf8");
-  } catch {
-    return undefined;
-  }
-}
-
-if (import.meta.main)
-  for (const [path, content] of makeManifests()) {
-    if (read(path) === content) continue;
-    mkdirSync(dirname(join(root, path)), { recursive: true });
-    writeFileSync(join(root, path), content);
-    console.log(`wrote ${path}`);
-  }
+if (import.meta.main) writeOutdated(makeManifests());

@@ -2,8 +2,8 @@
 // by, so that a page cannot say anything else than the code does.
 //
 //   scripts/reference          writes them
-import { readFileSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
+import { findOutdated, writeOutdated } from "./generated.ts";
 import { cliPage } from "./pages/cli.ts";
 import { cniPage } from "./pages/cni.ts";
 import { crdPage } from "./pages/crd.ts";
@@ -35,22 +35,9 @@ function makePages(): ReadonlyMap<string, string> {
 
 /** The pages that are not as they would be written, a line each. */
 export function checkReference(): string[] {
-  return [...makePages()].flatMap(([path, content]) =>
-    read(path) === content ? [] : [`${path} does not say what the code does: run scripts/reference`],
+  return findOutdated(makePages()).map(
+    (path) => `${path} does not say what the code does: run scripts/reference`,
   );
 }
 
-function read(path: string): string | undefined {
-  try {
-    return readFileSync(join(root, path), "utf8");
-  } catch {
-    return undefined;
-  }
-}
-
-if (import.meta.main)
-  for (const [path, content] of makePages()) {
-    if (read(path) === content) continue;
-    writeFileSync(join(root, path), content);
-    console.log(`wrote ${path}`);
-  }
+if (import.meta.main) writeOutdated(makePages());
