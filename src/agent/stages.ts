@@ -84,7 +84,8 @@ function restorePodLinks({ session, triggers, options: { log } }: PassContext): 
   if (!(["start", "resync", "firewall"] as const).some((trigger) => triggers.has(trigger))) return;
   const { unexplained, writes, failures } = session.syncPodLinks();
   const [first] = unexplained.flatMap(renderStep);
-  if (first !== undefined) log.warn("links of pods changed by another process, restored", { writes, first });
+  if (first !== undefined && writes > 0)
+    log.warn("links of pods changed by another process, restored", { writes, first });
   for (const failure of failures) log.warn(failure);
 }
 
