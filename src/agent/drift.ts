@@ -20,7 +20,7 @@ interface Expected {
   readonly devices: string;
   /** The sysctls that were set, by path. */
   readonly sysctls: ReadonlyMap<string, string>;
-  /** What the plan relied on: the reverse path filters of the uplinks, and the address families of the host. */
+  /** The plan relied on these: the reverse path filters of the uplinks, and the address families of the host. */
   readonly host: string;
   readonly uplinks: readonly string[];
 }

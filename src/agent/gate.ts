@@ -45,7 +45,7 @@ export interface GateReport {
   readonly failures: readonly Failure[];
 }
 
-/** What all peers of a pass have in common. */
+/** The facts that all peers of a pass share. */
 interface GatePass {
   readonly view: GateView;
   readonly contest: LapsePlan;
@@ -55,7 +55,7 @@ interface GatePass {
   readonly clocks: Clocks;
 }
 
-/** What a pass decided about a peer. */
+/** The decision of a pass about one peer. */
 interface PeerResult {
   readonly peer: OwnedPeer;
   readonly decision: GateDecision;
@@ -79,7 +79,7 @@ export class Gate {
     this.#proofs = new NodeIPProofs(session, writes);
   }
 
-  /** What the devices have shown of every peer. */
+  /** The observations of every peer, as the devices have shown them. */
   get observations(): PeerObservations {
     return this.#observations;
   }

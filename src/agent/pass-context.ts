@@ -1,5 +1,5 @@
-// What the stages of a reconcile pass work with: the agent's parts, what it remembers from one pass to
-// the next, and what the stages of one pass hand on to each other.
+// The stages of a reconcile pass work with the agent's parts, with its memory from one pass to the next,
+// and with the values that the stages of one pass hand on to each other.
 import { disk } from "../install/disk.ts";
 import { findTarget } from "../install/target.ts";
 import type { MeshState } from "../reconcile/mesh-plan.ts";
@@ -72,7 +72,7 @@ export function makeParts(session: Session, options: PassOptions) {
   };
 }
 
-/** What the agent remembers from one pass to the next. */
+/** The agent remembers this from one pass to the next. */
 export interface Memory {
   /** The node as of the last pass that read the store; undefined if it is not up. */
   view?: View | undefined;
@@ -86,7 +86,7 @@ export interface Memory {
   waitingPods: readonly Attachment[];
 }
 
-/** What the gate and the rotation have decided in a pass. */
+/** The decision of the gate and the rotation in a pass. */
 export interface Decision {
   /** True if the kernel must follow. */
   readonly changed: boolean;
@@ -112,7 +112,7 @@ export interface PassContext {
   hasNewPods: boolean;
   /** When stages want the next pass, in milliseconds from now. */
   readonly wakesInMs: number[];
-  /** What the store has refused to stages. */
+  /** The refusals of the store, as sentences, in the order of the stages. */
   readonly refusals: string[];
   /** Why the mesh is not programmed. */
   syncProblem?: string | undefined;

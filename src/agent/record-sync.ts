@@ -36,7 +36,7 @@ export interface RecordSyncOptions {
   readonly setDeadline: SetDeadline;
 }
 
-/** What this node currently observes of its peers. */
+/** The current observations of this node about its peers. */
 export interface MeshObservation
   extends Omit<PeerKnowledge, "plaintextWindow" | "unknownPods" | "refusedCIDRs" | "meshWarning"> {
   /** The cluster CIDRs that the last sync left out. */

@@ -16,7 +16,7 @@ export interface Stage<Context> {
   readonly freesMemory?: true;
 }
 
-/** What the runner tells about a pass. */
+/** The runner calls these during a pass. */
 export interface StageListener {
   /** The store refused the stage, and the pass goes on. */
   readonly onRefusal: (stage: string, error: StoreError) => void;

@@ -6,7 +6,7 @@ import type { SyncReport } from "../reconcile/mesh-plan.ts";
 import type { Log } from "../telemetry/log.ts";
 
 export class SyncLog {
-  /** What was logged last. */
+  /** The text that was logged last. */
   #lacks = "";
   #peerProblem: string | undefined;
   #refusedCIDRs = "";

@@ -18,15 +18,15 @@ export interface StatusFacts {
   readonly plaintextWindow?: PlaintextWindowFacts;
   /** Unix milliseconds. */
   readonly keyCreatedAtMs: number;
-  /** What peers claim although this node has it. */
+  /** The claims of peers to what this node has. */
   readonly contested: readonly Contest[];
-  /** What has passed from a peer without a session to the one that is there now; absent if nothing has. */
+  /** The claims that passed from a peer without a session to the present one; absent if none has. */
   readonly lapsed?: readonly Lapse[];
   /** Pods of this node whose addresses its record does not have. */
   readonly unknownPods: readonly string[];
   /** Cluster CIDRs that are not obeyed, and why: sentences. */
   readonly refusedCIDRs: readonly string[];
-  /** What of the cluster's mesh is not followed, and why: a sentence; "" if all is. */
+  /** A sentence that says which part of the cluster's mesh is not followed, and why; "" if all of it is. */
   readonly meshWarning: string;
 }
 
@@ -47,7 +47,7 @@ export interface Contest {
 }
 
 export interface ConditionFacts extends StatusFacts {
-  /** What peers claim as this node does, and claimed first. */
+  /** The claims that a peer made first and that this node makes too. */
   readonly lost: readonly Contest[];
 }
 

@@ -73,7 +73,7 @@ interface Report {
   readonly covered?: { readonly status: string; readonly message: string };
 }
 
-/** What keeps a node from being covered in a mode: the first row that applies. */
+/** The first row that applies names what keeps a node from being covered in a mode. */
 const gaps: readonly {
   readonly when: (report: Report | undefined, mode: Mode | undefined) => boolean;
   readonly reason: (report: Report | undefined, mode: Mode | undefined) => string;
