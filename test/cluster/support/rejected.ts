@@ -38,3 +38,8 @@ export function unaccepted(
   const look = () => refused(request(), says).catch(() => undefined);
   return waitUntil(look, { what: `a refusal with "${says}"`, timeoutMs: 60_000 }) as Promise<KubeRefusal>;
 }
+
+/** The ValidatingAdmissionPolicy that refused a request; "" if something else did. If several refuse, the server names any one. */
+export function deniedBy({ message }: KubeRefusal): string {
+  return /ValidatingAdmissionPolicy '([^']+)'/.exec(message)?.[1] ?? "";
+}
