@@ -7,7 +7,7 @@ import type { Log } from "../telemetry/log.ts";
 
 export class SyncLog {
   /** The text that was logged last. */
-  #lacks = "";
+  #missingCapabilities = "";
   #peerProblem: string | undefined;
   #refusedCIDRs = "";
 
@@ -23,13 +23,14 @@ export class SyncLog {
   }
 
   /** Logs what this host lacks, and what keeps single peers from being reached. */
-  reportLimits({ lacks, failures, blocking }: SyncReport): void {
-    const reasons = lacks.join("; ");
-    if (reasons !== this.#lacks) {
-      for (const why of lacks) this.log.warn("host lacks a capability, part of the mesh is missing", { why });
-      if (lacks.length === 0) this.log.info("resolved: the host lacked a capability");
+  reportLimits({ missingCapabilities, failures, blocking }: SyncReport): void {
+    const reasons = missingCapabilities.join("; ");
+    if (reasons !== this.#missingCapabilities) {
+      for (const why of missingCapabilities)
+        this.log.warn("host lacks a capability, part of the mesh is missing", { why });
+      if (missingCapabilities.length === 0) this.log.info("resolved: the host lacked a capability");
     }
-    this.#lacks = reasons;
+    this.#missingCapabilities = reasons;
     // If something else blocks, it is the reason why routes fail.
     const problem = blocking.length > 0 ? undefined : failures[0]?.error.message;
     if (problem !== undefined && problem !== this.#peerProblem)

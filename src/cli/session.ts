@@ -45,7 +45,7 @@ export function syncAll(session: Session, how: SyncHow = { reexamine: true }): F
 
 /** What a sync did, below a first line of the command's own. `warnings`: what else whoever called it should know. */
 export function reportSync(report: FullReport, headline: string, others: readonly string[] = []): Output {
-  const warnings = [...others, ...report.lacks];
+  const warnings = [...others, ...report.missingCapabilities];
   const { pods } = report;
   const said = [...warnings, ...slotWarnings(report), ...report.conflicts.map(({ text }) => text)];
   const failed = [
@@ -59,7 +59,7 @@ export function reportSync(report: FullReport, headline: string, others: readonl
       steps: [...report.steps, ...(pods?.steps ?? [])].flatMap(renderStep),
       writes: report.writes + (pods?.writes ?? 0),
       failures: failed,
-      refusals: report.ownership.refusals,
+      refusedClaims: report.ownership.refusals,
       mtu: report.mtu,
       warnings: said,
     },

@@ -61,7 +61,7 @@ export function status(context: Context): Output {
       backend: plan.linkKind === "wireguard" ? "kernel" : "userspace",
       endpointsFrom,
       mtu: plan.mtu,
-      lacks: plan.lacks,
+      missingCapabilities: plan.missingCapabilities,
       generation: plan.generation,
       rotation,
       hostEncryption: plan.hostEncryption,
@@ -72,8 +72,8 @@ export function status(context: Context): Output {
       unknownPods: localPods.unknown,
       peers,
       plaintextArrivals: plaintext.byInterface,
-      tunnelStrays: plaintext.strays,
-      refusals: plan.ownership.refusals,
+      strayPackets: plaintext.strayPackets,
+      refusedClaims: plan.ownership.refusals,
       refusedCIDRs: plan.refusedCIDRs,
       rejectedRecords: rejectedRecords,
       settings: settingNames.map((name) => describeSetting(plan, name, overrides, mesh)),
@@ -280,7 +280,7 @@ function renderWarnings(
   const { warning } = plan.hostEncryption;
   const hosts = warning === undefined ? [] : [`${style.yellow("!")} ${warning}`];
   const { unknown } = localPods;
-  const strays =
+  const unknownPods =
     unknown.length === 0
       ? []
       : [
@@ -289,11 +289,21 @@ function renderWarnings(
   const outside = arrivals
     .flatMap((one) => describeArrivals(one) ?? [])
     .map((words) => `${style.yellow("!")} packets that arrived outside the tunnel by ${words}`);
-  const lacks = plan.lacks.map((why) => `${style.yellow("!")} ${why}`);
+  const missingCapabilities = plan.missingCapabilities.map((why) => `${style.yellow("!")} ${why}`);
   const records = describeRecords(rejectedRecords, style);
   const cidrs = plan.refusedCIDRs.map(({ reason }) => `${style.yellow("!")} left out: ${reason}`);
   const faults = plan.up ? [...plan.faults.values()].map(({ reason }) => `${style.red("✗")} ${reason}`) : [];
-  return [...faults, ...refused, ...cidrs, ...strays, ...outside, ...records, ...hosts, ...lacks, ...behind]
+  return [
+    ...faults,
+    ...refused,
+    ...cidrs,
+    ...unknownPods,
+    ...outside,
+    ...records,
+    ...hosts,
+    ...missingCapabilities,
+    ...behind,
+  ]
     .map(oneLine)
     .join("\n");
 }

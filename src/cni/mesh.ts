@@ -19,10 +19,9 @@ export function isMeshBehind(
 ): boolean {
   const { up = false, slots = [] } = store.identity() ?? {};
   if (!up) return false;
-  const programmed = store.applied();
-  if (!isApplied(programmed, store.generation, bootId)) return true;
-  if (settings.mode === "strict" && programmed?.unmet?.some((family) => families.includes(family)))
-    return true;
+  const applied = store.applied();
+  if (!isApplied(applied, store.generation, bootId)) return true;
+  if (settings.mode === "strict" && applied?.unmet?.some((family) => families.includes(family))) return true;
   const has = (slot: Slot) => kernel.host.hasLink(slotDevice(settings, slot));
   // A slot that cannot be used has no device, and the rest works without.
   return !slots.every(({ slot, fault }) => fault !== undefined || has(slot));

@@ -116,7 +116,7 @@ function readKernel(session: Session, identity: Identity, nowMs: number): Kernel
   const derivedMtu = observeMtu({ ...settings, mtu: 0 }, node, ownership.peers, podIPs, kernel);
   const program = findProgram(implementations, process.env["PATH"] ?? systemPath);
   const ownKeys = identity.slots.map(({ publicKey }) => publicKey);
-  const host = observeHost(settings, kernel, { ownKeys, isApplied: plan.here });
+  const host = observeHost(settings, kernel, { ownKeys, isApplied: plan.appliedToThisKernel });
   const conflicts = findConflicts(settings, host).flatMap(({ slot, text }) => (slot ? [] : [text]));
   const faults = [...plan.faults].map(([slot, fault]) => explainFault(settings, slot, fault));
   const bypassRules = findBypassRules(settings, {

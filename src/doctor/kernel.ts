@@ -31,12 +31,12 @@ export const kernelChecks: readonly Check[] = [
     why: "what this host cannot have of the mesh is left out of it: traffic that would need it is not encrypted",
     run: ({ kernel }) => {
       if (kernel === undefined || !kernel.plan.up) return undefined;
-      const { lacks } = kernel.plan;
-      if (lacks.length === 0) return ok("it can have all of the mesh");
+      const { missingCapabilities } = kernel.plan;
+      if (missingCapabilities.length === 0) return ok("it can have all of the mesh");
       return warn(
-        `it cannot have ${lacks.length === 1 ? "one thing" : `${lacks.length} things`} that the mesh uses`,
+        `it cannot have ${missingCapabilities.length === 1 ? "one thing" : `${missingCapabilities.length} things`} that the mesh uses`,
         "give the host what each line names, or leave it where that is wanted",
-        shorten(lacks),
+        shorten(missingCapabilities),
       );
     },
   },

@@ -4,14 +4,14 @@ import { netnsCookie } from "../linux/netns.ts";
 import type { AppliedState } from "../state/model.ts";
 
 /** True if the kernel was programmed to `generation`, in this boot and this namespace. */
-export function isApplied(programmed: AppliedState | undefined, generation: number, bootId: string): boolean {
-  return appliedToThisKernel(programmed, bootId) && programmed.generation === generation;
+export function isApplied(applied: AppliedState | undefined, generation: number, bootId: string): boolean {
+  return appliedToThisKernel(applied, bootId) && applied.generation === generation;
 }
 
 /** True if what was programmed, at whatever generation, is in this kernel. */
 export function appliedToThisKernel(
-  programmed: AppliedState | undefined,
+  applied: AppliedState | undefined,
   bootId: string,
-): programmed is AppliedState {
-  return programmed?.bootId === bootId && programmed.netnsCookie === netnsCookie();
+): applied is AppliedState {
+  return applied?.bootId === bootId && applied.netnsCookie === netnsCookie();
 }

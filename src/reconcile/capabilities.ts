@@ -27,7 +27,7 @@ export function observeCapabilities(
     tunnel: fault === undefined ? families : [4],
     routing,
     forwarding: hasIpv6 && readSysctl(`${ipv6Directory}/all/forwarding`) === "1" ? families : [4],
-    lacks: [
+    missing: [
       ...(fault === undefined ? [] : [{ family: 6, why: fault } as const]),
       ...families
         .filter((family) => !routing.includes(family) && (family === 4 || hasIpv6))

@@ -2,7 +2,7 @@ import type { Family } from "../net/ip.ts";
 import type { PeerPath } from "../net/path.ts";
 import type { NodeRecord } from "../net/record.ts";
 import type { HostEncryptionReport } from "../plan/host/host-encryption.ts";
-import type { Capabilities, Lacking } from "../plan/mesh/capabilities.ts";
+import type { Capabilities, UnsupportedObjects } from "../plan/mesh/capabilities.ts";
 import type { Conflict } from "../plan/mesh/conflicts.ts";
 import type { Mesh } from "../plan/mesh/model.ts";
 import type { DerivedMtu } from "../plan/mesh/mtu.ts";
@@ -26,9 +26,9 @@ export interface MeshState {
   readonly up: boolean;
   readonly generation: number;
   /** True if this kernel was programmed by us, to whatever generation. */
-  readonly here: boolean;
+  readonly appliedToThisKernel: boolean;
   /** True if the kernel was already programmed to this generation. */
-  readonly programmed: boolean;
+  readonly generationApplied: boolean;
   readonly ownership: Ownership;
   /** Cluster CIDRs of the settings that are left out, since they hold what is no pod's. */
   readonly refusedCIDRs: readonly CidrRefusal[];
@@ -37,9 +37,9 @@ export interface MeshState {
   readonly mtu: DerivedMtu;
   readonly linkKind: "wireguard" | "tun";
   readonly capabilities: Capabilities;
-  readonly lacking: Lacking;
+  readonly unsupported: UnsupportedObjects;
   /** A sentence for each thing that the mesh would use and this host cannot have. */
-  readonly lacks: readonly string[];
+  readonly missingCapabilities: readonly string[];
   /** Slots of this node that cannot be used. */
   readonly faults: SlotFaults;
   readonly hostEncryption: HostEncryptionReport;

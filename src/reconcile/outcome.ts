@@ -1,7 +1,7 @@
 // Judges the failures of a sync: what this host cannot have, what only the traffic to
 // one peer waits for, and what keeps a family or everything from working.
 import type { Family } from "../net/ip.ts";
-import { findExtent, findLack } from "../plan/mesh/capabilities.ts";
+import { findExtent, findUnsupported } from "../plan/mesh/capabilities.ts";
 import type { Step } from "../plan/step.ts";
 import type { Failure } from "./apply.ts";
 
@@ -14,7 +14,7 @@ export interface Outcome {
   readonly isWhole: boolean;
   readonly unmet: readonly Family[];
   /** The objects that this host cannot have, by kind, with the reason. */
-  readonly lacking: Readonly<Record<string, string>>;
+  readonly unsupported: Readonly<Record<string, string>>;
 }
 
 /** `again` applies steps once more: another program may have changed nftables in between, which looks the same. */
@@ -23,19 +23,19 @@ export function judgeFailures(
   again: (steps: readonly Step[]) => readonly Failure[],
 ): Outcome {
   const isTable = ({ step, error }: Failure) =>
-    step.do === "applyFirewall" && findLack(step, error) !== undefined;
+    step.do === "applyFirewall" && findUnsupported(step, error) !== undefined;
   const tables = first.filter(isTable);
   const all = [...first.filter((failure) => !isTable(failure)), ...again(tables.map(({ step }) => step))];
-  const lacking: Record<string, string> = {};
+  const unsupported: Record<string, string> = {};
   const failures = all.filter(({ step, error }) => {
-    const lack = findLack(step, error);
-    if (lack !== undefined) lacking[lack[0]] = lack[1];
+    const lack = findUnsupported(step, error);
+    if (lack !== undefined) unsupported[lack[0]] = lack[1];
     return lack === undefined;
   });
   const blocking = failures.filter(({ step }) => findExtent(step) !== "peer");
   const extents = blocking.map(({ step }) => findExtent(step));
   return {
-    ...{ failures, blocking, lacking, isWhole: extents.includes("all") },
+    ...{ failures, blocking, unsupported, isWhole: extents.includes("all") },
     unmet: extents.filter((extent) => extent === 4 || extent === 6),
   };
 }

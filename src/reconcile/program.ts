@@ -25,14 +25,14 @@ export function programMesh(
   const failed = new Map(options.retriesSlots === false ? failuresOf(nodes) : []);
   const first = plan(failed);
   if (!first.up) return { plan: first, failures: applySteps(first.steps, kernel, options), conflicts: [] };
-  const conflicts = first.here ? [] : findForeign(first, kernel);
+  const conflicts = first.appliedToThisKernel ? [] : findForeign(first, kernel);
   for (const [slot, fault] of findLockedKeys(first.steps, options)) failed.set(slot, fault);
   const planned = failed.size === 0 ? first : plan(failed);
   const { plan: whole, failures } = applyCurrent(planned, () => plan(failed), kernel, options);
   const broken = findBroken(whole.settings, failures);
   const isLost = areAllFaulty(new Map([...whole.faults, ...broken]));
   // A node that is running and loses both is repaired as it is: without them its routes would lead past the tunnel.
-  if (broken.size === 0 || (isLost && whole.here)) return { plan: whole, failures, conflicts };
+  if (broken.size === 0 || (isLost && whole.appliedToThisKernel)) return { plan: whole, failures, conflicts };
   applySteps(removalOf(broken, whole.settings, kernel), kernel, options);
   for (const [slot, fault] of broken) failed.set(slot, fault);
   const rest = plan(failed);
@@ -61,7 +61,7 @@ function applyCurrent(
 }
 
 /** After a boot other programs may have come first: they are reported, and cost at most a slot. */
-function findForeign({ settings, node, here }: MeshPlan, kernel: Kernel): Conflict[] {
+function findForeign({ settings, node, appliedToThisKernel: here }: MeshPlan, kernel: Kernel): Conflict[] {
   const ownKeys = node.slots.map(({ publicKey }) => publicKey);
   const conflicts = findConflicts(settings, observeHost(settings, kernel, { ownKeys, isApplied: here }));
   return conflicts.filter(({ slot }) => slot === undefined);

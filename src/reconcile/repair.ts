@@ -16,5 +16,8 @@ export function repairMesh(stateDir: string, nowMs: number, families: readonly (
   const report = session.sync();
   const obstacle = findObstacle(report, families);
   const warnings = report.failures.map(({ error }) => error.message).filter((text) => text !== obstacle);
-  return { ...(obstacle === undefined ? {} : { obstacle }), warnings: [...warnings, ...report.lacks] };
+  return {
+    ...(obstacle === undefined ? {} : { obstacle }),
+    warnings: [...warnings, ...report.missingCapabilities],
+  };
 }

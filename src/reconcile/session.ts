@@ -9,7 +9,7 @@ import { isNftUnsupported } from "../netlink/nft/presence.ts";
 import { Nft } from "../netlink/nft/table.ts";
 import { firewallName } from "../plan/mesh/desired.ts";
 import type { OwnedPeer } from "../plan/peers/model.ts";
-import { listArrivals, listStrays } from "../plan/report/arrivals.ts";
+import { listArrivals, listStrayPackets } from "../plan/report/arrivals.ts";
 import { type PlaintextReport, sumPlaintext } from "../plan/report/status.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 import { publicKeyOf } from "../state/keys.ts";
@@ -94,11 +94,11 @@ export class Session implements Disposable {
   readPlaintext(peers: readonly OwnedPeer[]): PlaintextReport {
     const counters = this.kernel.firewall?.counters({ family: "inet", name: firewallName });
     if (counters === undefined || counters.size === 0)
-      return { byPeer: new Map(), byInterface: [], strays: [] };
+      return { byPeer: new Map(), byInterface: [], strayPackets: [] };
     return {
       byPeer: sumPlaintext(peers, counters),
       byInterface: listArrivals(counters),
-      strays: listStrays(counters),
+      strayPackets: listStrayPackets(counters),
     };
   }
 

@@ -13,8 +13,8 @@ import {
   type Capabilities,
   findOpenFamilies,
   hasTable,
-  type Lacking,
-  withoutLacking,
+  type UnsupportedObjects,
+  withoutUnsupported,
 } from "../plan/mesh/capabilities.ts";
 import { desiredMesh, type MeshFacts, tunneledHosts } from "../plan/mesh/desired.ts";
 import { diffMesh } from "../plan/mesh/diff.ts";
@@ -70,7 +70,7 @@ export function planMesh(
   const mtu = observeMtu(settings, node, ownership.peers, state.podIPs, kernel, peerRoutes);
   const linkKind = chooseLinkKind(settings, observed, kernel);
   const hasFirewall = kernel.firewall !== undefined;
-  const programmed = isApplied(state.applied, generation, bootId);
+  const generationApplied = isApplied(state.applied, generation, bootId);
   const known = here ? (state.applied?.generation ?? -1) : -1;
   const { hostRevert: revert } = state;
   const hostEncryption = describeHostEncryption({
@@ -79,7 +79,7 @@ export function planMesh(
   });
   const links = [...observed.links.keys()].map((name) => ({ name }));
   const capabilities = observeCapabilities(settings, links, rules, mtu.bytes);
-  const lacking = (here && !reexamine ? state.applied?.lacking : undefined) ?? {};
+  const unsupported = (here && !reexamine ? state.applied?.unsupported : undefined) ?? {};
   const reservedPorts = readSysctl(reservedPortsSysctl);
   const facts: MeshFacts = {
     ...{ node, ownership, podIPs: state.podIPs, linkKind, mtu: mtu.bytes, hasFirewall },
@@ -93,7 +93,7 @@ export function planMesh(
     ...(reservedPorts === undefined ? {} : { reservedPorts }),
     uplinks: hasFirewall ? observeUplinks(settings, node, ownership.peers, kernel, peerRoutes) : [],
   };
-  const desired = up ? withoutLacking(desiredMesh(facts), lacking) : emptyMesh;
+  const desired = up ? withoutUnsupported(desiredMesh(facts), unsupported) : emptyMesh;
   const slotOf = new Map(slots.map((slot) => [slotDevice(settings, slot), slot] as const));
   // Once a `down` is complete, objects with our names belong to another program.
   const gone = !up && state.applied === undefined;
@@ -102,8 +102,26 @@ export function planMesh(
   const changes = diffMesh(desired, withSysctls, { slotOf, nowMs, ownIPs: node.nodeIPs });
   const steps = gone ? [] : [...changes, ...released];
   return {
-    ...{ settings, node, up, generation, programmed, ownership, desired, observed, steps, mtu, linkKind },
-    ...{ capabilities, lacking, lacks: describeLacks(capabilities, lacking, facts), here, faults },
+    ...{
+      settings,
+      node,
+      up,
+      generation,
+      generationApplied,
+      ownership,
+      desired,
+      observed,
+      steps,
+      mtu,
+      linkKind,
+    },
+    ...{
+      capabilities,
+      unsupported,
+      missingCapabilities: describeMissing(capabilities, unsupported, facts),
+      appliedToThisKernel: here,
+      faults,
+    },
     refusedCIDRs: clusterCIDRs.refusals,
     ...{ hostEncryption, tunneledHosts: up ? tunneledHosts(facts) : new Set<string>() },
     ...(state.paths === undefined ? {} : { paths: state.paths }),
@@ -123,16 +141,16 @@ export function syncMesh(scene: SyncContext, options: SyncOptions): SyncReport {
     } = programMesh((failed) => planMesh(scene, options, failed), scene, options);
     const lost = plan.up && areAllFaulty(plan.faults);
     // A node that is running and loses both keeps its record: its peers go on to encrypt, and wait.
-    const known = plan.up && !(lost && plan.here) ? keepFaults(store, plan.faults) : undefined;
+    const known = plan.up && !(lost && plan.appliedToThisKernel) ? keepFaults(store, plan.faults) : undefined;
     // If no other process has changed anything meanwhile, the kernel is as of the generation that this sync has made.
     const generation = known === plan.generation + 1 ? known : plan.generation;
     const outcome = judgeFailures([...tried, ...(lost ? describeLost(plan) : [])], (steps) =>
       applySteps(steps, kernel, options),
     );
-    const lacking = { ...plan.lacking, ...outcome.lacking };
-    const unmet = [...new Set([...outcome.unmet, ...openFamilies(plan, lacking, kernel)])];
+    const unsupported = { ...plan.unsupported, ...outcome.unsupported };
+    const unmet = [...new Set([...outcome.unmet, ...openFamilies(plan, unsupported, kernel)])];
     const report = {
-      ...{ ...plan, generation, conflicts, lacking, unmet },
+      ...{ ...plan, generation, conflicts, unsupported, unmet },
       ...(recovery === undefined ? {} : { recovery }),
     };
     const isDone = plan.up ? !outcome.isWhole : outcome.failures.length === 0;
@@ -140,12 +158,12 @@ export function syncMesh(scene: SyncContext, options: SyncOptions): SyncReport {
       // Before it is noted that nothing is left to do: a `down` that is killed here is finished by the next sync.
       if (!plan.up) restoreSysctls(store, kernel);
       noteProgrammed(store, report, options.bootId);
-    } else if (plan.up && !plan.here && !lost)
+    } else if (plan.up && !plan.appliedToThisKernel && !lost)
       // Not done, but begun: what has our names from here on is ours.
       noteProgrammed(store, { ...report, generation: -1 }, options.bootId);
-    const lacks = [...plan.lacks, ...Object.values(outcome.lacking)];
+    const missingCapabilities = [...plan.missingCapabilities, ...Object.values(outcome.unsupported)];
     const { failures, blocking } = outcome;
-    return { ...report, lacks, failures, blocking, writes: kernel.writes - writesBefore };
+    return { ...report, missingCapabilities, failures, blocking, writes: kernel.writes - writesBefore };
   });
 }
 
@@ -160,19 +178,23 @@ function findArrivals(
 }
 
 /** Only what the mesh would use: a node without anything of IPv6 lacks none. */
-function describeLacks(
-  { lacks }: Capabilities,
-  lacking: Lacking,
+function describeMissing(
+  { missing }: Capabilities,
+  unsupported: UnsupportedObjects,
   { node, ownership: { peers }, podIPs }: MeshFacts,
 ): string[] {
   const isUsed = (family: Family) => family === 4 || usesIpv6({ node, peers, podIPs });
-  const families = lacks.filter(({ family }) => isUsed(family)).map(({ why }) => why);
-  return [...families, ...Object.values(lacking)];
+  const families = missing.filter(({ family }) => isUsed(family)).map(({ why }) => why);
+  return [...families, ...Object.values(unsupported)];
 }
 
-function openFamilies({ settings, capabilities, up }: MeshPlan, lacking: Lacking, kernel: Kernel): Family[] {
+function openFamilies(
+  { settings, capabilities, up }: MeshPlan,
+  unsupported: UnsupportedObjects,
+  kernel: Kernel,
+): Family[] {
   if (!up || settings.mode !== "strict") return [];
-  return findOpenFamilies(capabilities, kernel.firewall !== undefined && hasTable(lacking));
+  return findOpenFamilies(capabilities, kernel.firewall !== undefined && hasTable(unsupported));
 }
 
 /** The store writes only if this says something new, so a sync with nothing to do writes nothing there either. */
@@ -183,23 +205,23 @@ function noteProgrammed(
     generation,
     mtu,
     up,
-    lacking,
+    unsupported,
     unmet,
     capabilities: { routing },
-  }: Pick<SyncReport, "settings" | "generation" | "mtu" | "up" | "lacking" | "unmet" | "capabilities">,
+  }: Pick<SyncReport, "settings" | "generation" | "mtu" | "up" | "unsupported" | "unmet" | "capabilities">,
   bootId: string,
 ): void {
   const cookie = netnsCookie();
-  const programmed = {
+  const applied = {
     generation,
     bootId,
     ...(cookie === undefined ? {} : { netnsCookie: cookie }),
     mtu: { [settings.deviceA]: mtu.bytes, [settings.deviceB]: mtu.bytes },
-    ...(Object.keys(lacking).length === 0 ? {} : { lacking }),
+    ...(Object.keys(unsupported).length === 0 ? {} : { unsupported }),
     ...(unmet.length === 0 ? {} : { unmet }),
     ...(routing.length === 2 ? {} : { routing }),
   };
-  store.setApplied(up ? programmed : undefined);
+  store.setApplied(up ? applied : undefined);
 }
 
 function chooseLinkKind(settings: Settings, { links }: Mesh, kernel: Kernel): "wireguard" | "tun" {

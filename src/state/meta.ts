@@ -14,7 +14,7 @@ export function enterBoot(db: Connection, boot: string): void {
     // Another process may have been here first.
     if (readBoot(db) === boot) return;
     for (const table of bootTables) db.change(`DELETE FROM ${table}`);
-    db.change("UPDATE meta SET boot = ?, programmed = NULL", boot);
+    db.change("UPDATE meta SET boot = ?, applied = NULL", boot);
   });
 }
 
@@ -36,15 +36,15 @@ export function takeClaimSeqs(db: Connection, count: number): number {
 }
 
 export function readApplied(db: Connection): AppliedState | undefined {
-  const text = readMeta(db)?.programmed ?? null;
+  const text = readMeta(db)?.applied ?? null;
   return text === null
     ? undefined
     : (db.parseJson(text, "what the kernel was programmed to") as AppliedState);
 }
 
-export function writeApplied(db: Connection, programmed: AppliedState | undefined): void {
-  const text = programmed === undefined ? null : JSON.stringify(programmed);
-  db.join(() => db.change("UPDATE meta SET programmed = ? WHERE programmed IS NOT ?", text, text));
+export function writeApplied(db: Connection, applied: AppliedState | undefined): void {
+  const text = applied === undefined ? null : JSON.stringify(applied);
+  db.join(() => db.change("UPDATE meta SET applied = ? WHERE applied IS NOT ?", text, text));
 }
 
 /** Returns the operator's settings, as a JSON object's text. */
@@ -61,7 +61,7 @@ interface MetaRow {
   boot: string;
   generation: number;
   settings: string;
-  programmed: string | null;
+  applied: string | null;
 }
 
 function readBoot(db: Connection): string | undefined {
@@ -70,5 +70,5 @@ function readBoot(db: Connection): string | undefined {
 
 /** One statement for all readers: it is prepared once. */
 function readMeta(db: Connection): MetaRow | undefined {
-  return db.find<MetaRow>("SELECT boot, generation, settings, programmed FROM meta");
+  return db.find<MetaRow>("SELECT boot, generation, settings, applied FROM meta");
 }

@@ -121,7 +121,7 @@ export interface AppliedState {
   /** MTUs by what they were given to (a device, a family). */
   readonly mtu?: Readonly<Record<string, number>>;
   /** Objects that the kernel refused because it has no such thing, by kind, and why. */
-  readonly lacking?: Readonly<Record<string, string>>;
+  readonly unsupported?: Readonly<Record<string, string>>;
   /** Families that have routing rules; absent: both. Without rules a table of ours may be the main one. */
   readonly routing?: readonly (4 | 6)[];
   /** Families that are not programmed: in strict mode no pod that has one of them can start. */

@@ -131,4 +131,11 @@ export const migrations: readonly string[] = [
     json_remove(json_set(settings, '$.plaintextWindow', json_extract(settings, '$.quietTime')), '$.quietTime')
     WHERE json_extract(settings, '$.quietTime') IS NOT NULL;
   `,
+  `
+  -- The state that the kernel was programmed to, under its present names.
+  ALTER TABLE meta RENAME COLUMN programmed TO applied;
+  UPDATE meta SET applied =
+    json_remove(json_set(applied, '$.unsupported', json_extract(applied, '$.lacking')), '$.lacking')
+    WHERE json_extract(applied, '$.lacking') IS NOT NULL;
+  `,
 ];

@@ -87,8 +87,8 @@ export class Store implements Disposable {
   }
 
   /** Undefined means unknown, so the next sync observes everything. */
-  setApplied(programmed: AppliedState | undefined): void {
-    meta.writeApplied(this.#db, programmed);
+  setApplied(applied: AppliedState | undefined): void {
+    meta.writeApplied(this.#db, applied);
   }
 
   /** Only what was set, by the cluster's mesh before the node's own; defaults are plan/settings/settings.ts. */

@@ -6,7 +6,7 @@ import { describePeers } from "../plan/report/status.ts";
 import type { MeshState } from "../reconcile/mesh-plan.ts";
 import type { Session } from "../reconcile/session.ts";
 import type { Identity } from "../state/model.ts";
-import type { KubernetesFacts, RotationFacts, ScrapeFacts } from "./facts.ts";
+import type { KubernetesFacts, RotationSample, ScrapeFacts } from "./facts.ts";
 
 /** `last`: undefined before the first sync; `kubernetes`: present if records are kept in its API. Throws the errors of reading the kernel and the store. */
 export function collectFacts(
@@ -18,7 +18,7 @@ export function collectFacts(
   const { store } = session;
   const identity = store.identity();
   if (identity === undefined || last === undefined) return undefined;
-  const programmed = store.applied();
+  const applied = store.applied();
   const plaintext = session.readPlaintext(last.ownership.peers);
   return {
     node: identity.name,
@@ -26,11 +26,11 @@ export function collectFacts(
     backend: last.linkKind === "wireguard" ? "kernel" : "userspace",
     peers: describePeers(last, nowMs, session.readDevices(last.settings), plaintext.byPeer),
     arrivals: plaintext.byInterface,
-    strays: plaintext.strays,
+    strayPackets: plaintext.strayPackets,
     slots: identity.slots.map(({ fault, ...slot }) => ({ ...slot, state: fault ? "withdrawn" : slot.state })),
     generation: {
       desired: store.generation,
-      ...(programmed === undefined ? {} : { programmed: programmed.generation }),
+      ...(applied === undefined ? {} : { programmed: applied.generation }),
     },
     keyRotationSeconds: last.settings.keyRotation,
     rotation: readRotation(session, last, identity, nowMs),
@@ -45,7 +45,7 @@ function readRotation(
   { settings }: MeshState,
   { name, up, slots: keys }: Identity,
   nowMs: number,
-): RotationFacts {
+): RotationSample {
   const rotation = store.rotation();
   const facts = { name, up, keys, settings, ...(rotation === undefined ? {} : { rotation }) };
   const state = describeRotation(facts, nowMs);

@@ -32,11 +32,11 @@ export interface SyncFacts {
   readonly writes: number;
   /** Steps that were needed although neither the store nor a decision of the agent had changed. */
   readonly corrections: readonly Step[];
-  readonly programming: readonly Programming[];
+  readonly objectCounts: readonly ObjectCount[];
 }
 
 /** Desired and present number of objects of one kind. */
-export interface Programming {
+export interface ObjectCount {
   readonly kind: ObjectKind;
   readonly desired: number;
   readonly programmed: number;
@@ -51,13 +51,13 @@ export interface ScrapeFacts {
   readonly backend: "kernel" | "userspace";
   readonly peers: readonly PeerStatus[];
   readonly arrivals: readonly InterfaceArrivals[];
-  readonly strays: readonly StrayPackets[];
-  readonly slots: readonly SlotFacts[];
+  readonly strayPackets: readonly StrayPackets[];
+  readonly slots: readonly SlotSample[];
   /** Generation of the store, and the one that was last programmed; absent if unknown. */
   readonly generation: { readonly desired: number; readonly programmed?: number };
   /** Seconds between rotations; 0 is never. */
   readonly keyRotationSeconds: number;
-  readonly rotation: RotationFacts;
+  readonly rotation: RotationSample;
   readonly hostEncryption: HostEncryption;
   /** Number of rejected records of the records directory and the Kubernetes API, and of problems with all of them. */
   readonly rejectedRecords: number;
@@ -72,14 +72,14 @@ export interface KubernetesFacts {
   readonly published: boolean;
 }
 
-export interface SlotFacts {
+export interface SlotSample {
   readonly slot: Slot;
   readonly state: SlotState;
   /** Unix milliseconds; 0 is unknown. */
   readonly createdAtMs: number;
 }
 
-export interface RotationFacts {
+export interface RotationSample {
   /** One of a small set of phrases ("scheduled", "draining a"), because it becomes a label. */
   readonly phase: string;
   /** Unix milliseconds; absent if no rotation is under way. */
@@ -88,11 +88,11 @@ export interface RotationFacts {
 
 /** `decided`: something of the agent's own had changed, so what was done is no correction. */
 export function describeSync(report: SyncReport, durationMs: number, decided: boolean): SyncFacts {
-  const { writes, steps, programmed, failures, desired, observed } = report;
+  const { writes, steps, generationApplied, failures, desired, observed } = report;
   const wanted = countObjects(desired);
   // If a step failed, the observed state is the best knowledge.
   const there = failures.length === 0 ? wanted : countObjects(observed);
-  const programming = (Object.keys(wanted) as ObjectKind[]).map((kind) => ({
+  const objectCounts = (Object.keys(wanted) as ObjectKind[]).map((kind) => ({
     kind,
     desired: wanted[kind],
     programmed: there[kind],
@@ -101,8 +101,8 @@ export function describeSync(report: SyncReport, durationMs: number, decided: bo
     result: failures.length === 0 ? "ok" : "failed",
     durationMs,
     writes,
-    corrections: programmed && !decided ? steps : [],
-    programming,
+    corrections: generationApplied && !decided ? steps : [],
+    objectCounts,
   };
 }
 

@@ -80,12 +80,12 @@ export class Metrics implements Disposable {
     this.#problem = problem;
   }
 
-  synced({ result, durationMs, writes, corrections, programming }: SyncFacts): void {
+  synced({ result, durationMs, writes, corrections, objectCounts }: SyncFacts): void {
     this.#syncs.inc({ result });
     this.#syncDuration.observe(durationMs / 1000);
     this.#writes.inc(writes);
     for (const { do: step } of corrections) this.#corrections.inc({ step });
-    for (const { kind, desired, programmed } of programming) {
+    for (const { kind, desired, programmed } of objectCounts) {
       this.#desired.set({ kind }, desired);
       this.#programmed.set({ kind }, programmed);
     }
@@ -94,7 +94,7 @@ export class Metrics implements Disposable {
 
   /** Is called if a sync threw before there was a report. */
   syncBroke(durationMs: number): void {
-    this.synced({ result: "failed", durationMs, writes: 0, corrections: [], programming: [] });
+    this.synced({ result: "failed", durationMs, writes: 0, corrections: [], objectCounts: [] });
   }
 
   gateChanged(events: readonly GateEvent[]): void {

@@ -101,7 +101,8 @@ export const scrapeSeries: readonly Series<ScrapeFacts>[] = [
     type: "counter",
     help: "Packets that the tunnel delivered for others than this node and its pods, by device: they were refused. Some follow a pod that has gone; more than that is a peer's doing.",
     labels: ["device"],
-    values: ({ strays }) => strays.map(({ device, packets }) => ({ labels: { device }, value: packets })),
+    values: ({ strayPackets }) =>
+      strayPackets.map(({ device, packets }) => ({ labels: { device }, value: packets })),
   },
   {
     name: "wg_cni_generation_desired",

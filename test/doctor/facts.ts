@@ -3,7 +3,7 @@ import type { Facts, FileFacts, KernelFacts, NodeFacts } from "../../src/doctor/
 import type { Level } from "../../src/doctor/finding.ts";
 import type { FileStatus } from "../../src/linux/file.ts";
 import type { Route } from "../../src/net/objects.ts";
-import { everything } from "../../src/plan/mesh/capabilities.ts";
+import { fullCapabilities } from "../../src/plan/mesh/capabilities.ts";
 import { emptyMesh, type Mesh } from "../../src/plan/mesh/model.ts";
 import type { PeerStatus } from "../../src/plan/report/status.ts";
 import { parseSettings } from "../../src/plan/settings/settings.ts";
@@ -55,7 +55,16 @@ export const plan: MeshPlan = {
     nodeIPs: identity.nodeIPs,
     podCIDRs: identity.podCIDRs,
   },
-  ...{ up: true, here: true, generation: 7, programmed: true, desired: mesh, observed: mesh, steps: [], mtu },
+  ...{
+    up: true,
+    appliedToThisKernel: true,
+    generation: 7,
+    generationApplied: true,
+    desired: mesh,
+    observed: mesh,
+    steps: [],
+    mtu,
+  },
   ownership: {
     peers: [
       {
@@ -66,7 +75,7 @@ export const plan: MeshPlan = {
     refusals: [],
   },
   linkKind: "wireguard",
-  ...{ capabilities: everything, lacking: {}, lacks: [] },
+  ...{ capabilities: fullCapabilities, unsupported: {}, missingCapabilities: [] },
   hostEncryption: { state: "off", text: "off: the nodes themselves reach each other in plaintext" },
   refusedCIDRs: [],
   tunneledHosts: new Set(),

@@ -77,7 +77,7 @@ export const meshCases: readonly Case[] = [
   ],
   [
     "IPv6 switched off",
-    withPlan({ lacks: ["IPv6 is switched off"] }),
+    withPlan({ missingCapabilities: ["IPv6 is switched off"] }),
     "host",
     "warn",
     /cannot have one thing/,

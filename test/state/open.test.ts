@@ -118,11 +118,14 @@ test("an older file is migrated, with what is in it, also while another has it o
 test("stored values are renamed when an older file is migrated", () => {
   const dir = newStateDir();
   const path = { slot: "a", candidate: 1, provoke: ["b"], pinned: false };
+  const applied = { generation: 3, bootId: "b1" };
+  const lacking = { "table inet": "nftables is missing" };
   {
     using older = openState(dir, migrations.slice(0, 7));
     older.transaction(() => {
       older.change("INSERT INTO paths VALUES ('n2', ?)", JSON.stringify(path));
       older.change("UPDATE meta SET settings = json_object('quietTime', 60, 'portA', 1000)");
+      older.change("UPDATE meta SET boot = 'b1', programmed = ?", JSON.stringify({ ...applied, lacking }));
       older.change("INSERT INTO refused_records VALUES ('n3.json', 'it is empty')");
       older.change(
         "INSERT INTO peers (name, record, claims, source, changed_at) VALUES ('n2', '{}', '{}', 'folder', 0)",
@@ -132,6 +135,7 @@ test("stored values are renamed when an older file is migrated", () => {
   using store = Store.open(dir, "b1");
   expect(store.paths().get("n2")).toEqual({ slot: "a", candidate: 1, initiate: ["b"], pinned: false });
   expect(store.rejectedRecords()).toEqual([{ file: "n3.json", reason: "it is empty" }]);
+  expect(store.applied()).toEqual({ ...applied, unsupported: lacking });
   expect(store.settings()).toEqual({ portA: 1000, plaintextWindow: 60 });
   using file = openState(dir);
   expect(file.all("SELECT source FROM peers")).toEqual([{ source: "directory" }]);

@@ -55,7 +55,7 @@ export const scraped: ScrapeFacts = {
     { interface: "eth0", peerPackets: 7, spoofedPackets: 0, unannouncedPackets: 1 },
     { interface: "veth1", peerPackets: 0, spoofedPackets: 3, unannouncedPackets: 0 },
   ],
-  strays: [{ device: "wg-cni-a", packets: 4 }],
+  strayPackets: [{ device: "wg-cni-a", packets: 4 }],
   slots: [
     { slot: "a", state: "draining", createdAtMs: nowMs - 86_400_000 },
     { slot: "b", state: "active", createdAtMs: 0 },
@@ -77,7 +77,7 @@ export const synced: SyncFacts = {
     { do: "startUserspace", dev: "wg-cni-a" },
     { do: "startUserspace", dev: "wg-cni-b" },
   ],
-  programming: [
+  objectCounts: [
     { kind: "peers", desired: 6, programmed: 6 },
     { kind: "routes", desired: 9, programmed: 8 },
   ],

@@ -14,7 +14,7 @@ import type { NftChain, NftRule, NftStatement } from "../../net/nftables.ts";
 import { connectionMarkOf, marksOf } from "./marks.ts";
 import { receivedChain, receivedChains } from "./received.ts";
 import { accept, byInterfaces, drop, goto, inSet, rawPriority } from "./rules.ts";
-import { clusterSet, type Firewall, families, hostSet, localSet, nodeSet, strangerSet } from "./sets.ts";
+import { clusterSet, type Firewall, families, hostSet, localSet, nodeSet, unknownSourceSet } from "./sets.ts";
 import { countArrived, fromPeersPods, ifSpoofed, sourceChains } from "./sources.ts";
 import { unannouncedChain, unannouncedChains } from "./unannounced.ts";
 
@@ -25,7 +25,7 @@ const rerouteChain = "reroute";
 const judgedChain = "judged";
 const peersChain = "peers";
 const untunneledChain = "untunneled";
-const strangersChain = "strangers";
+const unknownSourcesChain = "unknown_sources";
 const refusedChain = "refused";
 
 export function arrivalChains(firewall: Firewall): NftChain[] {
@@ -62,24 +62,24 @@ export function arrivalChains(firewall: Firewall): NftChain[] {
         ...(judgesUnannounced ? [[goto(unannouncedChain)]] : []),
       ],
     },
-    ...(strict ? strangerChains(firewall) : []),
+    ...(strict ? unknownSourceChains(firewall) : []),
     {
       name: "arrivals",
       base: { type: "filter", hook: "prerouting", priority: lastPriority, policy: "accept" },
       rules: [
         [{ kind: "loopback", direction: "iif" }, accept],
         ...byInterfaces(devices, "iif", firewall.connections ? goto(deliveredChain) : accept),
-        ...(strict ? fromStrangers : []),
+        ...(strict ? fromUnknownSources : []),
         [goto(judgedChain)],
       ],
     },
   ];
 }
 
-const fromStrangers: readonly NftRule[] = families.map((family) => [
+const fromUnknownSources: readonly NftRule[] = families.map((family) => [
   inSet(family, "saddr", clusterSet(family)),
   { kind: "inSet", family, field: "saddr", set: localSet(family), not: true },
-  goto(strangersChain),
+  goto(unknownSourcesChain),
 ]);
 
 /**
@@ -97,7 +97,7 @@ function deliveredChains({ connections, mark }: Firewall): NftChain[] {
  * does not encrypt has it, or an attacker makes it up. A pod of this node that the peers have
  * not heard of yet comes by no uplink, and none leads to it.
  */
-function strangerChains({ uplinks, connections }: Firewall): NftChain[] {
+function unknownSourceChains({ uplinks, connections }: Firewall): NftChain[] {
   // Cluster CIDRs do not bind what this node itself asks for.
   const answer: NftRule = [
     { kind: "local", field: "daddr" },
@@ -107,10 +107,10 @@ function strangerChains({ uplinks, connections }: Firewall): NftChain[] {
   return [
     {
       name: refusedChain,
-      rules: [...(connections ? [answer] : []), [{ kind: "countInterface", set: strangerSet }], [drop]],
+      rules: [...(connections ? [answer] : []), [{ kind: "countInterface", set: unknownSourceSet }], [drop]],
     },
     {
-      name: strangersChain,
+      name: unknownSourcesChain,
       rules: [
         ...byInterfaces(uplinks, "iif", goto(refusedChain)),
         ...uplinks.map((device): NftRule => [{ kind: "routedBackBy", device }, goto(refusedChain)]),

@@ -7,7 +7,16 @@ import type { Family } from "../../net/ip.ts";
 import type { IcmpType, NftChain, NftRule, NftStatement } from "../../net/nftables.ts";
 import { connectionMarkOf, marksOf } from "./marks.ts";
 import { accept, byInterfaces, drop, goto, inSet, looksEncrypted, rawPriority } from "./rules.ts";
-import { type Firewall, families, hostSet, localSet, nodeSet, ownSet, podSet, strangerSet } from "./sets.ts";
+import {
+  type Firewall,
+  families,
+  hostSet,
+  localSet,
+  nodeSet,
+  ownSet,
+  podSet,
+  unknownSourceSet,
+} from "./sets.ts";
 
 /** This priority comes before destinations are translated (-100), where iptables has a packet routed again too. */
 const beforeNatPriority = -150;
@@ -158,7 +167,7 @@ function refusal({ devices, uplinks }: Firewall): NftChain[] {
         ]),
       ],
     },
-    { name: routedChain, rules: [[{ kind: "countInterface", set: strangerSet }], [drop]] },
+    { name: routedChain, rules: [[{ kind: "countInterface", set: unknownSourceSet }], [drop]] },
     {
       name: "tunneled",
       base: { type: "filter", hook: "postrouting", priority: tunneledPriority, policy: "accept" },

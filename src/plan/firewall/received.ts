@@ -5,12 +5,12 @@
 // networks behind this node, to services on its other addresses, to another peer. Pure.
 import type { NftChain, NftRule } from "../../net/nftables.ts";
 import { accept, drop, inSet } from "./rules.ts";
-import { families, localSet, ownSet, straySet } from "./sets.ts";
+import { families, localSet, ownSet, strayPacketSet } from "./sets.ts";
 
 export const receivedChain = "received";
 
 /** Counted, and the peer is told: its records may be older than what the packet is about. */
-export const refuseStray: NftRule = [{ kind: "countInterface", set: straySet }, { kind: "reject" }];
+export const refuseStray: NftRule = [{ kind: "countInterface", set: strayPacketSet }, { kind: "reject" }];
 
 export function receivedChains(): NftChain[] {
   const here = families.flatMap((family): NftRule[] => [
@@ -22,7 +22,7 @@ export function receivedChains(): NftChain[] {
   // would go outside, and it quotes the packet: as a node's former address shows while it moves.
   const toOtherAddresses: NftRule = [
     { kind: "local", field: "daddr" },
-    { kind: "countInterface", set: straySet },
+    { kind: "countInterface", set: strayPacketSet },
     drop,
   ];
   return [{ name: receivedChain, rules: [...here, toOtherAddresses, refuseStray] }];

@@ -94,11 +94,11 @@ export const arrivedSet = "arrived";
 /** Counts packets with a source that the interface does not lead to. */
 export const spoofedSet = "spoofed";
 /** Counts packets with the source of a pod that no node has announced; only in strict mode. */
-export const strangerSet = "strangers";
+export const unknownSourceSet = "unknown_sources";
 /** Counts stray packets: our devices delivered them, they have no receiver here, and they are refused. */
-export const straySet = "strays";
+export const strayPacketSet = "stray_packets";
 /** The sets whose elements are interfaces. */
-export const interfaceSets = [arrivedSet, spoofedSet, strangerSet, straySet] as const;
+export const interfaceSets = [arrivedSet, spoofedSet, unknownSourceSet, strayPacketSet] as const;
 
 /** Makes the sets of the table that sees packets. */
 export function setsOf({ pods, nodes, own, localPods, clusterCIDRs }: Firewall): NftSet[] {

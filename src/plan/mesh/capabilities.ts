@@ -14,37 +14,37 @@ export interface Capabilities {
   /** Families that the host forwards: in strict mode nothing of these may leave past the tunnel. */
   readonly forwarding: readonly Family[];
   /** The reason why a family is missing above. */
-  readonly lacks: readonly FamilyLack[];
+  readonly missing: readonly MissingFamily[];
 }
 
-export interface FamilyLack {
+export interface MissingFamily {
   readonly family: Family;
   /** A sentence. */
   readonly why: string;
 }
 
 /** A host without anything missing. */
-export const everything: Capabilities = {
+export const fullCapabilities: Capabilities = {
   ...{ tunnel: [4, 6], routing: [4, 6], forwarding: [4, 6] },
-  lacks: [],
+  missing: [],
 };
 
 /** Objects that the kernel refused for good, by a key of their kind, and why: a sentence. */
-export type Lacking = Readonly<Record<string, string>>;
+export type UnsupportedObjects = Readonly<Record<string, string>>;
 
 /** The mesh without the objects that the kernel was seen to refuse for good. */
-export function withoutLacking(mesh: Mesh, lacking: Lacking): Mesh {
-  if (Object.keys(lacking).length === 0) return mesh;
+export function withoutUnsupported(mesh: Mesh, unsupported: UnsupportedObjects): Mesh {
+  if (Object.keys(unsupported).length === 0) return mesh;
   return {
     ...mesh,
-    sysctls: new Map([...mesh.sysctls].filter(([path]) => lacking[sysctlKey(path)] === undefined)),
-    firewall: mesh.firewall.filter(({ family }) => lacking[tableKey(family)] === undefined),
+    sysctls: new Map([...mesh.sysctls].filter(([path]) => unsupported[sysctlKey(path)] === undefined)),
+    firewall: mesh.firewall.filter(({ family }) => unsupported[tableKey(family)] === undefined),
   };
 }
 
 /** False if the table that sees packets was refused. */
-export function hasTable(lacking: Lacking): boolean {
-  return lacking[tableKey("inet")] === undefined;
+export function hasTable(unsupported: UnsupportedObjects): boolean {
+  return unsupported[tableKey("inet")] === undefined;
 }
 
 /** The kernel answers with these if it does not have something, or if nothing here may change it. */
@@ -52,7 +52,7 @@ const unsupported: readonly string[] = ["EOPNOTSUPP", "EAFNOSUPPORT", "EPROTONOS
 const unwritable: readonly string[] = ["EROFS", "EACCES", "EPERM"];
 
 /** Returns a key and a sentence if a step failed because this host cannot have its object. */
-export function findLack(step: Step, error: Error): readonly [key: string, why: string] | undefined {
+export function findUnsupported(step: Step, error: Error): readonly [key: string, why: string] | undefined {
   const code = "code" in error ? String(error.code) : "";
   if (step.do === "applyFirewall" && unsupported.includes(code))
     return [

@@ -23,7 +23,7 @@ import {
   usableSlot,
 } from "../peers/path.ts";
 import { type Settings, slotDevice, slotPort } from "../settings/settings.ts";
-import { type Capabilities, everything } from "./capabilities.ts";
+import { type Capabilities, fullCapabilities } from "./capabilities.ts";
 import type { Mesh, MeshDevice, MeshLink, MeshPeer } from "./model.ts";
 import { RouteIndex } from "./route-index.ts";
 
@@ -66,7 +66,7 @@ export interface MeshFacts {
 /** The whole desired state of a node that is up. */
 export function desiredMesh(facts: MeshFacts): Mesh {
   const { settings, node, ownership, strictArrivals = [] } = facts;
-  const { tunnel, routing } = facts.capabilities ?? everything;
+  const { tunnel, routing } = facts.capabilities ?? fullCapabilities;
   const own = ownSlots(node);
   const names = own.map((slot) => slotDevice(settings, slot));
   const peers = ownership.peers.map((peer) => resolvePeer(facts, peer));
@@ -242,7 +242,7 @@ function desiredDevice(facts: MeshFacts, resolved: readonly ResolvedPeer[], slot
 const initiateSeconds = rekeyTimeoutMs / 1000;
 
 function desiredRoutes(facts: MeshFacts, peers: readonly ResolvedPeer[]): Route[] {
-  const { settings, node, podIPs, hostEncryption, paths, capabilities = everything } = facts;
+  const { settings, node, podIPs, hostEncryption, paths, capabilities = fullCapabilities } = facts;
   const { podTable, hostTable } = settings;
   const strict = settings.mode === "strict";
   const routes = new RouteIndex();
@@ -295,7 +295,7 @@ function refusedCIDRs({ mode, clusterCIDRs }: Settings): readonly string[] {
 
 /** Addresses of other nodes that this node itself reaches through the tunnel. */
 export function tunneledHosts(facts: MeshFacts): Set<string> {
-  const { node, ownership, paths, hostEncryption, capabilities = everything } = facts;
+  const { node, ownership, paths, hostEncryption, capabilities = fullCapabilities } = facts;
   if (!hostEncryption) return new Set();
   const open = ownership.peers.filter((peer) => resolvePath(node, peer, paths).slot !== undefined);
   return new Set(open.flatMap(({ nodeIPs }) => nodeIPs.filter((ip) => carries(capabilities, ip))));

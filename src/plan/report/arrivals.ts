@@ -1,7 +1,7 @@
 // Counts packets that should not have arrived, for each interface: outside the tunnel, and
 // through the tunnel without a receiver here. The sets of our nftables table have counted them. Pure.
 import type { NftCounter } from "../../net/nftables.ts";
-import { arrivedSet, spoofedSet, strangerSet, straySet } from "../firewall/sets.ts";
+import { arrivedSet, spoofedSet, strayPacketSet, unknownSourceSet } from "../firewall/sets.ts";
 
 export interface InterfaceArrivals {
   /** Its name, which it may no longer have. */
@@ -17,7 +17,7 @@ export interface InterfaceArrivals {
 const sets = {
   peerPackets: arrivedSet,
   spoofedPackets: spoofedSet,
-  unannouncedPackets: strangerSet,
+  unannouncedPackets: unknownSourceSet,
 } as const;
 
 /** Sorted by interface; one that nothing came by is left out. `counters`: set -> interface -> counter. */
@@ -41,9 +41,14 @@ export interface StrayPackets {
 }
 
 /** Sorted by device; one that delivered none is left out. `counters`: as for listArrivals. */
-export function listStrays(counters: ReadonlyMap<string, ReadonlyMap<string, NftCounter>>): StrayPackets[] {
-  const strays = [...(counters.get(straySet) ?? [])].map(([device, { packets }]) => ({ device, packets }));
-  return strays.sort((a, b) => (a.device < b.device ? -1 : 1));
+export function listStrayPackets(
+  counters: ReadonlyMap<string, ReadonlyMap<string, NftCounter>>,
+): StrayPackets[] {
+  const packetsByDevice = [...(counters.get(strayPacketSet) ?? [])].map(([device, { packets }]) => ({
+    device,
+    packets,
+  }));
+  return packetsByDevice.sort((a, b) => (a.device < b.device ? -1 : 1));
 }
 
 /** Describes packets with a source that the interface does not lead to, as "eth1: 3 spoofed"; undefined if there is none. */

@@ -147,7 +147,7 @@ function stateOf(lastHandshakeMs: number, nowMs: number): PeerState {
 export interface PlaintextReport {
   readonly byPeer: ReadonlyMap<string, Plaintext>;
   readonly byInterface: readonly InterfaceArrivals[];
-  readonly strays: readonly StrayPackets[];
+  readonly strayPackets: readonly StrayPackets[];
 }
 
 /** Plaintext packets of each peer, from what the sets of the nftables table have counted (set -> prefix -> counter). */

@@ -22,7 +22,7 @@ const soonMs = 30_000;
 
 interface Shown {
   readonly refusedCIDRs: readonly { readonly cidr: string; readonly ip: string }[];
-  readonly refusals: readonly { readonly peer: string; readonly claim: string }[];
+  readonly refusedClaims: readonly { readonly peer: string; readonly claim: string }[];
   readonly settings: readonly { readonly name: string; readonly value: string }[];
 }
 
@@ -155,8 +155,8 @@ describe.skipIf(missing !== undefined)("networks that hold hosts", () => {
       ...{ endpoints: ["10.131.0.8"], nodeIPs: ["10.131.0.8"], podCIDRs: [...claims, "10.132.0.0/24"] },
     });
     await importPeers(n1, [greedy]);
-    const { refusals } = await shown(n1);
-    expect(refusals.map(({ claim }) => claim).sort()).toEqual(["10.131.0.0/16", "192.0.2.252/30"]);
+    const { refusedClaims } = await shown(n1);
+    expect(refusedClaims.map(({ claim }) => claim).sort()).toEqual(["10.131.0.0/16", "192.0.2.252/30"]);
     const routes = n1.must(["ip", "route", "show", "table", "18099"]);
     expect(routes).not.toContain("192.0.2.252/30");
     // Control: what holds nobody is the peer's.

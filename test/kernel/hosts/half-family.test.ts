@@ -16,7 +16,7 @@ import { addNode, routeLines, ruleLines, tables, wgJson } from "../support/mesh-
 import { call, succeed } from "../support/plugin.ts";
 
 interface StatusJson {
-  readonly lacks: readonly string[];
+  readonly missingCapabilities: readonly string[];
   readonly pending: readonly string[];
 }
 
@@ -68,7 +68,7 @@ describeKernel("a node with half of the families", () => {
 
   test("control: with IPv6 there is nothing to say, and it takes the tunnel", async () => {
     await joinMesh([half, whole], ["--mode", "strict"]);
-    expect(await status(half)).toMatchObject({ lacks: [], pending: [] });
+    expect(await status(half)).toMatchObject({ missingCapabilities: [], pending: [] });
     expect(isTunneled()).toBe(true);
     await expectIpv4Pods();
   });
@@ -83,8 +83,8 @@ describeKernel("a node with half of the families", () => {
       if (!announces) announceHalf();
       half.script(off);
       await joinMesh([half, whole], ["--mode", mode]);
-      const { lacks, pending } = await status(half);
-      expect([lacks.length, pending]).toEqual([1, []]);
+      const { missingCapabilities, pending } = await status(half);
+      expect([missingCapabilities.length, pending]).toEqual([1, []]);
       expect(await wgJson(half, ["sync"])).toMatchObject({ writes: 0, failures: [] });
       await expectIpv4Pods();
       expect(isTunneled()).toBe(false);
@@ -116,17 +116,17 @@ describeKernel("a node with half of the families", () => {
     ]);
     expect(half.exec(["sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/lo/rp_filter"]).exitCode).not.toBe(0);
     await joinMesh([half, whole], ["--mode", "strict"]);
-    const { lacks, pending } = await status(half);
+    const { missingCapabilities, pending } = await status(half);
     expect(pending).toEqual([]);
-    expect(lacks.filter((why) => why.includes("rp_filter cannot be set"))).toHaveLength(2);
-    expect(lacks.every((why) => why.includes("cannot be set"))).toBe(true);
+    expect(missingCapabilities.filter((why) => why.includes("rp_filter cannot be set"))).toHaveLength(2);
+    expect(missingCapabilities.every((why) => why.includes("cannot be set"))).toBe(true);
     await expectIpv4Pods(pods);
     agents.push(await half.agent());
     expect(await http(half, "127.0.0.1", 5, 9586, "/readyz")).toMatchObject({ ok: true });
     half.script(["mount -o remount,rw,bind /proc/sys"]);
     // Whoever runs sync wants it tried again.
     expect(await wgJson(half, ["sync"])).toMatchObject({ failures: [] });
-    expect((await status(half)).lacks).toEqual([]);
+    expect((await status(half)).missingCapabilities).toEqual([]);
     expect(half.must(["cat", "/proc/sys/net/ipv4/conf/wg-cni-a/rp_filter"])).toBe("2\n");
   });
 
@@ -138,8 +138,8 @@ describeKernel("a node with half of the families", () => {
       "for pref in $(ip -6 rule | cut -d: -f1); do ip -6 rule delete pref $pref; done",
     ]);
     await joinMesh([half, whole], ["--mode", "strict"]);
-    const { lacks, pending } = await status(half);
-    expect([lacks.length, pending]).toEqual([1, []]);
+    const { missingCapabilities, pending } = await status(half);
+    expect([missingCapabilities.length, pending]).toEqual([1, []]);
     expect(await wgJson(half, ["sync"])).toMatchObject({ writes: 0, failures: [] });
     expect(half.must(["ip", "-6", "rule"])).toBe("");
     // A pod's own address of that family gets no route in a table that is not there.

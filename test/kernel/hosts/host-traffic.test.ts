@@ -45,7 +45,7 @@ describeKernel("a refused network that holds nodes", () => {
       ...everything[family].map(
         (cidr) => `ip -${family} route ${does} prohibit ${cidr} table ${table} metric 2000`,
       ),
-      // As they stand beside every such network: this node's own pods are no strangers.
+      // As they stand beside every such network: this node's own pods are known.
       ...(table === tables.hosts
         ? [`ip -${family} route ${does} throw ${p1.ip(family)} table ${table}`]
         : []),

@@ -65,7 +65,8 @@ describeKernel("a node that is replaced", () => {
     query("UPDATE paths SET path = ? WHERE peer = ?", JSON.stringify(older), peer);
   };
   const refusals = async () =>
-    (JSON.parse((await n1.wg(["status", "--json"])).stdout) as { refusals: readonly Refusal[] }).refusals;
+    (JSON.parse((await n1.wg(["status", "--json"])).stdout) as { refusedClaims: readonly Refusal[] })
+      .refusedClaims;
 
   beforeAll(async () => {
     [n1, n2] = [await addNode(lab, 1), await addNode(lab, 2)];

@@ -120,8 +120,8 @@ describe.skipIf(missing !== undefined)("peers", () => {
   test("of two peers with one key the established keeps it, the second is told why", async () => {
     const thief = paperRecord(2, { slots: paperRecord(1).slots });
     await importPeers(n1, [paperRecord(1)]);
-    const { refusals } = await importPeers(n1, [thief]);
-    expect(refusals).toHaveLength(2);
+    const { refusedClaims } = await importPeers(n1, [thief]);
+    expect(refusedClaims).toHaveLength(2);
     const [owner, second] = await listPeers();
     expect(owner).toMatchObject({ name: "paper-1", slot: "a", refused: [] });
     expect(second?.refused).toEqual([
@@ -142,11 +142,11 @@ describe.skipIf(missing !== undefined)("peers", () => {
       stdin: JSON.stringify(paperRecord(2, { slots: own.slots })),
     });
     expect([copied.exitCode, copied.stderr]).toEqual([2, expect.stringContaining("not of paper-2's slot a")]);
-    const { refusals } = await importPeers(n1, [
+    const { refusedClaims } = await importPeers(n1, [
       paperRecord(1, { podCIDRs: ["10.244.1.128/25"], nodeIPs: ["192.0.2.1"] }),
       paperRecord(2, { slots: own.slots.map(({ proof: _, ...slot }) => slot) }),
     ]);
-    expect(refusals.map(({ reason }) => reason).sort()).toEqual([
+    expect(refusedClaims.map(({ reason }) => reason).sort()).toEqual([
       ...own.slots.map(({ publicKey }) => `key ${publicKey} of paper-2 is already n1's`).sort(),
       "node IP 192.0.2.1/32 of paper-1 is already n1's",
       "pod CIDR 10.244.1.128/25 of paper-1 overlaps 10.244.1.0/24, which is already n1's",
@@ -178,7 +178,7 @@ describe.skipIf(missing !== undefined)("peers", () => {
       { ...one, podCIDRs: two.podCIDRs },
       { ...two, podCIDRs: one.podCIDRs },
     ];
-    expect(await importPeers(n1, swapped)).toMatchObject({ failures: [], refusals: [] });
+    expect(await importPeers(n1, swapped)).toMatchObject({ failures: [], refusedClaims: [] });
     for (const dev of ["wg-cni-a", "wg-cni-b"] as const) {
       const slot = dev === "wg-cni-a" ? 0 : 1;
       expect(peersOn(dev)[one.slots[slot]!.publicKey]?.allowedIPs).toContain("10.128.2.0/24");
@@ -273,7 +273,7 @@ describe.skipIf(missing !== undefined)("peers", () => {
 
   test("300 peers in one import; a change of one is written for that one alone", async () => {
     const many = Array.from({ length: 300 }, (_, i) => paperRecord(i + 1));
-    expect(await importPeers(n1, many)).toMatchObject({ failures: [], refusals: [] });
+    expect(await importPeers(n1, many)).toMatchObject({ failures: [], refusedClaims: [] });
     const expected = new Map(
       many.map(({ slots, endpoints, podCIDRs }) => [
         slots[0]!.publicKey,

@@ -1,5 +1,5 @@
 // A sync writes only where something differs, and then puts everything of ours
-// right: what strangers left in our tables, and what was altered by hand.
+// right: what other programs left in our tables, and what was altered by hand.
 // Nothing else on the host changes, from before `up` until after `down`.
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync, readFileSync, statSync } from "node:fs";
@@ -243,7 +243,7 @@ describe.skipIf(missing !== undefined)("sync", () => {
     expect(settledDump(n1)).toEqual(dump);
   });
 
-  test("what strangers have was never touched, and the mesh works", async () => {
+  test("what other programs have was never touched, and the mesh works", async () => {
     expect(foreignFacts(n1)).toEqual(untouched);
     n2.script([
       "ip link add pod0 type bridge",

@@ -138,7 +138,7 @@ describeKernel(
         "add chain inet wg-cni linked",
         "add chain inet wg-cni unannounced",
         "add chain inet wg-cni refused",
-        "add chain inet wg-cni strangers",
+        "add chain inet wg-cni unknown_sources",
         "add chain inet wg-cni known",
         "add chain inet wg-cni routed",
         "add chain inet wg-cni tunneled { type filter hook postrouting priority 200; policy accept; }",

@@ -66,8 +66,8 @@ describeKernel("a record that claims what is somebody else's", () => {
   };
   const refused = async () => {
     const { stdout } = await n1.wg(["status", "--json"]);
-    const { refusals } = JSON.parse(stdout) as { refusals: readonly Refusal[] };
-    return [...new Set(refusals.flatMap(({ peer, claim }) => (peer === "n2" ? [claim] : [])))].sort();
+    const { refusedClaims } = JSON.parse(stdout) as { refusedClaims: readonly Refusal[] };
+    return [...new Set(refusedClaims.flatMap(({ peer, claim }) => (peer === "n2" ? [claim] : [])))].sort();
   };
   const isRefused = (claims: readonly string[]) => {
     const wanted = [...new Set(claims)].sort().join();

@@ -70,11 +70,11 @@ describeKernel("counters of plaintext", () => {
     const { plaintextArrivals } = await wgJson<Status>(n1, ["status"]);
     expect(plaintextArrivals.map(({ interface: name }) => name)).toEqual(["eth0", "eth1", evilDev].sort());
     expect(found).toEqual([
-      // Spoofed: local pods and the node itself. Strangers: cluster addresses that nobody has announced,
+      // Spoofed: local pods and the node itself. Unknown sources: cluster addresses that nobody has announced,
       // and what others would send to peers through this node's tunnel.
-      ["eth0", { ...peers(4), "spoofed eth0": 8, "strangers eth0": 10 }],
-      ["eth1", { "spoofed eth1": 30, "strangers eth1": 4 }],
-      ["pod", { [`spoofed ${evilDev}`]: 30, [`strangers ${evilDev}`]: 4 }],
+      ["eth0", { ...peers(4), "spoofed eth0": 8, "unknown_sources eth0": 10 }],
+      ["eth1", { "spoofed eth1": 30, "unknown_sources eth1": 4 }],
+      ["pod", { [`spoofed ${evilDev}`]: 30, [`unknown_sources ${evilDev}`]: 4 }],
     ]);
   });
 });

@@ -78,10 +78,10 @@ describeKernel("what leaves the tunnel", () => {
   };
 
   /** How many packets n2 says that it has refused. */
-  const strays = async () => {
+  const countStrays = async () => {
     const { stdout } = await n2.wg(["status", "--json"]);
-    const { tunnelStrays } = JSON.parse(stdout) as { tunnelStrays: readonly { packets: number }[] };
-    return tunnelStrays.reduce((sum, { packets }) => sum + packets, 0);
+    const { strayPackets } = JSON.parse(stdout) as { strayPackets: readonly { packets: number }[] };
+    return strayPackets.reduce((sum, { packets }) => sum + packets, 0);
   };
 
   test.each([
@@ -96,9 +96,9 @@ describeKernel("what leaves the tunnel", () => {
       setReversePath(n2, filter);
       await wgMust(n2, ["up", "--mode", mode]);
       for (const family of families) {
-        const before = await strays();
+        const before = await countStrays();
         expect(knock(family)).toEqual(legal(family).sort());
-        expect((await strays()) - before).toBeGreaterThanOrEqual(targets(family).length);
+        expect((await countStrays()) - before).toBeGreaterThanOrEqual(targets(family).length);
       }
     },
   );
@@ -112,8 +112,8 @@ describeKernel("what leaves the tunnel", () => {
       const counters = n2.must(["nft", "reset", "counters", "table", "inet", "witness"]);
       return Number(/packets (\d+)/.exec(counters)?.[1]);
     };
-    const before = await strays();
-    expect([forwarded(), (await strays()) - before]).toEqual([0, 1]);
+    const before = await countStrays();
+    expect([forwarded(), (await countStrays()) - before]).toEqual([0, 1]);
     n2.script(["nft flush chain inet wg-cni passing"]);
     expect(forwarded()).toBe(1);
   });

@@ -103,7 +103,7 @@ export interface SyncJson {
   readonly steps: readonly string[];
   readonly writes: number;
   readonly failures: readonly { step: string[]; error: string }[];
-  readonly refusals: readonly { peer: string; claim: string; owner: string; reason: string }[];
+  readonly refusedClaims: readonly { peer: string; claim: string; owner: string; reason: string }[];
   readonly mtu: { bytes: number; reason: string };
 }
 

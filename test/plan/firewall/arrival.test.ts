@@ -179,10 +179,10 @@ test("strict: drop it, and what claims an address that its interface does not le
 	}
 	chain refused {
 		fib daddr type local ct direction reply goto judged
-		update @strangers { iifname }
+		update @unknown_sources { iifname }
 		drop
 	}
-	chain strangers {
+	chain unknown_sources {
 		iifname "eth0" goto refused
 		fib saddr oifname "eth0" goto refused
 		goto judged
@@ -192,8 +192,8 @@ test("strict: drop it, and what claims an address that its interface does not le
 		iif "lo" accept
 		iifname "wg-cni-a" goto delivered
 		iifname "wg-cni-b" goto delivered
-		ip saddr @cluster4 ip saddr != @local4 goto strangers
-		ip6 saddr @cluster6 ip6 saddr != @local6 goto strangers
+		ip saddr @cluster4 ip saddr != @local4 goto unknown_sources
+		ip6 saddr @cluster6 ip6 saddr != @local6 goto unknown_sources
 		goto judged
 	}`;
   expect(chains(arrival(firewallTable({ ...firewall, strict: true })))).toEqual(wanted.split("\n").slice(1));

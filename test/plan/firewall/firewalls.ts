@@ -51,5 +51,5 @@ export const arrivalChains: readonly string[] = [
     "untunneled",
     "peers",
   ],
-  ...["linked", "unannounced", "judged", "refused", "strangers", "arrivals"],
+  ...["linked", "unannounced", "judged", "refused", "unknown_sources", "arrivals"],
 ];

@@ -21,8 +21,8 @@ test("permissive: count, and mark what the tunnel cannot take", () => {
 		ip daddr @own4 fib daddr type local accept
 		ip6 daddr @local6 accept
 		ip6 daddr @own6 fib daddr type local accept
-		fib daddr type local update @strays { iifname } drop
-		update @strays { iifname } reject with icmpx host-unreachable
+		fib daddr type local update @stray_packets { iifname } drop
+		update @stray_packets { iifname } reject with icmpx host-unreachable
 	}
 	chain passing {
 		oifname "eth0" ip daddr @local4 reject with icmpx host-unreachable
@@ -30,7 +30,7 @@ test("permissive: count, and mark what the tunnel cannot take", () => {
 		tcp flags syn tcp option maxseg size set rt mtu
 		ip daddr @local4 accept
 		ip6 daddr @local6 accept
-		ct status ! snat,dnat update @strays { iifname } reject with icmpx host-unreachable
+		ct status ! snat,dnat update @stray_packets { iifname } reject with icmpx host-unreachable
 		oifname "wg-cni-a" accept
 		oifname "wg-cni-b" accept
 		ip daddr @hosts4_out
@@ -91,8 +91,8 @@ test("strict: drop what is counted, and what the tunnel cannot take", () => {
 		ip daddr @own4 fib daddr type local accept
 		ip6 daddr @local6 accept
 		ip6 daddr @own6 fib daddr type local accept
-		fib daddr type local update @strays { iifname } drop
-		update @strays { iifname } reject with icmpx host-unreachable
+		fib daddr type local update @stray_packets { iifname } drop
+		update @stray_packets { iifname } reject with icmpx host-unreachable
 	}
 	chain passing {
 		oifname "eth0" ip daddr @local4 reject with icmpx host-unreachable
@@ -100,7 +100,7 @@ test("strict: drop what is counted, and what the tunnel cannot take", () => {
 		tcp flags syn tcp option maxseg size set rt mtu
 		ip daddr @local4 accept
 		ip6 daddr @local6 accept
-		ct status ! snat,dnat update @strays { iifname } reject with icmpx host-unreachable
+		ct status ! snat,dnat update @stray_packets { iifname } reject with icmpx host-unreachable
 		oifname "wg-cni-a" accept
 		oifname "wg-cni-b" accept
 		ip daddr @hosts4_out drop
@@ -155,7 +155,7 @@ test("strict: drop what is counted, and what the tunnel cannot take", () => {
 		ip6 daddr @hosts6_out drop
 	}
 	chain routed {
-		update @strangers { iifname }
+		update @unknown_sources { iifname }
 		drop
 	}
 	chain tunneled {
@@ -196,8 +196,8 @@ test("the sets hold each family's prefixes twice, once for each direction, and t
     ["cluster6", "fd00::/32"],
     ["arrived"],
     ["spoofed"],
-    ["strangers"],
-    ["strays"],
+    ["unknown_sources"],
+    ["stray_packets"],
   ]);
   expect([...countingSets.map(({ name }) => name), ...interfaceSets].sort()).toEqual(
     sets.flatMap(({ name, counter }) => (counter ? [name] : [])).sort(),

@@ -5,11 +5,11 @@ import type { Route, Rule } from "../../../src/net/objects.ts";
 import type { NodeRecord } from "../../../src/net/record.ts";
 import {
   type Capabilities,
-  everything,
   findExtent,
-  findLack,
   findOpenFamilies,
-  withoutLacking,
+  findUnsupported,
+  fullCapabilities,
+  withoutUnsupported,
 } from "../../../src/plan/mesh/capabilities.ts";
 import { desiredMesh } from "../../../src/plan/mesh/desired.ts";
 import { emptyMesh, type Mesh } from "../../../src/plan/mesh/model.ts";
@@ -48,11 +48,11 @@ function mesh(mode: "permissive" | "strict", capabilities: Capabilities): Mesh {
 
 const families = (things: readonly { readonly family: Family }[]) =>
   [...new Set(things.map(({ family }) => family))].sort();
-const only4: Capabilities = { ...everything, tunnel: [4] };
+const only4: Capabilities = { ...fullCapabilities, tunnel: [4] };
 
 describe("desiredMesh", () => {
   test("control: with everything both families take the tunnel", () => {
-    const { rules, routes, addresses } = mesh("strict", everything);
+    const { rules, routes, addresses } = mesh("strict", fullCapabilities);
     expect([families(rules), families(routes.filter(({ type }) => type === "unicast"))]).toEqual([
       [4, 6],
       [4, 6],
@@ -72,7 +72,7 @@ describe("desiredMesh", () => {
   });
 
   test("a family without routing rules has no routes either: they would be in the main table", () => {
-    const { routes, rules } = mesh("strict", { ...everything, routing: [4] });
+    const { routes, rules } = mesh("strict", { ...fullCapabilities, routing: [4] });
     expect([families(routes), families(rules)]).toEqual([[4], [4]]);
   });
 });
@@ -112,7 +112,7 @@ test.each<[Step, string, boolean]>([
   [sysctl, "EIO", false],
   [route("unicast", 6), "EOPNOTSUPP", false],
 ])("findLack, case %#", (step, code, isLack) => {
-  expect(findLack(step, new KernelError(code)) !== undefined).toBe(isLack);
+  expect(findUnsupported(step, new KernelError(code)) !== undefined).toBe(isLack);
 });
 
 test("what was refused for good is left out, and nothing else", () => {
@@ -123,9 +123,9 @@ test("what was refused for good is left out, and nothing else", () => {
       [sysctl.do === "writeSysctl" ? sysctl.path : "", "2"],
     ]),
   };
-  const [lackKey, why] = findLack(sysctl, new KernelError("EROFS")) as readonly [string, string];
-  expect([...withoutLacking(desired, { [lackKey]: why }).sysctls.keys()]).toEqual(["net/a"]);
-  expect(withoutLacking(desired, {})).toBe(desired);
+  const [lackKey, why] = findUnsupported(sysctl, new KernelError("EROFS")) as readonly [string, string];
+  expect([...withoutUnsupported(desired, { [lackKey]: why }).sysctls.keys()]).toEqual(["net/a"]);
+  expect(withoutUnsupported(desired, {})).toBe(desired);
 });
 
 test.each<[Step, "all" | "peer" | Family]>([
@@ -166,9 +166,9 @@ describe("a sync that failed", () => {
 
   test("for a table that another program changed in between is tried again before it is a lack", () => {
     const first = [fail(table, "ENOENT")];
-    expect(judgeFailures(first, () => [])).toMatchObject({ failures: [], lacking: {} });
+    expect(judgeFailures(first, () => [])).toMatchObject({ failures: [], unsupported: {} });
     const again = judgeFailures(first, (steps) => steps.map((step) => fail(step, "ENOENT")));
-    expect([again.failures, Object.keys(again.lacking).length]).toEqual([[], 1]);
+    expect([again.failures, Object.keys(again.unsupported).length]).toEqual([[], 1]);
   });
 });
 
@@ -180,6 +180,6 @@ test.each<[readonly Family[], readonly Family[], boolean, readonly Family[]]>([
 ])(
   "strict mode cannot close a family that has neither rules nor nftables %#",
   (routing, forwarding, hasFirewall, open) => {
-    expect(findOpenFamilies({ ...everything, routing, forwarding }, hasFirewall)).toEqual([...open]);
+    expect(findOpenFamilies({ ...fullCapabilities, routing, forwarding }, hasFirewall)).toEqual([...open]);
   },
 );

@@ -4,7 +4,7 @@ import {
   describeArrivals,
   describeForeign,
   listArrivals,
-  listStrays,
+  listStrayPackets,
 } from "../../../src/plan/report/arrivals.ts";
 
 const counted = (packets: number) => ({ packets, bytes: 100 * packets });
@@ -13,7 +13,7 @@ test("each interface that something came by has one row, whatever came by it", (
   const counters = new Map([
     ["arrived", new Map([["eth0", counted(2)]])],
     ["spoofed", new Map([["veth1", counted(3)]])],
-    ["strangers", new Map([["eth0", counted(1)]])],
+    ["unknown_sources", new Map([["eth0", counted(1)]])],
     ["pods4_in", new Map([["10.2.0.0/24", counted(9)]])],
   ]);
   const rows = listArrivals(counters);
@@ -33,11 +33,11 @@ test("stray packets are listed by device", () => {
     ["wg-cni-b", counted(1)],
     ["wg-cni-a", counted(4)],
   ]);
-  expect(listStrays(new Map([["strays", strays]]))).toEqual([
+  expect(listStrayPackets(new Map([["stray_packets", strays]]))).toEqual([
     { device: "wg-cni-a", packets: 4 },
     { device: "wg-cni-b", packets: 1 },
   ]);
-  expect(listStrays(new Map())).toEqual([]);
+  expect(listStrayPackets(new Map())).toEqual([]);
 });
 
 test("a table of before, and one that has counted nothing, have none", () => {
