@@ -1,5 +1,6 @@
 // Releases pods that ended without a DEL, and logs one line for each, or one for many. The waiting
 // times are kept in memory only, so an agent that restarts begins to wait anew.
+import type { Absences } from "../plan/absence.ts";
 import { planOrphaned } from "../plan/pods/orphaned.ts";
 import { readSettings } from "../reconcile/node.ts";
 import {
@@ -24,7 +25,7 @@ export interface OrphanedPodsOptions {
 }
 
 export class OrphanedPods {
-  #goneSinceMs: ReadonlyMap<string, number> = new Map();
+  #absences: Absences = new Map();
   #nextMs = Number.NEGATIVE_INFINITY;
   #doubt: string | undefined;
   /** The reason why a pod is kept, by its key. */
@@ -37,12 +38,12 @@ export class OrphanedPods {
     const context = { store, kernel, settings: readSettings(store) };
     const waitMs = context.settings.releaseAfter * 1000;
     const nowMs = this.options.now();
-    if (waitMs === 0) this.#goneSinceMs = new Map();
+    if (waitMs === 0) this.#absences = new Map();
     if (waitMs === 0 || nowMs < this.#nextMs) return;
     this.#nextMs = nowMs + Math.min(spacingMs, waitMs / 5);
     const seen = observeAttachments(store);
-    const plan = planOrphaned({ seen, goneSinceMs: this.#goneSinceMs, waitMs, nowMs });
-    this.#goneSinceMs = plan.goneSinceMs;
+    const plan = planOrphaned({ seen, absences: this.#absences, waitMs, nowMs });
+    this.#absences = plan.absences;
     if (plan.doubt !== undefined && plan.doubt !== this.#doubt) this.options.log.warn(plan.doubt);
     this.#doubt = plan.doubt;
     this.#release(

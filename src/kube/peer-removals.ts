@@ -10,17 +10,10 @@
 //   more than half of >1  5 min
 //   while the API cannot be watched: never; the delay starts again
 import { countOf } from "../net/human-format.ts";
+import { type Absences, planAbsences } from "../plan/absence.ts";
 
 export const removalWaitMs = 10_000;
 export const massRemovalWaitMs = 300_000;
-
-export interface Absence {
-  readonly sinceMs: number;
-  readonly waitMs: number;
-}
-
-/** Peers by name whose objects are gone and that still stay. */
-export type Absences = ReadonlyMap<string, Absence>;
 
 export interface PeerRemovalFacts {
   /** Peers that came from the API. */
@@ -41,23 +34,18 @@ export interface PeerRemovalPlan {
   readonly doubt?: string;
 }
 
-export function planPeerRemovals({ known, isPresent, absences, nowMs }: PeerRemovalFacts): PeerRemovalPlan {
+export function planPeerRemovals(facts: PeerRemovalFacts): PeerRemovalPlan {
+  const { known, isPresent, absences: before, nowMs } = facts;
   const gone = [...known].filter((name) => !isPresent(name));
   const isMany = gone.length > 1 && 2 * gone.length > known.size;
-  const staying = new Map<string, Absence>();
-  const remove: string[] = [];
-  for (const name of gone) {
-    const { sinceMs, waitMs } = absences.get(name) ?? { sinceMs: nowMs, waitMs: removalWaitMs };
-    const absence = { sinceMs, waitMs: isMany ? massRemovalWaitMs : waitMs };
-    if (nowMs - sinceMs < absence.waitMs) staying.set(name, absence);
-    else remove.push(name);
-  }
-  const leaveInMs = Array.from(staying.values(), ({ sinceMs, waitMs }) => sinceMs + waitMs - nowMs);
+  // Of many that were gone at once, those that have not come back keep the longer delay.
+  const waitOf = (name: string) => (isMany ? massRemovalWaitMs : (before.get(name)?.waitMs ?? removalWaitMs));
+  const missing = new Map(gone.map((name) => [name, waitOf(name)]));
+  const { believed: remove, ...plan } = planAbsences(missing, before, nowMs);
+  const staying = gone.length - remove.length;
   return {
-    remove,
-    absences: staying,
-    ...(staying.size === 0 ? {} : { wakeInMs: Math.min(...leaveInMs) }),
-    ...(isMany && staying.size > 0 ? { doubt: explainDoubt(staying.size, known.size) } : {}),
+    ...{ ...plan, remove },
+    ...(isMany && staying > 0 ? { doubt: explainDoubt(staying, known.size) } : {}),
   };
 }
 

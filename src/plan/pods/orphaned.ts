@@ -15,6 +15,7 @@
 //
 // The wait begins again if the same is attached again, and if an agent starts.
 import { countOf } from "../../net/human-format.ts";
+import { type Absences, planAbsences } from "../absence.ts";
 import { showDuration } from "../settings/parsers.ts";
 
 /** "unknown" if the directory is not shown to this process, or may not be read. */
@@ -32,8 +33,8 @@ export interface SeenAttachment {
 
 export interface OrphanedFacts {
   readonly seen: readonly SeenAttachment[];
-  /** For each key, the time since which it is gone, from the last plan. */
-  readonly goneSinceMs: ReadonlyMap<string, number>;
+  /** By key, from the last plan. */
+  readonly absences: Absences;
   readonly waitMs: number;
   /** Milliseconds of a clock that only goes forward. */
   readonly nowMs: number;
@@ -42,28 +43,27 @@ export interface OrphanedFacts {
 export interface OrphanedPlan {
   /** Keys. */
   readonly release: readonly string[];
-  readonly goneSinceMs: ReadonlyMap<string, number>;
+  readonly absences: Absences;
   /** A sentence, present if so many are gone that it is not believed yet. */
   readonly doubt?: string;
 }
 
 const manyWaits = 12;
 
-export function planOrphaned({ seen, goneSinceMs, waitMs, nowMs }: OrphanedFacts): OrphanedPlan {
-  const since = new Map<string, number>();
-  const release: string[] = [];
-  const doubted: SeenAttachment[] = [];
-  for (const one of seen) {
-    const waits = countWaits(one, seen);
-    if (waits === undefined) continue;
-    const sinceMs = goneSinceMs.get(one.key) ?? nowMs;
-    since.set(one.key, sinceMs);
-    const goneMs = nowMs - sinceMs;
-    if (goneMs >= waits * waitMs) release.push(one.key);
-    else if (goneMs >= waitMs) doubted.push(one);
-  }
-  const doubt = doubted.length === 0 ? {} : { doubt: explainDoubt(doubted, waitMs) };
-  return { release, goneSinceMs: since, ...doubt };
+export function planOrphaned({ seen, absences: before, waitMs, nowMs }: OrphanedFacts): OrphanedPlan {
+  const missing = new Map(
+    seen.flatMap((one) => {
+      const waits = countWaits(one, seen);
+      return waits === undefined ? [] : [[one.key, waits * waitMs] as const];
+    }),
+  );
+  const { believed: release, absences } = planAbsences(missing, before, nowMs);
+  const isDoubted = ({ key }: SeenAttachment) => {
+    const sinceMs = absences.get(key)?.sinceMs ?? nowMs;
+    return nowMs - sinceMs >= waitMs && !release.includes(key);
+  };
+  const doubted = seen.filter(isDoubted);
+  return { release, absences, ...(doubted.length === 0 ? {} : { doubt: explainDoubt(doubted, waitMs) }) };
 }
 
 /** Undefined if it is not known to be gone. */

@@ -1,6 +1,7 @@
 // When a pod that nobody ends is released: stories of what is seen of namespaces, look
 // by look, and what must never be released whatever time passes.
 import { describe, expect, test } from "bun:test";
+import type { Absences } from "../../../src/plan/absence.ts";
 import { type NetnsObservation, planOrphaned, type SeenAttachment } from "../../../src/plan/pods/orphaned.ts";
 
 const minute = 60_000;
@@ -22,15 +23,15 @@ function play(story: Story, directories: Readonly<Record<string, string>> = {}):
   const there = new Set(Object.keys(story));
   const released: Record<string, number> = {};
   const doubts = new Set<string>();
-  let goneSinceMs: ReadonlyMap<string, number> = new Map();
+  let absences: Absences = new Map();
   for (let nowMs = 0; nowMs <= day; nowMs += minute) {
     const seen = [...there].map((key): SeenAttachment => {
       const createdAtMs = Object.keys(story).indexOf(key);
       const netns = story[key]!.findLast(([from]) => from * minute <= nowMs)?.[1] ?? "namespace";
       return { key, directory: directories[key] ?? directory, createdAtMs, netns };
     });
-    const plan = planOrphaned({ seen, goneSinceMs, waitMs, nowMs });
-    goneSinceMs = plan.goneSinceMs;
+    const plan = planOrphaned({ seen, absences, waitMs, nowMs });
+    absences = plan.absences;
     if (plan.doubt !== undefined) doubts.add(plan.doubt);
     for (const key of plan.release) {
       there.delete(key);
@@ -130,11 +131,11 @@ test("one pass is never enough, however late it is", () => {
     { key: "a", directory, createdAtMs: 0, netns: "absent" },
     { key: "b", directory, createdAtMs: 1, netns: "namespace" },
   ];
-  const first = planOrphaned({ seen, goneSinceMs: new Map(), waitMs, nowMs: 1000 * day });
+  const first = planOrphaned({ seen, absences: new Map(), waitMs, nowMs: 1000 * day });
   expect(first.release).toEqual([]);
-  const { goneSinceMs } = first;
-  expect(planOrphaned({ seen, goneSinceMs, waitMs, nowMs: 1000 * day + waitMs }).release).toEqual(["a"]);
+  const { absences } = first;
+  expect(planOrphaned({ seen, absences, waitMs, nowMs: 1000 * day + waitMs }).release).toEqual(["a"]);
   // The same container, attached anew.
   const anew = seen.map((one) => ({ ...one, key: `${one.key}2` }));
-  expect(planOrphaned({ seen: anew, goneSinceMs, waitMs, nowMs: 1000 * day + waitMs }).release).toEqual([]);
+  expect(planOrphaned({ seen: anew, absences, waitMs, nowMs: 1000 * day + waitMs }).release).toEqual([]);
 });
