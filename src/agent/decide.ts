@@ -2,6 +2,7 @@
 // becomes of this node's keys. Decisions go into the store; the sync programs them.
 import { ownSlots } from "../plan/peers/path.ts";
 import { readView, type View } from "../sources/node-view.ts";
+import type { ProblemLog } from "../telemetry/problem-log.ts";
 import type { IsGiven } from "./claim-contest.ts";
 import { logLapses } from "./claim-log.ts";
 import { logGateEvents } from "./gate-log.ts";
@@ -19,7 +20,8 @@ export function decide(pass: PassContext): void {
   const gate = parts.gate.step(view, isGiven, clocks);
   logLapses(options.log, gate.lapsed);
   const events = gate.events.map(({ event }) => event);
-  noteAsks(pass, gate.asks);
+  pass.memory.asks = gate.asks;
+  reportAsks(parts.problems, gate.asks);
   // A node without a usable slot reaches no peer. That is logged once elsewhere, and no peer is the cause.
   const isOwnLoss = ownSlots(view.node).length === 0;
   if (!isOwnLoss) logGateEvents(options.log, gate.events);
@@ -54,12 +56,11 @@ function resolveView({ session, parts, memory }: PassContext): View | undefined 
   return memory.view;
 }
 
-function noteAsks({ memory, options }: PassContext, asks: readonly string[]): void {
-  const begun = asks.filter((peer) => !memory.asks.includes(peer));
-  memory.asks = asks;
-  for (const peer of begun)
-    options.log.warn(
-      "peer answers no handshake of this node; the record of this node asks the peer to initiate one",
-      { peer },
-    );
+function reportAsks(problems: ProblemLog, asks: readonly string[]): void {
+  const name = "peer answers no handshake of this node";
+  const message = `${name}; the record of this node asks the peer to initiate one`;
+  problems.reportAllOnChange(
+    "asks",
+    new Map(asks.map((peer) => [peer, { message, name, fields: { peer } }])),
+  );
 }

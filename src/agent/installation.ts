@@ -12,6 +12,7 @@ import { binaryPath, installBinary } from "../install/binary.ts";
 import { type Disk, InstallError } from "../install/disk.ts";
 import { ensureConfList, readDecision, type Target } from "../install/install.ts";
 import type { Log } from "../telemetry/log.ts";
+import { ProblemLog } from "../telemetry/problem-log.ts";
 
 const blockBytes = 1024 * 1024;
 
@@ -42,26 +43,21 @@ interface Followed {
 
 export class Installation implements Disposable {
   #followed: Followed | undefined;
-  #problem: string | undefined;
+  readonly #problems: ProblemLog;
 
   constructor(
     private readonly readTarget: () => Target | undefined,
     private readonly options: InstallationOptions,
-  ) {}
+  ) {
+    this.#problems = new ProblemLog(options.log);
+  }
 
   /** Makes the repairs that are due; writes nothing if nothing has changed. Throws what `readTarget` throws. */
   reconcile(): InstallationReport {
     const followed = this.#follow(this.readTarget());
-    if (followed === undefined) return this.#reportOnChange({});
-    try {
-      // The watches come before any read, so that no later change is missed.
-      for (const watch of followed.watches) watch.checkForChange();
-      this.#keepBinary(followed.target);
-      return this.#reportOnChange(this.#keepNetwork(followed));
-    } catch (error) {
-      if (!(error instanceof InstallError)) throw error;
-      return this.#reportOnChange({ problem: error.message });
-    }
+    const report = followed === undefined ? {} : this.#keep(followed);
+    this.#problems.reportOnChange("installation", report.problem);
+    return report;
   }
 
   [Symbol.dispose](): void {
@@ -81,6 +77,18 @@ export class Installation implements Disposable {
       void warm(binaryPath(target.binDir));
     }
     return this.#followed;
+  }
+
+  #keep(followed: Followed): InstallationReport {
+    try {
+      // The watches come before any read, so that no later change is missed.
+      for (const watch of followed.watches) watch.checkForChange();
+      this.#keepBinary(followed.target);
+      return this.#keepNetwork(followed);
+    } catch (error) {
+      if (!(error instanceof InstallError)) throw error;
+      return { problem: error.message };
+    }
   }
 
   /** Installs the plugin only if there is none; `wg-cni install` replaces it. */
@@ -130,16 +138,6 @@ export class Installation implements Disposable {
           file,
         },
       );
-  }
-
-  /** Returns the report; logs a problem that appears, changes or is resolved. */
-  #reportOnChange(report: InstallationReport): InstallationReport {
-    const before = this.#problem;
-    this.#problem = report.problem;
-    if (report.problem === before) return report;
-    if (report.problem === undefined) this.options.log.info(`resolved: ${before}`);
-    else this.options.log.warn(report.problem);
-    return report;
   }
 }
 

@@ -16,6 +16,7 @@ import { agentSocket, HttpServer } from "../telemetry/http.ts";
 import type { Log } from "../telemetry/log.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import { agentPages } from "../telemetry/pages.ts";
+import { ProblemLog } from "../telemetry/problem-log.ts";
 import { Deadlines } from "./deadlines.ts";
 import { affectsMesh, affectsPods } from "./event-filter.ts";
 import { watchKernel, watchStore } from "./kernel-events.ts";
@@ -69,12 +70,14 @@ export class Agent implements Disposable {
   #lossReportedMs = Number.NEGATIVE_INFINITY;
   readonly #triggers = new Set<Trigger>();
   #problem: string | undefined;
+  readonly #problems: ProblemLog;
 
   constructor(
     private readonly session: Session,
     private readonly options: AgentOptions,
   ) {
     const { log, wallClock, stateDir, version, node } = options;
+    this.#problems = new ProblemLog(log);
     this.#metrics = new Metrics(
       {
         ...{ version, stateDir, resyncMs, nowMs: wallClock, monotonicMs: () => performance.now() },
@@ -239,29 +242,20 @@ export class Agent implements Disposable {
     try {
       this.#http.listen(readSettings(this.session.store).metricsAddress);
       const { problem, wakeInMs } = this.#pass.run(triggers);
-      this.#reportOnChange(problem ?? this.options.leaving?.(), problem === undefined);
+      this.#report(problem ?? this.options.leaving?.(), problem === undefined);
       return wakeInMs;
     } catch (error) {
-      if (error instanceof NotUpError && this.options.leaving !== undefined) {
-        this.#reportOnChange(this.options.leaving(), true);
-        return retryMs;
-      }
-      this.#reportOnChange(
-        error instanceof Error ? error.message : String(error),
-        error instanceof NotUpError,
-      );
+      const isExpected = error instanceof NotUpError;
+      if (isExpected && this.options.leaving !== undefined) this.#report(this.options.leaving(), true);
+      else this.#report(error instanceof Error ? error.message : String(error), isExpected);
       return retryMs;
     }
   }
 
-  /** Logs one line when a problem appears, changes or is resolved, and none while it persists. */
-  #reportOnChange(problem: string | undefined, expected: boolean): void {
-    if (problem === this.#problem) return;
-    const { log } = this.options;
-    if (problem === undefined) log.info(`resolved: ${this.#problem}`);
-    else if (expected) log.info(problem);
-    else log.error(problem);
-    this.#problem = problem;
+  #report(message: string | undefined, isExpected: boolean): void {
+    this.#problem = message;
+    const level = isExpected ? "info" : "error";
+    this.#problems.reportOnChange("pass", message === undefined ? undefined : { message, level });
   }
 }
 

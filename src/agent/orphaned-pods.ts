@@ -11,6 +11,7 @@ import {
 } from "../reconcile/orphaned.ts";
 import type { Attachment } from "../state/model.ts";
 import type { Log } from "../telemetry/log.ts";
+import { type Problem, ProblemLog } from "../telemetry/problem-log.ts";
 
 /** Checking the pods of a node takes a millisecond; it is not needed more often. */
 const spacingMs = 60_000;
@@ -27,11 +28,11 @@ export interface OrphanedPodsOptions {
 export class OrphanedPods {
   #absences: Absences = new Map();
   #nextMs = Number.NEGATIVE_INFINITY;
-  #doubt: string | undefined;
-  /** The reason why a pod is kept, by its key. */
-  #kept = new Map<string, string>();
+  readonly #problems: ProblemLog;
 
-  constructor(private readonly options: OrphanedPodsOptions) {}
+  constructor(private readonly options: OrphanedPodsOptions) {
+    this.#problems = new ProblemLog(options.log);
+  }
 
   /** Call it in every pass. Throws StoreError, NetlinkError. */
   reconcile({ store, kernel }: Omit<ReleaseContext, "settings">): void {
@@ -44,8 +45,7 @@ export class OrphanedPods {
     const seen = observeAttachments(store);
     const plan = planOrphaned({ seen, absences: this.#absences, waitMs, nowMs });
     this.#absences = plan.absences;
-    if (plan.doubt !== undefined && plan.doubt !== this.#doubt) this.options.log.warn(plan.doubt);
-    this.#doubt = plan.doubt;
+    this.#problems.reportOnChange("doubt", plan.doubt);
     this.#release(
       context,
       seen.filter(({ key }) => plan.release.includes(key)),
@@ -53,16 +53,14 @@ export class OrphanedPods {
   }
 
   #release(context: ReleaseContext, due: readonly ObservedAttachment[]): void {
-    const kept = new Map<string, string>();
+    const kept = new Map<string, Problem>();
     const released: Attachment[] = [];
     for (const { key, attachment } of due) {
       const { isReleased, obstacle } = releaseAttachment(context, attachment);
       if (isReleased) released.push(attachment);
-      if (obstacle === undefined) continue;
-      kept.set(key, obstacle);
-      if (obstacle !== this.#kept.get(key)) this.#reportKept(attachment, obstacle);
+      if (obstacle !== undefined) kept.set(key, describeKept(attachment, obstacle));
     }
-    this.#kept = kept;
+    this.#problems.reportAllOnChange("kept pods", kept);
     if (released.length === 0) return;
     this.options.onRelease(released.length);
     this.#reportReleased(released);
@@ -79,16 +77,14 @@ export class OrphanedPods {
         log.info(what, { ...describe(attachment), ...left });
       }
   }
+}
 
-  #reportKept(attachment: Attachment, reason: string): void {
-    this.options.log.warn(
-      "pod kept: its network namespace is gone and no DEL came, but it cannot be released",
-      {
-        ...describe(attachment),
-        reason,
-      },
-    );
-  }
+function describeKept(attachment: Attachment, reason: string): Problem {
+  return {
+    message: "pod kept: its network namespace is gone and no DEL came, but it cannot be released",
+    fields: { ...describe(attachment), reason },
+    name: "pod kept",
+  };
 }
 
 function describe({ network, containerID, ifname, netns, ips }: Attachment) {

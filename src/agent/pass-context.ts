@@ -10,7 +10,7 @@ import type { View } from "../sources/node-view.ts";
 import type { Attachment } from "../state/model.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
-import { RefusalLog } from "./claim-log.ts";
+import { ProblemLog } from "../telemetry/problem-log.ts";
 import { AgentClock } from "./clock.ts";
 import { DeadMan } from "./dead-man.ts";
 import { DriftDetector } from "./drift.ts";
@@ -22,7 +22,6 @@ import { OrphanedPods } from "./orphaned-pods.ts";
 import { RecordSync } from "./record-sync.ts";
 import { KeyRotation } from "./rotation.ts";
 import { SlotLog } from "./slot-log.ts";
-import { SyncLog } from "./sync-log.ts";
 import { isPollOnly, type Trigger, type Triggers } from "./triggers.ts";
 import type { UnderlayFilter } from "./underlay-filter.ts";
 
@@ -65,8 +64,7 @@ export function makeParts(session: Session, options: PassOptions) {
     }),
     orphans: new OrphanedPods({ log, now, onRelease: (pods) => metrics.podsReleased(pods) }),
     slots: new SlotLog(log),
-    refusals: new RefusalLog(log),
-    syncs: new SyncLog(log),
+    problems: new ProblemLog(log),
     drift: new DriftDetector(),
     heap: new HeapTrimmer(),
   };
@@ -78,8 +76,6 @@ export interface Memory {
   view?: View | undefined;
   /** The state of the mesh after the last sync. */
   state?: MeshState;
-  /** Why the transport addresses are incomplete, as logged last. */
-  transportProblem?: string | undefined;
   /** The peers that this node's record asks to initiate a handshake. */
   asks: readonly string[];
   /** Pods that have not yet received the tunnel's MTU. */

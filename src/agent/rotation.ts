@@ -21,6 +21,7 @@ import { readSealKey, SealError } from "../state/seal.ts";
 import { makeSlotKey } from "../state/slot-key.ts";
 import type { Store } from "../state/store.ts";
 import type { Log } from "../telemetry/log.ts";
+import { type Problem, ProblemLog } from "../telemetry/problem-log.ts";
 
 /** After a change the agent publishes it, and the next pass comes this soon. */
 const afterChangeMs = 1000;
@@ -58,18 +59,17 @@ interface OwnState {
 }
 
 export class KeyRotation {
+  readonly #problems: ProblemLog;
   #memory: RotationMemory | undefined;
-  /** The reason why the rotation does not proceed, as logged last. */
-  #haltReason: string | undefined;
   /** The slot that peers are to leave, and the time since which; absent if none is waited for. */
-  #wait:
-    | { readonly slot: Slot | undefined; readonly sinceMs: number; readonly isLogged: boolean }
-    | undefined;
+  #wait: { readonly slot: Slot | undefined; readonly sinceMs: number } | undefined;
 
   constructor(
     private readonly store: Store,
     private readonly log: Log,
-  ) {}
+  ) {
+    this.#problems = new ProblemLog(log);
+  }
 
   /** Makes the changes that are due. Throws what reading the store throws. */
   reconcile(context: RotationPassContext, clocks: Clocks): RotationResult {
@@ -82,7 +82,7 @@ export class KeyRotation {
       const plan = planRotation(own.facts, { ...current, node: own.node }, this.#memory, clocks);
       const problem =
         plan.change === undefined ? haltReason(plan.state) : this.#commit(own, plan.change, clocks);
-      this.#reportOnChange(problem);
+      this.#reportHalt(problem);
       this.#reportWait(plan, clocks.nowMs);
       // The next pass tries again what failed, without a new wait.
       if (problem === undefined || plan.change === undefined) this.#memory = plan.memory;
@@ -162,24 +162,24 @@ export class KeyRotation {
     }
   }
 
-  /** Logs one line, with the peers' names, for a wait that takes long. */
-  #reportWait({ state, waitingFor }: RotationPlan, nowMs: number): void {
-    if (waitingFor.length === 0) {
-      this.#wait = undefined;
-      return;
-    }
-    const slot = "slot" in state ? state.slot : undefined;
-    if (this.#wait === undefined || this.#wait.slot !== slot)
-      this.#wait = { slot, sinceMs: nowMs, isLogged: false };
-    if (this.#wait.isLogged || nowMs - this.#wait.sinceMs < longWaitMs) return;
-    this.log.info("rotation waits for peers to leave the slot", { slot, peers: listNames(waitingFor) });
-    this.#wait = { ...this.#wait, isLogged: true };
+  #reportHalt(reason: string | undefined): void {
+    const problem = { message: "key rotation halted", fields: { reason } };
+    this.#problems.reportOnChange("halt", reason === undefined ? undefined : problem);
   }
 
-  /** Logs one line when the rotation halts, or if the reason changes. */
-  #reportOnChange(reason: string | undefined): void {
-    if (reason !== undefined && reason !== this.#haltReason) this.log.warn("key rotation halted", { reason });
-    this.#haltReason = reason;
+  /** Reports a wait that takes long, with the peers' names. */
+  #reportWait({ state, waitingFor }: RotationPlan, nowMs: number): void {
+    const slot = "slot" in state ? state.slot : undefined;
+    if (waitingFor.length === 0) this.#wait = undefined;
+    else if (this.#wait === undefined || this.#wait.slot !== slot) this.#wait = { slot, sinceMs: nowMs };
+    const isLong = this.#wait !== undefined && nowMs - this.#wait.sinceMs >= longWaitMs;
+    const problem: Problem = {
+      level: "info",
+      message: "rotation waits for peers to leave the slot",
+      fields: { slot },
+      details: () => ({ peers: listNames(waitingFor) }),
+    };
+    this.#problems.reportOnChange("wait", isLong ? problem : undefined);
   }
 }
 

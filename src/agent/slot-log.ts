@@ -1,23 +1,24 @@
-// Logs once when a slot of this node becomes unusable and once when it is usable again, and after the
-// start which of our names and numbers other software uses. Keeps the time between two attempts to
-// create a device.
+// Reports the slots of this node that cannot be used, and after the start which of our names and numbers
+// other software uses. Keeps the time between two attempts to create a device.
 import { findPortHolder } from "../doctor/port-holder.ts";
-import type { Slot } from "../net/record.ts";
 import { slotPort } from "../plan/settings/settings.ts";
 import type { SyncReport } from "../reconcile/mesh-plan.ts";
 import type { KeyRecovery } from "../reconcile/recover-keys.ts";
 import type { Log } from "../telemetry/log.ts";
+import { type Problem, ProblemLog } from "../telemetry/problem-log.ts";
 
 /** Creating a device and removing it are kernel events, which would trigger the next pass. */
 const betweenAttemptsMs = 5000;
 
 export class SlotLog {
-  /** The reasons that were logged last. */
-  readonly #reasons = new Map<Slot, string>();
   #isFirst = true;
   #attemptedMs = Number.NEGATIVE_INFINITY;
 
-  constructor(private readonly log: Log) {}
+  readonly #problems: ProblemLog;
+
+  constructor(private readonly log: Log) {
+    this.#problems = new ProblemLog(log);
+  }
 
   /** True if slots that failed may be tried again; `nowMs` is monotonic. */
   mayRetry(nowMs: number): boolean {
@@ -45,19 +46,17 @@ export class SlotLog {
     if (this.#isFirst)
       for (const { text } of conflicts) this.log.warn(`conflict with other software: ${text}`);
     this.#isFirst = false;
-    for (const [slot, { kind, reason }] of up ? faults : []) {
-      if (this.#reasons.get(slot) === reason) continue;
-      this.#reasons.set(slot, reason);
-      const holder = kind === "conflict" ? findPortHolder(slotPort(settings, slot)) : undefined;
-      this.log.warn("slot withdrawn: peers are told to use the other one", {
-        ...{ slot, reason },
-        ...(holder === undefined ? {} : { holder }),
-      });
-    }
-    for (const slot of this.#reasons.keys()) {
-      if (up && faults.has(slot)) continue;
-      this.#reasons.delete(slot);
-      this.log.info("slot usable again: peers are told", { slot });
-    }
+    const withdrawn = Array.from(up ? faults : [], ([slot, { kind, reason }]): [string, Problem] => [
+      slot,
+      {
+        message: "slot withdrawn: peers are told to use the other one",
+        fields: { slot, reason },
+        details: () => ({
+          holder: kind === "conflict" ? findPortHolder(slotPort(settings, slot)) : undefined,
+        }),
+        name: "slot withdrawn",
+      },
+    ]);
+    this.#problems.reportAllOnChange("slots", new Map(withdrawn));
   }
 }

@@ -45,14 +45,13 @@ function releaseOrphans({ session, parts }: PassContext): void {
 
 /** Writes what peers have published, and the addresses of this node, into the store. */
 function ingestRecords(pass: PassContext): void {
-  const { session, parts, memory, options } = pass;
+  const { session, parts } = pass;
   pass.hasNewPods = parts.records.ingest();
   let problem: string | undefined;
   followTransport(session, (sentence) => {
     problem = sentence;
   });
-  if (problem !== undefined && problem !== memory.transportProblem) options.log.warn(problem);
-  memory.transportProblem = problem;
+  parts.problems.reportOnChange("transport", problem);
 }
 
 /** A poll that has shown nothing ends most of the pass; a slot that may be usable again is something. */

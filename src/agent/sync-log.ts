@@ -1,42 +1,32 @@
-// Logs what a sync could not do for reasons outside the mesh: once when it appears or changes, and not
-// while it persists.
+// Reports what a sync could not do for reasons outside the mesh, and describes a sync for the log.
 import { hostPrefix } from "../net/prefix.ts";
 import { renderStep } from "../plan/step.ts";
 import type { SyncReport } from "../reconcile/mesh-plan.ts";
-import type { Log } from "../telemetry/log.ts";
+import type { ProblemLog } from "../telemetry/problem-log.ts";
 
-export class SyncLog {
-  /** The text that was logged last. */
-  #missingCapabilities = "";
-  #peerProblem: string | undefined;
-  #refusedCIDRs = "";
+/** Reports the cluster CIDRs that are ignored. */
+export function reportRefusedCIDRs(problems: ProblemLog, { refusedCIDRs }: SyncReport): void {
+  const why = refusedCIDRs.map(({ reason }) => reason).join(", ");
+  const problem = { message: "cluster CIDR ignored", fields: { why } };
+  problems.reportOnChange("cluster CIDRs", why === "" ? undefined : problem);
+}
 
-  constructor(private readonly log: Log) {}
-
-  /** Logs the cluster CIDRs that are ignored. */
-  reportRefusedCIDRs({ refusedCIDRs }: SyncReport): void {
-    const reasons = refusedCIDRs.map(({ reason }) => reason).join(", ");
-    if (reasons === this.#refusedCIDRs) return;
-    this.#refusedCIDRs = reasons;
-    if (reasons === "") this.log.info("resolved: a cluster CIDR was ignored");
-    else this.log.warn("cluster CIDR ignored", { why: reasons });
-  }
-
-  /** Logs what this host lacks, and what keeps single peers from being reached. */
-  reportLimits({ missingCapabilities, failures, blocking }: SyncReport): void {
-    const reasons = missingCapabilities.join("; ");
-    if (reasons !== this.#missingCapabilities) {
-      for (const why of missingCapabilities)
-        this.log.warn("host lacks a capability, part of the mesh is missing", { why });
-      if (missingCapabilities.length === 0) this.log.info("resolved: the host lacked a capability");
-    }
-    this.#missingCapabilities = reasons;
-    // If something else blocks, it is the reason why routes fail.
-    const problem = blocking.length > 0 ? undefined : failures[0]?.error.message;
-    if (problem !== undefined && problem !== this.#peerProblem)
-      this.log.warn("cannot program an object of a peer, the other peers work", { why: problem });
-    this.#peerProblem = problem;
-  }
+/** Reports what this host lacks, and what keeps single peers from being reached. */
+export function reportLimits(
+  problems: ProblemLog,
+  { missingCapabilities, failures, blocking }: SyncReport,
+): void {
+  const message = "host lacks a capability, part of the mesh is missing";
+  const missing = missingCapabilities.map((why) => [why, { message, fields: { why } }] as const);
+  problems.reportAllOnChange("host", new Map(missing));
+  // If something else blocks, it is the reason why routes fail.
+  if (blocking.length > 0) return;
+  const [failure] = failures;
+  const problem = failure && {
+    message: "cannot program an object of a peer, the other peers work",
+    fields: { why: failure.error.message },
+  };
+  problems.reportOnChange("peers", problem);
 }
 
 /** The first step of a sync as a command, by which a reader of the log recognises the sync. */

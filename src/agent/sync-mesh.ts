@@ -5,8 +5,9 @@ import { findObstacle } from "../reconcile/outcome.ts";
 import { NotUpError } from "../reconcile/sync.ts";
 import { describeSync } from "../telemetry/facts.ts";
 import type { Log } from "../telemetry/log.ts";
+import { reportRefusals } from "./claim-log.ts";
 import type { PassContext } from "./pass-context.ts";
-import { firstCommand, isAboutPods } from "./sync-log.ts";
+import { firstCommand, isAboutPods, reportLimits, reportRefusedCIDRs } from "./sync-log.ts";
 import { mayAffectUnderlay, type Triggers } from "./triggers.ts";
 
 /**
@@ -28,8 +29,8 @@ export function syncMesh(pass: PassContext, triggers: Triggers, changed: boolean
   memory.state = stateOf(report);
   options.underlay.learn(report);
   parts.drift.learn(report);
-  parts.syncs.reportRefusedCIDRs(report);
-  if (report.up) parts.refusals.report(report.ownership.refusals);
+  reportRefusedCIDRs(parts.problems, report);
+  if (report.up) reportRefusals(parts.problems, report.ownership.refusals);
   const isPods = isAboutPods(report);
   const wasDecided = changed || isPods || before?.generation !== report.generation;
   const ms = performance.now() - startMs;
@@ -39,7 +40,7 @@ export function syncMesh(pass: PassContext, triggers: Triggers, changed: boolean
   const isLater = before?.mtu.bytes === report.mtu.bytes && !triggers.has("resync");
   if (!report.up) memory.waitingPods = [];
   else if (!isLater) memory.waitingPods = session.store.attachments();
-  parts.syncs.reportLimits(report);
+  reportLimits(parts.problems, report);
   return findObstacle(report);
 }
 

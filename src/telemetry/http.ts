@@ -7,6 +7,8 @@ import { printable } from "../net/printable.ts";
 import type { ReadRequest } from "../wire/http.ts";
 import { type Bounds, defaultBounds, HttpListener, type Page } from "./http-listener.ts";
 import type { Log } from "./log.ts";
+import { type Problem, ProblemLog } from "./problem-log.ts";
+
 /** By path. */
 export type Pages = Readonly<Record<string, () => Page | Promise<Page>>>;
 
@@ -36,19 +38,20 @@ export class HttpServer implements Disposable {
   #address = "off";
   #listener: HttpListener | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
-  #problem: string | undefined;
   #floodReportedMs = Number.NEGATIVE_INFINITY;
-  /** The last error by path, so that frequent requests do not fill the log. */
-  readonly #failures = new Map<string, string>();
+  /** Frequent requests must not fill the log. */
+  readonly #problems: ProblemLog;
 
-  constructor(private readonly options: HttpOptions) {}
+  constructor(private readonly options: HttpOptions) {
+    this.#problems = new ProblemLog(options.log);
+  }
 
   /** "IP:PORT", "[IP]:PORT" or "off", as the setting `metricsAddress` has it, or a socket's path; the one before is given up. */
   listen(address: string): void {
     if (address === this.#address) return;
     this[Symbol.dispose]();
     this.#address = address;
-    this.#problem = undefined;
+    this.#problems.forget();
     if (address !== "off") this.#open();
   }
 
@@ -69,6 +72,7 @@ export class HttpServer implements Disposable {
     const address = this.#address;
     try {
       this.#listener = this.#serve(address);
+      this.#problems.reportOnChange("address", undefined);
       if (!isPath(address)) log.info("metrics and health are served", { address: `http://${address}` });
     } catch (error) {
       this.#openLater(error);
@@ -76,10 +80,13 @@ export class HttpServer implements Disposable {
   }
 
   #openLater(error: unknown): void {
-    const { log, retryMs } = this.options;
+    const { retryMs } = this.options;
     const problem = explain(this.#address, error);
-    if (problem !== this.#problem) log.error(`${problem} It is tried again every ${retryMs / 1000} s.`);
-    this.#problem = problem;
+    this.#problems.reportOnChange("address", {
+      level: "error",
+      message: `${problem} It is tried again every ${retryMs / 1000} s.`,
+      name: `nothing is served at ${this.#address}`,
+    });
     this.#retry = setTimeout(() => this.#open(), retryMs);
   }
 
@@ -114,7 +121,7 @@ export class HttpServer implements Disposable {
   }
 
   async #answer(request: Exclude<ReadRequest, "more">): Promise<Page> {
-    const { pages, log } = this.options;
+    const { pages } = this.options;
     if (request === "malformed") return plain(400, "This is no request for a page.");
     const { method, path } = request;
     const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
@@ -126,12 +133,12 @@ export class HttpServer implements Disposable {
     if (method !== "GET" && method !== "HEAD") return plain(405, `${path} is only read: use GET.`);
     try {
       const made = await page();
-      this.#failures.delete(path);
+      this.#problems.reportOnChange(`page ${path}`, undefined);
       return made;
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      if (message !== this.#failures.get(path)) log.error(`a request for ${path} failed: ${message}`);
-      this.#failures.set(path, message);
+      const problem: Problem = { level: "error", message: `a request for ${path} failed: ${message}` };
+      this.#problems.reportOnChange(`page ${path}`, problem);
       return plain(500, message);
     }
   }

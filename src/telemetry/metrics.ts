@@ -12,6 +12,7 @@ import { eventSeries, type HistogramHead } from "./event-series.ts";
 import type { AgentFacts, ScrapeFacts, SyncFacts } from "./facts.ts";
 import { type HealthVerdict, judgeLiveness, judgeReadiness, type LoopFacts } from "./health.ts";
 import type { Log } from "./log.ts";
+import { ProblemLog } from "./problem-log.ts";
 import { processSeries } from "./process.ts";
 import { type SeriesHead, scrapeSeries, type Value } from "./series.ts";
 
@@ -35,7 +36,7 @@ export class Metrics implements Disposable {
   #problem: string | undefined;
   #scraped: ScrapeFacts | undefined;
   #scraping: Promise<Uint8Array> | undefined;
-  #scrapeProblem = "";
+  readonly #scrapeProblems: ProblemLog;
 
   readonly #syncs = this.#counter(eventSeries.syncs);
   readonly #syncDuration = this.#histogram(eventSeries.syncDuration);
@@ -58,8 +59,9 @@ export class Metrics implements Disposable {
 
   constructor(
     private readonly facts: AgentFacts,
-    private readonly log: Log,
+    log: Log,
   ) {
+    this.#scrapeProblems = new ProblemLog(log);
     this.#startedMs = facts.monotonicMs();
     this.#callLog = new CallLogTail(facts.stateDir);
     this.#gauge(eventSeries.buildInfo).set({ version: facts.version }, 1);
@@ -177,11 +179,10 @@ export class Metrics implements Disposable {
     };
     attempt(() => this.#readCallLog());
     const scraped = attempt(() => this.facts.collect());
-    const problem = problems.join("; ");
-    if (problem !== "" && problem !== this.#scrapeProblem)
-      this.log.warn(`a part of the metrics cannot be read: ${problem}`);
-    this.#scrapeProblem = problem;
-    this.#readable.set(problem === "" ? 1 : 0);
+    const isWhole = problems.length === 0;
+    const message = `a part of the metrics cannot be read: ${problems.join("; ")}`;
+    this.#scrapeProblems.reportOnChange("scrape", isWhole ? undefined : message);
+    this.#readable.set(isWhole ? 1 : 0);
     return scraped;
   }
 
