@@ -1,16 +1,22 @@
 // Keeps wg-cni installed if the settings say so (`wg-cni install --keep`): the executable in the
 // directory of plugins, and our entry in the configuration list that the runtime uses. Other
 // components write there too, some whenever they restart, and some whenever they see a change;
-// install/backoff.ts decides how often we repair it.
+// install/restores.ts decides how often we repair it.
 //
 //   const installation = new Installation(() => findTarget(readSettings(store)), options)
 //   installation.reconcile() in every pass, polls too, because a repair may be waiting for its time
 import { open } from "node:fs/promises";
 import { DirectoryWatch } from "../fswatch/directory-watch.ts";
-import { type Backoff, isContested, nextAttempt, noBackoff, recordWrite } from "../install/backoff.ts";
 import { binaryPath, installBinary } from "../install/binary.ts";
 import { type Disk, InstallError } from "../install/disk.ts";
 import { ensureConfList, readDecision, type Target } from "../install/install.ts";
+import {
+  isContested,
+  nextAttempt,
+  noRestores,
+  type RestoreMemory,
+  recordWrite,
+} from "../install/restores.ts";
 import type { Log } from "../telemetry/log.ts";
 import { ProblemLog } from "../telemetry/problem-log.ts";
 
@@ -38,7 +44,7 @@ export interface InstallationReport {
 interface Followed {
   readonly target: Target;
   readonly watches: readonly DirectoryWatch[];
-  backoff: Backoff;
+  restores: RestoreMemory;
 }
 
 export class Installation implements Disposable {
@@ -73,7 +79,7 @@ export class Installation implements Disposable {
     else {
       const directories = [target.confDir, target.binDir];
       const watches = directories.map((directory) => new DirectoryWatch(directory, this.options.onChange));
-      this.#followed = { target, watches, backoff: noBackoff };
+      this.#followed = { target, watches, restores: noRestores };
       void warm(binaryPath(target.binDir));
     }
     return this.#followed;
@@ -105,8 +111,8 @@ export class Installation implements Disposable {
     const decision = readDecision(this.options.disk, target);
     if (decision.do === "wait") return { problem: `${decision.reason} (${target.confDir})` };
     const nowMs = this.options.now();
-    const turn = nextAttempt(followed.backoff, decision.do === "nothing", nowMs);
-    followed.backoff = turn.backoff;
+    const turn = nextAttempt(followed.restores, decision.do === "nothing", nowMs);
+    followed.restores = turn.memory;
     const failure = turn.act ? this.#write(followed, nowMs) : undefined;
     const problem = failure ?? describeProblem(followed);
     return {
@@ -117,17 +123,17 @@ export class Installation implements Disposable {
 
   /** Returns the reason if the write failed, in a sentence. */
   #write(followed: Followed, nowMs: number): string | undefined {
-    const { target, backoff } = followed;
+    const { target, restores } = followed;
     // An operator may have uninstalled it since the settings were read.
     const isWanted = () => Bun.deepEquals(this.readTarget(), target);
     const outcome = ensureConfList(this.options.disk, target, isWanted);
     if ("waitsFor" in outcome) return isWanted() ? `${outcome.waitsFor} (${target.confDir})` : undefined;
-    followed.backoff = recordWrite(backoff, nowMs);
-    this.#logWrite(`${target.confDir}/${outcome.file}`, backoff);
+    followed.restores = recordWrite(restores, nowMs);
+    this.#logWrite(`${target.confDir}/${outcome.file}`, restores);
     return undefined;
   }
 
-  #logWrite(file: string, before: Backoff): void {
+  #logWrite(file: string, before: RestoreMemory): void {
     const { log } = this.options;
     if (before.wroteAtMs === undefined) log.info("wg-cni added to the network configuration", { file });
     // A fight has been logged once; its further rounds are debug lines.
@@ -141,10 +147,10 @@ export class Installation implements Disposable {
   }
 }
 
-function describeProblem({ target: { confDir }, backoff }: Followed): string | undefined {
-  if (isContested(backoff))
+function describeProblem({ target: { confDir }, restores }: Followed): string | undefined {
+  if (isContested(restores))
     return `Something takes wg-cni out of the network in ${confDir} whenever it is put in, so that is done ever more rarely, and new pods are mostly not attached through it. Have that leave the file alone; Cilium does with cni.exclusive=false`;
-  if (backoff.divergedAtMs === undefined) return undefined;
+  if (restores.divergedAtMs === undefined) return undefined;
   return `The network in ${confDir} does not call wg-cni; new pods are not attached through it`;
 }
 

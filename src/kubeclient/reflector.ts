@@ -6,14 +6,8 @@
 //    ▲                 version not known ────► rest ─┐
 //    └───────────────────────────────────────────────┘
 import { KubeError } from "../kube/error.ts";
-import {
-  mustListAgain,
-  type RetryTiming,
-  readWatchLine,
-  retryDelayMs,
-  usualRetries,
-  type WatchEvent,
-} from "../kube/watch.ts";
+import { mustListAgain, readWatchLine, usualRetries, type WatchEvent } from "../kube/watch.ts";
+import { Backoff, type BackoffBounds } from "../net/backoff.ts";
 import type { KubeClient, Query } from "./client.ts";
 import { listPages } from "./list.ts";
 
@@ -50,7 +44,7 @@ export interface WatchTiming {
   readonly idleMs: number;
   /** A watch that lasted so long resets the backoff, however it ended. */
   readonly sustainedMs: number;
-  readonly retries: RetryTiming;
+  readonly retries: BackoffBounds;
   /** The longest backoff if the server has no such optional kind. */
   readonly notFoundMs: number;
 }
@@ -69,14 +63,16 @@ export class Reflector<T extends CachedObject> implements Disposable {
   #lists = 0;
   /** performance.now() at the beginning of the watch; undefined while there is none. */
   #watchingSinceMs: number | undefined;
-  #failures = 0;
+  readonly #backoff: Backoff;
   #isMissing = false;
   #problem: string | undefined;
   #version: string | undefined;
   /** The version of the last list. */
   #listed: string | undefined;
 
-  constructor(private readonly options: ReflectorOptions<T>) {}
+  constructor(private readonly options: ReflectorOptions<T>) {
+    this.#backoff = new Backoff(options.timing.retries, options.random);
+  }
 
   start(): void {
     void this.#run();
@@ -147,44 +143,38 @@ export class Reflector<T extends CachedObject> implements Disposable {
 
   /** Is called when the server has ended the watch, as it does regularly. Returns the backoff; a watch that ended at once counts as a failure. */
   #handleEnd(): number {
-    const { random, timing } = this.options;
-    this.#failures = this.#wasSustained() ? 0 : this.#failures + 1;
-    this.#watchingSinceMs = undefined;
-    return this.#failures === 0 ? 0 : retryDelayMs(this.#failures, random(), 0, timing.retries);
+    return this.#resetIfSustained() ? 0 : this.#backoff.fail(performance.now());
   }
 
   /** Returns the backoff after a failure. */
   #handleFailure(error: KubeError): number {
-    const { random, onChange } = this.options;
+    const { isOptional = false, timing, onChange } = this.options;
     const wasKnown = !this.isCurrent && this.#problem === error.message;
-    this.#failures = this.#wasSustained() ? 1 : this.#failures + 1;
-    this.#watchingSinceMs = undefined;
-    const { status } = error.failure;
+    this.#resetIfSustained();
+    const { status, retryAfterMs } = error.failure;
     if (status !== undefined) this.#isMissing = status === 404;
-    if (mustListAgain(error, this.#failures)) this.#forgetVersion(error);
+    if (mustListAgain(error, this.#backoff.failures + 1)) this.#forgetVersion(error);
+    const longestMs = isOptional && status === 404 ? timing.notFoundMs : undefined;
+    const pauseMs = this.#backoff.fail(performance.now(), { retryAfterMs, longestMs });
     // A single failure may be the restart of a server. Before the first list it is reported at once.
-    if (this.#failures > 1 || this.#lists === 0) this.#problem = error.message;
+    if (this.#backoff.failures > 1 || this.#lists === 0) this.#problem = error.message;
     if (!wasKnown) onChange();
-    return retryDelayMs(this.#failures, random(), error.failure.retryAfterMs, this.#retriesAfter(error));
+    return pauseMs;
   }
 
-  /** Counts only the time after the server's answer. */
-  #wasSustained(): boolean {
+  /** Is called at the end of a watch. Counts only the time after the server's answer. */
+  #resetIfSustained(): boolean {
     const sinceMs = this.#watchingSinceMs;
-    return sinceMs !== undefined && performance.now() - sinceMs >= this.options.timing.sustainedMs;
-  }
-
-  #retriesAfter({ failure: { status } }: KubeError): RetryTiming {
-    const { isOptional = false, timing } = this.options;
-    return isOptional && status === 404
-      ? { ...timing.retries, longestMs: timing.notFoundMs }
-      : timing.retries;
+    this.#watchingSinceMs = undefined;
+    const isSustained =
+      sinceMs !== undefined && performance.now() - sinceMs >= this.options.timing.sustainedMs;
+    if (isSustained) this.#backoff.reset();
+    return isSustained;
   }
 
   /** After a long outage the version has usually expired. That answer shows that the server is back, so the backoff is shortened. */
   #forgetVersion({ failure }: KubeError): void {
-    if (failure.status === 410 && this.#version !== this.#listed)
-      this.#failures = Math.min(this.#failures, 3);
+    if (failure.status === 410 && this.#version !== this.#listed) this.#backoff.limit(2);
     this.#version = undefined;
   }
 

@@ -3,9 +3,9 @@
 import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { Installation } from "../../src/agent/installation.ts";
-import { longestPauseMs, settleMs } from "../../src/install/backoff.ts";
 import { disk } from "../../src/install/disk.ts";
 import type { Target } from "../../src/install/install.ts";
+import { longestPauseMs, settleMs } from "../../src/install/restores.ts";
 import { Log } from "../../src/telemetry/log.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { Host, ptpConf, ptpList, samples } from "./host.ts";

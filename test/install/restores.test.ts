@@ -2,50 +2,50 @@
 // rarely where somebody does it each time.
 import { describe, expect, test } from "bun:test";
 import {
-  type Backoff,
   isContested,
   longestPauseMs,
   nextAttempt,
-  noBackoff,
+  noRestores,
+  type RestoreMemory,
   recordWrite,
   resetAfterMs,
   settleMs,
-} from "../../src/install/backoff.ts";
+} from "../../src/install/restores.ts";
 
 /** Plays a time in which the network is taken from us `stolenAfterMs` after each write; returns when it was written, and the news. */
-function play(stolenAfterMs: number, untilMs: number, begun: Backoff = noBackoff) {
-  let patience = begun;
+function play(stolenAfterMs: number, untilMs: number, begun: RestoreMemory = noRestores) {
+  let memory = begun;
   let [isAsWanted, stolenAtMs] = [false, Number.POSITIVE_INFINITY];
   const written: number[] = [];
   const fights: boolean[] = [];
   for (let nowMs = 1_000_000; nowMs < 1_000_000 + untilMs; nowMs += 100) {
     if (nowMs >= stolenAtMs) [isAsWanted, stolenAtMs] = [false, Number.POSITIVE_INFINITY];
-    const turn = nextAttempt(patience, isAsWanted, nowMs);
-    patience = turn.backoff;
-    if (fights.at(-1) !== isContested(patience)) fights.push(isContested(patience));
+    const turn = nextAttempt(memory, isAsWanted, nowMs);
+    memory = turn.memory;
+    if (fights.at(-1) !== isContested(memory)) fights.push(isContested(memory));
     if (turn.act) {
-      patience = recordWrite(patience, nowMs);
+      memory = recordWrite(memory, nowMs);
       written.push(nowMs - 1_000_000);
       [isAsWanted, stolenAtMs] = [true, nowMs + stolenAfterMs];
     } else if (!isAsWanted) expect(turn.dueMs).toBeGreaterThan(nowMs);
   }
-  return { written, fights, patience };
+  return { written, fights, memory };
 }
 
 describe("rewritten", () => {
   test("once a month: each time at once, after the writer has settled", () => {
     const month = 30 * 86_400_000;
-    let patience: Backoff = noBackoff;
+    let memory: RestoreMemory = noRestores;
     for (let i = 0; i < 12; i++) {
       const nowMs = i * month;
-      const lost = nextAttempt(patience, false, nowMs);
+      const lost = nextAttempt(memory, false, nowMs);
       expect(lost).toMatchObject({ act: false, dueMs: nowMs + settleMs });
-      const due = nextAttempt(lost.backoff, false, nowMs + settleMs);
+      const due = nextAttempt(lost.memory, false, nowMs + settleMs);
       expect(due.act).toBe(true);
-      expect(isContested(due.backoff)).toBe(false);
-      patience = recordWrite(due.backoff, nowMs + settleMs);
-      const rested = nextAttempt(patience, true, nowMs + settleMs + resetAfterMs);
-      patience = rested.backoff;
+      expect(isContested(due.memory)).toBe(false);
+      memory = recordWrite(due.memory, nowMs + settleMs);
+      const rested = nextAttempt(memory, true, nowMs + settleMs + resetAfterMs);
+      memory = rested.memory;
     }
   });
 
@@ -67,25 +67,25 @@ describe("rewritten", () => {
   });
 
   test("a few times at once, as at a restart: no news, and later at once again", () => {
-    const { patience, fights } = play(0, 4000);
+    const { memory, fights } = play(0, 4000);
     expect(fights).toEqual([false]);
     const later = 1_000_000 + 4000 + 2 * resetAfterMs;
-    const rested = nextAttempt(patience, true, later);
-    expect(rested.backoff.rewrites).toBe(0);
-    expect(nextAttempt(rested.backoff, false, later + 1)).toMatchObject({ dueMs: later + 1 + settleMs });
+    const rested = nextAttempt(memory, true, later);
+    expect(rested.memory.rewrites).toBe(0);
+    expect(nextAttempt(rested.memory, false, later + 1)).toMatchObject({ dueMs: later + 1 + settleMs });
   });
 
   test("a fight is over once peace holds", () => {
-    const { patience } = play(0, 3_600_000);
-    expect(isContested(patience)).toBe(true);
-    const at = patience.wroteAtMs as number;
-    const early = nextAttempt(patience, true, at + resetAfterMs - 1);
+    const { memory } = play(0, 3_600_000);
+    expect(isContested(memory)).toBe(true);
+    const at = memory.wroteAtMs as number;
+    const early = nextAttempt(memory, true, at + resetAfterMs - 1);
     expect(early).toMatchObject({ act: false, dueMs: at + resetAfterMs });
-    expect(isContested(early.backoff)).toBe(true);
-    const rested = nextAttempt(early.backoff, true, at + resetAfterMs);
-    expect(isContested(rested.backoff)).toBe(false);
-    expect(nextAttempt(rested.backoff, true, at + resetAfterMs + 1)).toEqual({
-      backoff: rested.backoff,
+    expect(isContested(early.memory)).toBe(true);
+    const rested = nextAttempt(early.memory, true, at + resetAfterMs);
+    expect(isContested(rested.memory)).toBe(false);
+    expect(nextAttempt(rested.memory, true, at + resetAfterMs + 1)).toEqual({
+      memory: rested.memory,
       act: false,
     });
   });
