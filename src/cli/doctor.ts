@@ -1,6 +1,6 @@
-// `doctor`: everything that may be wrong with a node, what is, and what to do
-// about it. Changes nothing. Exit code 3 where something is not as it should be,
-// as `status` has it.
+// `doctor` checks everything that may be wrong with a node, and prints the faults with their
+// remedies. It changes nothing. The exit code is 3 if something is not as it should be, as with
+// `status`.
 import { type Examined, examine } from "../doctor/examine.ts";
 import type { Level } from "../doctor/finding.ts";
 import { gatherFacts } from "../doctor/gather.ts";
@@ -9,7 +9,7 @@ import type { Context, Output } from "./command.ts";
 import { oneLine, type Style, wrapText } from "./style.ts";
 
 const notAsItShouldBe = 3;
-/** Of the second column: what fits beside the first in a terminal of a hundred. */
+/** The width of the second column, which fits beside the first one in a terminal of a hundred columns. */
 const proseColumns = 80;
 
 export function doctor({ stateDir, nowMs }: Context): Output {
@@ -21,10 +21,10 @@ export function doctor({ stateDir, nowMs }: Context): Output {
     json: {
       ...(node === undefined ? {} : { node }),
       healthy: faults.length === 0,
-      findings: findings.map(({ name, level, what, details = [], remedy, why }) => ({
-        ...{ check: name, level, what, details },
+      findings: findings.map(({ name, level, summary, details = [], remedy, impact }) => ({
+        ...{ check: name, level, summary, details },
         ...(remedy === undefined ? {} : { remedy }),
-        why,
+        impact,
       })),
     },
     text: (style) => render(node ?? "this node", findings, style),
@@ -38,7 +38,7 @@ function render(node: string, findings: readonly Examined[], style: Style): stri
   const [faults, warnings, passed] = [of("fail"), of("warn"), of("ok")];
   const wrong = [...faults, ...warnings].map((finding) => renderWrong(finding, width, style));
   const right = passed.map(
-    ({ name, what }) => `${sign("ok", style)} ${name.padEnd(width)}  ${style.dim(oneLine(what))}`,
+    ({ name, summary }) => `${sign("ok", style)} ${name.padEnd(width)}  ${style.dim(oneLine(summary))}`,
   );
   const summary = [
     ...(faults.length === 0 ? [] : [style.red(countOf(faults.length, "fault"))]),
@@ -52,13 +52,13 @@ function render(node: string, findings: readonly Examined[], style: Style): stri
     .concat("\n");
 }
 
-/** The name in the first column, everything about it in the second. */
+/** Prints the name in the first column, and the rest of the finding in the second. */
 function renderWrong(finding: Examined, width: number, style: Style): string {
-  const { name, level, what, details = [], remedy, why } = finding;
+  const { name, level, summary, details = [], remedy, impact } = finding;
   const lines = [
-    ...wrapText(what, proseColumns).map(style.bold),
+    ...wrapText(summary, proseColumns).map(style.bold),
     ...details.map((line) => `  ${oneLine(line)}`),
-    ...wrapText(why, proseColumns).map(style.dim),
+    ...wrapText(impact, proseColumns).map(style.dim),
     ...(remedy === undefined ? [] : wrapText(`→ ${remedy}`, proseColumns)),
   ];
   return `${sign(level, style)} ${name.padEnd(width)}  ${lines.join(`\n${" ".repeat(width + 4)}`)}`;

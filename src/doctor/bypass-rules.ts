@@ -8,14 +8,14 @@ import type { Settings } from "../plan/settings/settings.ts";
 
 export interface BypassRule {
   readonly rule: Rule;
-  /** In the rule's table. */
+  /** The route is in the rule's table. */
   readonly route: Route;
 }
 
 export interface BypassRuleContext {
-  /** Of the whole host. */
+  /** All rules of the host. */
   readonly rules: readonly Rule[];
-  /** What other nodes' pods have. */
+  /** The prefixes of other nodes' pods. */
   readonly remoteCIDRs: readonly string[];
   readonly routesOf: (filter: { readonly family: Family; readonly table: number }) => readonly Route[];
 }
@@ -31,7 +31,7 @@ export function findBypassRules(
     const { table, family } = rule;
     if (table === undefined || !comesFirst(settings, rule) || !mayCatchPods(rule)) return [];
     const caught = remoteCIDRs.filter((cidr) => rule.invert || prefixesOverlap(rule.dst ?? cidr, cidr));
-    // What it has no unicast route for goes on to the next rule, or nowhere.
+    // Packets without a unicast route in the table go on to the next rule, or nowhere.
     const route = routesOf({ family, table }).find(
       ({ type, dst }) => type === "unicast" && caught.some((cidr) => prefixesOverlap(dst, cidr)),
     );
@@ -43,7 +43,7 @@ function comesFirst({ rulePriority, routeProtocol }: Settings, { priority, table
   return priority < rulePriority && protocol !== routeProtocol && table !== localTable;
 }
 
-/** A pod's packet comes in by an interface and has no mark; who gives it one has a use for it. */
+/** A pod's packet comes in by an interface and has no mark; a program that marks it has its own use for that. */
 function mayCatchPods({ iif, oif, fwmark, invert, hasOtherSelectors }: Rule): boolean {
   if (hasOtherSelectors) return false;
   return invert || (oif === undefined && fwmark === undefined && iif !== "lo");

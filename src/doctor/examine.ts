@@ -1,5 +1,4 @@
-// All checks, in the order in which one thing depends on another, and what they
-// say of a node.
+// Lists all checks, each after those that it depends on, and applies them to the facts of a node.
 import type { Facts } from "./facts.ts";
 import type { Check, Finding } from "./finding.ts";
 import { kernelChecks } from "./kernel.ts";
@@ -16,12 +15,12 @@ export const checks: readonly Check[] = [
   ...peerChecks,
 ];
 
-export type Examined = Finding & Pick<Check, "name" | "why">;
+export type Examined = Finding & Pick<Check, "name" | "impact">;
 
-/** What the checks that apply have found, in their order. */
+/** Returns the findings of the checks that apply, in the order of the checks. */
 export function examine(facts: Facts): Examined[] {
-  return checks.flatMap(({ name, why, run }) => {
+  return checks.flatMap(({ name, impact, run }) => {
     const finding = run(facts);
-    return finding === undefined ? [] : [{ name, why, ...finding }];
+    return finding === undefined ? [] : [{ name, impact, ...finding }];
   });
 }

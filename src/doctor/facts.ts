@@ -19,9 +19,9 @@ export interface Facts {
   /** Unix milliseconds. */
   readonly nowMs: number;
   readonly files: FileFacts;
-  /** Absent where there is no store, or it cannot be read. */
+  /** Absent if there is no store, or it cannot be read. */
   readonly node?: NodeFacts;
-  /** Absent where the node has no identity, or the kernel did not answer. */
+  /** Absent if the node has no identity, or the kernel did not answer. */
   readonly kernel?: KernelFacts;
   /** Why something is absent: a sentence each. */
   readonly failures: readonly string[];
@@ -41,19 +41,19 @@ export interface FileFacts {
 /** The store from inside. */
 export interface NodeFacts {
   readonly settings: Settings;
-  /** What was set, not defaults. */
+  /** Settings that were set explicitly, without the defaults. */
   readonly overrides: Readonly<Record<string, unknown>>;
   readonly identity?: Identity;
   /** Why this node's private keys cannot be opened. */
   readonly sealFault?: string;
-  /** True where an agent has decided how peers are reached. */
+  /** True if an agent has decided how peers are reached. */
   readonly gated: boolean;
   readonly agentRuns: boolean;
   readonly rotation?: RotationState & Partial<Rotation>;
   readonly rejectedRecords: readonly RejectedRecord[];
 }
 
-/** The kernel, beside what it should be. */
+/** The kernel as it is, and as it should be. */
 export interface KernelFacts {
   readonly plan: MeshPlan;
   readonly peers: readonly PeerStatus[];
@@ -62,17 +62,17 @@ export interface KernelFacts {
   /** Path of a userspace WireGuard that is installed. */
   readonly userspaceProgram?: string;
   readonly hasFirewall: boolean;
-  /** What others use of ours, beside names and ports of devices: a sentence each. */
+  /** Our rules, tables and marks that other programs use: a sentence each. Names and ports of devices are among the faults. */
   readonly conflicts: readonly string[];
   /** Why slots of this node cannot be used: a sentence each. */
   readonly faults: readonly string[];
   readonly bypassRules: readonly BypassRule[];
-  /** Rules of others that set bits of our mark. */
+  /** nftables rules of other programs that set bits of our mark. */
   readonly markRules: readonly MarkRule[];
-  /** What the MTU would be if it were not set by hand. */
+  /** The MTU that would be used if it were not set by hand. */
   readonly derivedMtu: DerivedMtu;
   readonly pods: readonly PodMtu[];
-  /** Those of this node beside its record. */
+  /** The pods of this node, compared with its record. */
   readonly localPods: LocalPods;
   readonly podLinks: PodLinks;
   readonly addresses: readonly Address[];
@@ -80,24 +80,24 @@ export interface KernelFacts {
   readonly uplinks: readonly UplinkFilter[];
 }
 
-/** The largest packet that a pod on this node sends to others. */
+/** The largest packet that a pod on this node sends to other nodes. */
 export interface PodMtu {
   /** "eth0 of container 0123456789ab". */
   readonly pod: string;
   readonly bytes: number;
-  /** True where the network configuration says so. */
+  /** True if the network configuration sets it. */
   readonly byConfiguration: boolean;
 }
 
-/** What the node hears from pods by the links to them. */
+/** The state of the links to pods, and what the node accepts by them. */
 export interface PodLinks {
   /** Pods that wg-cni is the main plugin of. */
   readonly standalone: number;
-  /** True where the table is there that checks whose address they send by. */
+  /** True if there is the table that checks the source addresses of these pods. */
   readonly isGuarded: boolean;
-  /** Packets that they sent in the name of others. */
+  /** Packets that pods sent with a source address that is not theirs. */
   readonly forged: number;
-  /** Links that another plugin made, by which the node learns from pods, and what: "cni0: router advertisements". */
+  /** Links of another plugin by which the node accepts routes from pods: "cni0: router advertisements". */
   readonly open: readonly string[];
 }
 

@@ -32,7 +32,7 @@ import { observePodLinks } from "./pod-links.ts";
 import { readPodMtus } from "./pods.ts";
 import { explainFault } from "./port-holder.ts";
 
-/** `nowMs`: Unix milliseconds. Throws only where not even the state directory's filesystem can be looked at. */
+/** `nowMs`: Unix milliseconds. Throws only if not even the filesystem of the state directory can be read. */
 export function gatherFacts(stateDir: string, nowMs: number): Facts {
   const files = readFiles(stateDir);
   const failures: string[] = [];

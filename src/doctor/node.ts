@@ -1,22 +1,22 @@
-// Checks of the node itself: that it is up, that somebody decides and repairs,
-// that what was asked for is on, and how old its keys are.
+// Checks of the node itself: it is up, an agent decides and repairs, the requested features are
+// on, and its keys are not too old.
 import { isObstacle } from "../kube/peers.ts";
 import { countOf, formatAge, formatSpan } from "../net/human-format.ts";
 import { showSetting } from "../plan/settings/settings.ts";
 import type { NodeFacts } from "./facts.ts";
 import { type Check, type Finding, fail, ok, shorten, warn } from "./finding.ts";
 
-/** A rotation that is this late has not begun by itself. */
+/** A rotation that is this late did not begin by itself. */
 const lateMs = 3_600_000;
-/** A rotation waits some minutes a slot; one that takes longer waits for something. */
+/** A rotation waits some minutes for each slot; one that takes longer than this is stuck. */
 const longRotationMs = 3_600_000;
-/** Clocks of two readings, and of a kernel and us, differ by less. */
+/** The clocks of two readings, and of the kernel and this process, differ by less. */
 const clockSlackMs = 60_000;
 
 export const nodeChecks: readonly Check[] = [
   {
     name: "node",
-    why: "a node that is not up encrypts nothing",
+    impact: "a node that is not up encrypts nothing",
     run: ({ node }) => {
       if (node === undefined) return undefined;
       if (node.identity === undefined)
@@ -31,90 +31,95 @@ export const nodeChecks: readonly Check[] = [
   },
   {
     name: "observation",
-    why: "what cannot be read cannot be judged: the checks that need it are left out",
+    impact: "doctor leaves out the checks whose facts it cannot read",
     run: ({ failures, node, kernel }) => {
       if (node === undefined && failures.length === 0) return undefined;
       if (failures.length > 0)
-        return fail("not everything could be read", "run as root, in the node's network namespace", failures);
+        return fail(
+          "doctor could not read all facts",
+          "run as root, in the node's network namespace",
+          failures,
+        );
       if (kernel === undefined) return ok("the store can be read");
       return ok("the store, links, addresses, routes, rules and devices can be read");
     },
   },
   {
     name: "agent",
-    why: "where an agent decides and none runs, gates stay as they are: new peers are not encrypted, nothing is repaired",
+    impact:
+      "if an agent is to decide and none runs, gates stay as they are: new peers are not encrypted, and nothing is repaired",
     run: ({ node }) => (node?.identity?.up ? checkAgent(node) : undefined),
   },
   {
     name: "host encryption",
-    why: "what was asked for should be on, or somebody should know why it is not",
+    impact: "host encryption should be on if it was requested",
     run: ({ kernel }) => {
       if (kernel === undefined || !kernel.plan.up) return undefined;
       const { state, text, warning } = kernel.plan.hostEncryption;
       if (state === "off") return ok(text);
       if (state === "on") return warning === undefined ? ok(text) : warn(text, warning);
-      return fail(text, warning ?? "look at the agent's log");
+      return fail(text, warning ?? "see the agent's log");
     },
   },
   {
     name: "keys",
-    why: "a key that leaks is of use until it is exchanged",
+    impact: "a leaked key can be misused until it is rotated",
     run: ({ node, nowMs }) => (node?.identity?.up ? checkKeys(node, nowMs) : undefined),
   },
   {
     name: "records",
-    why: "a node whose record is refused is not encrypted, or by what it said before",
+    impact: "a node whose record is rejected is not encrypted, or only as its previous record says",
     run: ({ node }) => (node === undefined ? undefined : checkRecords(node)),
   },
   {
     name: "Kubernetes API",
-    why: "without it nobody hears of nodes that come, leave or change their keys",
+    impact: "without the API the agent does not learn of nodes that join, leave or change their keys",
     run: ({ node }) => (node === undefined || node.settings.kubeconfig === "" ? undefined : checkApi(node)),
   },
 ];
 
 function checkRecords({ settings, identity, rejectedRecords }: NodeFacts): Finding | undefined {
-  const refused = rejectedRecords.filter(({ file }) => !isObstacle(file, identity?.name ?? ""));
+  const rejected = rejectedRecords.filter(({ file }) => !isObstacle(file, identity?.name ?? ""));
   const { recordsDir, kubeconfig } = settings;
   const places = [recordsDir, kubeconfig === "" ? "" : "the Kubernetes API"].filter((place) => place !== "");
   const where = places.join(" and ");
-  if (refused.length === 0) return where === "" ? undefined : ok(`all records in ${where} were taken`);
+  if (rejected.length === 0) return where === "" ? undefined : ok(`all records in ${where} were accepted`);
   return warn(
-    `${countOf(refused.length, "record")} in ${where} ${refused.length === 1 ? "was" : "were"} not taken`,
-    "correct them where they are written: on their nodes",
-    shorten(refused.map(({ file, reason }) => `${file}: ${reason}`)),
+    `${countOf(rejected.length, "record")} in ${where} ${rejected.length === 1 ? "was" : "were"} rejected`,
+    "correct each record where it is written: on its own node",
+    shorten(rejected.map(({ file, reason }) => `${file}: ${reason}`)),
   );
 }
 
 function checkApi({ identity, rejectedRecords }: NodeFacts): Finding {
-  const inTheWay = rejectedRecords.filter(({ file }) => isObstacle(file, identity?.name ?? ""));
-  if (inTheWay.length === 0) return ok("the agent exchanges records through it");
+  const obstacles = rejectedRecords.filter(({ file }) => isObstacle(file, identity?.name ?? ""));
+  if (obstacles.length === 0) return ok("the agent exchanges records through the Kubernetes API");
   return warn(
-    inTheWay.map(({ reason }) => reason).join(" "),
-    "see what it says; until then the mesh goes on as it is",
+    obstacles.map(({ reason }) => reason).join(" "),
+    "mend what the message names; until then the mesh stays as it is",
   );
 }
 
 function checkAgent({ agentRuns, gated, settings, overrides }: NodeFacts): Finding {
-  if (agentRuns && gated) return ok("runs, and decides how each peer is reached");
-  if (agentRuns) return warn("runs, but has not decided anything yet", "look at its log");
+  if (agentRuns && gated) return ok("an agent runs and decides how each peer is reached");
+  if (agentRuns) return warn("an agent runs, but has not decided anything yet", "see its log");
   if (gated)
     return fail(
-      "the routes of this node are an agent's to decide, and none runs",
+      "an agent is to decide the routes of this node, and none runs",
       "start its service, or run `wg-cni agent`; to go on without one: `wg-cni down`, then `wg-cni up`",
     );
-  const wanting = [
+  const dependents = [
     ...(settings.hostEncryption ? ["hostEncryption"] : []),
     ...(settings.recordsDir === "" ? [] : ["recordsDir"]),
     ...(settings.kubeconfig === "" ? [] : ["kubeconfig"]),
     ...(overrides["keyRotation"] === undefined || settings.keyRotation === 0 ? [] : ["keyRotation"]),
   ];
-  if (wanting.length > 0)
+  if (dependents.length > 0)
     return warn(
-      `none runs, and ${wanting.join(", ")} ${wanting.length === 1 ? "needs" : "need"} one`,
+      `no agent runs, and ${dependents.join(", ")} ${dependents.length === 1 ? "needs" : "need"} one`,
       "run `wg-cni agent`",
     );
-  return ok("none: imported peers are routed at once, and nothing is repaired or rotated by itself");
+  return ok("no agent: imported peers are routed at once, and nothing is repaired or rotated automatically");
 }
 
 function checkKeys(
@@ -123,10 +128,11 @@ function checkKeys(
 ): Finding {
   const made = (identity?.slots ?? []).map(({ createdAtMs }) => createdAtMs).filter((at) => at > 0);
   const oldest = Math.min(...made);
-  const age = made.length === 0 ? "of unknown age" : `made ${formatAge(oldest, nowMs)}`;
+  const age =
+    made.length === 0 ? "the keys are of unknown age" : `the keys were made ${formatAge(oldest, nowMs)}`;
   if (made.some((at) => at > nowMs + clockSlackMs))
     return warn(
-      "a key was made later than now: the clock was wrong then, or is now",
+      "the creation time of a key is in the future: the clock was wrong then, or is wrong now",
       "compare `date` with another node's",
     );
   const { phase, startedAtMs = nowMs } = rotation ?? {};
@@ -135,20 +141,20 @@ function checkKeys(
     const reason = rotation !== undefined && "reason" in rotation ? `: ${rotation.reason}` : "";
     if (phase === "held" || nowMs - startedAtMs > longRotationMs)
       return warn(
-        `a rotation that began ${since} does not go on${reason}`,
-        "look at the agent's log: it names the peers that it waits for",
+        `a rotation that began ${since} makes no progress${reason}`,
+        "see the agent's log: it names the peers that the rotation waits for",
       );
-    return ok(`a rotation goes on since ${since}`);
+    return ok(`a rotation that began ${since} is in progress`);
   }
-  if (settings.keyRotation === 0) return ok(`${age}, and not rotated: keyRotation is off`);
+  if (settings.keyRotation === 0) return ok(`${age} and are not rotated: keyRotation is off`);
   const period = showSetting("keyRotation", settings.keyRotation);
   const isAsked = overrides["keyRotation"] !== undefined;
   if (!agentRuns && !isAsked) return ok(`${age}; without an agent they stay until \`wg-cni key rotate\``);
   const lateBy = phase === "scheduled" && rotation?.phase === "scheduled" ? nowMs - rotation.nextAtMs : 0;
   if (lateBy > lateMs)
     return warn(
-      `${age}, ${formatSpan(lateBy)} over the ${period} that they should live`,
-      agentRuns ? "look at the agent's log" : "run `wg-cni agent`",
+      `${age}: their rotation is ${formatSpan(lateBy)} overdue (keyRotation ${period})`,
+      agentRuns ? "see the agent's log" : "run `wg-cni agent`",
     );
-  return ok(`${age}, to live ${period}`);
+  return ok(`${age} and are rotated every ${period}`);
 }

@@ -1,12 +1,12 @@
-// Checks of the other nodes as this one sees them: who is not encrypted, who
-// does not answer, who is refused what it claims, and what went in plaintext.
+// Checks of the peers as this node sees them: which are not encrypted, which do not answer, whose
+// claims are refused, and which packets went in plaintext.
 import { countOf, formatAge, formatBytes, formatSpan } from "../net/human-format.ts";
 import { describeForeign } from "../plan/report/arrivals.ts";
 import type { PeerStatus } from "../plan/report/status.ts";
 import type { Facts, KernelFacts } from "./facts.ts";
 import { type Check, type Finding, fail, ok, shorten, warn } from "./finding.ts";
 
-/** WireGuard's own times are this coarse beside the wall clock. */
+/** WireGuard's own times differ from the wall clock by up to this. */
 const clockSlackMs = 5_000;
 /** With keepalives a handshake is renewed after two minutes; this one was not. */
 const overdueMs = 240_000;
@@ -14,13 +14,14 @@ const overdueMs = 240_000;
 export const peerChecks: readonly Check[] = [
   {
     name: "peer keys",
-    why: "without a key nothing can be encrypted: such a peer is reached in plaintext, or in strict mode not at all",
+    impact:
+      "traffic to a peer without a key cannot be encrypted: it goes in plaintext, or is refused in strict mode",
     run: withPeers(({ peers }) => {
       const keyless = peers.filter(({ state }) => state === "keyless");
       if (keyless.length === 0)
         return ok(`${peers.length === 1 ? "the peer has" : `all ${peers.length} peers have`} keys`);
       return warn(
-        `${countOf(keyless.length, "peer")} without a key`,
+        `${countOf(keyless.length, "peer")} ${keyless.length === 1 ? "has" : "have"} no key`,
         "run `wg-cni up` there, and import its record here",
         shorten(
           keyless.map(
@@ -32,52 +33,56 @@ export const peerChecks: readonly Check[] = [
   },
   {
     name: "handshakes",
-    why: "a peer is encrypted once a handshake has succeeded; until then its gate is closed, or what is sent to it is lost",
+    impact:
+      "traffic to a peer is encrypted after a handshake; until then the peer's gate is closed, or packets to it are lost",
     run: withPeers((kernel) => checkHandshakes(kernel)),
   },
   {
     name: "silence",
-    why: "what is sent to a peer that does not answer is lost",
+    impact: "packets to a peer that does not answer are lost",
     run: withPeers((kernel, { nowMs }) => checkSilence(kernel, nowMs)),
   },
   {
     name: "clock",
-    why: "peers refuse handshakes that are older than the last one, so a clock that was set back keeps this node from beginning any",
+    impact:
+      "peers refuse handshakes that are older than the last one, so this node cannot begin any after its clock was set back",
     run: withPeers(({ peers }, { nowMs }) => {
       const ahead = Math.max(0, ...peers.map(({ lastHandshakeMs }) => lastHandshakeMs - nowMs));
       if (ahead <= clockSlackMs) return ok("no handshake is ahead of the clock");
       return warn(
         `the last handshake is ${formatSpan(ahead)} ahead of the clock, which was set back since`,
-        "set the clock right (`timedatectl`, `chronyc tracking`); until it has caught up, only the other side can begin a handshake",
+        "set the clock right (`timedatectl`, `chronyc tracking`); until it has caught up, only peers can begin a handshake",
       );
     }),
   },
   {
     name: "claims",
-    why: "a key, CIDR or address belongs to whoever claimed it first; the other is not encrypted there",
+    impact:
+      "a key, CIDR or address belongs to the node that claimed it first; the other node's traffic there is not encrypted",
     run: withPeers(({ plan: { ownership } }) => {
       const { refusals } = ownership;
-      if (refusals.length === 0) return ok("no peer claims what is another's");
+      if (refusals.length === 0) return ok("no peer claims what belongs to another node");
       return warn(
         `${countOf(refusals.length, "claim")} of peers ${refusals.length === 1 ? "was" : "were"} refused`,
-        "let one of the two give it up: `wg-cni up --pod-cidr` there, or `wg-cni peer remove` here",
+        "let one of the two nodes give it up: `wg-cni up --pod-cidr` there, or `wg-cni peer remove` here",
         shorten(refusals.map(({ reason }) => reason)),
       );
     }),
   },
   {
     name: "plaintext",
-    why: "packets between pods of different nodes should not be seen on the wire",
+    impact: "packets between pods of different nodes should not cross the network in plaintext",
     run: withPeers((kernel) => checkPlaintext(kernel)),
   },
   {
     name: "spoofed sources",
-    why: "what claims an address that its interface does not lead to was sent by somebody else: it counts for no peer",
+    impact:
+      "a packet from a source that its interface does not lead to does not come from that source: it is counted for no peer",
     run: withPeers((kernel) => checkSpoofed(kernel)),
   },
 ];
 
-/** Of a node that is up and knows others. */
+/** Limits a check to nodes that are up and have peers. */
 function withPeers(run: (kernel: KernelFacts, facts: Facts) => Finding | undefined): Check["run"] {
   return (facts) => {
     const { kernel } = facts;
@@ -95,11 +100,11 @@ function checkHandshakes({ plan, peers }: KernelFacts): Finding {
   if (lines.length > 0)
     return (lost.length > 0 ? fail : warn)(
       `${countOf(lines.length, "peer")} never completed a handshake with this node`,
-      lookAtPath(plan),
+      handshakeRemedy(plan),
       shorten(lines),
     );
   const done = peers.filter(({ lastHandshakeMs }) => lastHandshakeMs > 0).length;
-  const rest = unused.length === 0 ? "" : `; nothing was sent to ${countOf(unused.length, "other")} yet`;
+  const rest = unused.length === 0 ? "" : `; nothing was sent yet to ${countOf(unused.length, "more peer")}`;
   return ok(`${countOf(done, "peer")} completed a handshake${rest}`);
 }
 
@@ -116,10 +121,10 @@ function checkSilence({ plan, peers }: KernelFacts, nowMs: number): Finding {
     ({ state, lastHandshakeMs }) =>
       state === "silent" || (state === "idle" && keepsAlive && nowMs - lastHandshakeMs > overdueMs),
   );
-  if (silent.length === 0) return ok("no peer is sent to in vain");
+  if (silent.length === 0) return ok("every peer with traffic answers");
   return fail(
     `${countOf(silent.length, "peer")} no longer ${silent.length === 1 ? "answers" : "answer"}`,
-    lookAtPath(plan),
+    handshakeRemedy(plan),
     shorten(
       silent.map(
         ({ name, endpoint, lastHandshakeMs }) =>
@@ -129,19 +134,19 @@ function checkSilence({ plan, peers }: KernelFacts, nowMs: number): Finding {
   );
 }
 
-/** What stands between two nodes that do not shake hands, in the order in which it is worth looking. */
-function lookAtPath({ settings: { portA, portB }, mtu }: KernelFacts["plan"]): string {
+/** Lists the causes of a missing handshake between two nodes, in the order in which it is best to check them. */
+function handshakeRemedy({ settings: { portA, portB }, mtu }: KernelFacts["plan"]): string {
   const dev = mtu.uplinks[0]?.dev ?? "any";
-  return `see whether UDP ${portA} and ${portB} pass both ways (\`tcpdump -ni ${dev} udp port ${portA} or udp port ${portB}\` on both), firewalls and security groups between, the peer's endpoint, and \`wg-cni doctor\` there`;
+  return `check that UDP ${portA} and ${portB} pass in both directions (\`tcpdump -ni ${dev} udp port ${portA} or udp port ${portB}\` on both nodes); then check the firewalls and security groups in between, the peer's endpoint, and \`wg-cni doctor\` on the peer`;
 }
 
 function checkSpoofed({ plan, hasFirewall, arrivals }: KernelFacts): Finding | undefined {
   if (!hasFirewall) return undefined;
   const some = arrivals.flatMap((one) => describeForeign(one) ?? []);
-  if (some.length === 0) return ok("no packet claimed a source that its interface does not lead to");
+  if (some.length === 0) return ok("no packet came from a source that its interface does not lead to");
   return warn(
-    `packets with a source that they cannot have arrived by ${countOf(some.length, "interface")}${plan.settings.mode === "strict" ? " and were dropped" : ""}`,
-    "by a pod's link: find the pod (`ip route | grep INTERFACE`); by another one: see who in that network sends them (`tcpdump -eni INTERFACE`), whether peers are routed by another interface than they answer by, and for addresses of no announced pod, which node does not run wg-cni",
+    `packets with spoofed or unannounced sources arrived by ${countOf(some.length, "interface")}${plan.settings.mode === "strict" ? " and were dropped" : ""}`,
+    "if the interface is a pod's, find the pod (`ip route | grep INTERFACE`); else find out which host in that network sends them (`tcpdump -eni INTERFACE`), whether peers are routed by another interface than they answer by, and, if the addresses are of pods that no node announces, which node does not run wg-cni",
     shorten(some),
   );
 }
@@ -154,16 +159,16 @@ function checkPlaintext({ plan, peers }: KernelFacts): Finding | undefined {
     return inPackets + outPackets === 0 ? [] : [`${name}: ${inPackets} in, ${outPackets} out`];
   });
   if (some.length === 0) return ok("no packet of a pod went outside the tunnel");
-  if (plan.settings.mode === "off") return ok("packets of pods go in plaintext, as the mode is off");
+  if (plan.settings.mode === "off") return ok("packets of pods go in plaintext, because the mode is off");
   if (plan.settings.mode === "strict")
     return warn(
-      `packets of pods outside the tunnel were dropped, of ${countOf(some.length, "peer")}`,
-      "what comes in plaintext: run `wg-cni doctor` on the node that sends it; for or from an address that is no node IP, see `node IPs`",
+      `packets outside the tunnel between pods here and ${countOf(some.length, "peer")} were dropped`,
+      "if they arrive, run `wg-cni doctor` on the node that sends them; if they are from or to an address that is no node IP, see `node IPs`",
       shorten(some),
     );
   return warn(
-    `packets of pods went in plaintext, of ${countOf(some.length, "peer")}`,
-    "right while a gate was closed; where the numbers grow although it is open, see whether they are for an address that is no node IP (`node IPs`, on both nodes), and what else reroutes them (NAT, policy rules of others)",
+    `packets between pods here and ${countOf(some.length, "peer")} went in plaintext`,
+    "this is right while a gate was closed; if the numbers grow although it is open, check whether the packets are for an address that is no node IP (`node IPs`, on both nodes), and what else reroutes them (NAT, routing rules of other programs)",
     shorten(some),
   );
 }

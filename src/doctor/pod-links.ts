@@ -1,4 +1,4 @@
-// The links of pods as the kernel has them now: what the node would learn from a pod.
+// Reads the links of pods from the kernel, and which routes the node would accept from a pod.
 import { findUplinks } from "../netlink/uplinks.ts";
 import { slots } from "../plan/peers/path.ts";
 import { countForged } from "../plan/pods/firewall.ts";
@@ -24,7 +24,7 @@ export function observePodLinks(settings: Settings, store: Store, kernel: Kernel
   };
 }
 
-/** By the interfaces that lead to the chained pods, bridges included. */
+/** Describes the interfaces that lead to chained pods, bridges included, and that accept routes from them. */
 function findOpen(settings: Settings, { host }: Kernel, attachments: readonly Attachment[]): string[] {
   const ips = attachments.flatMap(({ role, ips }) => (role === "chained" ? ips : []));
   if (ips.length === 0) return [];
@@ -38,15 +38,15 @@ function findOpen(settings: Settings, { host }: Kernel, attachments: readonly At
     });
 }
 
-/** As the kernel combines the settings (net/ipv6/ndisc.c, ip-sysctl). */
+/** Combines the settings as the kernel does (net/ipv6/ndisc.c, ip-sysctl). */
 function findLearned(dev: string): string[] {
   const ipv6 = (name: string) => readSysctl(`net/ipv6/conf/${dev}/${name}`);
   if (ipv6("disable_ipv6") !== "0") return [];
   const forwards = ipv6("forwarding") === "1";
   const acceptRa = ipv6("accept_ra");
-  const hearsRouters = acceptRa === "2" || (acceptRa === "1" && !forwards);
+  const acceptsRouters = acceptRa === "2" || (acceptRa === "1" && !forwards);
   return [
-    ...(hearsRouters ? ["router advertisements"] : []),
+    ...(acceptsRouters ? ["router advertisements"] : []),
     ...(ipv6("accept_redirects") === "1" && !forwards ? ["redirects"] : []),
   ];
 }

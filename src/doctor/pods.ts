@@ -1,5 +1,5 @@
-// The largest packets that the pods on this node send to others, as their
-// namespaces have it. A pod that has ended meanwhile is none.
+// Reads from the pods' namespaces how large a packet to other nodes they send at most. Pods that have
+// ended meanwhile are left out.
 import { isAbsent } from "../linux/file.ts";
 import { SysError } from "../linux/syscall.ts";
 import { readMainRoutes } from "../netlink/mtu.ts";
@@ -11,7 +11,7 @@ import type { Attachment } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 import type { PodMtu } from "./facts.ts";
 
-/** As runtimes shorten it. */
+/** Container runtimes shorten an ID to this length. */
 const shownIdLength = 12;
 
 /** Throws NetlinkError, SysError. */
@@ -31,7 +31,7 @@ export function readPodMtus(store: Store, kernel: Kernel): PodMtu[] {
   });
 }
 
-/** Undefined where it has no interface of that name, or no way off the node. */
+/** Returns undefined if the pod has no interface of that name, or no route off the node. */
 function readLargest(pod: Rtnl, attachment: Attachment): number | undefined {
   const { ifname, role } = attachment;
   const link = pod.findLink(ifname);

@@ -7,13 +7,13 @@ import { type Settings, slotPort } from "../plan/settings/settings.ts";
 import { readUdpPorts } from "../reconcile/ports.ts";
 import type { SlotFault } from "../state/model.ts";
 
-/** The conflict's sentence, with who has the port where it is one. */
+/** Returns the conflict's sentence, with the process that has the port if the conflict is about a port. */
 export function explainConflict(settings: Settings, { slot, text }: Conflict): string {
   const holder = slot === undefined ? "" : nameHolder(settings, slot);
   return holder === "" ? text : `${text}.${holder}`;
 }
 
-/** Why a slot cannot be used, with who has its port. */
+/** Explains why a slot cannot be used, and names the process that has its port. */
 export function explainFault(settings: Settings, slot: Slot, { kind, reason }: SlotFault): string {
   return kind === "conflict" ? `${reason}${nameHolder(settings, slot)}` : reason;
 }
@@ -25,8 +25,8 @@ function nameHolder(settings: Settings, slot: Slot): string {
 }
 
 /**
- * "python3 (process 123)"; several are separated by commas. Undefined where no process that can be
- * seen has the port: a WireGuard device of the kernel's has it, or a process of another container.
+ * "python3 (process 123)"; several are separated by commas. Returns undefined if no visible
+ * process has the port: a WireGuard device of the kernel's has it, or a process of another container.
  */
 export function findPortHolder(port: number): string | undefined {
   const wanted = new Set((readUdpPorts().get(port) ?? []).map((inode) => `socket:[${inode}]`));
@@ -47,7 +47,7 @@ function describe(pid: string): string {
   return name === undefined ? `process ${pid}` : `${name} (process ${pid})`;
 }
 
-/** Undefined where the process has ended meanwhile, or is not ours to look at. */
+/** Returns undefined if the process has ended meanwhile, or may not be read. */
 function attempt<T>(read: () => T): T | undefined {
   try {
     return read();

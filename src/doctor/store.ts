@@ -4,7 +4,7 @@ import type { FileStatus } from "../linux/file.ts";
 import { formatBytes } from "../net/human-format.ts";
 import { type Check, fail, ok, warn } from "./finding.ts";
 
-/** Others' permission bits. */
+/** The permission bits of the group and of all other users. */
 const foreignBits = 0o077;
 /** SQLite's log grows to a few MiB before it is cut. */
 const enoughBytes = 64 * 1024 * 1024;
@@ -14,7 +14,7 @@ const enoughFiles = 100;
 export const storeChecks: readonly Check[] = [
   {
     name: "store",
-    why: "all that this node is to do is in it, and its sealed keys; without it no pod can be added",
+    impact: "the store has the intent and the sealed keys of this node; without it no pod can be added",
     run: ({ files: { stateDir, directory, database, fault } }) => {
       if (directory === undefined || database === undefined)
         return fail(`there is no state.db in ${stateDir}`, "run `wg-cni up`, or give --state-dir");
@@ -25,7 +25,7 @@ export const storeChecks: readonly Check[] = [
       ];
       if (open.length > 0)
         return warn(
-          "others may read or change the store",
+          "other users may read or change the store",
           open.map(({ remedy }) => remedy).join("; "),
           open.map(({ what }) => what),
         );
@@ -34,7 +34,7 @@ export const storeChecks: readonly Check[] = [
   },
   {
     name: "disk",
-    why: "where nothing can be written, pods are refused",
+    impact: "if the disk is full, pods are refused",
     run: ({ files: { stateDir, space } }) => {
       const left = `only ${formatBytes(space.freeBytes)} and ${space.freeFiles} files are left for ${stateDir}`;
       const remedy = "free some on that filesystem";
@@ -46,7 +46,8 @@ export const storeChecks: readonly Check[] = [
   },
   {
     name: "seal key",
-    why: "without it this node's private keys cannot be opened, so a device that is lost stays lost",
+    impact:
+      "without the seal key this node's private keys cannot be opened, so a lost device cannot be made again",
     run: ({ node }) => {
       if (node?.identity === undefined) return undefined;
       const { sealFault, settings } = node;

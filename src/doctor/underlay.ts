@@ -1,5 +1,4 @@
-// Checks of the way to the other nodes: the addresses that this one goes by, and
-// how large a packet may be.
+// Checks of the network to the peers: the addresses of this node, and how large a packet may be.
 
 import { countOf } from "../net/human-format.ts";
 import { hostPrefix, prefixContains } from "../net/prefix.ts";
@@ -15,30 +14,32 @@ import { type Check, type Finding, fail, ok, shorten, warn } from "./finding.ts"
 export const underlayChecks: readonly Check[] = [
   {
     name: "endpoint",
-    why: "other nodes send to it: an address that is not this node's is a tunnel that nobody answers",
+    impact: "peers send to the endpoint: if the address is not this node's, the tunnel gets no answer",
     run: ({ node, kernel }) =>
       node === undefined || !kernel?.plan.up ? undefined : checkEndpoint(node, kernel),
   },
   {
     name: "node IPs",
-    why: "peers take from the tunnel only what comes from a node IP or a pod: what another address sends to pods is not encrypted",
+    impact:
+      "peers accept from the tunnel only packets from a node IP or a pod: packets from another address to pods are not encrypted",
     run: ({ kernel }) => (kernel?.plan.up ? checkNodeIPs(kernel) : undefined),
   },
   {
     name: "mtu",
-    why: "what is too large is fragmented, or lost where that is not allowed",
+    impact: "packets that are too large are fragmented, or lost if fragmentation is not allowed",
     run: ({ kernel }) => (kernel?.plan.up ? checkMtu(kernel) : undefined),
   },
   {
     name: "cluster CIDRs",
-    why: "what is refused to pods as a whole must hold pods alone, or it is not refused at all",
+    impact:
+      "strict mode refuses a cluster CIDR as a whole, so it can do so only if the CIDR holds pods alone",
     run: ({ kernel }) => {
       if (!kernel?.plan.up) return undefined;
       const { settings, refusedCIDRs } = kernel.plan;
       if (refusedCIDRs.length === 0)
         return ok(settings.clusterCIDRs.length === 0 ? "none" : settings.clusterCIDRs.join(", "));
       return warn(
-        `${countOf(refusedCIDRs.length, "cluster CIDR")} left out: pods that no peer announces are reached in plaintext there`,
+        `${countOf(refusedCIDRs.length, "cluster CIDR")} ${refusedCIDRs.length === 1 ? "is" : "are"} left out: pods there that no peer announces are reached in plaintext`,
         "name only the pods' part: `wg-cni up --cluster-cidrs`, or clusterCIDRs of the cluster's mesh",
         shorten(refusedCIDRs.map(({ reason }) => reason)),
       );
@@ -46,17 +47,19 @@ export const underlayChecks: readonly Check[] = [
   },
   {
     name: "pods",
-    why: "other nodes send through the tunnel only to what this node's record has, and take only that from it",
+    impact:
+      "peers send through the tunnel only to addresses in this node's record, and accept only those from it",
     run: ({ kernel }) => (kernel?.plan.up ? checkPods(kernel) : undefined),
   },
   {
     name: "pod links",
-    why: "a pod that may speak as a router, or in another's name, turns this node's traffic to itself",
+    impact:
+      "a pod that may act as a router, or send with another's address, can divert this node's traffic to itself",
     run: ({ kernel }) => (kernel?.plan.up ? checkPodLinks(kernel) : undefined),
   },
   {
     name: "pod mtu",
-    why: "a pod that sends larger packets than the tunnel takes depends on ICMP to be told",
+    impact: "a pod that sends packets larger than the tunnel's MTU depends on ICMP messages to learn it",
     run: ({ kernel }) => (kernel?.plan.up ? checkPodMtu(kernel) : undefined),
   },
 ];
@@ -76,7 +79,7 @@ function checkEndpoint(
   if (nextEndpoints(identity, transport) !== undefined)
     return warn(
       `${endpoints.join(", ")}, ${from}`,
-      "`wg-cni sync`, and give the new record to the other nodes",
+      "run `wg-cni sync`, and give the new record to the other nodes",
     );
   // Our own devices have the node IPs, wherever these are.
   const own = slots.map((slot) => slotDevice(plan.settings, slot));
@@ -85,11 +88,11 @@ function checkEndpoint(
   if (foreign.length === 0) return ok(`${endpoints.join(", ")}, ${from}`);
   return warn(
     `no interface of this node has ${foreign.join(", ")}`,
-    "right only where NAT brings it here; else `wg-cni up --endpoint default`, which finds the node's own",
+    "this is right only if NAT leads the address here; else run `wg-cni up --endpoint default`, which finds the node's own",
   );
 }
 
-/** Of what leads to other nodes: a bridge of pods has an address in their network, and none of the others sends to docker0. */
+/** Checks only interfaces that lead to other nodes: a bridge has an address in its pods' network, and no peer sends to docker0. */
 function checkNodeIPs(kernel: KernelFacts): Finding {
   const { plan, addresses, uplinks } = kernel;
   const { nodeIPs, podCIDRs } = plan.node;
@@ -106,13 +109,13 @@ function checkNodeIPs(kernel: KernelFacts): Finding {
   if (missing.length === 0) return ok(nodeIPs.join(", "));
   const flags = [...nodeIPs, ...missing.map(({ ip }) => ip)].map((ip) => `--node-ip ${ip}`).join(" ");
   return warn(
-    `${missing.map(({ ip, dev }) => `${ip} (${dev})`).join(", ")} is not among ${nodeIPs.join(", ")}: ${sayUnknown(kernel)}`,
-    `where pods of other nodes talk to it: \`wg-cni up ${flags}\`, and give the new record to the other nodes`,
+    `${missing.map(({ ip, dev }) => `${ip} (${dev})`).join(", ")} is not among ${nodeIPs.join(", ")}: ${describeUnknownAddress(kernel)}`,
+    `if pods of other nodes talk to this address, run \`wg-cni up ${flags}\`, and give the new record to the other nodes`,
   );
 }
 
-/** What becomes of pods of other nodes that talk to an address that is no node IP. */
-function sayUnknown({ plan, hasFirewall }: KernelFacts): string {
+/** Says what happens if pods of other nodes talk to an address that is no node IP. */
+function describeUnknownAddress({ plan, hasFirewall }: KernelFacts): string {
   if (!hasFirewall) return "without nftables pods of other nodes get no answer from it";
   if (plan.settings.mode === "strict") return "strict mode drops what pods of other nodes send to it";
   return "pods of other nodes talk to it in plaintext, and its NodePorts may not answer them";
@@ -122,21 +125,21 @@ function checkPodLinks({ podLinks, hasFirewall }: KernelFacts): Finding | undefi
   const { standalone, isGuarded, forged, open } = podLinks;
   if (standalone > 0 && !isGuarded)
     return fail(
-      `nothing but the reverse-path filter of IPv4 checks what ${countOf(standalone, "pod")} of wg-cni's ${standalone === 1 ? "sends" : "send"}`,
-      hasFirewall ? "`wg-cni sync`" : "load the kernel's nftables: `modprobe nf_tables`",
+      `only the reverse-path filter of IPv4 checks the source addresses of ${countOf(standalone, "pod")}`,
+      hasFirewall ? "run `wg-cni sync`" : "load the kernel's nftables: `modprobe nf_tables`",
     );
   if (open.length > 0)
     return warn(
-      `${countOf(open.length, "link")} of pods, made by another plugin, ${open.length === 1 ? "lets" : "let"} a pod teach this node routes`,
-      "have that plugin set accept_ra and accept_redirects of its links to 0, or net.ipv6.conf.default for all that come",
+      `${countOf(open.length, "link")} of pods, made by another plugin, ${open.length === 1 ? "lets" : "let"} a pod add routes to this node`,
+      "have that plugin set accept_ra and accept_redirects of its links to 0, or set them in net.ipv6.conf.default for all new links",
       shorten(open),
     );
   if (forged > 0)
     return warn(
-      `${countOf(forged, "packet")} of pods in the name of others ${forged === 1 ? "was" : "were"} dropped`,
+      `${countOf(forged, "packet")} of pods with a source address of another ${forged === 1 ? "was" : "were"} dropped`,
       "find the pod: `nft monitor trace`, with a rule `iifgroup 18099 meta nftrace set 1`",
     );
-  return ok("pods speak with their own addresses, and teach this node no routes");
+  return ok("pods send from their own addresses only, and add no routes to this node");
 }
 
 function checkMtu({ plan, derivedMtu }: KernelFacts): Finding {
@@ -144,13 +147,13 @@ function checkMtu({ plan, derivedMtu }: KernelFacts): Finding {
   const larger = [...observed.links].filter(([, link]) => link.mtu > mtu.bytes);
   if (larger.length > 0)
     return fail(
-      `${larger.map(([dev, link]) => `${dev} has ${link.mtu}`).join(", ")}, where ${mtu.bytes} is right: ${mtu.reason}`,
-      "`wg-cni sync`",
+      `${larger.map(([dev, link]) => `${dev} has ${link.mtu}`).join(", ")}; the right MTU is ${mtu.bytes}: ${mtu.reason}`,
+      "run `wg-cni sync`",
     );
   if (settings.mtu > derivedMtu.bytes)
     return warn(
-      `${mtu.bytes}, set by hand, and only ${derivedMtu.bytes} fit: ${derivedMtu.reason}`,
-      "`wg-cni up --mtu default`",
+      `${mtu.bytes} was set by hand, and only ${derivedMtu.bytes} fit: ${derivedMtu.reason}`,
+      "run `wg-cni up --mtu default`",
     );
   const narrowest = Math.min(...mtu.uplinks.map((uplink) => uplink.mtu));
   if (mtu.bytes + overheadBytes[4] > narrowest)
@@ -165,17 +168,17 @@ function checkPods({ plan, localPods: { earlier, unknown } }: KernelFacts): Find
   if (unknown.length > 0) {
     const remedy =
       plan.settings.podAddresses === "pods"
-        ? "`wg-cni sync`; where an agent runs, its log says why it does not"
-        : "start these pods anew if their network has changed; name it with `wg-cni up --pod-cidr` if it is this node's alone; `--pod-addresses pods` announces each by itself";
+        ? "run `wg-cni sync`; if an agent runs, its log says why it does not"
+        : "restart these pods if their network has changed; name the network with `wg-cni up --pod-cidr` if it is this node's alone; `--pod-addresses pods` announces each by itself";
     return warn(
-      `${countOf(unknown.length, "pod address")} outside the tunnel, not in this node's record or not routed by it: not encrypted, and refused in strict mode`,
+      `${countOf(unknown.length, "pod address")} outside the tunnel, because this node's record lacks it or this node does not route it: not encrypted, and refused in strict mode`,
       remedy,
       shorten(unknown.map(describePod)),
     );
   }
   return ok(
     earlier.length === 0
-      ? "no pod is seen that this node's record lacks"
+      ? "this node's record has the addresses of all pods here"
       : `${countOf(earlier.length, "pod address")} that wg-cni did not attach, all in this node's record`,
   );
 }
@@ -183,10 +186,14 @@ function checkPods({ plan, localPods: { earlier, unknown } }: KernelFacts): Find
 function checkPodMtu({ plan: { mtu }, pods }: KernelFacts): Finding | undefined {
   if (pods.length === 0) return undefined;
   const larger = pods.filter(({ bytes }) => bytes > mtu.bytes);
-  if (larger.length === 0) return ok(`no pod here sends more than ${mtu.bytes}`);
+  if (larger.length === 0) return ok(`no pod here sends packets larger than ${mtu.bytes}`);
   const remedy = larger.every(({ byConfiguration }) => byConfiguration)
-    ? '`"mtu"` in the network configuration decides for them: lower it, or leave it out'
-    : "`wg-cni sync`";
+    ? 'lower `"mtu"` in the network configuration, which decides for these pods, or leave it out'
+    : "run `wg-cni sync`";
   const lines = larger.map(({ pod, bytes }) => `${pod}: ${bytes}`);
-  return warn(`${larger.length} of ${pods.length} send more than ${mtu.bytes}`, remedy, shorten(lines));
+  return warn(
+    `${larger.length} of ${countOf(pods.length, "pod")} here ${larger.length === 1 ? "sends" : "send"} packets larger than ${mtu.bytes}`,
+    remedy,
+    shorten(lines),
+  );
 }

