@@ -17,6 +17,7 @@ import {
   type RestoreMemory,
   recordWrite,
 } from "../install/restores.ts";
+import { attempt } from "../net/error.ts";
 import type { Log } from "../telemetry/log.ts";
 import { ProblemLog } from "../telemetry/problem-log.ts";
 
@@ -61,7 +62,8 @@ export class Installation implements Disposable {
   /** Makes the repairs that are due; writes nothing if nothing has changed. Throws what `readTarget` throws. */
   reconcile(): InstallationReport {
     const followed = this.#follow(this.readTarget());
-    const report = followed === undefined ? {} : this.#keep(followed);
+    const keep = () => (followed === undefined ? {} : this.#keep(followed));
+    const report = attempt(InstallError, keep, ({ message }): InstallationReport => ({ problem: message }));
     this.#problems.reportOnChange("installation", report.problem);
     return report;
   }
@@ -85,16 +87,12 @@ export class Installation implements Disposable {
     return this.#followed;
   }
 
+  /** Throws InstallError. */
   #keep(followed: Followed): InstallationReport {
-    try {
-      // The watches come before any read, so that no later change is missed.
-      for (const watch of followed.watches) watch.checkForChange();
-      this.#keepBinary(followed.target);
-      return this.#keepNetwork(followed);
-    } catch (error) {
-      if (!(error instanceof InstallError)) throw error;
-      return { problem: error.message };
-    }
+    // The watches come before any read, so that no later change is missed.
+    for (const watch of followed.watches) watch.checkForChange();
+    this.#keepBinary(followed.target);
+    return this.#keepNetwork(followed);
   }
 
   /** Installs the plugin only if there is none; `wg-cni install` replaces it. */

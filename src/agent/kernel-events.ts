@@ -2,6 +2,7 @@
 // pass, so a lost event costs time, not correctness.
 import { read, watch } from "node:fs";
 import type { Socket } from "../linux/socket.ts";
+import { attempt } from "../net/error.ts";
 import type { EventSource, KernelEvent } from "../netlink/events.ts";
 import { DecodeError } from "../wire/error.ts";
 
@@ -47,12 +48,10 @@ function deliverEvents(
   onEvent: (event: KernelEvent) => void,
   onLoss: (reason: string) => void,
 ): void {
-  try {
+  const deliver = () => {
     for (const event of source.read(received, received.length)) onEvent(event);
-  } catch (error) {
-    if (!(error instanceof DecodeError)) throw error;
-    onLoss(error.message);
-  }
+  };
+  attempt(DecodeError, deliver, ({ message }) => onLoss(message));
 }
 
 /** Calls `onChange` when another process has written to the store. */

@@ -5,6 +5,7 @@
 //   kernel event ────┐
 //   store, records ──┼─► settle, at most once a spacing ─► reconcile pass
 //   poll, resync ────┘
+import { attempt, messageOf } from "../net/error.ts";
 import { firewallEvents, type KernelEvent, routeEvents } from "../netlink/events.ts";
 import { readSettings } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
@@ -163,9 +164,11 @@ export class Agent implements Disposable {
 
   /** Every pod changes the attachments, which mostly need no pass; settings, identity and peers have a generation. */
   #storeChanged(): void {
-    if (this.#isNewOrUnreadable(() => this.session.store.generation !== this.#pass.generation))
-      this.#requestReconcile("store");
-    if (this.#isNewOrUnreadable(() => this.#pass.arePodsNew)) this.#requestPods();
+    // The pass will report what cannot be read.
+    const isUnreadable = () => true;
+    const isNew = () => this.session.store.generation !== this.#pass.generation;
+    if (attempt(StoreError, isNew, isUnreadable)) this.#requestReconcile("store");
+    if (attempt(StoreError, () => this.#pass.arePodsNew, isUnreadable)) this.#requestPods();
   }
 
   #requestPods(): void {
@@ -173,16 +176,6 @@ export class Agent implements Disposable {
       "pods",
       Math.max(performance.now() + podSettleMs, this.#lastPodPassMs + spacingAfter(this.#lastCostMs)),
     );
-  }
-
-  #isNewOrUnreadable(isNew: () => boolean): boolean {
-    try {
-      return isNew();
-    } catch (error) {
-      // The pass will report what cannot be read.
-      if (error instanceof StoreError) return true;
-      throw error;
-    }
   }
 
   #requestReconcile(
@@ -247,7 +240,7 @@ export class Agent implements Disposable {
     } catch (error) {
       const isExpected = error instanceof NotUpError;
       if (isExpected && this.options.leaving !== undefined) this.#report(this.options.leaving(), true);
-      else this.#report(error instanceof Error ? error.message : String(error), isExpected);
+      else this.#report(messageOf(error), isExpected);
       return retryMs;
     }
   }

@@ -2,6 +2,7 @@
 // others hear of it by whatever the agent publishes to. It stays afterwards, for a
 // service or a pod that is to be there until all nodes have left.
 import type { Agent } from "../agent/loop.ts";
+import { messageOf } from "../net/error.ts";
 import { NotUpError } from "../reconcile/sync.ts";
 import type { Store } from "../state/store.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -21,7 +22,7 @@ export class Leaving {
   /** Resolves when it has left. Tries again and again. */
   async leave(context: Context, agent: Agent, log: Log): Promise<void> {
     for (;;) {
-      this.problem = await attempt(context, agent, log);
+      this.problem = await leaveOnce(context, agent, log);
       if (this.problem === undefined) break;
       await Bun.sleep(retryMs);
     }
@@ -30,7 +31,7 @@ export class Leaving {
 }
 
 /** Returns why it could not. */
-async function attempt(context: Context, agent: Agent, log: Log): Promise<string | undefined> {
+async function leaveOnce(context: Context, agent: Agent, log: Log): Promise<string | undefined> {
   const say = { ...context, stderr: (text: string) => log.info(text.trim()) };
   try {
     // What is to be withdrawn is there, so the way there works.
@@ -41,7 +42,7 @@ async function attempt(context: Context, agent: Agent, log: Log): Promise<string
   } catch (error) {
     // Nobody was ever here.
     if (error instanceof NotUpError) return undefined;
-    return error instanceof Error ? error.message : String(error);
+    return messageOf(error);
   }
 }
 

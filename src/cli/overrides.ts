@@ -1,5 +1,5 @@
 // Settings that were typed, checked before any of them is stored.
-import { ParseError } from "../net/error.ts";
+import { attempt, ParseError } from "../net/error.ts";
 import { refuseImpossibleCIDRs } from "../plan/peers/cluster-cidrs.ts";
 import { parseSetting, type SettingName, type Settings, settingNames } from "../plan/settings/settings.ts";
 import { findValue, type Given, UsageError } from "./command.ts";
@@ -35,7 +35,7 @@ export function readOverrides(
     const text = findValue(given, settingFlag(name));
     if (text === undefined) continue;
     if (text === "default") delete overrides[name];
-    else overrides[name] = attempt(`--${settingFlag(name)}`, () => parseTyped(name, text));
+    else overrides[name] = parseFlag(`--${settingFlag(name)}`, () => parseTyped(name, text));
   }
   return overrides;
 }
@@ -57,11 +57,8 @@ export function refuseFixed(now: Settings, next: Settings): void {
   throw new UsageError(`${flags} cannot change while the node is up: run \`wg-cni down\` first`);
 }
 
-function attempt<T>(flag: string, parse: () => T): T {
-  try {
-    return parse();
-  } catch (error) {
-    if (error instanceof ParseError) throw new UsageError(`${flag}: ${error.message}`);
-    throw error;
-  }
+function parseFlag<T>(flag: string, parse: () => T): T {
+  return attempt(ParseError, parse, ({ message }) => {
+    throw new UsageError(`${flag}: ${message}`);
+  });
 }

@@ -1,6 +1,7 @@
 // `probe`: asks the agent of this node by its own socket, for probes of a container and
 // for people. The port of the metrics may be somebody else's: what answers there, or
 // does not, says nothing of the agent.
+import { messageOf } from "../net/error.ts";
 import { agentSocket } from "../telemetry/http.ts";
 import { type Context, type Output, UsageError } from "./command.ts";
 import { isAgentThere } from "./session.ts";
@@ -26,7 +27,7 @@ async function ask(stateDir: string, what: "live" | "ready"): Promise<{ ok: bool
     const answer = await fetch(`http://agent${pages[what]}`, { unix: path, signal });
     return { ok: answer.ok, text: (await answer.text()).trim() };
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     if (error instanceof Error && error.name === "TimeoutError")
       return { ok: false, text: `The agent does not answer at ${path} within ${timeoutMs / 1000} s.` };
     // An agent that could not make its socket is alive, and no restart helps.

@@ -1,6 +1,7 @@
 // The command line: finds the command, runs it, turns what it says into text,
 // JSON or an error sentence, and says which exit code that is. Prints by the
 // functions it is given.
+import { messageOf } from "../net/error.ts";
 import { escapeControls, escapeLines, printable } from "../net/printable.ts";
 import { suggest } from "../net/suggest.ts";
 import { type Command, type Context, findValue, UsageError } from "./command.ts";
@@ -29,7 +30,7 @@ export async function runCli(words: readonly string[], version: string, terminal
     return await dispatch(words, version, terminal, style);
   } catch (error) {
     const usage = error instanceof UsageError || (error instanceof Error && error.name === "ParseError");
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     if (asJson) terminal.stdout(`${escapeControls(JSON.stringify({ error: message }))}\n`);
     else
       terminal.stderr(

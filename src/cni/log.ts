@@ -9,6 +9,7 @@
 // written never fails a call.
 import { appendFile, findStatus, rename } from "../linux/file.ts";
 import { callLogName, formatCall, isCountedVerb } from "../net/call-log.ts";
+import { messageOf } from "../net/error.ts";
 import { printable } from "../net/printable.ts";
 import type { Request } from "./request.ts";
 import type { Verbs } from "./skel.ts";
@@ -36,7 +37,7 @@ export function withLoggedFailures(verbs: Verbs): Verbs {
       try {
         return verb(request);
       } catch (error) {
-        append(request, `error: ${error instanceof Error ? error.message : String(error)}`);
+        append(request, `error: ${messageOf(error)}`);
         throw error;
       }
     };

@@ -1,6 +1,7 @@
 // The table that checks what pods send (plan/pods/firewall.ts), from a plugin process: it is
 // there for nearly every call, so the code that makes it is loaded only where it is absent.
 // It comes with the first pod that we are the main plugin of and goes with the last.
+import { messageOf } from "../net/error.ts";
 import { hasNftTable } from "../netlink/nft/presence.ts";
 import { podFirewallName } from "../plan/pods/firewall-name.ts";
 import { CniError } from "./error.ts";
@@ -25,7 +26,7 @@ export function ensurePodFirewall({ makePodFirewall }: Host, { warn }: Request):
   try {
     makePodFirewall();
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     warn(`nothing but the reverse-path filter checks the source of what the pod sends: ${why}`);
   }
 }
@@ -40,7 +41,7 @@ export async function releasePodFirewall(host: Host, { conf, command, warn }: Re
   } catch (error) {
     // The verb has told of that already.
     if (error instanceof Error && error.name === "StoreError") return;
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     warn(`the nftables table of pods stays until the next DEL, GC or sync: ${why}`);
   }
 }

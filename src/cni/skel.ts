@@ -10,6 +10,7 @@ import {
   supportedVersions,
   versionAtLeast,
 } from "../net/cni-version.ts";
+import { messageOf } from "../net/error.ts";
 import { printable } from "../net/printable.ts";
 import { parseArgs } from "./args.ts";
 import { type ConfHead, type NetConf, parseConf, parseHead } from "./config.ts";
@@ -92,7 +93,7 @@ function readStdin(io: Io): Uint8Array | undefined {
   try {
     return io.readStdin(maxStdinBytes);
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     throw new CniError("io", `Cannot read the network configuration: ${why}`, { cause: error });
   }
 }

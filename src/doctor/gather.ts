@@ -3,6 +3,7 @@
 // reads still happen.
 import { findStatus, readSpace } from "../linux/file.ts";
 import { isLocked } from "../linux/lock.ts";
+import { attempt } from "../net/error.ts";
 import { formatNftTableName } from "../net/nftables-text.ts";
 import { type MarkRule, readMarkRules } from "../netlink/nft/marks.ts";
 import { findUplinks } from "../netlink/uplinks.ts";
@@ -36,21 +37,17 @@ import { explainFault } from "./port-holder.ts";
 export function gatherFacts(stateDir: string, nowMs: number): Facts {
   const files = readFiles(stateDir);
   const failures: string[] = [];
-  const attempt = <T>(read: () => T): T | undefined => {
-    try {
-      return read();
-    } catch (error) {
-      if (!(error instanceof Error)) throw error;
-      failures.push(error.message);
+  const tryTo = <T>(read: () => T): T | undefined =>
+    attempt(Error, read, ({ message }) => {
+      failures.push(message);
       return undefined;
-    }
-  };
+    });
   if (files.database === undefined || files.fault !== undefined) return { nowMs, files, failures };
-  using session = attempt(() => new Session(stateDir, () => nowMs));
+  using session = tryTo(() => new Session(stateDir, () => nowMs));
   if (session === undefined) return { nowMs, files, failures };
-  const node = attempt(() => readStore(session, stateDir, nowMs));
+  const node = tryTo(() => readStore(session, stateDir, nowMs));
   const { identity } = node ?? {};
-  const kernel = identity === undefined ? undefined : attempt(() => readKernel(session, identity, nowMs));
+  const kernel = identity === undefined ? undefined : tryTo(() => readKernel(session, identity, nowMs));
   return {
     ...{ nowMs, files, failures },
     ...(node === undefined ? {} : { node }),
@@ -96,15 +93,13 @@ function readStore({ store }: Session, stateDir: string, nowMs: number): NodeFac
 }
 
 function findSealFault(path: string, { name, slots }: Identity): string | undefined {
-  try {
+  const open = () => {
     const key = readSealKey(path);
     for (const { slot, sealedPrivateKey } of slots)
       openPrivateKey(key, { node: name, slot }, sealedPrivateKey);
     return undefined;
-  } catch (error) {
-    if (error instanceof SealError) return error.message;
-    throw error;
-  }
+  };
+  return attempt(SealError, open, ({ message }) => message);
 }
 
 function readKernel(session: Session, identity: Identity, nowMs: number): KernelFacts {

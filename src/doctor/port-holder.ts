@@ -1,6 +1,7 @@
 // `findPortHolder` finds the process that holds a UDP port, as far as /proc shows it. It
 // reads the open files of every process, so it is called only for a port known to be taken.
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { attempt } from "../net/error.ts";
 import type { Slot } from "../net/record.ts";
 import type { Conflict } from "../plan/mesh/conflicts.ts";
 import { type Settings, slotPort } from "../plan/settings/settings.ts";
@@ -38,20 +39,16 @@ export function findPortHolder(port: number): string | undefined {
 
 function hasOpen(pid: string, wanted: ReadonlySet<string>): boolean {
   const directory = `/proc/${pid}/fd`;
-  const open = attempt(() => readdirSync(directory)) ?? [];
-  return open.some((fd) => wanted.has(attempt(() => readlinkSync(`${directory}/${fd}`)) ?? ""));
+  const open = tryTo(() => readdirSync(directory)) ?? [];
+  return open.some((fd) => wanted.has(tryTo(() => readlinkSync(`${directory}/${fd}`)) ?? ""));
 }
 
 function describe(pid: string): string {
-  const name = attempt(() => readFileSync(`/proc/${pid}/comm`, "utf8").trim());
+  const name = tryTo(() => readFileSync(`/proc/${pid}/comm`, "utf8").trim());
   return name === undefined ? `process ${pid}` : `${name} (process ${pid})`;
 }
 
 /** Returns undefined if the process has ended meanwhile, or may not be read. */
-function attempt<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch {
-    return undefined;
-  }
+function tryTo<T>(read: () => T): T | undefined {
+  return attempt(Error, read, () => undefined);
 }

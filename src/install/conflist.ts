@@ -2,7 +2,7 @@
 // conf.go, go-cni, ocicni), and knows which file of a directory they use. Texts have one
 // character per byte, so that bytes that are not understood pass through unchanged. Pure.
 import { isSupported, newestVersion } from "../net/cni-version.ts";
-import { ParseError } from "../net/error.ts";
+import { messageOf, ParseError } from "../net/error.ts";
 import { makesInterfaces, plainEntry } from "../plan/settings/entry.ts";
 
 /** Runtimes find our executable under this type. */
@@ -69,7 +69,7 @@ function parseObject(text: string): Record<string, unknown> {
   try {
     json = JSON.parse(text);
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     throw new ParseError(`it is not JSON, or not wholly written yet (${why})`);
   }
   if (!isObject(json)) throw new ParseError("it is not a JSON object");

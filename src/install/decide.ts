@@ -6,7 +6,7 @@
 //   10-x.conflist            itself with our entry, by rename
 //   10-x.conf, 10-x.json     10-x.conflist; the original is kept beside it as a hidden backup
 //   none, half-written, …    nothing: wait for the program that writes it
-import { ParseError } from "../net/error.ts";
+import { attempt, ParseError } from "../net/error.ts";
 import { type Entry, makesInterfaces, plainEntry } from "../plan/settings/entry.ts";
 import {
   chain,
@@ -154,12 +154,7 @@ export function isListOf(directory: ConfDirectory, list: string, single: string)
 
 /** A text that cannot be parsed is none of ours. */
 function isTrue(check: () => boolean): boolean {
-  try {
-    return check();
-  } catch (error) {
-    if (error instanceof ParseError) return false;
-    throw error;
-  }
+  return attempt(ParseError, check, () => false);
 }
 
 function decideStandalone(directory: ConfDirectory, first: string | undefined, entry: Entry): Decision {
@@ -187,12 +182,11 @@ function keepMain(directory: ConfDirectory, file: string, network: ConfList, ent
 }
 
 function findConfList(directory: ConfDirectory, file: string): ConfList | undefined {
-  try {
-    return parseConfList(file, getText(directory, file));
-  } catch (error) {
-    if (error instanceof ParseError) return undefined;
-    throw error;
-  }
+  return attempt(
+    ParseError,
+    () => parseConfList(file, getText(directory, file)),
+    () => undefined,
+  );
 }
 
 /** Throws ParseError if the file cannot be read. */

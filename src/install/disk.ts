@@ -20,10 +20,11 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { errnoText } from "../linux/errno.ts";
+import { findSystemFailure } from "../linux/errno.ts";
 import { addName, exchange } from "../linux/file.ts";
 import { lockForNow } from "../linux/lock.ts";
 import { SysError } from "../linux/syscall.ts";
+import { attempt } from "../net/error.ts";
 import { formatBytes } from "../net/human-format.ts";
 
 /** wg-cni cannot be installed or uninstalled; the message is a whole sentence with a remedy. */
@@ -82,22 +83,22 @@ export interface Disk {
 
 export const disk: Disk = {
   list: (directory) =>
-    attempt(`Cannot read the directory ${directory}`, () => {
+    onDisk(`Cannot read the directory ${directory}`, () => {
       if (statSync(directory, { throwIfNoEntry: false }) === undefined) return undefined;
       const entries = readdirSync(directory, { withFileTypes: true });
       return entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name);
     }),
   has: (path) =>
-    attempt(
+    onDisk(
       `Cannot read the status of ${path}`,
       () => lstatSync(path, { throwIfNoEntry: false }) !== undefined,
     ),
   resolve: (path) =>
     // realpath(3) makes several calls and takes a file that is exchanged meanwhile for a missing one.
-    attempt(`Cannot follow ${path}`, () => (lstatSync(path).isSymbolicLink() ? realpathSync(path) : path)),
-  read: (path) => attempt(`Cannot read ${path}`, () => readText(path)),
+    onDisk(`Cannot follow ${path}`, () => (lstatSync(path).isSymbolicLink() ? realpathSync(path) : path)),
+  read: (path) => onDisk(`Cannot read ${path}`, () => readText(path)),
   create: (path, text, like) =>
-    attempt(`Cannot write ${path}`, () => {
+    onDisk(`Cannot write ${path}`, () => {
       const status = like === undefined ? undefined : statSync(like);
       writeNew(path, (fd) => {
         writeFileSync(fd, Buffer.from(text, "latin1"));
@@ -106,7 +107,7 @@ export const disk: Disk = {
       });
     }),
   copy: (from, to) =>
-    attempt(`Cannot copy ${from} to ${to}`, () =>
+    onDisk(`Cannot copy ${from} to ${to}`, () =>
       writeNew(to, (fd) => {
         forEachBlock(from, (block) => {
           for (let at = 0; at < block.length; ) at += writeSync(fd, block, at);
@@ -115,14 +116,14 @@ export const disk: Disk = {
         fchmodSync(fd, 0o755);
       }),
     ),
-  isSameProgram: (a, b) => attempt(`Cannot compare ${a} with ${b}`, () => isSameProgram(a, b)),
-  warm: (path) => attempt(`Cannot read ${path}`, () => forEachBlock(path, () => true)),
-  exchange: (a, b) => attempt(`Cannot put ${a} in the place of ${b}`, () => exchange(a, b)),
-  name: (path, name) => attempt(`Cannot give ${path} the name ${name}`, () => addName(path, name)),
-  rename: (from, to) => attempt(`Cannot rename ${from} to ${to}`, () => renameSync(from, to)),
-  remove: (path) => attempt(`Cannot remove ${path}`, () => rmSync(path, { force: true })),
+  isSameProgram: (a, b) => onDisk(`Cannot compare ${a} with ${b}`, () => isSameProgram(a, b)),
+  warm: (path) => onDisk(`Cannot read ${path}`, () => forEachBlock(path, () => true)),
+  exchange: (a, b) => onDisk(`Cannot put ${a} in the place of ${b}`, () => exchange(a, b)),
+  name: (path, name) => onDisk(`Cannot give ${path} the name ${name}`, () => addName(path, name)),
+  rename: (from, to) => onDisk(`Cannot rename ${from} to ${to}`, () => renameSync(from, to)),
+  remove: (path) => onDisk(`Cannot remove ${path}`, () => rmSync(path, { force: true })),
   flush: (directory) =>
-    attempt(`Cannot write the directory ${directory} to disk`, () => {
+    onDisk(`Cannot write the directory ${directory} to disk`, () => {
       const fd = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY);
       try {
         fsyncSync(fd);
@@ -131,7 +132,7 @@ export const disk: Disk = {
       }
     }),
   lock: (directory, timeoutMs) =>
-    attempt(`Cannot lock the directory ${directory}`, () => {
+    onDisk(`Cannot lock the directory ${directory}`, () => {
       try {
         return lockForNow(`${directory}/.wg-cni.lock`, timeoutMs);
       } catch (error) {
@@ -216,18 +217,12 @@ function readBlock(fd: number, buffer: Buffer): Buffer {
 }
 
 /** Turns a system error into a sentence with `what`, the cause and a remedy. */
-function attempt<T>(what: string, action: () => T): T {
-  try {
-    return action();
-  } catch (error) {
-    const { code, errno } = error as { readonly code?: string; readonly errno?: number };
-    const isRefusal = error instanceof SysError || (code !== undefined && errno !== undefined);
-    if (error instanceof InstallError || !isRefusal) throw error;
-    const number = Math.abs(errno as number);
-    throw new InstallError(`${what}: ${code} (${errnoText(number)})${remedy(code as string)}`, {
-      cause: error,
-    });
-  }
+function onDisk<T>(what: string, action: () => T): T {
+  return attempt(Error, action, (error) => {
+    const failure = findSystemFailure(error);
+    if (error instanceof InstallError || failure === undefined) throw error;
+    throw new InstallError(`${what}: ${failure.reason}${remedy(failure.code)}`, { cause: error });
+  });
 }
 
 function remedy(code: string): string {

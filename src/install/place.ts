@@ -3,6 +3,7 @@
 // not the one that the decision was made about. No text of another program is lost; a
 // result of `false` means that the caller must decide again.
 
+import { attempt } from "../net/error.ts";
 import { confFiles } from "./conflist.ts";
 import { backupName, type ConfDirectory, type Decision, findSingle } from "./decide.ts";
 import { type Disk, InstallError, unfinished, unfinishedName } from "./disk.ts";
@@ -29,12 +30,11 @@ export function readDirectory(disk: Disk, directory: string): ConfDirectory {
 }
 
 function readContent(disk: Disk, path: string): { text: string } | { problem: string } {
-  try {
-    return { text: disk.read(path) };
-  } catch (error) {
-    if (!(error instanceof InstallError)) throw error;
-    return { problem: error.message };
-  }
+  return attempt(
+    InstallError,
+    () => ({ text: disk.read(path) }),
+    ({ message }) => ({ problem: message }),
+  );
 }
 
 /** Returns false if the directory changed since the decision. Throws InstallError. */

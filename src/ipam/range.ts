@@ -1,7 +1,7 @@
 // Ranges of addresses, as host-local's configuration writes them. A pod gets
 // one address of each range set; a set is one or more ranges of one family.
 // Which address comes next is allocate.ts.
-import { ParseError } from "../net/error.ts";
+import { ParseError, parseAt } from "../net/error.ts";
 import { type Family, familyBits, familyOf, parseIp } from "../net/ip.ts";
 import { parseInterfaceAddress, parsePrefix } from "../net/prefix.ts";
 import { compareIps, hostAddresses } from "./order.ts";
@@ -86,7 +86,7 @@ function parseRangeSet(value: unknown, path: string): RangeSet {
 
 /** All usable addresses of a subnet: not the network's own, nor IPv4's broadcast. */
 function parseSubnet(text: string, path: string): Range {
-  const { ip, length } = at(path, () => parseInterfaceAddress(text));
+  const { ip, length } = parseAt(path, () => parseInterfaceAddress(text));
   const subnet = parsePrefix(text);
   const family = familyOf(ip);
   if (subnet !== `${ip}/${length}`)
@@ -104,7 +104,7 @@ function parseSubnet(text: string, path: string): Range {
 function findAddress(subnet: Range, value: unknown, path: string): string | undefined {
   if (value === undefined || value === null || value === "") return undefined;
   const text = getText(value, path);
-  const ip = at(path, () => parseIp(text));
+  const ip = parseAt(path, () => parseIp(text));
   if (!contains(subnet, ip))
     throw new ParseError(`${path}: ${ip} is not one of the addresses of ${formatRange(subnet)}`);
   return ip;
@@ -140,14 +140,4 @@ function getList(value: unknown, path: string): unknown[] {
 function getText(value: unknown, path: string): string {
   if (typeof value !== "string" || value === "") throw new ParseError(`${path} must be a non-empty string`);
   return value;
-}
-
-/** Adds the place of the text to the error. */
-function at<T>(path: string, parse: () => T): T {
-  try {
-    return parse();
-  } catch (error) {
-    if (error instanceof ParseError) throw new ParseError(`${path}: ${error.message}`, { cause: error });
-    throw error;
-  }
 }

@@ -1,6 +1,6 @@
 // The WireGuardMesh object: the settings that all nodes of the cluster share. There is one such
 // object, which an operator writes and every agent follows (conf/kubernetes/mesh.yaml). Pure.
-import { ParseError } from "../net/error.ts";
+import { attempt, ParseError, parseAt } from "../net/error.ts";
 import { refuseImpossibleCIDRs } from "../plan/peers/cluster-cidrs.ts";
 import { type Mode, parseSetting } from "../plan/settings/settings.ts";
 import { apiVersion } from "./object.ts";
@@ -32,10 +32,10 @@ export function readMesh(json: unknown): MeshObject | undefined {
   const { name, resourceVersion } = metadata ?? {};
   if (typeof name !== "string") return undefined;
   const warnings: string[] = [];
-  const mode = attempt(() => parseSetting("mode", spec?.["mode"]), warnings);
+  const mode = parseOrWarn(() => parseSetting("mode", spec?.["mode"]), warnings);
   const read = (name: "clusterCIDRs" | "nodeCIDRs") => {
     const given = spec?.[name];
-    return given === undefined ? undefined : attempt(() => readCIDRs(name, given), warnings);
+    return given === undefined ? undefined : parseOrWarn(() => readCIDRs(name, given), warnings);
   };
   const clusterCIDRs = read("clusterCIDRs");
   const nodeCIDRs = read("nodeCIDRs");
@@ -49,24 +49,17 @@ export function readMesh(json: unknown): MeshObject | undefined {
 
 function readCIDRs(name: "clusterCIDRs" | "nodeCIDRs", given: unknown): readonly string[] {
   const cidrs = parseSetting(name, given);
-  try {
-    const raw = Array.isArray(given) ? given.map(String) : cidrs;
-    refuseImpossibleCIDRs(raw, name === "clusterCIDRs" ? "pods" : "nodes");
-  } catch (error) {
-    throw error instanceof ParseError ? new ParseError(`${name}: ${error.message}`) : error;
-  }
+  const raw = Array.isArray(given) ? given.map(String) : cidrs;
+  parseAt(name, () => refuseImpossibleCIDRs(raw, name === "clusterCIDRs" ? "pods" : "nodes"));
   return cidrs;
 }
 
 /** Name of the object in the list of rejected records. */
 export const meshObjectName = `wireguardmesh/${meshName}`;
 
-function attempt<T>(parse: () => T, warnings: string[]): T | undefined {
-  try {
-    return parse();
-  } catch (error) {
-    if (!(error instanceof ParseError)) throw error;
-    warnings.push(`${error.message}; it stays as it was`);
+function parseOrWarn<T>(parse: () => T, warnings: string[]): T | undefined {
+  return attempt(ParseError, parse, ({ message }) => {
+    warnings.push(`${message}; it stays as it was`);
     return undefined;
-  }
+  });
 }

@@ -13,7 +13,7 @@
 //   other pod CIDRs than before       are replaced
 //   a pod CIDR with an InternalIP     is left out, because its route would include hosts
 //   no pod CIDR                       stay as they were, because a recreated Node has none at first
-import { ParseError } from "../net/error.ts";
+import { attempt, ParseError } from "../net/error.ts";
 import { familyOf } from "../net/ip.ts";
 import { hostPrefix, prefixContains, prefixesOverlap } from "../net/prefix.ts";
 import { refusePodCIDRs } from "../plan/pods/pod-cidrs.ts";
@@ -60,11 +60,11 @@ export function readNodeObject(json: unknown): NodeObject | undefined {
   const ips = asList(status?.["addresses"]).flatMap((address) => {
     const { type, address: ip } = (address ?? {}) as Record<string, unknown>;
     if (type !== "InternalIP") return [];
-    return attempt(() => parseNodeAddress(ip, `InternalIP of Node ${name}`), warnings);
+    return parseOrWarn(() => parseNodeAddress(ip, `InternalIP of Node ${name}`), warnings);
   });
   const taints = asList(spec?.["taints"]);
   const cidrs = podCidrsOf(spec).flatMap((cidr) =>
-    attempt(() => parsePodCidr(cidr, `pod CIDR of Node ${name}`), warnings),
+    parseOrWarn(() => parsePodCidr(cidr, `pod CIDR of Node ${name}`), warnings),
   );
   return {
     ...{ name, uid, warnings },
@@ -139,11 +139,12 @@ export function planIdentity(
 }
 
 function findProblem(name: string, internalIPs: readonly string[]): string | undefined {
-  try {
-    parseNodeName(name, "metadata.name");
-  } catch (error) {
-    return (error as Error).message;
-  }
+  const problem = attempt(
+    ParseError,
+    () => void parseNodeName(name, "metadata.name"),
+    ({ message }) => message,
+  );
+  if (problem !== undefined) return problem;
   if (internalIPs.length > 0) return undefined;
   return `Node ${name} has no InternalIP (status.addresses) that other nodes could send to: the kubelet sets it, by --node-ip where it finds none. Until then this node stays as it is.`;
 }
@@ -158,14 +159,16 @@ function byFamily(ips: readonly string[]): string[] {
   return [...ips].sort((a, b) => familyOf(a) - familyOf(b));
 }
 
-function attempt<T>(parse: () => T, warnings: string[]): T[] {
-  try {
-    return [parse()];
-  } catch (error) {
-    if (!(error instanceof ParseError)) throw error;
-    warnings.push(`${error.message}; it is left out`);
-    return [];
-  }
+/** Returns a list of one value, or an empty one and a warning. */
+function parseOrWarn<T>(parse: () => T, warnings: string[]): T[] {
+  return attempt(
+    ParseError,
+    () => [parse()],
+    ({ message }) => {
+      warnings.push(`${message}; it is left out`);
+      return [];
+    },
+  );
 }
 
 function asList(json: unknown): readonly unknown[] {

@@ -4,6 +4,7 @@
 import { KubeError } from "../kube/error.ts";
 import { fieldManager } from "../kube/object.ts";
 import { parseRetryAfter, statusError } from "../kube/watch.ts";
+import { messageOf } from "../net/error.ts";
 import type { KubeAccess } from "./credentials.ts";
 import { LineSplitter } from "./line-splitter.ts";
 
@@ -175,7 +176,7 @@ function asKubeError(error: unknown, what: string, server?: string): KubeError {
 
 function reasonOf(error: unknown): string {
   const code = codeOf(error);
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   return code === "" || message.includes(code) ? message : `${message} (${code})`;
 }
 

@@ -6,6 +6,7 @@ import { statSync } from "node:fs";
 import type { KubeConfig } from "@kubernetes/client-node/dist/config.js";
 import { stampOf } from "../fswatch/stamp.ts";
 import { KubeError } from "../kube/error.ts";
+import { messageOf } from "../net/error.ts";
 
 /** The setting `kubeconfig` for a pod's service account. */
 export const inCluster = "in-cluster";
@@ -108,7 +109,7 @@ export class KubeCredentials {
       const what =
         this.kubeconfig === inCluster ? "the pod's service account" : `the kubeconfig ${this.kubeconfig}`;
       throw new KubeError(
-        `Cannot get the credentials for the Kubernetes API from ${what}: ${messageOf(error)}`,
+        `Cannot get the credentials for the Kubernetes API from ${what}: ${shortMessage(error)}`,
         {},
         { cause: error },
       );
@@ -161,7 +162,7 @@ async function bounded<T>(promise: Promise<T>, ms: number): Promise<T> {
   }
 }
 
-function messageOf(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
-  return text.trim().length > 300 ? `${text.trim().slice(0, 299)}…` : text.trim();
+function shortMessage(error: unknown): string {
+  const text = messageOf(error).trim();
+  return text.length > 300 ? `${text.slice(0, 299)}…` : text;
 }

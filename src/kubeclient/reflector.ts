@@ -8,6 +8,7 @@
 import { KubeError } from "../kube/error.ts";
 import { mustListAgain, readWatchLine, usualRetries, type WatchEvent } from "../kube/watch.ts";
 import { Backoff, type BackoffBounds } from "../net/backoff.ts";
+import { messageOf } from "../net/error.ts";
 import type { KubeClient, Query } from "./client.ts";
 import { listPages } from "./list.ts";
 
@@ -294,7 +295,7 @@ class IdleTimeout implements Disposable {
 
 function toKubeError(error: unknown): KubeError {
   if (error instanceof KubeError) return error;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   return new KubeError(`The Kubernetes API cannot be watched: ${message}`, {}, { cause: error });
 }
 

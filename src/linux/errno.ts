@@ -98,3 +98,17 @@ export function errnoCode(errno: number): string {
 export function errnoText(errno: number): string {
   return texts[errno]?.replace(/^\S+ /, "") ?? "unknown error";
 }
+
+export interface SystemFailure {
+  /** "ENOENT" */
+  readonly code: string;
+  /** "ENOENT (No such file or directory)" */
+  readonly reason: string;
+}
+
+/** The system's part of an error of our own system calls or of the runtime's; undefined for every other error. */
+export function findSystemFailure(error: unknown): SystemFailure | undefined {
+  const { code, errno } = error as { readonly code?: string; readonly errno?: number };
+  if (code === undefined || errno === undefined) return undefined;
+  return { code, reason: `${code} (${errnoText(Math.abs(errno))})` };
+}

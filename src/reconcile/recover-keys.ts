@@ -7,6 +7,7 @@
 //   it is not, records are published      the agent makes a new one and publishes it
 //   it is not, records go by hand         nothing: the slot says what to do
 import { findStatus } from "../linux/file.ts";
+import { attempt } from "../net/error.ts";
 import type { Slot } from "../net/record.ts";
 import { isAnnounced, type Settings, slotDevice } from "../plan/settings/settings.ts";
 import { publicKeyOf } from "../state/keys.ts";
@@ -85,21 +86,16 @@ function isFileAbsent(path: string): boolean {
 
 /** True if the file is sound, and is not what any of the keys was sealed with. */
 function opensNothing({ name, slots }: Identity, path: string): boolean {
-  const sealKey = attempt(() => readSealKey(path));
+  const sealKey = tryTo(() => readSealKey(path));
   if (sealKey === undefined) return false;
   return slots.every(({ slot, sealedPrivateKey }) => {
     const context = { node: name, slot };
-    return attempt(() => openPrivateKey(sealKey, context, sealedPrivateKey)) === undefined;
+    return tryTo(() => openPrivateKey(sealKey, context, sealedPrivateKey)) === undefined;
   });
 }
 
-function attempt<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof SealError) return undefined;
-    throw error;
-  }
+function tryTo<T>(read: () => T): T | undefined {
+  return attempt(SealError, read, () => undefined);
 }
 
 /** Reads the keys of devices whose key is the node's own; another key tells nothing. */

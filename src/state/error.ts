@@ -2,6 +2,7 @@
 // sentence with a remedy. Which CNI code it becomes is decided in cni/.
 import { ExposureError } from "../linux/private.ts";
 import { SysError } from "../linux/syscall.ts";
+import { messageOf } from "../net/error.ts";
 
 /**
  * "busy": held by another process for longer than we wait; "full": no space;
@@ -31,7 +32,7 @@ export function findStoreError(path: string, error: unknown): StoreError | undef
     return new StoreError("exposed", `Cannot use the state in ${path}: ${error.message}`, { cause: error });
   const kind = kindOf(error);
   if (kind === undefined) return undefined;
-  const reason = error instanceof Error ? error.message : String(error);
+  const reason = messageOf(error);
   return new StoreError(kind, `Cannot use the state in ${path}: ${explain(kind, path, reason)}`, {
     cause: error,
   });

@@ -3,6 +3,7 @@
 // problem is logged once and binding is retried; the mesh does not wait for its metrics.
 // http-listener.ts bounds the connections.
 import { unlink } from "../linux/file.ts";
+import { messageOf } from "../net/error.ts";
 import { printable } from "../net/printable.ts";
 import type { ReadRequest } from "../wire/http.ts";
 import { type Bounds, defaultBounds, HttpListener, type Page } from "./http-listener.ts";
@@ -136,7 +137,7 @@ export class HttpServer implements Disposable {
       this.#problems.reportOnChange(`page ${path}`, undefined);
       return made;
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
+      const message = messageOf(error);
       const problem: Problem = { level: "error", message: `a request for ${path} failed: ${message}` };
       this.#problems.reportOnChange(`page ${path}`, problem);
       return plain(500, message);

@@ -5,6 +5,7 @@ import Counter from "prom-client/lib/counter.js";
 import Gauge from "prom-client/lib/gauge.js";
 import Histogram from "prom-client/lib/histogram.js";
 import Registry from "prom-client/lib/registry.js";
+import { attempt } from "../net/error.ts";
 import { escapeLines } from "../net/printable.ts";
 import type { GateEvent } from "../plan/peers/gate-state.ts";
 import { CallLogTail } from "./call-log-tail.ts";
@@ -169,16 +170,12 @@ export class Metrics implements Disposable {
   /** Errors of the store or the kernel must not hide the counters that report them. */
   #collect(): ScrapeFacts | undefined {
     const problems: string[] = [];
-    const attempt = <T>(read: () => T): T | undefined => {
-      try {
-        return read();
-      } catch (error) {
-        problems.push(error instanceof Error ? error.message : String(error));
-        return undefined;
-      }
+    const addProblem = ({ message }: Error) => {
+      problems.push(message);
+      return undefined;
     };
-    attempt(() => this.#readCallLog());
-    const scraped = attempt(() => this.facts.collect());
+    attempt(Error, () => this.#readCallLog(), addProblem);
+    const scraped = attempt(Error, () => this.facts.collect(), addProblem);
     const isWhole = problems.length === 0;
     const message = `a part of the metrics cannot be read: ${problems.join("; ")}`;
     this.#scrapeProblems.reportOnChange("scrape", isWhole ? undefined : message);

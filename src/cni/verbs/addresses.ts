@@ -3,6 +3,7 @@
 // afterwards, DEL knows what to give back.
 import { allocate, findRangeSet } from "../../ipam/allocate.ts";
 import { type RangeSet, rangeSetsOfPodCIDRs } from "../../ipam/range.ts";
+import { messageOf } from "../../net/error.ts";
 import { familyOf } from "../../net/ip.ts";
 import { configuredMtu } from "../../plan/pods/mtu.ts";
 import type { Attachment, Owner } from "../../state/model.ts";
@@ -36,7 +37,7 @@ export function undoAddresses(request: Request): void {
   try {
     releaseAddresses(request);
   } catch (error) {
-    request.warn(`while undoing: ${error instanceof Error ? error.message : String(error)}`);
+    request.warn(`while undoing: ${messageOf(error)}`);
   }
 }
 

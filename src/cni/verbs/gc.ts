@@ -1,6 +1,7 @@
 // GC: what the runtime no longer knows goes away (CNI specification 1.1.0,
 // "GC"). A missing list is no permission to delete anything: cnitool sends none.
 
+import { attempt } from "../../net/error.ts";
 import type { Attachment } from "../../state/model.ts";
 import { runDelegate } from "../delegate.ts";
 import { CniError } from "../error.ts";
@@ -18,8 +19,8 @@ export function gc(host: Host, request: Request): void {
   const complaints: string[] = [];
   const warn = (message: string) => request.warn(message);
   const { stale, fault } = findStale(host, request);
-  for (const attachment of stale) complaints.push(...attempt(() => removePod(host, attachment, warn)));
-  if (ipam?.kind === "delegate") complaints.push(...attempt(() => forward(request)));
+  for (const attachment of stale) complaints.push(...complaintsOf(() => removePod(host, attachment, warn)));
+  if (ipam?.kind === "delegate") complaints.push(...complaintsOf(() => forward(request)));
   if (fault !== undefined) {
     for (const complaint of complaints) warn(complaint);
     throw fault;
@@ -53,10 +54,10 @@ function forward(request: Request): readonly [] {
   return [];
 }
 
-function attempt(remove: () => readonly { readonly error: Error }[]): string[] {
-  try {
-    return remove().map(({ error }) => error.message);
-  } catch (error) {
-    return [error instanceof Error ? error.message : String(error)];
-  }
+function complaintsOf(remove: () => readonly { readonly error: Error }[]): string[] {
+  return attempt(
+    Error,
+    () => remove(),
+    (error) => [{ error }],
+  ).map(({ error }) => error.message);
 }

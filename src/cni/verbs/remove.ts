@@ -2,6 +2,7 @@
 // its rows, so that a crash in between leaves a record of what is still to do.
 
 import { isAbsent } from "../../linux/file.ts";
+import { messageOf } from "../../net/error.ts";
 import { podNames } from "../../plan/pods/pod.ts";
 import type { Step } from "../../plan/step.ts";
 import { applySteps, type Failure } from "../../reconcile/apply.ts";
@@ -101,8 +102,4 @@ function restoreIfThere({ kernel }: Host, attachment: Attachment, warn: Request[
 function isGone(error: unknown): boolean {
   const code = error instanceof Error && "code" in error ? error.code : undefined;
   return code === "EINVAL" || code === "ENODEV" || code === "ESRCH";
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

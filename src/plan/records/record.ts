@@ -2,7 +2,7 @@
 // checked here, and each complaint names the place: peers[3].podCIDRs[0].
 // A record that parses is canonical text throughout. Pure.
 import IPCIDR from "ip-cidr";
-import { ParseError } from "../../net/error.ts";
+import { attempt, ParseError, parseAt } from "../../net/error.ts";
 import { parseIp } from "../../net/ip.ts";
 import { parseProof, parsePublicKey, zeroKey } from "../../net/key.ts";
 import { comparePrefixes, parseInterfaceAddress, parsePrefix, prefixContains } from "../../net/prefix.ts";
@@ -65,7 +65,7 @@ export function parseNodeName(value: unknown, path: string): string {
 
 /** An address of a node that other nodes can send to. Throws ParseError. */
 export function parseNodeAddress(value: unknown, path: string): string {
-  const ip = attempt(path, () => parseIp(asText(value)));
+  const ip = parseAt(path, () => parseIp(asText(value)));
   const special = specialAddress(ip);
   if (special !== undefined)
     throw new ParseError(`${path}: ${ip} is ${special}; other nodes cannot reach it`);
@@ -90,20 +90,19 @@ export function parsePodCidr(value: unknown, path: string): string {
 }
 
 function isCanonicalPrefix(text: string): boolean {
-  try {
-    return parsePrefix(text) === text;
-  } catch (error) {
-    if (error instanceof ParseError) return false;
-    throw error;
-  }
+  return attempt(
+    ParseError,
+    () => parsePrefix(text) === text,
+    () => false,
+  );
 }
 
 function parseTypedCidr(text: string, path: string): string {
   if (!IPCIDR.isValidCIDR(text))
     throw new ParseError(`${path}: ${show(text)} is not a CIDR (expected ADDRESS/LENGTH)`);
-  const cidr = attempt(path, () => parsePrefix(text));
+  const cidr = parseAt(path, () => parsePrefix(text));
   const network = parseIp(new IPCIDR(text).start<string>());
-  if (network !== attempt(path, () => parseInterfaceAddress(text)).ip)
+  if (network !== parseAt(path, () => parseInterfaceAddress(text)).ip)
     throw new ParseError(`${path}: ${text} has host bits set; did you mean ${cidr}?`);
   return cidr;
 }
@@ -114,12 +113,12 @@ function parseSlots(value: unknown, path: string): SlotRecord[] {
     const { publicKey, proof } = object;
     return {
       slot: choice<Slot>(object["slot"], `${itemPath}.slot`, ["a", "b"]),
-      publicKey: attempt(`${itemPath}.publicKey`, () => parsePublicKey(asText(publicKey))),
+      publicKey: parseAt(`${itemPath}.publicKey`, () => parsePublicKey(asText(publicKey))),
       port: parsePort(object["port"], `${itemPath}.port`),
       state: choice<SlotState>(object["state"], `${itemPath}.state`, ["active", "draining", "withdrawn"]),
       ...(proof === undefined
         ? {}
-        : { proof: attempt(`${itemPath}.proof`, () => parseProof(asText(proof))) }),
+        : { proof: parseAt(`${itemPath}.proof`, () => parseProof(asText(proof))) }),
     };
   });
   if (slots.length === 2 && slots[0]?.slot === slots[1]?.slot)
@@ -165,15 +164,6 @@ function asObject(value: unknown, path: string, known: readonly string[]): Recor
 
 function asText(value: unknown): string {
   return typeof value === "string" ? value : show(value);
-}
-
-function attempt<T>(path: string, parse: () => T): T {
-  try {
-    return parse();
-  } catch (error) {
-    if (error instanceof ParseError) throw new ParseError(`${path}: ${error.message}`);
-    throw error;
-  }
 }
 
 function refuseTwice(values: readonly string[], what: string): void {

@@ -1,7 +1,7 @@
 // The entry for wg-cni in a network configuration: its type, and keys of its
 // own if an operator wants some. Checked before it is written, because every pod
 // of the node would fail over a wrong one. Pure.
-import { ParseError } from "../../net/error.ts";
+import { messageOf, ParseError } from "../../net/error.ts";
 
 /** With "ipam" wg-cni makes the interfaces, without it follows another plugin. */
 export interface Entry {
@@ -52,6 +52,6 @@ function decode(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new ParseError(`must be JSON (${error instanceof Error ? error.message : error})`);
+    throw new ParseError(`must be JSON (${messageOf(error)})`);
   }
 }
