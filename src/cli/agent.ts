@@ -1,5 +1,5 @@
-// `agent`: runs until it is told to stop. One a state store, by a lock that the
-// kernel releases however the process ends.
+// `agent` runs until a signal stops it. A lock allows one agent for each state store; the kernel
+// releases it however the process ends.
 import { Agent } from "../agent/loop.ts";
 import { inCluster } from "../kubeclient/credentials.ts";
 import { readText } from "../linux/file.ts";
@@ -31,7 +31,7 @@ export async function agent(context: Context): Promise<Output> {
     return await run(context, log);
   } catch (error) {
     if (error instanceof UsageError || error instanceof ParseError || !(error instanceof Error)) throw error;
-    // Who reads the log as JSON reads this too.
+    // A program that reads the log as JSON reads this line too.
     log.error(error.message);
     return { json: { error: error.message }, text: () => "", exitCode: 1 };
   }
@@ -50,7 +50,7 @@ async function run(context: Context, log: Log): Promise<Output> {
     notifier.send("READY=1", `STATUS=${problem ?? "the mesh is as the store says"}`);
   using running = new Agent(session, {
     ...{ stateDir, version, log, onReconciled, wallClock: Date.now },
-    // Who leaves needs no identity, and is not given one.
+    // A node that leaves needs no identity, and is not given one.
     ...(leaving !== undefined ? { leaving: () => leaving.problem } : node === undefined ? {} : { node }),
   });
   // Before the first pass, which takes a while: the first process of a container is not ended by a signal that it does not handle.
@@ -65,7 +65,7 @@ async function run(context: Context, log: Log): Promise<Output> {
 }
 
 function lockStore(stateDir: string): Disposable {
-  // Who only asks whether there is an agent has the lock for an instant.
+  // A process that only checks whether there is an agent holds the lock for an instant.
   for (const waitMs of [10, 50, 200, 0]) {
     const lock = tryLock(`${stateDir}/agent.lock`);
     if (lock !== undefined) return lock;
@@ -76,7 +76,7 @@ function lockStore(stateDir: string): Disposable {
   );
 }
 
-/** Of the Node that this node's identity comes from; undefined where `up` has given it one. */
+/** Returns the name of the Node that the identity comes from, or undefined if `up` has given the node one. */
 function readNodeName(given: Given): string | undefined {
   const typed = findValue(given, "node");
   if (given.switches.has("kubernetes")) {
@@ -89,7 +89,7 @@ function readNodeName(given: Given): string | undefined {
   return undefined;
 }
 
-/** What was typed is set, as by `up`; --kubernetes alone means the cluster that this is a pod of. */
+/** Stores the settings that were typed, as `up` does; --kubernetes alone means the cluster of this pod. */
 function putSettings(store: Store, given: Given): void {
   const stored = store.settings();
   const overrides = readOverrides(given, stored);

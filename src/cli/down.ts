@@ -13,7 +13,7 @@ import type { Store } from "../state/store.ts";
 import type { Context, Output } from "./command.ts";
 import { isAgentThere, openSession, reportSync, syncAll } from "./session.ts";
 
-/** An agent takes a changed record within a second, and moves its routes with it. */
+/** An agent accepts a changed record within a second, and moves its routes with it. */
 const withdrawalMs = 3000;
 
 /** `forNow`: the next agent without --leave brings the node back. */
@@ -24,11 +24,11 @@ export async function down(context: Context, forNow = false): Promise<Output> {
   if (identity === undefined) throw new NotUpError("This node was never up: there is nothing to remove.");
   const warnings = identity.up ? await withdraw(session, identity, context) : [];
   store.transaction(() => {
-    // An `up` that was killed has noted nothing, and may have left something.
+    // An `up` that was killed has recorded nothing, and may have left objects in the kernel.
     if (identity.up && store.applied() === undefined)
       store.setApplied({ generation: 0, bootId: session.bootId });
     store.setGated(false);
-    // Read again: the agent may have exchanged a key since.
+    // The identity is read again, because the agent may have rotated a key since.
     const { leaving: _, ...own } = store.identity() ?? identity;
     store.putIdentity({ ...own, up: false, ...(forNow ? { leaving: true } : {}) });
   });
@@ -37,22 +37,22 @@ export async function down(context: Context, forNow = false): Promise<Output> {
   return reportSync(report, `Node ${identity.name} is ${how}`, warnings);
 }
 
-/** Until the others send to this node as without us, it still takes what they encrypt. */
+/** Withdraws the keys and waits: until the peers send in plaintext, this node still accepts encrypted packets. */
 async function withdraw(session: Session, identity: Identity, { stderr }: Context): Promise<string[]> {
   const { store } = session;
   const settings = readSettings(store);
   if (!isAnnounced(settings)) return [];
-  // An agent of this node does and publishes the same.
+  // An agent of this node does the same, and publishes it.
   store.putIdentity({ ...identity, leaving: true });
   session.sync();
   const problem = publish(store, identity, settings);
-  if (problem !== undefined) return [`the others could not be told: ${problem}`];
-  stderr(`Telling the others that this node has no key any more; ${withdrawalMs / 1000} s\n`);
+  if (problem !== undefined) return [`the withdrawal of the keys could not be published: ${problem}`];
+  stderr(`Publishing that this node has no key any more; waiting ${withdrawalMs / 1000} s\n`);
   await Bun.sleep(withdrawalMs);
   return [];
 }
 
-/** Returns why it could not be done. The API is written to by the agent, as soon as it sees that this node leaves. */
+/** Returns why it could not be published. The agent writes to the API as soon as it sees that this node leaves. */
 function publish(store: Store, identity: Identity, settings: Settings): string | undefined {
   try {
     if (settings.recordsDir !== "") publishRecord(settings.recordsDir, withdrawnRecord(identity, settings));

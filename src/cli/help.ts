@@ -3,7 +3,7 @@ import { type Command, exitCodes, type Flag } from "./command.ts";
 import { commonFlags } from "./flags.ts";
 import { alignColumns, type Style } from "./style.ts";
 
-/** `wg-cni --help`. */
+/** Returns the text of `wg-cni --help`. */
 export function renderOverview(commands: readonly Command[], style: Style): string {
   const rows = commands.map((command) => [
     `  ${[command.name, command.operands ?? ""].join(" ").trim()}`,
@@ -23,7 +23,7 @@ ${alignColumns(exitCodes.map(([code, meaning]) => [`  ${code}`, meaning]))}
 `;
 }
 
-/** `wg-cni COMMAND --help`. */
+/** Returns the text of `wg-cni COMMAND --help`. */
 export function renderCommandHelp(command: Command, style: Style): string {
   const usage = `wg-cni ${[command.name, command.operands ?? "", "[flags]"].filter((word) => word !== "").join(" ")}`;
   const details = command.details === undefined ? "" : `\n${command.details}\n`;

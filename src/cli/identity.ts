@@ -1,6 +1,6 @@
-// Who the node is, from what was typed to `up` and what was there: what is not
-// typed stays, endpoints that were never typed are looked for, node IPs that
-// were never typed are the endpoints.
+// Derives the node's identity from the flags of `up` and from the stored identity. A value that is
+// not typed stays. Endpoints that were never typed are detected, and node IPs that were never typed
+// are the endpoints.
 import { readText } from "../linux/file.ts";
 import { parseIp } from "../net/ip.ts";
 import type { NoTransport, Transport } from "../plan/host/endpoints.ts";
@@ -8,21 +8,21 @@ import { parseNodeAddress, parseNodeName, parsePodCidr } from "../plan/records/r
 import type { Identity } from "../state/model.ts";
 import { findValue, type Given, UsageError } from "./command.ts";
 
-/** What --endpoint said. */
+/** The endpoints of --endpoint. */
 export interface TypedEndpoints {
-  /** Undefined for "default": they are to be found. */
+  /** Undefined for "default": the endpoints are to be detected. */
   readonly ips?: readonly string[];
-  /** Port of slot a, where one was typed; slot b has the next. */
+  /** Port of slot a, if one was typed; slot b has the next one. */
   readonly port?: number;
 }
 
 export interface TypedIdentity {
   readonly identity: Omit<Identity, "slots" | "up">;
-  /** What the one who typed it should know. */
+  /** Warnings about the flags. */
   readonly warnings: readonly string[];
 }
 
-/** Undefined where --endpoint was not given. Throws UsageError, ParseError. */
+/** Returns undefined if --endpoint was not given. Throws UsageError, ParseError. */
 export function readEndpoints(given: Given): TypedEndpoints | undefined {
   const typed = given.values.get("endpoint");
   if (typed === undefined) return undefined;
@@ -34,7 +34,7 @@ export function readEndpoints(given: Given): TypedEndpoints | undefined {
   return { ips: parsed.map(({ ip }) => ip), ...(port === undefined ? {} : { port }) };
 }
 
-/** `find` is called only where the endpoints are to be found. Throws UsageError, ParseError. */
+/** `find` is called only if the endpoints are to be detected. Throws UsageError, ParseError. */
 export function readIdentity(
   given: Given,
   before: Identity | undefined,
@@ -98,14 +98,14 @@ function chooseNodeIPs(
   return { nodeIPs: endpoints, nodeIPsFollow: true };
 }
 
-/** Throws UsageError where "default" stands beside something else. */
+/** Throws UsageError if "default" stands beside another value. */
 function isDefault(typed: readonly string[], flag: string): boolean {
   if (!typed.includes("default")) return false;
   if (typed.length > 1) throw new UsageError(`${flag}: "default" stands alone`);
   return true;
 }
 
-/** "192.0.2.1", "192.0.2.1:51820", "2001:db8::1", "[2001:db8::1]:51820". */
+/** Parses "192.0.2.1", "192.0.2.1:51820", "2001:db8::1", "[2001:db8::1]:51820". */
 function parseEndpoint(text: string): { ip: string; port?: number } {
   const match = /^(?:\[(?<v6>[^\]]+)\]|(?<v4>[^:]+))(?::(?<port>\d+))?$/.exec(text);
   const { v6, v4, port } = match?.groups ?? {};

@@ -1,5 +1,5 @@
-// `install`: the executable into the runtime's directory of plugins, our entry into
-// the network that it uses. With --keep the agent is told to keep it so.
+// `install` puts the executable into the runtime's plugin directory, and our entry into the network
+// that the runtime uses. With --keep the agent maintains both.
 import { disk } from "../install/disk.ts";
 import { type Installed, install as installAt, type Target } from "../install/install.ts";
 import { readBootId } from "../linux/boot.ts";
@@ -31,7 +31,7 @@ export async function install(context: Context): Promise<Output> {
   return report(installed, target, keep);
 }
 
-/** The directories as they were typed, else as the agent keeps them, else the usual ones. */
+/** Returns the directories as typed, else those that the agent maintains, else the usual ones. */
 export function readDirectories(given: Given, settings: Settings): Pick<Target, "binDir" | "confDir"> {
   const { installBinDir, installConfDir } = settings;
   const stored = installConfDir === "" ? defaultConfDir : installConfDir;
@@ -41,14 +41,14 @@ export function readDirectories(given: Given, settings: Settings): Pick<Target, 
   };
 }
 
-/** Their defaults where this node has no state yet: none is made to ask. */
+/** Returns the defaults if this node has no state yet: reading must not create a store. */
 function readStored(stateDir: string): Settings {
   if (!exists(`${stateDir}/state.db`)) return parseSettings({});
   using store = Store.open(stateDir, readBootId());
   return readSettings(store);
 }
 
-/** Undefined: as the network has it. */
+/** Returns undefined if the entry stays as the network has it. */
 function readEntry(given: Given, { installEntry }: Settings): Entry | undefined {
   const text = findValue(given, "conf-json");
   const standalone = given.switches.has("standalone");
@@ -80,7 +80,7 @@ function parseFlag<T>(flag: string, text: string, parse: (raw: unknown) => T): T
   }
 }
 
-/** Tells the agent what to keep true from now on; undefined: nothing. */
+/** Stores the target that the agent maintains from now on; undefined: none. */
 export function keepInstalled(stateDir: string, target: Target | undefined): void {
   using store = Store.open(stateDir, readBootId());
   store.transaction(() => {

@@ -30,7 +30,7 @@ export function keyRotate(context: Context): Output {
 function askAgent(store: Store, { stateDir, nowMs }: Context): Output {
   if (!isAnnounced(readSettings(store)))
     throw new Error(
-      "The other nodes would not hear of new keys: give the directory in which records are exchanged with `wg-cni up --records-dir DIR`, or the Kubernetes API with --kubeconfig. `wg-cni key rotate --compromised` does without, and loses packets until the others have the new record.",
+      "The peers would not learn the new keys: give the records directory with `wg-cni up --records-dir DIR`, or the Kubernetes API with --kubeconfig. `wg-cni key rotate --compromised` needs neither, and loses packets until the peers have the new record.",
     );
   if (!isAgentThere(stateDir))
     throw new Error(
@@ -88,7 +88,7 @@ function replaceKeys(session: Session, { name }: Identity, { nowMs }: Context): 
   };
 }
 
-/** The keys are exchanged by now: what fails here is said, and does not undo it. */
+/** Publishes the record. The keys are replaced by now: a failure from here on is reported, and undoes nothing. */
 function publish(store: Store, identity: Identity): AnnouncementOutcome {
   const settings = readSettings(store);
   const directory = settings.recordsDir;
@@ -110,16 +110,16 @@ function publish(store: Store, identity: Identity): AnnouncementOutcome {
 
 interface KeyReplacement {
   readonly isUp: boolean;
-  /** True where the kernel has the new keys. */
+  /** True if the kernel has the new keys. */
   readonly isApplied: boolean;
   readonly peers: number;
   readonly publication: AnnouncementOutcome;
 }
 
-/** What that costs, and what is left to do. */
+/** Describes what the replacement costs, and what is left to do. */
 function describeCost({ isUp, isApplied, peers, publication }: KeyReplacement, style: Style): string {
   const { green, yellow } = style;
-  if (peers === 0) return `  ${green("✓")} there are no peers that would have to hear of it\n`;
+  if (peers === 0) return `  ${green("✓")} no peer has to learn the new keys\n`;
   const here = isApplied
     ? "this node refuses the old keys from now on, a peer"
     : "a peer refuses the old keys";
@@ -139,6 +139,6 @@ function describePublication(publication: AnnouncementOutcome, { green, yellow, 
     case "directory":
       return `${green("✓")} the record is in ${publication.directory}; peers with an agent take it from there`;
     case "hand":
-      return `${publication.failed ? red("✗") : yellow("!")} the record was not published (${publication.reason}): hand it to the others now, by \`wg-cni node show --json\` here and \`wg-cni peer import\` there`;
+      return `${publication.failed ? red("✗") : yellow("!")} the record was not published (${publication.reason}): give it to the peers now, by \`wg-cni node show --json\` here and \`wg-cni peer import\` there`;
   }
 }

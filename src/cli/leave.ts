@@ -1,6 +1,6 @@
-// `agent --leave`: the node leaves the mesh while its agent runs, so that the
-// others hear of it by whatever the agent publishes to. It stays afterwards, for a
-// service or a pod that is to be there until all nodes have left.
+// With `agent --leave` the node leaves the mesh while its agent runs, so that the agent publishes
+// it to the peers. The agent stays running afterwards, for a service or a pod that is to be there
+// until all nodes have left.
 import type { Agent } from "../agent/loop.ts";
 import { messageOf } from "../net/error.ts";
 import { NotUpError } from "../reconcile/sync.ts";
@@ -11,15 +11,15 @@ import { down } from "./down.ts";
 import { makeStyle } from "./style.ts";
 
 const retryMs = 5000;
-/** An API that is not heard of by then is not waited for: then what the others send is lost until they hear. */
+/** The agent does not wait longer for the API: then packets of peers are lost until they have read the new record. */
 const publishMs = 30_000;
 const pollMs = 50;
 
 export class Leaving {
-  /** What readiness waits for; undefined when the node has left. */
+  /** The reason why the node is not ready; undefined when it has left. */
   problem: string | undefined = "This node is leaving the mesh.";
 
-  /** Resolves when it has left. Tries again and again. */
+  /** Resolves when the node has left. Repeats attempts that fail. */
   async leave(context: Context, agent: Agent, log: Log): Promise<void> {
     for (;;) {
       this.problem = await leaveOnce(context, agent, log);
@@ -30,17 +30,17 @@ export class Leaving {
   }
 }
 
-/** Returns why it could not. */
+/** Returns why the node could not leave. */
 async function leaveOnce(context: Context, agent: Agent, log: Log): Promise<string | undefined> {
   const say = { ...context, stderr: (text: string) => log.info(text.trim()) };
   try {
-    // What is to be withdrawn is there, so the way there works.
+    // The record source has this node's record, so the withdrawal can be published.
     const deadlineMs = performance.now() + publishMs;
     while (!agent.isPublished && performance.now() < deadlineMs) await Bun.sleep(pollMs);
     const { exitCode, text } = await down(say, true);
     return exitCode === 0 ? undefined : text(makeStyle(false));
   } catch (error) {
-    // Nobody was ever here.
+    // The node was never up.
     if (error instanceof NotUpError) return undefined;
     return messageOf(error);
   }

@@ -1,5 +1,5 @@
-// Networks that were typed and hold hosts, as the range of a whole cloud network does:
-// refused before anything changes.
+// Refuses networks that were typed and that hold hosts, as the range of a whole cloud network does,
+// before anything changes.
 
 import { judgeClusterCIDRs } from "../plan/peers/cluster-cidrs.ts";
 import { knownLandmarks } from "../plan/peers/landmarks.ts";
@@ -13,7 +13,7 @@ import { type Given, UsageError } from "./command.ts";
 import { settingFlag } from "./setting-flags.ts";
 import { oneLine } from "./style.ts";
 
-/** `node`, `settings`: as they are to be. What is there already and was not typed is no matter here. Throws UsageError. */
+/** `node`, `settings`: as they are to be. Values that were stored before and not typed are not checked. Throws UsageError. */
 export function refuseHosts(
   { store, kernel, nodes }: Session,
   settings: Settings,

@@ -1,11 +1,11 @@
-// Settings that were typed, checked before any of them is stored.
+// Checks settings that were typed, before any of them is stored.
 import { attempt, ParseError } from "../net/error.ts";
 import { refuseImpossibleCIDRs } from "../plan/peers/cluster-cidrs.ts";
 import { parseSetting, type SettingName, type Settings, settingNames } from "../plan/settings/settings.ts";
 import { findValue, type Given, UsageError } from "./command.ts";
 import { settingFlag } from "./setting-flags.ts";
 
-/** Settings that name what the kernel holds: changed under a running mesh, the old ones would be left behind. */
+/** Settings that name objects of the kernel: if they changed under a running mesh, the old objects would be left behind. */
 const fixedWhileUp: readonly SettingName[] = [
   "deviceA",
   "deviceB",
@@ -20,7 +20,7 @@ const fixedWhileUp: readonly SettingName[] = [
   "sealKeyFile",
 ];
 
-/** The settings as they will be stored: what is there, changed by what was typed. Throws UsageError. */
+/** Returns the settings to store: the stored ones, changed by those that were typed. Throws UsageError. */
 export function readOverrides(
   given: Given,
   stored: Record<string, unknown>,
@@ -40,7 +40,7 @@ export function readOverrides(
   return overrides;
 }
 
-/** What is stored is taken as it is: a sync leaves out what it cannot use. */
+/** Reads the stored settings as they are: a sync leaves out the values that it cannot use. */
 function parseTyped(name: SettingName, text: string): unknown {
   const value = parseSetting(name, text);
   const cidrs = text.split(",").filter((cidr) => cidr !== "");
@@ -49,7 +49,7 @@ function parseTyped(name: SettingName, text: string): unknown {
   return value;
 }
 
-/** Throws UsageError where the node is up and cannot change to `next`. */
+/** Throws UsageError if the node is up and cannot change to `next`. */
 export function refuseFixed(now: Settings, next: Settings): void {
   const changed = fixedWhileUp.filter((name) => JSON.stringify(now[name]) !== JSON.stringify(next[name]));
   if (changed.length === 0) return;

@@ -1,5 +1,5 @@
-// `peer import`: records from a file or stdin, checked as a whole before the
-// store changes, then programmed.
+// `peer import` reads records from a file or stdin, checks them as a whole before the store changes,
+// and then programs the kernel.
 
 import { findText } from "../linux/file.ts";
 import { ParseError } from "../net/error.ts";
@@ -16,25 +16,25 @@ const maxInputBytes = 64 * 1024 * 1024;
 export function peerImport(context: Context): Output {
   const [file] = context.given.positional;
   if (file === undefined) throw new UsageError("peer import needs a file, or - for standard input");
-  const where = file === "-" ? "standard input" : file;
-  const records = parseRecords(parseJson(readSource(context, file), where));
+  const origin = file === "-" ? "standard input" : file;
+  const records = parseRecords(parseJson(readSource(context, file), origin));
   using session = openSession(context);
   const identity = session.store.identity();
   const own = identity === undefined ? [] : records.filter((record) => record.name === identity.name);
-  const others = records.filter((record) => record.name !== identity?.name);
-  requireProofs(others);
-  session.store.putPeers(others, "import", () => true);
+  const peers = records.filter((record) => record.name !== identity?.name);
+  requireProofs(peers);
+  session.store.putPeers(peers, "import", () => true);
   const skipped = own.length === 0 ? "" : ", this node's own record left out";
-  const headline = `Imported ${countOf(others.length, "peer")} from ${where}${skipped}`;
+  const headline = `Imported ${countOf(peers.length, "peer")} from ${origin}${skipped}`;
   if (!(identity?.up ?? false))
     return {
-      json: { imported: others.map(({ name }) => name) },
+      json: { imported: peers.map(({ name }) => name) },
       text: () => `${headline}; the node is not up, so nothing is programmed yet\n`,
     };
   return reportSync(syncAll(session), headline);
 }
 
-/** Throws ParseError for a key whose proof is another node's or slot's, or damaged. */
+/** Throws ParseError if the proof of a key is another node's or slot's, or damaged. */
 function requireProofs(records: readonly NodeRecord[]): void {
   for (const { name, slots } of records)
     for (const slot of slots)
@@ -52,12 +52,12 @@ function readSource(context: Context, file: string): string {
   return text;
 }
 
-function parseJson(text: string, where: string): unknown {
+function parseJson(text: string, origin: string): unknown {
   if (text.trim() === "")
-    throw new UsageError(`${where} is empty; it should hold what \`wg-cni node show --json\` prints`);
+    throw new UsageError(`${origin} is empty; it should have the output of \`wg-cni node show --json\``);
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new UsageError(`${where} is not JSON: ${(error as Error).message}`);
+    throw new UsageError(`${origin} is not JSON: ${(error as Error).message}`);
   }
 }

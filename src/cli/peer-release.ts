@@ -1,4 +1,4 @@
-// `peer release`: the operator's way back from the ratchet.
+// `peer release` lets an operator take a peer out of the ratchet.
 import { type Context, type Output, UsageError } from "./command.ts";
 import { noSuchPeer } from "./peers.ts";
 import { openSession, reportSync, syncAll } from "./session.ts";

@@ -1,4 +1,4 @@
-// `peer list` and `peer remove`: who this node knows, and what each of them owns.
+// `peer list` shows the peers that this node knows and the claims of each; `peer remove` removes one.
 
 import { countOf } from "../net/human-format.ts";
 import type { Slot } from "../net/record.ts";
@@ -30,19 +30,19 @@ export function peerList(context: Context): Output {
   });
   return {
     json: { peers: rows, rejectedRecords: rejectedRecords },
-    text: (style) => `${renderPeers(rows, style)}\n${renderRefused(rejectedRecords, style)}`,
+    text: (style) => `${renderPeers(rows, style)}\n${renderRejected(rejectedRecords, style)}`,
   };
 }
 
 interface ListedPeer extends OwnedPeer {
   readonly source: PeerSource;
   readonly slot: Slot | undefined;
-  /** Why some of what it claims is not its own. */
+  /** The reasons of its refused claims. */
   readonly refused: readonly string[];
 }
 
 function renderPeers(rows: readonly ListedPeer[], style: Style): string {
-  if (rows.length === 0) return "no peers; `wg-cni peer import FILE` takes the records of other nodes";
+  if (rows.length === 0) return "no peers; `wg-cni peer import FILE` imports the records of other nodes";
   const head = ["PEER", "FROM", "SLOT", "ENDPOINT", "NODE IPS", "POD CIDRS"].map(style.bold);
   const table = rows.map((row) => [
     row.name,
@@ -54,15 +54,15 @@ function renderPeers(rows: readonly ListedPeer[], style: Style): string {
   ]);
   const complaints = rows
     .flatMap((row) => row.refused)
-    .map((reason) => `${style.yellow("!")} refused: ${oneLine(reason)}`);
+    .map((reason) => `${style.yellow("!")} claim refused: ${oneLine(reason)}`);
   return [alignColumns([head, ...table]), ...complaints].join("\n");
 }
 
-/** What lies in the directory of records and was not taken; nothing where all was. */
-function renderRefused(refused: readonly RejectedRecord[], style: Style): string {
-  if (refused.length === 0) return "";
-  const head = ["REFUSED FILE", "REASON"].map(style.bold);
-  const table = refused.map(({ file, reason }) => [style.yellow(file), reason]);
+/** Lists the rejected records; returns an empty text if there are none. */
+function renderRejected(rejected: readonly RejectedRecord[], style: Style): string {
+  if (rejected.length === 0) return "";
+  const head = ["REJECTED RECORD", "REASON"].map(style.bold);
+  const table = rejected.map(({ file, reason }) => [style.yellow(file), reason]);
   return `\n${alignColumns([head, ...table])}\n`;
 }
 
@@ -84,9 +84,9 @@ export function peerRemove(context: Context): Output {
 function explainReturn(name: string, source: PeerSource | undefined): string {
   switch (source) {
     case "directory":
-      return `; an agent takes it again for as long as ${recordFile(name)} is in the directory of records`;
+      return `; an agent adds it again as long as ${recordFile(name)} is in the records directory`;
     case "kube":
-      return `; an agent takes it again for as long as the Kubernetes API has WireGuardNode ${name}`;
+      return `; an agent adds it again as long as the Kubernetes API has WireGuardNode ${name}`;
     default:
       return "";
   }

@@ -1,6 +1,6 @@
-// `probe`: asks the agent of this node by its own socket, for probes of a container and
-// for people. The port of the metrics may be somebody else's: what answers there, or
-// does not, says nothing of the agent.
+// `probe` asks the agent of this node by its own socket, for the probes of a container and for
+// people. Another program may have the metrics port, so an answer there, or none, says nothing about
+// the agent.
 import { messageOf } from "../net/error.ts";
 import { agentSocket } from "../telemetry/http.ts";
 import { type Context, type Output, UsageError } from "./command.ts";

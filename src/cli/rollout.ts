@@ -1,6 +1,6 @@
-// `rollout`: the mode of the whole cluster, which its agents follow. A step up is
-// made only where every node has reported that it would lose nothing, and is refused
-// with the list of what is missing; a step down is made at once.
+// `rollout` sets the mode of the whole cluster, which its agents follow. It makes a step up only if
+// every node has reported that it would lose no packet, and else refuses it with the list of the
+// missing nodes. It makes a step down at once.
 import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { formatMesh, meshesPath, meshName, readMesh } from "../kube/mesh.ts";
@@ -18,10 +18,10 @@ const nodesPath = "/api/v1/nodes";
 /** Linux is the only system that an agent runs on, and a virtual node runs none. */
 export const usualSelector = "kubernetes.io/os!=windows,type!=virtual-kubelet";
 const requestMs = 30_000;
-/** Reading all of a large cluster. */
+/** The limit for reading all objects of a large cluster. */
 const limitMs = 120_000;
 const notReady = 3;
-/** The rest is in `--json`. */
+/** Further nodes are only in `--json`. */
 const maxShown = 20;
 const maxLeftOut = 3;
 
@@ -47,7 +47,7 @@ function readMode(text: string | undefined): Mode | undefined {
   throw new UsageError(`rollout: "${text}" is no mode, which are ${anyOf(modes)}`);
 }
 
-/** As kubectl finds its cluster. */
+/** Finds the cluster as kubectl does. */
 function connect({ given, version }: Context): KubeClient {
   const named = findValue(given, "kubeconfig") ?? process.env["KUBECONFIG"];
   const place = named ?? `${homedir()}/.kube/config`;
@@ -57,7 +57,7 @@ function connect({ given, version }: Context): KubeClient {
   return new KubeClient(credentials, { userAgent: `wg-cni/${version}`, requestMs, wallClock: Date.now });
 }
 
-/** `labelSelector`: of the Nodes that are to have an agent. */
+/** `labelSelector` selects the Nodes that are to have an agent. */
 async function readRollout(client: KubeClient, labelSelector: string, signal: AbortSignal): Promise<Rollout> {
   const [meshes, records, nodes, all] = await Promise.all([
     listAll(client, meshesPath, signal),
@@ -88,11 +88,11 @@ function renderChange(before: Rollout, to: Mode, style: Style): string {
   const from = before.mode === undefined ? "" : `, which was ${before.mode}`;
   const lines = [
     `${style.green("✓")} the mode of the cluster is ${to}${from}`,
-    "  Agents follow as soon as they hear of it; each reports it within a minute: `wg-cni rollout`.",
+    "  Agents follow as soon as they have read it; each reports it within a minute: `wg-cni rollout`.",
   ];
   if (before.mode === "strict" && to === "off")
     lines.push(
-      `${style.yellow("!")} until a node has heard of it, it drops what the others send in plaintext`,
+      `${style.yellow("!")} until a node has read the new mode, it drops packets that peers send in plaintext`,
     );
   return `${lines.join("\n")}\n`;
 }

@@ -1,5 +1,5 @@
-// How far the rotation of this node's keys is, as far as the store knows: for
-// `status` and for `key rotate`. What the agent waits for is in its log and metrics.
+// Reads the progress of this node's key rotation from the store, for `status` and `key rotate`. The
+// peers that the agent waits for are in its log and metrics.
 import { formatAge, formatSpan } from "../net/human-format.ts";
 import { describeRotation, type RotationState } from "../plan/keys/rotation.ts";
 import { readSettings } from "../reconcile/node.ts";
@@ -18,7 +18,7 @@ export function readRotation(
   return { ...describeRotation(rotation === undefined ? facts : { ...facts, rotation }, nowMs), ...rotation };
 }
 
-/** For the head of `status`. */
+/** Returns the line for the head of `status`. */
 export function renderRotation(status: RotationStatus, nowMs: number): string {
   switch (status.phase) {
     case "off":
@@ -36,7 +36,7 @@ export function renderRotation(status: RotationStatus, nowMs: number): string {
   }
 }
 
-/** "by command, begun 3 min ago". */
+/** Returns text such as "by command, begun 3 min ago". */
 export function describeOrigin(
   { why, startedAtMs = 0 }: Pick<Partial<Rotation>, "why" | "startedAtMs">,
   nowMs: number,

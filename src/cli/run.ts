@@ -1,6 +1,5 @@
-// The command line: finds the command, runs it, turns what it says into text,
-// JSON or an error sentence, and says which exit code that is. Prints by the
-// functions it is given.
+// `runCli` finds the command, runs it, turns its output into text, JSON or an error sentence, and
+// returns the exit code. It prints by the functions that it is given.
 import { messageOf } from "../net/error.ts";
 import { escapeControls, escapeLines, printable } from "../net/printable.ts";
 import { suggest } from "../net/suggest.ts";
@@ -13,12 +12,12 @@ import { makeStyle, type Style } from "./style.ts";
 export interface Terminal {
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
-  /** True where standard output shows colours. */
+  /** True if standard output shows colours. */
   readonly coloured: boolean;
   readonly readStdin: (maxBytes: number) => Uint8Array | undefined;
 }
 
-/** Of an error's sentence, in characters. */
+/** The longest error sentence, in characters. */
 const maxErrorLength = 4000;
 const defaultStateDir = "/var/lib/wg-cni";
 
@@ -76,7 +75,7 @@ async function dispatch(
   return output.exitCode ?? 0;
 }
 
-/** The command whose one or two words come first. Throws UsageError with the nearest name. */
+/** Finds the command whose one or two words come first. Throws UsageError with the nearest name. */
 function findCommand(words: readonly string[]): { command: Command; rest: readonly string[] } {
   for (const count of [2, 1]) {
     const name = words.slice(0, count).join(" ");

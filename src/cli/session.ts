@@ -1,4 +1,4 @@
-// What commands share: a session on the node's state, and what a sync did, for
+// Commands share these functions: they open a session on the node's state, and report a sync for
 // people and as JSON.
 import { isLocked } from "../linux/lock.ts";
 import { countOf } from "../net/human-format.ts";
@@ -21,16 +21,16 @@ export function isAgentThere(stateDir: string): boolean {
   return isLocked(`${stateDir}/agent.lock`);
 }
 
-/** A sync of the mesh and of the pods on it. */
+/** The result of a sync of the mesh and of its pods. */
 export interface FullReport extends SyncReport {
   readonly pods?: Omit<PodReport, "rest">;
 }
 
-/** Brings the mesh, and live pods with it, to what the store says. */
+/** Makes the mesh and its live pods as the store says. */
 export function syncAll(session: Session, how: SyncHow = { reexamine: true }): FullReport {
   const report = session.sync(how);
   const pods = report.up ? session.syncPods(report.mtu.bytes) : undefined;
-  // Behind the MTU, by which a link may begin IPv6 anew.
+  // This comes after the MTU, because a change of the MTU may start IPv6 on a link again.
   const links = session.syncPodLinks();
   return {
     ...report,
@@ -43,9 +43,9 @@ export function syncAll(session: Session, how: SyncHow = { reexamine: true }): F
   };
 }
 
-/** What a sync did, below a first line of the command's own. `warnings`: what else whoever called it should know. */
-export function reportSync(report: FullReport, headline: string, others: readonly string[] = []): Output {
-  const warnings = [...others, ...report.missingCapabilities];
+/** Reports a sync below a first line of the command's own. `own`: the command's own warnings. */
+export function reportSync(report: FullReport, headline: string, own: readonly string[] = []): Output {
+  const warnings = [...own, ...report.missingCapabilities];
   const { pods } = report;
   const said = [...warnings, ...slotWarnings(report), ...report.conflicts.map(({ text }) => text)];
   const failed = [
@@ -68,12 +68,12 @@ export function reportSync(report: FullReport, headline: string, others: readonl
   };
 }
 
-/** Slots that could not be made, where the other one works; where none does, they are among the failures. */
+/** Returns the slots that could not be made, if the other one works; if none works, they are among the failures. */
 function slotFailures(report: FullReport): string[] {
   return faultsOfOne(report, "failure");
 }
 
-/** What somebody else has of a slot is not a failure of ours. */
+/** A slot that another program occupies is a warning and not a failure. */
 function slotWarnings(report: FullReport): string[] {
   return faultsOfOne(report, "conflict");
 }
@@ -95,7 +95,7 @@ function describeSync(report: FullReport, warnings: readonly string[], style: St
       ? `${style.green("✓")} the kernel was as it should be, nothing written`
       : `${failures.length === 0 ? style.green("✓") : style.yellow("!")} ${countOf(writes, "change")} made to the kernel`,
     ...failures.map((failure) => `${style.red("✗")} ${failure}`),
-    ...report.ownership.refusals.map(({ reason }) => `${style.yellow("!")} refused: ${reason}`),
+    ...report.ownership.refusals.map(({ reason }) => `${style.yellow("!")} claim refused: ${reason}`),
     ...warnings.map((warning) => `${style.yellow("!")} ${warning}`),
   ];
   return `${lines.map((line) => `  ${oneLine(line)}`).join("\n")}\n`;
@@ -106,7 +106,7 @@ function describeFailure({ step, error }: Failure): string {
   return error.message.startsWith("Cannot") ? error.message : `${command}: ${error.message}`;
 }
 
-/** The steps of a plan as lines a person could type. */
+/** Renders the steps of a plan as lines that a person could type. */
 export function renderPlan(plan: MeshPlan): string[] {
   return plan.steps.flatMap(renderStep);
 }

@@ -1,5 +1,5 @@
-// `status`: what there is, beside what there should be. Exit code 3 where the
-// two differ, so that a probe can ask.
+// `status` compares the kernel with the store. The exit code is 3 if they differ, so that a probe can
+// use it.
 
 import { shorten } from "../doctor/finding.ts";
 import { countOf, formatAge, formatBytes } from "../net/human-format.ts";
@@ -75,7 +75,7 @@ export function status(context: Context): Output {
       strayPackets: plaintext.strayPackets,
       refusedClaims: plan.ownership.refusals,
       refusedCIDRs: plan.refusedCIDRs,
-      rejectedRecords: rejectedRecords,
+      rejectedRecords,
       settings: settingNames.map((name) => describeSetting(plan, name, overrides, mesh)),
     },
     text: (style) =>
@@ -87,7 +87,7 @@ export function status(context: Context): Output {
           pods,
           localPods,
           pending,
-          rejectedRecords: rejectedRecords,
+          rejectedRecords,
           rotation,
           endpointsFrom,
           overrides,
@@ -133,7 +133,7 @@ interface Shown {
   readonly pending: readonly string[];
   readonly rejectedRecords: readonly RejectedRecord[];
   readonly rotation: RotationStatus;
-  /** The text says where the endpoints come from. */
+  /** The origin of the endpoints, as text. */
   readonly endpointsFrom: string;
   readonly overrides: Record<string, unknown>;
   readonly nowMs: number;
@@ -196,7 +196,7 @@ const modeText: Readonly<Record<Mode, string>> = {
   strict: "strict: nothing for a known peer leaves in plaintext",
 };
 
-/** Traffic between the nodes themselves. */
+/** Describes the encryption of traffic between the nodes themselves. */
 function renderHostEncryption({ hostEncryption: { state, text } }: MeshPlan, style: Style): string {
   if (state === "off" || state === "on") return `encryption ${text}`;
   return `encryption ${state === "reverted" ? style.red(text) : style.yellow(text)}`;
@@ -225,7 +225,7 @@ function renderDevices({ settings, node, observed, faults }: MeshPlan, style: St
 
 function renderPeers({ peers, nowMs }: Shown, style: Style): string {
   if (peers.length === 0)
-    return style.dim("no peers yet: `wg-cni peer import FILE` takes the records of other nodes");
+    return style.dim("no peers yet: `wg-cni peer import FILE` imports the records of other nodes");
   const head = [
     "PEER",
     "STATE",
@@ -251,14 +251,14 @@ function renderPeers({ peers, nowMs }: Shown, style: Style): string {
   return alignColumns([head, ...rows]);
 }
 
-/** What it is, and where that leaves its packets. */
+/** Shows the state of a peer, and how packets to its pods go if not through the tunnel. */
 function renderState({ state, reach }: PeerStatus, style: Style): string {
   if (reach === "plaintext") return style.yellow(`${state}, in plaintext`);
   if (reach === "refused") return style.red(`${state}, refused`);
   return state === "unanswered" || state === "silent" ? style.yellow(state) : style.green(state);
 }
 
-/** Packets that went outside the tunnel: none is the proof of the pudding. */
+/** Shows the packets that went outside the tunnel. None is the proof that everything was encrypted. */
 function renderPlaintext(plaintext: PeerStatus["plaintext"], style: Style): string {
   if (plaintext === undefined) return style.dim("not counted");
   const { inPackets, outPackets } = plaintext;
@@ -270,12 +270,14 @@ function renderWarnings(
   { plan, arrivals, localPods, pending, rejectedRecords }: Shown,
   style: Style,
 ): string {
-  const refused = plan.ownership.refusals.map(({ reason }) => `${style.yellow("!")} refused: ${reason}`);
+  const refused = plan.ownership.refusals.map(
+    ({ reason }) => `${style.yellow("!")} claim refused: ${reason}`,
+  );
   const behind =
     pending.length === 0
       ? []
       : [
-          `${style.red("✗")} ${countOf(pending.length, "change")} pending: \`wg-cni plan\` lists them, \`wg-cni sync\` makes them`,
+          `${style.red("✗")} ${countOf(pending.length, "change")} pending: \`wg-cni plan\` lists ${pending.length === 1 ? "it" : "them"}, \`wg-cni sync\` applies ${pending.length === 1 ? "it" : "them"}`,
         ];
   const { warning } = plan.hostEncryption;
   const hosts = warning === undefined ? [] : [`${style.yellow("!")} ${warning}`];
@@ -288,10 +290,12 @@ function renderWarnings(
         ];
   const outside = arrivals
     .flatMap((one) => describeArrivals(one) ?? [])
-    .map((words) => `${style.yellow("!")} packets that arrived outside the tunnel by ${words}`);
+    .map((words) => `${style.yellow("!")} packets arrived outside the tunnel by ${words}`);
   const missingCapabilities = plan.missingCapabilities.map((why) => `${style.yellow("!")} ${why}`);
   const records = describeRecords(rejectedRecords, style);
-  const cidrs = plan.refusedCIDRs.map(({ reason }) => `${style.yellow("!")} left out: ${reason}`);
+  const cidrs = plan.refusedCIDRs.map(
+    ({ reason }) => `${style.yellow("!")} cluster CIDR left out: ${reason}`,
+  );
   const faults = plan.up ? [...plan.faults.values()].map(({ reason }) => `${style.red("✗")} ${reason}`) : [];
   return [
     ...faults,
@@ -308,14 +312,14 @@ function renderWarnings(
     .join("\n");
 }
 
-/** Describes faults of the directory of records, and counts the files that were rejected. */
-function describeRecords(refused: readonly RejectedRecord[], style: Style): string[] {
+/** Describes faults of the records directory, and counts the rejected records. */
+function describeRecords(rejected: readonly RejectedRecord[], style: Style): string[] {
   const isDirectory = ({ file }: RejectedRecord) => file.startsWith("/");
-  const files = refused.filter((one) => !isDirectory(one)).length;
-  const warnings = refused.filter(isDirectory).map(({ reason }) => reason);
+  const files = rejected.filter((one) => !isDirectory(one)).length;
+  const warnings = rejected.filter(isDirectory).map(({ reason }) => reason);
   if (files > 0)
     warnings.push(
-      `${countOf(files, "file")} in the directory of records refused: \`wg-cni peer list\` says why`,
+      `${countOf(files, "record")} ${files === 1 ? "was" : "were"} rejected: \`wg-cni peer list\` says why`,
     );
   return warnings.map((warning) => `${style.yellow("!")} ${warning}`);
 }

@@ -1,5 +1,5 @@
-// How text looks: colours only where they were asked for, columns aligned by
-// what is seen; and nothing that others have written acts on the terminal. No I/O.
+// Formats text: with colours only on request, and with columns aligned by visible characters. Text
+// from other nodes cannot control the terminal. No I/O.
 //
 //   style.red(name)     ESC secret [31m name ESC secret [0m
 //   style.finish(text)  ESC [31m … ESC [0m, and every other ESC as \u001b
@@ -11,11 +11,11 @@ export interface Style {
   readonly green: (text: string) => string;
   readonly yellow: (text: string) => string;
   readonly red: (text: string) => string;
-  /** The whole text as it may be printed: with this style's own colours, and control characters escaped. */
+  /** Returns the whole text as it may be printed: with this style's own colours, and control characters escaped. */
   readonly finish: (text: string) => string;
 }
 
-/** Colours for a terminal, or text left as it is. `secret`: what the text to be styled cannot know; letters and digits. */
+/** Makes a style with colours, or one that leaves text as it is. `secret`: letters and digits that the styled text cannot know. */
 export function makeStyle(coloured: boolean, secret = crypto.randomUUID().replaceAll("-", "")): Style {
   const own = `\x1b${secret}`;
   const paint = (code: number) => (text: string) =>
@@ -28,12 +28,12 @@ export function makeStyle(coloured: boolean, secret = crypto.randomUUID().replac
   return { bold: paint(1), dim: paint(2), green: paint(32), yellow: paint(33), red: paint(31), finish };
 }
 
-/** Text in a line of its own, or in a cell, which may not begin another one. */
+/** Returns text for one line or one cell: it cannot begin another line. */
 export function oneLine(text: string): string {
   return text.replaceAll("\n", "\\n");
 }
 
-/** Rows in columns, two spaces apart, no space at line ends. */
+/** Aligns rows in columns, two spaces apart, without spaces at line ends. */
 export function alignColumns(rows: readonly (readonly string[])[], indent = ""): string {
   const widths: number[] = [];
   for (const row of rows)
@@ -46,7 +46,7 @@ export function alignColumns(rows: readonly (readonly string[])[], indent = ""):
   return rows.map((row) => `${indent}${line(row)}`.trimEnd()).join("\n");
 }
 
-/** Prose in lines of at most `columns`, broken at spaces, but not within `a command`. */
+/** Breaks prose into lines of at most `columns`, at spaces, but not within `a command`. */
 export function wrapText(text: string, columns: number): string[] {
   const lines: string[] = [];
   for (const word of text.match(/(?:`[^`]*`|\S)+/g) ?? []) {

@@ -12,14 +12,14 @@ import { openSession, renderPlan, reportSync, syncAll } from "./session.ts";
 export function sync(context: Context): Output {
   using session = openSession(context);
   const warnings: string[] = [];
-  // Without an agent nobody else would notice that a lease brought another address.
+  // Without an agent no other process notices that a lease brought another address.
   if (followTransport(session, (problem) => warnings.push(problem)))
     warnings.push(
       `the node's endpoints have changed, to ${session.store.identity()?.endpoints.join(", ")}: give its record (\`wg-cni node show --json\`) to the other nodes`,
     );
   if (new PodAddresses(session).update(readSettings(session.store)))
     warnings.push(
-      "the pods of this node are others than its record had: give it (`wg-cni node show --json`) to the other nodes, unless an agent publishes it",
+      "the pods of this node differ from those in its record: give the record (`wg-cni node show --json`) to the other nodes, unless an agent publishes it",
     );
   const report = syncAll(session);
   return reportSync(report, `Node ${report.node.name}`, warnings);

@@ -1,5 +1,5 @@
-// `uninstall`: the networks as they were before us, then the executable. The
-// agent is told first, or it would put them back.
+// `uninstall` restores the networks as they were before wg-cni, and then removes the executable. The
+// setting for the agent changes first, because the agent would restore our entry.
 import { disk } from "../install/disk.ts";
 import { type Removed, type Target, uninstall as uninstallFrom } from "../install/install.ts";
 import type { Removal } from "../install/remove.ts";
@@ -20,15 +20,15 @@ import type { Context, Output } from "./command.ts";
 import { keepInstalled, readDirectories } from "./install.ts";
 import { oneLine } from "./style.ts";
 
-/** CRI-O removes a pod with the network that it added it with, whatever has become of that since. */
+/** CRI-O removes a pod with the network that it added the pod with, even if that network has changed since. */
 const crioSocket = "/run/crio/crio.sock";
 
-/** What the store says that is of interest here. */
+/** The values of the store that `uninstall` needs. */
 interface Stored {
   readonly settings: Settings;
   readonly pods: number;
   readonly up: boolean;
-  /** Why it cannot be read; that is no reason to stay installed. */
+  /** The reason why the store cannot be read; wg-cni can be uninstalled all the same. */
   readonly problem?: string;
 }
 
@@ -51,7 +51,7 @@ export function uninstall({ given, stateDir }: Context): Output {
   ]);
 }
 
-/** Nobody calls us any more when the last pod ends. Returns what could not be done. */
+/** Removes the table of pods, because no runtime calls wg-cni any more when the last pod ends. Returns a failure as a sentence. */
 function dropPodFirewall(): string[] {
   try {
     if (!hasNftTable(podFirewallName.name)) return [];

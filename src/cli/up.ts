@@ -1,6 +1,6 @@
-// `up`: what was typed becomes identity and settings, checked as a whole before
-// the store changes; then the mesh is programmed. Run again it changes only what
-// is given. Keys are made once and replaced only by --new-keys.
+// `up` turns flags into identity and settings, checks them as a whole before the store changes, and
+// then programs the mesh. If it is run again, it changes only the values that are given. Keys are
+// made once and replaced only by --new-keys.
 
 import { explainConflict } from "../doctor/port-holder.ts";
 import { findConflicts } from "../plan/mesh/conflicts.ts";
@@ -51,15 +51,15 @@ export function up(context: Context): Output {
   store.transaction(() => {
     for (const name of settingNames) store.putSetting(name, overrides[name] as JsonValue | undefined);
     if (made !== undefined) store.putRotation(undefined);
-    // The operator's word, either way: on is tried again, off has nothing to be taken back.
+    // The operator decides: "on" tries again, and "off" leaves nothing to take back.
     if (given.values.has(settingFlag("hostEncryption"))) store.putHostRevert(undefined);
-    // Read again: the agent may have exchanged a key since.
+    // The identity is read again, because the agent may have rotated a key since.
     const own = made ?? (store.identity() as Identity).slots;
     store.putIdentity({ ...identity, slots: own, up: true });
-    // The others have no key of this node yet: the agent opens to each of them when it has shaken hands.
+    // The peers have no key of this node yet: the agent opens the gate of each after a handshake.
     if (before?.up !== true && isAgentThere(store.directory)) store.setGated(true);
   });
-  // Pods may be older than this: what they send is to be known before it is encrypted.
+  // Pods may be older than the mesh: peers must know their addresses before packets are encrypted.
   new PodAddresses(session).update(readSettings(store));
   const report = syncAll(session);
   const { warning } = report.hostEncryption;
@@ -67,7 +67,7 @@ export function up(context: Context): Output {
   return reportSync(report, `Node ${identity.name} is up`, [...warnings, ...more]);
 }
 
-/** Typed, and without effect for as long as the cluster's mesh says otherwise. */
+/** Warns of settings that were typed and have no effect while the cluster's mesh sets them. */
 function findOverruled(store: Store, given: Given): string[] {
   const mesh = parseSettings(store.meshSettings());
   return settingNames.flatMap((name) => {
@@ -79,7 +79,7 @@ function findOverruled(store: Store, given: Given): string[] {
   });
 }
 
-/** A neighbour's address or CIDR is refused before anything changes: claiming it would cut this node off from the neighbour. */
+/** Refuses a peer's address or CIDR before anything changes: claiming it would cut this node off from that peer. */
 function refuseTakenClaims(
   { store, kernel }: Session,
   settings: Settings,
@@ -92,7 +92,7 @@ function refuseTakenClaims(
   const taken = findTakenClaims({ wanted, before: before ?? noNode, hostIPs }, peers);
   if (taken.length > 0)
     throw new UsageError(
-      `other nodes have what this one would claim, so nothing was changed:\n  ${taken.map(oneLine).join("\n  ")}\nGive this node's own with --node-ip and --pod-cidr; if the other node is gone, \`wg-cni peer remove\` it first.`,
+      `other nodes have claimed these already, so nothing was changed:\n  ${taken.map(oneLine).join("\n  ")}\nGive this node's own with --node-ip and --pod-cidr; if the other node is gone, \`wg-cni peer remove\` it first.`,
     );
 }
 

@@ -1,12 +1,12 @@
-// CNI_ARGS: "KEY=VALUE;KEY=VALUE", the specification's older way to hand a plugin
-// per-container values. Strict as the reference library's LoadArgs, except that
-// the messages name the variable.
+// Parses CNI_ARGS, "KEY=VALUE;KEY=VALUE", the specification's older way to hand a plugin
+// per-container values. It is as strict as the reference library's LoadArgs, except that the messages
+// name the variable.
 import { CniError } from "./error.ts";
 
 /** wg-cni acts on these keys; every other key needs IgnoreUnknown. */
 const knownKeys: readonly string[] = ["IgnoreUnknown", "IP", "MAC"];
 
-/** The pairs of CNI_ARGS. Throws CniError (4). */
+/** Returns the pairs of CNI_ARGS. Throws CniError (4). */
 export function parseArgs(text: string): ReadonlyMap<string, string> {
   const args = new Map<string, string>();
   if (text === "") return args;
@@ -19,7 +19,7 @@ export function parseArgs(text: string): ReadonlyMap<string, string> {
       );
     args.set(pair.slice(0, equals), pair.slice(equals + 1));
   }
-  // Only now: IgnoreUnknown may come last.
+  // Unknown keys are judged only now, because IgnoreUnknown may come last.
   if (ignoresUnknown(args.get("IgnoreUnknown"))) return args;
   const unknown = [...args.keys()].filter((key) => !knownKeys.includes(key));
   if (unknown.length > 0)

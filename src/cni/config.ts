@@ -29,7 +29,7 @@ import { unknownKeys } from "./unknown-keys.ts";
 
 export const defaultStateDir = "/var/lib/wg-cni";
 
-/** Bounds of `mtu`: what every IPv4 host must take (RFC 791), and what a veth can have (ETH_MAX_MTU). */
+/** Bounds of `mtu`: the size that every IPv4 host must accept (RFC 791), and the largest of a veth (ETH_MAX_MTU). */
 export const minMtu = 576;
 export const maxMtu = 65_535;
 
@@ -38,12 +38,12 @@ export interface NetConf {
   readonly name: string;
   readonly type: string;
   /**
-   * "chained": another plugin made the interface. "standalone": we do. Decided
-   * here for ADD and CHECK; DEL and GC go by what ADD recorded.
+   * "chained": another plugin made the interface. "standalone": wg-cni makes it. ADD and CHECK use
+   * this role; DEL and GC use the role that ADD recorded.
    */
   readonly role: "chained" | "standalone";
   readonly stateDir: string;
-  /** Absent: derived from the egress route. */
+  /** If it is absent, it is derived from the egress route. */
   readonly mtu?: number;
   readonly ipam?: IpamConf;
   readonly dns?: Dns;
@@ -51,7 +51,7 @@ export interface NetConf {
   readonly requested: Requested;
   /** Only GC has the list. If it is absent, the caller gave none, and GC deletes nothing. */
   readonly validAttachments?: readonly AttachmentRef[];
-  /** stdin as it was, for delegates. */
+  /** The unchanged text of stdin, for delegates. */
   readonly raw: string;
   readonly warnings: readonly string[];
 }
@@ -91,7 +91,7 @@ export function parseHead(raw: string): ConfHead {
   return { raw, json, name, cniVersion };
 }
 
-/** Reads the rest. Throws CniError: 7 naming the key, 2 for a key that wg-cni must not ignore. */
+/** Reads the rest of the configuration. Throws CniError: 7 naming the key, 2 for a key that wg-cni must not ignore. */
 export function parseConf(head: ConfHead, command: string, args: ReadonlyMap<string, string>): NetConf {
   try {
     const conf = readConf(head, command, args);
@@ -185,7 +185,7 @@ function headString(json: JsonObject, key: string): string | undefined {
   }
 }
 
-/** 0 is how templates write "not set". */
+/** Templates write "not set" as 0. */
 function parseMtu(value: unknown): number | undefined {
   return value === 0 ? undefined : findInteger(value, "mtu", minMtu, maxMtu);
 }
@@ -218,13 +218,13 @@ function parseRequested(json: JsonObject, args: ReadonlyMap<string, string>): Re
   };
 }
 
-/** With or without a length: the convention for capabilities allows both. */
+/** Parses an address with or without a length, because the convention for capabilities allows both. */
 function parseRequestedIp(entry: unknown, path: string): string {
   const text = getString(entry, path);
   return at(path, () => (text.includes("/") ? parseInterfaceAddress(text).ip : parseIp(text)));
 }
 
-/** The second key is what libcni sends beside the first, after the specification had it wrong. */
+/** libcni sends the second key beside the first one, because the specification had a wrong name. */
 function parseAttachments(json: JsonObject): readonly AttachmentRef[] | undefined {
   for (const key of ["cni.dev/valid-attachments", "cni.dev/attachments"]) {
     if (!isSet(json[key])) continue;

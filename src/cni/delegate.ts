@@ -13,7 +13,7 @@ import { parseResult } from "./result-parse.ts";
 /** An ADD and its undo fit into the two minutes after which kubelet kills us. */
 const timeoutMilliseconds = 55_000;
 const maxOutputBytes = 1024 * 1024;
-/** "Text file busy": an installer is writing the plugin. As often as libcni. */
+/** "Text file busy" means that an installer is writing the plugin. The call is repeated as often as by libcni. */
 const busyRetries = 5;
 const busyPauseMilliseconds = 200;
 
@@ -56,7 +56,7 @@ function parseOutput(type: string, output: string, request: Request): Result {
   }
 }
 
-/** The failure that led here is the one to report. */
+/** Undoes an ADD. A further failure is only a warning, because the first one is to be reported. */
 function undo(type: string, path: string, request: Request): void {
   try {
     execute(type, path, "DEL", request);
@@ -70,7 +70,7 @@ function delegateType({ conf: { ipam, name } }: Request): string {
   throw new CniError("invalidConfig", `Network "${name}" has no "ipam.type" of another plugin to call`);
 }
 
-/** First regular file of that name in CNI_PATH; links are followed. */
+/** Finds the first regular file of that name in CNI_PATH, and follows links. */
 function findPlugin(type: string, directories: readonly string[]): string {
   for (const directory of directories) {
     const path = `${directory}/${type}`;
@@ -132,7 +132,7 @@ function delegateError(type: string, command: string, run: Run, output: string):
   );
 }
 
-/** The plugin's own error; undefined where stdout holds none. */
+/** Returns the plugin's own error, or undefined if stdout has none. */
 function parseErrorOutput(output: string): CniError | undefined {
   let json: unknown;
   try {

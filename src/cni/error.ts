@@ -1,7 +1,6 @@
-// Errors as a CNI runtime sees them: the one place where failures get their
-// codes (CNI specification 1.1.0, "Error"; up to 99 are the specification's, from
-// 100 on ours). Other parts throw their own classes, recognised here by name:
-// importing them would make VERSION open bun:sqlite and bun:ffi.
+// Turns failures into errors for the CNI runtime, with their codes (CNI specification 1.1.0, "Error";
+// up to 99 are the specification's, from 100 on ours). Other parts throw their own classes, which are
+// recognised here by name: importing them would make VERSION open bun:sqlite and bun:ffi.
 import { printable } from "../net/printable.ts";
 
 export const cniCodes = {
@@ -14,7 +13,7 @@ export const cniCodes = {
   io: 5,
   decode: 6,
   invalidConfig: 7,
-  /** As the reference library: the given namespace is the runtime's own. */
+  /** The given namespace is the runtime's own, as in the reference library. */
   invalidNetns: 8,
   /** The runtime may repeat the call as it is. */
   tryAgain: 11,
@@ -28,7 +27,7 @@ export const cniCodes = {
   kernel: 101,
   /** A system call failed. */
   system: 102,
-  /** What ADD must create is there already. */
+  /** An object that ADD must create exists already. */
   exists: 103,
   /** CHECK found something missing or changed. */
   checkFailed: 104,
@@ -36,7 +35,7 @@ export const cniCodes = {
   exhausted: 105,
   /** A delegated plugin failed without saying how. */
   delegate: 106,
-  /** GC removed what it could, not all. */
+  /** GC removed all that it could, but not everything. */
   incomplete: 107,
   /** In strict mode: traffic of the pod could not be encrypted, or its address belongs to another node. */
   unprotected: 108,
@@ -69,7 +68,7 @@ const kindsByName: Readonly<Record<string, CniErrorKind>> = {
   SysError: "system",
 };
 
-/** Whatever was thrown, with the code it has for a runtime. */
+/** Converts anything that was thrown to a CniError with the code for a runtime. */
 export function toCniError(thrown: unknown): CniError {
   if (thrown instanceof CniError) return thrown;
   if (!(thrown instanceof Error)) return defect(String(thrown), thrown);
@@ -83,11 +82,11 @@ export function toCniError(thrown: unknown): CniError {
   return new CniError(kind, thrown.message, { details, cause: thrown });
 }
 
-/** Of a message and of its details, in characters: a runtime writes both into its log and into events. */
+/** The longest message and the longest details, in characters: a runtime writes both into its log and into events. */
 const maxTextLength = 4000;
 
 /**
- * The JSON text a runtime reads from stdout. `version` is the one the caller speaks. Message and
+ * Returns the JSON text that a runtime reads from stdout. `version` is the caller's. Message and
  * details are escaped before they become JSON: the runtime shows them as they were before.
  */
 export function formatError({ code, message, details }: CniError, version: string): string {
@@ -112,7 +111,7 @@ function defect(text: string, thrown: unknown): CniError {
 
 const causesLimit = 8;
 
-/** The chain of causes as one line, outermost first. */
+/** Joins the chain of causes into one line, outermost first. */
 function causes(cause: unknown): string {
   const texts: string[] = [];
   let next = cause;

@@ -1,5 +1,4 @@
-// What a verb works with, opened when first asked for: the store and the
-// kernel. Nothing is closed: the process leaves by exit_group, which skips the
+// A host gives a verb the store and the kernel, which it opens at the first use. Nothing is closed: the process leaves by exit_group, which skips the
 // database's closing checkpoint and its two fsyncs.
 import { readBootId } from "../linux/boot.ts";
 import type { Settings } from "../plan/settings/settings.ts";
@@ -37,7 +36,7 @@ export class Host {
   }
 }
 
-/** The attachment's name in the store. */
+/** Returns the attachment's name in the store. */
 export function ownerOf({ conf, containerID, ifname }: Request): Owner {
   return { network: conf.name, containerID, ifname };
 }

@@ -1,6 +1,6 @@
 // The `ipam` section of the configuration: the embedded address management,
-// with host-local's keys, or the name of another plugin. What a range is and
-// which ranges go together is ipam/range.ts.
+// with host-local's keys, or the name of another plugin. Ranges and sets of ranges are in
+// ipam/range.ts.
 import { parseRangeSets, type Range } from "../ipam/range.ts";
 import { ParseError } from "../net/error.ts";
 import { parsePrefix } from "../net/prefix.ts";
@@ -13,7 +13,7 @@ export interface EmbeddedIpam {
   readonly kind: "embedded";
   /** A pod gets one address of each set. Empty: the node's pod CIDRs. */
   readonly ranges: readonly (readonly Range[])[];
-  /** Empty: a default route for each family. */
+  /** If it is empty, each family has a default route. */
   readonly routes: readonly IpamRoute[];
 }
 
@@ -28,7 +28,7 @@ export interface DelegatedIpam {
   readonly type: string;
 }
 
-/** `ipam.type` that means us, as does none. */
+/** The `ipam.type` of the embedded IPAM; an absent type means the same. */
 export const ownType = "wg-cni";
 
 /** Reads `ipam`. Throws ParseError. */

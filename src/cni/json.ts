@@ -1,6 +1,6 @@
-// Reading values out of parsed JSON with the path of what is wrong. As in the
-// reference library, null and an absent key are the same: Go programs write
-// empty lists as null.
+// The functions read values out of parsed JSON, and their errors have the path of the wrong value. As
+// in the reference library, null and an absent key are the same: Go programs write empty lists as
+// null.
 import { ParseError } from "../net/error.ts";
 
 export interface JsonObject {
@@ -11,42 +11,42 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** An object; absent and null give an empty one. */
+/** Reads an object; absent and null give an empty one. */
 export function readObject(value: unknown, path: string): JsonObject {
   if (value === undefined || value === null) return {};
   if (!isObject(value)) throw wrongType(path, "an object", value);
   return value;
 }
 
-/** A list; absent and null give an empty one. */
+/** Reads a list; absent and null give an empty one. */
 export function readList(value: unknown, path: string): readonly unknown[] {
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value)) throw wrongType(path, "a list", value);
   return value;
 }
 
-/** A string; undefined where absent, null or empty (Go writes unset addresses as ""). */
+/** Reads a string; returns undefined if it is absent, null or empty (Go writes unset addresses as ""). */
 export function findString(value: unknown, path: string): string | undefined {
   if (value === undefined || value === null || value === "") return undefined;
   if (typeof value !== "string") throw wrongType(path, "a string", value);
   return value;
 }
 
-/** A string that has to be there. */
+/** Reads a string that has to be present. */
 export function getString(value: unknown, path: string): string {
   const text = findString(value, path);
   if (text === undefined) throw new ParseError(`${path} is missing`);
   return text;
 }
 
-/** A list of strings; undefined where absent, null or empty. */
+/** Reads a list of strings; returns undefined if it is absent, null or empty. */
 export function findStrings(value: unknown, path: string): string[] | undefined {
   if (value === undefined || value === null) return undefined;
   const list = readList(value, path);
   return list.length === 0 ? undefined : list.map((entry, i) => getString(entry, `${path}[${i}]`));
 }
 
-/** A whole number within bounds; undefined where absent. */
+/** Reads a whole number within bounds; returns undefined if it is absent. */
 export function findInteger(value: unknown, path: string, min: number, max: number): number | undefined {
   if (value === undefined || value === null) return undefined;
   if (typeof value !== "number") throw wrongType(path, "a number", value);
@@ -55,7 +55,7 @@ export function findInteger(value: unknown, path: string, min: number, max: numb
   return value;
 }
 
-/** Runs a parser of text, whose error does not know where the text stood. */
+/** Runs a parser of text, and adds the path of the text to its error. */
 export function at<T>(path: string, parse: () => T): T {
   try {
     return parse();

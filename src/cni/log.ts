@@ -1,12 +1,11 @@
-// The plugin's logs. plugin.log: what went wrong or was odd, for whoever looks at
-// a node at 3 a.m., as runtimes keep a plugin's stderr only sometimes. One line
-// an event:
+// Writes the plugin's logs. plugin.log has failures and warnings for an administrator, because
+// runtimes keep a plugin's stderr only sometimes. It has one line for each event:
 //
 //   2026-11-21T01:02:03.456Z ADD pods 3f2a91b04d5e eth0: warning: unknown key "mut"; did you mean "mtu"?
 //
-// calls.log: how every call ended and how long it took, for the agent's metrics.
-// Bounded: past its size a file becomes plugin.log.1. A log that cannot be
-// written never fails a call.
+// calls.log has the result and the duration of every call, for the agent's metrics. The logs are
+// bounded: a file that reaches its size becomes plugin.log.1. A log that cannot be written never
+// fails a call.
 import { appendFile, findStatus, rename } from "../linux/file.ts";
 import { callLogName, formatCall, isCountedVerb } from "../net/call-log.ts";
 import { messageOf } from "../net/error.ts";
@@ -15,12 +14,12 @@ import type { Request } from "./request.ts";
 import type { Verbs } from "./skel.ts";
 
 const maxLogBytes = 1024 * 1024;
-/** As `crictl` and `ctr` abbreviate. */
+/** `crictl` and `ctr` shorten an ID to this length. */
 const containerCharacters = 12;
-/** Of an event, in characters. */
+/** The longest event, in characters. */
 const maxEventLength = 4000;
 
-/** The request with warnings that also go into the log. */
+/** Returns the request with warnings that also go into the log. */
 export function withLog(request: Request): Request {
   const warn = (message: string) => {
     request.warn(message);
@@ -29,7 +28,7 @@ export function withLog(request: Request): Request {
   return { ...request, warn };
 }
 
-/** The verbs with failures that also go into the log. */
+/** Returns the verbs with failures that also go into the log. */
 export function withLoggedFailures(verbs: Verbs): Verbs {
   const logged =
     <Result>(verb: (request: Request) => Result) =>
@@ -45,7 +44,7 @@ export function withLoggedFailures(verbs: Verbs): Verbs {
   return { add: logged(add), del: logged(del), check: logged(check), status: logged(status), gc: logged(gc) };
 }
 
-/** Notes how a call ended. `durationMs`: since the process began. */
+/** Records the result of a call. `durationMs`: since the process began. */
 export function logVerb(request: Request, errorCode: number | undefined, durationMs: number): void {
   const { command: verb, conf } = request;
   if (!isCountedVerb(verb)) return;
@@ -62,7 +61,7 @@ function append(request: Request, event: string): void {
   appendLine(`${conf.stateDir}/plugin.log`, `${new Date().toISOString()} ${text}\n`);
 }
 
-/** One write(2), so that lines of processes that write at once stay whole. */
+/** Appends by one write(2), so that lines of concurrent processes stay whole. */
 function appendLine(path: string, line: string): void {
   try {
     if ((findStatus(path)?.sizeBytes ?? 0) > maxLogBytes) rename(path, `${path}.1`);

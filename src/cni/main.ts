@@ -1,6 +1,6 @@
-// A runtime's call from beginning to end. The mesh comes first where it is
-// missing or behind, so that no pod starts before its traffic can be encrypted;
-// the code for it is loaded only then.
+// Serves a runtime's call from beginning to end. If the mesh is missing or out of date, it is
+// programmed first, so that no pod starts before its traffic can be encrypted. The code for that is
+// loaded only then.
 import { CniError } from "./error.ts";
 import { Host } from "./host.ts";
 import { logVerb, withLog, withLoggedFailures } from "./log.ts";
@@ -41,7 +41,7 @@ async function answerWith(io: Io, request: Request, host: Host): Promise<Answer>
   return perform(io, request, obstacle === undefined ? verbs : withLoggedFailures({ ...verbs, add: refuse }));
 }
 
-/** Programs the mesh where it is behind; returns what must fail the ADD, warns of what need not. */
+/** Programs the mesh if it is out of date. Returns an error that must fail the ADD, and warns of other failures. */
 async function repairMesh(host: Host, request: Request): Promise<Error | undefined> {
   try {
     const families = podFamilies(host, request);

@@ -1,5 +1,5 @@
-// Does an ADD have to program the mesh first? A few reads answer; an ADD on a
-// node whose agent or last sync did its work goes on at once.
+// Decides by a few reads whether an ADD has to program the mesh first. If the agent or the last sync
+// has done it, the ADD goes on at once.
 import type { Family } from "../net/ip.ts";
 import { familyOf } from "../net/ip.ts";
 import type { Slot } from "../net/record.ts";
@@ -10,8 +10,8 @@ import type { Request } from "./request.ts";
 import { podIps } from "./result.ts";
 
 /**
- * True where the mesh is wanted, and not programmed to the present intent, boot and namespace, or a device is
- * missing, or, in strict mode, one of the pod's families.
+ * True if the node is up, and the mesh is not programmed to the present intent, boot and namespace, or a device
+ * is missing, or, in strict mode, one of the pod's families.
  */
 export function isMeshBehind(
   { store, settings, kernel, bootId }: Host,
@@ -27,7 +27,7 @@ export function isMeshBehind(
   return !slots.every(({ slot, fault }) => fault !== undefined || has(slot));
 }
 
-/** Of the addresses that the pod has or will have; both if another IPAM plugin gives them. */
+/** Returns the families of the addresses that the pod has or will have; both if another IPAM plugin gives them. */
 export function podFamilies({ store }: Host, { conf, ifname }: Request): readonly Family[] {
   const { ipam, prevResult } = conf;
   if (prevResult !== undefined) return podIps(prevResult, ifname).map(familyOf);

@@ -1,6 +1,7 @@
-// The table that checks what pods send (plan/pods/firewall.ts), from a plugin process: it is
-// there for nearly every call, so the code that makes it is loaded only where it is absent.
-// It comes with the first pod that we are the main plugin of and goes with the last.
+// Makes and removes, from a plugin process, the table that checks the sources of pods' packets
+// (plan/pods/firewall.ts). The table exists at nearly every call, so the code that makes it is loaded
+// only if it is absent. The first pod that wg-cni is the main plugin of brings it, and the last one
+// removes it.
 import { messageOf } from "../net/error.ts";
 import { hasNftTable } from "../netlink/nft/presence.ts";
 import { podFirewallName } from "../plan/pods/firewall-name.ts";
@@ -8,7 +9,7 @@ import { CniError } from "./error.ts";
 import type { Host } from "./host.ts";
 import type { Request } from "./request.ts";
 
-/** Before ADD: loads what makes the table, if it will be made. */
+/** Before ADD, loads the code that makes the table, if the table will be made. */
 export async function loadPodFirewall(host: Host, { conf }: Request): Promise<void> {
   if (conf.role !== "standalone" || hasNftTable(podFirewallName.name) !== false) return;
   const { makePodFirewall } = await import("../reconcile/pod-firewall.ts");
@@ -16,8 +17,8 @@ export async function loadPodFirewall(host: Host, { conf }: Request): Promise<vo
 }
 
 /**
- * In ADD, once the pod is on record: whoever takes the table away looks for that. A kernel that
- * lacks what the table is made of leaves the reverse-path filter alone to check sources.
+ * Makes the table in ADD, after the pod is recorded: a process that removes the table looks for the
+ * record. If the kernel does not support the table, only the reverse-path filter checks sources.
  */
 export function ensurePodFirewall({ makePodFirewall }: Host, { warn }: Request): void {
   if (hasNftTable(podFirewallName.name) !== false) return;
@@ -31,7 +32,7 @@ export function ensurePodFirewall({ makePodFirewall }: Host, { warn }: Request):
   }
 }
 
-/** After DEL, GC and a failed ADD: takes the table away if no pod of ours is left. */
+/** Removes the table after DEL, GC and a failed ADD, if no pod of ours is left. */
 export async function releasePodFirewall(host: Host, { conf, command, warn }: Request): Promise<void> {
   if (conf.role !== "standalone" && command !== "GC") return;
   try {
@@ -39,7 +40,7 @@ export async function releasePodFirewall(host: Host, { conf, command, warn }: Re
     const { dropPodFirewall } = await import("../reconcile/pod-firewall.ts");
     dropPodFirewall(host.stateDir);
   } catch (error) {
-    // The verb has told of that already.
+    // The verb has reported that already.
     if (error instanceof Error && error.name === "StoreError") return;
     const why = messageOf(error);
     warn(`the nftables table of pods stays until the next DEL, GC or sync: ${why}`);

@@ -1,7 +1,7 @@
-// Waits until the other nodes can read of a pod's address, where it is the network's
-// and not of a CIDR of the node's: until then they send to it outside the tunnel, or
-// in strict mode not at all. A pod that nobody can announce starts all the same, with
-// a warning: what it lacks comes later by itself.
+// Waits until the peers can read a pod's address, if the address belongs to the network and to no
+// CIDR of the node: until then peers send to it outside the tunnel, or in strict mode not at all. A
+// pod whose address cannot be published starts all the same, with a warning: the agent publishes the
+// address later.
 import { isLocked } from "../linux/lock.ts";
 import { hostPrefix, prefixContains } from "../net/prefix.ts";
 import { type Host, ownerOf } from "./host.ts";
@@ -9,7 +9,7 @@ import type { Request } from "./request.ts";
 
 const pauseMs = 10;
 
-/** After the attachment was made. Throws StoreError. */
+/** Waits after the attachment was made. Throws StoreError. */
 export function awaitPublication(host: Host, request: Request): void {
   const { podAddresses, publishWait } = host.settings;
   if (podAddresses !== "pods" || publishWait === 0) return;
@@ -19,7 +19,7 @@ export function awaitPublication(host: Host, request: Request): void {
     const obstacle = findObstacle(host, publishWait, deadline);
     if (obstacle !== undefined) {
       request.warn(
-        `the other nodes cannot read of ${ips.join(", ")} yet and do not encrypt to it: ${obstacle}`,
+        `the other nodes cannot read the address ${ips.join(", ")} yet, and do not encrypt to it: ${obstacle}`,
       );
       return;
     }

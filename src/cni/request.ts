@@ -1,12 +1,12 @@
-// What a verb gets to work with, whichever way it arrived. Types only.
+// The request that a verb works on. Types only.
 import type { NetConf } from "./config.ts";
 import type { Command, Env } from "./env.ts";
 
-/** One call of the plugin, checked. */
+/** One checked call of the plugin. */
 export interface Request {
   readonly command: Command;
   readonly containerID: string;
-  /** May be empty on DEL; always is on STATUS and GC. */
+  /** It may be empty on DEL, and is always empty on STATUS and GC. */
   readonly netns: string;
   /** CNI_NETNS_OVERRIDE: the caller insists on our own network namespace. */
   readonly netnsOverride: boolean;
@@ -16,6 +16,6 @@ export interface Request {
   /** All of the runtime's environment, for delegates. */
   readonly env: Env;
   readonly conf: NetConf;
-  /** Says something on stderr that is no failure. */
+  /** Prints a warning to stderr. */
   warn(message: string): void;
 }

@@ -1,7 +1,7 @@
-// Reading results of CNI plugins of every version into the shape of 1.1.0.
-// Strict about types, with the path of what is wrong; not about what no one
-// needs to be true: results of cloud plugins have no sandboxes, no interface
-// indexes, and MACs that are none. Keys that a version does not know are skipped.
+// Reads results of CNI plugins of every version into the shape of 1.1.0. It is strict about types, and
+// names the path of the wrong value. It is lenient about values that it does not need: results of
+// cloud plugins have no sandboxes, no interface indexes, and invalid MACs. Keys that a version does
+// not know are skipped.
 
 import { type CniVersion, isSupported, supportedVersions, versionAtLeast } from "../net/cni-version.ts";
 import { ParseError } from "../net/error.ts";
@@ -23,7 +23,7 @@ import type { Dns, PrevResult, Result, ResultInterface, ResultIp, ResultRoute } 
 
 const maxUint32 = 0xffff_ffff;
 
-/** Reads a result. One without cniVersion is of `version`. Throws ParseError naming the key below `path`. */
+/** Reads a result. If it has no cniVersion, it is of `version`. Throws ParseError naming the key below `path`. */
 export function parseResult(value: unknown, version: CniVersion, path: string): PrevResult {
   if (!isObject(value)) throw wrongType(path, "an object", value);
   const own = findString(value.cniVersion, `${path}.cniVersion`) ?? version;
@@ -35,7 +35,7 @@ export function parseResult(value: unknown, version: CniVersion, path: string): 
   return { ...result, json: value, version: own };
 }
 
-/** 0.3.0 and later. */
+/** Reads a result of 0.3.0 and later. */
 function parseCurrent(value: JsonObject, version: CniVersion, path: string): Result {
   const newest = versionAtLeast(version, "1.1.0");
   return {
@@ -48,7 +48,7 @@ function parseCurrent(value: JsonObject, version: CniVersion, path: string): Res
   };
 }
 
-/** 0.1.0 and 0.2.0: one address a family, each with its routes. */
+/** Reads a result of 0.1.0 and 0.2.0: one address for each family, each with its routes. */
 function parseLegacy(value: JsonObject, path: string): Result {
   const ips: ResultIp[] = [];
   const routes: ResultRoute[] = [];
@@ -96,7 +96,7 @@ function parseRoutes(value: unknown, newest: boolean, path: string): ResultRoute
   return readList(value, path).map((entry, i) => parseRoute(entry, newest, `${path}[${i}]`));
 }
 
-/** A route; the metrics only where the version has them (1.1.0). */
+/** Reads a route, and its metrics if the version has them (1.1.0). */
 function parseRoute(entry: unknown, newest: boolean, path: string): ResultRoute {
   if (!isObject(entry)) throw wrongType(path, "an object", entry);
   const dst = getString(entry.dst, `${path}.dst`);
@@ -116,7 +116,7 @@ function parseRoute(entry: unknown, newest: boolean, path: string): ResultRoute 
   };
 }
 
-/** Also the configuration's `dns`, which has the same keys. */
+/** Reads `dns` of a result or of the configuration, which have the same keys. */
 export function parseDns(value: unknown, path: string): Dns {
   if (value === undefined || value === null) return {};
   const dns = readObject(value, path);
@@ -128,13 +128,13 @@ export function parseDns(value: unknown, path: string): Dns {
   };
 }
 
-/** The canonical form of an address; undefined where absent. */
+/** Returns the canonical form of an address, or undefined if it is absent. */
 export function findIp(value: unknown, path: string): string | undefined {
   const text = findString(value, path);
   return text === undefined ? undefined : at(path, () => parseIp(text));
 }
 
-/** `{key: value}`, or nothing where the value is absent: absent properties stay absent. */
+/** Returns `{key: value}`, or `{}` if the value is absent, so that absent properties stay absent. */
 export function optional<K extends string, V>(key: K, value: V | undefined): { readonly [P in K]?: V } {
   return value === undefined ? {} : ({ [key]: value } as { readonly [P in K]?: V });
 }

@@ -1,6 +1,6 @@
-// Results of CNI plugins as one internal shape, that of specification 1.1.0, and
-// their text in every version. Reading them is result-parse.ts. A chained
-// plugin's result is not rebuilt from here but passed on as it came.
+// Results of CNI plugins have one internal shape, that of specification 1.1.0, and are written in
+// every version. They are read by result-parse.ts. A chained plugin's result is not written anew but
+// passed on as it came.
 
 import { type CniVersion, versionAtLeast } from "../net/cni-version.ts";
 import { familyOf } from "../net/ip.ts";
@@ -13,7 +13,7 @@ export interface Result {
   readonly dns: Dns;
 }
 
-/** A result we were given, with the JSON value it was read from. */
+/** The result of the previous plugin, with the JSON value that it was read from. */
 export interface PrevResult extends Result {
   readonly json: JsonObject;
   readonly version: CniVersion;
@@ -21,7 +21,7 @@ export interface PrevResult extends Result {
 
 export interface ResultInterface {
   readonly name: string;
-  /** As the plugin wrote it: cloud plugins put other things here. */
+  /** The text that the plugin wrote; cloud plugins put other things than a MAC here. */
   readonly mac?: string;
   /** Absent for interfaces of the host; else mostly, not always, a path. */
   readonly sandbox?: string;
@@ -35,7 +35,7 @@ export interface ResultIp {
   /** Canonical address with the length of its network, host bits kept: "10.1.2.3/24". */
   readonly address: string;
   readonly gateway?: string;
-  /** Index in `interfaces`; may point nowhere. */
+  /** An index in `interfaces`, which may be out of range. */
   readonly interface?: number;
 }
 
@@ -58,7 +58,7 @@ export interface Dns {
   readonly options?: readonly string[];
 }
 
-/** The JSON text of a result in the shape of `version`. */
+/** Returns the JSON text of a result in the shape of `version`. */
 export function formatResult(result: Result, version: CniVersion): string {
   if (!versionAtLeast(version, "0.3.0")) return formatLegacy(result, version);
   const newest = versionAtLeast(version, "1.1.0");
@@ -73,18 +73,18 @@ export function formatResult(result: Result, version: CniVersion): string {
 }
 
 /**
- * What a chained plugin prints: the result it was given, unchanged to the last
- * unknown key. Only a result in another version than the configuration's is
- * written anew; libcni promises the next plugin the configuration's.
+ * Returns the text that a chained plugin prints: the previous result, unchanged to the last unknown
+ * key. Only a result of another version than the configuration's is written anew, because libcni
+ * promises the next plugin the configuration's version.
  */
 export function formatPrevResult(previous: PrevResult, version: CniVersion): string {
   if (previous.version !== version) return formatResult(previous, version);
   return JSON.stringify({ cniVersion: version, ...previous.json });
 }
 
-/** The pod's addresses, canonical, without lengths or duplicates. */
+/** Returns the pod's addresses, canonical, without lengths or duplicates. */
 export function podIps(result: Result, ifname: string): string[] {
-  // Lists, of one or two: the first Set of a process costs it 0.05 ms.
+  // Lists of one or two entries are used, because the first Set of a process takes 0.05 ms.
   const inPod: string[] = [];
   const all: string[] = [];
   for (const ip of result.ips) {
@@ -96,7 +96,7 @@ export function podIps(result: Result, ifname: string): string[] {
   return inPod.length > 0 ? inPod : all;
 }
 
-/** True where the result says that an address is on an interface of the host. */
+/** True if the result says that an address is on an interface of the host. */
 function isHostSide(result: Result, ip: ResultIp, ifname: string): boolean {
   const owner = ip.interface === undefined ? undefined : result.interfaces[ip.interface];
   return owner !== undefined && owner.sandbox === undefined && owner.name !== ifname;

@@ -1,7 +1,7 @@
-// The plugin side of the CNI protocol: environment and stdin in, a result or an
-// error on stdout, an exit code. The order of the checks and the words of the
-// messages are the reference library's (skel.go), because runtimes and tests
-// match on them. No I/O of its own: everything comes through Io.
+// Implements the plugin side of the CNI protocol: it takes environment and stdin, and gives a result
+// or an error on stdout and an exit code. The order of the checks and the wording of the messages are
+// the reference library's (skel.go), because runtimes and tests match on them. It has no I/O of its
+// own: everything comes through Io.
 
 import {
   type CniVersion,
@@ -20,11 +20,11 @@ import type { Request } from "./request.ts";
 
 export interface Io {
   readonly env: Env;
-  /** All of stdin, or undefined where there is more. */
+  /** Returns all of stdin, or undefined if it is larger than the limit. */
   readStdin(maxBytes: number): Uint8Array | undefined;
   stdout(text: string): void;
   stderr(text: string): void;
-  /** True where the path leads to the network namespace we run in; false also where it leads nowhere. */
+  /** True if the path leads to the network namespace of this process; false also if it leads nowhere. */
   isOwnNetns(path: string): boolean;
 }
 
@@ -41,7 +41,7 @@ export interface Verbs {
 /** The answer to a call. */
 export interface Answer {
   readonly exitCode: number;
-  /** Of the error that was printed. */
+  /** The code of the error that was printed. */
   readonly errorCode?: number;
 }
 
@@ -51,7 +51,7 @@ export function run(io: Io, verbs: Verbs): number {
   return typeof request === "number" ? request : perform(io, request, verbs).exitCode;
 }
 
-/** The first half: everything that needs no verb. A number is the exit code of a call already answered. */
+/** Does the first half: everything that needs no verb. A number is the exit code of a call that was answered already. */
 export function readRequest(io: Io): Request | number {
   let version: string = newestVersion;
   try {
@@ -65,7 +65,7 @@ export function readRequest(io: Io): Request | number {
   }
 }
 
-/** The second half: runs the verb and answers. */
+/** Does the second half: runs the verb and answers. */
 export function perform(io: Io, request: Request, verbs: Verbs): Answer {
   try {
     for (const warning of request.conf.warnings) request.warn(warning);
@@ -79,7 +79,7 @@ export function perform(io: Io, request: Request, verbs: Verbs): Answer {
 
 /** The limit is far beyond any real configuration and bounds the memory that a broken caller can occupy. */
 const maxStdinBytes = 1024 * 1024;
-/** In characters. */
+/** The longest message, in characters. */
 const maxWarningLength = 4000;
 
 function readConfig(io: Io): string {
@@ -112,7 +112,7 @@ function buildRequest(io: Io, env: EnvRequest, head: ConfHead): Request {
   return { command, containerID, netns, netnsOverride, ifname, path, args, env: io.env, conf, warn };
 }
 
-/** The first version of the specification that has the verb. */
+/** The first version of the specification that has each verb. */
 const leastVersions: { readonly [C in Command]?: CniVersion } = {
   CHECK: "0.4.0",
   GC: "1.1.0",
@@ -126,7 +126,7 @@ function knownCommand(command: string): Command {
   throw new CniError("invalidEnvironment", `unknown CNI_COMMAND: ${command}`);
 }
 
-/** DEL must not fail for what only ADD and CHECK use; STATUS and GC are about no container. */
+/** DEL must not fail because of values that only ADD and CHECK use; STATUS and GC are about no container. */
 function readArgs({ command, args }: EnvRequest, warn: Request["warn"]): ReadonlyMap<string, string> {
   if (command === "STATUS" || command === "GC") return new Map();
   if (command !== "DEL") return parseArgs(args);
@@ -171,13 +171,13 @@ function refuseOwnNetns(io: Io, { netns, netnsOverride }: Request): void {
     });
 }
 
-/** stdin is not read, as in the reference library: who types the command would be left waiting. */
+/** Prints the version without reading stdin, as in the reference library: a person who types the command would wait forever. */
 function answerVersion(io: Io): number {
   io.stdout(`${JSON.stringify({ cniVersion: newestVersion, supportedVersions })}\n`);
   return 0;
 }
 
-/** Errors go to stdout, where libcni looks for them; to stderr only when that is gone. */
+/** Writes errors to stdout, from which libcni reads them; to stderr only if stdout is closed. */
 function fail(io: Io, thrown: unknown, version: string): Answer {
   const error = toCniError(thrown);
   const text = formatError(error, isSupported(version) ? version : newestVersion);

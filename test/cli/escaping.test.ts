@@ -128,7 +128,7 @@ describe("the plugin", () => {
 });
 
 describe("the command line", () => {
-  /** A file of the directory of records, and why it was refused. */
+  /** A file of the records directory, and why it was rejected. */
   function withRefused(): StateFolder {
     const state = new StateFolder();
     using store = Store.open(state.path, "boot");

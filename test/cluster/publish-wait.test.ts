@@ -94,7 +94,7 @@ describeKube("an ADD that waits for the publication", () => {
     await server.server.kill();
     const { ip, stderr, milliseconds } = await add();
     expect(milliseconds).toBeGreaterThanOrEqual(waitSeconds * 1000);
-    const words = `cannot read of ${ip?.split("/")[0]} yet and do not encrypt to it: the agent has not announced it within ${waitSeconds} s`;
+    const words = `cannot read the address ${ip?.split("/")[0]} yet, and do not encrypt to it: the agent has not announced it within ${waitSeconds} s`;
     expect(stderr).toContain(words);
     await server.server.start();
     await waitUntil(() => isPublished(ip), {

@@ -1,6 +1,6 @@
 // Makes nodes of a lab each other's peers the two ways an operator without
 // Kubernetes does: `up` on each, then `node show` everywhere and `peer import` of
-// the others; or a directory of records that all nodes' agents share.
+// the others; or a records directory that all nodes' agents share.
 
 import { mkdirSync } from "node:fs";
 import type { NodeRecord } from "../../src/net/record.ts";
@@ -40,7 +40,7 @@ export interface RecordsMesh {
   readonly agents: readonly Agent[];
 }
 
-/** Up on every node with one directory of records, an agent on each, until each knows all the others. */
+/** Up on every node with one records directory, an agent on each, until each knows all the others. */
 export async function joinByRecords(
   nodes: readonly Node[],
   { upOptions = [], agent }: RecordsOptions = {},

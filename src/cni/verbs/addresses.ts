@@ -1,6 +1,6 @@
-// A standalone pod's addresses: from the embedded IPAM, where lease and
-// attachment are one transaction, or from another IPAM plugin. Whatever fails
-// afterwards, DEL knows what to give back.
+// Gives a standalone pod its addresses: from the embedded IPAM, which writes lease and attachment in
+// one transaction, or from another IPAM plugin. If a later step fails, DEL knows which addresses to
+// release.
 import { allocate, findRangeSet } from "../../ipam/allocate.ts";
 import { type RangeSet, rangeSetsOfPodCIDRs } from "../../ipam/range.ts";
 import { messageOf } from "../../net/error.ts";
@@ -15,7 +15,7 @@ import type { EmbeddedIpam } from "../ipam.ts";
 import type { Request } from "../request.ts";
 
 export interface Addresses {
-  /** At least one; canonical, without length. */
+  /** At least one address; canonical, without length. */
   readonly ips: readonly string[];
   readonly routes: readonly { readonly dst: string }[];
 }
@@ -27,12 +27,12 @@ export function takeAddresses(host: Host, request: Request, hostDev: string): Ad
   return takeEmbedded(host, request, hostDev, ipam as EmbeddedIpam);
 }
 
-/** Gives a delegated plugin's addresses back; ours go with the attachment. Throws CniError. */
+/** Releases a delegated plugin's addresses; those of the embedded IPAM end with the attachment. Throws CniError. */
 export function releaseAddresses(request: Request): void {
   if (request.conf.ipam?.kind === "delegate") runDelegate("DEL", request);
 }
 
-/** The same after a failure, which is the one to report. */
+/** Releases the addresses after a failure. A further failure is only a warning, because the first one is to be reported. */
 export function undoAddresses(request: Request): void {
   try {
     releaseAddresses(request);
@@ -59,7 +59,7 @@ function takeEmbedded({ store }: Host, request: Request, hostDev: string, ipam: 
   const sets = ipam.ranges.length > 0 ? ipam.ranges : nodeRangeSets(store, request);
   const owner = ownerOf(request);
   const ips = store.transaction(() => {
-    // An ADD that was killed has left its leases: the same container gets the same addresses.
+    // An ADD that was killed has left its leases, so the same container gets the same addresses.
     const kept = store.leasesOf(owner).map((lease) => lease.ip);
     const taken = kept.length > 0 ? kept : sets.map((_, i) => takeOne(store, owner, sets, i, request));
     refuseUnmet(request, taken);
@@ -95,12 +95,12 @@ function takeOne(
   return outcome.ip;
 }
 
-/** The set that has an address; one that none has is asked of the first of its family, which says why not. */
+/** Returns the set that has an address. If none has it, the first set of the family explains why not. */
 function setFor(sets: readonly RangeSet[], ip: string): number {
   return findRangeSet(sets, ip) ?? sets.findIndex((set) => set[0]?.family === familyOf(ip));
 }
 
-/** As host-local: an address that was asked for and not given fails the ADD. */
+/** Fails the ADD if a requested address was not given, as host-local does. */
 function refuseUnmet({ conf }: Request, taken: readonly string[]): void {
   const unmet = conf.requested.ips.filter((ip) => !taken.includes(ip));
   if (unmet.length === 0) return;
@@ -110,7 +110,7 @@ function refuseUnmet({ conf }: Request, taken: readonly string[]): void {
   );
 }
 
-/** One set a family, from the node's pod CIDRs. */
+/** Makes one set for each family from the node's pod CIDRs. */
 function nodeRangeSets(store: Store, { conf }: Request): readonly RangeSet[] {
   const sets = rangeSetsOfPodCIDRs(store.identity()?.podCIDRs ?? []);
   if (sets.length > 0) return sets;

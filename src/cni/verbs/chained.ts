@@ -1,6 +1,6 @@
-// Chained ADD and CHECK: another plugin made the pod; we keep its addresses out
-// of the tunnel on this node, and give the routes that lead off the node the
-// tunnel's MTU. The result is prevResult, unchanged.
+// Implements ADD and CHECK for a pod of another plugin: wg-cni keeps the pod's addresses out of the
+// tunnel on this node, and gives the routes that lead off the node the tunnel's MTU. The result is
+// prevResult, unchanged.
 
 import { readMainRoutes } from "../../netlink/mtu.ts";
 import { readOutside } from "../../plan/pods/far-end.ts";
@@ -24,7 +24,7 @@ import { missingAddresses, missingThrows } from "./missing.ts";
 import { judgeChained } from "./outside.ts";
 import { enterPod, podMtu, routedIps } from "./pod.ts";
 
-/** ADD: records the pod first, then changes the kernel, so that a crash leaves nothing unknown. */
+/** Runs ADD: it records the pod first and then changes the kernel, so that a crash leaves nothing unknown. */
 export function addChained(host: Host, request: Request): string {
   const { store, kernel, settings } = host;
   const prevResult = request.conf.prevResult as PrevResult;
@@ -36,7 +36,7 @@ export function addChained(host: Host, request: Request): string {
   const { ips, outside } = judgeChained(host, request, given);
   const owner = ownerOf(request);
   const before = store.findAttachment(owner);
-  // Packets that do not come to the tunnel have the size of their own way.
+  // Packets that do not enter the tunnel have the size of their own route.
   const { steps, changed } = outside?.kind === "bypass" ? noMtu(before) : planMtu(host, request, before);
   if (before !== undefined) forgetAddresses(host, { ...before, ips: without(before.ips, ips) });
   store.putAttachment({
@@ -58,7 +58,7 @@ function noMtu(before: Attachment | undefined): RouteMtuPlan {
   return { steps: [], changed: readPodMtu(before?.restore).routes ?? [] };
 }
 
-/** A repeated ADD finds routes that it lowered before: what they were first is what must come back. */
+/** Merges the changed routes. A repeated ADD finds routes that it lowered before, and their first MTUs are to be restored. */
 function planMtu(host: Host, request: Request, before: Attachment | undefined): RouteMtuPlan {
   const { routes: known = [] } = readPodMtu(before?.restore);
   const mtu = podMtu(host, request);
@@ -80,7 +80,7 @@ function without(ips: readonly string[], kept: readonly string[]): string[] {
 /** A pod may have any number of routes; so many are enough to see what is wrong. */
 const maxNamed = 4;
 
-/** CHECK: returns one sentence for each missing item; the list is empty if nothing is missing. */
+/** Runs CHECK: returns one sentence for each missing item; the list is empty if nothing is missing. */
 export function findChainedFaults(host: Host, request: Request): string[] {
   const { store, kernel, settings } = host;
   const prevResult = request.conf.prevResult as PrevResult;
@@ -105,8 +105,8 @@ export function findChainedFaults(host: Host, request: Request): string[] {
 }
 
 /**
- * Puts the MTUs back that ADD found; what the kernel refuses is told to `warn`.
- * Throws SysError without a namespace.
+ * Restores the MTUs that ADD found; `warn` gets the refusals of the kernel. Throws SysError without a
+ * namespace.
  */
 export function restoreRoutes(
   kernel: Kernel,

@@ -1,7 +1,6 @@
-// A main plugin's node must forward packets. As ptp does, forwarding is
-// switched on where it is off; unlike ptp, what changes with it is kept for `down`,
-// and interfaces go on to take the router advertisements that they took before.
-// What belongs together is plan/host/host-changes.ts.
+// A main plugin's node must forward packets. Like ptp, this enables forwarding if it is off. Unlike
+// ptp, it saves the values that change with it for `down`, and interfaces go on to accept the router
+// advertisements that they accepted before. plan/host/host-changes.ts has the related sysctls.
 
 import type { Family } from "../../net/ip.ts";
 import type { Rtnl } from "../../netlink/rtnl.ts";
@@ -20,7 +19,7 @@ const mainTable = 254;
 /** RTPROT_RA (linux/rtnetlink.h): the kernel has the route from a router's advertisement. */
 const byAdvertisement = 9;
 
-/** Writes only what is off. Throws SysError, StoreError. */
+/** Enables forwarding for the families that have it off. Throws SysError, StoreError. */
 export function enableForwarding(kernel: Kernel, store: Store, families: readonly Family[]): void {
   for (const family of families) {
     const path = forwardingSysctl[family];
@@ -33,7 +32,7 @@ export function enableForwarding(kernel: Kernel, store: Store, families: readonl
   }
 }
 
-/** What the kernel sets too when it begins to forward, or when it ends. */
+/** Returns the other sysctls that the kernel changes when forwarding is switched on. */
 function changedWith(host: Rtnl, family: Family): string[] {
   const forwarding = ["default", ...host.links().map(({ name }) => name)]
     .map((dev) => deviceForwarding(family, dev))
@@ -41,7 +40,7 @@ function changedWith(host: Rtnl, family: Family): string[] {
   return family === 4 ? [redirectsSysctl, ...forwarding] : forwarding;
 }
 
-/** Before forwarding begins: the kernel then drops at once what routers have advertised. */
+/** Lets interfaces accept router advertisements before forwarding begins, because the kernel then drops advertised routes at once. */
 function keepAdvertisements(kernel: Kernel, store: Store): void {
   const { host } = kernel;
   const advertised = host

@@ -1,5 +1,5 @@
-// GC: what the runtime no longer knows goes away (CNI specification 1.1.0,
-// "GC"). A missing list is no permission to delete anything: cnitool sends none.
+// GC removes the pods that the runtime no longer knows (CNI specification 1.1.0, "GC"). A missing list
+// is no permission to delete anything: cnitool sends none.
 
 import { attempt } from "../../net/error.ts";
 import type { Attachment } from "../../state/model.ts";
@@ -10,9 +10,9 @@ import type { Request } from "../request.ts";
 import { removePod } from "./remove.ts";
 
 /**
- * Removes all it can; what failed is one error at the end. If the store cannot be read,
- * nobody knows what is stale: another IPAM plugin is asked all the same, and the
- * store's error is the one to report.
+ * Removes all that it can, and reports the failures as one error at the end. If the store cannot be
+ * read, the stale pods are unknown: another IPAM plugin runs GC all the same, and the store's error is
+ * reported.
  */
 export function gc(host: Host, request: Request): void {
   const { name, ipam } = request.conf;

@@ -1,13 +1,13 @@
-// Some runtimes hand over a namespace with IPv6 switched off (Docker's do), and
-// the kernel then refuses every IPv6 address. As the reference plugins do, a
-// main plugin that gives one switches it on, for loopback and its interface.
+// Some runtimes hand over a namespace with IPv6 disabled (Docker's do), and the kernel then refuses
+// every IPv6 address. Like the reference plugins, a main plugin that gives an IPv6 address enables it
+// for loopback and its interface.
 
 import { writeFile } from "../../linux/file.ts";
 import { withNetns } from "../../linux/netns.ts";
 import { familyOf } from "../../net/ip.ts";
 import { readSysctl } from "../../reconcile/apply.ts";
 
-/** Only where an address needs it; the interface has to be there. Throws SysError. */
+/** Enables IPv6 if an address needs it; the interface has to exist. Throws SysError. */
 export function enableIpv6(netns: string, ifname: string, ips: readonly string[]): void {
   if (!ips.some((ip) => familyOf(ip) === 6)) return;
   withNetns(netns, () => {

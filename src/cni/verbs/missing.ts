@@ -1,6 +1,6 @@
-// What CHECK misses in the kernel, in words, for both roles. A list of the
-// kernel's is read once for everything that should be in it, and as narrow as
-// the kernel can make it: a node's tables have thousands of routes.
+// The functions describe, for both roles, the objects that CHECK misses in the kernel. Each list of
+// the kernel is read once for all objects that should be in it, with the narrowest filter that the
+// kernel supports: a node's tables have thousands of routes.
 import { type Family, familyOf } from "../../net/ip.ts";
 import type { Neighbour, Route } from "../../net/objects.ts";
 import { hostPrefix } from "../../net/prefix.ts";
@@ -10,13 +10,13 @@ import { renderRoute } from "../../plan/step.ts";
 
 const families: readonly Family[] = [4, 6];
 
-/** Addresses that `dev` does not have. */
+/** Returns a sentence for each address that `dev` does not have. */
 export function missingAddresses(pod: Rtnl, dev: string, ips: readonly string[]): string[] {
   const present = new Set(pod.addresses(dev).map(({ ip }) => ip));
   return ips.filter((ip) => !present.has(ip)).map((ip) => `${dev} of the pod has lost its address ${ip}`);
 }
 
-/** Addresses whose route out of the tunnel is gone. */
+/** Returns a sentence for each address whose route out of the tunnel is gone. */
 export function missingThrows(host: Rtnl, { podTable: table }: Settings, ips: readonly string[]): string[] {
   return families.flatMap((family) => {
     const wanted = ips.filter((ip) => familyOf(ip) === family);
@@ -31,8 +31,8 @@ export function missingThrows(host: Rtnl, { podTable: table }: Settings, ips: re
   });
 }
 
-/** Routes of one table out of `dev` that are not as they should be. */
-export function missingRoutes(where: string, rtnl: Rtnl, dev: string, wanted: readonly Route[]): string[] {
+/** Returns a sentence for each route of one table out of `dev` that is not as it should be. */
+export function missingRoutes(place: string, rtnl: Rtnl, dev: string, wanted: readonly Route[]): string[] {
   return families.flatMap((family) => {
     const ofFamily = wanted.filter((route) => route.family === family);
     const table = ofFamily[0]?.table;
@@ -40,13 +40,13 @@ export function missingRoutes(where: string, rtnl: Rtnl, dev: string, wanted: re
     const present = new Set(rtnl.routes({ family, table, dev }).map(identity));
     return ofFamily
       .filter((route) => !present.has(identity(route)))
-      .map((route) => `${where} has lost the route "${renderRoute(route)}"`);
+      .map((route) => `${place} has lost the route "${renderRoute(route)}"`);
   });
 }
 
-/** Permanent entries of `dev` that are gone or changed. */
+/** Returns a sentence for each permanent entry of `dev` that is gone or changed. */
 export function missingNeighbours(
-  where: string,
+  place: string,
   rtnl: Rtnl,
   dev: string,
   wanted: readonly Neighbour[],
@@ -54,7 +54,7 @@ export function missingNeighbours(
   const present = new Map(rtnl.neighbours(dev).map((neighbour) => [neighbour.ip, neighbour]));
   return wanted
     .filter(({ ip, mac }) => !(present.get(ip)?.permanent && present.get(ip)?.mac === mac))
-    .map(({ ip }) => `${where} has lost the permanent neighbour entry of ${ip} on ${dev}`);
+    .map(({ ip }) => `${place} has lost the permanent neighbour entry of ${ip} on ${dev}`);
 }
 
 function identity({ dst, via }: Route): string {

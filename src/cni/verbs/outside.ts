@@ -1,7 +1,7 @@
-// What of a pod the tunnel cannot have: traffic that does not pass this node's routing, and
-// addresses that are another node's or this node's own. Strict mode starts no such pod;
-// permissive mode starts it, warns, and keeps such addresses out of everything: they are not
-// thrown out of the tunnel, and not announced.
+// Judges which parts of a pod the tunnel cannot carry: traffic that does not pass this node's routing,
+// and addresses that belong to another node or to this node itself. Strict mode starts no such pod.
+// Permissive mode starts it, warns, and ignores these addresses: they get no throw route, and are not
+// announced.
 import { familyOf } from "../../net/ip.ts";
 import { hasNftElement } from "../../netlink/nft/presence.ts";
 import { findHolder, isHeld, peerSets } from "../../plan/peers/taken.ts";
@@ -13,16 +13,16 @@ import type { Request } from "../request.ts";
 import { enterPod } from "./pod.ts";
 
 const mainTable = 254;
-/** Of our table of nftables (plan/mesh/desired.ts, which is too much to load for a name). */
+/** The name of our nftables table (plan/mesh/desired.ts has it, too, but is too much to load for a name). */
 const meshTable = "wg-cni";
 
 export interface Judged {
-  /** What this node keeps out of the tunnel, and announces. */
+  /** The addresses that this node keeps out of the tunnel, and announces. */
   readonly ips: readonly string[];
   readonly outside?: Outside;
 }
 
-/** For a pod that another plugin made. Throws CniError in strict mode. */
+/** Judges a pod that another plugin made. Throws CniError in strict mode. */
 export function judgeChained(host: Host, request: Request, ips: readonly string[]): Judged {
   if (ips.length === 0) return { ips };
   const { kernel, settings } = host;
@@ -36,7 +36,7 @@ export function judgeChained(host: Host, request: Request, ips: readonly string[
     : settle(host, request, ips, { kind: "bypass", ips, why });
 }
 
-/** The addresses alone; `ofNode`: those that are known to be this node's own. Throws CniError in strict mode. */
+/** Judges only the addresses; `ofNode`: those that are known to be this node's own. Throws CniError in strict mode. */
 export function judgeAddresses(
   host: Host,
   request: Request,
@@ -62,10 +62,10 @@ function settle({ settings }: Host, { warn }: Request, ips: readonly string[], o
   return { ips: outside.kind === "bypass" ? [] : ips, outside };
 }
 
-/** Whose the address is, in a clause, if it is not for a pod of this node. */
+/** Returns a clause that names the owner of the address, if it is not for a pod of this node. */
 function findOwner({ store, kernel: { host } }: Host, ip: string): string | undefined {
   const identity = store.identity();
-  // Without a mesh nothing is led into the tunnel, and nobody has anything.
+  // Without a mesh nothing is routed into the tunnel, and no peer has claims.
   if (identity === undefined || isHeld(identity.podCIDRs, ip)) return undefined;
   if (host.lookUpRoutes([ip], 0)[0]?.type === "local") return `${ip} is an address of this node`;
   const family = familyOf(ip);

@@ -1,4 +1,4 @@
-// What both roles need of a pod: its namespace, and the MTU its traffic has.
+// Both roles use these functions: they open a pod's namespace and find the MTU of its traffic.
 import { SysError } from "../../linux/syscall.ts";
 import { familyOf } from "../../net/ip.ts";
 import type { Rtnl } from "../../netlink/rtnl.ts";
@@ -7,7 +7,7 @@ import { CniError } from "../error.ts";
 import type { Host } from "../host.ts";
 import type { Request } from "../request.ts";
 
-/** Opens the pod's side. Throws CniError where CNI_NETNS is no network namespace. */
+/** Opens the pod's network namespace. Throws CniError if CNI_NETNS is no network namespace. */
 export function enterPod(kernel: Kernel, { netns }: Request): Rtnl {
   try {
     return kernel.enterPod(netns);
@@ -18,13 +18,13 @@ export function enterPod(kernel: Kernel, { netns }: Request): Rtnl {
   }
 }
 
-/** Of the addresses, those that can have a route in a table of ours. */
+/** Returns the addresses that can have a route in a table of ours. */
 export function routedIps({ store }: Host, ips: readonly string[]): readonly string[] {
   const routing = store.applied()?.routing;
   return routing === undefined ? ips : ips.filter((ip) => routing.includes(familyOf(ip)));
 }
 
-/** MTU of the pod's traffic in bytes: as configured, else the tunnel's; undefined where there is no tunnel yet. */
+/** Returns the MTU of the pod's traffic in bytes: the configured one, else the tunnel's; undefined if there is no tunnel yet. */
 export function podMtu(host: Host, { conf }: Request): number | undefined {
   return conf.mtu ?? host.store.applied()?.mtu?.[host.settings.deviceA];
 }

@@ -1,5 +1,5 @@
-// How an attachment goes away, for DEL, GC and a failed ADD: kernel first, then
-// its rows, so that a crash in between leaves a record of what is still to do.
+// Removes an attachment, for DEL, GC and a failed ADD: first from the kernel, then from the store, so
+// that a crash in between leaves a record of the remaining work.
 
 import { isAbsent } from "../../linux/file.ts";
 import { messageOf } from "../../net/error.ts";
@@ -14,17 +14,17 @@ import { podIps } from "../result.ts";
 import { restoreRoutes } from "./chained.ts";
 import { removeUnrecorded } from "./unrecorded.ts";
 
-/** What became of one pod. */
+/** The result of the removal of one pod. */
 export interface PodEnd {
-  /** As recorded; as configured if there is no record that can be read. */
+  /** The recorded role; the configured one if no record can be read. */
   readonly role: Attachment["role"];
-  /** What could not be removed, or why. */
+  /** A sentence for each thing that could not be removed. */
   readonly errors: readonly Error[];
 }
 
 /**
  * Ends the pod of a request, with the record that `find` finds. If the store cannot be
- * used, what the kernel and prevResult know of the pod is removed without it, and the
+ * used, the objects that the kernel and prevResult show are removed without it, and the
  * record stays. Throws only for a standalone pod, and never StoreError.
  */
 export function endPod(host: Host, request: Request, find: () => Attachment | undefined): PodEnd {
@@ -47,9 +47,8 @@ export function endPod(host: Host, request: Request, find: () => Attachment | un
 }
 
 /**
- * Takes away all that was made for the attachment; what could not be is
- * returned, and its record stays. `warn` hears what the pod keeps: it is about
- * to end, so that holds nothing up.
+ * Removes all that was made for the attachment. Failures are returned, and the record stays. `warn`
+ * gets the changes that stay in the pod: they are no failures, because the pod is about to end.
  */
 export function removePod(host: Host, attachment: Attachment, warn: Request["warn"]): Failure[] {
   const { store, kernel, settings } = host;
@@ -59,7 +58,7 @@ export function removePod(host: Host, attachment: Attachment, warn: Request["war
   return failures;
 }
 
-/** No record: never ours, or the store was lost. What ADD would have made can still be named. */
+/** Removes a pod without a record: it was never ours, or the store was lost. The names of the objects that ADD makes are known. */
 function removeUnknown(host: Host, request: Request): Failure[] {
   const steps: Step[] = [];
   if (request.conf.role === "standalone") steps.push({ do: "deleteLink", dev: podNames(request).hostDev });
@@ -78,7 +77,7 @@ function withoutStore(host: Host, request: Request, attachment: Attachment | und
   }
 }
 
-/** ParseError: a setting that another version has written. */
+/** True for errors of the store. A ParseError means a setting that another version has written. */
 function isStoreFault(error: unknown): error is Error {
   return error instanceof Error && (error.name === "StoreError" || error.name === "ParseError");
 }
@@ -89,7 +88,7 @@ function warnOfRecord({ warn, ifname, containerID }: Request, { message }: Error
   );
 }
 
-/** Best effort: the pod's namespace is often gone already. */
+/** Restores routes if it can: the pod's namespace is often gone already. */
 function restoreIfThere({ kernel }: Host, attachment: Attachment, warn: Request["warn"]): void {
   try {
     restoreRoutes(kernel, attachment, warn);
@@ -98,7 +97,7 @@ function restoreIfThere({ kernel }: Host, attachment: Attachment, warn: Request[
   }
 }
 
-/** EINVAL: a path that is no namespace any more (its mount is gone, the file is left). */
+/** True for a path that is no namespace any more. EINVAL means that its mount is gone and the file is left. */
 function isGone(error: unknown): boolean {
   const code = error instanceof Error && "code" in error ? error.code : undefined;
   return code === "EINVAL" || code === "ENODEV" || code === "ESRCH";

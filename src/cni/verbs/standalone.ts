@@ -1,6 +1,6 @@
-// Standalone ADD and CHECK: we are the pod's main plugin. Everything that ADD
-// will make is in the store before the kernel hears of it; a failure takes all
-// of it back, and a crash leaves names and leases that DEL finds.
+// Implements ADD and CHECK for a pod that wg-cni is the main plugin of. ADD records everything in the
+// store before it changes the kernel. A failure takes all of it back, and a crash leaves names and
+// leases that DEL finds.
 
 import { closeFd } from "../../linux/file.ts";
 import { openNetns } from "../../linux/netns.ts";
@@ -36,7 +36,7 @@ import { judgeAddresses } from "./outside.ts";
 import { enterPod, podMtu, routedIps } from "./pod.ts";
 import { endPod } from "./remove.ts";
 
-/** ADD: returns the result's JSON. */
+/** Runs ADD: returns the result's JSON. */
 export function addStandalone(host: Host, request: Request): string {
   const names = podNames(request);
   refuseExisting(host, request, names.hostDev);
@@ -52,8 +52,8 @@ export function addStandalone(host: Host, request: Request): string {
 }
 
 /**
- * Before anything is taken: undoing a second ADD of the same container would
- * take away what the first one made and uses.
+ * Refuses a second ADD of the same container before it changes anything, because undoing it would
+ * remove the objects of the first one.
  */
 function refuseExisting({ kernel }: Host, request: Request, hostDev: string): void {
   if (enterPod(kernel, request).hasLink(request.ifname)) throw alreadyThere(request, request.ifname);
@@ -74,7 +74,7 @@ function describePod(host: Host, request: Request, names: PodNames, addresses: A
   };
 }
 
-/** The kernel has no IPv6 on such an interface, and says so in words about address families. */
+/** Refuses an MTU without IPv6 before the kernel does, because the kernel's error speaks of address families. */
 function refuseSmallMtu(mtu: number | undefined, ips: readonly string[]): void {
   const ip6 = ips.find((ip) => familyOf(ip) === 6);
   if (mtu === undefined || mtu >= ipv6MinimumMtu || ip6 === undefined) return;
@@ -96,7 +96,7 @@ function makePod(host: Host, request: Request, pod: StandalonePod): void {
   } catch (error) {
     throw (error as { readonly code?: string }).code === "EEXIST" ? alreadyRouted(request, error) : error;
   }
-  // Until the kernel's link watch has run for it, an end of the link drops what it should send. Asking for a
+  // Until the kernel's link watch has run for it, an end of the link drops the packets that it should send. Asking for a
   // link runs it (rtnl_getlink, linkwatch_sync_dev; from Linux 6.7 on), so both ends are asked for.
   kernel.host.findLink(pod.hostDev);
   kernel.pod.findLink(pod.ifname);
@@ -134,7 +134,7 @@ function makeLink(kernel: Host["kernel"], request: Request, pod: StandalonePod):
   }
 }
 
-/** Every way out of a pod of ours is by one gateway, so it can have one interface of ours. */
+/** Explains a conflict of routes: all routes of a pod of ours use one gateway, so it can have one interface of ours. */
 function alreadyRouted({ ifname, containerID }: Request, cause: unknown): CniError {
   const msg = `Cannot make ${ifname} for container ${containerID}: the pod has one of its routes already, by another interface or because "ipam.routes" has the gateway's. As the main plugin wg-cni makes a pod's only interface; use another plugin for further ones.`;
   return new CniError("exists", msg, { details: (cause as Error).message, cause });
@@ -166,7 +166,7 @@ function podResult({ ifname, netns, conf }: Request, pod: StandalonePod): Result
   };
 }
 
-/** CHECK: returns one sentence for each missing item; the list is empty if nothing is missing. */
+/** Runs CHECK: returns one sentence for each missing item; the list is empty if nothing is missing. */
 export function findStandaloneFaults(host: Host, request: Request): string[] {
   const { store, kernel, settings } = host;
   const attachment = store.findAttachment(ownerOf(request));

@@ -1,5 +1,5 @@
-// STATUS: can an ADD succeed now (CNI specification 1.1.0, "STATUS")? Runtimes
-// ask every five seconds, so it examines only conditions that would stop an ADD.
+// STATUS says whether an ADD can succeed now (CNI specification 1.1.0, "STATUS"). Runtimes call it
+// every five seconds, so it examines only conditions that would stop an ADD.
 import { findStateFault } from "../../state/probe.ts";
 import { runDelegate } from "../delegate.ts";
 import { CniError } from "../error.ts";

@@ -1,9 +1,9 @@
-// Removes a pod from the node without the store. What ADD has made for it is found by
-// what the kernel shows: the pod's addresses in its namespace, routes to single
-// addresses in tables that our rules lead to. Settings are in the store too, so tables
-// and protocol are recognised and not looked up. A pod that may change its namespace can
-// show addresses of others: what the runtime names goes before that, and an address that
-// the node reaches by another interface than this pod's is another pod's.
+// Removes a pod from the node without the store. It finds the objects of ADD in the kernel: the pod's
+// addresses in its namespace, and routes to single addresses in tables that our rules lead to. The
+// settings are in the store, too, so tables and protocol are recognised by their form. A pod that may
+// change its namespace can show addresses of other pods: therefore the addresses that the runtime
+// names have priority, and an address that the node reaches by another interface than this pod's
+// belongs to another pod.
 import { findNetnsIdentity, ownNetns } from "../../linux/netns.ts";
 import { SysError } from "../../linux/syscall.ts";
 import { familyOf } from "../../net/ip.ts";
@@ -21,9 +21,9 @@ import type { Request } from "../request.ts";
 import { podIps } from "../result.ts";
 
 const mainTable = 254;
-/** A pod that may change its namespace has any number; those that ADD gave it are the first ones. */
+/** A pod that may change its namespace can have any number of addresses; those that ADD gave it are the first ones. */
 const maxAddresses = 1024;
-/** RTPROT_STATIC: protocols up to this one are the kernel's, boot's and administrators'. */
+/** RTPROT_STATIC: protocols up to this one belong to the kernel, the boot scripts and administrators. */
 const lastCommonProtocol = 4;
 
 /** `attachment`: its record, if it could be read before the store failed. */
@@ -52,14 +52,14 @@ function namedIps({ conf, ifname }: Request): string[] {
   return conf.prevResult === undefined ? [] : podIps(conf.prevResult, ifname);
 }
 
-/** What a pod's namespace shows. */
+/** The addresses and the link that a pod's namespace shows. */
 interface ShownPod {
   readonly ips: readonly string[];
   /** The node's end of its interface, if that is one of a pair. */
   readonly end?: string;
 }
 
-/** Nothing if the namespace or the interface is gone, or the namespace is the node's own. */
+/** Returns no addresses if the namespace or the interface is gone, or the namespace is the node's own. */
 function readPod(kernel: Kernel, { netns, ifname }: Request): ShownPod {
   if (netns === "") return { ips: [] };
   try {
@@ -78,7 +78,7 @@ function readPod(kernel: Kernel, { netns, ifname }: Request): ShownPod {
   }
 }
 
-/** Those that no other pod has now: the node reaches them by no interface, or by `end`. */
+/** Returns the addresses that no other pod has now: the node reaches them by no interface, or by `end`. */
 function withoutOthers(host: Rtnl, ips: readonly string[], end: string | undefined): string[] {
   return [...Map.groupBy(ips, familyOf)].flatMap(([family, some]) => {
     const routes = host.routes({ family, table: mainTable, type: "unicast" });
@@ -90,7 +90,7 @@ function withoutOthers(host: Rtnl, ips: readonly string[], end: string | undefin
   });
 }
 
-/** The routes that keep the addresses out of the tunnel, in whichever tables are ours. */
+/** Returns the routes that keep the addresses out of the tunnel, in all tables that are recognised as ours. */
 function findThrows(host: Rtnl, ips: readonly string[]): Route[] {
   const { routeProtocol } = parseSettings({});
   return [...Map.groupBy(ips, familyOf)].flatMap(([family, some]) => {

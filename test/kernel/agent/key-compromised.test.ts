@@ -48,7 +48,7 @@ describeKernel("key rotate --compromised", () => {
     expect((await wgJson(n1, ["sync"])).writes).toBe(0);
   });
 
-  test("with a directory of records the new one is there when the command returns", async () => {
+  test("with a records directory the new one is there when the command returns", async () => {
     const folder = `${n1.sharedFolder}/records`;
     mkdirSync(folder, { recursive: true });
     await wgMust(n1, ["up", "--records-dir", folder]);

@@ -1,4 +1,4 @@
-// Two nodes with agents and a directory of records, one of which is rebooted: what
+// Two nodes with agents and a records directory, one of which is rebooted: what
 // its disk has stays, what its kernel, /etc and /run had is gone. The other one runs
 // on and has the first as it was.
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
