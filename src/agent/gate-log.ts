@@ -2,40 +2,36 @@
 // restart or a partition, one line counts them, so that the log stays readable.
 import type { GateEvent } from "../plan/peers/gate-state.ts";
 import type { Level, Log } from "../telemetry/log.ts";
+import { type LogLine, logOrCount } from "../telemetry/log-lines.ts";
 import type { PeerEvent } from "./gate.ts";
 
-/** More events of one kind than this in one pass are counted instead of listed. */
-const maxLines = 10;
-
 export function logGateEvents(log: Log, all: readonly PeerEvent[]): void {
-  for (const [kind, group] of Map.groupBy(all, ({ event }) => event.kind)) {
-    if (group.length > maxLines) log.info(`${summaries[kind]} (${group.length} peers)`);
-    else for (const { peer, event } of group) logEvent(log, peer, event);
-  }
+  for (const [kind, group] of Map.groupBy(all, ({ event }) => event.kind))
+    logOrCount(log, group.map(lineOf), summaries[kind], "peers");
 }
 
-function logEvent(log: Log, peer: string, event: GateEvent): void {
-  const { level, text } = describe(event);
+function lineOf({ peer, event }: PeerEvent): LogLine {
   const { kind: _, ...fields } = event;
-  log[level](text, { peer, ...fields });
+  return { ...describe(event), fields: { peer, ...fields } };
 }
 
-function describe(event: GateEvent): { level: Level; text: string } {
+function describe(event: GateEvent): { level: Level; message: string } {
   switch (event.kind) {
     case "opened":
-      return { level: "info", text: "handshake succeeded, encrypting traffic to the peer" };
+      return { level: "info", message: "handshake succeeded, encrypting traffic to the peer" };
     case "moved":
-      return { level: event.why === "drained" ? "info" : "warn", text: "moved traffic to another slot" };
+      return { level: event.why === "drained" ? "info" : "warn", message: "moved traffic to another slot" };
     case "closed":
-      if (event.why === "off") return { level: "info", text: "mode off, not encrypting traffic to the peer" };
-      return { level: "warn", text: "peer's own record has no key, not encrypting traffic to the peer" };
+      if (event.why === "off")
+        return { level: "info", message: "mode off, not encrypting traffic to the peer" };
+      return { level: "warn", message: "peer's own record has no key, not encrypting traffic to the peer" };
     case "candidate":
-      return { level: "debug", text: "no handshake yet, trying the peer's next endpoint" };
+      return { level: "debug", message: "no handshake yet, trying the peer's next endpoint" };
     case "silent":
       // Only the first round is a warning: a peer may be down for days.
-      return { level: event.round === 1 ? "warn" : "debug", text: `peer silent, ${remedies[event.step]}` };
+      return { level: event.round === 1 ? "warn" : "debug", message: `peer silent, ${remedies[event.step]}` };
     case "answers":
-      return { level: "info", text: "peer answers again" };
+      return { level: "info", message: "peer answers again" };
   }
 }
 

@@ -11,12 +11,12 @@ import {
 } from "../reconcile/orphaned.ts";
 import type { Attachment } from "../state/model.ts";
 import type { Log } from "../telemetry/log.ts";
+import { type LogLine, logOrCount } from "../telemetry/log-lines.ts";
 import { type Problem, ProblemLog } from "../telemetry/problem-log.ts";
 
 /** Checking the pods of a node takes a millisecond; it is not needed more often. */
 const spacingMs = 60_000;
-/** More pods than these at once are one line. */
-const maxLogLines = 10;
+const releasedMessage = "pod released: its network namespace is gone, and no DEL came";
 
 export interface OrphanedPodsOptions {
   readonly log: Log;
@@ -61,22 +61,14 @@ export class OrphanedPods {
       if (obstacle !== undefined) kept.set(key, describeKept(attachment, obstacle));
     }
     this.#problems.reportAllOnChange("kept pods", kept);
-    if (released.length === 0) return;
-    this.options.onRelease(released.length);
-    this.#reportReleased(released);
+    if (released.length > 0) this.options.onRelease(released.length);
+    logOrCount(this.options.log, released.map(describeReleased), releasedMessage, "pods");
   }
+}
 
-  #reportReleased(released: readonly Attachment[]): void {
-    const { log } = this.options;
-    const what = "pod released: its network namespace is gone, and no DEL came";
-    if (released.length > maxLogLines) log.info(`${what} (${released.length} pods)`);
-    else
-      for (const attachment of released) {
-        const { ipam } = attachment;
-        const left = ipam === undefined ? {} : { addressesStayWith: ipam };
-        log.info(what, { ...describe(attachment), ...left });
-      }
-  }
+function describeReleased(attachment: Attachment): LogLine {
+  const fields = { ...describe(attachment), addressesStayWith: attachment.ipam };
+  return { level: "info", message: releasedMessage, fields };
 }
 
 function describeKept(attachment: Attachment, reason: string): Problem {

@@ -4,9 +4,7 @@
 //   warn  record rejected file=n2.json reason="it is empty"
 //   info  resolved: record rejected file=n2.json reason="it is empty"
 import type { Fields, Level, Log } from "./log.ts";
-
-/** More lines with one message than this in one report are counted instead of listed. */
-const maxLines = 10;
+import { type LogLine, logFew } from "./log-lines.ts";
 
 export interface Problem {
   readonly message: string;
@@ -18,12 +16,6 @@ export interface Problem {
   readonly level?: Level;
   /** The line of the end calls the problem by this name; the default is its message. */
   readonly name?: string;
-}
-
-export interface LogLine {
-  readonly level: Level;
-  readonly message: string;
-  readonly fields?: Fields;
 }
 
 export class ProblemLog {
@@ -55,16 +47,6 @@ export class ProblemLog {
   /** Forgets all problems without a line, because the thing that has them is replaced. */
   forget(): void {
     this.#lasting.clear();
-  }
-}
-
-/** Logs the first lines with each message, and for the others of that message one line with their number. */
-export function logFew(log: Log, lines: readonly LogLine[], listedBy?: string): void {
-  for (const [message, group] of Map.groupBy(lines, (line) => line.message)) {
-    for (const { level, fields } of group.slice(0, maxLines)) log[level](message, fields);
-    const [left] = group.slice(maxLines);
-    const list = listedBy === undefined ? "" : `; \`${listedBy}\` has them all`;
-    if (left !== undefined) log[left.level](`${message} (and ${group.length - maxLines} more${list})`);
   }
 }
 
