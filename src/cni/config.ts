@@ -5,7 +5,7 @@
 // still be removed.
 
 import { type CniVersion, isSupported, supportedVersions, versionWhenMissing } from "../net/cni-version.ts";
-import { ParseError } from "../net/error.ts";
+import { ParseError, parseAt } from "../net/error.ts";
 import { parseIp } from "../net/ip.ts";
 import { parseMac } from "../net/mac.ts";
 import { parseInterfaceAddress } from "../net/prefix.ts";
@@ -13,7 +13,6 @@ import { isCniName } from "./env.ts";
 import { CniError } from "./error.ts";
 import { type IpamConf, parseIpam } from "./ipam.ts";
 import {
-  at,
   findInteger,
   findString,
   getString,
@@ -214,14 +213,14 @@ function parseRequested(json: JsonObject, args: ReadonlyMap<string, string>): Re
   const macText = findString(...mac);
   return {
     ips: readList(...ips).map((entry, i) => parseRequestedIp(entry, `${ips[1]}[${i}]`)),
-    ...optional("mac", macText === undefined ? undefined : at(mac[1], () => parseMac(macText))),
+    ...optional("mac", macText === undefined ? undefined : parseAt(mac[1], () => parseMac(macText))),
   };
 }
 
 /** Parses an address with or without a length, because the convention for capabilities allows both. */
 function parseRequestedIp(entry: unknown, path: string): string {
   const text = getString(entry, path);
-  return at(path, () => (text.includes("/") ? parseInterfaceAddress(text).ip : parseIp(text)));
+  return parseAt(path, () => (text.includes("/") ? parseInterfaceAddress(text).ip : parseIp(text)));
 }
 
 /** libcni sends the second key beside the first one, because the specification had a wrong name. */

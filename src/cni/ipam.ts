@@ -2,9 +2,9 @@
 // with host-local's keys, or the name of another plugin. Ranges and sets of ranges are in
 // ipam/range.ts.
 import { parseRangeSets, type Range } from "../ipam/range.ts";
-import { ParseError } from "../net/error.ts";
+import { ParseError, parseAt } from "../net/error.ts";
 import { parsePrefix } from "../net/prefix.ts";
-import { at, findString, getString, isObject, readList, wrongType } from "./json.ts";
+import { findString, getString, isObject, readList, wrongType } from "./json.ts";
 import { findIp, optional } from "./result-parse.ts";
 
 export type IpamConf = EmbeddedIpam | DelegatedIpam;
@@ -51,7 +51,7 @@ function parseRoute(entry: unknown, path: string): IpamRoute {
   if (!isObject(entry)) throw wrongType(path, "an object", entry);
   const dst = getString(entry.dst, `${path}.dst`);
   return {
-    dst: at(`${path}.dst`, () => parsePrefix(dst)),
+    dst: parseAt(`${path}.dst`, () => parsePrefix(dst)),
     ...optional("gw", findIp(entry.gw, `${path}.gw`)),
   };
 }

@@ -55,16 +55,6 @@ export function findInteger(value: unknown, path: string, min: number, max: numb
   return value;
 }
 
-/** Runs a parser of text, and adds the path of the text to its error. */
-export function at<T>(path: string, parse: () => T): T {
-  try {
-    return parse();
-  } catch (error) {
-    if (error instanceof ParseError) throw new ParseError(`${path}: ${error.message}`, { cause: error });
-    throw error;
-  }
-}
-
 export function wrongType(path: string, expected: string, value: unknown): ParseError {
   return new ParseError(`${path}: expected ${expected}, not ${describe(value)}`);
 }

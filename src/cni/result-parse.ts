@@ -4,11 +4,10 @@
 // not know are skipped.
 
 import { type CniVersion, isSupported, supportedVersions, versionAtLeast } from "../net/cni-version.ts";
-import { ParseError } from "../net/error.ts";
+import { ParseError, parseAt } from "../net/error.ts";
 import { parseIp } from "../net/ip.ts";
 import { parseInterfaceAddress, parsePrefix } from "../net/prefix.ts";
 import {
-  at,
   findInteger,
   findString,
   findStrings,
@@ -88,7 +87,7 @@ function parseIpEntry(entry: unknown, path: string): ResultIp {
 
 function parseAddress(address: unknown, gateway: unknown, path: string, gatewayPath: string): ResultIp {
   const text = getString(address, path);
-  const { ip, length } = at(path, () => parseInterfaceAddress(text));
+  const { ip, length } = parseAt(path, () => parseInterfaceAddress(text));
   return { address: `${ip}/${length}`, ...optional("gateway", findIp(gateway, gatewayPath)) };
 }
 
@@ -101,7 +100,7 @@ function parseRoute(entry: unknown, newest: boolean, path: string): ResultRoute 
   if (!isObject(entry)) throw wrongType(path, "an object", entry);
   const dst = getString(entry.dst, `${path}.dst`);
   const plain = {
-    dst: at(`${path}.dst`, () => parsePrefix(dst)),
+    dst: parseAt(`${path}.dst`, () => parsePrefix(dst)),
     ...optional("gw", findIp(entry.gw, `${path}.gw`)),
   };
   if (!newest) return plain;
@@ -131,7 +130,7 @@ export function parseDns(value: unknown, path: string): Dns {
 /** Returns the canonical form of an address, or undefined if it is absent. */
 export function findIp(value: unknown, path: string): string | undefined {
   const text = findString(value, path);
-  return text === undefined ? undefined : at(path, () => parseIp(text));
+  return text === undefined ? undefined : parseAt(path, () => parseIp(text));
 }
 
 /** Returns `{key: value}`, or `{}` if the value is absent, so that absent properties stay absent. */

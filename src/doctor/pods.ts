@@ -1,7 +1,6 @@
 // Reads from the pods' namespaces how large a packet to other nodes they send at most. Pods that have
 // ended meanwhile are left out.
-import { isAbsent } from "../linux/file.ts";
-import { SysError } from "../linux/syscall.ts";
+import { isNetnsAbsent } from "../linux/netns.ts";
 import { readMainRoutes } from "../netlink/mtu.ts";
 import type { Rtnl } from "../netlink/rtnl.ts";
 import { readPodMtu, routesAbove } from "../plan/pods/mtu.ts";
@@ -23,7 +22,7 @@ export function readPodMtus(store: Store, kernel: Kernel): PodMtu[] {
       const { configured } = readPodMtu(attachment.restore);
       return [{ pod: describe(attachment), bytes, byConfiguration: configured !== undefined }];
     } catch (error) {
-      if (isAbsent(error) || (error instanceof SysError && error.code === "EINVAL")) return [];
+      if (isNetnsAbsent(error)) return [];
       throw error;
     } finally {
       kernel.leavePod();

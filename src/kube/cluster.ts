@@ -1,6 +1,6 @@
 // Reads the cluster's own networks and hosts from the API: the networks of the services, and the
 // addresses of the API server. Every agent reads them, because no peer may claim them. Pure.
-import { ParseError } from "../net/error.ts";
+import { attempt, ParseError } from "../net/error.ts";
 import { isIp, parseIp } from "../net/ip.ts";
 import { parsePrefix } from "../net/prefix.ts";
 
@@ -43,12 +43,11 @@ function addressObject(json: unknown, addresses: readonly string[]): AddressObje
 }
 
 function findPrefix(cidr: unknown): string[] {
-  try {
-    return [parsePrefix(String(cidr))];
-  } catch (error) {
-    if (error instanceof ParseError) return [];
-    throw error;
-  }
+  return attempt(
+    ParseError,
+    () => [parsePrefix(String(cidr))],
+    () => [],
+  );
 }
 
 function field(json: unknown, name: string): unknown {

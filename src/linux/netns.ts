@@ -64,6 +64,11 @@ export function inspectNetns(path: string): "namespace" | "file" | "absent" {
   }
 }
 
+/** True if an error of `withNetns` or `openNetns` says that there is no namespace at the path, or none any more. */
+export function isNetnsAbsent(error: unknown): boolean {
+  return isAbsent(error) || (error instanceof SysError && error.errno === Errno.EINVAL);
+}
+
 /** True if process numbers are the machine's, and not those of a container. Throws SysError. */
 export function isInitialPidNamespace(): boolean {
   return findStatus("/proc/self/ns/pid")?.identity.endsWith(`:${initialPidNamespace}`) ?? false;

@@ -2,7 +2,7 @@
 // already counts as done, and only this file knows which error says so.
 // Neighbouring rtnetlink steps travel to the kernel together.
 import { Errno } from "../linux/errno.ts";
-import { isAbsent, readText } from "../linux/file.ts";
+import { findText } from "../linux/file.ts";
 import type { Slot } from "../net/record.ts";
 import type { Batch } from "../netlink/batch.ts";
 import { NetlinkError } from "../netlink/error.ts";
@@ -225,10 +225,5 @@ function writeSysctl({ path, value, saved, back }: SysctlStep, kernel: Kernel, c
 
 /** A value below /proc/sys in this thread's network namespace, or undefined if the kernel has no such setting. */
 export function readSysctl(path: string): string | undefined {
-  try {
-    return readText(`/proc/sys/${path}`).trim();
-  } catch (error) {
-    if (isAbsent(error)) return undefined;
-    throw error;
-  }
+  return findText(`/proc/sys/${path}`)?.trim();
 }

@@ -1,7 +1,6 @@
 // Which of the attached pods the tunnel cannot have, as the kernel shows it now: a pod may have
 // been attached before it was judged, or be changed later. One that has ended is none.
-import { isAbsent } from "../linux/file.ts";
-import { SysError } from "../linux/syscall.ts";
+import { isNetnsAbsent } from "../linux/netns.ts";
 import { findBypass, type Outside, readOutside } from "../plan/pods/far-end.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 import type { Attachment } from "../state/model.ts";
@@ -36,7 +35,7 @@ function observeBypass(settings: Settings, kernel: Kernel, place: Attachment): O
     const why = isPod ? findBypass(connection) : undefined;
     return why === undefined ? "unknown" : { why };
   } catch (error) {
-    if (isAbsent(error) || (error instanceof SysError && error.code === "EINVAL")) return "ended";
+    if (isNetnsAbsent(error)) return "ended";
     throw error;
   } finally {
     kernel.leavePod();

@@ -1,8 +1,7 @@
 // Live pods follow the tunnel's MTU: what ADD gave a pod is brought to what the
 // devices have now. Reads each pod, and writes only if something differs;
 // what it should be is plan/pods/mtu.ts.
-import { isAbsent } from "../linux/file.ts";
-import { SysError } from "../linux/syscall.ts";
+import { isNetnsAbsent } from "../linux/netns.ts";
 import { readMainRoutes } from "../netlink/mtu.ts";
 import type { Rtnl } from "../netlink/rtnl.ts";
 import { mergeChanged, planLinkMtus, planRouteMtus, readPodMtu } from "../plan/pods/mtu.ts";
@@ -108,7 +107,7 @@ function enterIfThere(kernel: Kernel, netns: string): Rtnl | undefined {
   try {
     return kernel.enterPod(netns);
   } catch (error) {
-    if (isAbsent(error) || (error instanceof SysError && error.code === "EINVAL")) return undefined;
+    if (isNetnsAbsent(error)) return undefined;
     throw error;
   }
 }

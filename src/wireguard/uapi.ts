@@ -5,6 +5,7 @@ import { Errno, errnoCode, errnoText } from "../linux/errno.ts";
 import { AF_UNIX, SOCK_STREAM, Socket } from "../linux/socket.ts";
 import { cString, SysError } from "../linux/syscall.ts";
 import type { Device, DeviceConfig } from "../net/device.ts";
+import { attempt } from "../net/error.ts";
 import type { WireGuard } from "./backend.ts";
 import { formatSet, getRequest, parseErrno, parseGet, UapiTextError } from "./text.ts";
 
@@ -163,10 +164,7 @@ function receive(socket: Socket, what: string): string {
 }
 
 function understood<T>(request: string, parse: () => T): T {
-  try {
-    return parse();
-  } catch (error) {
-    if (!(error instanceof UapiTextError)) throw error;
+  return attempt(UapiTextError, parse, (error) => {
     throw new UapiError(request, Errno.EPROTO, { cause: error, why: error.message });
-  }
+  });
 }

@@ -1,7 +1,7 @@
 // The node's settings: names, bounds and defaults, each with its reason. The
 // store keeps only what was set (key and JSON value); everything else is
 // derived here, so that `status` can say where a value comes from. Pure.
-import { ParseError } from "../../net/error.ts";
+import { attempt, ParseError } from "../../net/error.ts";
 import type { Slot } from "../../net/record.ts";
 import { suggest } from "../../net/suggest.ts";
 import type { Setting } from "./parsers.ts";
@@ -37,12 +37,10 @@ export function parseSettings(overrides: Readonly<Record<string, unknown>>): Set
 
 /** One setting's value from JSON or a flag's text. Throws ParseError that names it. */
 export function parseSetting<K extends SettingName>(name: K, raw: unknown): Settings[K] {
-  try {
-    return settingTable[name].parse(raw) as Settings[K];
-  } catch (error) {
-    if (!(error instanceof ParseError)) throw error;
-    throw new ParseError(`${name}: ${JSON.stringify(raw)} ${error.message}`);
-  }
+  const parse = () => settingTable[name].parse(raw) as Settings[K];
+  return attempt(ParseError, parse, ({ message }) => {
+    throw new ParseError(`${name}: ${JSON.stringify(raw)} ${message}`);
+  });
 }
 
 /** The setting called `name`. Throws ParseError with the nearest name. */
