@@ -44,7 +44,7 @@ async function runAsCli(): Promise<number> {
   });
 }
 
-/** As the reference library answers a call by hand. */
+/** Answers a call without CNI_COMMAND as the reference library does. */
 function printAbout(): number {
   print(stderr)(
     `CNI plugin wg-cni v${WG_CNI_VERSION}\nCNI protocol versions supported: ${supportedVersions.join(", ")}\n`,

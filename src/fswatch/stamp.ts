@@ -22,7 +22,7 @@ export function sizeOf(stamp: string): number {
   return Number(stamp.split(":")[3] ?? 0);
 }
 
-/** As `stampOf`, of the directory that a path leads to: the text also differs after a file of it was added, renamed or removed. */
+/** Returns a stamp of the directory that a path leads to: it also differs after a file was added, renamed or removed there. */
 export function directoryStamp(directory: string): string {
   try {
     const { dev, ino, mtimeNs, ctimeNs } = statSync(directory, { bigint: true });

@@ -105,7 +105,7 @@ function withComma(spans: readonly Span[], index: number): Span {
 
 function pluginSpans(text: string): Span[] {
   const plugins = findMember(text, rootOf(text), "plugins");
-  if (plugins === undefined) throw new Error("plugins are looked for only in lists");
+  if (plugins === undefined) throw new Error("plugins are searched only in lists");
   return elementsOf(text, plugins);
 }
 

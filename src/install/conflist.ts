@@ -18,7 +18,7 @@ export interface ConfList {
   /** A `.conflist` holds a list of plugins; `.conf` and `.json` hold one plugin, which is the whole text. */
   readonly form: "list" | "single";
   readonly name: string;
-  /** In the order in which ADD calls them. */
+  /** The plugins in the order in which ADD calls them. */
   readonly plugins: readonly Plugin[];
 }
 

@@ -1,8 +1,8 @@
-// Where the parts of a JSON text lie, so that one can be put in or taken out
-// while every other byte stays: keys that are there twice, numbers beyond a
-// double, indentation, CRLF. Only for texts that JSON.parse has taken. Pure.
+// Finds the spans of the parts of a JSON text, so that one part can be inserted or removed while every
+// other byte stays: duplicate keys, numbers beyond a double, indentation, CRLF. The text must be one
+// that JSON.parse accepts. Pure.
 
-/** From the first character to behind the last one. */
+/** A span from the first character to behind the last one. */
 export interface Span {
   readonly start: number;
   readonly end: number;
@@ -13,18 +13,18 @@ const whitespace = /[ \t\r\n]*/y;
 const scalar = /"[^"\\]*(?:\\.[^"\\]*)*"|[^\s",:{}[\]]+/y;
 const bracketOrString = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]]/g;
 
-/** The whole value of the text, without the whitespace around it. */
+/** Returns the span of the whole value, without the whitespace around it. */
 export function rootOf(text: string): Span {
   const start = skip(whitespace, text, 0);
   return { start, end: endOfValue(text, start) };
 }
 
-/** The elements of an array. */
+/** Returns the spans of an array's elements. */
 export function elementsOf(text: string, array: Span): Span[] {
   return partsOf(text, array);
 }
 
-/** The value of an object's key: the last one, as every decoder has it; undefined where there is none. */
+/** Returns the span of a key's value: the last one, as every decoder does; undefined if there is none. */
 export function findMember(text: string, object: Span, key: string): Span | undefined {
   const parts = partsOf(text, object);
   for (let i = parts.length - 2; i >= 0; i -= 2)
@@ -36,19 +36,19 @@ export function slice(text: string, { start, end }: Span): string {
   return text.slice(start, end);
 }
 
-/** The text with another one in the place of a span. */
+/** Returns the text with `replacement` in the place of a span. */
 export function splice(text: string, { start, end }: Span, replacement: string): string {
   return text.slice(0, start) + replacement + text.slice(end);
 }
 
-/** Elements of an array; of an object keys and values by turns. */
+/** Returns the elements of an array, or the keys and values of an object by turns. */
 function partsOf(text: string, { start, end }: Span): Span[] {
   const parts: Span[] = [];
   let at = skip(whitespace, text, start + 1);
   while (at < end - 1) {
     const stop = endOfValue(text, at);
     parts.push({ start: at, end: stop });
-    // The comma or colon, and what is around it.
+    // Skips the comma or colon, and the whitespace around it.
     const separator = skip(whitespace, text, stop);
     at = separator < end - 1 ? skip(whitespace, text, separator + 1) : separator;
   }
@@ -61,14 +61,14 @@ function endOfValue(text: string, start: number): number {
   bracketOrString.lastIndex = start;
   for (;;) {
     const found = bracketOrString.exec(text)?.[0];
-    if (found === undefined) throw new Error("elements are looked for only in texts that are JSON");
+    if (found === undefined) throw new Error("elements are searched only in texts that are JSON");
     if (found === "{" || found === "[") depth++;
     else if (found === "}" || found === "]") depth--;
     if (depth === 0) return bracketOrString.lastIndex;
   }
 }
 
-/** Behind what a sticky pattern matches at `at`. */
+/** Returns the position behind the match of a sticky pattern at `at`. */
 function skip(pattern: RegExp, text: string, at: number): number {
   pattern.lastIndex = at;
   pattern.test(text);

@@ -1,6 +1,6 @@
-// Which address a pod gets: the one after the last given from its range set,
-// wrapping, as host-local does, so that an address rests before it is used
-// again. Pure: what is taken is asked, and taking it is the caller's.
+// Chooses the address of a pod: the next one after the last address that its range set gave, wrapping
+// around as host-local does, so that an address rests before it is used again. Pure: the caller says
+// which addresses are taken, and records the chosen one.
 import { ParseError } from "../net/error.ts";
 import { formatIp, ipBytes, isIp, parseIp } from "../net/ip.ts";
 import { compareBytes, countBetween, increment } from "./order.ts";
@@ -14,7 +14,7 @@ export interface AllocateOptions {
   readonly requested?: string | undefined;
 }
 
-/** An address with the range it is of, or why there is none. */
+/** An address with its range, or the reason why there is none. */
 export type Allocation =
   | { readonly ok: true; readonly ip: string; readonly range: Range }
   | { readonly ok: false; readonly reason: "exhausted" | "taken" | "outside"; readonly message: string };
@@ -24,7 +24,7 @@ export function allocate(set: RangeSet, { isTaken, last, requested }: AllocateOp
   return requested === undefined ? nextFree(set, isTaken, last) : fixed(set, isTaken, requested);
 }
 
-/** Index of the set that holds `ip`, or undefined: which set a requested address is for. */
+/** Returns the index of the set that contains a requested address, or undefined if none does. */
 export function findRangeSet(sets: readonly RangeSet[], ip: string): number | undefined {
   const index = sets.findIndex((set) => findRange(set, ip) !== undefined);
   return index < 0 ? undefined : index;
@@ -52,7 +52,7 @@ function fixed(set: RangeSet, isTaken: (ip: string) => boolean, requested: strin
   return { ok: true, ip, range };
 }
 
-/** Every address once: from after `last` to its range's end, the other ranges, then up to `last`. */
+/** Tries every address once: from after `last` to the end of its range, the other ranges, then up to `last`. */
 function nextFree(set: RangeSet, isTaken: (ip: string) => boolean, last: string | undefined): Allocation {
   const start = last === undefined ? -1 : set.findIndex((range) => contains(range, last));
   const goesOn = start >= 0 && last !== undefined;

@@ -1,4 +1,4 @@
-// The order of addresses: which is lower, which comes next, how many there are
+// The functions compare and count addresses: which is lower, which comes next, how many are
 // between two. Only this directory counts addresses; everywhere else they are text.
 // On the path of every ADD, so it stays with bytes and plain loops: the first
 // BigInt, iterator or generator of a process costs 0.1 ms each.
@@ -27,7 +27,7 @@ export function increment(bytes: Uint8Array): void {
   }
 }
 
-/** First and last address that a prefix's hosts may have: not the network's own, nor IPv4's broadcast. */
+/** Returns the first and the last address that a prefix's hosts may have: not the network's own, nor IPv4's broadcast. */
 export function hostAddresses(prefix: string, family: Family): { first: string; last: string } {
   const { bytes, length } = prefixBytes(prefix);
   const last = bytes.slice();

@@ -1,6 +1,6 @@
 // Ranges of addresses, as host-local's configuration writes them. A pod gets
 // one address of each range set; a set is one or more ranges of one family.
-// Which address comes next is allocate.ts.
+// The next address of a set is chosen by allocate.ts.
 import { ParseError, parseAt } from "../net/error.ts";
 import { type Family, familyBits, familyOf, parseIp } from "../net/ip.ts";
 import { parseInterfaceAddress, parsePrefix } from "../net/prefix.ts";
@@ -16,7 +16,7 @@ export interface Range {
   readonly subnet: string;
   readonly first: string;
   readonly last: string;
-  /** Never allocated. Where none is configured, the subnet's first address. */
+  /** The gateway is never allocated. If none is configured, it is the subnet's first address. */
   readonly gateway: string;
 }
 

@@ -29,7 +29,7 @@ export interface PresenceAnswer {
   readonly absences: number;
 }
 
-/** By the object's name. */
+/** The answers by the object's name. */
 export type PresenceAnswers = ReadonlyMap<string, PresenceAnswer>;
 
 export interface CensusFacts {

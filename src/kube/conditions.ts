@@ -1,5 +1,5 @@
-// The conditions of this node's WireGuardNode as tables: the first row of a condition whose `when` is true
-// says what it is. Pure. What a reason asks of an operator is in docs/operations/runbook.md.
+// The conditions of this node's WireGuardNode are tables: the first row whose `when` is true gives a
+// condition its value. Pure. docs/operations/runbook.md tells operators what to do for each reason.
 import { countOf, formatSpan } from "../net/human-format.ts";
 import { escapeControls } from "../net/printable.ts";
 import type { Lapse } from "../plan/peers/lapses.ts";
@@ -10,15 +10,15 @@ export interface StatusFacts {
   readonly up: boolean;
   readonly mode: Mode;
   readonly peers: number;
-  /** Names of those that are not reached through the tunnel. */
+  /** Names of the peers that are not reached through the tunnel. */
   readonly unencrypted: readonly string[];
-  /** In mode off, those with whom no handshake has shown that they could be. */
+  /** Names of the peers that completed no handshake in mode off, so nothing shows that they can be encrypted. */
   readonly unproven: readonly string[];
-  /** Absent where nothing counts what goes in plaintext. */
+  /** Absent if plaintext packets are not counted. */
   readonly plaintextWindow?: PlaintextWindowFacts;
   /** Unix milliseconds. */
   readonly keyCreatedAtMs: number;
-  /** The claims of peers to what this node has. */
+  /** The claims of peers to keys, CIDRs and addresses that this node has. */
   readonly contested: readonly Contest[];
   /** The claims that passed from a peer without a session to the present one; absent if none has. */
   readonly lapsed?: readonly Lapse[];
@@ -31,11 +31,11 @@ export interface StatusFacts {
 }
 
 export interface PlaintextWindowFacts {
-  /** For how long nothing has gone in plaintext, as far as is known. */
+  /** The time for which no plaintext packet was counted. */
   readonly forMs: number;
-  /** How long that is to be. */
+  /** The required time. */
   readonly wantedMs: number;
-  /** Peers of what did; none where counting has just begun. */
+  /** Peers of the last plaintext packets; none if counting has just begun. */
   readonly peers: readonly string[];
 }
 
@@ -95,7 +95,7 @@ const always = () => true;
 const windowOf = ({ plaintextWindow }: ConditionFacts) => plaintextWindow as PlaintextWindowFacts;
 const wantedOf = (facts: ConditionFacts) => formatSpan(windowOf(facts).wantedMs);
 
-/** By type. The last row of each is true of every node. */
+/** The rows of each condition by its type. The last row of each is true of every node. */
 export const conditionRows: Readonly<Record<string, readonly ConditionRow[]>> = {
   /** All peers are reached through the tunnel. */
   NetworkEncrypted: [
@@ -178,7 +178,7 @@ export const conditionRows: Readonly<Record<string, readonly ConditionRow[]>> = 
   ],
 };
 
-/** Each condition, by the first of its rows that applies. */
+/** Returns each condition, by the first of its rows that applies. */
 export function judgeConditions(facts: ConditionFacts): ConditionVerdict[] {
   return Object.entries(conditionRows).map(([type, rows]) => {
     const { status, reason, message } = rows.find(({ when }) => when(facts)) as ConditionRow;

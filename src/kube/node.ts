@@ -146,12 +146,12 @@ function findProblem(name: string, internalIPs: readonly string[]): string | und
   );
   if (problem !== undefined) return problem;
   if (internalIPs.length > 0) return undefined;
-  return `Node ${name} has no InternalIP (status.addresses) that other nodes could send to: the kubelet sets it, by --node-ip where it finds none. Until then this node stays as it is.`;
+  return `Node ${name} has no InternalIP (status.addresses) that other nodes could send to: the kubelet sets it, by --node-ip if it finds none. Until then this node stays as it is.`;
 }
 
 function explainNoCidrs(name: string, before: readonly string[]): string {
   const now = before.length === 0 ? "its pods are not encrypted" : `it stays ${before.join(", ")}`;
-  return `Node ${name} has no pod CIDR (spec.podCIDRs), so ${now}. Where pods have addresses of the network (AKS, EKS), set --pod-addresses pods; else let the controller manager give nodes their CIDRs (--allocate-node-cidrs).`;
+  return `Node ${name} has no pod CIDR (spec.podCIDRs), so ${now}. If pods have addresses of the network (AKS, EKS), set --pod-addresses pods; else let the controller manager give nodes their CIDRs (--allocate-node-cidrs).`;
 }
 
 /** IPv4 first; within a family the order stays. */

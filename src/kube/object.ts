@@ -17,7 +17,7 @@ export interface RecordObject {
   readonly name: string;
   /** Increases with every change of the object, also outside the record. */
   readonly resourceVersion: string;
-  /** As the API writes it, by the second; sorts as text. */
+  /** The time as the API writes it, by the second; it sorts as text. */
   readonly createdAt: string;
   /** UID of the object; "" if it has none. */
   readonly uid: string;
@@ -86,7 +86,7 @@ function slotOf(json: unknown): unknown {
   return { slot, publicKey, port, state, proof };
 }
 
-/** UID of the Node that an object of this name belongs to. */
+/** Returns the UID of the Node that an object of this name belongs to. */
 function findOwner(references: unknown, name: string): string | undefined {
   if (!Array.isArray(references)) return undefined;
   const owner = references
@@ -96,7 +96,7 @@ function findOwner(references: unknown, name: string): string | undefined {
   return typeof uid === "string" && uid !== "" ? uid : undefined;
 }
 
-/** By metadata.managedFields: each manager with the fields that it has set, by subresource, and when it did last, by the second. */
+/** Reads metadata.managedFields: each manager with the fields that it has set, by subresource, and the time of its last change in seconds. */
 function isEditedExternally(managedFields: unknown): boolean {
   if (!Array.isArray(managedFields)) return false;
   const writers = managedFields

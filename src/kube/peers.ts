@@ -9,10 +9,10 @@ import { meshObjectName } from "./mesh.ts";
 import { isOlder, objectLabel, type RecordObject } from "./object.ts";
 
 /**
- * Records to be put, the node's own left out. Of two that claim the same, the store takes the one that
- * is put first as the owner, so those of known peers go first, in the order in which they were
- * written; of the others, those that were made first, so that a node that joins decides as those that
- * saw the objects being made.
+ * Returns the records to store, without the node's own. If two records claim the same, the one that is
+ * stored first is the owner. So the records of known peers come first, in the order of their last
+ * writes. The records of new peers follow in the order of their objects' creation, so that a node that
+ * joins decides as the nodes that saw the objects being created.
  */
 export function recordsToPut(
   objects: Iterable<RecordObject>,
@@ -28,8 +28,8 @@ export function recordsToPut(
 }
 
 /**
- * Slots of this node whose key another record names, and the API's record of this node does not: the
- * admission policy refuses them to whoever comes second.
+ * Returns the slots of this node whose key another record names, and the API's record of this node
+ * does not: the admission policy refuses a key to the second record that names it.
  */
 export function findTakenSlots(objects: Iterable<RecordObject>, { name, slots }: NodeRecord): Slot[] {
   const keys = { own: new Set<string>(), others: new Set<string>() };
@@ -41,7 +41,7 @@ export function findTakenSlots(objects: Iterable<RecordObject>, { name, slots }:
   return slots.filter(({ publicKey }) => isTaken(publicKey)).map(({ slot }) => slot);
 }
 
-/** Objects that are not taken, by name. `known`: peers that came from the API; `presenceOf`: whether their Nodes are there. */
+/** Explains the rejected objects, by name. `known`: peers that came from the API; `presenceOf`: the presence of an object's Node. */
 export function explainRejected(
   objects: Iterable<RecordObject>,
   ownName: string | undefined,
@@ -50,7 +50,7 @@ export function explainRejected(
 ): RejectedFile[] {
   const refused = [...objects].flatMap((object) => {
     const { name, verdict } = object;
-    // Its own is written again, not read.
+    // The node's own object is written again, not read.
     if (name === ownName) return [];
     const gone = explainPresence(name, presenceOf(object));
     if (gone !== undefined) return [{ file: objectLabel(name), reason: gone }];

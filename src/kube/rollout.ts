@@ -92,7 +92,7 @@ const gaps: readonly {
   },
   {
     when: (report) => report?.covered === undefined,
-    reason: () => "says nothing of its coverage: its agent is of an older version",
+    reason: () => "does not report its coverage: its agent is of an older version",
   },
   {
     when: (report) => report?.covered?.status !== "True",

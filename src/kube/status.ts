@@ -7,7 +7,7 @@ import { type ConditionVerdict, judgeConditions, type StatusFacts } from "./cond
 import { apiVersion, kind } from "./object.ts";
 
 export interface Condition extends ConditionVerdict {
-  /** As the API writes it, by the second. */
+  /** The time as the API writes it, by the second. */
   readonly lastTransitionTime: string;
 }
 
@@ -21,8 +21,8 @@ export interface NodeStatus {
 }
 
 /**
- * The status as it should be; undefined where `before`, the API's, says the same. `wasFirst`: of a
- * peer, whether its object is older than this node's, so that what both claim is the peer's on every other node.
+ * Returns the wanted status, or undefined if `before`, the API's, is the same. `wasFirst`: true if a
+ * peer's object is older than this node's, so that every other node gives the peer what both claim.
  */
 export function planStatus(
   facts: StatusFacts,

@@ -3,7 +3,7 @@
 //
 //   failed with                            then
 //   ─────────────────────────────────────  ──────────────────────────────────────
-//   the connection, 429, 5xx               the watch goes on where it was
+//   the connection, 429, 5xx               the watch continues from its version
 //   401, 403                               the same, twice; then all is listed again
 //   410, anything else                     everything is listed again
 import { KubeError } from "./error.ts";
@@ -68,7 +68,7 @@ export function mustListAgain({ failure: { status, reason } }: KubeError, failur
   if (reason === "Expired" || reason === "Gone" || reason === "ResourceVersionTooLarge") return true;
   // A busy server must not get the additional load of a list.
   if (status === undefined || status === 429 || status >= 500) return false;
-  // Refused credentials say nothing about the version.
+  // Refused credentials do not mean that the version has expired.
   return (status !== 401 && status !== 403) || failures >= 3;
 }
 
@@ -82,7 +82,7 @@ export interface RetryTiming {
 export const usualRetries: RetryTiming = { firstMs: 1000, longestMs: 30_000 };
 
 /**
- * How long to wait before trying again: doubles, and is drawn from its upper half, so that
+ * Returns the pause before the next attempt: it doubles, and is drawn from its upper half, so that
  * thousands of agents do not come back at once; never less than the server asked for.
  * `failures`: in a row, 1 for the first; `random`: from 0 to 1.
  */

@@ -64,7 +64,7 @@ export class KubeCredentials {
       );
     if (!cluster.server.startsWith("https:"))
       throw new KubeError(
-        `The server ${cluster.server} of ${this.kubeconfig} is not reached by https: keys would be taken from anybody.`,
+        `The server ${cluster.server} of ${this.kubeconfig} is not reached by https: any host on the way could send false keys.`,
       );
     const applied: Applied = { headers: {} };
     await this.#withContext(() => bounded(config.applyToHTTPSOptions(applied), credentialsMs));

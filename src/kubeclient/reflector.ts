@@ -32,7 +32,7 @@ export interface ReflectorOptions<T extends CachedObject> {
   /** Is called when the map or the state of the connection has changed. */
   readonly onChange: () => void;
   readonly timing: WatchTiming;
-  /** From 0 to 1. */
+  /** Returns a random number from 0 to 1. */
   readonly random: () => number;
   /** True if the server may have no such kind; then requests become rarer. */
   readonly isOptional?: boolean;
@@ -83,7 +83,7 @@ export class Reflector<T extends CachedObject> implements Disposable {
     this.#ended.abort(new Error("the watch was ended"));
   }
 
-  /** By name. */
+  /** The objects by name. */
   get objects(): ReadonlyMap<string, T> {
     return this.#objects;
   }

@@ -1,4 +1,4 @@
-// Which boot this is: what the kernel knew before is gone with the old one.
+// Reads the ID of this boot: the kernel has lost all state of earlier boots.
 import { readText } from "./file.ts";
 
 /** Changes at every boot (random(4), /proc/sys/kernel/random/boot_id). Throws SysError. */

@@ -1,6 +1,5 @@
-// Files by system calls, synchronously: so they are seen from the network
-// namespace the thread is in (sysctls), and without the millisecond that
-// importing node:fs costs. Paths are absolute. Nothing here knows what a file means.
+// Reads and writes files by synchronous system calls: so the thread's network namespace decides which
+// files it sees (sysctls), and the millisecond of importing node:fs is saved. Paths are absolute.
 import { Errno } from "./errno.ts";
 import { cString, rawSyscall, SysError, syscall } from "./syscall.ts";
 
@@ -23,7 +22,7 @@ export const X_OK = 1;
 export const W_OK = 2;
 
 const chunkBytes = 16_384;
-/** No file that we read is larger; a larger one is not what we think it is. */
+/** No file that we read is larger; a larger one is not the expected file. */
 const maxFileBytes = 64 * 1024 * 1024;
 
 const decoder = new TextDecoder();
@@ -40,7 +39,7 @@ export interface FileStatus {
 
 /** The free space of a filesystem. */
 export interface Space {
-  /** For processes without special rights. */
+  /** Bytes that processes without special rights can use. */
   readonly freeBytes: number;
   /** Files that can still be made. */
   readonly freeFiles: number;
@@ -67,12 +66,12 @@ export function readFile(path: string): Uint8Array {
   }
 }
 
-/** The whole content of a file as text. Throws SysError. */
+/** Returns the whole content of a file as text. Throws SysError. */
 export function readText(path: string): string {
   return new TextDecoder().decode(readFile(path));
 }
 
-/** The content of a file as text, or undefined if there is no such file. Throws SysError. */
+/** Returns the content of a file as text, or undefined if there is no such file. Throws SysError. */
 export function findText(path: string): string | undefined {
   try {
     return readText(path);
@@ -159,7 +158,7 @@ export function unlink(path: string): boolean {
   return true;
 }
 
-/** Moves a file over whatever has the new name, in one step. Throws SysError. */
+/** Renames a file, and replaces a file of the new name, in one step. Throws SysError. */
 export function rename(from: string, to: string): void {
   syscall("renameat", `${from} to ${to}`, AT_FDCWD, cString(from), AT_FDCWD, cString(to));
 }
@@ -170,13 +169,13 @@ export function addName(path: string, name: string): boolean {
   if (-result === Errno.EEXIST) return false;
   if (result >= 0) return true;
   if (-result !== Errno.EPERM && -result !== Errno.EOPNOTSUPP) throw new SysError("linkat", -result, name);
-  // There is a moment between looking and renaming.
+  // The check and the renaming are not one step here.
   if (exists(name)) return false;
   rename(path, name);
   return true;
 }
 
-/** Two names trade what they stand for, in one step; false if the filesystem cannot. Throws SysError. */
+/** Exchanges the files of two names in one step; returns false if the filesystem cannot. Throws SysError. */
 export function exchange(a: string, b: string): boolean {
   const result = rawSyscall("renameat2", AT_FDCWD, cString(a), AT_FDCWD, cString(b), RENAME_EXCHANGE);
   if (-result === Errno.EINVAL || -result === Errno.ENOSYS) return false;
@@ -232,7 +231,7 @@ function readStatfs(path: string): (index: number) => number {
   return (index) => Number(view.getBigUint64(8 * index, true));
 }
 
-/** Names of all that is in a directory. Throws SysError. */
+/** Returns the names of all entries of a directory. Throws SysError. */
 export function listDirectory(path: string): string[] {
   const fd = openFile(path);
   const names: string[] = [];
@@ -260,7 +259,7 @@ export function isExecutable(path: string): boolean {
   return findAccessError(path, X_OK) === undefined && findStatus(path)?.kind === "file";
 }
 
-/** Returns the error if this process may not execute (X_OK) or write (W_OK) what is at `path`; undefined if it may. */
+/** Returns the error if this process may not execute (X_OK) or write (W_OK) the file at `path`; undefined if it may. */
 export function findAccessError(path: string, right: typeof X_OK | typeof W_OK): SysError | undefined {
   const result = rawSyscall("faccessat", AT_FDCWD, cString(path), right);
   return result < 0 ? new SysError("faccessat", -result, path) : undefined;

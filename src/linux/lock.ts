@@ -59,7 +59,7 @@ export function tryLock(path: string): Disposable | undefined {
   throw new SysError("flock", errno, path);
 }
 
-/** True while a process holds the lock at `path`. Two that ask do not disturb each other; a `tryLock` in that instant fails. */
+/** True while a process holds the lock at `path`. Concurrent calls do not disturb each other; a `tryLock` in that instant fails. */
 export function isLocked(path: string): boolean {
   let fd: number;
   try {

@@ -1,6 +1,6 @@
-// Network namespaces: run something inside one, tell two apart. setns(2) moves
-// only the thread that calls it, so what runs inside must be synchronous:
-// anything asynchronous would go on in the wrong namespace.
+// Runs functions in a network namespace, and distinguishes namespaces. setns(2) moves only the thread
+// that calls it, so the function must be synchronous: asynchronous work would go on in the wrong
+// namespace.
 import { escapeControls } from "../net/printable.ts";
 import { Errno } from "./errno.ts";
 import { closeFd, findStatus, isAbsent, openFile, readFilesystemKind, writeFd } from "./file.ts";
@@ -54,7 +54,7 @@ export function findNetnsIdentity(path: string): string | undefined {
   return findStatus(path)?.identity;
 }
 
-/** Tells what is at a path where a namespace was. A plain file is left if its mount is gone. Throws SysError. */
+/** Returns the kind of the object at the path of a namespace. A plain file is left if its mount is gone. Throws SysError. */
 export function inspectNetns(path: string): "namespace" | "file" | "absent" {
   try {
     return readFilesystemKind(path) === nsfs ? "namespace" : "file";
@@ -89,7 +89,7 @@ function enter(path: string): void {
   }
 }
 
-/** Going on in a pod's namespace would configure the pod as if it were the node: better not to go on at all. */
+/** Ends the process if it cannot leave a pod's namespace, because it would configure the pod as if it were the node. */
 function comeBack(fd: number): void {
   const result = rawSyscall("setns", fd, CLONE_NEWNET);
   if (result >= 0) return;

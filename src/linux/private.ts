@@ -18,7 +18,7 @@ const O_RDWR = 0o2;
 const O_CREAT = 0o100;
 const O_NONBLOCK = 0o4000;
 const O_NOFOLLOW = 0o400000;
-/** Permission bits of everybody but the owner. */
+/** The permission bits of the group and of all other users. */
 const othersBits = 0o077;
 const othersWrite = 0o022;
 
@@ -58,7 +58,7 @@ export function closeDirectory(path: string, isOurs: (name: string) => boolean):
     );
 }
 
-/** Takes everybody else's rights to a file away, which may not be a link; without opening it. Throws SysError, ExposureError. */
+/** Removes all other users' rights to a file, which may not be a link, without opening it. Throws SysError, ExposureError. */
 export function closeFile(path: string): boolean {
   const status = findLinkStatus(path);
   if (status === undefined) return false;
@@ -69,7 +69,7 @@ export function closeFile(path: string): boolean {
 function close(path: string, status: FileStatus): void {
   if (status.kind !== "file")
     throw new ExposureError(
-      `${path} is no regular file: whoever made it may have done so to stop wg-cni. Remove it.`,
+      `${path} is no regular file: another user may have made it to stop wg-cni. Remove it.`,
     );
   refuseOwner(path, status);
   if ((status.mode & othersBits) !== 0) chmod(path, 0o600);

@@ -1,6 +1,6 @@
 // Sockets by system calls: open, bind or connect, send, receive, options.
-// Blocking unless opened otherwise, but every wait has a limit. Addresses are sockaddr bytes that the
-// caller lays out; what travels is the caller's business.
+// Calls block unless the socket is opened otherwise, but every wait has a limit. Addresses are sockaddr
+// bytes that the caller lays out.
 import { Errno } from "./errno.ts";
 import { closeFd } from "./file.ts";
 import { rawSyscall, type SyscallName, SysError, syscall } from "./syscall.ts";
@@ -41,7 +41,7 @@ export class Socket implements Disposable {
     this.#call("bind", address, address.length);
   }
 
-  /** For who waits on it elsewhere; it stays this object's to close. */
+  /** The descriptor, for callers that wait on it; this object closes it. */
   get fd(): number {
     return this.#fd;
   }
@@ -51,7 +51,7 @@ export class Socket implements Disposable {
   }
 
   /**
-   * Begins to connect a socket that does not block, and tells at every further call how that goes:
+   * Begins to connect a socket that does not block, and returns the progress at every further call:
    * 0 or EISCONN once it is done, EINPROGRESS or EALREADY while it is not, else why it failed.
    */
   tryConnect(address: Uint8Array): number {
@@ -67,7 +67,7 @@ export class Socket implements Disposable {
   }
 
   /**
-   * Receives into `buffer`; returns the length of what came, 0 at the end of a
+   * Receives into `buffer`; returns the length of the data, 0 at the end of a
    * stream. A datagram that is longer than the buffer is cut off and reported
    * with its whole length. Throws SysError, EAGAIN when the time limit is over.
    */

@@ -1,10 +1,10 @@
-// The one door to the kernel: libc's syscall(2), and errno. The only importer
-// of bun:ffi; one symbol for all calls, because each costs start-up time. What
-// the calls mean is in file.ts, netns.ts and socket.ts.
+// Calls the kernel by libc's syscall(2), and reads errno. Only this file imports bun:ffi, with one
+// symbol for all calls, because each symbol costs start-up time. file.ts, netns.ts and socket.ts give
+// the calls their meaning.
 import { dlopen, FFIType, ptr, read } from "bun:ffi";
 import { Errno, errnoCode, errnoText } from "./errno.ts";
 
-/** [x86-64, arm64] (asm/unistd_64.h, asm-generic/unistd.h); `verb` is what error messages say. */
+/** [x86-64, arm64] (asm/unistd_64.h, asm-generic/unistd.h); `verb` is the verb of error messages. */
 const calls = {
   bind: { numbers: [49, 200], verb: "bind" },
   close: { numbers: [3, 57], verb: "close" },
@@ -62,7 +62,7 @@ export class SysError extends Error {
   }
 }
 
-/** Makes a call; returns what the kernel returned: negative error numbers are for the caller to judge. */
+/** Makes a call and returns the kernel's result; the caller judges negative error numbers. */
 export function rawSyscall(
   name: SyscallName,
   a: SyscallArgument = 0,
@@ -98,7 +98,7 @@ export function cString(text: string): Uint8Array {
 const setDumpable = 4;
 
 /**
- * Keeps what is in this process' memory, private keys among it, out of core dumps, and away from
+ * Keeps this process' memory, which has private keys, out of core dumps, and away from
  * users who may not trace any process. Programs that it starts do not inherit this.
  */
 export function forbidCoreDumps(): void {
@@ -113,7 +113,7 @@ export function exitProcess(code: number): never {
 
 function word(argument: SyscallArgument): number {
   if (typeof argument === "number") return argument;
-  // An empty array has no address; the call is told its length of 0.
+  // An empty array has no address; the call gets its length of 0.
   return argument.length === 0 ? 0 : (ptr(argument) as number);
 }
 

@@ -9,7 +9,7 @@
 /** The name of the file in the state directory. */
 export const callLogName = "calls.log";
 
-/** STATUS comes every few seconds and changes nothing; VERSION knows no state directory. */
+/** STATUS comes every few seconds and changes nothing; VERSION has no state directory. */
 export const countedVerbs = ["ADD", "DEL", "CHECK", "GC"] as const;
 export type CountedVerb = (typeof countedVerbs)[number];
 

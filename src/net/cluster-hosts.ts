@@ -3,7 +3,7 @@
 export interface ClusterHosts {
   /** Addresses by which this node reaches the API server, and those that it answers at. */
   readonly apiServers: readonly string[];
-  /** The networks of the services, as the API says them; empty if it says none. */
+  /** The networks of the services, as the API has them; empty if it has none. */
   readonly serviceCIDRs: readonly string[];
   /** The address of the API's service, if the agent runs in the cluster. */
   readonly apiService?: string;

@@ -1,5 +1,5 @@
-// The versions of the CNI specification we speak, and their order. What differs
-// between them in results is the business of cni/result.ts.
+// The versions of the CNI specification that we support, and their order. cni/result.ts knows how their
+// results differ.
 
 /** Oldest first: the position is the order. */
 export const supportedVersions = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;

@@ -1,4 +1,4 @@
-// ParseError, and what is done with errors of any kind: to handle an expected one, and to tell of one.
+// Defines ParseError, and helpers that handle an expected error and describe any error.
 
 /** Text or bytes are not the value that they should be: an address, a prefix, a key. Its message is a whole sentence with the offending text, so that callers add only the place of the text. */
 export class ParseError extends Error {

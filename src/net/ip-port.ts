@@ -26,7 +26,7 @@ export function formatIpPort({ ip, port }: IpPort): string {
   return familyOf(ip) === 6 ? `[${ip}]:${port}` : `${ip}:${port}`;
 }
 
-/** The port that `digits` say; `text` is what they stand in. Throws ParseError that names both. */
+/** Parses the port `digits`, a part of `text`. Throws ParseError that names both. */
 export function parsePort(text: string, digits: string): number {
   const port = Number(digits);
   // Text that is not the number's own ("", "0x50", "080") is a slip, or octal to other programs.

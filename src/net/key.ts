@@ -1,5 +1,5 @@
 // WireGuard keys as canonical base64 text of 32 bytes (wg(8)). Making keys and
-// deriving public ones needs X25519 and lives where it is used.
+// deriving public ones needs X25519, and is in state/keys.ts.
 import { ParseError } from "./error.ts";
 
 const keyBytesCount = 32;

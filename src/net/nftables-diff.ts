@@ -5,9 +5,9 @@ import type { NftChain, NftCommand, NftRule, NftSet, NftTable, NftTableName } fr
 import { formatNftRule } from "./nftables-text.ts";
 
 /**
- * The commands, for one transaction; none if the two say the same. Where sets
- * or chains are declared otherwise than wanted, or something else has been put
- * beside them, the table is made anew, in the same transaction.
+ * Returns the commands for one transaction; none if the tables are equal. If the table has an
+ * extraneous object that cannot become part of the wanted table, it is made anew in the same
+ * transaction.
  */
 export function diffNftTables(wanted: NftTable, observed: NftTable | undefined): NftCommand[] {
   const { family, name } = wanted;
@@ -19,14 +19,14 @@ export function diffNftTables(wanted: NftTable, observed: NftTable | undefined):
   return changes(wanted, observed);
 }
 
-/** True if both say the same, foreign objects included, or neither exists. */
+/** True if both tables are equal, foreign objects included, or neither exists. */
 export function isSameNftTable(a: NftTable | undefined, b: NftTable | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
   const isSameForeign = a.foreign.join("\n") === b.foreign.join("\n");
   return isSameForeign && diffNftTables({ ...a, foreign: [] }, { ...b, foreign: [] }).length === 0;
 }
 
-/** True if something is in the table that cannot become part of what is wanted. */
+/** True if the table has an object that cannot become part of the wanted table. */
 function isForeign(wanted: NftTable, observed: NftTable): boolean {
   const sets = byName(wanted.sets);
   const chains = byName(wanted.chains);
@@ -38,8 +38,8 @@ function isForeign(wanted: NftTable, observed: NftTable): boolean {
 }
 
 /**
- * In an order that the kernel takes: rules let go of what they refer to before,
- * and refer to it after; elements leave before new ones take their place.
+ * Returns the changes in an order that the kernel accepts: rules drop their references before the
+ * objects change, and get them afterwards; elements leave before new ones take their place.
  */
 function changes(wanted: NftTable, observed: NftTable): NftCommand[] {
   const table = { family: wanted.family, name: wanted.name };

@@ -94,7 +94,7 @@ export type NftStatement =
     }
   /** Counts the packet in the dynamic set's element of the interface that it came by. */
   | { readonly kind: "countInterface"; readonly set: string }
-  /** In the arp family: the address that asks, or answers. */
+  /** The address that asks or answers, in the arp family. */
   | { readonly kind: "senderInSet"; readonly set: string }
   | { readonly kind: "address"; readonly field: "saddr" | "daddr"; readonly ip: string }
   | {

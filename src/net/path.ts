@@ -5,7 +5,7 @@ import type { Slot } from "./record.ts";
 /**
  * Without a slot the gate is closed: no handshake has shown yet that the peer
  * has our key. With one, traffic goes there, and never in plaintext again until the
- * peer's own record or an operator says so (the ratchet).
+ * peer's own record or an operator closes the gate (the ratchet).
  */
 export interface PeerPath {
   readonly slot?: Slot;
@@ -13,7 +13,7 @@ export interface PeerPath {
   readonly candidate: number;
   /** Slots on which a short keepalive initiates a handshake. */
   readonly initiate: readonly Slot[];
-  /** True if the endpoint is set although the peer has roamed from it: what it roamed to is silent. */
+  /** True if the endpoint is set although the peer has roamed from it, because the new endpoint is silent. */
   readonly pinned: boolean;
   /** Unix milliseconds until which this node's record asks the peer to begin a handshake; absent if it does not. */
   readonly asksUntilMs?: number;
@@ -23,5 +23,5 @@ export interface PeerPath {
   readonly contestedSinceMs?: number;
 }
 
-/** Nothing is known of the peer yet. */
+/** The path to a peer that nothing is known of yet. */
 export const closedPath: PeerPath = { candidate: 0, initiate: [], pinned: false };

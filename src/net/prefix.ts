@@ -74,7 +74,7 @@ export function prefixHolds(prefix: string, ip: string): boolean {
   return prefixContains(prefix, hostPrefix(ip));
 }
 
-/** True if the two share an address: of two prefixes one contains the other, or they are apart. */
+/** True if two prefixes share an address: then one contains the other. */
 export function prefixesOverlap(a: string, b: string): boolean {
   return prefixContains(a, b) || prefixContains(b, a);
 }

@@ -1,7 +1,6 @@
-// Text as it may be shown. Names, file names, messages of servers and of other programs
-// are written by others, and reach logs, terminals and the API: what they hold must not
-// end a line, move a cursor, or turn the reading order. Every place where text
-// leaves the program passes it through here, once.
+// Makes text safe to show. Names, file names and messages of servers and of other programs come from
+// outside, and reach logs, terminals and the API: they must not end a line, move a cursor, or turn the
+// reading order. All text that leaves the program passes through here once.
 
 /**
  * Control characters (C0, DEL, C1), format characters (bidirectional overrides and isolates, zero

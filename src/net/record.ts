@@ -1,6 +1,6 @@
-// The node record: all that other nodes must know of one node to send it
-// encrypted traffic. `node show` prints it, `peer import` reads it, the store
-// keeps one per peer. Parsing what came from outside is plan/records/record.ts.
+// The node record has everything that other nodes need to send encrypted traffic to a node. `node
+// show` prints it, `peer import` reads it, and the store has one for each peer. Records from outside are
+// parsed by plan/records/record.ts.
 
 /** One of a node's two WireGuard devices. */
 export type Slot = "a" | "b";

@@ -41,8 +41,8 @@ export function specialNetwork(prefix: string): string | undefined {
 }
 
 /**
- * Networks that no node and no pod has anywhere, beside those that a record cannot even name: where clouds
- * answer their machines (metadata, wire servers, resolvers), and what IPv6 keeps for IPv4 (RFC 4291, 6052).
+ * Networks that no node and no pod has anywhere, beside those that a record cannot even name: the clouds'
+ * services for their machines (metadata, wire servers, resolvers), and IPv6's ranges for IPv4 (RFC 4291, 6052).
  */
 export const reservedNetworks: readonly { readonly network: string; readonly whose: string }[] = [
   { network: "169.254.0.0/16", whose: "the link-local network, with the clouds' metadata" },

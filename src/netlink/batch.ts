@@ -1,6 +1,6 @@
 // Requests for changes, collected and sent together: one system call and one
 // pass of the kernel for up to some hundred of them. Every request gets its own
-// outcome; what an outcome means (is "exists already" a success?) the caller knows.
+// outcome; the caller judges the outcomes ("exists already" may be a success).
 import { Errno } from "../linux/errno.ts";
 import type { Address, LinkAdd, LinkChange, Neighbour, Route, Rule } from "../net/objects.ts";
 import { addressMessage, RTM_DELADDR, RTM_NEWADDR } from "../wire/address.ts";

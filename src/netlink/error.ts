@@ -1,7 +1,7 @@
 // The error of this directory: a request that the kernel refused.
 import { errnoCode, errnoText } from "../linux/errno.ts";
 
-/** `request` says what was asked for: "add route 10.2.0.0/16 dev wg-cni-a table 18099". */
+/** `request` describes the request: "add route 10.2.0.0/16 dev wg-cni-a table 18099". */
 export class NetlinkError extends Error {
   override readonly name = "NetlinkError";
   readonly code: string;

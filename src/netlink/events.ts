@@ -20,7 +20,7 @@ export type KernelChange =
   | { readonly about: "link"; readonly name: string; readonly mtu: number; readonly up: boolean }
   | { readonly about: "address"; readonly ip: string }
   | { readonly about: "rule"; readonly priority: number; readonly table: number; readonly protocol: number }
-  /** Somebody has changed a reverse-path filter (rp_filter) of IPv4. */
+  /** A process has changed a reverse-path filter (rp_filter) of IPv4. */
   | { readonly about: "reversePathFilter" }
   /** `dst` is a canonical prefix. */
   | { readonly about: "route"; readonly table: number; readonly dst: string }

@@ -1,6 +1,6 @@
 // Changes the MTU of a foreign route, and nothing else of it:
-// the kernel's own message goes back to it, with everything in it that we know
-// or do not know.
+// the kernel's own message goes back to it, with all of its attributes, also those
+// that we do not know.
 import { Errno } from "../linux/errno.ts";
 import type { Route } from "../net/objects.ts";
 import { readU16, readU32 } from "../wire/codec.ts";
@@ -12,7 +12,7 @@ import type { RouteReply, Rtnl } from "./rtnl.ts";
 const mainTable = 254;
 /** RTA_CACHEINFO counts in clock ticks to user space (USER_HZ). */
 const ticksPerSecond = 100;
-/** Before its ticks, struct rta_cacheinfo has two numbers that do not matter here. */
+/** struct rta_cacheinfo has two numbers before its ticks, which are not used here. */
 const expiresOffset = 8;
 
 /** The most routes of one family: a pod's own processes decide how many it has. A pod with more has made them itself. */

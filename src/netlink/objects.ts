@@ -1,4 +1,4 @@
-// Between the kernel's messages (wire/) and the values everybody else uses
+// Converts between the kernel's messages (wire/) and the values that all other code uses
 // (net/objects.ts). Pure: interface indexes come in and go out as numbers,
 // their names are names.ts's.
 import type { Family } from "../net/ip.ts";

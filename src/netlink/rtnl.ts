@@ -29,7 +29,7 @@ import { LinkNames } from "./names.ts";
 import { fromRouteType, toAddress, toLink, toNeighbour, toRoute, toRule } from "./objects.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
 
-/** A route as the kernel's message has it, attributes that we do not know included. */
+/** A route with the kernel's message, which includes attributes that we do not know. */
 export type RouteReply = ReturnType<typeof routeMessage.read>;
 
 export interface RouteFilter {
@@ -242,8 +242,8 @@ export class Rtnl implements Disposable {
   }
 
   /**
-   * What a dump brings. A table or family that the kernel does not have is an empty list. What is
-   * beyond `limit` is received, because the conversation continues after it, and not read.
+   * Reads the items of a dump. A table or family that the kernel does not have is an empty list. Items
+   * beyond `limit` are received, because the conversation continues after them, and not read.
    */
   #list<Item>(
     type: number,

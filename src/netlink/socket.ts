@@ -43,7 +43,7 @@ const maxFlightBytes = 65_536;
 const timeLimitSeconds = 20;
 const maxDumpAttempts = 10;
 
-/** One request: what it says and, in words, what it is. */
+/** One request: its message, and a description for errors. */
 export interface Request {
   readonly type: number;
   /** NLM_F_* besides NLM_F_REQUEST. */
@@ -83,7 +83,7 @@ export class NetlinkSocket implements Disposable {
   }
 
   /**
-   * Asks for a list and shows each entry to `visit`. Where the kernel's table
+   * Asks for a list and passes each entry to `visit`. If the kernel's table
    * changed meanwhile, `restart` is called and the list comes again from its
    * beginning. Throws NetlinkError, SysError, DecodeError.
    */

@@ -1,5 +1,5 @@
 // Carries out steps. Repeatable and interruptible: a step whose effect is there
-// already counts as done, and only this file knows which error says so.
+// already counts as done, and only this file knows the errors that mean so.
 // Neighbouring rtnetlink steps travel to the kernel together.
 import { Errno } from "../linux/errno.ts";
 import { findText } from "../linux/file.ts";
@@ -48,7 +48,7 @@ export function isOutdated({ step, error }: Failure): boolean {
   return step.do === "applyFirewall" && error instanceof NetlinkError && error.errno === Errno.ESTALE;
 }
 
-/** Does the same as applySteps, but throws the first failure, once all steps were tried. */
+/** Does the same as applySteps, but throws the first failure after all steps were tried. */
 export function applyAll(steps: readonly Step[], kernel: Kernel, context: ApplyContext = {}): void {
   for (const { error } of applySteps(steps, kernel, context)) throw error;
 }

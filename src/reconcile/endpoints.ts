@@ -17,10 +17,9 @@ export function observeTransport(settings: Settings, { host }: Kernel): Transpor
 }
 
 /**
- * True if the stored endpoints were exchanged for what is there now, and node
- * IPs that were not typed with them. Where nothing fits, which an interface that
- * is being configured shows for a moment, the last ones stay, and `onProblem` is
- * told why. Throws StoreError, NetlinkError, SysError.
+ * Replaces the stored endpoints by the present ones, and node IPs that were not typed with them; returns
+ * true if they have changed. If no address fits, as on an interface that is being configured, the last
+ * ones stay, and `onProblem` gets the reason. Throws StoreError, NetlinkError, SysError.
  */
 export function followTransport(
   { store, kernel }: Session,

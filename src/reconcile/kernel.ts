@@ -10,7 +10,7 @@ import type { WireGuard } from "../wireguard/backend.ts";
 
 /** Functions that open the backends. They are passed in, so that a plain ADD does not load WireGuard code. */
 export interface Backends {
-  /** For links of a kind: "wireguard" is the kernel's, a TUN link has a process behind it. */
+  /** Returns the backend for links of a kind: "wireguard" is the kernel's, a TUN link has a process behind it. */
   readonly open: (linkKind: string) => WireGuard;
   readonly hasKernel: () => boolean;
   /** Undefined if the kernel has no nftables. */

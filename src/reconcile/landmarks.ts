@@ -1,4 +1,4 @@
-// Looks in the kernel and in /etc for addresses that are no pod's. Which are, plan/peers/landmarks.ts says.
+// Finds addresses in the kernel and in /etc that are no pod's, by the rules of plan/peers/landmarks.ts.
 import { findText } from "../linux/file.ts";
 import { SysError } from "../linux/syscall.ts";
 import { type Family, isIp, parseIp } from "../net/ip.ts";

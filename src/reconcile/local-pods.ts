@@ -1,4 +1,4 @@
-// Looks for the pods of this node in the kernel. What is one, plan/pods/local-pods.ts says.
+// Finds the pods of this node in the kernel, by the rules of plan/pods/local-pods.ts.
 import type { Family } from "../net/ip.ts";
 import type { Rule } from "../net/objects.ts";
 import { findUplinks } from "../netlink/uplinks.ts";

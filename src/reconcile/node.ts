@@ -1,4 +1,4 @@
-// Reads from the store what it says about this node, as the values that plan/ works with.
+// Reads this node's part of the store, as the values that plan/ works with.
 
 import type { PeerPath } from "../net/path.ts";
 import { hostPrefix } from "../net/prefix.ts";
@@ -39,7 +39,7 @@ export interface Intent {
   readonly up: boolean;
   /** The peers, with what is theirs, as they are reached from here: not on a slot that this node withdraws. */
   readonly ownership: Ownership;
-  /** The records of all that refusals name, as they came, and who brought them. */
+  /** The records, as they came, of all peers that refusals name, with their sources. */
   readonly contested: ReadonlyMap<string, Pick<StoredPeer, "record" | "source">>;
   readonly lapses: readonly ClaimLapse[];
   /** For each peer, the generation at which its record last changed. */

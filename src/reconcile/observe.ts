@@ -54,7 +54,7 @@ export function meshLinks(settings: Settings, kernel: Kernel): Link[] {
   return slots.flatMap((slot) => kernel.host.findLink(slotDevice(settings, slot)) ?? []);
 }
 
-/** Observes what `up` must know before it takes anything. */
+/** Observes the facts that `up` needs before it uses names, ports and tables of the host. */
 export function observeHost(
   settings: Settings,
   kernel: Kernel,

@@ -1,6 +1,6 @@
-// Attachments whose pod has ended without a DEL: what is seen of their network
-// namespaces, and how one is released. When it is, plan/pods/orphaned.ts says. Nothing
-// is released whose link or route shows that the pod lives, whatever its path says.
+// Observes the network namespaces of attachments whose pod may have ended without a DEL, and releases
+// such attachments at the time that plan/pods/orphaned.ts decides. An attachment whose link or route
+// shows that the pod lives is not released, even if its path is gone.
 
 import { findStatus } from "../linux/file.ts";
 import { findNetnsIdentity, inspectNetns, isInitialPidNamespace, ownNetns } from "../linux/netns.ts";
@@ -35,7 +35,7 @@ export function observeAttachments(store: Store): ObservedAttachment[] {
   });
 }
 
-/** Observes what this process is shown at the path of a pod's namespace. */
+/** Observes the path of a pod's namespace, as this process sees it. */
 export function observeNetns(path: string): NetnsObservation {
   try {
     if (!path.startsWith("/")) return "unknown";
@@ -69,13 +69,13 @@ export interface ReleaseContext {
 
 export interface Release {
   readonly isReleased: boolean;
-  /** A sentence that says what speaks against it. It is absent, too, if the attachment ended or came back meanwhile. */
+  /** The reason against a release, as a sentence. It is absent, too, if the attachment ended or came back meanwhile. */
   readonly obstacle?: string;
 }
 
 /**
- * Does for a pod that is gone what DEL does; an address that another IPAM plugin gave stays that one's,
- * until a DEL or GC. Throws StoreError, NetlinkError.
+ * Releases a pod that is gone, as DEL does. Another IPAM plugin keeps an address that it gave, until a
+ * DEL or GC. Throws StoreError, NetlinkError.
  */
 export function releaseAttachment(
   { store, kernel, settings }: ReleaseContext,

@@ -1,5 +1,5 @@
-// Judges the failures of a sync: what this host cannot have, what only the traffic to
-// one peer waits for, and what keeps a family or everything from working.
+// Judges the failures of a sync: objects that this host does not support, failures that concern only the
+// traffic to one peer, and failures that keep a family or everything from working.
 import type { Family } from "../net/ip.ts";
 import { findExtent, findUnsupported } from "../plan/mesh/capabilities.ts";
 import type { Step } from "../plan/step.ts";
@@ -17,7 +17,7 @@ export interface Outcome {
   readonly unsupported: Readonly<Record<string, string>>;
 }
 
-/** `again` applies steps once more: another program may have changed nftables in between, which looks the same. */
+/** `again` applies steps once more: if another program has changed nftables in between, the error is the same. */
 export function judgeFailures(
   first: readonly Failure[],
   again: (steps: readonly Step[]) => readonly Failure[],
@@ -41,8 +41,8 @@ export function judgeFailures(
 }
 
 /**
- * Why a pod that has addresses of `families` cannot have what the mode promises it: a
- * sentence; undefined if it can. What only the traffic to one peer waits for is no reason.
+ * Returns a sentence that says why a pod with addresses of `families` cannot have what the mode
+ * promises; undefined if it can. A failure that concerns only the traffic to one peer is no reason.
  */
 export function findObstacle(
   { blocking, unmet }: Pick<Outcome, "blocking" | "unmet">,

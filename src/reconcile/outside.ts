@@ -1,5 +1,5 @@
-// Which of the attached pods the tunnel cannot have, as the kernel shows it now: a pod may have
-// been attached before it was judged, or be changed later. One that has ended is none.
+// Finds the attached pods that the tunnel cannot carry, as the kernel shows them now: a pod may have
+// been attached before such pods were judged, or be changed later. Pods that have ended are left out.
 import { isNetnsAbsent } from "../linux/netns.ts";
 import { findBypass, type Outside, readOutside } from "../plan/pods/far-end.ts";
 import type { Settings } from "../plan/settings/settings.ts";
@@ -29,7 +29,7 @@ function observeBypass(settings: Settings, kernel: Kernel, place: Attachment): O
   try {
     const pod = kernel.enterPod(place.netns);
     const connection = observePodConnection(kernel.host, pod, settings, place);
-    // The namespace at a recorded path may have become another's since.
+    // The namespace at a recorded path may belong to another pod by now.
     const isPod =
       connection.link !== undefined && pod.addresses(place.ifname).some(({ ip }) => place.ips.includes(ip));
     const why = isPod ? findBypass(connection) : undefined;

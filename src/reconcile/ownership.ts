@@ -1,5 +1,5 @@
-// Ownership among the peers, from what the store and the landmarks around this node say: which claims
-// count at all, which are shown, and who was first (plan/).
+// Decides ownership among the peers from the store and the landmarks around this node: which claims
+// count at all, which are proven, and which peer was first (plan/).
 import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord } from "../net/record.ts";
 import { boundClaims, type ClaimBounds, claimJudge } from "../plan/peers/claim-bounds.ts";

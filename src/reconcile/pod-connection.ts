@@ -1,4 +1,4 @@
-// Observes the connection between a pod and its node in the kernel. What follows from it is
+// Observes the connection between a pod and its node in the kernel, for the decisions of
 // plan/pods/far-end.ts. Some messages for a pod that is routed, a few more for one on a bridge.
 import { closeFd } from "../linux/file.ts";
 import { openNetns } from "../linux/netns.ts";

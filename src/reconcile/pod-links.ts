@@ -69,7 +69,7 @@ function firewallDrift({ firewall }: Kernel): Step[] {
 
 /**
  * Removes the table if no pod of ours is left. An ADD records its pod before it searches
- * the table, so that one of the two sees the other.
+ * the table, so that one of the two processes sees the change of the other.
  */
 function dropPodFirewall(store: Store, { firewall }: Kernel): Step[] {
   if (firewall?.find(podFirewallName) === undefined) return [];

@@ -1,6 +1,5 @@
-// Live pods follow the tunnel's MTU: what ADD gave a pod is brought to what the
-// devices have now. Reads each pod, and writes only if something differs;
-// what it should be is plan/pods/mtu.ts.
+// Live pods follow the tunnel's MTU: the MTU that ADD gave a pod is changed to that of the devices.
+// Each pod is read, and written only if something differs; plan/pods/mtu.ts decides the values.
 import { isNetnsAbsent } from "../linux/netns.ts";
 import { readMainRoutes } from "../netlink/mtu.ts";
 import type { Rtnl } from "../netlink/rtnl.ts";
@@ -11,7 +10,7 @@ import type { Store } from "../state/store.ts";
 import { applySteps } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
 
-/** The addresses that ADD gave the pod are the first ones, whatever its own processes add. */
+/** The addresses that ADD gave the pod come first, even if its own processes add further ones. */
 const maxAddresses = 1024;
 
 export interface PodReport {
@@ -86,7 +85,7 @@ function planPod(store: Store, kernel: Kernel, attachment: Attachment, mtu: numb
   return host === undefined ? undefined : planLinkMtus({ pod: link, host }, attachment.ips, mtu);
 }
 
-/** The namespace at a recorded path may have become another's since: a process ID is soon used again. */
+/** True if the namespace at a recorded path still is the pod's: a process ID is soon used again. */
 export function isPodOf({ ifname, ips }: Attachment, pod: Rtnl): boolean {
   return pod.addresses(ifname, maxAddresses).some(({ ip }) => ips.includes(ip));
 }

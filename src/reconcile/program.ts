@@ -10,7 +10,7 @@ import { observeHost } from "./observe.ts";
 import { areAllFaulty, failuresOf, findBroken, findLockedKeys, removalOf } from "./slots.ts";
 
 export interface Programming {
-  /** As it was carried out. */
+  /** The plan that was carried out. */
   readonly plan: MeshPlan;
   readonly failures: readonly Failure[];
   readonly conflicts: readonly Conflict[];
@@ -60,7 +60,7 @@ function applyCurrent(
   return { plan, failures };
 }
 
-/** After a boot other programs may have come first: they are reported, and cost at most a slot. */
+/** Finds programs that use our objects. After a boot they may have come first: they are reported, and block at most a slot. */
 function findForeign({ settings, node, appliedToThisKernel: here }: MeshPlan, kernel: Kernel): Conflict[] {
   const ownKeys = node.slots.map(({ publicKey }) => publicKey);
   const conflicts = findConflicts(settings, observeHost(settings, kernel, { ownKeys, isApplied: here }));

@@ -5,7 +5,7 @@
 //
 //   a key is still in the kernel          sealed anew, under a new seal key
 //   it is not, records are published      the agent makes a new one and publishes it
-//   it is not, records go by hand         nothing: the slot says what to do
+//   it is not, records go by hand         nothing: the slot's fault names the remedy
 import { findStatus } from "../linux/file.ts";
 import { attempt } from "../net/error.ts";
 import type { Slot } from "../net/record.ts";
@@ -44,7 +44,7 @@ export interface RecoveryOptions {
 }
 
 /**
- * Returns what was done; undefined if there was no need, or no way: then opening the keys says why.
+ * Returns the recovery; undefined if there was no need, or no way: then opening the keys reports the reason.
  * Throws SealError if the new seal key cannot be kept; StoreError.
  */
 export function recoverKeys(store: Store, kernel: Kernel, options: RecoveryOptions): KeyRecovery | undefined {
@@ -67,7 +67,7 @@ export function recoverKeys(store: Store, kernel: Kernel, options: RecoveryOptio
   });
   return store.transaction(() => {
     const now = store.identity();
-    // Somebody has exchanged a key meanwhile: the next sync begins anew.
+    // Another process has replaced a key meanwhile: the next sync begins anew.
     if (now === undefined || keysOf(now) !== keysOf(identity)) return undefined;
     store.putIdentity({ ...now, slots });
     if (lost.length > 0) store.putRotation(undefined);
@@ -98,7 +98,7 @@ function tryTo<T>(read: () => T): T | undefined {
   return attempt(SealError, read, () => undefined);
 }
 
-/** Reads the keys of devices whose key is the node's own; another key tells nothing. */
+/** Reads the keys of devices whose key is the node's own; any other key is of no use. */
 function readPrivateKeys({ slots }: Identity, settings: Settings, kernel: Kernel): Map<Slot, string> {
   const devices = readDevices(meshLinks(settings, kernel), kernel);
   const keys = new Map<Slot, string>();

@@ -1,4 +1,4 @@
-// Programs the mesh on behalf of an ADD that found it missing or behind. Loaded
+// Programs the mesh on behalf of an ADD that found it missing or out of date. Loaded
 // on demand as a bundle of its own, so only plain values go in and come out.
 import { findObstacle } from "./outcome.ts";
 import { Session } from "./session.ts";

@@ -110,12 +110,12 @@ export class Session implements Disposable {
     });
   }
 
-  /** After a sync that the node is up by: live pods get the MTU that the devices have. */
+  /** Gives live pods the MTU of the devices, after a sync of a node that is up. */
   syncPods(mtu: number, turn?: PodTurn): PodReport {
     return syncPods(this.store, this.kernel, mtu, turn);
   }
 
-  /** The links of pods that we are the main plugin of, whether the node is up or not. */
+  /** Syncs the links of pods that we are the main plugin of, whether the node is up or not. */
   syncPodLinks(): PodLinkReport {
     return syncPodLinks(this.store, this.kernel, this.now());
   }
@@ -125,7 +125,7 @@ export class Session implements Disposable {
     this.store[Symbol.dispose]();
   }
 
-  /** A failure is reported where a key is needed. */
+  /** Recovers the keys. A failure is reported when a key is needed. */
   #recoverKeys(mayReplace: boolean): KeyRecovery | undefined {
     try {
       const verify = !this.#hasVerified;

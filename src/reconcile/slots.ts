@@ -1,6 +1,6 @@
-// Finds this node's slots that cannot be used, and why: another program has the port or
+// Finds this node's slots that cannot be used, with the reason: another program has the port or
 // the name of its device, its key cannot be opened, or making the device failed. Such
-// a slot costs itself: its device goes, its record says withdrawn, and all traffic
+// a slot is withdrawn: its device is removed, the record says so, and all traffic
 // takes the other one. The reason is kept with the identity, so that every process
 // and the published record agree.
 import type { Slot } from "../net/record.ts";
@@ -27,7 +27,7 @@ import { readUdpPorts } from "./ports.ts";
 
 export const noFaults: SlotFaults = new Map();
 
-/** The slots that cannot be used, and of what was seen what is ours; `failed`: slots that were tried in vain. */
+/** Returns the slots that cannot be used, and our part of the observed mesh; `failed`: slots that could not be made. */
 export function observeSlots(
   { settings, record, identity, up }: NodeState,
   seen: Mesh,

@@ -1,4 +1,4 @@
-// Brings the kernel's mesh to what the store says: observe, diff, apply, and
+// Makes the kernel's mesh as the store says: observe, diff, apply, and
 // note which generation was programmed. One process at a time by a file lock;
 // a process that waited finds it done. The kernel is read before the store, so what
 // another process commits meanwhile is never taken for something to remove.
@@ -128,7 +128,7 @@ export function planMesh(
   };
 }
 
-/** Makes the kernel as the store says, and notes it. Failures of single steps are returned, not thrown. */
+/** Makes the kernel as the store says, and records it. Failures of single steps are returned, not thrown. */
 export function syncMesh(scene: SyncContext, options: SyncOptions): SyncReport {
   const { store, kernel } = scene;
   return withFileLock(`${store.directory}/sync.lock`, lockTimeoutMs, () => {

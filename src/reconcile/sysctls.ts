@@ -31,7 +31,7 @@ export function restoreSysctls(store: Store, kernel: Kernel): void {
   }
 }
 
-/** From a list that other programs add to, only our entries are removed. */
+/** Returns the value to restore. If other programs add to a list, only our entries are removed. */
 function withoutOurs(store: Store, list: string | undefined, before: string): string | undefined {
   if (list === undefined) return undefined;
   const settings = readSettings(store);

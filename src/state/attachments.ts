@@ -1,5 +1,5 @@
-// The table `attachments`: one row a container interface that we had a hand in.
-// It is written before the kernel changes and leaves when what it says is gone.
+// The table `attachments` has one row for each container interface that an ADD of ours configured. A row
+// is written before the kernel changes, and deleted after its objects are gone.
 import type { Connection } from "./connection.ts";
 import type { Attachment, JsonValue, Owner } from "./model.ts";
 

@@ -86,8 +86,8 @@ export class Connection implements Disposable {
   }
 
   /**
-   * One process after the other, by a lock beside the file: a crowd that waits for
-   * SQLite's own sleeps up to 100 ms at a time, much longer than it is held.
+   * Lets one process after the other write, by a lock beside the file: many processes that wait for
+   * SQLite's own lock sleep up to 100 ms at a time, much longer than it is held.
    */
   #outermost<T>(inside: () => T): T {
     this.#configureForWriting();

@@ -1,5 +1,4 @@
-// WireGuard key pairs: X25519 (RFC 7748). Not imported on the CNI path, where
-// no key is made.
+// Makes WireGuard key pairs by X25519 (RFC 7748). The CNI path makes no keys and does not import it.
 import { x25519 } from "@noble/curves/ed25519.js";
 import { formatKey, keyBytes } from "../net/key.ts";
 

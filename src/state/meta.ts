@@ -22,7 +22,7 @@ export function readGeneration(db: Connection): number {
   return readMeta(db)?.generation ?? 0;
 }
 
-/** Notes that settings, identity or peers have changed: durable, because an operator was told so. */
+/** Records durably that settings, identity or peers have changed, because the operator's command has reported success. */
 export function bumpGeneration(db: Connection): void {
   db.change("UPDATE meta SET generation = generation + 1");
   db.flushAtCommit();
@@ -37,9 +37,7 @@ export function takeClaimSeqs(db: Connection, count: number): number {
 
 export function readApplied(db: Connection): AppliedState | undefined {
   const text = readMeta(db)?.applied ?? null;
-  return text === null
-    ? undefined
-    : (db.parseJson(text, "what the kernel was programmed to") as AppliedState);
+  return text === null ? undefined : (db.parseJson(text, "the applied state") as AppliedState);
 }
 
 export function writeApplied(db: Connection, applied: AppliedState | undefined): void {

@@ -41,7 +41,7 @@ export interface IdentitySlot {
   readonly state: SlotState;
   /** Shows other nodes that this node has the key; absent if it was made without. */
   readonly proof?: string;
-  /** Present while the slot's device cannot be had: the record says that it is withdrawn, whatever `state` is. */
+  /** Present while the slot cannot be used: the record then has the state "withdrawn", whatever `state` is. */
   readonly fault?: SlotFault;
 }
 
@@ -65,8 +65,8 @@ export interface StoredPeer {
 }
 
 /**
- * The order in which what a peer claims was first claimed. Where two peers claim
- * the same, the one with the lower `seq` is the established owner; a claim that
+ * The order in which a peer's claims were first made. If two peers claim the same,
+ * the one with the lower `seq` is the established owner; a claim that
  * is dropped and made again has a new `seq`.
  */
 export interface PeerClaims {

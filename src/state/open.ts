@@ -55,9 +55,9 @@ function isOurs(name: string): boolean {
 }
 
 /**
- * SQLite says only "unable to open" if the filesystem is read-only. The lock
- * file is asked why: closing another descriptor of the database would drop the
- * locks that this process has on it (fcntl(2)).
+ * Finds out why the store cannot be opened. SQLite reports only "unable to open" if the filesystem is
+ * read-only. The test uses the lock file, because closing another descriptor of the database would drop
+ * the locks that this process has on it (fcntl(2)).
  */
 function diagnose(stateDir: string, error: StoreError | undefined): StoreError | undefined {
   if (error?.kind !== "io") return error;
@@ -90,7 +90,7 @@ function makeFile(path: string, migrations: readonly string[]): void {
     using connection = new Connection(draft);
     connection.execute("PRAGMA journal_mode = WAL");
     migrate(connection, 0, migrations);
-    // Closing empties the log, too, but says nothing if it cannot: the file would be half of it.
+    // Closing empties the log, too, but reports no failure: the file would be incomplete.
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)");
   }
   rename(draft, path);

@@ -33,13 +33,13 @@ export function readPeers(db: Connection): StoredPeer[] {
 }
 
 /**
- * The record that a peer had before its present one, if that has given up a CIDR or a node IP; absent
- * if it has not. Few ask for it: only if what the present one claims is another's.
+ * Returns the record that a peer had before its present one, if the present one has given up a CIDR or
+ * a node IP. It is needed only if another node owns a claim of the present record.
  */
 export function readPreviousRecord(db: Connection, name: string): NodeRecord | undefined {
   const row = db.find<Pick<PeerRow, "previous">>("SELECT previous FROM peers WHERE name = ?", name);
   if (row === undefined || row.previous === null) return undefined;
-  return db.parseJson(row.previous, `the record before of peer "${name}"`) as NodeRecord;
+  return db.parseJson(row.previous, `the previous record of peer "${name}"`) as NodeRecord;
 }
 
 /** Returns the source of each peer, without reading the records. */
@@ -97,7 +97,7 @@ function writePeer(db: Connection, record: NodeRecord, source: PeerSource, isPro
     formatSlots(findUnproven(db, row, record, isProven)),
     previous,
   );
-  // What the peer has given up may be held for it, or be refused to other peers, until its next record.
+  // Claims that the peer has given up may be held for it, or be refused to other peers, until its next record.
   const held = previous === null ? [] : (db.parseJson(previous, "a record") as NodeRecord).nodeIPs;
   if (row !== undefined) keepNodeIPProofs(db, record.name, [...record.nodeIPs, ...held]);
   return true;

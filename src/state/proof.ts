@@ -1,6 +1,6 @@
 // Proofs of possession: a slot's public key, signed with its private key for one node and one slot. A
 // node can publish a key that it has read in another's record, and cannot prove it. Not imported on the
-// CNI path, where no proof is made. Verifying one is sources/proof-check.ts.
+// CNI path, which makes no proof. sources/proof-check.ts verifies proofs.
 import { keyBytes } from "../net/key.ts";
 import type { Slot } from "../net/record.ts";
 import { sign } from "./xeddsa.ts";

@@ -74,7 +74,7 @@ export const migrations: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX leases_by_owner ON leases (network, container_id, ifname);
 
-  -- Where the next search starts, so that an address rests before it is used again.
+  -- The address at which the next search starts, so that an address rests before it is used again.
   CREATE TABLE last_leases (
     network TEXT NOT NULL,
     range_set INTEGER NOT NULL,
@@ -88,7 +88,7 @@ export const migrations: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   `,
   `
-  -- What others can read of this node's pods, for an ADD that waits for that: JSON list of prefixes.
+  -- The prefixes of this node's pods that peers can read, for an ADD that waits for that: JSON list.
   ALTER TABLE agent ADD COLUMN announced TEXT;
   `,
   `

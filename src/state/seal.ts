@@ -34,7 +34,7 @@ export function readSealKey(path: string): Uint8Array {
   } catch (error) {
     if (isAbsent(error))
       throw new SealError(
-        `Cannot open the node's private keys: the seal key ${path} is missing. Restore it, or make new keys with \`wg-cni up --new-keys\` and give this node's record to the others.`,
+        `Cannot open the node's private keys: the seal key ${path} is missing. Restore it, or make new keys with \`wg-cni up --new-keys\` and give this node's record to its peers.`,
         { cause: error },
       );
     throw asSealError(path, error);
@@ -99,7 +99,7 @@ function checkedKey(path: string, key: Uint8Array): Uint8Array {
   const mode = findStatus(path)?.mode ?? 0;
   if ((mode & 0o077) !== 0)
     throw new SealError(
-      `The seal key ${path} can be read by others (mode ${mode.toString(8)}). Run \`chmod 600 ${path}\`.`,
+      `The seal key ${path} can be read by other users (mode ${mode.toString(8)}). Run \`chmod 600 ${path}\`.`,
     );
   if (key.length !== sealKeyBytes)
     throw new SealError(

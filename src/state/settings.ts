@@ -1,6 +1,6 @@
 // The settings: what an operator has set, as JSON values, in the row of `meta`; and
-// above these, what the cluster's mesh says for all nodes. Which keys there are, what
-// they mean and what holds if one is absent is plan/settings/settings.ts.
+// above these, the settings of the cluster's mesh for all nodes. plan/settings/settings.ts has the keys,
+// their meaning and their defaults.
 import type { Connection } from "./connection.ts";
 import { bumpGeneration, readSettingsText, writeSettingsText } from "./meta.ts";
 import type { JsonValue } from "./model.ts";

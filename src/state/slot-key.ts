@@ -1,5 +1,5 @@
 // A new key of one of the node's slots, sealed as the store keeps it. Not
-// imported on the CNI path, where no key is made.
+// imported on the CNI path, which makes no key.
 import type { Slot } from "../net/record.ts";
 import { generateKeyPair } from "./keys.ts";
 import type { IdentitySlot } from "./model.ts";

@@ -310,7 +310,7 @@ export class Store implements Disposable {
     return sysctls.readSysctls(this.#db);
   }
 
-  /** After the value has been put back. */
+  /** Forgets a saved value, after it has been restored. */
   forgetSysctl(path: string): void {
     sysctls.deleteSysctl(this.#db, path);
   }

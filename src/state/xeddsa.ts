@@ -1,7 +1,7 @@
 // XEdDSA signatures with X25519 keys (Signal's specification, revision 1): the key pair of a WireGuard
 // device also signs. The nonce is derived from key and message alone, as in RFC 8032 (the
 // specification's Z is 64 zero bytes), so that one message always has one signature. Not imported on
-// the CNI path, where nothing is signed.
+// the CNI path, which signs nothing.
 import { ed25519 } from "@noble/curves/ed25519.js";
 
 const { BASE, Fp, Fn } = ed25519.Point;

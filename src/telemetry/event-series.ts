@@ -24,7 +24,7 @@ export const eventSeries = {
   writes: counter("wg_cni_sync_writes_total", "Changes that were asked of the kernel."),
   corrections: counter(
     "wg_cni_drift_corrections_total",
-    "Steps that put back what somebody else had changed in the kernel, by step.",
+    "Steps that restored what another process had changed in the kernel, by step.",
     ["step"],
   ),
   lastSync: gauge(
@@ -56,11 +56,8 @@ export const eventSeries = {
     "wg_cni_rotation_waiting_peers",
     "Peers that the rotation of this node's keys waits for.",
   ),
-  ready: gauge("wg_cni_ready", "1 where /readyz says ok."),
-  readable: gauge(
-    "wg_cni_facts_readable",
-    "1 where the state of node and peers could be read for this scrape.",
-  ),
+  ready: gauge("wg_cni_ready", "1 if /readyz is ok."),
+  readable: gauge("wg_cni_facts_readable", "1 if the state of node and peers could be read for this scrape."),
   verbs: histogram(
     "wg_cni_verb_duration_seconds",
     "Time that calls of the plugin took, by verb and result, since the agent's start.",

@@ -31,7 +31,7 @@ export function agentSocket(stateDir: string): string {
 const floodSpacingMs = 60_000;
 /** Bounds the shown part of an unknown path. */
 const maxShownPath = 100;
-/** In characters. */
+/** The longest sentence of an answer, in characters. */
 const maxSentenceLength = 4000;
 const plainText = "text/plain; charset=utf-8";
 

@@ -1,5 +1,5 @@
 // Bounds how often one kind of log line is written. Records, pods and clients can cause the same line
-// as often as they like; each kind has a budget, so that none fills the disk or hides the others. Pure:
+// as often as they like; each kind has a budget, so that none fills the disk or hides another kind. Pure:
 // time is an argument.
 
 /** A starting cluster causes many lines at once. */

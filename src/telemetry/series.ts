@@ -1,6 +1,6 @@
-// The metrics that are read when a scrape comes, one table row each: name, help,
-// labels, and how its values follow from the facts. Pure. Per peer there are
-// seven values, and they go with the peer.
+// The metrics that are read when a scrape comes have one table row each: name, help, labels, and the
+// function that makes the values from the facts. Pure. Each peer has seven values, which end with the
+// peer.
 import type { Slot } from "../net/record.ts";
 import { hostEncryptionStates } from "../plan/host/host-encryption.ts";
 import type { InterfaceArrivals } from "../plan/report/arrivals.ts";
@@ -34,7 +34,7 @@ export const scrapeSeries: readonly Series<ScrapeFacts>[] = [
   {
     name: "wg_cni_peers_by_reach",
     type: "gauge",
-    help: "Peers by where a packet for their pods goes now: into the tunnel, in plaintext, or nowhere.",
+    help: "Peers by the way that a packet for their pods takes now: into the tunnel, in plaintext, or refused.",
     labels: ["reach"],
     values: ({ peers }) => countBy("reach", peers, reaches),
   },
@@ -48,14 +48,14 @@ export const scrapeSeries: readonly Series<ScrapeFacts>[] = [
   {
     name: "wg_cni_peer_state",
     type: "gauge",
-    help: "State of a peer and where a packet for its pods goes; 1 for what holds now.",
+    help: "State of a peer and the way that a packet for its pods takes; 1 for the present combination.",
     labels: ["peer", "state", "reach"],
     values: eachPeer(({ name, state, reach }) => [one({ peer: name, state, reach })]),
   },
   {
     name: "wg_cni_peer_info",
     type: "gauge",
-    help: "Slot that carries the traffic to a peer and the endpoint it is sent to; empty where there is none.",
+    help: "Slot that carries the traffic to a peer and the endpoint it is sent to; empty if there is none.",
     labels: ["peer", "slot", "endpoint"],
     values: eachPeer(({ name, slot = "", endpoint = "" }) => [one({ peer: name, slot, endpoint })]),
   },
@@ -92,14 +92,14 @@ export const scrapeSeries: readonly Series<ScrapeFacts>[] = [
   {
     name: "wg_cni_plaintext_arrivals_total",
     type: "counter",
-    help: "Packets that arrived outside the tunnel, by interface and by whose they claim to be: a peer's, by the interface that leads to it; spoofed, by one that does not lead to their source; unannounced, from a cluster CIDR. In strict mode they were dropped.",
+    help: "Packets that arrived outside the tunnel, by interface and by their claimed origin: `peer` came by the interface that leads to that peer; `spoofed` came by an interface that does not lead to their source; `unannounced` came from an address of a cluster CIDR that no node announces. In strict mode they were dropped.",
     labels: ["interface", "claim"],
     values: ({ arrivals }) => arrivals.flatMap(arrivalValues),
   },
   {
     name: "wg_cni_stray_packets_total",
     type: "counter",
-    help: "Packets that the tunnel delivered for others than this node and its pods, by device: they were refused. Some follow a pod that has gone; more than that is a peer's doing.",
+    help: "Decrypted packets whose destination is neither this node nor one of its pods, by device; they were refused. A few follow a pod that has ended; more mean that a peer sends them on purpose or by mistake.",
     labels: ["device"],
     values: ({ strayPackets }) =>
       strayPackets.map(({ device, packets }) => ({ labels: { device }, value: packets })),
@@ -122,7 +122,7 @@ export const scrapeSeries: readonly Series<ScrapeFacts>[] = [
   {
     name: "wg_cni_slot_state",
     type: "gauge",
-    help: "State of one of this node's own slots; 1 for what holds now.",
+    help: "State of one of this node's own slots; 1 for the present state.",
     labels: ["slot", "state"],
     values: ({ slots }) => slots.map(({ slot, state }) => one({ slot, state })),
   },
@@ -146,14 +146,14 @@ export const scrapeSeries: readonly Series<ScrapeFacts>[] = [
   {
     name: "wg_cni_rotation_phase",
     type: "gauge",
-    help: "What the rotation of this node's keys is doing, and to which slot; 1 for what holds now.",
+    help: "Phase of the rotation of this node's keys, with the slot; 1 for the present phase.",
     labels: ["phase"],
     values: ({ rotation }) => [one({ phase: rotation.phase })],
   },
   {
     name: "wg_cni_rotation_started_timestamp_seconds",
     type: "gauge",
-    help: "Unix time at which the rotation that is going on began; absent where there is none.",
+    help: "Unix time at which the present rotation began; absent if there is none.",
     labels: [],
     values: ({ rotation: { startedAtMs } }) =>
       startedAtMs === undefined ? [] : [{ labels: {}, value: startedAtMs / 1000 }],
@@ -161,7 +161,7 @@ export const scrapeSeries: readonly Series<ScrapeFacts>[] = [
   {
     name: "wg_cni_host_encryption",
     type: "gauge",
-    help: "Encryption of what the nodes themselves send; 1 for what holds now, as `wg-cni status` explains it.",
+    help: "State of host encryption, as `wg-cni status` explains it; 1 for the present state.",
     labels: ["state"],
     values: ({ hostEncryption }) =>
       hostEncryptionStates.map((state) => ({
@@ -172,21 +172,21 @@ export const scrapeSeries: readonly Series<ScrapeFacts>[] = [
   {
     name: "wg_cni_rejected_records",
     type: "gauge",
-    help: "Records that were not taken, and what stands in their way; `wg-cni peer list` has the reasons.",
+    help: "Rejected records, and problems that concern all records; `wg-cni peer list` has the reasons.",
     labels: [],
     values: ({ rejectedRecords }) => [{ labels: {}, value: rejectedRecords }],
   },
   {
     name: "wg_cni_kubernetes_watching",
     type: "gauge",
-    help: "1 where changes of the others' records are heard of from the Kubernetes API; absent where it is not used.",
+    help: "1 if the watch of the peers' records in the Kubernetes API works; absent if the API is not used.",
     labels: [],
     values: ({ kubernetes }) => yesOrNo(kubernetes?.watching),
   },
   {
     name: "wg_cni_kubernetes_published",
     type: "gauge",
-    help: "1 where the Kubernetes API has this node's record as it is; absent where it is not used.",
+    help: "1 if the Kubernetes API has this node's present record; absent if the API is not used.",
     labels: [],
     values: ({ kubernetes }) => yesOrNo(kubernetes?.published),
   },

@@ -6,7 +6,7 @@ export const RTM_NEWADDR = 20;
 export const RTM_DELADDR = 21;
 export const RTM_GETADDR = 22;
 
-/** For an IPv4 address: there is another of its network. For an IPv6 address: it is temporary. */
+/** An IPv4 address with this flag is not the first of its network; an IPv6 address with it is temporary. */
 export const IFA_F_SECONDARY = 0x01;
 export const IFA_F_NODAD = 0x02;
 export const IFA_F_DADFAILED = 0x08;

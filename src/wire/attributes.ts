@@ -190,7 +190,7 @@ function named(name: string, error: unknown): unknown {
 function attributeLength(bytes: Uint8Array, from: number, end: number): number {
   const length = readU16(bytes, from);
   if (length < headerBytes || from + length > end)
-    throw new DecodeError(`an attribute of ${length} bytes where ${end - from} are left`);
+    throw new DecodeError(`an attribute of ${length} bytes, but ${end - from} are left`);
   return length;
 }
 

@@ -92,7 +92,7 @@ export const raw: Codec<Uint8Array> = {
   read: (bytes, at, end) => bytes.slice(at, end),
 };
 
-/** An IPv4 or IPv6 address; its length says which. */
+/** An IPv4 or IPv6 address; its length decides which. */
 export const ipAddress: Codec<string> = {
   write: (to, value) => to.raw(ipBytes(value)),
   read(bytes, at, end) {

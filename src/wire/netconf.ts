@@ -1,4 +1,4 @@
-// Per-interface settings of IPv4 that the kernel tells of when they change: struct
+// Per-interface settings of IPv4, of which the kernel sends an event when they change: struct
 // netconfmsg and NETCONFA_* (linux/netconf.h).
 import { message } from "./attributes.ts";
 import { s32, u8 } from "./codec.ts";

@@ -120,7 +120,7 @@ function find(bytes: Uint8Array, at: number, end: number, type: number): number 
 function endOf(bytes: Uint8Array, from: number, end: number): number {
   const length = readU16(bytes, from);
   if (length < headerBytes || from + length > end)
-    throw new DecodeError(`an attribute of ${length} bytes where ${end - from} are left`);
+    throw new DecodeError(`an attribute of ${length} bytes, but ${end - from} are left`);
   return from + length;
 }
 

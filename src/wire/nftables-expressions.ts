@@ -140,7 +140,7 @@ export type Expression =
 const frameTable = { NFTA_EXPR_NAME: [1, text], NFTA_EXPR_DATA: [2, raw] } as const;
 const frame = nested(frameTable);
 
-/** Codec of one expression; what its data says depends on its name. */
+/** Codec of one expression; the layout of its data depends on its name. */
 export const expression: Codec<Expression> = {
   flags: NLA_F_NESTED,
   write(to, value) {
@@ -165,7 +165,7 @@ const none = new Uint8Array(0);
 const listed = list(expression, NLA_F_NESTED);
 const NFTA_LIST_ELEM = 1;
 
-/** Codec of a rule's expressions: as `list`, but each has to say that it is an item. */
+/** Codec of a rule's expressions: like `list`, but each has to be marked as an item. */
 export const expressionList: Codec<readonly Expression[]> = {
   ...listed,
   write(to, items) {

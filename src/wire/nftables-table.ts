@@ -1,6 +1,6 @@
 // The messages that ask for a table, and for what holds an address in a set (struct nfgenmsg,
 // NFTA_TABLE_*, NFTA_SET_ELEM_*; linux/netfilter/nfnetlink.h, nf_tables.h), apart from all
-// the others: a plugin process asks for nothing else of nftables.
+// other nftables messages: a plugin process needs only these.
 import { type Fields, list, message, NLA_F_NESTED, nested } from "./attributes.ts";
 import { raw, text, u8 } from "./codec.ts";
 import { u16Be, u32Be } from "./nftables-numbers.ts";

@@ -27,7 +27,7 @@ export interface MessageHeader {
   readonly type: number;
   readonly flags: number;
   readonly sequence: number;
-  /** Port of the socket that the message answers, or whose request it tells of; 0 is the kernel's own. */
+  /** Port of the socket that the message answers, or whose request caused it; 0 is the kernel's own. */
   readonly port: number;
   readonly at: number;
   readonly end: number;
@@ -59,11 +59,11 @@ export function endMessage(to: Writer, start: number): void {
   to.align();
 }
 
-/** The header of the message at `at` of what was received. Throws DecodeError. */
+/** Reads the header of the received message at `at`. Throws DecodeError. */
 export function readHeader(bytes: Uint8Array, at: number, end: number): MessageHeader {
   const length = end - at < headerBytes ? 0 : readU32(bytes, at);
   if (length < headerBytes || length > end - at)
-    throw new DecodeError(`nlmsghdr: a message of ${length} bytes where ${end - at} are left`);
+    throw new DecodeError(`nlmsghdr: a message of ${length} bytes, but ${end - at} are left`);
   return {
     type: readU16(bytes, at + 4),
     flags: readU16(bytes, at + 6),

@@ -10,7 +10,7 @@ export const RTM_GETROUTE = 26;
 export const RTNH_F_ONLINK = 4;
 /** An entry of the routing cache, not a route. */
 export const RTM_F_CLONED = 0x200;
-/** Asks for the route itself, not for what the cache makes of it. */
+/** Asks for the route itself, not for its entry in the cache. */
 export const RTM_F_FIB_MATCH = 0x2000;
 
 const rtmsg = {
@@ -59,7 +59,7 @@ export function nexthops(hops: Uint8Array): Nexthop[] {
     const left = hops.length - at;
     const length = left < nexthopHeaderBytes ? 0 : readU16(hops, at);
     if (length < nexthopHeaderBytes || length > left)
-      throw new DecodeError(`RTA_MULTIPATH: a next hop of ${length} bytes where ${left} are left`);
+      throw new DecodeError(`RTA_MULTIPATH: a next hop of ${length} bytes, but ${left} are left`);
     const interfaceIndex = readU32(hops, at + 4);
     const { RTA_GATEWAY, RTA_VIA } = nexthopAttributes.read(hops, at + nexthopHeaderBytes, at + length);
     const gateway = RTA_GATEWAY ?? RTA_VIA;

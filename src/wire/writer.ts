@@ -1,6 +1,6 @@
 // A growing buffer of bytes in host order, which is little-endian on every
-// machine we run on; what travels in network order says so. Lengths of nested
-// things are filled in when they end. Knows nothing of messages.
+// machine we run on; functions for network order are named so. Lengths of nested
+// parts are filled in when they end.
 
 const alignment = 4;
 const attributeHeaderBytes = 4;

@@ -118,7 +118,7 @@ export class DeviceMerge {
 
   add(message: DeviceMessage): void {
     const { WGDEVICE_A_PEERS: peers = [], ...device } = message;
-    // Only the first message tells of the device itself.
+    // Only the first message has the device's own properties.
     if (device.WGDEVICE_A_LISTEN_PORT !== undefined) this.#device = device;
     for (const peer of peers) this.#addPeer(peer);
   }

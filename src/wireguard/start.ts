@@ -41,7 +41,7 @@ export function startUserspace(name: string, options: StartOptions): string {
   } catch (error) {
     const obstacle = error instanceof StartError ? findObstacle(directory, name) : undefined;
     if (obstacle === undefined) throw error;
-    // The programs themselves say nothing of it: by then they are in the background.
+    // The programs do not report this error, because they are in the background by then.
     throw new StartError(`Cannot start ${program} for WireGuard device ${name}: ${obstacle}`, {
       cause: error,
     });

@@ -5,7 +5,7 @@ import { parseIp } from "../net/ip.ts";
 import { keyFromHex, keyToHex, zeroKey } from "../net/key.ts";
 import { parsePrefix } from "../net/prefix.ts";
 
-/** An answer that is not what the protocol says. */
+/** An answer that does not follow the protocol. */
 export class UapiTextError extends Error {
   override readonly name = "UapiTextError";
 }

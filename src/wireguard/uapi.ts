@@ -1,6 +1,5 @@
-// WireGuard in a process of its own (wireguard-go, boringtun), by the UAPI
-// socket that it has for each of its devices. What is said there is text.ts;
-// starting such a process is start.ts.
+// Configures WireGuard in a process of its own (wireguard-go, boringtun), by the UAPI socket that it has
+// for each of its devices. text.ts has the protocol; start.ts starts such a process.
 import { Errno, errnoCode, errnoText } from "../linux/errno.ts";
 import { AF_UNIX, SOCK_STREAM, Socket } from "../linux/socket.ts";
 import { cString, SysError } from "../linux/syscall.ts";

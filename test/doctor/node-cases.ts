@@ -81,10 +81,10 @@ export const nodeCases: readonly Case[] = [
   ],
   [
     "the seal key does not open the keys",
-    withNode({ sealFault: "The seal key K can be read by others (mode 644)." }),
+    withNode({ sealFault: "The seal key K can be read by other users (mode 644)." }),
     "seal key",
     "fail",
-    /read by others/,
+    /read by other users/,
     /--new-keys/,
   ],
 

@@ -52,8 +52,8 @@ test("every kind of thing that is missing, by node", () => {
     "alone n9 is not reached",
     "late reports off, and not permissive yet",
     "none has no record: its agent does not run, or cannot write one (see its log)",
-    "odd says nothing of its coverage: its agent is of an older version",
-    "old says nothing of its coverage: its agent is of an older version",
+    "odd does not report its coverage: its agent is of an older version",
+    "old does not report its coverage: its agent is of an older version",
     "quiet has not reported yet, which takes its agent half a minute",
   ]);
 });

@@ -80,7 +80,7 @@ test("a seal key that is missing, open to others or damaged is refused and not r
   expect(() => readSealKey(path)).toThrow(`the seal key ${path} is missing`);
   readOrCreateSealKey(path);
   chmodSync(path, 0o640);
-  expect(() => readOrCreateSealKey(path)).toThrow("can be read by others (mode 640)");
+  expect(() => readOrCreateSealKey(path)).toThrow("can be read by other users (mode 640)");
   chmodSync(path, 0o600);
   truncateSync(path, 31);
   expect(() => readOrCreateSealKey(path)).toThrow("has 31 bytes instead of 32");

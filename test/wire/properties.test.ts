@@ -148,7 +148,7 @@ describe("the writer", () => {
 test("a DecodeError names where it happened", () => {
   const bytes = Uint8Array.fromHex(`${"00".repeat(12)}0800080006000200aabb0000`);
   expect(() => decode(routeMessage, bytes)).toThrow(
-    "rtmsg: RTA_METRICS: an attribute of 6 bytes where 4 are left",
+    "rtmsg: RTA_METRICS: an attribute of 6 bytes, but 4 are left",
   );
   const metrics = Uint8Array.fromHex(`${"00".repeat(12)}0c00080006000200aabb0000`);
   expect(() => decode(routeMessage, metrics)).toThrow("rtmsg: RTA_METRICS: RTAX_MTU: has 2 bytes, not 4");

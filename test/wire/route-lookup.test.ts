@@ -13,10 +13,10 @@ describe("route lookups", () => {
       { interfaceIndex: 7, gateway: "10.0.0.3" },
     ]);
     expect(() => nexthops(hops.subarray(0, 30))).toThrow(
-      "RTA_MULTIPATH: a next hop of 16 bytes where 14 are left",
+      "RTA_MULTIPATH: a next hop of 16 bytes, but 14 are left",
     );
-    expect(() => nexthops(hops.subarray(0, 20))).toThrow("a next hop of 0 bytes where 4 are left");
-    expect(() => nexthops(new Uint8Array(8))).toThrow("a next hop of 0 bytes where 8 are left");
+    expect(() => nexthops(hops.subarray(0, 20))).toThrow("a next hop of 0 bytes, but 4 are left");
+    expect(() => nexthops(new Uint8Array(8))).toThrow("a next hop of 0 bytes, but 8 are left");
   });
 
   test("ip route get fibmatch 198.18.0.1 mark 0x100000", () => {

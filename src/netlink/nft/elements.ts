@@ -1,6 +1,6 @@
-// Elements of sets as text and as the kernel keeps them: an interval is its
-// first key and the first key behind it. Where several intervals touch, the end
-// of one and the beginning of the next have the same key.
+// Converts elements of sets between text and the kernel's form: an interval is its first key and the
+// first key behind it. If two intervals touch, the end of one and the beginning of the next have the
+// same key.
 import { formatIp, ipBytes } from "../../net/ip.ts";
 import type { NftCounter, NftSetDeclaration } from "../../net/nftables.ts";
 import { prefixBytes } from "../../net/prefix.ts";

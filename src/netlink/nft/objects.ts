@@ -1,6 +1,5 @@
-// Tables, sets, chains and rules of nftables as values and as messages. What a
-// message says that a value cannot is put in words, so that it is noticed. No
-// conversation here (table.ts).
+// Converts tables, sets, chains and rules of nftables between values and messages. Parts of a message
+// that a value cannot express become text, so that they are noticed. table.ts talks to the kernel.
 import {
   dynamicSetSize,
   type NftBase,

@@ -1,7 +1,7 @@
-// The codec of a statement: how it is written as the kernel's expressions, in the order in which nft(8)
-// writes them, and which statement the expressions of a rule may begin with. The table of all is
-// statements.ts. A guess of `match` counts only if `encode` makes the same expressions of it, so
-// `match` asks for no more than it needs to tell the statement's operands.
+// The codec of a statement writes it as the kernel's expressions, in the order of nft(8), and reads the
+// statement that the expressions of a rule begin with. statements.ts has the table of all codecs. A
+// result of `match` counts only if `encode` makes the same expressions of it, so `match` checks only
+// what it needs to find the statement's operands.
 import type { Family } from "../../net/ip.ts";
 import type { NftStatement } from "../../net/nftables.ts";
 import type { Expression } from "../../wire/nftables-expressions.ts";
@@ -61,7 +61,7 @@ export function nameFrom(bytes: Uint8Array | undefined): string {
   return new TextDecoder().decode(bytes ?? new Uint8Array()).replace(/\0+$/, "");
 }
 
-/** In host order, as the kernel compares marks and indexes. */
+/** Returns the bytes in host order, in which the kernel compares marks and indexes. */
 export function u32Bytes(value: number): Uint8Array {
   return Uint8Array.of(value, value >>> 8, value >>> 16, value >>> 24);
 }

@@ -12,7 +12,7 @@ import {
 import { compare, loadMeta, loadPayload, lookup } from "./expressions.ts";
 import { type Codecs, comparedWith, dataOf, metaKey } from "./statement-codec.ts";
 
-/** Where the addresses are in the headers of IPv4 and IPv6, and how many bytes they have. */
+/** The offsets and lengths of the addresses in the headers of IPv4 and IPv6. */
 const addressAt = {
   4: { family: AF_INET, saddr: 12, daddr: 16, bytes: 4 },
   6: { family: AF_INET6, saddr: 8, daddr: 24, bytes: 16 },

@@ -1,4 +1,4 @@
-// Statements about what the routes say of a packet's addresses.
+// Statements that look up the routes of a packet's addresses.
 import type { NftRouteType } from "../../net/nftables.ts";
 import { readU32 } from "../../wire/codec.ts";
 import {
@@ -25,7 +25,7 @@ import {
   u32Bytes,
 } from "./statement-codec.ts";
 
-/** Of a route (RTN_*, linux/rtnetlink.h). */
+/** The numbers of route types (RTN_*, linux/rtnetlink.h). */
 const RTN_LOCAL = 2;
 const routeTypes: Readonly<Record<NftRouteType, number>> = {
   ...{ unicast: 1, blackhole: 6, unreachable: 7, prohibit: 8 },
@@ -101,7 +101,7 @@ export const routeStatements: Codecs<RouteKind> = {
   },
 };
 
-/** A look-up that asks for `result`: its flags, and what the result is compared with. */
+/** A look-up of `result`: its flags, and the value that the result is compared with. */
 function matchRoute(
   [fib, compared]: readonly Expression[],
   result: number,

@@ -1,5 +1,5 @@
-// Statements of rules and the kernel's expressions: a table with a row for each kind, that says how
-// it is written and how it is read again. A new kind is a row here, and a type in net/nftables.ts.
+// Converts between statements of rules and the kernel's expressions, by a table with a codec for each
+// kind. A new kind needs a row here, and a type in net/nftables.ts.
 import type { Family } from "../../net/ip.ts";
 import type { NftRule, NftStatement } from "../../net/nftables.ts";
 import { type Expression, NF_ACCEPT, NF_DROP, NFT_GOTO } from "../../wire/nftables-expressions.ts";
@@ -89,8 +89,8 @@ function readStatement(
 }
 
 /**
- * True for two expressions that do the same. The kernel also says what is 0, which is the default of
- * everything; attributes of later kernels are passed over.
+ * True for two expressions that do the same. The kernel also sends attributes that are 0, which is the
+ * default of all of them; attributes of later kernels are ignored.
  */
 function isSame(a: unknown, b: unknown): boolean {
   if (a === b || (isDefault(a) && isDefault(b))) return true;

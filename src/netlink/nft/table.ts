@@ -30,7 +30,7 @@ import { eachElement } from "./elements.ts";
 import { commandRequests, familyHeader, type TableReply, toTable } from "./objects.ts";
 import { NftTransactions } from "./transaction.ts";
 
-/** As the kernel says that nftables has changed since the generation that a transaction names. */
+/** The kernel's error if nftables has changed since the generation that a transaction names. */
 const ERESTART = 85;
 /** Some programs change their tables many times a second, and every change makes us read again. */
 const maxAttempts = 30;
@@ -157,7 +157,7 @@ export class Nft implements Disposable {
     return this.transactions.transact(requests, generation);
   }
 
-  /** Nobody changed the other tables between that generation and our transaction. */
+  /** Advances the known generation: no process changed the other tables between that generation and our transaction. */
   #advance(generation: number): void {
     for (const [name, last] of this.#last)
       if (last.generation === generation) this.#last.set(name, { ...last, generation: next(generation) });
@@ -173,7 +173,7 @@ export class Nft implements Disposable {
     return observed;
   }
 
-  /** What makes the table of the kernel's words: that takes longer than to hear them, and others change theirs meanwhile. */
+  /** Returns a function that decodes the table: decoding takes longer than reading, and other programs may change their tables meanwhile. */
   #read(table: NftTableName): (() => NftTable) | undefined {
     const declared = this.#findDeclared(table);
     if (declared === undefined) return undefined;

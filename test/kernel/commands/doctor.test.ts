@@ -187,7 +187,7 @@ describe.skipIf(missing !== undefined)("doctor", () => {
       ["chmod 644 /etc/wg-cni/seal.key"],
       ["chmod 600 /etc/wg-cni/seal.key"],
       ["seal key fail"],
-      /seal\.key can be read by others \(mode 644\)/,
+      /seal\.key can be read by other users \(mode 644\)/,
     ],
     [
       "a seal key that is another",
