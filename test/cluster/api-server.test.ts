@@ -1,28 +1,23 @@
 // How a test holds an API server: start, end, kill, start again; who reaches it;
 // and that nothing of it is left.
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { Lab } from "../lab/lab.ts";
+import { repository } from "../lab/paths.ts";
 import { Service } from "../lab/service.ts";
 import { waitUntil } from "../lab/wait.ts";
-import { ApiServer } from "./support/api-server.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKube } from "./support/gate.ts";
 import { KubeRefusal } from "./support/kube-client.ts";
 import { createNode, nodesPath } from "./support/nodes.ts";
+import { withApiServer } from "./support/with-api-server.ts";
 
 describeKube("an API server in a lab", () => {
-  let lab: Lab;
-  let server: ApiServer;
+  const lab = withLab("kube");
+  const server = withApiServer(lab);
 
   beforeAll(async () => {
-    lab = await Lab.create("kube");
-    server = await ApiServer.start(lab);
     await createNode(server.admin, "n1", { internalIPs: ["192.0.2.1"] });
-  });
-  afterAll(async () => {
-    await server?.[Symbol.asyncDispose]();
-    lab?.[Symbol.dispose]();
   });
 
   test("is of the version that is said to be built", async () => {
@@ -74,8 +69,10 @@ describeKube("an API server in a lab", () => {
   test("ends with its test process, however that ends", async () => {
     const script = [
       `import { ApiServer } from "${import.meta.dir}/support/api-server.ts";`,
-      "const server = await ApiServer.start();",
-      "console.log(server.lab.sharedFolder);",
+      `import { Lab } from "${repository}/test/lab/lab.ts";`,
+      "const lab = await Lab.create();",
+      "await ApiServer.create(lab);",
+      "console.log(lab.sharedFolder);",
       "await Bun.sleep(600_000);",
     ];
     const child = Bun.spawn([process.execPath, "-e", script.join("\n")], {

@@ -1,18 +1,18 @@
 // Cluster CIDRs that hold what is no pod's, on a real API server: admission refuses what it can see, and agents
 // refuse the rest when they read the object, with an event, a log line and a condition that stops a rollout.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { addNode, wgJson } from "../kernel/support/mesh-reference.ts";
 import type { Agent } from "../lab/agent.ts";
-import { gateways, Lab } from "../lab/lab.ts";
+import { gateways } from "../lab/lab.ts";
 import { knowsPeers } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { waitUntil } from "../lab/wait.ts";
-import { ApiServer } from "./support/api-server.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKube } from "./support/gate.ts";
 import { joinByApi } from "./support/join.ts";
-import { applyManifests, policiesObeyed } from "./support/manifests.ts";
-import { agentOf, createNode, nodesPath, recordObject, recordPath } from "./support/nodes.ts";
-import { refused } from "./support/rejected.ts";
+import { createNode, nodesPath, recordObject, recordPath } from "./support/nodes.ts";
+import { refused, unaccepted } from "./support/rejected.ts";
+import { withApiServer } from "./support/with-api-server.ts";
 
 setDefaultTimeout(240_000);
 
@@ -29,28 +29,16 @@ const meshObject = (spec: object) => ({
 });
 
 describeKube("cluster CIDRs", () => {
-  let lab: Lab;
-  let server: ApiServer;
+  const lab = withLab("cidrs");
+  const server = withApiServer(lab, ["crd", "rbac", "policy", "mesh"]);
   let nodes: [Node, Node];
   let agents: Agent[];
 
   beforeAll(async () => {
-    lab = await Lab.create("cidrs");
-    server = await ApiServer.start(lab);
-    await applyManifests(server.admin, ["crd", "rbac", "policy", "mesh"]);
-    const probe = await createNode(server.admin, "probe", { internalIPs: ["198.51.100.200"] });
-    await policiesObeyed(await agentOf(server, "probe"), probe);
-    await waitUntil(() => refused(write(["198.51.100.0/24"]), "Node probe").catch(() => false), {
-      what: "the API server obeying wg-cni-cluster-cidrs",
-    });
-    await server.admin.remove(`${nodesPath}/probe`);
     nodes = [await addNode(lab, 1), await addNode(lab, 2)];
     agents = await joinByApi(server, nodes);
     await Promise.all(nodes.map((node) => knowsPeers(node, nodes)));
-  });
-  afterAll(async () => {
-    await server?.[Symbol.asyncDispose]();
-    lab?.[Symbol.dispose]();
+    await unaccepted(() => write(["192.0.2.0/24"]), "Node n1");
   });
 
   const write = (clusterCIDRs: readonly string[], mode = "permissive", dryRun = true) =>

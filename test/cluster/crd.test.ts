@@ -1,16 +1,17 @@
 // The custom resource on a real API server: it takes what an agent publishes, and
 // refuses what src/plan/records/record.ts would, with a sentence that names the place.
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { ParseError } from "../../src/net/error.ts";
 import { parseNodeAddress, parsePodCidr } from "../../src/plan/records/record.ts";
 import { generateKeyPair } from "../../src/state/keys.ts";
-import { ApiServer } from "./support/api-server.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKube } from "./support/gate.ts";
 import { type KubeObject, KubeRefusal } from "./support/kube-client.ts";
-import { applyManifests, pathOf, readManifest } from "./support/manifests.ts";
+import { pathOf, readManifest } from "./support/manifests.ts";
 import { createNode, type RecordFields, recordObject, recordPath, recordsPath } from "./support/nodes.ts";
 import { refused } from "./support/rejected.ts";
+import { withApiServer } from "./support/with-api-server.ts";
 
 const keys = {
   one: "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
@@ -30,15 +31,12 @@ const good: RecordFields = {
 };
 
 describeKube("WireGuardNode", () => {
-  let server: ApiServer;
+  const server = withApiServer(withLab("crd"), ["crd"]);
   let node: KubeObject;
 
   beforeAll(async () => {
-    server = await ApiServer.start();
-    await applyManifests(server.admin, ["crd"]);
     node = await createNode(server.admin, "n1");
   });
-  afterAll(() => server?.[Symbol.asyncDispose]());
 
   const apply = (spec: object, dryRun = true) =>
     server.admin.apply(recordPath("n1"), recordObject(node, spec), { dryRun });

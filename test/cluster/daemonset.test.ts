@@ -3,7 +3,7 @@
 // and no others, beside an API server and another node. It installs, encrypts and
 // follows pods' MTU; each of its rights and mounts is needed; it is restarted and
 // leaves without losing a packet, and nothing stays behind.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { addNode, routeLines, tables } from "../kernel/support/mesh-reference.ts";
 import {
@@ -15,18 +15,18 @@ import {
   startContainer,
 } from "../lab/container.ts";
 import { buildImage, imageBytes, imageFiles } from "../lab/image.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import { binary, repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { type ConfList, readConfList, withoutPlugin } from "../lab/runtime.ts";
 import { eachWay, losses, Streams } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
-import { ApiServer } from "./support/api-server.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKube } from "./support/gate.ts";
 import { giveAccount, registerNode, startAgent } from "./support/join.ts";
-import { applyManifests, readObjects } from "./support/manifests.ts";
+import { readObjects } from "./support/manifests.ts";
 import { recordPath } from "./support/nodes.ts";
+import { withApiServer } from "./support/with-api-server.ts";
 
 const binDir = "/opt/cni/bin";
 const plugin = `${binDir}/wg-cni`;
@@ -47,8 +47,8 @@ describeKube("the DaemonSet's pod", () => {
   const installing = readSpec("wg-cni.yaml");
   const uninstalling = readSpec("wg-cni-uninstall.yaml");
   const [agent] = installing.containers;
-  let lab: Lab;
-  let server: ApiServer;
+  const lab = withLab("daemonset");
+  const server = withApiServer(lab, ["crd", "rbac", "policy"]);
   let folder: string;
   let n1: Node;
   let n2: Node;
@@ -56,12 +56,9 @@ describeKube("the DaemonSet's pod", () => {
   let p2: Pod;
 
   beforeAll(async () => {
-    lab = await Lab.create("daemonset");
     folder = `${lab.sharedFolder}/podman`;
     mkdirSync(folder);
     buildImage(folder);
-    server = await ApiServer.start(lab);
-    await applyManifests(server.admin, ["crd", "rbac", "policy"]);
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     for (const node of [n1, n2]) {
@@ -80,10 +77,6 @@ describeKube("the DaemonSet's pod", () => {
     p2 = n2.pod("p2");
     await n2.runtime.add(readConfList(`${repository}/conf/10-bridge.conflist`), p2);
   }, 400_000);
-  afterAll(async () => {
-    await server?.[Symbol.asyncDispose]();
-    lab?.[Symbol.dispose]();
-  });
 
   let log: string[] = [];
   const start = (spec: PodSpec, container: Container) => {

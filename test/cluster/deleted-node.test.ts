@@ -1,45 +1,36 @@
 // Who writes for a Node that is gone: the token of a pod stays good for as long as the
 // pod is there, no admission policy can find out that there is no Node, and the garbage
 // collector comes after the write. So the agents ask, on a real API server.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { addNode, wgJson } from "../kernel/support/mesh-reference.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import { waitUntil } from "../lab/wait.ts";
-import { ApiServer } from "./support/api-server.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKube } from "./support/gate.ts";
 import { joinByApi } from "./support/join.ts";
 import type { KubeClient, KubeObject } from "./support/kube-client.ts";
-import { applyManifests, policiesObeyed } from "./support/manifests.ts";
 import { agentOf, createNode, nodesPath, recordObject, recordPath } from "./support/nodes.ts";
 import { refused, unaccepted } from "./support/rejected.ts";
+import { startTimeoutMs, withApiServer } from "./support/with-api-server.ts";
 
 const slots = (n: number) => [
   { slot: "a", publicKey: Buffer.alloc(32, n).toString("base64"), port: 51820, state: "active" },
 ];
 
 describeKube("a token of a deleted Node", () => {
-  let lab: Lab;
-  let server: ApiServer;
+  const lab = withLab("deleted-node");
+  const server = withApiServer(lab, ["crd", "rbac", "policy"]);
   let n1: Node;
   let n2: KubeObject;
   /** A copy of the token of the agent of n2. */
   let stolen: KubeClient;
 
   beforeAll(async () => {
-    lab = await Lab.create("deleted-node");
-    server = await ApiServer.start(lab);
-    await applyManifests(server.admin, ["crd", "rbac", "policy"]);
     n1 = await addNode(lab, 1);
     await joinByApi(server, [n1]);
     n2 = await makeSecond();
     stolen = await agentOf(server, "n2");
-    await policiesObeyed(stolen, n2);
-  }, 240_000);
-  afterAll(async () => {
-    await server?.[Symbol.asyncDispose]();
-    lab?.[Symbol.dispose]();
-  });
+  }, startTimeoutMs);
 
   const makeSecond = () =>
     createNode(server.admin, "n2", { internalIPs: ["192.0.2.2"], podCIDRs: ["10.244.2.0/24"] });

@@ -2,16 +2,15 @@
 // the other on a real API server, behind a relay that can be made bad. Each has its
 // outcome; and through all of them the pods of three nodes talk without a pause, lose
 // no packet and send none in plaintext, which the end shows.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
 import { keyOf, wgJson } from "../kernel/support/mesh-reference.ts";
 import type { Capture } from "../lab/capture.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import { eachWay, type FlowResult, losses, Streams } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { ApiRelay } from "./support/api-relay.ts";
-import { ApiServer } from "./support/api-server.ts";
 import { describeKube } from "./support/gate.ts";
 import { giveAccount } from "./support/join.ts";
 import type { KubeObject } from "./support/kube-client.ts";
@@ -28,6 +27,7 @@ import {
 } from "./support/mesh.ts";
 import { agentOf, createNode, namespace, nodesPath, recordObject, recordPath } from "./support/nodes.ts";
 import { expireToken } from "./support/pki.ts";
+import { startTimeoutMs, withApiServer } from "./support/with-api-server.ts";
 
 /** Anything between API, agents and kernel on a busy machine. */
 const soonMs = 60_000;
@@ -42,8 +42,8 @@ const clockMs = 50;
 const isListing = ({ message }: { readonly message: string }) => message === "the API's records were read";
 
 describeKube("faults of the API, and bad input", () => {
-  let lab: Lab;
-  let server: ApiServer;
+  const lab = withLab("api-faults");
+  const server = withApiServer(lab, ["crd", "rbac", "policy"]);
   let relay: ApiRelay;
   let trio: Trio;
   let streams: Streams;
@@ -51,19 +51,13 @@ describeKube("faults of the API, and bad input", () => {
   const timeline: { readonly name: string; readonly fromMs: number }[] = [];
 
   beforeAll(async () => {
-    lab = await Lab.create("api-faults");
-    server = await ApiServer.start(lab);
     relay = await ApiRelay.start(server);
     trio = await joinThree(lab, server, { env: ApiRelay.env });
     await allEncrypted();
     capture = await lab.capture("net 10.244.0.0/16 or ip6 net fd00:10:244::/48");
     const flows = [...eachWay(ring(trio.pods), 4), ...eachWay([ring(trio.pods)[0]], 6)];
     streams = await Streams.start(flows, { rate: 100 });
-  }, 240_000);
-  afterAll(async () => {
-    await server?.[Symbol.asyncDispose]();
-    lab?.[Symbol.dispose]();
-  });
+  }, startTimeoutMs);
 
   function fault(name: string, body: () => Promise<void>): void {
     test(name, async () => {

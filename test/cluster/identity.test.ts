@@ -1,46 +1,36 @@
 // A node that is told nothing but the cluster it is in: what it becomes by its Node
 // object, whatever that says or does not say yet; and, where pods have addresses
 // of the network, what it announces as they come and go.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { LineSplitter } from "../../src/kubeclient/line-splitter.ts";
 import type { NodeRecord } from "../../src/net/record.ts";
 import { addNode, wgJson, wgMust } from "../kernel/support/mesh-reference.ts";
 import type { Agent } from "../lab/agent.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import type { Pod } from "../lab/pod.ts";
 import { waitUntil } from "../lab/wait.ts";
-import { ApiServer } from "./support/api-server.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKube } from "./support/gate.ts";
 import { giveAccount, startAgent } from "./support/join.ts";
-import { applyManifests, policiesObeyed } from "./support/manifests.ts";
-import { agentOf, createNode, nodesPath, recordPath, recordsPath } from "./support/nodes.ts";
+import { createNode, nodesPath, recordPath, recordsPath } from "./support/nodes.ts";
+import { startTimeoutMs, withApiServer } from "./support/with-api-server.ts";
 
 const soonMs = 60_000;
 
 describeKube("identity from the Node", () => {
-  let lab: Lab;
-  let server: ApiServer;
+  const lab = withLab("identity");
+  const server = withApiServer(lab, ["crd", "rbac", "policy"]);
   let n1: Node;
   let n2: Node;
   let agent: Agent;
   let announcer: Agent;
 
   beforeAll(async () => {
-    lab = await Lab.create("identity");
-    server = await ApiServer.start(lab);
-    await applyManifests(server.admin, ["crd", "rbac", "policy"]);
-    const probe = await createNode(server.admin, "probe", { internalIPs: ["192.0.2.200"] });
-    await policiesObeyed(await agentOf(server, "probe"), probe);
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     await giveAccount(server, n1);
     agent = await startAgent(n1, { args: ["--log-level", "debug"] });
-  }, 240_000);
-  afterAll(async () => {
-    await server?.[Symbol.asyncDispose]();
-    lab?.[Symbol.dispose]();
-  });
+  }, startTimeoutMs);
 
   const record = (node: Node) => wgJson<NodeRecord>(node, ["node", "show"]);
   const published = async (node: Node) => (await server.admin.find(recordPath(node.name)))?.["spec"];

@@ -11,13 +11,14 @@ import { shellBlocks } from "../docs/support/pages.ts";
 import { keyOf } from "../kernel/support/mesh-reference.ts";
 import { repository } from "../lab/paths.ts";
 import { waitUntil } from "../lab/wait.ts";
-import { ApiServer } from "./support/api-server.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKube } from "./support/gate.ts";
 import type { KubeObject } from "./support/kube-client.ts";
 import { adminKubeconfig } from "./support/kubeconfig.ts";
 import { pathOf, readObjects } from "./support/manifests.ts";
 import { createNode, nodesPath, recordObject, recordPath } from "./support/nodes.ts";
 import { agentPods, livePods, nodeOf } from "./support/pod-life.ts";
+import { withApiServer } from "./support/with-api-server.ts";
 
 const commandSeconds = 60;
 const image = "REGISTRY/wg-cni:0.1.0";
@@ -34,11 +35,10 @@ function documentedCommands(page: string, words: string): string[] {
 
 describeKube("a cluster by kubectl", () => {
   const home = mkdtempSync(join(tmpdir(), "wg-cni-kubectl-"));
-  let server: ApiServer;
+  const server = withApiServer(withLab("kubectl"));
   const nodes: KubeObject[] = [];
 
   beforeAll(async () => {
-    server = await ApiServer.start();
     mkdirSync(`${home}/bin`);
     symlinkSync(findKubeAssets()?.kubectl as string, `${home}/bin/kubectl`);
     writeFileSync(`${home}/kubeconfig`, adminKubeconfig(server));
@@ -57,10 +57,7 @@ describeKube("a cluster by kubectl", () => {
     await admin.patch(`${nodesPath}/tainted`, { spec: { taints, unschedulable: true } });
     await server.controllers.start();
   });
-  afterAll(async () => {
-    await server?.[Symbol.asyncDispose]();
-    rmSync(home, { recursive: true });
-  });
+  afterAll(() => rmSync(home, { recursive: true }));
 
   async function run(command: string) {
     // All that the shell starts ends with it.

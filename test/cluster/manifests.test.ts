@@ -6,8 +6,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findKubeAssets } from "../../scripts/kube-assets.ts";
+import { Lab } from "../lab/lab.ts";
 import { repository } from "../lab/paths.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { ApiServer } from "./support/api-server.ts";
 import { describeKube } from "./support/gate.ts";
 import type { KubeObject } from "./support/kube-client.ts";
@@ -15,6 +17,7 @@ import { adminKubeconfig } from "./support/kubeconfig.ts";
 import { pathOf, readManifest, readObjects } from "./support/manifests.ts";
 import { namespace, serviceAccount } from "./support/nodes.ts";
 import { refused } from "./support/rejected.ts";
+import { withApiServer } from "./support/with-api-server.ts";
 
 const read = (file: string) => readObjects(readFileSync(`${repository}/conf/${file}`, "utf8"));
 const keyOf = ({ kind, metadata }: KubeObject) => `${kind} ${metadata.name}`;
@@ -52,11 +55,8 @@ function renderPod(...words: readonly string[]) {
 }
 
 describeKube("manifests", () => {
-  let server: ApiServer;
-  beforeAll(async () => {
-    server = await ApiServer.start();
-  });
-  afterAll(() => server?.[Symbol.asyncDispose]());
+  const server = withApiServer(withLab("manifests"));
+  beforeAll(async () => {});
 
   test("the one file is applied in its order, and again without a change", async () => {
     const { admin } = server;
@@ -216,7 +216,8 @@ describeKube("the chart", () => {
   });
 
   test("is installed, made one that leaves, and uninstalled; the records' definition stays", async () => {
-    await using server = await ApiServer.start();
+    using other = await Lab.create("helm");
+    const server = await ApiServer.create(other);
     const { admin } = server;
     const kubeconfig = join(home, "kubeconfig");
     writeFileSync(kubeconfig, adminKubeconfig(server));

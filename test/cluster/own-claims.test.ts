@@ -1,11 +1,10 @@
 // What a record may not take from another one, on a real API server with real tokens. The control is
 // in the last tests: what no other record has is accepted.
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { ApiServer } from "./support/api-server.ts";
+import { beforeAll, describe, expect, test } from "bun:test";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKube } from "./support/gate.ts";
 import type { KubeClient, KubeObject } from "./support/kube-client.ts";
-import { applyManifests, policiesObeyed } from "./support/manifests.ts";
 import {
   agentOf,
   createNode,
@@ -15,6 +14,7 @@ import {
   recordsPath,
 } from "./support/nodes.ts";
 import { refused, unaccepted, unrefused } from "./support/rejected.ts";
+import { withApiServer } from "./support/with-api-server.ts";
 
 const slot = (name: "a" | "b", key: number) => ({
   ...{ slot: name, publicKey: Buffer.alloc(32, key).toString("base64") },
@@ -30,27 +30,23 @@ const network: RecordFields = {
 const good: RecordFields = { slots, endpoints: ["192.0.2.1"], nodeIPs: ["192.0.2.1"], podCIDRs: [] };
 
 describeKube("what another record has", () => {
-  let server: ApiServer;
+  const server = withApiServer(withLab("own-claims"), ["crd", "rbac", "policy"]);
   let n1: KubeObject;
   let n2: KubeObject;
   /** Agent of n1. */
   let agent: KubeClient;
 
   beforeAll(async () => {
-    server = await ApiServer.start();
     const { admin } = server;
-    await applyManifests(admin, ["crd", "rbac", "policy"]);
     // Its kubelet has written more than the node has.
     const internalIPs = ["192.0.2.1", "192.0.2.2", "192.0.2.4", "10.60.2.9", "10.244.4.7", "8.8.8.8"];
     n1 = await createNode(admin, "n1", { internalIPs });
     n2 = await createNode(admin, "n2", { internalIPs: ["192.0.2.2", "2001:db8::2"] });
     await createNode(admin, "n4", { internalIPs: ["192.0.2.4"], podCIDRs: ["10.244.4.0/24"] });
     agent = await agentOf(server, "n1");
-    await policiesObeyed(agent, n1);
     await write({});
     await admin.apply(recordPath("n2"), recordObject(n2, network));
   });
-  afterAll(() => server?.[Symbol.asyncDispose]());
 
   const write = (spec: object, options = { dryRun: false }) =>
     agent.apply(recordPath("n1"), recordObject(n1, { ...good, ...spec }), options);

@@ -1,12 +1,11 @@
 // Who may write what, on a real API server with real tokens: the agent of a node
 // writes the record of that node, with what is that node's, and nothing else.
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { waitUntil } from "../lab/wait.ts";
-import { ApiServer } from "./support/api-server.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKube } from "./support/gate.ts";
 import type { KubeClient, KubeObject } from "./support/kube-client.ts";
-import { applyManifests, policiesObeyed } from "./support/manifests.ts";
 import {
   agentOf,
   createNode,
@@ -19,6 +18,7 @@ import {
   requestToken,
 } from "./support/nodes.ts";
 import { deniedBy, refused, unaccepted } from "./support/rejected.ts";
+import { withApiServer } from "./support/with-api-server.ts";
 
 const slots = [
   { slot: "a", publicKey: "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", port: 51820, state: "active" },
@@ -35,23 +35,19 @@ const good: RecordFields = {
 };
 
 describeKube("who may write what", () => {
-  let server: ApiServer;
+  const server = withApiServer(withLab("policy"), ["crd", "rbac", "policy", "mesh"]);
   let n1: KubeObject;
   let n2: KubeObject;
   /** Agent of n1. */
   let agent: KubeClient;
 
   beforeAll(async () => {
-    server = await ApiServer.start();
     const { admin } = server;
-    await applyManifests(admin, ["crd", "rbac", "policy", "mesh"]);
     const addresses = { internalIPs: ["192.0.2.1", "2001:db8::1"], externalIPs: ["198.51.100.1"] };
     n1 = await createNode(admin, "n1", { ...addresses, podCIDRs: ["10.244.1.0/24", "fd00:10:244:1::/64"] });
     n2 = await createNode(admin, "n2", { internalIPs: ["192.0.2.2"], podCIDRs: ["10.244.2.0/24"] });
     agent = await agentOf(server, "n1");
-    await policiesObeyed(agent, n1);
   });
-  afterAll(() => server?.[Symbol.asyncDispose]());
 
   const write = (spec: object, metadata: object = {}, by = agent) => {
     const record = recordObject(n1, { ...good, ...spec });

@@ -1,17 +1,16 @@
 // An ADD that waits until the other nodes can read of the pod's address, on a real API
 // server: when it returns they can, or it says why not, and no pod waits for ever.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { prefixContains } from "../../src/net/prefix.ts";
 import { addNode, wgMust } from "../kernel/support/mesh-reference.ts";
 import type { Agent } from "../lab/agent.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import { waitUntil } from "../lab/wait.ts";
-import { ApiServer } from "./support/api-server.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKube } from "./support/gate.ts";
 import { giveAccount, startAgent } from "./support/join.ts";
-import { applyManifests, policiesObeyed } from "./support/manifests.ts";
-import { agentOf, createNode, recordPath } from "./support/nodes.ts";
+import { createNode, recordPath } from "./support/nodes.ts";
+import { startTimeoutMs, withApiServer } from "./support/with-api-server.ts";
 
 /** Two looks of the agent and a request, for each of many at once. */
 const waitSeconds = 10;
@@ -20,29 +19,21 @@ const soonMs = 60_000;
 const atOnceMs = 8000;
 
 describeKube("an ADD that waits for the publication", () => {
-  let lab: Lab;
-  let server: ApiServer;
+  const lab = withLab("publish");
+  const server = withApiServer(lab, ["crd", "rbac", "policy", "mesh"]);
   let node: Node;
   let agent: Agent;
   let pods = 0;
 
   beforeAll(async () => {
-    lab = await Lab.create("publish");
-    server = await ApiServer.start(lab);
-    await applyManifests(server.admin, ["crd", "rbac", "policy", "mesh"]);
     node = await addNode(lab, 1);
-    const object = await createNode(server.admin, node.name, { internalIPs: node.nodeIps });
-    await policiesObeyed(await agentOf(server, node.name), object);
+    await createNode(server.admin, node.name, { internalIPs: node.nodeIps });
     await giveAccount(server, node);
     agent = await startAgent(node, {
       args: ["--pod-addresses", "pods", "--publish-wait", `${waitSeconds}s`],
     });
     await agent.waitFor("this node's record is published", soonMs);
-  }, 240_000);
-  afterAll(async () => {
-    await server?.[Symbol.asyncDispose]();
-    lab?.[Symbol.dispose]();
-  });
+  }, startTimeoutMs);
 
   /** What ADD wrote to standard error, and how long it took. */
   async function add() {

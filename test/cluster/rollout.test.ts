@@ -1,24 +1,23 @@
 // A rollout through a real API server: off, permissive, strict and back on three
 // nodes whose pods talk all the while. No packet is lost, no step is taken before it
 // was measured, and who tries it another way is refused by the API itself.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { addNode, wgMust } from "../kernel/support/mesh-reference.ts";
 import type { Agent } from "../lab/agent.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { readConfList } from "../lab/runtime.ts";
 import { eachWay, losses, Streams } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
-import { ApiServer } from "./support/api-server.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKube } from "./support/gate.ts";
 import { giveAccount, registerNode, startAgent } from "./support/join.ts";
 import { adminKubeconfig } from "./support/kubeconfig.ts";
-import { applyManifests, policiesObeyed } from "./support/manifests.ts";
-import { agentOf, createNode, nodesPath, recordObject, recordPath } from "./support/nodes.ts";
+import { createNode, nodesPath, recordObject, recordPath } from "./support/nodes.ts";
 import { refused, unaccepted, unrefused } from "./support/rejected.ts";
+import { startTimeoutMs, withApiServer } from "./support/with-api-server.ts";
 
 const meshPath = "/apis/wg-cni.dev/v1alpha1/wireguardmeshes/default";
 /** Reports come every 30 to 45 s, and are made at a look, of which there is one a minute at least. */
@@ -36,8 +35,8 @@ interface Shown {
 }
 
 describeKube("a rollout", () => {
-  let lab: Lab;
-  let server: ApiServer;
+  const lab = withLab("rollout");
+  const server = withApiServer(lab, ["crd", "rbac", "policy", "mesh"]);
   let config: string;
   let agents: Agent[];
   let streams: Streams;
@@ -46,12 +45,6 @@ describeKube("a rollout", () => {
   const n1 = () => nodes[0] as Node;
 
   beforeAll(async () => {
-    lab = await Lab.create("rollout");
-    server = await ApiServer.start(lab);
-    await applyManifests(server.admin, ["crd", "rbac", "policy", "mesh"]);
-    const probe = await createNode(server.admin, "probe", { internalIPs: ["192.0.2.200"] });
-    await policiesObeyed(await agentOf(server, "probe"), probe);
-    await server.admin.remove(`${nodesPath}/probe`);
     config = `${lab.sharedFolder}/admin.json`;
     writeFileSync(config, adminKubeconfig(server, server.nodeUrl));
     for (const index of [1, 2, 3]) nodes.push(await addNode(lab, index));
@@ -69,11 +62,7 @@ describeKube("a rollout", () => {
       [p3, p1],
     ] as const;
     streams = await Streams.start([...eachWay(pairs, 4), ...eachWay([pairs[0]], 6)], { rate: 100 });
-  }, 240_000);
-  afterAll(async () => {
-    await server?.[Symbol.asyncDispose]();
-    lab?.[Symbol.dispose]();
-  });
+  }, startTimeoutMs);
 
   const rollout = (...words: string[]) => n1().wg(["rollout", ...words, "--kubeconfig", config]);
   const shown = async () => JSON.parse((await rollout("--json")).stdout) as Shown;

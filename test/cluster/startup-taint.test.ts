@@ -1,18 +1,18 @@
 // The start-up taint on a real API server: it stays until a node is ready for pods,
 // goes then and no other with it, and the agent's right to do so is worth nothing else.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { addNode } from "../kernel/support/mesh-reference.ts";
 import type { Agent } from "../lab/agent.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import { waitUntil } from "../lab/wait.ts";
-import { ApiServer } from "./support/api-server.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKube } from "./support/gate.ts";
 import { giveAccount, registerNode, startAgent } from "./support/join.ts";
 import type { KubeClient } from "./support/kube-client.ts";
-import { applyManifests, policiesObeyed } from "./support/manifests.ts";
+import { applyManifests } from "./support/manifests.ts";
 import { agentOf, createNode, nodesPath } from "./support/nodes.ts";
 import { refused, unaccepted, unrefused } from "./support/rejected.ts";
+import { startTimeoutMs, withApiServer } from "./support/with-api-server.ts";
 
 const key = "wg-cni.dev/agent-not-ready";
 const startup = { key, effect: "NoSchedule" };
@@ -24,32 +24,21 @@ interface Taint {
 }
 
 describeKube("the start-up taint", () => {
-  let lab: Lab;
-  let server: ApiServer;
+  const lab = withLab("taint");
+  const server = withApiServer(lab, ["crd", "rbac", "policy", "mesh"]);
   let node: Node;
   let agent: Agent;
 
   beforeAll(async () => {
-    lab = await Lab.create("taint");
-    server = await ApiServer.start(lab);
-    const { admin } = server;
-    await applyManifests(admin, ["crd", "rbac", "policy", "mesh"]);
-    const probe = await createNode(admin, "probe", { internalIPs: ["192.0.2.200"] });
-    await policiesObeyed(await agentOf(server, "probe"), probe);
     node = await addNode(lab, 1);
     await registerNode(server, node);
     await giveAccount(server, node);
     await putTaints([other, startup]);
     const spec = { mode: "strict", clusterCIDRs: ["10.244.0.0/16"] };
-    await admin.patch(`${nodesPath}/probe`, { spec: { taints: [startup] } });
     const mesh = { apiVersion: "wg-cni.dev/v1alpha1", kind: "WireGuardMesh", metadata: { name: "default" } };
-    const create = () => admin.create("/apis/wg-cni.dev/v1alpha1/wireguardmeshes", { ...mesh, spec });
+    const create = () => server.admin.create("/apis/wg-cni.dev/v1alpha1/wireguardmeshes", { ...mesh, spec });
     await unrefused(create, "may have pods already");
-  }, 240_000);
-  afterAll(async () => {
-    await server?.[Symbol.asyncDispose]();
-    lab?.[Symbol.dispose]();
-  });
+  }, startTimeoutMs);
 
   const putTaints = (taints: readonly object[]) =>
     server.admin.patch(`${nodesPath}/n1`, { spec: { taints } });
@@ -114,10 +103,10 @@ describeKube("the start-up taint", () => {
     await refused(change(own, { taints: [other], unschedulable: true }), "nothing of its Node's spec");
     await refused(change(own, { taints: [other] }, { labels: { a: "b" } }), "no labels");
     await refused(change(own, { taints: [other] }, { annotations: { a: "b" } }), "no labels");
-    const stranger = await agentOf(server, "probe");
+    await createNode(server.admin, "n2");
     await refused(
-      change(stranger, { taints: [other] }),
-      "the agent of node probe may change only Node probe",
+      change(await agentOf(server, "n2"), { taints: [other] }),
+      "the agent of node n2 may change only Node n2",
     );
     expect(await taintsOf()).toEqual([other.key, key]);
     await change(own, { taints: [other] });

@@ -2,20 +2,20 @@
 // object, whom it encrypts to from the others' records. Then the API goes away,
 // comes back, forgets; keys are rotated through it; nodes and records go. Pods talk
 // on all the while, and never in plaintext.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import type { NodeRecord } from "../../src/net/record.ts";
 import { wgJson, wgMust } from "../kernel/support/mesh-reference.ts";
-import { Lab } from "../lab/lab.ts";
 import { knowsPeers } from "../lab/mesh.ts";
 import type { Node } from "../lab/node.ts";
 import { answering, paths, probePaths } from "../lab/path-matrix.ts";
 import { eachWay, losses, Streams } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
-import { ApiServer } from "./support/api-server.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { describeKube } from "./support/gate.ts";
 import { giveAccount, registerNode, startAgent } from "./support/join.ts";
 import { allEncrypt, isEncrypted, joinThree, peersOf, refusedOf, ring, type Trio } from "./support/mesh.ts";
 import { createNode, nodesPath, recordObject, recordPath, recordsPath } from "./support/nodes.ts";
+import { startTimeoutMs, withApiServer } from "./support/with-api-server.ts";
 
 const eventsPath = "/apis/events.k8s.io/v1/namespaces/kube-system/events";
 /** Anything between API, agents and kernel on a busy machine. */
@@ -23,22 +23,16 @@ const soonMs = 60_000;
 const rotationMs = 240_000;
 
 describeKube("a mesh through the API", () => {
-  let lab: Lab;
-  let server: ApiServer;
+  const lab = withLab("sync");
+  const server = withApiServer(lab, ["crd", "rbac", "policy"]);
   let nodes: Trio["nodes"];
   let pods: Trio["pods"];
   let agents: Trio["agents"];
 
   beforeAll(async () => {
-    lab = await Lab.create("sync");
-    server = await ApiServer.start(lab);
     ({ nodes, pods, agents } = await joinThree(lab, server));
     await allEncrypt(nodes);
-  }, 240_000);
-  afterAll(async () => {
-    await server?.[Symbol.asyncDispose]();
-    lab?.[Symbol.dispose]();
-  });
+  }, startTimeoutMs);
 
   const pairs = () => ring(pods);
   const record = (node: Node) => wgJson<NodeRecord>(node, ["node", "show"]);

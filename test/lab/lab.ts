@@ -80,8 +80,9 @@ export class Lab {
     return this.#started;
   }
 
-  /** Makes the namespaces. Needs root, unshare(1), nsenter(1) and ip(8). */
+  /** Makes the namespaces; a lab that has ended starts anew, without nodes. Needs root, unshare(1), nsenter(1) and ip(8). */
   async start(): Promise<void> {
+    this.nodes.length = 0;
     const { hasControllers = false, hasControlGroup = hasControllers } = this.options;
     const unshare = ["unshare", "--net", "--mount", "--pid", "--fork"];
     const sharedFolder = mkdtempSync("/tmp/wg-cni-lab-");

@@ -25,9 +25,7 @@ for (const mode of ["iptables", "nftables"] as const)
       cluster = await SmallCluster.create(mode, [1, 2, 0]);
       sites = await Promise.all(cluster.machines.map((machine) => addSite(cluster, machine)));
     });
-    afterAll(async () => {
-      await cluster?.[Symbol.asyncDispose]();
-    });
+    afterAll(() => cluster?.[Symbol.dispose]());
 
     test("the scheduler places pods on all nodes", async () => {
       const names = ["free-1", "free-2", "free-3", "free-4", "free-5", "free-6"];

@@ -11,7 +11,7 @@ import type { Requests } from "./figures.ts";
 
 const populateTimeoutMs = 900_000;
 
-export class Cluster implements AsyncDisposable {
+export class Cluster {
   private constructor(
     readonly lab: Lab,
     readonly server: ApiServer,
@@ -24,7 +24,7 @@ export class Cluster implements AsyncDisposable {
     );
     writeFileSync(policy as string, JSON.stringify(auditPolicy));
     const flags = [`--audit-policy-file=${policy}`, `--audit-log-path=${auditLog}`];
-    const server = await ApiServer.start(lab, flags);
+    const server = await ApiServer.create(lab, flags);
     await applyManifests(server.admin, ["crd", "rbac", "mesh"]);
     const script = `${import.meta.dir}/populate.ts`;
     const command = [process.execPath, script, server.nodeUrl, `${lab.sharedFolder}/kube`, `${peers}`];
@@ -34,10 +34,6 @@ export class Cluster implements AsyncDisposable {
     await applyManifests(server.admin, ["policy"]);
     lab.wire.script(counting.map((line) => `nft ${line}`));
     return new Cluster(lab, server, auditLog as string);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.server[Symbol.asyncDispose]();
   }
 
   /** How many requests of agents there were: for `requests`. */

@@ -43,7 +43,7 @@ await run(main);
 /** Measures and prints; returns the exit code. */
 async function main(): Promise<number> {
   const count = peers.toLocaleString("en");
-  await using cluster = await stage(`an API server with ${count} nodes`, () => Cluster.start(lab, peers));
+  const cluster = await stage(`an API server with ${count} nodes`, () => Cluster.start(lab, peers));
   const n1 = await addNode(1);
   const imported = await stage("an agent with as many peers and no API", () => measureImported(n1));
   const settled = await stage("the same agent with the API", () => settle(cluster, n1));

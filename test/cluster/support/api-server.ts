@@ -1,5 +1,5 @@
-// A real API server with its etcd, for the tests of a file. It runs in a lab's
-// namespace of the wire, where the lab's nodes reach it; the test process does so
+// A real API server with its etcd. It runs in a lab's namespace of the wire, where the
+// lab's nodes reach it, and ends with the lab; the test process reaches it
 // through a relay. Controllers run where a test starts them: the one that collects
 // what has lost its owner, the one that checks policies' types, and the one that makes
 // the pods of DaemonSets. No others: nothing evicts pods or taints nodes.
@@ -9,7 +9,7 @@
 
 import { writeFileSync } from "node:fs";
 import { findKubeAssets } from "../../../scripts/kube-assets.ts";
-import { gateways, Lab } from "../../lab/lab.ts";
+import { gateways, type Lab } from "../../lab/lab.ts";
 import { Namespaces } from "../../lab/namespaces.ts";
 import { Service } from "../../lab/service.ts";
 import { waitUntil } from "../../lab/wait.ts";
@@ -20,35 +20,67 @@ import { exchangeAuthority, makePki, type Pki } from "./pki.ts";
 export const port = 6443;
 const etcdUrl = "http://127.0.0.1:2379";
 
+/** What an API server has once it was started. */
+interface Started {
+  readonly etcd: Service;
+  readonly server: Service;
+  readonly controllers: Service;
+  readonly admin: KubeClient;
+  readonly pki: Pki;
+}
+
 export class ApiServer {
-  private constructor(
+  #started: Started | undefined;
+
+  /** Nothing runs until it is started. The lab has one at most; `flags` are further ones of the server. */
+  constructor(
     readonly lab: Lab,
-    readonly etcd: Service,
-    /** kube-apiserver itself. */
-    readonly server: Service,
-    /** kube-controller-manager. It knows the resources that were there when it started. */
-    readonly controllers: Service,
-    /** May do everything. */
-    readonly admin: KubeClient,
-    readonly isLabOurs: boolean,
-    readonly pki: Pki,
+    private readonly flags: readonly string[] = [],
   ) {}
 
-  /** In a lab of its own, which ends with it, or in one that is given and has none yet; `flags` are further ones of the server. */
-  static async start(given?: Lab, flags: readonly string[] = []): Promise<ApiServer> {
-    const lab = given ?? (await Lab.create("kube"));
-    const isLabOurs = given === undefined;
-    try {
-      const pki = makePki(`${lab.sharedFolder}/kube`, serverNames);
-      const admin = new KubeClient(`https://127.0.0.1:${await openRelay(lab)}`, { ca: pki.ca, ...pki.admin });
-      const services = makeServices(lab, pki, admin, flags);
-      await services.etcd.start();
-      await services.server.start();
-      return new ApiServer(lab, services.etcd, services.server, services.controllers, admin, isLabOurs, pki);
-    } catch (error) {
-      if (isLabOurs) lab[Symbol.dispose]();
-      throw error;
-    }
+  /** Returns an API server that is started. It ends with the lab. */
+  static async create(lab: Lab, flags: readonly string[] = []): Promise<ApiServer> {
+    const server = new ApiServer(lab, flags);
+    await server.start();
+    return server;
+  }
+
+  async start(): Promise<void> {
+    const { lab } = this;
+    const pki = makePki(`${lab.sharedFolder}/kube`, serverNames);
+    const admin = new KubeClient(`https://127.0.0.1:${await openRelay(lab)}`, { ca: pki.ca, ...pki.admin });
+    const services = makeServices(lab, pki, admin, this.flags);
+    await services.etcd.start();
+    await services.server.start();
+    this.#started = { ...services, admin, pki };
+  }
+
+  get etcd(): Service {
+    return this.#state.etcd;
+  }
+
+  /** kube-apiserver itself. */
+  get server(): Service {
+    return this.#state.server;
+  }
+
+  /** kube-controller-manager. It knows the resources that were there when it started. */
+  get controllers(): Service {
+    return this.#state.controllers;
+  }
+
+  /** May do everything. */
+  get admin(): KubeClient {
+    return this.#state.admin;
+  }
+
+  get pki(): Pki {
+    return this.#state.pki;
+  }
+
+  get #state(): Started {
+    if (this.#started === undefined) throw new Error(`The API server of ${this.lab.name} was not started`);
+    return this.#started;
   }
 
   /** As the lab's nodes reach it; `admin.url` is for the test process. */
@@ -69,12 +101,6 @@ export class ApiServer {
     await this.server.kill();
     this.admin.credentials = { ...this.admin.credentials, ca: exchangeAuthority(this.pki) };
     await this.server.start();
-  }
-
-  /** Ends everything; a lab that was given stays. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const service of [this.controllers, this.server, this.etcd]) await service.kill();
-    if (this.isLabOurs) this.lab[Symbol.dispose]();
   }
 }
 

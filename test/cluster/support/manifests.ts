@@ -4,8 +4,9 @@
 import { readFileSync } from "node:fs";
 import { repository } from "../../lab/paths.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import type { ApiServer } from "./api-server.ts";
 import type { KubeClient, KubeObject } from "./kube-client.ts";
-import { recordObject, recordPath, recordsPath } from "./nodes.ts";
+import { agentOf, createNode, nodesPath, recordObject, recordPath, recordsPath } from "./nodes.ts";
 import { refused } from "./rejected.ts";
 
 /** Kind -> where its objects are. */
@@ -54,9 +55,11 @@ export async function applyManifests(admin: KubeClient, names: readonly Manifest
     });
 }
 
-/** A server takes a second or two to obey a new policy. `agent` is that of `node`. Writes nothing. */
-export async function policiesObeyed(agent: KubeClient, node: KubeObject): Promise<void> {
-  const { name } = node.metadata;
+/** A server takes a second or two to obey a new policy. Asks as the agent of a Node that is there only for that. */
+export async function policiesObeyed(server: ApiServer): Promise<void> {
+  const name = "probe";
+  const node = await createNode(server.admin, name, { internalIPs: ["192.0.2.200"] });
+  const agent = await agentOf(server, name);
   const other = { ...node, metadata: { ...node.metadata, name: `not-${name}` } };
   const tries = [
     ["wg-cni-own-record", recordObject(other, {})],
@@ -68,4 +71,5 @@ export async function policiesObeyed(agent: KubeClient, node: KubeObject): Promi
       refused(agent.apply(recordPath(record.metadata.name), record, options), policy).catch(() => false);
     await waitUntil(look, { what: `the API server obeying ${policy}` });
   }
+  await server.admin.remove(`${nodesPath}/${name}`);
 }

@@ -11,8 +11,6 @@ import { readConfList } from "../../lab/runtime.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import type { ApiServer } from "./api-server.ts";
 import { joinByApi } from "./join.ts";
-import { applyManifests, policiesObeyed } from "./manifests.ts";
-import { agentOf, createNode, nodesPath } from "./nodes.ts";
 
 export interface Trio {
   readonly nodes: readonly [Node, Node, Node];
@@ -23,10 +21,6 @@ export interface Trio {
 
 /** Resolves when each knows the others. */
 export async function joinThree(lab: Lab, server: ApiServer, options: AgentOptions = {}): Promise<Trio> {
-  await applyManifests(server.admin, ["crd", "rbac", "policy"]);
-  const probe = await createNode(server.admin, "probe", { internalIPs: ["192.0.2.200"] });
-  await policiesObeyed(await agentOf(server, "probe"), probe);
-  await server.admin.remove(`${nodesPath}/probe`);
   const nodes: Node[] = [];
   for (const index of [1, 2, 3]) nodes.push(await addNode(lab, index));
   for (const node of nodes) node.strictReversePath();

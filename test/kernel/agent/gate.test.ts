@@ -2,10 +2,9 @@
 // kind, with strict reverse-path filtering on every uplink. Seven paths, both
 // families, in three phases: in plaintext, one-sided, both. Permissive loses
 // nothing; strict never sends anything of a pod in plaintext.
-import { afterAll, afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../../src/net/record.ts";
 import type { Agent } from "../../lab/agent.ts";
-import { Lab } from "../../lab/lab.ts";
 import type { Node } from "../../lab/node.ts";
 import { answering, pathStreams, paths, probePaths } from "../../lab/path-matrix.ts";
 import { repository } from "../../lab/paths.ts";
@@ -13,6 +12,7 @@ import type { Pod } from "../../lab/pod.ts";
 import { readConfList } from "../../lab/runtime.ts";
 import { losses } from "../../lab/stream.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLabPerTest } from "../../lab/with-lab.ts";
 import { describeKernel } from "../support/gate.ts";
 import { addNode, wgJson, wgMust } from "../support/mesh-reference.ts";
 
@@ -32,7 +32,7 @@ async function importOne(to: Node, from: Node, change: Partial<NodeRecord> = {})
 
 describeKernel("gate", () => {
   setDefaultTimeout(120_000);
-  let lab: Lab;
+  const lab = withLabPerTest("gate");
   let n1: Node;
   let n2: Node;
   let p1: Pod;
@@ -40,13 +40,10 @@ describeKernel("gate", () => {
   let agent: Agent | undefined;
 
   beforeEach(async () => {
-    lab = await Lab.create("gate");
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     for (const node of [n1, n2]) node.strictReversePath();
   });
-  afterEach(() => lab[Symbol.dispose]());
-  afterAll(() => lab?.[Symbol.dispose]());
 
   const up = async (mode: string) => {
     for (const node of [n1, n2])

@@ -5,7 +5,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { holdLock } from "../../lab/held-lock.ts";
-import { Lab } from "../../lab/lab.ts";
 import { joinMesh } from "../../lab/mesh.ts";
 import type { Running } from "../../lab/namespaces.ts";
 import type { Node } from "../../lab/node.ts";
@@ -16,6 +15,7 @@ import { eachWay, losses, Streams } from "../../lab/stream.ts";
 import { Systemd } from "../../lab/systemd.ts";
 import { http } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { describeKernel } from "../support/gate.ts";
 import { addNode, devices, routeLines, tables } from "../support/mesh-reference.ts";
 
@@ -48,7 +48,8 @@ function rightsMask(names: readonly string[]): string {
 }
 
 describeKernel("the agent's service", () => {
-  let lab: Lab;
+  afterAll(() => systemd?.[Symbol.dispose]());
+  const lab = withLab("service");
   let n1: Node;
   let n2: Node;
   /** By name in /run/netns, as most runtimes have it. */
@@ -60,7 +61,6 @@ describeKernel("the agent's service", () => {
   let holder: Running;
 
   beforeAll(async () => {
-    lab = await Lab.create("service");
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     n1.strictReversePath();
@@ -90,10 +90,6 @@ describeKernel("the agent's service", () => {
     await waitUntil(() => routeLines(n1, 4, tables.pods).some((line) => line.includes(byProcess.ip(4))), {
       what: "the pod that is named by a process is attached",
     });
-  });
-  afterAll(() => {
-    systemd?.[Symbol.dispose]();
-    lab?.[Symbol.dispose]();
   });
 
   const addByProcess = (pid: string, prevResult: unknown) => {

@@ -1,15 +1,14 @@
 // One node has IPv6 switched off, as hardening guides have it; the others are dual-stack.
 // That is a fact of the host and no failure: IPv4 is encrypted, the agent is ready, an ADD
 // does not begin anew, and strict mode starts the pods that it can protect.
-import { afterEach, beforeEach, expect, test } from "bun:test";
-import type { Agent } from "../../lab/agent.ts";
+import { beforeEach, expect, test } from "bun:test";
 import { holdLock } from "../../lab/held-lock.ts";
-import { Lab } from "../../lab/lab.ts";
 import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { http, ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLabPerTest } from "../../lab/with-lab.ts";
 import { attachByHand, removeByHand } from "../support/by-hand.ts";
 import { describeKernel } from "../support/gate.ts";
 import { addNode, routeLines, ruleLines, tables, wgJson } from "../support/mesh-reference.ts";
@@ -31,21 +30,14 @@ const conf = (range: string, more: object = {}) => ({
 });
 
 describeKernel("a node with half of the families", () => {
-  let lab: Lab;
+  const lab = withLabPerTest("half");
   let half: Node;
   let whole: Node;
-  let agents: Agent[];
   let count = 0;
 
   beforeEach(async () => {
-    lab = await Lab.create("half");
     half = await addNode(lab, 1);
     whole = await addNode(lab, 2);
-    agents = [];
-  });
-  afterEach(async () => {
-    for (const agent of agents) await agent.stop();
-    lab?.[Symbol.dispose]();
   });
 
   /** What a node without IPv6 is brought up with. */
@@ -121,7 +113,7 @@ describeKernel("a node with half of the families", () => {
     expect(missingCapabilities.filter((why) => why.includes("rp_filter cannot be set"))).toHaveLength(2);
     expect(missingCapabilities.every((why) => why.includes("cannot be set"))).toBe(true);
     await expectIpv4Pods(pods);
-    agents.push(await half.agent());
+    await half.agent();
     expect(await http(half, "127.0.0.1", 5, 9586, "/readyz")).toMatchObject({ ok: true });
     half.script(["mount -o remount,rw,bind /proc/sys"]);
     // Whoever runs sync wants it tried again.
@@ -159,8 +151,8 @@ describeKernel("a node with half of the families", () => {
   test("the agent is ready, says it once, and follows when IPv6 comes and goes", async () => {
     half.script(off);
     await joinMesh([half, whole]);
-    agents.push(await half.agent(), await whole.agent());
-    const [agent] = agents as [Agent];
+    const agent = await half.agent();
+    await whole.agent();
     const ready = () => http(half, "127.0.0.1", 5, 9586, "/readyz");
     expect(await ready()).toMatchObject({ ok: true });
     const said = () =>

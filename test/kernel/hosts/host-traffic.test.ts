@@ -3,12 +3,13 @@
 // is forwarded, and neither this node's own processes nor the encrypted packets.
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import type { Agent } from "../../lab/agent.ts";
-import { gateways, Lab } from "../../lab/lab.ts";
+import { gateways } from "../../lab/lab.ts";
 import { joinByRecords } from "../../lab/mesh.ts";
 import type { Namespaces } from "../../lab/namespaces.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { ping } from "../../lab/traffic.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { describeKernel } from "../support/gate.ts";
 import { addPods, awaitTunnels, setReversePath } from "../support/hosts.ts";
 import { addNode, tables } from "../support/mesh-reference.ts";
@@ -18,15 +19,18 @@ const everything = { 4: ["192.0.2.0/24", "10.0.0.0/8"], 6: ["2001:db8::/64", "fd
 
 describeKernel("a refused network that holds nodes", () => {
   setDefaultTimeout(120_000);
-  let lab: Lab;
   let n1: Node;
   let n2: Node;
   let p1: Pod;
   let p2: Pod;
-  let agents: readonly Agent[];
+  let agents: readonly Agent[] = [];
+  // Whoever waits for a process that is frozen does not end with it.
+  afterAll(() => {
+    for (const agent of agents) agent.thaw();
+  });
+  const lab = withLab("refused");
 
   beforeAll(async () => {
-    lab = await Lab.create("refused");
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     ({ agents } = await joinByRecords([n1, n2], { upOptions: ["--mode", "strict"] }));
@@ -34,10 +38,6 @@ describeKernel("a refused network that holds nodes", () => {
     await awaitTunnels([n1, n2]);
     // They would take away what the test adds.
     for (const agent of agents) agent.freeze();
-  });
-  afterAll(() => {
-    for (const agent of agents ?? []) agent.thaw();
-    lab?.[Symbol.dispose]();
   });
 
   const refuse = (table: number, does: "add" | "delete") => {

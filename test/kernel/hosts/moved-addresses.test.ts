@@ -8,15 +8,15 @@
 //   n3 192.0.2.3 ──┘ ◄─┘
 //
 // The witnesses are a capture of the wire and packets counted at their receivers.
-import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import type { Agent } from "../../lab/agent.ts";
 import type { Capture } from "../../lab/capture.ts";
-import { Lab } from "../../lab/lab.ts";
 import { joinByRecords } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { eachWay, flow, losses, Streams } from "../../lab/stream.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLabPerTest } from "../../lab/with-lab.ts";
 import { describeKernel } from "../support/gate.ts";
 import { addPods, setReversePath } from "../support/hosts.ts";
 import { addNode, wgJson, wgMust } from "../support/mesh-reference.ts";
@@ -50,18 +50,16 @@ interface PeerShown {
 
 describeKernel("addresses that move between nodes", () => {
   setDefaultTimeout(200_000);
-  let lab: Lab;
+  const lab = withLabPerTest("moved");
   let nodes: Node[];
   let pods: Pod[];
   let agents: readonly Agent[];
   let capture: Capture;
 
   beforeEach(async () => {
-    lab = await Lab.create("moved");
     nodes = [];
     for (const index of [1, 2, 3]) nodes.push(await addNode(lab, index));
   });
-  afterEach(() => lab?.[Symbol.dispose]());
 
   const join = async (mode: string) => {
     const upOptions = ["--mode", mode, "--cluster-cidrs", "10.244.0.0/16,fd00:10:244::/48"];

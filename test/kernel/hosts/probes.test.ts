@@ -1,24 +1,22 @@
 // Names and ports of ours that others hold must not make a healthy agent look dead, nor
 // a dead one healthy: probes ask the agent by a socket in its state folder.
-import { afterEach, beforeEach, expect, test } from "bun:test";
-import { Lab } from "../../lab/lab.ts";
+import { beforeEach, expect, test } from "bun:test";
 import type { Node } from "../../lab/node.ts";
 import { http } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLabPerTest } from "../../lab/with-lab.ts";
 import { describeKernel } from "../support/gate.ts";
 import { addNode, wgMust } from "../support/mesh-reference.ts";
 
 const metricsPort = 9586;
 
 describeKernel("probes", () => {
-  let lab: Lab;
+  const lab = withLabPerTest("probes");
   let n1: Node;
   beforeEach(async () => {
-    lab = await Lab.create("probes");
     n1 = await addNode(lab, 1);
     await wgMust(n1, ["up", ...n1.upArguments]);
   });
-  afterEach(() => lab?.[Symbol.dispose]());
 
   const probe = async (what: "live" | "ready") => (await n1.wg(["probe", what])).exitCode;
   const byPort = (path: string) => http(n1, "127.0.0.1", 5, metricsPort, path);

@@ -107,15 +107,14 @@ export class SmallCluster {
   }
 
   /** Ends everything; nothing stays on the machine. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.server[Symbol.asyncDispose]();
+  [Symbol.dispose](): void {
     this.lab[Symbol.dispose]();
   }
 }
 
 async function startControlPlane(lab: Lab, assets: ClusterAssets): Promise<ApiServer> {
   const pki = `${lab.sharedFolder}/kube`;
-  const server = await ApiServer.start(lab, [
+  const server = await ApiServer.create(lab, [
     `--kubelet-client-certificate=${pki}/admin.crt`,
     `--kubelet-client-key=${pki}/admin.key`,
     "--kubelet-preferred-address-types=InternalIP",

@@ -44,9 +44,7 @@ export function describeLife(mode: ProxyMode): void {
       sites = await Promise.all(cluster.machines.map((machine) => addSite(cluster, machine)));
       settings = sites.map(settingsOf);
     }, testMs);
-    afterAll(async () => {
-      await cluster?.[Symbol.asyncDispose]();
-    });
+    afterAll(() => cluster?.[Symbol.dispose]());
 
     /** What is wrong, by path; and how much was readable at all. */
     async function tryAll(isEncrypted: boolean) {
