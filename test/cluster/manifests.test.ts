@@ -6,14 +6,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findKubeAssets } from "../../scripts/kube-assets.ts";
-import { Lab } from "../lab/lab.ts";
 import { repository } from "../lab/paths.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { withLab } from "../lab/with-lab.ts";
-import { ApiServer } from "./support/api-server.ts";
 import { describeKube } from "./support/gate.ts";
 import type { KubeObject } from "./support/kube-client.ts";
-import { adminKubeconfig } from "./support/kubeconfig.ts";
 import { pathOf, readManifest, readObjects } from "./support/manifests.ts";
 import { namespace, serviceAccount } from "./support/nodes.ts";
 import { refused } from "./support/rejected.ts";
@@ -24,7 +21,6 @@ const keyOf = ({ kind, metadata }: KubeObject) => `${kind} ${metadata.name}`;
 const isDaemonSet = ({ kind }: KubeObject) => kind === "DaemonSet";
 const home = mkdtempSync(join(tmpdir(), "wg-cni-helm-"));
 afterAll(() => rmSync(home, { recursive: true }));
-const taintPolicy = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/wg-cni-startup-taint";
 const strict = { manager: "kubectl", fieldValidation: "Strict" };
 
 const chart = ["wg-cni", `${repository}/conf/chart`];
@@ -213,34 +209,5 @@ describeKube("the chart", () => {
       ({ metadata }) => metadata.namespace !== undefined && metadata.name !== "wg-cni-api-server",
     );
     expect(objects.map(({ metadata }) => metadata.namespace)).toEqual(objects.map(() => namespace));
-  });
-
-  test("is installed, made one that leaves, and uninstalled; the records' definition stays", async () => {
-    using other = await Lab.create("helm");
-    const server = await ApiServer.create(other);
-    const { admin } = server;
-    const kubeconfig = join(home, "kubeconfig");
-    writeFileSync(kubeconfig, adminKubeconfig(server));
-    const release = (verb: string, ...words: readonly string[]) =>
-      mustHelm(verb, ...words, "--kubeconfig", kubeconfig, "--namespace", namespace);
-    const objects = read("wg-cni.yaml");
-    const daemonSet = pathOf(objects.find(isDaemonSet) as KubeObject);
-    const args = async () => (await admin.get(daemonSet))["spec"].template.spec.containers[0].args;
-    release("install", ...chart, "--set", "initialMode=off,startupTaint.enabled=true");
-    expect(await admin.find(taintPolicy)).toBeDefined();
-    expect(await args()).not.toContain("--leave");
-    const leaves = (is: boolean) =>
-      release("upgrade", ...chart, "--reuse-values", "--set", `uninstall=${is}`);
-    leaves(true);
-    expect(await args()).toEqual(expect.arrayContaining(["--leave", "--mode=off"]));
-    leaves(false);
-    expect(await args()).not.toContain("--leave");
-    release("uninstall", "wg-cni");
-    const left = await Promise.all(objects.map(async (object) => (await admin.find(pathOf(object)))?.kind));
-    expect(left.filter((kind) => kind !== undefined)).toEqual([
-      "CustomResourceDefinition",
-      "CustomResourceDefinition",
-    ]);
-    expect(await admin.find(taintPolicy)).toBeUndefined();
   });
 });

@@ -3,10 +3,12 @@
 // was measured, and who tries it another way is refused by the API itself.
 import { beforeAll, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { DocumentedBlocks } from "../docs/support/documented.ts";
 import { addNode, wgMust } from "../kernel/support/mesh-reference.ts";
 import type { Agent } from "../lab/agent.ts";
 import type { Node } from "../lab/node.ts";
-import { repository } from "../lab/paths.ts";
+import { binary, repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
 import { readConfList } from "../lab/runtime.ts";
 import { eachWay, losses, Streams } from "../lab/stream.ts";
@@ -35,6 +37,12 @@ interface Shown {
 }
 
 describeKube("a rollout", () => {
+  const documented = new DocumentedBlocks(import.meta.path);
+  const [show = ""] = documented.take("docs/guides/rollout.md", "wg-cni rollout");
+  const [toPermissive = "", toStrict = ""] = documented.take(
+    "docs/guides/rollout.md",
+    "wg-cni rollout strict",
+  );
   const lab = withLab("rollout");
   const server = withApiServer(lab, ["crd", "rbac", "policy", "mesh"]);
   let config: string;
@@ -66,6 +74,11 @@ describeKube("a rollout", () => {
 
   const rollout = (...words: string[]) => n1().wg(["rollout", ...words, "--kubeconfig", config]);
   const shown = async () => JSON.parse((await rollout("--json")).stdout) as Shown;
+  /** A command as the documents have it, which the administrator copies. */
+  const copied = (command: string) => {
+    const PATH = `${dirname(binary)}:/usr/bin:/bin`;
+    return n1().run(["sh", "-euc", command], { env: { PATH, KUBECONFIG: config } });
+  };
   const kubectlSets = (mode: string, options = { dryRun: false }) =>
     server.admin.patch(meshPath, { spec: { mode } }, options);
   const clearDuring = async (ms: number) => {
@@ -89,6 +102,7 @@ describeKube("a rollout", () => {
   }
 
   test("begins with off: `rollout off` makes the mesh, and agents that come are in it", async () => {
+    expect(await copied(show)).toMatchObject({ exitCode: 0 });
     expect(await shown()).toEqual({ nodes: 0, inMode: 0, covered: 0, missing: [], leftOut: [] } as never);
     expect(await rollout("off")).toMatchObject({ exitCode: 0 });
     // As nodes whose agents have not reported yet.
@@ -124,9 +138,9 @@ describeKube("a rollout", () => {
   });
 
   test("permissive: all pairs are encrypted, and strict has to wait until nothing is in plaintext", async () => {
-    expect(await rollout("permissive")).toMatchObject({ exitCode: 0 });
+    expect(await copied(toPermissive)).toMatchObject({ exitCode: 0 });
     await refused(kubectlSets("strict"), ["reports off, and not permissive yet", "is not covered"]);
-    expect((await rollout("strict")).exitCode).toBe(3);
+    expect(await copied(toStrict)).toMatchObject({ exitCode: 3 });
     await covered("permissive");
     expect(await clearDuring(2000)).toBe(0);
   }, 400_000);
@@ -148,8 +162,9 @@ describeKube("a rollout", () => {
     await covered("permissive");
   }, 400_000);
 
-  test("strict: a plain kubectl may take the step, too, and a node that joins begins in it", async () => {
-    await kubectlSets("strict");
+  test("strict: the step is taken, which a plain kubectl may do, too, and a node that joins begins in it", async () => {
+    await kubectlSets("strict", { dryRun: true });
+    expect(await copied(toStrict)).toMatchObject({ exitCode: 0 });
     await covered("strict");
     expect(await clearDuring(2000)).toBe(0);
     const late = await addNode(lab, 4);
@@ -168,7 +183,9 @@ describeKube("a rollout", () => {
   }, 400_000);
 
   test("back, step by step, and no packet was lost from the first to the last", async () => {
-    expect(await rollout("permissive")).toMatchObject({ exitCode: 0 });
+    const [back = ""] = documented.take("docs/guides/rollout.md", "wg-cni rollout permissive");
+    const [backAlready = ""] = documented.take("docs/guides/uninstall.md", "wg-cni rollout permissive");
+    for (const command of [back, backAlready]) expect(await copied(command)).toMatchObject({ exitCode: 0 });
     await waitUntil(async () => (await shown()).inMode >= nodes.length, {
       what: "all nodes being permissive",
       timeoutMs: reportMs,
@@ -206,4 +223,6 @@ describeKube("a rollout", () => {
     const other = { ...mesh, metadata: { name: "other" } };
     await refused(server.admin.apply(meshPath.replace("default", "other"), other), "its name is default");
   });
+
+  test("every documented block that names this test has been run", () => expect(documented.left).toEqual([]));
 });

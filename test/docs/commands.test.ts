@@ -1,13 +1,23 @@
 // The commands of the documents work when they are copied by hand, in the order of the page.
 import { expect, test } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describeKernel } from "../kernel/support/gate.ts";
 import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
 import { type ConfList, readConfList } from "../lab/runtime.ts";
 import { waitUntil } from "../lab/wait.ts";
-import { type Block, listPages, needs, places, prompt, readBlocks, shellBlocks } from "./support/pages.ts";
+import {
+  type Block,
+  isRunInPlace,
+  listPages,
+  type Marker,
+  needs,
+  places,
+  prompt,
+  readBlocks,
+  shellBlocks,
+} from "./support/pages.ts";
 import { Reader } from "./support/reader.ts";
 
 /** Each row is what somebody reads, one page after the other, on two fresh machines. */
@@ -18,20 +28,59 @@ const journeys: readonly (readonly string[])[] = [
     "docs/guides/records-directory.md",
     "docs/guides/key-rotation.md",
   ],
-  ["docs/install/hosts.md", "docs/guides/uninstall.md"],
+  ["docs/install/hosts.md", "docs/operations/metrics.md", "docs/guides/uninstall.md"],
 ];
 
 const pages = listPages();
-const markers = [...needs.map((need) => `needs: ${need}`), ...places.map((place) => `on: ${place}`)];
+/** The languages of blocks: commands, data, and what is no language, as drawings and output. */
+const languages = ["", "console", "json", "sh"];
 
-test("every marker of a command block is one of the list, and each of the list is used", () => {
-  const used = pages.flatMap((page) => shellBlocks(page).flatMap(({ marker }) => marker ?? []));
-  expect([...new Set(used)].sort()).toEqual(markers.toSorted());
+/** The command blocks with a marker of a kind. */
+function marked(kind: Marker["kind"]): { page: string; value: string; block: Block }[] {
+  return pages.flatMap((page) =>
+    readBlocks(page).flatMap((block) =>
+      block.marker?.kind === kind ? [{ page, value: block.marker.value, block }] : [],
+    ),
+  );
+}
+
+test("every place and every need of a command block is one of the list, and each of the list is used", () => {
+  const used = (kind: Marker["kind"]) => [...new Set(marked(kind).map(({ value }) => value))].sort();
+  expect({ on: used("on"), needs: used("needs") }).toEqual({
+    on: [...places].sort(),
+    needs: [...needs].sort(),
+  });
 });
 
 test("every page with commands that need nothing is read in a journey", () => {
-  const isRunnable = (page: string) => shellBlocks(page).some(({ marker }) => !marker?.startsWith("needs: "));
+  const isRunnable = (page: string) => shellBlocks(page).some(isRunInPlace);
   expect(pages.filter(isRunnable)).toEqual(journeys.flat().sort());
+});
+
+test("every block that another test runs names a file that takes blocks of the page", () => {
+  expect(marked("run by").length).toBeGreaterThan(0);
+  for (const { page, value, block } of marked("run by")) {
+    const file = `${repository}/${value}`;
+    const text = existsSync(file) ? readFileSync(file, "utf8") : "";
+    const takes = /\.take\(\s*"([^"]+)"/g;
+    expect(
+      [...text.matchAll(takes)].map(([, taken]) => taken),
+      `${page}:${block.line}`,
+    ).toContain(page);
+  }
+});
+
+test("every block is in a language that tests know", () => {
+  const used = pages.flatMap((page) => readBlocks(page).map(({ language }) => language));
+  expect([...new Set(used)].sort()).toEqual(languages);
+});
+
+test("a block without a language has no commands, except for the synopses of the reference", () => {
+  const command = /^(wg-cni|kubectl|helm|podman|npm|apt-get|systemctl|ip|nft|wg|curl|cp|rm|\.\/\S+) /m;
+  for (const page of pages.filter((path) => !path.startsWith("docs/reference/")))
+    for (const { language, code, line } of readBlocks(page))
+      if (language === "")
+        expect({ page, line, command: command.exec(code)?.[0] }).toMatchObject({ command: undefined });
 });
 
 test("a block with a prompt is one of commands", () => {
@@ -41,11 +90,11 @@ test("a block with a prompt is one of commands", () => {
         expect({ page, line, hasPrompt: code.startsWith(prompt) }).toMatchObject({ hasPrompt: false });
 });
 
-test("the refused rollout is shown as `wg-cni rollout` prints it", () => {
-  const shown = readBlocks("docs/guides/rollout.md").find(({ language }) => language === "console");
-  const [, ...output] = (shown as Block).code.split("\n");
-  const golden = readFileSync(`${repository}/test/cli/golden/rollout-refused.txt`, "utf8");
-  expect(output.join("\n")).toBe(golden.trimEnd());
+test("every output that a golden file has is shown as it is there", () => {
+  for (const { value, page } of marked("as in")) {
+    const [shown] = shellBlocks(page).filter(({ marker }) => marker?.value === value);
+    expect(shown?.output, page).toBe(readFileSync(`${repository}/${value}`, "utf8").trimEnd());
+  }
 });
 
 test("every block of JSON in the documents is valid", () => {

@@ -3,15 +3,23 @@ import { readFileSync } from "node:fs";
 import { Glob } from "bun";
 import { repository } from "../../lab/paths.ts";
 
-/** What a block may need that the test does not provide: `<!-- needs: a cluster -->` on the line before it. */
-export const needs = [
-  "a cluster",
-  "curl",
-  "the internet",
-  "the reference plugins",
-  "the whole machine",
-] as const;
-/** Where a block runs, `<!-- on: node-2 -->`; on node-1 if it does not say. */
+/**
+ * A comment on the line before a block says how it is run if that is not on node-1, in its place on the page:
+ *
+ *     <!-- on: node-2 -->                     there, in its place on the page
+ *     <!-- run by: test/cluster/a.test.ts --> by that file, see DocumentedBlocks
+ *     <!-- as in: test/cli/golden/a.txt -->   by whoever makes that file, which has its output
+ *     <!-- needs: the internet -->            by no test
+ */
+const kinds = ["on", "run by", "as in", "needs"] as const;
+
+export interface Marker {
+  readonly kind: (typeof kinds)[number];
+  readonly value: string;
+}
+
+/** What no test provides. */
+export const needs = ["the internet", "the whole machine"] as const;
 export const places = ["both nodes", "node-2"] as const;
 
 export const prompt = "$ ";
@@ -21,8 +29,13 @@ export interface Block {
   readonly line: number;
   readonly language: string;
   readonly code: string;
-  /** The comment on the line before, without its brackets. */
-  readonly marker?: string;
+  readonly marker?: Marker;
+}
+
+/** Of commands alone. */
+export interface ShellBlock extends Block {
+  /** What the page shows as their output, if it does. */
+  readonly output?: string;
 }
 
 /** Paths from the repository's root. */
@@ -43,22 +56,38 @@ export function readBlocks(path: string): Block[] {
     if (language === undefined) continue;
     const end = lines.indexOf("```", at + 1);
     if (end < 0) throw new Error(`${path}:${at + 1}: the block has no end`);
-    const [, marker] = /^<!-- (.*) -->$/.exec(lines[at - 1] ?? "") ?? [];
     const code = lines.slice(at + 1, end).join("\n");
+    const marker = parseMarker(lines[at - 1] ?? "", `${path}:${at}`);
     blocks.push({ line: at + 1, language, code, ...(marker !== undefined && { marker }) });
     at = end;
   }
   return blocks;
 }
 
+/** Undefined if the line is no comment. Throws Error if it is one of another kind. */
+function parseMarker(line: string, place: string): Marker | undefined {
+  const [, comment] = /^<!-- (.*) -->$/.exec(line) ?? [];
+  if (comment === undefined) return undefined;
+  const kind = kinds.find((one) => comment.startsWith(`${one}: `));
+  if (kind === undefined) throw new Error(`${place}: a block has no marker "${comment}"`);
+  return { kind, value: comment.slice(`${kind}: `.length) };
+}
+
 /** Blocks of commands: all of `sh`, and of `console` what is behind a prompt. */
-export function shellBlocks(path: string): Block[] {
+export function shellBlocks(path: string): ShellBlock[] {
   return readBlocks(path).flatMap((block) => {
     if (block.language === "sh") return [block];
     if (block.language !== "console") return [];
-    const commands = block.code.split("\n").filter((line) => line.startsWith(prompt));
-    return [{ ...block, code: commands.map((line) => line.slice(prompt.length)).join("\n") }];
+    const lines = block.code.split("\n");
+    const commands = lines.filter((line) => line.startsWith(prompt));
+    const output = lines.filter((line) => !line.startsWith(prompt)).join("\n");
+    return [{ ...block, code: commands.map((line) => line.slice(prompt.length)).join("\n"), output }];
   });
+}
+
+/** Whether a reader of the page runs the block on a node. */
+export function isRunInPlace({ marker }: Block): boolean {
+  return marker === undefined || marker.kind === "on";
 }
 
 /** Targets of all links outside of code. */

@@ -4,7 +4,7 @@ import type { Lab } from "../../lab/lab.ts";
 import type { Node } from "../../lab/node.ts";
 import { repository } from "../../lab/paths.ts";
 import { waitUntil } from "../../lab/wait.ts";
-import { type Block, shellBlocks } from "./pages.ts";
+import { type Block, isRunInPlace, type ShellBlock, shellBlocks } from "./pages.ts";
 
 /** Stands in for systemd: starts and stops what the unit's file says. */
 const systemctl = `#!/bin/sh
@@ -29,6 +29,11 @@ case "$*" in
 esac
 `;
 
+/** Stands in for curl, which not every machine has; its arguments are "-s" and the address. */
+const curl = `#!/bin/sh
+exec ${process.execPath} -e 'process.stdout.write(await (await fetch(process.argv.at(-1))).text())' -- "$@"
+`;
+
 export class Reader {
   private constructor(
     readonly nodes: readonly [Node, Node],
@@ -44,7 +49,8 @@ export class Reader {
     for (const name of ["bin", "checkout", "srv"]) mkdirSync(`${shared}/${name}`);
     for (const name of ["plugin-bin", "conf"])
       symlinkSync(`${repository}/${name}`, `${shared}/checkout/${name}`);
-    writeFileSync(`${shared}/bin/systemctl`, systemctl, { mode: 0o755 });
+    for (const [name, script] of Object.entries({ systemctl, curl }))
+      writeFileSync(`${shared}/bin/${name}`, script, { mode: 0o755 });
     for (const node of [one, two])
       node.script([
         "mount -t tmpfs tmpfs /opt",
@@ -57,30 +63,34 @@ export class Reader {
 
   /** Runs all blocks of the page that need nothing else, in order. Throws at the first that fails. */
   async follow(page: string): Promise<void> {
-    for (const block of shellBlocks(page)) {
-      if (block.marker?.startsWith("needs: ")) continue;
+    for (const block of shellBlocks(page).filter(isRunInPlace))
       for (const node of this.#nodesFor(block)) await this.#copy(page, block, node);
-    }
   }
 
   #nodesFor({ marker }: Block): readonly Node[] {
     if (marker === undefined) return [this.nodes[0]];
-    return marker === "on: node-2" ? [this.nodes[1]] : this.nodes;
+    return marker.value === "node-2" ? [this.nodes[1]] : this.nodes;
   }
 
   /** A block that only shows something is repeated until it succeeds, as a person does who waits for a handshake. */
-  async #copy(page: string, { code, line }: Block, node: Node): Promise<void> {
-    const onlyShows = code.split("\n").every((command) => /^wg-cni (status|doctor)/.test(command));
+  async #copy(page: string, { code, line, output }: ShellBlock, node: Node): Promise<void> {
+    const onlyShows = code.split("\n").every((command) => /^(wg-cni (status|doctor)|curl)\b/.test(command));
     const PATH = `${node.sharedFolder}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/cni/bin`;
     let said = "";
     const succeeds = async () => {
       const script = `cd ${this.directory}\n${code}`;
       const done = await node.run(["sh", "-euc", script], { env: { PATH } });
       said = `${done.stdout}${done.stderr}`;
-      if (done.exitCode === 0) return true;
+      if (done.exitCode === 0 && (output === undefined || isAlike(done.stdout, output))) return true;
       if (!onlyShows) throw new Error(`${page}:${line} on ${node.name} fails: ${said}`);
       return false;
     };
     await waitUntil(succeeds, { what: () => `${page}:${line} on ${node.name} succeeds: ${said}` });
   }
+}
+
+/** The same but for numbers, which are those of the page's own nodes. */
+function isAlike(output: string, shown: string): boolean {
+  const shape = (text: string) => text.trim().replaceAll(/\d+/g, "N");
+  return shape(output) === shape(shown);
 }
