@@ -43,3 +43,15 @@ export function unaccepted(
 export function deniedBy({ message }: KubeRefusal): string {
   return /ValidatingAdmissionPolicy '([^']+)'/.exec(message)?.[1] ?? "";
 }
+
+/** Waits until a policy of `by` refuses a request, which must be a dry run, as for unaccepted(). */
+export function denied(request: () => Promise<unknown>, by: readonly string[]): Promise<KubeRefusal> {
+  const look = async () => {
+    const answer = await refused(request()).catch(() => undefined);
+    return answer !== undefined && by.includes(deniedBy(answer)) ? answer : undefined;
+  };
+  return waitUntil(look, {
+    what: `a refusal by ${by.join(" or ")}`,
+    timeoutMs: 60_000,
+  }) as Promise<KubeRefusal>;
+}

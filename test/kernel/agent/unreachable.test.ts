@@ -30,8 +30,10 @@ describeKernel("unreachable", () => {
         "nft add rule inet block output ip daddr 192.0.2.3 udp dport { 51820, 51821 } drop",
       ]);
       for (const node of [n2, n3]) await scene.says(node, "silent", before);
-      expect((await scene.peer(n2))?.state).toBe("silent");
-      expect((await scene.peer(n3))?.state).toBe("silent");
+      for (const node of [n2, n3])
+        await waitUntil(async () => (await scene.peer(node))?.state === "silent", {
+          what: `${node.name} is shown as silent`,
+        });
       lab.wire.must(["ip", "link", "set", "n2", "up"]);
       n1.must(["nft", "delete", "table", "inet", "block"]);
       for (const node of [n2, n3]) {
