@@ -79,14 +79,14 @@ export class RotatingNode implements Disposable {
     this.nowMs = 100;
   }
 
-  /** Looks every few seconds until nothing is going on; throws where that takes longer than ten minutes. */
+  /** Looks every few seconds until nothing is going on; throws if that takes longer than ten minutes. */
   finish(): void {
     for (const endMs = this.nowMs + 600_000; this.nowMs < endMs; this.nowMs += 4000)
       if (!this.reconcile().changed && this.store.rotation() === undefined) return;
     throw new Error(`the rotation does not end: ${this.stage}`);
   }
 
-  /** Throws where a private key does not open, or is not the one of the public key. */
+  /** Throws if a private key does not open, or is not the one of the public key. */
   checkKeys(): void {
     const sealKey = readOrCreateSealKey(this.sealKeyFile);
     for (const { slot, publicKey, sealedPrivateKey } of this.identity.slots) {

@@ -124,7 +124,7 @@ test("peers that never leave are waited for, then named in one warning", () => {
 });
 
 describe("what holds it up is said once, and in the view", () => {
-  test("no folder of records any more", () => {
+  test("without a records directory any more", () => {
     using node = new RotatingNode(newFolder());
     node.reconcile();
     node.logged();
@@ -163,7 +163,7 @@ describe("what holds it up is said once, and in the view", () => {
     node.checkKeys();
   });
 
-  test("a seal key that others may read", () => {
+  test("a seal key that other users may read", () => {
     using node = new RotatingNode(newFolder());
     node.reconcile();
     node.reconcile();
@@ -219,7 +219,7 @@ test("a clock that is stepped while a slot drains: the drain takes as long, and 
   }
 });
 
-test("killed at any point, it goes on where it was, and no key is lost", async () => {
+test("killed at any point, it continues from the point it had reached, and no key is lost", async () => {
   const child = async (folder: string, dieAt: string) => {
     const argv = [process.execPath, resolve(import.meta.dir, "rotation-child.ts"), folder, dieAt];
     const run = Bun.spawn(argv, { stdin: "ignore", stdout: "pipe", stderr: "inherit" });

@@ -90,7 +90,7 @@ function iterate(i: number, counts: boolean): void {
   for (const subject of turn(mains)) measure("DEL", subject);
 }
 
-/** One call, timed from start to reaped exit. Throws where the plugin fails: a wrong fast answer is no sample. */
+/** One call, timed from start to reaped exit. Throws if the plugin fails: a wrong fast answer is no sample. */
 function call(verb: Verb, subject: Subject, containerID: string): number {
   const pod = { containerID, netns: `/run/netns/${subject.pod}` };
   const stdin = Buffer.from(configuration(verb, subject));

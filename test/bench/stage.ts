@@ -14,7 +14,7 @@ export interface Stage {
   readonly run: (main: () => Promise<number>) => Promise<void>;
 }
 
-/** Ends the process where it is not root's. */
+/** Ends the process if it is not root's. */
 export async function openStage(name: string): Promise<Stage> {
   if (process.getuid?.() !== 0) {
     console.error("The benchmark makes network namespaces and has to run as root.");

@@ -24,9 +24,9 @@ describe("a package for another architecture", () => {
   /** What the registry answers, and what was asked of it. */
   const registry = (answer: string) => {
     const asked: string[] = [];
-    const pack = (spec: string, folder: string) => {
+    const pack = (spec: string, directory: string) => {
       asked.push(spec);
-      writeFileSync(join(folder, "example-bun-1.2.3.tgz"), answer);
+      writeFileSync(join(directory, "example-bun-1.2.3.tgz"), answer);
     };
     return { asked, pack };
   };
@@ -46,7 +46,7 @@ describe("a package for another architecture", () => {
     expect(asked).toHaveLength(1);
   });
 
-  test("that somebody has changed in the cache is refused, and fetched again the next time", () => {
+  test("that was changed in the cache is refused, and fetched again the next time", () => {
     const { asked, pack } = registry(content);
     const tarball = fetchLocked(locked, cache, pack);
     writeFileSync(tarball, "changed");
@@ -123,17 +123,17 @@ describe("the image", () => {
 test("scripts that build Go programs let the log of checksums vouch for each module", () => {
   const script = `import { Go } from ${JSON.stringify(join(repository, "scripts/go-build.ts"))};
     process.stdout.write(new Go(process.argv[2], process.argv[1]).run(["env"]));`;
-  const folder = mkdtempSync(join(tmpdir(), "wg-cni-go-"));
+  const directory = mkdtempSync(join(tmpdir(), "wg-cni-go-"));
   try {
     // Stands for the compiler: prints what it is given.
-    const go = join(folder, "go");
+    const go = join(directory, "go");
     writeFileSync(go, "#!/bin/sh\nexec env\n", { mode: 0o755 });
     const env = { ...process.env, GOSUMDB: "off", GONOSUMDB: "*", GOFLAGS: "-insecure" };
-    const done = Bun.spawnSync([join(repository, "scripts/bun"), "-e", script, folder, go], { env });
+    const done = Bun.spawnSync([join(repository, "scripts/bun"), "-e", script, directory, go], { env });
     const given = new Set(done.stdout.toString().split("\n"));
     for (const line of ["GOSUMDB=sum.golang.org", "GONOSUMDB=none", "GOFLAGS=-mod=mod -modcacherw"])
       expect(given).toContain(line);
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(directory, { recursive: true, force: true });
   }
 });

@@ -15,30 +15,30 @@ const runTimeoutMs = 20_000;
 const waitingMs = 2500;
 
 describe("the built executable", () => {
-  let folder: string;
+  let directory: string;
   let control: string;
   let ran: string;
 
   beforeAll(() => {
     if (!existsSync(binary)) throw new Error(`${binary} is missing: run \`npm run build\``);
-    // Beside the build's own temporary folders: it moves its result with rename(2).
-    folder = mkdtempSync(join(repository, "node_modules", ".wg-cni-test-"));
-    ran = join(folder, "ran");
+    // Beside the build's own temporary directories: it moves its result with rename(2).
+    directory = mkdtempSync(join(repository, "node_modules", ".wg-cni-test-"));
+    ran = join(directory, "ran");
     writeFileSync(
-      join(folder, "intruder.cjs"),
+      join(directory, "intruder.cjs"),
       `require("node:fs").writeFileSync(${JSON.stringify(ran)}, "");`,
     );
     writeFileSync(
-      join(folder, "control.ts"),
+      join(directory, "control.ts"),
       'console.log(process.env["CNI_COMMAND"] ?? "as it should be");',
     );
-    control = join(folder, "control");
+    control = join(directory, "control");
     build(["build", "--compile", "control.ts", "--outfile", control]);
   }, buildTimeoutMs);
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-  /** Runs an executable; true where the intruder ran too. */
-  function run(command: string[], env: Record<string, string> = {}, cwd = folder, timeout = runTimeoutMs) {
+  /** Runs an executable; true if the intruder ran too. */
+  function run(command: string[], env: Record<string, string> = {}, cwd = directory, timeout = runTimeoutMs) {
     rmSync(ran, { force: true });
     const { PATH = "" } = process.env;
     const done = Bun.spawnSync(command, {
@@ -56,7 +56,7 @@ describe("the built executable", () => {
   }
 
   function build(args: string[]): void {
-    const done = Bun.spawnSync([bun, ...args], { cwd: folder, stdout: "pipe", stderr: "pipe" });
+    const done = Bun.spawnSync([bun, ...args], { cwd: directory, stdout: "pipe", stderr: "pipe" });
     if (done.exitCode !== 0) throw new Error(`${done.stderr}${done.stdout}`);
   }
 
@@ -76,7 +76,7 @@ describe("the built executable", () => {
   }
 
   test("ignores BUN_OPTIONS", () => {
-    const env = { BUN_OPTIONS: `--preload ${folder}/intruder.cjs` };
+    const env = { BUN_OPTIONS: `--preload ${directory}/intruder.cjs` };
     expect(run([control], env).intruded).toBe(true);
     expectUnmoved(env);
     expectUnmoved({ BUN_OPTIONS: `--eval process.exit(9)` });
@@ -86,43 +86,43 @@ describe("the built executable", () => {
     const env = { BUN_BE_BUN: "1" };
     expect(run([control, "--version"], env).stdout.trim()).toBe(Bun.version);
     expectUnmoved(env);
-    expect(run([binary, "-e", `require("${folder}/intruder.cjs")`], env).intruded).toBe(false);
+    expect(run([binary, "-e", `require("${directory}/intruder.cjs")`], env).intruded).toBe(false);
   });
 
   test("ignores BUN_INSPECT", () => {
-    const socket = join(folder, "inspect");
+    const socket = join(directory, "inspect");
     const env = { BUN_INSPECT: `ws+unix://${socket}?wait=1` };
-    expect(run([control], env, folder, waitingMs).late).toBe(true);
+    expect(run([control], env, directory, waitingMs).late).toBe(true);
     expect(existsSync(socket)).toBe(true);
     rmSync(socket);
     expectUnmoved(env);
     expectUnmoved({
       ...env,
-      BUN_INSPECT_PRELOAD: `${folder}/intruder.cjs`,
+      BUN_INSPECT_PRELOAD: `${directory}/intruder.cjs`,
       BUN_INSPECT_NOTIFY: env.BUN_INSPECT,
     });
     expect(existsSync(socket)).toBe(false);
   });
 
   test("ignores NODE_OPTIONS, as Bun does", () => {
-    const env = { NODE_OPTIONS: `--require ${folder}/intruder.cjs` };
+    const env = { NODE_OPTIONS: `--require ${directory}/intruder.cjs` };
     expect(run([control], env).intruded).toBe(false);
     expectUnmoved(env);
   });
 
   test("ignores bunfig.toml, of the working directory and of the user", () => {
-    const cwd = join(folder, "bunfig");
+    const cwd = join(directory, "bunfig");
     mkdirSync(cwd);
-    const text = `preload = ["${folder}/intruder.cjs"]\n[run]\npreload = ["${folder}/intruder.cjs"]\n`;
+    const text = `preload = ["${directory}/intruder.cjs"]\n[run]\npreload = ["${directory}/intruder.cjs"]\n`;
     writeFileSync(join(cwd, "bunfig.toml"), text);
     writeFileSync(join(cwd, ".bunfig.toml"), text);
     expect(run([control], {}, cwd).intruded).toBe(true);
     expectUnmoved({}, cwd);
-    expectUnmoved({ HOME: cwd, XDG_CONFIG_HOME: cwd }, folder);
+    expectUnmoved({ HOME: cwd, XDG_CONFIG_HOME: cwd }, directory);
   });
 
   test("ignores .env", () => {
-    const cwd = join(folder, "dotenv");
+    const cwd = join(directory, "dotenv");
     mkdirSync(cwd);
     writeFileSync(join(cwd, ".env"), "CNI_COMMAND=VERSION\n");
     expect(run([control], {}, cwd).stdout).toBe("VERSION\n");
@@ -131,13 +131,13 @@ describe("the built executable", () => {
   });
 
   test("ignores tsconfig.json and package.json", () => {
-    const cwd = join(folder, "project");
+    const cwd = join(directory, "project");
     mkdirSync(cwd);
-    const paths = { "bun:sqlite": [`${folder}/intruder.cjs`], "*": [`${folder}/intruder.cjs`] };
+    const paths = { "bun:sqlite": [`${directory}/intruder.cjs`], "*": [`${directory}/intruder.cjs`] };
     writeFileSync(join(cwd, "tsconfig.json"), JSON.stringify({ compilerOptions: { paths } }));
     writeFileSync(
       join(cwd, "package.json"),
-      JSON.stringify({ main: `${folder}/intruder.cjs`, imports: paths }),
+      JSON.stringify({ main: `${directory}/intruder.cjs`, imports: paths }),
     );
     expectUnmoved({}, cwd);
   });
@@ -145,22 +145,22 @@ describe("the built executable", () => {
   test("takes --preload and its like for arguments of its own", () => {
     for (const flag of ["--preload", "-r", "--require", "--import", "-e", "--config"])
       for (const args of [
-        [flag, `${folder}/intruder.cjs`, "version"],
-        [`${flag}=${folder}/intruder.cjs`, "version"],
+        [flag, `${directory}/intruder.cjs`, "version"],
+        [`${flag}=${directory}/intruder.cjs`, "version"],
       ])
         expect(run([binary, ...args]).intruded).toBe(false);
   });
 });
 
 describe("the build", () => {
-  let folder: string;
+  let directory: string;
   beforeAll(() => {
-    folder = mkdtempSync(join(repository, "node_modules", ".wg-cni-test-"));
+    directory = mkdtempSync(join(repository, "node_modules", ".wg-cni-test-"));
   });
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
   function build(name: string, ...args: string[]): Buffer {
-    const out = join(folder, name);
+    const out = join(directory, name);
     const done = Bun.spawnSync([bun, "scripts/build.ts", "--out", out, ...args], {
       cwd: repository,
       stderr: "pipe",

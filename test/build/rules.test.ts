@@ -11,12 +11,12 @@ afterAll(() => rmSync(root, { recursive: true }));
 
 let trees = 0;
 function tree(files: Readonly<Record<string, string>>): string {
-  const folder = join(root, `${++trees}`);
+  const directory = join(root, `${++trees}`);
   for (const [file, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(folder, "src", file)), { recursive: true });
-    writeFileSync(join(folder, "src", file), text);
+    mkdirSync(dirname(join(directory, "src", file)), { recursive: true });
+    writeFileSync(join(directory, "src", file), text);
   }
-  return folder;
+  return directory;
 }
 
 const importing = (...targets: string[]) => targets.map((target) => `import "${target}";\n`).join("");
@@ -25,7 +25,7 @@ test.each([
   ["a level above", { "plan/peers/a.ts": importing("../mesh/b.ts") }, "src/plan/peers/a.ts"],
   ["an effect in a decision", { "plan/mesh/a.ts": importing("../../linux/b.ts") }, "src/plan/mesh/a.ts"],
   ["the agent's files in the CLI", { "cli/a.ts": importing("../agent/gate.ts") }, "src/cli/a.ts"],
-  ["a folder without a level", { "misc/a.ts": importing("../net/b.ts") }, "src/misc/a.ts"],
+  ["a directory without a level", { "misc/a.ts": importing("../net/b.ts") }, "src/misc/a.ts"],
   ["a slow module on the path of a call", { "cni/a.ts": importing("node:fs") }, "src/cni/a.ts"],
   ["SQLite outside the store", { "agent/a.ts": importing("bun:sqlite") }, "src/agent/a.ts"],
   [

@@ -11,24 +11,24 @@ import { waitUntil } from "../lab/wait.ts";
 const pattern = readFileSync("/proc/sys/kernel/core_pattern", "utf8").trim();
 const elsewhere = /^[|/]/.test(pattern) ? `core dumps go to ${pattern} here` : undefined;
 
-let folder: string;
+let directory: string;
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "wg-cni-core-"));
+  directory = mkdtempSync(join(tmpdir(), "wg-cni-core-"));
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 /** Files that a program leaves which reads its input when the signal comes. */
 async function filesAfterSignal(command: string[], env: Record<string, string>): Promise<string[]> {
   const argv = ["sh", "-c", 'ulimit -c unlimited && exec "$@"', "sh", ...command];
-  const child = Bun.spawn(argv, { cwd: folder, env, stdin: "pipe", stdout: "ignore", stderr: "ignore" });
+  const child = Bun.spawn(argv, { cwd: directory, env, stdin: "pipe", stdout: "ignore", stderr: "ignore" });
   // read(2) of descriptor 0.
   const isReading = () => readFileSync(`/proc/${child.pid}/syscall`, "utf8").startsWith(`${readNumber} 0x0 `);
   await waitUntil(isReading, { what: `${command[0]} reads its input` });
   // One that runtimes do not handle.
   child.kill("SIGXCPU");
   await child.exited;
-  const files = readdirSync(folder);
-  for (const file of files) rmSync(join(folder, file));
+  const files = readdirSync(directory);
+  for (const file of files) rmSync(join(directory, file));
   return files;
 }
 const readNumber = process.arch === "arm64" ? 63 : 0;

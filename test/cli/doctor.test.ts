@@ -6,40 +6,40 @@ import { existsSync } from "node:fs";
 import { wrapText } from "../../src/cli/style.ts";
 import { Store } from "../../src/state/store.ts";
 import { expectGolden } from "./golden.ts";
-import { run, StateFolder } from "./terminal.ts";
+import { run, StateDirectory } from "./terminal.ts";
 
 /** Without what differs from machine to machine. */
-function stable(text: string, folder: StateFolder): string {
-  return text.replaceAll(folder.path, "/var/lib/wg-cni").replace(/\d+(\.\d)? [KMGT]iB left/, "9 GiB left");
+function stable(text: string, directory: StateDirectory): string {
+  return text.replaceAll(directory.path, "/var/lib/wg-cni").replace(/\d+(\.\d)? [KMGT]iB left/, "9 GiB left");
 }
 
 describe("doctor", () => {
   test("of a node that was never up: texts", async () => {
-    using folder = new StateFolder();
-    const absent = await run(["doctor", ...folder.flag]);
+    using directory = new StateDirectory();
+    const absent = await run(["doctor", ...directory.flag]);
     expect(absent).toMatchObject({ exitCode: 3, stderr: "" });
-    expectGolden("doctor-no-store", stable(absent.stdout, folder));
-    expect(existsSync(`${folder.path}/state.db`)).toBe(false);
-    Store.open(folder.path, "boot")[Symbol.dispose]();
-    expectGolden("doctor-never-up", stable((await run(["doctor", ...folder.flag])).stdout, folder));
+    expectGolden("doctor-no-store", stable(absent.stdout, directory));
+    expect(existsSync(`${directory.path}/state.db`)).toBe(false);
+    Store.open(directory.path, "boot")[Symbol.dispose]();
+    expectGolden("doctor-never-up", stable((await run(["doctor", ...directory.flag])).stdout, directory));
   });
 
   test("colours on a terminal, none elsewhere; JSON says the same", async () => {
-    using folder = new StateFolder();
+    using directory = new StateDirectory();
     const [plain, coloured, json] = [
-      await run(["doctor", ...folder.flag]),
-      await run(["doctor", ...folder.flag], "", true),
-      await run(["doctor", "--json", ...folder.flag]),
+      await run(["doctor", ...directory.flag]),
+      await run(["doctor", ...directory.flag], "", true),
+      await run(["doctor", "--json", ...directory.flag]),
     ];
     // biome-ignore lint/suspicious/noControlCharactersInRegex: the escape sequences of colours
     const escapes = /\x1b\[\d+m/g;
     expect(plain.stdout).not.toMatch(escapes);
     expect(coloured.stdout).toMatch(escapes);
-    expect(stable(coloured.stdout.replace(escapes, ""), folder)).toBe(stable(plain.stdout, folder));
+    expect(stable(coloured.stdout.replace(escapes, ""), directory)).toBe(stable(plain.stdout, directory));
     const report = JSON.parse(json.stdout);
     expect(report).toMatchObject({ healthy: false });
     expect(report.findings[0]).toEqual({
-      ...{ check: "store", level: "fail", summary: `there is no state.db in ${folder.path}`, details: [] },
+      ...{ check: "store", level: "fail", summary: `there is no state.db in ${directory.path}`, details: [] },
       ...{ remedy: "run `wg-cni up`, or give --state-dir", impact: expect.any(String) },
     });
     expect(json.exitCode).toBe(3);

@@ -22,7 +22,7 @@ import { call, fullEnv } from "../cni/io.ts";
 import { binary } from "../lab/paths.ts";
 import { parseExposition, parseSample } from "../telemetry/exposition.ts";
 import { makeFacts, scraped } from "../telemetry/facts.ts";
-import { run, StateFolder } from "./terminal.ts";
+import { run, StateDirectory } from "./terminal.ts";
 
 /** Clears the screen, begins a line, sets a title, turns the order, hides. */
 const hostile =
@@ -31,11 +31,11 @@ const raw = /[\p{C}\p{Zl}\p{Zp}]/u;
 /** The same, but for the ends of the program's own lines. */
 const rawInLines = /(?!\n)[\p{C}\p{Zl}\p{Zp}]/u;
 
-let folder: string;
+let directory: string;
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "wg-cni-escaping-"));
+  directory = mkdtempSync(join(tmpdir(), "wg-cni-escaping-"));
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 /** One line, whole. */
 function expectLine(text: string): void {
@@ -98,14 +98,14 @@ describe("the plugin", () => {
   test("plugin.log", () => {
     const request = {
       ...{ command: "ADD", containerID: hostile, ifname: hostile, warn: () => {} },
-      conf: { name: hostile, stateDir: folder },
+      conf: { name: hostile, stateDir: directory },
     } as unknown as Request;
     withLog(request).warn(hostile);
     const add = () => {
       throw new Error(hostile);
     };
     expect(() => withLoggedFailures({ add } as unknown as Verbs).add(request)).toThrow();
-    const lines = readFileSync(join(folder, "plugin.log"), "utf8").split(/(?<=\n)/);
+    const lines = readFileSync(join(directory, "plugin.log"), "utf8").split(/(?<=\n)/);
     expect(lines).toHaveLength(2);
     for (const line of lines) expectLine(line);
   });
@@ -117,7 +117,7 @@ describe("the plugin", () => {
     ["CNI_ARGS", { CNI_ARGS: "\x1b[2J\nforged\u2028" }],
   ])("the executable, by %s", (_, variables) => {
     const env = { ...(fullEnv("ADD") as Record<string, string>), ...variables };
-    const conf = JSON.stringify({ ...stdin, stateDir: folder });
+    const conf = JSON.stringify({ ...stdin, stateDir: directory });
     const done = Bun.spawnSync([binary], { env, stdin: new TextEncoder().encode(conf) });
     expect(done.exitCode).toBe(1);
     expectLine(done.stdout.toString());
@@ -129,8 +129,8 @@ describe("the plugin", () => {
 
 describe("the command line", () => {
   /** A file of the records directory, and why it was rejected. */
-  function withRefused(): StateFolder {
-    const state = new StateFolder();
+  function withRefused(): StateDirectory {
+    const state = new StateDirectory();
     using store = Store.open(state.path, "boot");
     store.putRejectedRecords([{ file: hostile, reason: hostile }]);
     return state;
@@ -154,7 +154,7 @@ describe("the command line", () => {
     expect(stdout).toContain("\\u001b[31m");
   });
 
-  test("a colour is nobody's who does not know the secret", () => {
+  test("a colour cannot be made without the secret", () => {
     const { red, finish } = makeStyle(true, "s3cret");
     const text = finish(`${red("ours")} \x1b[31mtheirs \x1bguess[31m`);
     expect(text).toBe("\x1b[31mours\x1b[0m \\u001b[31mtheirs \\u001bguess[31m");
@@ -173,7 +173,7 @@ describe("the command line", () => {
     ["a wrong value", ["up", "--node", hostile, "--endpoint", hostile]],
     ["an unknown peer", ["peer", "remove", hostile]],
   ])("the error of %s, on both streams", async (_, words) => {
-    using state = new StateFolder();
+    using state = new StateDirectory();
     const said = await run([...words, ...state.flag]);
     expect(said.exitCode).toBeGreaterThan(0);
     expect(said.stderr).not.toMatch(rawInLines);
@@ -188,13 +188,13 @@ describe("the command line", () => {
   });
 });
 
-describe("what others ask for or are told", () => {
+describe("what other programs ask for or are told", () => {
   test("metrics keep the format, and labels are escaped as it wants", async () => {
     const facts = {
       ...scraped,
       peers: scraped.peers.map((peer) => ({ ...peer, name: hostile })).slice(0, 1),
     };
-    const made = makeFacts(folder, () => facts);
+    const made = makeFacts(directory, () => facts);
     using metrics = new Metrics(made.facts, made.log);
     const text = new TextDecoder().decode(await metrics.scrape());
     expect(text).not.toMatch(rawInLines);
@@ -228,7 +228,7 @@ describe("what others ask for or are told", () => {
   });
 
   test("the service manager, who would take a line for a variable", () => {
-    const path = join(folder, "notify");
+    const path = join(directory, "notify");
     using socket = Socket.open(AF_UNIX, SOCK_DGRAM, 0, "a service manager's socket");
     socket.setTimeLimit(10);
     socket.bind(new Uint8Array([AF_UNIX, 0, ...new TextEncoder().encode(path), 0]));

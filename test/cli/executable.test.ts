@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { binary } from "../lab/paths.ts";
-import { StateFolder } from "./terminal.ts";
+import { StateDirectory } from "./terminal.ts";
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what is looked for
 const escapes = /\x1b\[/;
@@ -20,8 +20,8 @@ function shell(script: string, env: Record<string, string> = {}) {
 
 describe.skipIf(missing !== undefined)("the executable", () => {
   test("exit codes and streams", () => {
-    using folder = new StateFolder();
-    const at = (words: string) => shell(`"$WG_CNI" ${words} --state-dir ${folder.path}`);
+    using directory = new StateDirectory();
+    const at = (words: string) => shell(`"$WG_CNI" ${words} --state-dir ${directory.path}`);
     expect(shell(`"$WG_CNI"`)).toMatchObject({
       exitCode: 0,
       stderr: "",
@@ -51,14 +51,17 @@ describe.skipIf(missing !== undefined)("the executable", () => {
   });
 
   test("a state directory that cannot be is an error with a sentence", () => {
-    using folder = new StateFolder();
-    writeFileSync(`${folder.path}/file`, "");
-    const done = shell(`"$WG_CNI" status --state-dir ${folder.path}/file/below`);
+    using directory = new StateDirectory();
+    writeFileSync(`${directory.path}/file`, "");
+    const done = shell(`"$WG_CNI" status --state-dir ${directory.path}/file/below`);
     expect(done).toMatchObject({ exitCode: 1, stdout: "" });
     expect(done.stderr).toMatch(/^wg-cni: .+\n$/);
-    mkdirSync(`${folder.path}/bad`);
-    writeFileSync(`${folder.path}/bad/state.db`, "not a database at all, but long enough to look like one");
-    const bad = shell(`"$WG_CNI" status --state-dir ${folder.path}/bad`);
+    mkdirSync(`${directory.path}/bad`);
+    writeFileSync(
+      `${directory.path}/bad/state.db`,
+      "not a database at all, but long enough to look like one",
+    );
+    const bad = shell(`"$WG_CNI" status --state-dir ${directory.path}/bad`);
     expect(bad).toMatchObject({ exitCode: 1, stdout: "" });
     expect(bad.stderr).toMatch(/state\.db/);
     expect(bad.stderr).not.toContain("    at ");

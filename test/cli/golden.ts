@@ -3,12 +3,12 @@
 import { expect } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 
-const folder = `${import.meta.dir}/golden`;
+const directory = `${import.meta.dir}/golden`;
 
 export function expectGolden(name: string, text: string): void {
-  const file = `${folder}/${name}.txt`;
+  const file = `${directory}/${name}.txt`;
   if (process.env["UPDATE_GOLDEN"] === "1") {
-    mkdirSync(folder, { recursive: true });
+    mkdirSync(directory, { recursive: true });
     writeFileSync(file, text);
   }
   expect(existsSync(file) ? readFileSync(file, "utf8") : `(no ${file}: run with UPDATE_GOLDEN=1)`).toBe(text);

@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { commands } from "../../src/cli/commands.ts";
 import { settingNames } from "../../src/plan/settings/settings.ts";
 import { expectGolden } from "./golden.ts";
-import { run, StateFolder } from "./terminal.ts";
+import { run, StateDirectory } from "./terminal.ts";
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what is looked for
 const escapes = /\x1b/;
@@ -69,8 +69,8 @@ describe("words that are not known", () => {
   ];
 
   test.each(complaints)("%s", async (words, says) => {
-    using folder = new StateFolder();
-    const { exitCode, stdout, stderr } = await run([...words.split(" "), ...folder.flag]);
+    using directory = new StateDirectory();
+    const { exitCode, stdout, stderr } = await run([...words.split(" "), ...directory.flag]);
     expect({ exitCode, stdout, stderr }).toEqual({ exitCode: 2, stdout: "", stderr: `wg-cni: ${says}\n` });
   });
 
@@ -98,11 +98,11 @@ describe("words that are not known", () => {
   ];
 
   test.each(values)("up %s", async (words, says) => {
-    using folder = new StateFolder();
+    using directory = new StateDirectory();
     const given = words.includes("--endpoint") ? [] : ["--endpoint", "192.0.2.1"];
-    const { exitCode, stderr } = await run(["up", ...given, ...words.split(" "), ...folder.flag]);
+    const { exitCode, stderr } = await run(["up", ...given, ...words.split(" "), ...directory.flag]);
     expect(exitCode).toBe(2);
     expect(stderr).toMatch(says);
-    expect((await run(["status", "--json", ...folder.flag])).stdout).toBe('{\n  "up": false\n}\n');
+    expect((await run(["status", "--json", ...directory.flag])).stdout).toBe('{\n  "up": false\n}\n');
   });
 });

@@ -11,19 +11,19 @@ import { makeSlotKeys } from "../../src/state/slot-key.ts";
 import { Store } from "../../src/state/store.ts";
 import { peer } from "../state/samples.ts";
 import { expectGolden } from "./golden.ts";
-import { run, StateFolder } from "./terminal.ts";
+import { run, StateDirectory } from "./terminal.ts";
 
 const hour = 3_600_000;
-let folder: StateFolder;
+let directory: StateDirectory;
 
 beforeEach(() => {
-  folder = new StateFolder();
+  directory = new StateDirectory();
 });
-afterEach(() => folder[Symbol.dispose]());
+afterEach(() => directory[Symbol.dispose]());
 
-const sealKeyFile = () => `${folder.path}/seal.key`;
-const say = (...words: string[]) => run([...words, ...folder.flag]);
-const open = () => Store.open(`${folder.path}`, "boot");
+const sealKeyFile = () => `${directory.path}/seal.key`;
+const say = (...words: string[]) => run([...words, ...directory.flag]);
+const open = () => Store.open(`${directory.path}`, "boot");
 
 function makeNode(up: boolean, settings: Record<string, JsonValue> = {}): void {
   using store = open();
@@ -45,7 +45,7 @@ function readIdentity(): Identity {
 /** What differs from run to run. */
 function masked(text: string): string {
   return text
-    .replaceAll(folder.path, "STATE")
+    .replaceAll(directory.path, "STATE")
     .replaceAll(/"startedAtMs": \d+/g, '"startedAtMs": NOW')
     .replaceAll(/"createdAtMs": \d+/g, '"createdAtMs": THEN')
     .replaceAll(/[A-Za-z0-9+/]{43}=/g, (key) => "K".repeat(key.length));
@@ -54,7 +54,7 @@ function masked(text: string): string {
 describe("key rotate is refused", () => {
   const recordsDir = "/nowhere/records";
   const refusals: readonly [string, make: () => void, says: RegExp][] = [
-    ["where the node was never up", () => undefined, /has no keys yet: `wg-cni up` makes them/],
+    ["if the node was never up", () => undefined, /has no keys yet: `wg-cni up` makes them/],
     ["where it is down", () => makeNode(false, { recordsDir }), /is down.* run `wg-cni up` first/],
     ["if no peer would learn the keys", () => makeNode(true), /--records-dir/],
     [
@@ -73,13 +73,13 @@ describe("key rotate is refused", () => {
     expect(store.rotation()).toBeUndefined();
   });
 
-  test("where one is going on, with how far it is", async () => {
+  test("during a rotation, it shows how far the rotation is", async () => {
     makeNode(true, { recordsDir });
     {
       using store = open();
       store.putRotation({ remaining: ["b"], why: "schedule", startedAtMs: Date.now() - 200_000 });
     }
-    using _agent = tryLock(`${folder.path}/agent.lock`);
+    using _agent = tryLock(`${directory.path}/agent.lock`);
     const { exitCode, stderr } = await say("key", "rotate");
     expect(exitCode).toBe(1);
     expect(stderr).toBe(
@@ -89,10 +89,10 @@ describe("key rotate is refused", () => {
 });
 
 test("key rotate asks the agent, by the store", async () => {
-  mkdirSync(`${folder.path}/records`);
-  makeNode(true, { recordsDir: `${folder.path}/records` });
+  mkdirSync(`${directory.path}/records`);
+  makeNode(true, { recordsDir: `${directory.path}/records` });
   const before = readIdentity();
-  using _agent = tryLock(`${folder.path}/agent.lock`);
+  using _agent = tryLock(`${directory.path}/agent.lock`);
   const { exitCode, stdout, stderr } = await say("key", "rotate");
   expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
   expectGolden("key-rotate.output", stdout);
@@ -130,7 +130,7 @@ describe("key rotate --compromised", () => {
     expect(store.rotation()).toBeUndefined();
   });
 
-  test("is refused where there are no keys", async () => {
+  test("is refused if there are no keys", async () => {
     expect(await say("key", "rotate", "--compromised")).toMatchObject({ exitCode: 1, stdout: "" });
   });
 });
@@ -141,7 +141,7 @@ test("key show has age and state", async () => {
   expectGolden("key-show-aged.json", masked((await say("key", "show", "--json")).stdout));
 });
 
-test("status says where a rotation stands", async () => {
+test("status shows the phase of a rotation", async () => {
   makeNode(true, { backend: "userspace", recordsDir: "/nowhere/records" });
   const keys = async () => /^keys +(.*)$/m.exec((await say("status")).stdout)?.[1];
   expect(await keys()).toMatch(/^new ones in (1[89]|2[0-3]) h$/);

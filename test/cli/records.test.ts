@@ -5,7 +5,7 @@ import { writeFileSync } from "node:fs";
 import type { NodeRecord } from "../../src/net/record.ts";
 import { Store } from "../../src/state/store.ts";
 import { expectGolden } from "./golden.ts";
-import { run, StateFolder } from "./terminal.ts";
+import { run, StateDirectory } from "./terminal.ts";
 
 const key = (n: number) => Buffer.alloc(32, n).toString("base64");
 
@@ -30,16 +30,16 @@ function record(index: number, change: Partial<NodeRecord> = {}): NodeRecord {
   };
 }
 
-let folder: StateFolder;
+let directory: StateDirectory;
 
 beforeEach(() => {
-  folder = new StateFolder();
+  directory = new StateDirectory();
 });
-afterEach(() => folder[Symbol.dispose]());
+afterEach(() => directory[Symbol.dispose]());
 
 /** A node that has an identity and is down, so that nothing depends on the kernel. */
 function makeIdentity(): void {
-  using store = Store.open(folder.path, "boot");
+  using store = Store.open(directory.path, "boot");
   store.putSetting("backend", "userspace");
   store.putSetting("mtu", 1420);
   store.putIdentity({
@@ -64,16 +64,16 @@ function makeIdentity(): void {
 }
 
 /** Stores what an agent has found in the records directory. */
-function fromFolder(records: readonly NodeRecord[], refused: Readonly<Record<string, string>>): void {
-  using store = Store.open(folder.path, "boot");
+function fromDirectory(records: readonly NodeRecord[], refused: Readonly<Record<string, string>>): void {
+  using store = Store.open(directory.path, "boot");
   store.putPeers(records, "directory");
   store.putRejectedRecords(Object.entries(refused).map(([file, reason]) => ({ file, reason })));
 }
 
-const imported = (json: unknown) => run(["peer", "import", "-", ...folder.flag], JSON.stringify(json));
+const imported = (json: unknown) => run(["peer", "import", "-", ...directory.flag], JSON.stringify(json));
 const names = async () =>
   (
-    JSON.parse((await run(["peer", "list", "--json", ...folder.flag])).stdout) as { peers: NodeRecord[] }
+    JSON.parse((await run(["peer", "list", "--json", ...directory.flag])).stdout) as { peers: NodeRecord[] }
   ).peers.map(({ name }) => name);
 
 describe("peer import", () => {
@@ -84,9 +84,9 @@ describe("peer import", () => {
       stdout: "Imported 1 peer from standard input; the node is not up, so nothing is programmed yet\n",
       stderr: "",
     });
-    const file = `${folder.path}/records.json`;
+    const file = `${directory.path}/records.json`;
     writeFileSync(file, JSON.stringify([record(2), record(3), record(0)]));
-    const done = await run(["peer", "import", file, "--json", ...folder.flag]);
+    const done = await run(["peer", "import", file, "--json", ...directory.flag]);
     expect(JSON.parse(done.stdout)).toEqual({ imported: ["node-2", "node-3"] });
     expect(await names()).toEqual(["node-1", "node-2", "node-3"]);
   });
@@ -135,7 +135,7 @@ describe("peer import", () => {
     ["null", null, "peer: must be an object, not null"],
   ];
 
-  test.each(bad)("takes nothing where there is %s", async (_, json, says) => {
+  test.each(bad)("takes nothing if there is %s", async (_, json, says) => {
     await imported(record(1));
     const done = await imported(json);
     expect(done.exitCode).toBe(2);
@@ -145,7 +145,7 @@ describe("peer import", () => {
   });
 
   test("says what is wrong with the source", async () => {
-    const from = (words: string[], stdin = "") => run(["peer", "import", ...words, ...folder.flag], stdin);
+    const from = (words: string[], stdin = "") => run(["peer", "import", ...words, ...directory.flag], stdin);
     expect((await from(["/nowhere/records.json"])).stderr).toBe(
       "wg-cni: there is no file /nowhere/records.json\n",
     );
@@ -161,7 +161,7 @@ describe("peer import", () => {
     const many = Array.from({ length: 10_000 }, (_, i) => record(i + 1));
     expect((await imported(many)).exitCode).toBe(0);
     expect(await names()).toHaveLength(10_000);
-    using store = Store.open(folder.path, "boot");
+    using store = Store.open(directory.path, "boot");
     const { generation } = store;
     expect((await imported(many)).exitCode).toBe(0);
     expect(store.generation).toBe(generation);
@@ -169,29 +169,29 @@ describe("peer import", () => {
 });
 
 describe("what is shown", () => {
-  test("where the node was never up", async () => {
+  test("if the node was never up", async () => {
     for (const command of ["node show", "key show", "sync", "plan", "down"]) {
-      const done = await run([...command.split(" "), ...folder.flag]);
+      const done = await run([...command.split(" "), ...directory.flag]);
       expect(done).toMatchObject({ exitCode: 1, stdout: "" });
       expect(done.stderr).toMatch(/^wg-cni: This node .*\n$/);
     }
-    const status = await run(["status", ...folder.flag]);
+    const status = await run(["status", ...directory.flag]);
     expect(status.exitCode).toBe(3);
     expectGolden("status-never-up", status.stdout);
-    expect((await run(["peer", "list", ...folder.flag])).stdout).toContain("no peers");
+    expect((await run(["peer", "list", ...directory.flag])).stdout).toContain("no peers");
   });
 
   test("node, keys, peers and their refusals, status: texts and JSON", async () => {
     makeIdentity();
     await imported([record(1), record(2, { podCIDRs: ["10.9.0.0/16", "fd00:2::/64"] })]);
     await imported([record(3, { podCIDRs: ["10.9.1.0/24"] })]);
-    fromFolder([record(4, { slots: [], endpoints: [] })], {
+    fromDirectory([record(4, { slots: [], endpoints: [] })], {
       "node-2-old.json": "it holds the record of node-2: call it node-2.json",
       "node-4.json": "it is not JSON (Unexpected EOF); the record taken before stays",
     });
     const commands = ["node show", "key show", "peer list", "plan", "status"];
     for (const command of commands) {
-      const words = [...command.split(" "), ...folder.flag];
+      const words = [...command.split(" "), ...directory.flag];
       const [text, json] = [await run(words), await run([...words, "--json"])];
       expect([text.exitCode, json.exitCode]).toEqual(command === "status" ? [3, 3] : [0, 0]);
       // The age of a key grows with the calendar.
@@ -199,30 +199,32 @@ describe("what is shown", () => {
       expectGolden(`${command.replace(" ", "-")}.json`, json.stdout);
       expect(JSON.parse(json.stdout)).toBeObject();
     }
-    const coloured = await run(["status", ...folder.flag], "", true);
+    const coloured = await run(["status", ...directory.flag], "", true);
     // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what is looked for
-    expect(coloured.stdout.replace(/\x1b\[\d+m/g, "")).toBe((await run(["status", ...folder.flag])).stdout);
+    expect(coloured.stdout.replace(/\x1b\[\d+m/g, "")).toBe(
+      (await run(["status", ...directory.flag])).stdout,
+    );
   });
 
   test("peer remove", async () => {
     await imported([record(1), record(2)]);
-    const remove = (name: string) => run(["peer", "remove", name, ...folder.flag]);
+    const remove = (name: string) => run(["peer", "remove", name, ...directory.flag]);
     expect((await remove("node-3")).stderr).toMatch(/there is no peer "node-3"; did you mean "node-[12]"\?/);
     expect((await remove("somebody")).stderr).toBe(
       'wg-cni: there is no peer "somebody"; there are 2 peers\n',
     );
     expect(await remove("node-2")).toMatchObject({ exitCode: 0 });
     expect(await names()).toEqual(["node-1"]);
-    fromFolder([record(1)], {});
+    fromDirectory([record(1)], {});
     expect((await remove("node-1")).stdout).toContain("node-1.json");
   });
 
   test("a records directory that cannot be used is said to be one, by peer list and status", async () => {
     makeIdentity();
     const sentence = "Cannot read the records directory /srv/records: ENOENT (No such file or directory).";
-    fromFolder([], { "/srv/records": sentence });
-    const list = (await run(["peer", "list", ...folder.flag])).stdout;
+    fromDirectory([], { "/srv/records": sentence });
+    const list = (await run(["peer", "list", ...directory.flag])).stdout;
     expect(list).toContain(`\n/srv/records     ${sentence}\n`);
-    expect((await run(["status", ...folder.flag])).stdout).toContain(`\n! ${sentence}\n`);
+    expect((await run(["status", ...directory.flag])).stdout).toContain(`\n! ${sentence}\n`);
   });
 });

@@ -31,10 +31,10 @@ export async function run(words: readonly string[], stdin = "", coloured = false
 }
 
 /** A state directory that goes with the test. */
-export class StateFolder implements Disposable {
+export class StateDirectory implements Disposable {
   readonly path = mkdtempSync(join(tmpdir(), "wg-cni-cli-"));
 
-  /** The flag that makes a command use this folder. */
+  /** The flag that makes a command use this directory. */
   get flag(): string[] {
     return ["--state-dir", this.path];
   }

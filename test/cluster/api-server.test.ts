@@ -25,7 +25,7 @@ describeKube("an API server in a lab", () => {
     expect(version.gitVersion).toMatch(/^v1\.\d+\.\d+/);
   });
 
-  test("lets in who has a certificate or a token, and nobody else", async () => {
+  test("admits clients with a certificate or a token, and no others", async () => {
     const nobody = server.client("not-a-token");
     expect(await nobody.get(nodesPath).catch((error) => error)).toMatchObject({ status: 401 });
     expect(await nobody.get(nodesPath).catch((error) => error)).toBeInstanceOf(KubeRefusal);
@@ -72,7 +72,7 @@ describeKube("an API server in a lab", () => {
       `import { Lab } from "${repository}/test/lab/lab.ts";`,
       "const lab = await Lab.create();",
       "await ApiServer.create(lab);",
-      "console.log(lab.sharedFolder);",
+      "console.log(lab.sharedDirectory);",
       "await Bun.sleep(600_000);",
     ];
     const child = Bun.spawn([process.execPath, "-e", script.join("\n")], {
@@ -80,12 +80,12 @@ describeKube("an API server in a lab", () => {
       stderr: "inherit",
     });
     const { value } = await child.stdout.getReader().read();
-    const folder = new TextDecoder().decode(value).trim();
-    expect(processesWith(folder).length).toBeGreaterThanOrEqual(1);
+    const directory = new TextDecoder().decode(value).trim();
+    expect(processesWith(directory).length).toBeGreaterThanOrEqual(1);
     child.kill("SIGKILL");
     await child.exited;
-    await waitUntil(() => processesWith(folder).length === 0, { what: "the processes ending" });
-    await waitUntil(() => !existsSync(folder), { what: `${folder} going` });
+    await waitUntil(() => processesWith(directory).length === 0, { what: "the processes ending" });
+    await waitUntil(() => !existsSync(directory), { what: `${directory} going` });
   });
 });
 

@@ -49,16 +49,16 @@ describeKube("the DaemonSet's pod", () => {
   const [agent] = installing.containers;
   const lab = withLab("daemonset");
   const server = withApiServer(lab, ["crd", "rbac", "policy"]);
-  let folder: string;
+  let directory: string;
   let n1: Node;
   let n2: Node;
   let p1: Pod;
   let p2: Pod;
 
   beforeAll(async () => {
-    folder = `${lab.sharedFolder}/podman`;
-    mkdirSync(folder);
-    buildImage(folder);
+    directory = `${lab.sharedDirectory}/podman`;
+    mkdirSync(directory);
+    buildImage(directory);
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
     for (const node of [n1, n2]) {
@@ -84,11 +84,11 @@ describeKube("the DaemonSet's pod", () => {
     const onStderrLine = (line: string) => {
       log.push(line);
     };
-    return startContainer(n1, folder, spec, container, { timeoutMs: 0, onStderrLine });
+    return startContainer(n1, directory, spec, container, { timeoutMs: 0, onStderrLine });
   };
   let running: ReturnType<typeof start> | undefined;
   let ended = true;
-  const pid = () => containerPid(n1, folder, agent);
+  const pid = () => containerPid(n1, directory, agent);
 
   /** The init step to its end, then the agent. */
   async function startPod(spec: PodSpec): Promise<void> {
@@ -109,13 +109,13 @@ describeKube("the DaemonSet's pod", () => {
   }
   /** As the kubelet does: SIGTERM, and SIGKILL when the time is over. */
   async function stopPod(signal: "TERM" | "KILL" = "TERM"): Promise<void> {
-    if (!ended) signalContainer(n1, folder, agent, signal);
+    if (!ended) signalContainer(n1, directory, agent, signal);
     const graceMs = 1000 * Number(installing["terminationGracePeriodSeconds"]);
     await Promise.race([running?.finished, Bun.sleep(graceMs)]);
-    if (!ended) signalContainer(n1, folder, agent, "KILL");
+    if (!ended) signalContainer(n1, directory, agent, "KILL");
     await running?.finished;
   }
-  /** The command of the probe; the agent's socket is in the state folder, which is the node's. */
+  /** The command of the probe; the agent's socket is in the state directory, which is the node's. */
   const probe = async (name: "livenessProbe" | "readinessProbe") => {
     const [, ...args] = (agent[name] as { exec: { command: string[] } }).exec.command;
     const { exitCode, stdout } = await n1.wg(args);
@@ -137,12 +137,12 @@ describeKube("the DaemonSet's pod", () => {
   const list = () => JSON.parse(readFileSync(n1.outsidePath(confFile), "utf8")) as ConfList;
 
   test("the image is the executable and the libraries that it loads", () => {
-    const files = imageFiles(folder).filter((path) => !path.endsWith("/"));
+    const files = imageFiles(directory).filter((path) => !path.endsWith("/"));
     const own = files.filter((path) => !/^(dev|etc|proc|sys|run|\.dockerenv)/.test(path));
     expect(own.filter((path) => !/\/(ld-linux|lib(c|m|dl|pthread)\.so)/.test(path))).toEqual(["wg-cni"]);
     expect(own).toHaveLength(6);
     // 3 MB of libraries.
-    expect(imageBytes(folder) - readFileSync(binary).length).toBeLessThan(5_000_000);
+    expect(imageBytes(directory) - readFileSync(binary).length).toBeLessThan(5_000_000);
   });
 
   test("the init step installs, the agent makes the mesh, pods talk through it", async () => {

@@ -74,7 +74,7 @@ describeKube("a token of a deleted Node", () => {
     await until("n2 is no peer", async () => (await keyOfSecond()) === "");
   });
 
-  test("is not heard by writing the record anew, whatever is in it and whoever is named as its owner", async () => {
+  test("is not heard by writing the record anew, with any content and any owner", async () => {
     const owners = [n2.metadata.uid ?? "", "00000000-0000-0000-0000-000000000000"];
     for (const [round, uid] of owners.entries()) {
       await server.admin.remove(recordPath("n2"));

@@ -118,7 +118,7 @@ describeKube("identity from the Node", () => {
     expect(await record(n1)).toEqual(before);
   });
 
-  test("where pods have addresses of the network, they are announced as they come and go", async () => {
+  test("if pods have addresses of the network, they are announced as they come and go", async () => {
     await createNode(server.admin, "n2", { internalIPs: n2.nodeIps });
     await giveAccount(server, n2);
     announcer = await startAgent(n2, {

@@ -71,7 +71,7 @@ describeKube("manifests", () => {
     });
   });
 
-  test("applied in its place, the other file makes the same DaemonSet one that leaves", async () => {
+  test("applied in its place, the other file makes the same DaemonSet leave", async () => {
     const { admin } = server;
     const [leaving] = read("wg-cni-uninstall.yaml").filter(isDaemonSet) as [KubeObject];
     const before = await admin.get(pathOf(leaving));
@@ -145,7 +145,7 @@ describeKube("the chart", () => {
     );
   });
 
-  test("every value arrives where it belongs, quoted where it must be", () => {
+  test("every value arrives where it belongs, quoted if it must be", () => {
     const values = {
       image: "registry.example:5000/wg-cni@sha256:0a",
       imagePullPolicy: "Always",

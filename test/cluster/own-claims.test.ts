@@ -137,13 +137,13 @@ describeKube("what another record has", () => {
       expect(answer).toMatchObject({ status: 403, reason: "Forbidden" });
     });
 
-    test("what nobody has is taken, and so is a pod's address that has moved here", async () => {
+    test("a network that no other record has is accepted, and so is a pod's address that has moved here", async () => {
       const spec = { podCIDRs: ["10.61.0.0/24", "198.18.2.7/32"], nodeIPs: ["192.0.2.1", "8.8.8.8"] };
       expect(await write(spec)).toMatchObject({ spec });
       await write({});
     });
 
-    test("a Node that is not ready keeps its address from nobody", async () => {
+    test("a Node that is not ready keeps its address from no other node", async () => {
       const conditions = [{ type: "Ready", status: "Unknown", reason: "NodeStatusUnknown" }];
       await server.admin.patch("/api/v1/nodes/n4/status", { status: { conditions } });
       const spec = { nodeIPs: ["192.0.2.1", "192.0.2.4"] };
@@ -151,7 +151,7 @@ describeKube("what another record has", () => {
       await write({});
     });
 
-    test("a Node that lists another's address does not keep that one from joining", async () => {
+    test("a Node that lists another Node's address does not keep that one from joining", async () => {
       const n5 = await createNode(server.admin, "n5", { internalIPs: ["8.8.8.8"] });
       const joins = recordObject(n5, { slots: slotsOf(51), nodeIPs: ["8.8.8.8"] });
       const fifth = await agentOf(server, "n5");

@@ -171,7 +171,7 @@ describeKube("who may write what", () => {
       await refused(applyStatus(unbound, "n1", 0), says);
     });
 
-    test("of a pod that is gone is nobody's", async () => {
+    test("of a pod that is gone has no owner", async () => {
       const token = await mintToken(server.admin, "n1");
       const gone = server.client(token);
       await write({}, {}, gone);

@@ -101,7 +101,7 @@ describeKube("an ADD that waits for the publication", () => {
     expect(milliseconds).toBeLessThan(atOnceMs);
   });
 
-  test("nor where it is off, as it is by default", async () => {
+  test("nor if it is off, as it is by default", async () => {
     await wgMust(node, ["up", "--publish-wait", "off"]);
     const { stderr, milliseconds } = await add();
     expect(stderr).toBe("");

@@ -53,7 +53,7 @@ describeKube("a rollout", () => {
   const n1 = () => nodes[0] as Node;
 
   beforeAll(async () => {
-    config = `${lab.sharedFolder}/admin.json`;
+    config = `${lab.sharedDirectory}/admin.json`;
     writeFileSync(config, adminKubeconfig(server, server.nodeUrl));
     for (const index of [1, 2, 3]) nodes.push(await addNode(lab, index));
     for (const node of nodes) {
@@ -207,7 +207,7 @@ describeKube("a rollout", () => {
     await Promise.all(agents.map((agent) => agent.stop()));
   }, 400_000);
 
-  test("a mesh cannot begin in strict mode where nodes have pods already", async () => {
+  test("a mesh cannot begin in strict mode if nodes have pods already", async () => {
     await server.admin.remove(meshPath);
     const mesh = {
       apiVersion: "wg-cni.dev/v1alpha1",

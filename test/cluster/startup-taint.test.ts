@@ -48,8 +48,8 @@ describeKube("the start-up taint", () => {
 
   test("stays while the node is not ready: its installation has nothing to be added to", async () => {
     node.must(["mkdir", "-p", "/etc/cni/net.d", "/opt/wg/bin"]);
-    const folders = ["--install-conf-dir", "/etc/cni/net.d", "--install-bin-dir", "/opt/wg/bin"];
-    agent = await startAgent(node, { args: folders });
+    const directories = ["--install-conf-dir", "/etc/cni/net.d", "--install-bin-dir", "/opt/wg/bin"];
+    agent = await startAgent(node, { args: directories });
     await agent.waitFor("this node's record is published", soonMs);
     // Three looks.
     await Bun.sleep(6000);

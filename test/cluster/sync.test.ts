@@ -84,7 +84,7 @@ describeKube("a mesh through the API", () => {
     await losesNothing(() => Bun.sleep(3000));
   });
 
-  test("the API shows how each sees the others", async () => {
+  test("the API shows the state of each node's peers", async () => {
     const said = async (node: Node) => (await server.admin.get(recordPath(node.name)))["status"];
     for (const node of nodes) {
       await waitUntil(async () => (await said(node))?.encryptedPeers === 2, {
@@ -188,7 +188,7 @@ describeKube("a mesh through the API", () => {
     await allAnswer();
   }, 400_000);
 
-  test("a record that somebody deletes is there again, and nothing was lost", async () => {
+  test("a record that another client deletes is written again, and nothing is lost", async () => {
     const before = await published(n1());
     await losesNothing(async () => {
       await server.admin.remove(recordPath("n1"));
@@ -199,7 +199,7 @@ describeKube("a mesh through the API", () => {
     expect(await published(n1())).toEqual(before);
   }, 200_000);
 
-  test("a record that somebody changes is put back, and nothing was lost", async () => {
+  test("a record that another client changes is restored, and nothing is lost", async () => {
     const before = await published(n1());
     await losesNothing(async () => {
       await server.admin.patch(recordPath("n1"), { spec: { podCIDRs: [] } });
@@ -211,7 +211,7 @@ describeKube("a mesh through the API", () => {
     await allAnswer();
   }, 200_000);
 
-  test("a Node's new address is the node's, and the others send there", async () => {
+  test("a Node's new address is the node's, and its peers send there", async () => {
     const [n1, n2] = nodes;
     n1.must(["ip", "address", "add", "192.0.2.101/24", "dev", "eth0"]);
     const addresses = [...n1.nodeIps, "192.0.2.101"].map((address) => ({ type: "InternalIP", address }));

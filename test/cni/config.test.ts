@@ -181,7 +181,7 @@ describe("values", () => {
     expect(parse({ ...standalone, ipMasq: true }, "DEL").role).toBe("standalone");
   });
 
-  test("a wrong value is a warning on DEL and GC, except what says where the state is", () => {
+  test("a wrong value is a warning on DEL and GC, except for the state directory", () => {
     const broken = { ...chained, mtu: "1400", ipam: [], dns: 5, prevResult: 5, runtimeConfig: 1 };
     for (const command of ["DEL", "GC"]) {
       const conf = parse(broken, command);
@@ -265,7 +265,7 @@ describe("unknown keys", () => {
     ]);
   });
 
-  test("not for keys of others, delegates, or verbs that are called all the time", () => {
+  test("not for keys of other plugins, delegates, or verbs that are called all the time", () => {
     expect(parse({ ...standalone, "cni.dev/x": 1, "example.com/y": 2 }).warnings).toEqual([]);
     expect(parse({ ...standalone, ipam: { type: "host-local", dataDir: "/x" } }).warnings).toEqual([]);
     expect(parse({ ...standalone, frobnicate: 1 }, "STATUS").warnings).toEqual([]);

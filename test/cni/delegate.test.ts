@@ -20,16 +20,19 @@ import { supportedVersions, versionAtLeast } from "../../src/net/cni-version.ts"
 import { fullEnv, requestOf } from "./io.ts";
 import { referencePlugin } from "./reference.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "wgt-delegate-"));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const directory = mkdtempSync(join(tmpdir(), "wgt-delegate-"));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 function plugin(name: string, script: string): void {
-  writeFileSync(join(folder, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  writeFileSync(join(directory, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
 }
 
 function request(type: string, env: Record<string, string> = {}, more: object = {}) {
   const conf = { cniVersion: "1.0.0", name: "n", type: "wg-cni", ipam: { type, ...more } };
-  return requestOf(fullEnv("ADD", { CNI_PATH: `/nowhere:${folder}`, PATH: process.env.PATH, ...env }), conf);
+  return requestOf(
+    fullEnv("ADD", { CNI_PATH: `/nowhere:${directory}`, PATH: process.env.PATH, ...env }),
+    conf,
+  );
 }
 
 function errorOf(run: () => unknown): { code: number; msg: string; details?: string | undefined } {
@@ -47,7 +50,7 @@ describe("with host-local", () => {
     referencePlugin(
       `${cniVersion}: ADD gives addresses, CHECK finds them where there is one, DEL gives them back`,
       () => {
-        const dataDir = join(folder, `data-${cniVersion}`);
+        const dataDir = join(directory, `data-${cniVersion}`);
         const ranges = [[{ subnet: "10.77.0.0/24" }], [{ subnet: "fd77::/64" }]];
         const conf = {
           cniVersion,
@@ -71,18 +74,18 @@ describe("with host-local", () => {
     const conf = {
       cniVersion: "1.0.0",
       name: "n",
-      ipam: { type: "host-local", dataDir: folder, ranges: "x" },
+      ipam: { type: "host-local", dataDir: directory, ranges: "x" },
     };
     const error = errorOf(() => delegateAdd(requestOf(fullEnv("ADD"), conf)));
     expect(error).toMatchObject({ code: 999, msg: expect.stringContaining("IPAMConfig.ipam.ranges") });
   });
 
   test("is found in CNI_PATH through a link, directories and missing directories skipped", () => {
-    mkdirSync(join(folder, "a", "linked"), { recursive: true });
+    mkdirSync(join(directory, "a", "linked"), { recursive: true });
     plugin("target", "echo '{}'");
-    mkdirSync(join(folder, "b"), { recursive: true });
-    symlinkSync(join(folder, "target"), join(folder, "b", "linked"));
-    const path = `/nowhere:${folder}/target:${folder}/a:${folder}/b`;
+    mkdirSync(join(directory, "b"), { recursive: true });
+    symlinkSync(join(directory, "target"), join(directory, "b", "linked"));
+    const path = `/nowhere:${directory}/target:${directory}/a:${directory}/b`;
     expect(delegateAdd(request("linked", { CNI_PATH: path }))).toMatchObject({ ips: [] });
   });
 });
@@ -91,16 +94,16 @@ describe("what the delegate gets", () => {
   test("the verb, the rest of the environment, and stdin byte for byte", () => {
     plugin(
       "echoing",
-      `env > "${folder}/env"; cat > "${folder}/stdin"; echo '{"ips":[{"address":"10.0.0.1/8"}]}'`,
+      `env > "${directory}/env"; cat > "${directory}/stdin"; echo '{"ips":[{"address":"10.0.0.1/8"}]}'`,
     );
     const asked = request("echoing", { CNI_ARGS: "IgnoreUnknown=1;A=ü", ELSE: "kept" });
     expect(podIps(delegateAdd(asked), "eth0")).toEqual(["10.0.0.1"]);
-    const env = readFileSync(`${folder}/env`, "utf8");
+    const env = readFileSync(`${directory}/env`, "utf8");
     for (const line of ["CNI_COMMAND=ADD", "CNI_CONTAINERID=c1", "CNI_ARGS=IgnoreUnknown=1;A=ü", "ELSE=kept"])
       expect(env).toContain(`${line}\n`);
-    expect(readFileSync(`${folder}/stdin`, "utf8")).toBe(asked.conf.raw);
+    expect(readFileSync(`${directory}/stdin`, "utf8")).toBe(asked.conf.raw);
     runDelegate("CHECK", asked);
-    expect(readFileSync(`${folder}/env`, "utf8")).toContain("CNI_COMMAND=CHECK\n");
+    expect(readFileSync(`${directory}/env`, "utf8")).toContain("CNI_COMMAND=CHECK\n");
   });
 
   test("need not read its stdin", () => {
@@ -110,7 +113,7 @@ describe("what the delegate gets", () => {
 });
 
 describe("failures", () => {
-  const log = join(folder, "verbs");
+  const log = join(directory, "verbs");
   const failing: readonly [string, string, { code: number; msg: string; details?: string }][] = [
     [
       "own code",
@@ -145,12 +148,12 @@ describe("failures", () => {
   test("a plugin that is not there", () => {
     expect(errorOf(() => delegateAdd(request("absent")))).toMatchObject({
       code: 7,
-      msg: expect.stringContaining(`cannot find the plugin "absent" in CNI_PATH (/nowhere, ${folder})`),
+      msg: expect.stringContaining(`cannot find the plugin "absent" in CNI_PATH (/nowhere, ${directory})`),
     });
   });
 
   test("a plugin that cannot be started", () => {
-    writeFileSync(join(folder, "noexec"), "#!/bin/sh\n", { mode: 0o644 });
+    writeFileSync(join(directory, "noexec"), "#!/bin/sh\n", { mode: 0o644 });
     expect(errorOf(() => delegateAdd(request("noexec")))).toMatchObject({
       code: 106,
       msg: expect.stringContaining("Cannot start"),
@@ -158,7 +161,7 @@ describe("failures", () => {
   });
 
   test("a plugin that is being written", () => {
-    const path = join(folder, "busy");
+    const path = join(directory, "busy");
     writeFileSync(path, readFileSync("/bin/true"), { mode: 0o755 });
     const fd = openSync(path, "r+");
     try {

@@ -23,7 +23,7 @@ export interface Answer {
   readonly stderr: string;
   /** Verbs that ran, in order. */
   readonly calls: readonly string[];
-  /** stdout, where it is JSON. */
+  /** stdout, if it is JSON. */
   readonly json: { readonly code?: number; readonly msg?: string; readonly details?: string } & Record<
     string,
     unknown
@@ -75,7 +75,7 @@ export function call(env: Env, stdin: unknown, verbs: Partial<Verbs> = {}, io: P
   return { exitCode, ...test.out, calls, json };
 }
 
-/** The request that a call becomes. Throws where it is refused. */
+/** The request that a call becomes. Throws if it is refused. */
 export function requestOf(env: Env, conf: unknown): Request {
   const io = testIo(env, JSON.stringify(conf));
   const request = readRequest(io);

@@ -6,14 +6,14 @@ import { logVerb, withLog, withLoggedFailures } from "../../src/cni/log.ts";
 import type { Request } from "../../src/cni/request.ts";
 import type { Verbs } from "../../src/cni/skel.ts";
 
-const folders: string[] = [];
+const directories: string[] = [];
 afterAll(() => {
-  for (const folder of folders) rmSync(folder, { recursive: true });
+  for (const directory of directories) rmSync(directory, { recursive: true });
 });
 
 function setUp() {
   const stateDir = mkdtempSync(join(tmpdir(), "wgt-log-"));
-  folders.push(stateDir);
+  directories.push(stateDir);
   const warned: string[] = [];
   const request = {
     command: "ADD",
@@ -63,7 +63,7 @@ test("a log that cannot be written does not fail the call", () => {
   expect(() => withLog(elsewhere).warn("lost")).not.toThrow();
 });
 
-test("how a call ended is one line of the call log; a STATUS, or a folder that is not there, leaves none", () => {
+test("how a call ended is one line of the call log; a STATUS, or a directory that is missing, leaves none", () => {
   const { stateDir, request } = setUp();
   const path = join(stateDir, "calls.log");
   logVerb({ ...request, command: "STATUS" }, undefined, 1);

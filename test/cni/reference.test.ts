@@ -11,8 +11,8 @@ import { type CniVersion, supportedVersions } from "../../src/net/cni-version.ts
 import { call, fullEnv } from "./io.ts";
 import { askReference, hasReference, referencePlugin } from "./reference.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "wgt-witness-"));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const directory = mkdtempSync(join(tmpdir(), "wgt-witness-"));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 /** They know nothing of 1.1.0. */
 const shared = supportedVersions.filter((version) => version !== "1.1.0");
@@ -84,7 +84,7 @@ describe("results of host-local", () => {
   const ask = (cniVersion: CniVersion) => {
     const ipam = {
       type: "host-local",
-      dataDir: join(folder, cniVersion),
+      dataDir: join(directory, cniVersion),
       ranges: [[{ subnet: "10.76.0.0/24" }], [{ subnet: "fd76::/64", gateway: "fd76::5" }]],
       routes: [{ dst: "0.0.0.0/0" }, { dst: "10.9.0.0/16", gw: "10.76.0.9" }, { dst: "::/0" }],
     };
@@ -108,7 +108,7 @@ describe("results of host-local", () => {
   });
 
   const askAfresh = (version: CniVersion) => {
-    rmSync(join(folder, version), { recursive: true, force: true });
+    rmSync(join(directory, version), { recursive: true, force: true });
     return ask(version);
   };
 });

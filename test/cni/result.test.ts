@@ -16,10 +16,10 @@ interface Fixture {
   readonly podIps: readonly string[];
 }
 
-const folder = join(import.meta.dir, "fixtures");
-const fixtures = readdirSync(folder).map((name): [string, Fixture] => [
+const directory = join(import.meta.dir, "fixtures");
+const fixtures = readdirSync(directory).map((name): [string, Fixture] => [
   name,
-  JSON.parse(readFileSync(join(folder, name), "utf8")) as Fixture,
+  JSON.parse(readFileSync(join(directory, name), "utf8")) as Fixture,
 ]);
 
 const full: Result = {

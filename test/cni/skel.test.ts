@@ -109,7 +109,7 @@ describe("order of checks", () => {
     expect(call(fullEnv("FROB"), chained).json).toMatchObject({ code: 4, msg: "unknown CNI_COMMAND: FROB" });
   });
 
-  test("the error's version is the caller's where we speak it, else our newest", () => {
+  test("the error's version is the caller's if we support it, else our newest", () => {
     expect(call(fullEnv("ADD"), { name: "a", cniVersion: "9.9.9" }).json.cniVersion).toBe("1.1.0");
     expect(call(fullEnv("ADD"), "nope").json.cniVersion).toBe("1.1.0");
   });

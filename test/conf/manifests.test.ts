@@ -47,12 +47,15 @@ test.each(manifests)("%s: its arguments are the product's, its image is of this 
   }
 });
 
-test.each(manifests)("%s: probes ask the agent itself, and not whoever has its metrics' port", (file) => {
-  const [, agent] = containersOf(file);
-  expect(agent?.args).toContain(`--metrics-address=${settingTable.metricsAddress.default}`);
-  expect(agent?.livenessProbe?.exec).toEqual({ command: ["/wg-cni", "probe", "live"] });
-  expect(agent?.readinessProbe?.exec).toEqual({ command: ["/wg-cni", "probe", "ready"] });
-});
+test.each(manifests)(
+  "%s: probes ask the agent itself, and not the process that has its metrics port",
+  (file) => {
+    const [, agent] = containersOf(file);
+    expect(agent?.args).toContain(`--metrics-address=${settingTable.metricsAddress.default}`);
+    expect(agent?.livenessProbe?.exec).toEqual({ command: ["/wg-cni", "probe", "live"] });
+    expect(agent?.readinessProbe?.exec).toEqual({ command: ["/wg-cni", "probe", "ready"] });
+  },
+);
 
 test("what the agent keeps has the same path in it and on the node", () => {
   const [install, agent] = containersOf("conf/wg-cni.yaml");

@@ -1,5 +1,5 @@
 // What the DaemonSet may do on a node, to the letter, each with what it is for. Who adds
-// a right, a folder or a writable mount says so here and in
+// a right, a directory or a writable mount says so here and in
 // docs/design/decisions/privileges.md.
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
@@ -42,8 +42,8 @@ const capabilities: Record<string, string> = {
   SYS_ADMIN: "entering pods' network namespaces, so that live pods follow the tunnel's MTU",
 };
 
-/** Folder of the node -> who has it, and how. */
-const folders: Record<string, { readonly install?: "rw" | "ro"; readonly agent?: "rw" | "ro" }> = {
+/** Directory of the node -> who has it, and how. */
+const directories: Record<string, { readonly install?: "rw" | "ro"; readonly agent?: "rw" | "ro" }> = {
   "/opt/cni/bin": { install: "rw", agent: "rw" },
   "/etc/cni/net.d": { install: "rw", agent: "rw" },
   "/var/lib/wg-cni": { install: "rw", agent: "rw" },
@@ -53,11 +53,11 @@ const folders: Record<string, { readonly install?: "rw" | "ro"; readonly agent?:
   "/run/wireguard": { agent: "rw" },
 };
 /** Where the plugin stays as long as its runtime calls it for pods that it has. */
-const whileLeaving: typeof folders = { ...folders, "/run/crio": { install: "ro" } };
+const whileLeaving: typeof directories = { ...directories, "/run/crio": { install: "ro" } };
 
 describe.each([
-  ["conf/kubernetes/daemonset.yaml", folders],
-  ["conf/wg-cni.yaml", folders],
+  ["conf/kubernetes/daemonset.yaml", directories],
+  ["conf/wg-cni.yaml", directories],
   ["conf/wg-cni-uninstall.yaml", whileLeaving],
 ] as const)("%s", (file, expected) => {
   const objects = [Bun.YAML.parse(readFileSync(join(repository, file), "utf8"))].flat() as {
@@ -89,7 +89,7 @@ describe.each([
     expect(agent.securityContext.capabilities).toEqual({ drop: ["ALL"], add: Object.keys(capabilities) });
   });
 
-  test("its containers have these folders of the node, and write to no others", () => {
+  test("its containers have these directories of the node, and write to no others", () => {
     const used: Record<string, Record<string, string>> = {};
     for (const { name, volumeMounts } of [install, agent])
       for (const mount of volumeMounts) {
@@ -124,7 +124,7 @@ describe.each([
   });
 });
 
-test("the page has each right and each folder, with its reason", () => {
+test("the page has each right and each directory, with its reason", () => {
   for (const [name, what] of Object.entries(capabilities)) {
     expect(page).toContain(`| \`${name}\` |`);
     expect(page).toContain(what);

@@ -8,7 +8,7 @@ const page = readFileSync(`${root}/docs/reference/host-changes.md`, "utf8");
 
 /** Rows of their own they are not. */
 const looksAt: readonly string[] = [
-  // A folder.
+  // A directory.
   "net.ipv6.conf",
   // Changed by the kernel along with the host's, and put back with it.
   "net.ipv4.conf.INTERFACE.forwarding",

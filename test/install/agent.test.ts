@@ -42,7 +42,7 @@ class Kept implements Disposable {
     return this.installation.reconcile();
   }
 
-  /** Until it is put in, which takes two looks where it has to settle first. */
+  /** Until it is put in, which takes two looks if it has to settle first. */
   settle() {
     this.reconcile();
     return this.reconcile(settleMs);
@@ -60,7 +60,7 @@ afterEach(() => {
 });
 
 describe("kept installed", () => {
-  test("nothing is touched where nobody asked for it", () => {
+  test("nothing is touched if it was not asked for", () => {
     const kept = new Kept();
     kept.host.put("10.conflist", ptpList);
     kept.wanted = undefined;
@@ -69,7 +69,7 @@ describe("kept installed", () => {
     expect(kept.lines).toEqual([]);
   });
 
-  test("where all is as it should be, nothing is written and nothing said", async () => {
+  test("if all is as it should be, nothing is written and nothing logged", async () => {
     const kept = new Kept();
     kept.host.put("10.conflist", ptpList);
     await kept.host.install();
@@ -111,7 +111,7 @@ describe("kept installed", () => {
     });
     mkdirSync(kept.host.confDir);
     // Nothing tells of a directory that is made: it is looked for.
-    await waitUntil(() => kept.changes > 0, { what: "hearing of the folder" });
+    await waitUntil(() => kept.changes > 0, { what: "hearing of the directory" });
     kept.reconcile();
     kept.changes = 0;
     writeFileSync(kept.host.path("10.conflist"), ptpList);
@@ -127,7 +127,7 @@ describe("kept installed", () => {
     await waitUntil(() => kept.changes > 0, { what: "hearing of the executable that is gone" });
   });
 
-  test("the executable is put back where it is gone; another version that is there stays", async () => {
+  test("the executable is put back if it is gone; another version that is there stays", async () => {
     const kept = new Kept();
     kept.host.put("10.conflist", ptpList);
     await kept.host.install();

@@ -13,7 +13,7 @@ setDefaultTimeout(30_000);
 class Typed extends Host {
   readonly stateDir = `${this.root}/state`;
 
-  get folders(): string[] {
+  get directories(): string[] {
     return ["--bin-dir", this.binDir, "--conf-dir", this.confDir, "--state-dir", this.stateDir];
   }
 
@@ -24,11 +24,11 @@ class Typed extends Host {
   }
 
   installs(...words: readonly string[]) {
-    return this.wg("install", ...this.folders, "--source-binary", this.source, ...words);
+    return this.wg("install", ...this.directories, "--source-binary", this.source, ...words);
   }
 
   uninstalls(...words: readonly string[]) {
-    return this.wg("uninstall", ...this.folders, ...words);
+    return this.wg("uninstall", ...this.directories, ...words);
   }
 
   /** What the agent would keep true. */
@@ -140,8 +140,14 @@ const complaints: readonly [words: readonly string[], says: RegExp][] = [
 test.each(complaints)("install %j", async (words, says) => {
   const host = typed();
   host.put("10-ptp.conflist", ptpList);
-  const folders = words.includes("--bin-dir") ? ["--conf-dir", host.confDir] : host.folders;
-  const { exitCode, stderr } = await host.wg("install", ...folders, "--source-binary", host.source, ...words);
+  const directories = words.includes("--bin-dir") ? ["--conf-dir", host.confDir] : host.directories;
+  const { exitCode, stderr } = await host.wg(
+    "install",
+    ...directories,
+    "--source-binary",
+    host.source,
+    ...words,
+  );
   expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: expect.stringMatching(says) });
   expect(host.texts()).toEqual({ "10-ptp.conflist": ptpList });
   expect(existsSync(host.plugin)).toBe(false);
@@ -179,7 +185,7 @@ test("an uninstall that cannot be done leaves the agent as it was", async () => 
   expect(host.kept).toMatchObject({ confDir: host.confDir });
 });
 
-test("a state that cannot be read does not keep anybody from uninstalling", async () => {
+test("a state that cannot be read does not prevent uninstalling", async () => {
   const host = typed();
   host.put("10-ptp.conflist", ptpList);
   await host.installs();

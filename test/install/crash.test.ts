@@ -39,7 +39,7 @@ function mortalDisk(
   return mortal;
 }
 
-/** What a runtime would make of the host now; throws where it would not work. */
+/** What a runtime would make of the host now; throws if it would not work. */
 function inspect(host: Host, versions: readonly string[]): string[] {
   const files = confFiles([...(disk.list(host.confDir) ?? [])]);
   const networks = files.map((file) => parseConfList(file, host.get(file)));

@@ -148,7 +148,7 @@ describe("a single plugin", () => {
     expect(host.texts()).toEqual({ "10-ptp.conf": changed });
   });
 
-  test("whose list somebody has extended stays a list, without us", async () => {
+  test("whose list another process has extended stays a list, without us", async () => {
     using host = new Host();
     host.plugins("ptp");
     host.put("10-ptp.conf", ptpConf);
@@ -322,7 +322,7 @@ describe("entries that are there already", () => {
 });
 
 describe("which network", () => {
-  test("the first by name as runtimes sort, hidden ones and .json too; others stay untouched", async () => {
+  test("the first by name as runtimes sort, hidden ones and .json too; the rest stay untouched", async () => {
     for (const [first, second] of [
       ["10-a.conflist", "10-b.conflist"],
       ["10-a.conflist", "9.conflist"],
@@ -334,12 +334,12 @@ describe("which network", () => {
       host.put(second, ptpList);
       host.put(first, ptpList);
       host.put("00-readme.txt", "not a network");
-      mkdirSync(host.path("00-folder.conf"));
+      mkdirSync(host.path("00-directory.conf"));
       expect((await host.install()).network.file).toBe(first);
       expect(host.get(second)).toBe(ptpList);
       host.uninstall();
       expect(host.get(first)).toBe(ptpList);
-      expect(existsSync(host.path("00-folder.conf"))).toBe(true);
+      expect(existsSync(host.path("00-directory.conf"))).toBe(true);
     }
   });
 

@@ -127,12 +127,12 @@ export class Host implements Disposable {
     return (JSON.parse(this.get(file)) as Fixture["conflist"]).plugins.map(({ type }) => type);
   }
 
-  /** Which file it is and when it was written, by name: the same where nobody wrote. */
+  /** Which file it is and when it was written, by name: the same if nobody wrote. */
   stamps(): Record<string, string> {
     return Object.fromEntries(
-      [this.confDir, this.binDir].flatMap((folder) =>
-        readdirSync(folder).map((name) => {
-          const { ino, mtimeNs, ctimeNs, mode, uid } = statSync(join(folder, name), { bigint: true });
+      [this.confDir, this.binDir].flatMap((directory) =>
+        readdirSync(directory).map((name) => {
+          const { ino, mtimeNs, ctimeNs, mode, uid } = statSync(join(directory, name), { bigint: true });
           return [name, `${ino} ${mtimeNs} ${ctimeNs} ${mode.toString(8)} ${uid}`];
         }),
       ),

@@ -10,7 +10,7 @@ setDefaultTimeout(120_000);
 
 const source = (file: string) => JSON.stringify(`${import.meta.dir}/../../src/install/${file}.ts`);
 
-/** A process of its own; resolves with what it printed, rejects where it fails. */
+/** A process of its own; resolves with what it printed, rejects if it fails. */
 async function run(host: Host, program: string): Promise<string> {
   const file = `${host.root}/${Bun.hash(program)}.ts`;
   writeFileSync(file, program);
@@ -29,7 +29,7 @@ function installer(host: Host, id: number, rounds: number): string {
       await install({ disk, target, source: ${JSON.stringify(host.source)}, waitMs: 60_000, say: () => {} });`;
 }
 
-/** Reads the network as fast as it can until it is as wanted; prints what it has seen, fails where it is not whole. */
+/** Reads the network as fast as it can until it is as wanted; prints what it has seen, fails if it is not whole. */
 function reader(host: Host, file: string, until: string): string {
   return `
     import { readFileSync } from "node:fs";
@@ -89,7 +89,7 @@ test("an owner that writes in place while two install: its last text is what is 
   expect(host.texts()).toEqual({ "10.conflist": last });
 });
 
-test("some install while others uninstall: no network ever names an executable that is not there", async () => {
+test("installs and uninstalls at the same time: no network ever names an executable that is not there", async () => {
   using host = new Host();
   host.plugins("ptp");
   host.put("10.conflist", ptpList);

@@ -33,7 +33,7 @@ describe("a network that cannot be followed", () => {
     ["no name", "10.conflist", ptpList.replace('"pods"', '""'), "it has no network name"],
     ["no plugins", "10.conflist", '{"name": "pods"}', 'it has no "plugins" to follow'],
     [
-      "plugins in a folder",
+      "plugins in a directory",
       "10.conflist",
       '{"name": "pods", "plugins": null}',
       'its "plugins" is not a list',
@@ -118,7 +118,7 @@ describe("a network that cannot be followed", () => {
 });
 
 describe("waiting", () => {
-  test("for the folder, then for the file, then for the rest of it; each is said once", async () => {
+  test("for the directory, then for the file, then for the rest of it; each is logged once", async () => {
     using host = new Host();
     host.plugins("ptp");
     rmSync(host.confDir, { recursive: true });
@@ -154,7 +154,7 @@ describe("waiting", () => {
 });
 
 describe("the executable", () => {
-  test("is exchanged where it differs, by rename: who runs the old one keeps it", async () => {
+  test("is exchanged if it differs, by rename: processes that run the old one keep it", async () => {
     using host = new Host();
     host.plugins("ptp");
     host.put("10.conflist", ptpList);
@@ -218,7 +218,7 @@ describe("the executable", () => {
 });
 
 describe("a network of our own", () => {
-  test("is written where there is none, kept, and goes with us", async () => {
+  test("is written if there is none, kept, and removed with us", async () => {
     using host = new Host();
     expect((await host.install(standalone)).network).toEqual({
       file: "10-wg-cni.conflist",
@@ -254,7 +254,7 @@ describe("a network of our own", () => {
     expect(host.texts()).toEqual({ "87-podman-bridge.conflist": ptpList });
   });
 
-  test("is not written where another would be used", async () => {
+  test("is not written if another one would be used", async () => {
     using host = new Host();
     host.put("05-cilium.conflist", ptpList);
     await expect(host.install(standalone)).rejects.toThrow(
@@ -263,7 +263,7 @@ describe("a network of our own", () => {
     expect(host.texts()).toEqual({ "05-cilium.conflist": ptpList });
   });
 
-  test("that somebody has written by hand is kept, with other values where some are given, and put aside at the end", async () => {
+  test("that was written by hand is kept, with other values if some are given, and put aside at the end", async () => {
     using host = new Host();
     const byHand = JSON.stringify({
       name: "own",
@@ -318,7 +318,7 @@ describe("uninstalling", () => {
     }
   });
 
-  test("takes us out of all networks, used or not; keeps the executable where told", async () => {
+  test("takes us out of all networks, used or not; keeps the executable if told", async () => {
     using host = new Host();
     host.plugins("ptp");
     host.put("10.conflist", ptpList);
@@ -353,7 +353,7 @@ describe("uninstalling", () => {
 });
 
 test.skipIf(process.getuid?.() !== 0)(
-  "a folder that refuses to be written is a sentence with a remedy",
+  "a directory that refuses to be written is a sentence with a remedy",
   async () => {
     using host = new Host();
     host.plugins("ptp");

@@ -1,5 +1,5 @@
 // Allocation against a set of taken addresses; the order is compared with that
-// of the reference plugin, host-local, where it is installed.
+// of the reference plugin, host-local, if it is installed.
 import { afterAll, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -58,7 +58,7 @@ test("addresses are given in order, without the gateway, and go round", () => {
   expect([pool.takeIp(), pool.takeIp(), pool.takeIp()]).toEqual(["10.1.0.2", "10.1.0.5", "exhausted"]);
 });
 
-test("a released address rests until the others have been used", () => {
+test("a released address rests until the rest have been used", () => {
   const pool = new Pool(rangeSet({ subnet: "10.1.0.0/29" }));
   const first = pool.takeIp();
   pool.taken.delete(first);

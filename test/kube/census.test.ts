@@ -54,7 +54,7 @@ describe("asked for", () => {
     ...change,
   });
 
-  test("are all at first, also where there is no record yet", () => {
+  test("are all at first, also if there is no record yet", () => {
     expect(planCensus(facts([], { nextListMs: undefined }))).toEqual({ ask: "all" });
   });
 

@@ -49,7 +49,7 @@ function takes(looks: readonly (readonly [atMs: number, object: RecordObject])[]
 const edited = seen([byAgent, byHand]);
 const own = seen([byAgent]);
 
-test("it waits for its agent, and is taken where none puts its own back", () => {
+test("it waits for its agent, and is taken if none restores its own", () => {
   const looks = [0, 4000, editHoldMs - 1, editHoldMs].map((atMs) => [atMs, edited] as const);
   expect(takes(looks)).toEqual(["in 10000 ms", "in 6000 ms", "in 1 ms", "taken"]);
 });

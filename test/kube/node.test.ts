@@ -60,7 +60,7 @@ describe("addresses", () => {
     expect(plan({ addresses })).toMatchObject({ identity: { nodeIPs: ["192.0.2.1"] }, warnings: [] });
   });
 
-  test("one that nobody can reach is left out, and said", () => {
+  test("one that no node can reach is left out, and reported", () => {
     const { identity, warnings } = plan({
       addresses: [["InternalIP", "127.0.0.1"], v4, ["InternalIP", "x"]],
     });
@@ -111,7 +111,7 @@ describe("pod CIDRs", () => {
     },
   );
 
-  test("are the pods' own where the network gives them their addresses", () => {
+  test("are the pods' own if the network gives them their addresses", () => {
     for (const spec of [{}, { podCIDRs: ["10.244.1.0/24"] }])
       expect(plan({ spec }, ["10.1.0.4/31"], "pods")).toMatchObject({
         identity: { podCIDRs: ["10.1.0.4/31"] },
@@ -164,12 +164,12 @@ describe("the start-up taint", () => {
   const other = { key: "example.com/busy", effect: "NoExecute", timeAdded: "2026-01-01T00:00:00Z" };
   const taintsOf = (taints: unknown) => readNodeObject(nodeOf("n1", { spec: { taints } }))?.taints;
 
-  test("is of interest with all others beside it, and these are not without it", () => {
+  test("is of interest beside all others, and these are not without it", () => {
     expect(taintsOf([other, startup])).toEqual([other, startup]);
     for (const taints of [undefined, [], [other], "none", [null]]) expect(taintsOf(taints)).toBeUndefined();
   });
 
-  test("goes, whatever its effect, and only where the taints are as they were seen", () => {
+  test("goes, whatever its effect, and only if the taints are as they were seen", () => {
     const taints = [startup, other, { ...startup, effect: "NoExecute" }];
     expect(formatTaintRemoval(taints)).toEqual([
       { op: "test", path: "/spec/taints", value: taints },

@@ -47,7 +47,7 @@ export function nodeOf(name: string, change: NodeChange = {}) {
   };
 }
 
-/** The Node that owns a record's object, with nothing else in it; undefined where none does. */
+/** The Node that owns a record's object, with nothing else in it; undefined if none does. */
 export function ownerOf({ metadata }: { readonly metadata: { readonly [field: string]: unknown } }) {
   const [owner] = (metadata["ownerReferences"] ?? []) as readonly { name: string; uid: string }[];
   if (owner === undefined) return undefined;

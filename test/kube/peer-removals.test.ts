@@ -78,7 +78,7 @@ test.each([
   expect(play(peers, story).left).toEqual(expected as Record<string, number>);
 });
 
-test("where most are gone, that is said for as long as it is doubted", () => {
+test("if most are gone, that is reported for as long as it is doubted", () => {
   expect(play(four, [[0, []]]).doubts).toHaveLength(massRemovalWaitMs / 1000);
   expect(play(four, [[0, ["a", "b"]]]).doubts).toEqual([]);
   const { doubt } = planPeerRemovals({

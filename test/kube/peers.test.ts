@@ -9,7 +9,7 @@ import { objectOf } from "./objects.ts";
 const seen = (n: number, change: Parameters<typeof objectOf>[1] = {}) =>
   judgeObject(objectOf(recordOf(n), change)) as RecordObject;
 
-test("those that were made first come first, by name where that is the same; the node's own is left out", () => {
+test("those that were made first come first, by name if that is the same; the node's own is left out", () => {
   const objects = [
     seen(1, { createdAt: "2026-01-01T00:00:05Z" }),
     seen(2, { createdAt: "2026-01-01T00:00:03Z" }),
@@ -23,7 +23,7 @@ test("those that were made first come first, by name where that is the same; the
   expect(names(objects.toReversed(), "node-2")).toEqual(["node-3", "node-4", "node-1"]);
 });
 
-test("known peers come before others, in the order in which they were written, whenever they were made", () => {
+test("known peers come before new ones, in the order in which they were written, whenever they were made", () => {
   const versions = ["17", "9", "10", "8", "11"];
   const objects = versions.map((resourceVersion, i) =>
     seen(i + 1, { resourceVersion, createdAt: `2026-01-01T00:00:0${9 - i}Z` }),

@@ -130,7 +130,7 @@ describe("coverage", () => {
     expect(condition(plan(change), "Covered")).toMatchObject({ status, reason, message } as never);
   });
 
-  test("is not known where nothing counts", () => {
+  test("is not known if nothing counts", () => {
     const planned = planStatus(uncounted, () => false, undefined, wallMs);
     expect(condition(planned, "Covered")).toMatchObject({ status: "False", reason: "NotCounted" });
   });
@@ -142,11 +142,11 @@ describe("what two records claim", () => {
     { peer: "n3", claim: "192.0.2.3/32" },
   ];
 
-  test("is this node's where it had it first", () => {
+  test("is this node's if it had it first", () => {
     expect(condition(plan({ contested }), "RecordAccepted")?.status).toBe("True");
   });
 
-  test("is said where somebody else had it first", () => {
+  test("is reported if a peer had it first", () => {
     expect(condition(plan({ contested }, undefined, wallMs, ["n3"]), "RecordAccepted")).toMatchObject({
       ...{ status: "False", reason: "Conflict", message: "192.0.2.3/32 was n3's first" },
     });

@@ -51,7 +51,7 @@ describe("credentials", () => {
     expect(api.count("list")).toBe(1);
   });
 
-  test("a server with a certificate of somebody else's is not believed", async () => {
+  test("a server with a certificate of another authority is refused", async () => {
     await using scene = await start();
     const { api, node } = scene;
     await api.down();

@@ -72,7 +72,7 @@ describe("a sound server", () => {
   });
 });
 
-describe("the watch goes on where it was", () => {
+describe("the watch continues from the version it had reached", () => {
   test.each([
     [
       "is cut off in the middle of a line",
@@ -92,7 +92,7 @@ describe("the watch goes on where it was", () => {
     expect(api.count("list")).toBe(1);
   });
 
-  test("when the server is restarted, and nobody notices", async () => {
+  test("after a restart of the server that no client has noticed", async () => {
     await using scene = await start();
     const { api, node } = scene;
     await api.down();

@@ -80,7 +80,7 @@ export function prepareForContainers(node: Node): void {
 /** Starts a container; `directory` is podman's. It ends with the lab at the latest. */
 export function startContainer(
   node: Node,
-  folder: string,
+  directory: string,
   spec: PodSpec,
   container: Container,
   options: RunOptions = {},
@@ -88,20 +88,22 @@ export function startContainer(
   prepareDirectories(node, spec, container);
   const name = containerName(node, container);
   const run = ["--rm", "--name", name, "--runtime", "crun", "--cgroups=disabled", "--network", "host"];
-  const command = [...podman(folder), "run", ...run, ...limits, ...translate(node, spec, container)];
+  const command = [...podman(directory), "run", ...run, ...limits, ...translate(node, spec, container)];
   // The limit podman begins with is more than a container's.
   return node.start(["sh", "-c", 'ulimit -n 4096; exec "$@"', "sh", ...command], options);
 }
 
 /** Signals the container's first process; one that has ended is no failure. */
-export function signalContainer(node: Node, folder: string, container: Container, signal: string): void {
-  node.exec([...podman(folder), "kill", "--signal", signal, containerName(node, container)]);
+export function signalContainer(node: Node, directory: string, container: Container, signal: string): void {
+  node.exec([...podman(directory), "kill", "--signal", signal, containerName(node, container)]);
 }
 
 /** Of its first process, as the node sees it; 0 where it does not run. */
-export function containerPid(node: Node, folder: string, container: Container): number {
+export function containerPid(node: Node, directory: string, container: Container): number {
   const format = ["--format", "{{.State.Pid}}"];
-  return Number(node.exec([...podman(folder), "inspect", ...format, containerName(node, container)]).stdout);
+  return Number(
+    node.exec([...podman(directory), "inspect", ...format, containerName(node, container)]).stdout,
+  );
 }
 
 function containerName(node: Node, { name }: Container): string {

@@ -77,7 +77,7 @@ export function endGroup(group: string, hierarchies: readonly string[] = []): st
   return ["kill -s KILL -- -1 || true", ...roots.flatMap((at) => removal(group, at))];
 }
 
-/** The same when the lab has ended. Throws CommandError where a group stays. */
+/** The same when the lab has ended. Throws CommandError if a group stays. */
 export function removeGroup(group: string, hierarchies: readonly string[] = []): void {
   const script = [undefined, ...hierarchies].flatMap((hierarchy) => [
     mountGroups("/run", hierarchy),

@@ -77,7 +77,7 @@ export class UdpSocket {
   readonly #fromLengthBytes = new Uint8Array(this.#fromLength.buffer);
   readonly #fd: number;
 
-  /** Bound to `local` where it is given. Throws SysError. */
+  /** Bound to `local` if it is given. Throws SysError. */
   constructor(
     family: 4 | 6,
     readonly subject: string,
@@ -90,7 +90,7 @@ export class UdpSocket {
     if (local) syscall("bind", subject, this.#fd, local, local.length);
   }
 
-  /** The name of the error where the kernel refused: "EAGAIN" for a full buffer, "EACCES" for `prohibit`. */
+  /** The name of the error if the kernel refused: "EAGAIN" for a full buffer, "EACCES" for `prohibit`. */
   trySend(bytes: Uint8Array, length: number, to: Uint8Array): string | undefined {
     const result = rawSyscall("sendto", this.#fd, bytes, length, 0, to, to.length);
     return result < 0 ? errnoCode(-result) : undefined;

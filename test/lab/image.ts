@@ -10,8 +10,8 @@ const baseName = "localhost/wg-cni-build:test";
 const buildTimeoutMs = 300_000;
 
 /** podman's first arguments; `directory` is its own. */
-export function podman(folder: string): string[] {
-  const place = ["--root", `${folder}/root`, "--runroot", `${folder}/run`];
+export function podman(directory: string): string[] {
+  const place = ["--root", `${directory}/root`, "--runroot", `${directory}/run`];
   return ["podman", ...place, "--cgroup-manager", "cgroupfs", "--events-backend", "none"];
 }
 
@@ -19,41 +19,41 @@ export function podman(folder: string): string[] {
 export const limits = ["--ulimit", "nofile=1024:4096", "--ulimit", "nproc=4096:4096"];
 
 /** Builds it; returns what the build said. Throws Error. */
-export function buildImage(folder: string): string {
-  const base = `${folder}/base`;
+export function buildImage(directory: string): string {
+  const base = `${directory}/base`;
   mkdirSync(base, { recursive: true });
   must(["sh", "-euc", baseScript, base]);
-  must(["sh", "-euc", `tar c -C "$0" . | exec "$@" import - ${baseName}`, base, ...podman(folder)]);
+  must(["sh", "-euc", `tar c -C "$0" . | exec "$@" import - ${baseName}`, base, ...podman(directory)]);
   rmSync(base, { recursive: true });
   const registry = must(["npm", "config", "get", "registry"]).trim();
   const cafile = must(["npm", "config", "get", "cafile"]).trim();
   const authority = cafile === "null" ? "" : "cafile=/etc/ssl/certs/ca-certificates.crt\n";
-  writeFileSync(`${folder}/npmrc`, `registry=${registry}\nprefer-offline=true\ncache=/npm\n${authority}`);
+  writeFileSync(`${directory}/npmrc`, `registry=${registry}\nprefer-offline=true\ncache=/npm\n${authority}`);
   const cache = must(["npm", "config", "get", "cache"]).trim();
   mkdirSync(cache, { recursive: true });
   const said = must([
-    ...[...podman(folder), "build", "--isolation", "chroot", "--network", "host", "--layers=false"],
+    ...[...podman(directory), "build", "--isolation", "chroot", "--network", "host", "--layers=false"],
     ...["--build-arg", `BUILD_IMAGE=${baseName}`, ...limits.slice(0, 2)],
-    ...["--volume", `${folder}/npmrc:/root/.npmrc:ro`],
+    ...["--volume", `${directory}/npmrc:/root/.npmrc:ro`],
     ...["--volume", `${cache}:/npm`, "-f", `${repository}/conf/Containerfile`, "-t", imageName, repository],
   ]);
-  must([...podman(folder), "rmi", "--force", baseName]);
+  must([...podman(directory), "rmi", "--force", baseName]);
   return said;
 }
 
 /** Of the image, in bytes. */
-export function imageBytes(folder: string): number {
-  return Number(must([...podman(folder), "image", "inspect", "--format", "{{.Size}}", imageName]));
+export function imageBytes(directory: string): number {
+  return Number(must([...podman(directory), "image", "inspect", "--format", "{{.Size}}", imageName]));
 }
 
 /** Paths of the image's files, without the leading slash. */
-export function imageFiles(folder: string): string[] {
+export function imageFiles(directory: string): string[] {
   const list = must([
     "sh",
     "-euc",
     'id=$("$@" create --network host --entrypoint /wg-cni "$0"); "$@" export "$id" | tar t; "$@" rm "$id" >/dev/null',
     imageName,
-    ...podman(folder),
+    ...podman(directory),
   ]);
   return list.trim().split("\n").sort();
 }
@@ -62,7 +62,7 @@ export function imageFiles(folder: string): string[] {
 const baseScript = `
   cd "$0"
   mkdir -p usr/bin usr/sbin usr/lib usr/lib64 etc/ssl/certs tmp root
-  for folder in bin sbin lib lib64; do ln -s usr/$folder $folder; done
+  for directory in bin sbin lib lib64; do ln -s usr/$directory $directory; done
   for name in dash bash node cp mkdir ldd grep xargs uname dirname env; do
     program=$(readlink -f "$(command -v $name)")
     cp "$program" usr/bin/$name

@@ -66,7 +66,7 @@ describe.skipIf(missing !== undefined)("lab with reference plugins", () => {
     }
   });
 
-  test("an address where nobody is gives a result, not an error", async () => {
+  test("an address that nobody has gives a result, not an error", async () => {
     expect(await ping(a, "10.244.2.250", { count: 1 })).toEqual({ sent: 1, received: 0 });
     expect((await http(a, "10.244.2.250", 1)).ok).toBe(false);
   });
@@ -118,12 +118,12 @@ describe.skipIf(missing !== undefined)("lab with reference plugins", () => {
   test("what is in the shared directory is there for every node, and goes with the lab", async () => {
     const other = await Lab.create("shared");
     const nodes = [await other.node("n1", node(1)), await other.node("n2", node(2))];
-    const file = `${other.sharedFolder}/records/n1.json`;
-    nodes[0]?.script([`mkdir -p ${other.sharedFolder}/records`, `echo record >${file}`]);
+    const file = `${other.sharedDirectory}/records/n1.json`;
+    nodes[0]?.script([`mkdir -p ${other.sharedDirectory}/records`, `echo record >${file}`]);
     expect(nodes[1]?.must(["cat", file])).toBe("record\n");
     expect(readFileSync(file, "utf8")).toBe("record\n");
     other[Symbol.dispose]();
-    expect(existsSync(other.sharedFolder)).toBe(false);
+    expect(existsSync(other.sharedDirectory)).toBe(false);
   });
 
   test("a failing plugin is an error with its code", async () => {
@@ -147,12 +147,12 @@ describe.skipIf(missing !== undefined)("lab with reference plugins", () => {
       const lab = await Lab.create("killed");
       const node = await lab.node("n1", { ip4: "192.0.2.1", podCidrs: [] });
       node.start(["sleep", "60"]);
-      console.log(node.pid, lab.sharedFolder);
+      console.log(node.pid, lab.sharedDirectory);
       await Bun.sleep(60_000);`;
     const child = Bun.spawn([process.execPath, "-e", script], { stdout: "pipe" });
     const { value } = await child.stdout.getReader().read();
-    const [pid, folder] = new TextDecoder().decode(value).trim().split(" ");
-    const left = [`/proc/${pid}`, folder as string];
+    const [pid, directory] = new TextDecoder().decode(value).trim().split(" ");
+    const left = [`/proc/${pid}`, directory as string];
     expect(left.map((path) => existsSync(path))).toEqual([true, true]);
     child.kill("SIGKILL");
     await waitUntil(() => !left.some((path) => existsSync(path)), { what: "the end of the lab" });

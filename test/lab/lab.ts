@@ -32,7 +32,7 @@ export interface LabOptions {
 interface Started {
   readonly holder: Holder;
   readonly wire: Namespaces;
-  readonly sharedFolder: string;
+  readonly sharedDirectory: string;
   readonly controlGroup: string | undefined;
   readonly hierarchies: readonly string[];
 }
@@ -61,8 +61,8 @@ export class Lab {
   }
 
   /** The same for all nodes and the test: of the machine's directories to write to, nodes do not hide /tmp. */
-  get sharedFolder(): string {
-    return this.#state.sharedFolder;
+  get sharedDirectory(): string {
+    return this.#state.sharedDirectory;
   }
 
   /** Its name below the root of control groups. */
@@ -85,7 +85,7 @@ export class Lab {
     this.nodes.length = 0;
     const { hasControllers = false, hasControlGroup = hasControllers } = this.options;
     const unshare = ["unshare", "--net", "--mount", "--pid", "--fork"];
-    const sharedFolder = mkdtempSync("/tmp/wg-cni-lab-");
+    const sharedDirectory = mkdtempSync("/tmp/wg-cni-lab-");
     const group = hasControlGroup ? nameGroup() : undefined;
     const hierarchies = hasControllers ? hierarchiesOfVersion1() : [];
     const setup = [
@@ -100,18 +100,21 @@ export class Lab {
       ...(group === undefined ? [] : makeGroup(group, hierarchies)),
     ];
     // The directory last: what runs in the group may still write to it.
-    const farewell = [...(group === undefined ? [] : endGroup(group, hierarchies)), `rm -rf ${sharedFolder}`];
+    const farewell = [
+      ...(group === undefined ? [] : endGroup(group, hierarchies)),
+      `rm -rf ${sharedDirectory}`,
+    ];
     const holder = await hold(unshare, setup, farewell).catch((error) => {
-      rmSync(sharedFolder, { recursive: true });
+      rmSync(sharedDirectory, { recursive: true });
       throw error;
     });
     const wire = new Namespaces(`${this.name}/wire`, ["-t", `${holder.pid}`, "-m", "-p", "-n"]);
-    this.#started = { holder, wire, sharedFolder, controlGroup: group, hierarchies };
+    this.#started = { holder, wire, sharedDirectory, controlGroup: group, hierarchies };
   }
 
   /** Adds a node and the routes between it and the ones before it. */
   async node(name: string, options: NodeOptions): Promise<Node> {
-    const node = await Node.create(name, options, this.#state.holder, gateways, this.sharedFolder);
+    const node = await Node.create(name, options, this.#state.holder, gateways, this.sharedDirectory);
     this.nodes.push(node);
     const port = `ip link add ${name} type veth peer name eth0 netns ${node.innerPid}`;
     const mtu = options.mtu ?? 1500;
@@ -167,10 +170,10 @@ export class Lab {
   /** Ends every process of the lab; the namespaces go with them. A lab that was not started has none. */
   [Symbol.dispose](): void {
     if (this.#started === undefined) return;
-    const { holder, sharedFolder, controlGroup, hierarchies } = this.#started;
+    const { holder, sharedDirectory, controlGroup, hierarchies } = this.#started;
     holder.end();
     if (controlGroup !== undefined) removeGroup(controlGroup, hierarchies);
-    rmSync(sharedFolder, { recursive: true, force: true });
+    rmSync(sharedDirectory, { recursive: true, force: true });
   }
 }
 

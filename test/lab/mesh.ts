@@ -51,9 +51,9 @@ export async function joinByRecords(
   return { recordsDir: dirs[0] as string, agents };
 }
 
-/** The first step of it, for a node that joins later or whose agent starts later. Returns the folder. */
+/** The first step of it, for a node that joins later or whose agent starts later. Returns the directory. */
 export async function upWithRecords(node: Node, upOptions: readonly string[] = []): Promise<string> {
-  const recordsDir = `${node.sharedFolder}/records`;
+  const recordsDir = `${node.sharedDirectory}/records`;
   mkdirSync(recordsDir, { recursive: true });
   await must(node, ["up", ...node.upArguments, "--records-dir", recordsDir, ...upOptions]);
   return recordsDir;

@@ -18,7 +18,7 @@ export interface RunOptions {
 
 export interface Completed {
   readonly command: readonly string[];
-  /** 128 and more where a signal ended it. */
+  /** 128 and more if a signal ended it. */
   readonly exitCode: number;
   readonly stdout: string;
   readonly stderr: string;

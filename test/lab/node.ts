@@ -45,7 +45,7 @@ export class Node extends Namespaces {
     holder: Holder,
     readonly gateways: Readonly<Record<Family, string>>,
     /** A directory that all nodes of the lab and the test see under this path; it goes with the lab. */
-    readonly sharedFolder: string,
+    readonly sharedDirectory: string,
   ) {
     super(name, ["-t", `${holder.pid}`, "-m", "-u", "-p", "-n"]);
     this.pid = holder.pid;
@@ -73,14 +73,14 @@ export class Node extends Namespaces {
     options: NodeOptions,
     lab: Holder,
     gateways: Readonly<Record<Family, string>>,
-    sharedFolder: string,
+    sharedDirectory: string,
   ): Promise<Node> {
-    const hidden = hiddenDirectories.find((folder) => repository.startsWith(`${folder}/`));
+    const hidden = hiddenDirectories.find((directory) => repository.startsWith(`${directory}/`));
     if (hidden)
       throw new Error(`A lab node hides ${hidden}, but the repository is in it: ${repository}. Move it.`);
     const wrapper = ["nsenter", "-t", `${lab.pid}`, "-p", "--", "unshare", "--net", "--mount", "--uts"];
     const holder = await hold(wrapper, setup(name, options.storage));
-    return new Node(name, options, holder, gateways, sharedFolder);
+    return new Node(name, options, holder, gateways, sharedDirectory);
   }
 
   /** Configures the uplink once the lab has made it. */
@@ -134,7 +134,7 @@ export class Node extends Namespaces {
   /**
    * Takes only packets whose source is reached where they came from (RFC 3704),
    * as many distributions have it. The kernel obeys the larger of an interface's
-   * value and the one for all. Throws where it does not stand.
+   * value and the one for all. Throws if it does not stand.
    */
   strictReversePath(): void {
     const files = ["all", "eth0"].map((name) => `/proc/sys/net/ipv4/conf/${name}/rp_filter`);

@@ -42,7 +42,7 @@ export function pathStreams(
   return Streams.start(pathFlows(one, two, family), { rate: modestRate, ...options });
 }
 
-/** About twenty requests on each path. A path may take a handshake first: wait for it where that matters. */
+/** About twenty requests on each path. A path may take a handshake first: wait for it if that matters. */
 export async function probePaths(
   one: Pod,
   two: Pod,

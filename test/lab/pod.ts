@@ -41,7 +41,7 @@ export class Pod extends Namespaces {
     return pod;
   }
 
-  /** The pod's address; throws where it has none of that family. */
+  /** The pod's address; throws if it has none of that family. */
   ip(family: Family): string {
     const ip = this.ips[family];
     if (ip === undefined) throw new Error(`Pod ${this.label} has no IPv${family} address`);

@@ -73,11 +73,11 @@ export function withoutPlugin(list: ConfList, type: string): ConfList {
   return { ...list, plugins: list.plugins.filter((plugin) => plugin.type !== type) };
 }
 
-/** Full path of a plugin; throws where CNI_PATH has none. */
+/** Full path of a plugin; throws if CNI_PATH has none. */
 export function findPlugin(type: string): string {
-  const folder = cniPath.find((path) => existsSync(`${path}/${type}`));
-  if (!folder) throw new Error(`No plugin "${type}" in ${cniPath.join(", ")}`);
-  return `${folder}/${type}`;
+  const directory = cniPath.find((path) => existsSync(`${path}/${type}`));
+  if (!directory) throw new Error(`No plugin "${type}" in ${cniPath.join(", ")}`);
+  return `${directory}/${type}`;
 }
 
 export class Runtime {
@@ -109,7 +109,7 @@ export class Runtime {
     this.cache.delete(key);
   }
 
-  /** Throws PluginError where a plugin finds the attachment not as it left it. */
+  /** Throws PluginError if a plugin finds the attachment not as it left it. */
   async check(list: ConfList, pod: Pod, options: AttachOptions = {}): Promise<void> {
     if (list.disableCheck) return;
     const previous = this.cache.get(cacheKey(list, pod, options));

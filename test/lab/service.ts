@@ -20,7 +20,7 @@ export class Service {
     readonly isReady: (log: readonly string[]) => boolean | Promise<boolean>,
   ) {}
 
-  /** Resolves when it is ready. Throws CommandError where it ends instead. */
+  /** Resolves when it is ready. Throws CommandError if it ends instead. */
   async start(): Promise<void> {
     if (this.#running !== undefined) throw new Error(`${this.#name} runs already`);
     const lines: string[] = [];

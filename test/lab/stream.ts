@@ -1,7 +1,7 @@
 // Streams of counted UDP packets between spaces: which packets of which flow
 // were lost, and when. One program runs in each space (packets.ts), however
 // many flows begin or end there. A lost packet is a lost packet of the network:
-// the instrument has room for all, and fails where it was too slow itself.
+// the instrument has room for all, and fails if it was too slow itself.
 //
 //   from ──── datagram 0, 1, 2 … ───► to          one way
 //        ◄─── the same, where `echo` ──           and back
@@ -42,7 +42,7 @@ export interface FlowResult {
   readonly sent: number;
   /** How many of these arrived; with `echo`, whose answers did. */
   readonly received: number;
-  /** How many arrived at the far end: with `echo`, more than `received` where answers were lost. */
+  /** How many arrived at the far end: with `echo`, more than `received` if answers were lost. */
   readonly arrived: number;
   readonly duplicates: number;
   readonly lostRanges: readonly LostRange[];
@@ -83,7 +83,7 @@ export class Streams {
     return new Streams(flows, rate, port, programs, dropped);
   }
 
-  /** Ends the sending, waits for what is still on its way, and counts. Throws where the instrument failed. */
+  /** Ends the sending, waits for what is still on its way, and counts. Throws if the instrument failed. */
   async stop(): Promise<FlowResult[]> {
     for (const program of this.programs) program.tell("halt");
     const halted = await Promise.all(this.programs.map((program) => program.said("halted")));

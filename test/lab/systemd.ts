@@ -94,7 +94,7 @@ const boot = `
     mount -o remount,bind,ro /proc/sys
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
     mkdir -p /run/lock
-    for folder in /tmp /var/tmp; do mount -t tmpfs tmpfs $folder; done
+    for directory in /tmp /var/tmp; do mount -t tmpfs tmpfs $directory; done
     exec env -i container=lab PATH="$PATH" SYSTEMD_UNIT_PATH="$0" SYSTEMD_LOG_TARGET=console \\
       $1 /lib/systemd/systemd --system --show-status=no
   ' $2 "$3"`;

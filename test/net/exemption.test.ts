@@ -50,7 +50,7 @@ describe("an exemption", () => {
 });
 
 describe("an address with a port", () => {
-  test("needs both, and brackets exactly where the address is IPv6", () => {
+  test("needs both, and brackets exactly if the address is IPv6", () => {
     for (const text of ["192.0.2.1:6443", "[2001:db8::1]:6443"])
       expect(formatIpPort(parseIpPort(text))).toBe(text);
     for (const text of ["192.0.2.1", "2001:db8::1:6443", "[2001:db8::1]", "[192.0.2.1]:1", "[]:1", "tcp/1"])

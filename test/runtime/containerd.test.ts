@@ -128,7 +128,7 @@ describeRuntime("containerd", "pods of containerd on two nodes", () => {
   });
 });
 
-/** httpd of busybox serves a folder. */
+/** httpd of busybox serves a directory. */
 const serve = "echo from a pod >/tmp/index.html; exec busybox httpd -f -p 80 -h /tmp";
 
 /** The pod's network, with the node's programs. */

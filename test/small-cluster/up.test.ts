@@ -72,12 +72,12 @@ describeCluster("a small cluster that is killed", () => {
     const script = `
       import { SmallCluster } from "${repository}/test/small-cluster/support/cluster.ts";
       const { lab } = await SmallCluster.create("iptables", [1]);
-      console.log(lab.sharedFolder, lab.controlGroup);
+      console.log(lab.sharedDirectory, lab.controlGroup);
       await Bun.sleep(600_000);`;
     const child = Bun.spawn([process.execPath, "-e", script], { stdout: "pipe" });
     const { value } = await child.stdout.getReader().read();
-    const [folder = "", group = ""] = new TextDecoder().decode(value).trim().split(" ");
-    const left = () => [...leftGroups(group), ...(existsSync(folder) ? [folder] : [])];
+    const [directory = "", group = ""] = new TextDecoder().decode(value).trim().split(" ");
+    const left = () => [...leftGroups(group), ...(existsSync(directory) ? [directory] : [])];
     expect(left().length).toBeGreaterThan(1);
     child.kill("SIGKILL");
     await waitUntil(() => left().length === 0, { what: () => `the end of ${left()}`, everyMs: 500 });

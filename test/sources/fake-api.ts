@@ -81,8 +81,8 @@ export class FakeApi implements AsyncDisposable {
 
   /** On the port that it had before. */
   async up(): Promise<void> {
-    const { folder } = this.#pki;
-    const read = (name: string) => readFileSync(join(folder, name));
+    const { directory } = this.#pki;
+    const read = (name: string) => readFileSync(join(directory, name));
     const server = createServer(
       { cert: read("server.crt"), key: read("server.key") },
       (request, response) => {
@@ -147,7 +147,7 @@ export class FakeApi implements AsyncDisposable {
     return { "auth-provider": { name: "tokenFile", config: { tokenFile: this.tokenFile } } };
   }
 
-  /** Another authority and another certificate from the next `up` on; the file says so at once, with the old one beside it where told. */
+  /** Another authority and another certificate from the next `up` on; the file says so at once, with the old one beside it if told. */
   exchangeAuthority(): void {
     const before = this.#pki.ca;
     this.#pki = makePki(join(this.#folder, `pki-${++this.#made}`), ["IP:127.0.0.1"]);
@@ -177,7 +177,7 @@ export class FakeApi implements AsyncDisposable {
     this.put(nodes, node);
   }
 
-  /** A record of a node whose Node is there; made where it is missing. */
+  /** A record of a node whose Node is there; made if it is missing. */
   putRecord(object: ApiInput): void {
     const owner = ownerOf(object);
     if (owner !== undefined && !this.#objects.has(`${nodes}/${owner.metadata.name}`)) this.putNode(owner);

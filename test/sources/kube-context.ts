@@ -9,7 +9,7 @@ export const records = "/apis/wg-cni.dev/v1alpha1/wireguardnodes";
 export const put = (api: FakeApi, n: number, change: Partial<ReturnType<typeof recordOf>> = {}) =>
   api.putRecord(withoutVersion(recordOf(n, change)));
 
-/** True where the watch of the records knows that the API is away; those of the Node and the mesh may know earlier. */
+/** True if the watch of the records knows that the API is away; those of the Node and the mesh may know earlier. */
 export const isOfRecords = (node: KubeNode) => node.look().problem?.includes("wireguardnodes") === true;
 
 export function withoutVersion(record: ReturnType<typeof recordOf>) {

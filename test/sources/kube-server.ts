@@ -82,7 +82,7 @@ export class KubeNode implements Disposable {
     );
   }
 
-  /** Until the record is there; the Node is made where it is missing. */
+  /** Until the record is there; the Node is made if it is missing. */
   async published(record: NodeRecord = this.record): Promise<void> {
     await this.until(`${record.name} is published`, () => this.publish(record).done);
   }

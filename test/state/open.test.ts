@@ -72,7 +72,7 @@ test("16 processes at once after a boot drop what was before once, and nothing o
   expect(store.attachments().map(({ containerID }) => containerID)).toEqual(names.sort());
 }, 30_000);
 
-test("a draft that its maker did not live to finish is in nobody's way", () => {
+test("a draft that its process did not live to finish hinders no other process", () => {
   const dir = newStateDir();
   mkdirSync(dir);
   for (const suffix of ["", "-wal", "-shm", "-journal"])
@@ -229,7 +229,7 @@ test("a directory that cannot be made is named", () => {
   expect(error.message).toContain(dir);
 });
 
-test("a directory and files that were open to others are closed to them", () => {
+test("a directory and files that were open to other users are closed to them", () => {
   const dir = newStateDir();
   Store.open(dir, "b1")[Symbol.dispose]();
   for (const name of ["state.db", "state.lock"]) chmodSync(`${dir}/${name}`, 0o666);
@@ -252,7 +252,7 @@ const plants: [string, (path: string) => void][] = [
   ],
   ["a link", (path) => symlinkSync("/dev/null", path)],
   ["a pipe", (path) => Bun.spawnSync(["mkfifo", path])],
-  ["a folder", (path) => mkdirSync(path)],
+  ["a directory", (path) => mkdirSync(path)],
 ];
 
 describe.each(["state.db", "state.db-wal", "state.lock", "write.lock"])("in the place of %s", (name) => {
@@ -266,7 +266,7 @@ describe.each(["state.db", "state.db-wal", "state.lock", "write.lock"])("in the 
   });
 });
 
-test("a directory that holds other things keeps its mode, and is refused if others may write there", () => {
+test("a directory that holds other things keeps its mode, and is refused if other users may write there", () => {
   const dir = newStateDir();
   mkdirSync(dir);
   writeFileSync(`${dir}/passwd`, "");

@@ -25,7 +25,7 @@ test.each([
   expect(findStateFault(dir)).toMatchObject({ kind: "corrupt" });
 });
 
-test("somebody else's database is corrupt, a newer wg-cni's is named as such", () => {
+test("another program's database is corrupt, a newer wg-cni's is named as such", () => {
   const dir = newStateDir();
   Store.open(dir, "b1")[Symbol.dispose]();
   for (const [version, kind] of [

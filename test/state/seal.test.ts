@@ -58,7 +58,7 @@ test("the seal key is made once, private, and read again", () => {
   expect(statSync(path).mode & 0o777).toBe(0o600);
 });
 
-test("whoever looks while it is made sees all of it or nothing", async () => {
+test("a process that looks while it is made sees all of it or nothing", async () => {
   const path = `${newStateDir()}/seal.key`;
   const program = `const { readOrCreateSealKey } = await import(${JSON.stringify(`${import.meta.dir}/../../src/state/seal.ts`)});
     console.log(Buffer.from(readOrCreateSealKey(${JSON.stringify(path)})).toString("hex"));`;
@@ -73,7 +73,7 @@ test("whoever looks while it is made sees all of it or nothing", async () => {
   expect(readdirSync(dirname(path))).toEqual(["seal.key"]);
 }, 30_000);
 
-test("a seal key that is missing, open to others or damaged is refused and not replaced", () => {
+test("a seal key that is missing, open to other users or damaged is refused and not replaced", () => {
   const dir = newStateDir();
   mkdirSync(dir);
   const path = `${dir}/seal.key`;

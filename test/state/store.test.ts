@@ -241,7 +241,7 @@ test("opening, reading and putting what is there already write nothing", () => {
   expect(readFileSync(`${dir}/state.db-wal`).equals(before)).toBe(true);
 });
 
-test("an address is another's only if another attachment has exactly it", () => {
+test("an address is taken only if another attachment has exactly it", () => {
   using store = Store.open(newStateDir(), "b1");
   store.putAttachment(attachment(owner("c1"), { ips: ["10.1.0.5", "fd00::5"] }));
   store.putAttachment(attachment(owner("c2"), { ips: ["10.1.0.55"] }));

@@ -5,18 +5,18 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
-const folders: string[] = [];
+const directories: string[] = [];
 
 /** For `afterAll` of every file that makes some: this module is loaded once for all of them. */
 export function removeStateDirs(): void {
-  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+  for (const directory of directories.splice(0)) rmSync(directory, { recursive: true, force: true });
 }
 
 /** A state directory that does not exist yet, inside one that goes away with the tests. */
 export function newStateDir(): string {
-  const folder = mkdtempSync(join(tmpdir(), "wgt-state-"));
-  folders.push(folder);
-  return join(folder, "state");
+  const directory = mkdtempSync(join(tmpdir(), "wgt-state-"));
+  directories.push(directory);
+  return join(directory, "state");
 }
 
 /** Starts test/state/child.ts with these arguments. */

@@ -118,7 +118,7 @@ test("an emptied file begins anew", () => {
   expect(read()).toEqual([3]);
 });
 
-test("malformed lines are counted and do no harm to the others; a file without line ends is left behind", () => {
+test("malformed lines are counted and do no harm to the rest; a file without line ends is left behind", () => {
   const { tail, append } = setUp("");
   append(`rubbish\n${line(1)}\n${line(2)}`);
   expect(tail.read()).toMatchObject({ calls: [{ durationMs: 1 }, { durationMs: 2 }], malformed: 2 });

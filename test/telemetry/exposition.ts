@@ -13,7 +13,7 @@ export interface Sample {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-/** By metric. Throws where a line does not follow the format. */
+/** By metric. Throws if a line does not follow the format. */
 export function parseExposition(text: string): Map<string, Metric> {
   if (!text.endsWith("\n")) throw new Error("the last line has no end");
   const metrics = new Map<string, Metric>();
@@ -44,7 +44,7 @@ function addSample(line: string, current: { name: string; metric: Metric } | und
   current.metric.samples.set(key, value);
 }
 
-/** A sample's name and labels. Throws where they do not follow the format. */
+/** A sample's name and labels. Throws if they do not follow the format. */
 export function parseSample(key: string): Sample {
   const match = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})?$/.exec(key);
   if (match === null) throw new Error(`"${key}" is no sample`);

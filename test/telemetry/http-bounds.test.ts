@@ -116,7 +116,7 @@ test("a request that does not end in time is closed, however it drips; one that 
     expect(await (await connect(port, text)).closed).toStartWith("HTTP/1.1 400 Bad Request\r\n");
 });
 
-test("an answer that nobody takes is given up, and others are answered meanwhile", async () => {
+test("an answer that its client does not read is given up, and other clients are answered meanwhile", async () => {
   const { port } = serve({ totalMs: 500 });
   const slow = await connect(port, "GET /big HTTP/1.1\r\n\r\n", false);
   expect(await get(port)).toBe(200);

@@ -19,7 +19,7 @@ test("of one kind a hundred lines at once, then one a second, which tells how ma
   expect(granted(200, 1e9)).toHaveLength(100);
 });
 
-test("kinds that others make up take no more memory than a few, and none of the budget of the rest", () => {
+test("kinds that a peer makes up take no more memory than a few, and none of the budget of the rest", () => {
   const budget = new LineBudget();
   for (let i = 0; i < 100_000; i++) expect(budget.take(`${i} is a name`, i)).toEqual({ leftOut: 0 });
   expect(budget.take("stopping", 0)).toEqual({ leftOut: 0 });

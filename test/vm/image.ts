@@ -39,7 +39,7 @@ export interface Image {
 
 /** The image with the present tools; made when the cache has none. */
 export function prepareImage(): Image {
-  const { kernel, folder, version } = findKernel();
+  const { kernel, directory, version } = findKernel();
   const sources = imageSources();
   const hash = hashOf([kernel, ...sources.values(), join(import.meta.dir, "init"), import.meta.path]);
   const made = join(cache, `vm-image-${hash}`);
@@ -50,8 +50,8 @@ export function prepareImage(): Image {
   try {
     const files = join(work, "image");
     mkdirSync(files);
-    makeInitramfs(join(work, "initramfs"), folder, version, join(files, "initramfs"));
-    makeDisk(join(work, "disk"), sources, folder, version, join(files, "disk"));
+    makeInitramfs(join(work, "initramfs"), directory, version, join(files, "initramfs"));
+    makeDisk(join(work, "disk"), sources, directory, version, join(files, "disk"));
     if (!existsSync(made)) renameSync(files, made);
   } finally {
     rmSync(work, { recursive: true, force: true });
@@ -66,14 +66,14 @@ export function command(argv: string[], cwd = root): string {
   return done.stdout.toString();
 }
 
-function findKernel(): { kernel: string; folder: string; version: string } {
+function findKernel(): { kernel: string; directory: string; version: string } {
   const prefix = "vm-kernel-";
   const found = existsSync(cache) ? readdirSync(cache).filter((name) => name.startsWith(prefix)) : [];
   const name = found.sort(Bun.semver.order).at(-1);
   if (name === undefined) throw new Error("there is no kernel under .cache: run 'scripts/setup test' first");
   const version = name.slice(prefix.length);
-  const folder = join(cache, name);
-  return { kernel: join(folder, "boot", `vmlinuz-${version}`), folder, version };
+  const directory = join(cache, name);
+  return { kernel: join(directory, "boot", `vmlinuz-${version}`), directory, version };
 }
 
 /** Destination in the root disk -> file of this machine. */
@@ -119,7 +119,7 @@ function removeOldImages(): void {
   }
 }
 
-function makeInitramfs(stage: string, kernelFolder: string, version: string, outfile: string): void {
+function makeInitramfs(stage: string, kernelDirectory: string, version: string, outfile: string): void {
   mkdirSync(join(stage, "bin"), { recursive: true });
   mkdirSync(join(stage, "modules"));
   copyProgram(which("busybox"), join(stage, "bin/busybox"));
@@ -127,7 +127,7 @@ function makeInitramfs(stage: string, kernelFolder: string, version: string, out
   const listed = command([
     which("modprobe"),
     "-d",
-    kernelFolder,
+    kernelDirectory,
     "-S",
     version,
     "-a",
@@ -145,22 +145,22 @@ function makeInitramfs(stage: string, kernelFolder: string, version: string, out
 function makeDisk(
   stage: string,
   sources: Map<string, string>,
-  kernelFolder: string,
+  kernelDirectory: string,
   version: string,
   outfile: string,
 ): void {
   // The merged /usr of Debian, with one directory for all programs.
-  for (const folder of ["usr/bin", "usr/lib", "usr/lib64"])
-    mkdirSync(join(stage, folder), { recursive: true });
+  for (const directory of ["usr/bin", "usr/lib", "usr/lib64"])
+    mkdirSync(join(stage, directory), { recursive: true });
   const links = { bin: "usr/bin", sbin: "usr/bin", lib: "usr/lib", lib64: "usr/lib64", "usr/sbin": "bin" };
   for (const [name, target] of Object.entries(links)) symlinkSync(target, join(stage, name));
-  for (const folder of ["dev", "proc", "sys", "run", "tmp", "var/lib", "etc", "opt/cni/bin"]) {
-    mkdirSync(join(stage, folder), { recursive: true });
+  for (const directory of ["dev", "proc", "sys", "run", "tmp", "var/lib", "etc", "opt/cni/bin"]) {
+    mkdirSync(join(stage, directory), { recursive: true });
   }
   symlinkSync("/run", join(stage, "var/run"));
   for (const [destination, file] of sources) copyProgram(file, join(stage, destination));
   linkPrograms(stage);
-  cpSync(join(kernelFolder, "lib/modules", version), join(stage, "lib/modules", version), {
+  cpSync(join(kernelDirectory, "lib/modules", version), join(stage, "lib/modules", version), {
     recursive: true,
   });
   if (existsSync("/etc/iproute2")) cpSync("/etc/iproute2", join(stage, "etc/iproute2"), { recursive: true });

@@ -42,28 +42,28 @@ export async function run(script: string, files: Record<string, string> = {}, ti
 
 export class Machine implements AsyncDisposable {
   readonly #process: Subprocess<"pipe", "pipe", "pipe">;
-  readonly #folder: string;
+  readonly #directory: string;
   readonly #output: AsyncIterator<string>;
   #received = "";
   #requests = 0;
 
-  private constructor(folder: string, argv: string[]) {
-    this.#folder = folder;
-    this.#process = Bun.spawn(argv, { cwd: folder, stdin: "pipe", stdout: "pipe", stderr: "pipe" });
+  private constructor(directory: string, argv: string[]) {
+    this.#directory = directory;
+    this.#process = Bun.spawn(argv, { cwd: directory, stdin: "pipe", stdout: "pipe", stderr: "pipe" });
     this.#output = decoded(this.#process.stdout);
   }
 
   static async boot(options: MachineOptions = {}): Promise<Machine> {
     const image = prepareImage();
-    const folder = mkdtempSync(join(tmpdir(), "wg-cni-vm-"));
-    packFiles(folder, options.files ?? {});
+    const directory = mkdtempSync(join(tmpdir(), "wg-cni-vm-"));
+    packFiles(directory, options.files ?? {});
     const { kernel, initramfs, disk } = image;
-    const machine = new Machine(folder, qemu(kernel, initramfs, disk, options.memoryMiB ?? 1024));
+    const machine = new Machine(directory, qemu(kernel, initramfs, disk, options.memoryMiB ?? 1024));
     try {
       machine.#send("ready");
       await machine.#answer("ready", bootTimeoutMs, "the boot");
       // It is unpacked, and large: nothing of it stays behind when this process is killed.
-      rmSync(join(folder, "files.tar"));
+      rmSync(join(directory, "files.tar"));
     } catch (error) {
       await machine[Symbol.asyncDispose]();
       throw error;
@@ -88,14 +88,14 @@ export class Machine implements AsyncDisposable {
 
   /** The kernel's messages so far. */
   console(): string {
-    const file = join(this.#folder, "console");
+    const file = join(this.#directory, "console");
     return existsSync(file) ? readFileSync(file, "utf8") : "";
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#process.kill("SIGKILL");
     await this.#process.exited;
-    rmSync(this.#folder, { recursive: true, force: true });
+    rmSync(this.#directory, { recursive: true, force: true });
   }
 
   #send(line: string): void {
@@ -143,8 +143,8 @@ async function* decoded(stream: ReadableStream<Uint8Array>): AsyncGenerator<stri
 }
 
 /** The second disk is a tar archive, which the agent unpacks over the root. */
-function packFiles(folder: string, files: Record<string, string>): void {
-  const stage = join(folder, "files");
+function packFiles(directory: string, files: Record<string, string>): void {
+  const stage = join(directory, "files");
   mkdirSync(stage);
   const all = [
     ...repositoryFiles.map((name) => [`/repo/${name}`, join(root, name)] as const),
@@ -155,7 +155,18 @@ function packFiles(folder: string, files: Record<string, string>): void {
     mkdirSync(dirname(join(stage, destination)), { recursive: true });
     symlinkSync(resolve(source), join(stage, destination));
   }
-  command(["tar", "-c", "-h", "-f", join(folder, "files.tar"), "--owner=0", "--group=0", "-C", stage, "."]);
+  command([
+    "tar",
+    "-c",
+    "-h",
+    "-f",
+    join(directory, "files.tar"),
+    "--owner=0",
+    "--group=0",
+    "-C",
+    stage,
+    ".",
+  ]);
   rmSync(stage, { recursive: true });
 }
 

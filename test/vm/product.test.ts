@@ -51,14 +51,14 @@ function randomKey(): string {
 
 describe.skipIf(reason !== undefined)(`wg-cni on kernel WireGuard${reason ? ` (${reason})` : ""}`, () => {
   let machine: Machine;
-  let folder: string;
+  let directory: string;
   const run = (script: string) => machine.check(prelude + script);
   const json = async (script: string) => JSON.parse(await run(script));
 
   beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), "wgt-vm-"));
-    writeFileSync(join(folder, "many"), JSON.stringify(many));
-    machine = await Machine.boot({ files: { "/tmp/many": join(folder, "many") } });
+    directory = mkdtempSync(join(tmpdir(), "wgt-vm-"));
+    writeFileSync(join(directory, "many"), JSON.stringify(many));
+    machine = await Machine.boot({ files: { "/tmp/many": join(directory, "many") } });
     await run(`
       ip netns add node1; ip netns add node2
       ip link add up1 netns node1 type veth peer name up2 netns node2
@@ -75,7 +75,7 @@ describe.skipIf(reason !== undefined)(`wg-cni on kernel WireGuard${reason ? ` ($
   }, 120_000);
   afterAll(async () => {
     await machine?.[Symbol.asyncDispose]();
-    if (folder !== undefined) rmSync(folder, { recursive: true });
+    if (directory !== undefined) rmSync(directory, { recursive: true });
   });
 
   test("up makes kernel devices, and peers see each other's records", async () => {

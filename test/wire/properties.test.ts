@@ -145,7 +145,7 @@ describe("the writer", () => {
   });
 });
 
-test("a DecodeError names where it happened", () => {
+test("a DecodeError names the place where it happened", () => {
   const bytes = Uint8Array.fromHex(`${"00".repeat(12)}0800080006000200aabb0000`);
   expect(() => decode(routeMessage, bytes)).toThrow(
     "rtmsg: RTA_METRICS: an attribute of 6 bytes, but 4 are left",

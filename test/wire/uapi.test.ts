@@ -154,7 +154,7 @@ describe("splitting", () => {
     return device;
   }
 
-  test("one message where it fits, even with nothing in it", () => {
+  test("one message if it fits, even with nothing in it", () => {
     expect(splitConfig({ listenPort: 1 })).toEqual([{ listenPort: 1, peers: [] }]);
     const peers = [{ publicKey: key(1), allowedIPs: ips(3) }];
     expect(splitConfig({ peers })).toEqual([{ peers }]);

@@ -20,14 +20,14 @@ export class Cluster {
 
   static async start(lab: Lab, peers: number): Promise<Cluster> {
     const [policy, auditLog] = ["audit-policy.json", "audit.log"].map(
-      (name) => `${lab.sharedFolder}/${name}`,
+      (name) => `${lab.sharedDirectory}/${name}`,
     );
     writeFileSync(policy as string, JSON.stringify(auditPolicy));
     const flags = [`--audit-policy-file=${policy}`, `--audit-log-path=${auditLog}`];
     const server = await ApiServer.create(lab, flags);
     await applyManifests(server.admin, ["crd", "rbac", "mesh"]);
     const script = `${import.meta.dir}/populate.ts`;
-    const command = [process.execPath, script, server.nodeUrl, `${lab.sharedFolder}/kube`, `${peers}`];
+    const command = [process.execPath, script, server.nodeUrl, `${lab.sharedDirectory}/kube`, `${peers}`];
     const { exitCode, stderr } = await lab.wire.run(command, { timeoutMs: populateTimeoutMs });
     if (exitCode !== 0) throw new Error(`The API server takes no ${peers} nodes: ${stderr.trim()}`);
     // Not before: it looks at every Node for each of these writes.

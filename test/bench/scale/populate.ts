@@ -14,8 +14,8 @@ import { paperRecord } from "../../kernel/support/mesh-reference.ts";
 /** As many as keep two cores of a server busy. */
 const atOnce = 48;
 
-const [url = "", folder = "", count = ""] = process.argv.slice(2);
-const read = (name: string) => readFileSync(`${folder}/${name}`, "utf8");
+const [url = "", directory = "", count = ""] = process.argv.slice(2);
+const read = (name: string) => readFileSync(`${directory}/${name}`, "utf8");
 const tls = { ca: read("ca.crt"), cert: read("admin.crt"), key: read("admin.key") };
 const applying = "?fieldManager=wg-cni&force=true";
 

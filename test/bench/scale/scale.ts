@@ -78,10 +78,10 @@ function stage<T>(text: string, work: () => Promise<T>): Promise<T> {
 }
 
 function addNode(index: number): Promise<Node> {
-  const folder = join(storage, `n${index}`);
-  mkdirSync(folder);
+  const directory = join(storage, `n${index}`);
+  mkdirSync(directory);
   const { ip4, podCidrs } = addressing(index);
-  return lab.node(`n${index}`, { ip4, podCidrs: podCidrs.slice(0, 1), storage: folder });
+  return lab.node(`n${index}`, { ip4, podCidrs: podCidrs.slice(0, 1), storage: directory });
 }
 
 /** Without an agent routes are installed at once; the agent finds them and keeps the gates open. */

@@ -16,7 +16,7 @@ export class ApiRelay {
   private constructor({ lab, pki }: ApiServer) {
     const program = `${import.meta.dir}/bad-relay.ts`;
     this.#running = lab.wire.start(
-      [process.execPath, "--smol", program, gateways[4], `${relayPort}`, `${port}`, pki.folder],
+      [process.execPath, "--smol", program, gateways[4], `${relayPort}`, `${port}`, pki.directory],
       { interactive: true, onStderrLine: (line) => this.#said.push(line) },
     );
   }

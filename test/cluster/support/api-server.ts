@@ -47,7 +47,7 @@ export class ApiServer {
 
   async start(): Promise<void> {
     const { lab } = this;
-    const pki = makePki(`${lab.sharedFolder}/kube`, serverNames);
+    const pki = makePki(`${lab.sharedDirectory}/kube`, serverNames);
     const admin = new KubeClient(`https://127.0.0.1:${await openRelay(lab)}`, { ca: pki.ca, ...pki.admin });
     const services = makeServices(lab, pki, admin, this.flags);
     await services.etcd.start();
@@ -153,18 +153,18 @@ const etcdFlags = [
   "--unsafe-no-fsync",
 ];
 
-function serverFlags({ folder }: Pki): string[] {
+function serverFlags({ directory }: Pki): string[] {
   return [
     `--etcd-servers=${etcdUrl}`,
     `--secure-port=${port}`,
     `--advertise-address=${gateways[4]}`,
     "--endpoint-reconciler-type=none",
-    `--tls-cert-file=${folder}/server.crt`,
-    `--tls-private-key-file=${folder}/server.key`,
-    `--client-ca-file=${folder}/ca.crt`,
+    `--tls-cert-file=${directory}/server.crt`,
+    `--tls-private-key-file=${directory}/server.key`,
+    `--client-ca-file=${directory}/ca.crt`,
     "--service-account-issuer=https://kubernetes.default.svc",
-    `--service-account-key-file=${folder}/tokens.pub`,
-    `--service-account-signing-key-file=${folder}/tokens.key`,
+    `--service-account-key-file=${directory}/tokens.pub`,
+    `--service-account-signing-key-file=${directory}/tokens.key`,
     "--service-cluster-ip-range=10.96.0.0/16",
     "--authorization-mode=Node,RBAC",
     "--enable-admission-plugins=NodeRestriction",
@@ -172,10 +172,10 @@ function serverFlags({ folder }: Pki): string[] {
   ];
 }
 
-function controllerFlags({ folder }: Pki): string[] {
-  const cluster = { server: `https://127.0.0.1:${port}`, "certificate-authority": `${folder}/ca.crt` };
-  const user = { "client-certificate": `${folder}/admin.crt`, "client-key": `${folder}/admin.key` };
-  const file = `${folder}/controllers.json`;
+function controllerFlags({ directory }: Pki): string[] {
+  const cluster = { server: `https://127.0.0.1:${port}`, "certificate-authority": `${directory}/ca.crt` };
+  const user = { "client-certificate": `${directory}/admin.crt`, "client-key": `${directory}/admin.key` };
+  const file = `${directory}/controllers.json`;
   writeFileSync(file, makeKubeconfig(cluster, user));
   const controllers = [
     "garbage-collector-controller",

@@ -8,7 +8,7 @@ const common = ["unshare", "nsenter", "ip", "openssl"];
 /** For a test or hook on a busy machine. */
 const testTimeoutMs = 120_000;
 
-/** describe(), skipped where there is no API server to be had; `needs` are further programs. */
+/** describe(), skipped if there is no API server to be had; `needs` are further programs. */
 export function describeKube(title: string, body: () => void, needs: readonly string[] = []): void {
   const noServer = findKubeAssets() ? undefined : "no kube-apiserver: run scripts/kube-assets";
   const missing = whatIsMissing([...common, ...needs]) ?? noServer;

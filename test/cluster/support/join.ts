@@ -20,11 +20,11 @@ export async function giveAccount(
   node: Node,
   change = (token: string) => token,
 ): Promise<void> {
-  const folder = node.outsidePath(account);
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(`${folder}/ca.crt`, server.admin.credentials.ca);
-  writeFileSync(`${folder}/namespace`, "kube-system");
-  writeFileSync(`${folder}/token`, change(await mintToken(server.admin, node.name)));
+  const directory = node.outsidePath(account);
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(`${directory}/ca.crt`, server.admin.credentials.ca);
+  writeFileSync(`${directory}/namespace`, "kube-system");
+  writeFileSync(`${directory}/token`, change(await mintToken(server.admin, node.name)));
 }
 
 /** The agent as the DaemonSet starts it. */

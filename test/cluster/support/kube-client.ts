@@ -86,7 +86,7 @@ export class KubeClient {
     return this.#ask("GET", path);
   }
 
-  /** Undefined where there is none. Throws KubeRefusal. */
+  /** Undefined if there is none. Throws KubeRefusal. */
   async find(path: string): Promise<KubeObject | undefined> {
     try {
       return await this.get(path);

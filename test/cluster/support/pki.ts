@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 
 export interface Pki {
   /** Has ca.crt, server.{crt,key}, admin.{crt,key}, tokens.{key,pub}. */
-  readonly folder: string;
+  readonly directory: string;
   /** Subject alternative names of the server. */
   readonly names: readonly string[];
   /** Texts in PEM. */
@@ -17,36 +17,36 @@ export interface Pki {
 const makeKey = "openssl ecparam -name prime256v1 -genkey -noout -out";
 
 /** `names` are what the server is reached by: "IP:192.0.2.1", "DNS:kubernetes". Throws Error. */
-export function makePki(folder: string, names: readonly string[]): Pki {
-  mkdirSync(folder, { recursive: true });
-  run(folder, [
+export function makePki(directory: string, names: readonly string[]): Pki {
+  mkdirSync(directory, { recursive: true });
+  run(directory, [
     ...makeAuthority("lab"),
     ...issueServer(names),
     ...issue("admin", "/O=system:masters/CN=admin", ["extendedKeyUsage=clientAuth"]),
     `${makeKey} tokens.key`,
     "openssl ec -in tokens.key -pubout -out tokens.pub",
   ]);
-  const read = (name: string) => readFileSync(`${folder}/${name}`, "utf8");
-  return { folder, names, ca: read("ca.crt"), admin: { cert: read("admin.crt"), key: read("admin.key") } };
+  const read = (name: string) => readFileSync(`${directory}/${name}`, "utf8");
+  return { directory, names, ca: read("ca.crt"), admin: { cert: read("admin.crt"), key: read("admin.key") } };
 }
 
 /** A certificate of somebody who asks the server, NAME.{crt,key}; `subject` as "/O=system:nodes/CN=system:node:n1". Throws Error. */
-export function issueClient({ folder }: Pki, name: string, subject: string): void {
-  run(folder, issue(name, subject, ["extendedKeyUsage=clientAuth"]));
+export function issueClient({ directory }: Pki, name: string, subject: string): void {
+  run(directory, issue(name, subject, ["extendedKeyUsage=clientAuth"]));
 }
 
 /** A certificate of the server's by another authority, whose own is returned; ca.crt has it beside the old one. Throws Error. */
-export function exchangeAuthority({ folder, names }: Pki): string {
-  const old = readFileSync(`${folder}/ca.crt`, "utf8");
-  run(folder, [...makeAuthority("lab2"), ...issueServer(names)]);
-  const ca = readFileSync(`${folder}/ca.crt`, "utf8");
+export function exchangeAuthority({ directory, names }: Pki): string {
+  const old = readFileSync(`${directory}/ca.crt`, "utf8");
+  run(directory, [...makeAuthority("lab2"), ...issueServer(names)]);
+  const ca = readFileSync(`${directory}/ca.crt`, "utf8");
   // Certificates of clients are still of the old one.
-  writeFileSync(`${folder}/ca.crt`, `${ca}${old}`);
+  writeFileSync(`${directory}/ca.crt`, `${ca}${old}`);
   return ca;
 }
 
 /** The same service account token as it was a day ago, signed as the API server signs them (RFC 7515, 7518 3.4). */
-export function expireToken({ folder }: Pki, token: string): string {
+export function expireToken({ directory }: Pki, token: string): string {
   const [header = "", claims = ""] = token.split(".");
   const then = Math.floor(Date.now() / 1000) - 86_400;
   const old = {
@@ -56,13 +56,13 @@ export function expireToken({ folder }: Pki, token: string): string {
     exp: then + 3600,
   };
   const text = `${header}.${Buffer.from(JSON.stringify(old)).toString("base64url")}`;
-  const key = readFileSync(`${folder}/tokens.key`, "utf8");
+  const key = readFileSync(`${directory}/tokens.key`, "utf8");
   return `${text}.${sign("sha256", Buffer.from(text), { key, dsaEncoding: "ieee-p1363" }).toString("base64url")}`;
 }
 
-function run(folder: string, lines: readonly string[]): void {
-  const done = Bun.spawnSync(["sh", "-euc", lines.join("\n")], { cwd: folder, stderr: "pipe" });
-  if (done.exitCode !== 0) throw new Error(`Cannot make certificates in ${folder}: ${done.stderr}`);
+function run(directory: string, lines: readonly string[]): void {
+  const done = Bun.spawnSync(["sh", "-euc", lines.join("\n")], { cwd: directory, stderr: "pipe" });
+  if (done.exitCode !== 0) throw new Error(`Cannot make certificates in ${directory}: ${done.stderr}`);
 }
 
 function makeAuthority(name: string): string[] {

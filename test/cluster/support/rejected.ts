@@ -3,7 +3,7 @@
 import { waitUntil } from "../../lab/wait.ts";
 import { KubeRefusal } from "./kube-client.ts";
 
-/** Throws where it was accepted, or refused with other words than one of these: of several policies that refuse, the server names any. */
+/** Throws if it was accepted, or refused with other words than one of these: of several policies that refuse, the server names any. */
 export async function refused(
   request: Promise<unknown>,
   says: string | readonly string[] = "",

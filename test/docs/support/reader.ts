@@ -45,7 +45,7 @@ export class Reader {
   static async create(lab: Lab): Promise<Reader> {
     const one = await lab.node("node-1", { ip4: "192.0.2.1", podCidrs: [] });
     const two = await lab.node("node-2", { ip4: "192.0.2.2", podCidrs: [] });
-    const shared = one.sharedFolder;
+    const shared = one.sharedDirectory;
     for (const name of ["bin", "checkout", "srv"]) mkdirSync(`${shared}/${name}`);
     for (const name of ["plugin-bin", "conf"])
       symlinkSync(`${repository}/${name}`, `${shared}/checkout/${name}`);
@@ -75,7 +75,7 @@ export class Reader {
   /** A block that only shows something is repeated until it succeeds, as a person does who waits for a handshake. */
   async #copy(page: string, { code, line, output }: ShellBlock, node: Node): Promise<void> {
     const onlyShows = code.split("\n").every((command) => /^(wg-cni (status|doctor)|curl)\b/.test(command));
-    const PATH = `${node.sharedFolder}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/cni/bin`;
+    const PATH = `${node.sharedDirectory}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/cni/bin`;
     let said = "";
     const succeeds = async () => {
       const script = `cd ${this.directory}\n${code}`;

@@ -20,7 +20,7 @@ setDefaultTimeout(60_000);
 
 type Synced = SyncJson & { readonly warnings: readonly string[] };
 
-describe.skipIf(missing !== undefined)("endpoints that nobody typed", () => {
+describe.skipIf(missing !== undefined)("endpoints that were not configured", () => {
   const lab = withLab("transport");
   let n1: Node;
   let n2: Node;

@@ -200,7 +200,7 @@ describeKernel("host encryption", () => {
     await answersPing(n3, n1);
   });
 
-  test("so does one whose devices are lost with nobody to make them again, in strict mode too", async () => {
+  test("so does one whose devices are lost with no agent to make them again, in strict mode too", async () => {
     await turn(n3, ["--mode", "strict"]);
     await agentOf(n3).kill();
     n3.script(devices.map((device) => `ip link delete ${device}`));
@@ -232,7 +232,7 @@ describeKernel("host encryption", () => {
       { ok: true, text },
     ];
 
-    test("where the tunnel is broken it is taken back in time, said, and tried again at an operator's word", async () => {
+    test("if the tunnel is broken it is taken back in time, logged, and tried again at an operator's word", async () => {
       breakTunnel(n3);
       try {
         expect(await asks()).toEqual(answered);
@@ -277,7 +277,7 @@ describeKernel("host encryption", () => {
       expect(await asks()).toEqual(answered);
     });
 
-    test("where the control plane is down itself, it is taken back, and returns with the control plane", async () => {
+    test("if the control plane is down itself, it is taken back, and returns with the control plane", async () => {
       await turnOff(n3);
       n1.script([
         "nft add table inet down",

@@ -30,7 +30,7 @@ describeKernel("key rotate --compromised", () => {
     n2.script(["ip link add pod0 type bridge", `ip address add ${pod}/32 dev pod0`, "ip link set pod0 up"]);
     await joinMesh([n1, n2]);
   });
-  test("new keys at once; lost until the other has the record; nothing is left of the old ones", async () => {
+  test("new keys at once; packets are lost until the peer has the record; nothing is left of the old keys", async () => {
     expect(await answered()).toBe(3);
     const old = ownKeys(n1);
     const { stdout } = await wgMust(n1, ["key", "rotate", "--compromised"]);
@@ -49,14 +49,14 @@ describeKernel("key rotate --compromised", () => {
   });
 
   test("with a records directory the new one is there when the command returns", async () => {
-    const folder = `${n1.sharedFolder}/records`;
-    mkdirSync(folder, { recursive: true });
-    await wgMust(n1, ["up", "--records-dir", folder]);
+    const directory = `${n1.sharedDirectory}/records`;
+    mkdirSync(directory, { recursive: true });
+    await wgMust(n1, ["up", "--records-dir", directory]);
     const { publication, peers } = await wgJson<{ publication: unknown; peers: number }>(n1, [
       ...["key", "rotate", "--compromised"],
     ]);
-    expect({ publication, peers }).toEqual({ publication: { by: "directory", directory: folder }, peers: 1 });
-    const written = JSON.parse(readFileSync(`${folder}/n1.json`, "utf8")) as NodeRecord;
+    expect({ publication, peers }).toEqual({ publication: { by: "directory", directory }, peers: 1 });
+    const written = JSON.parse(readFileSync(`${directory}/n1.json`, "utf8")) as NodeRecord;
     expect(written).toEqual(await recordOf(n1));
     expect(keysOf(written)).toEqual(ownKeys(n1));
   });

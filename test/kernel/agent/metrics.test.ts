@@ -99,7 +99,7 @@ describeKernel("metrics of an agent", () => {
     expect(generation("programmed")).toBe(generation("desired"));
   });
 
-  test("a route that somebody deletes is one correction", async () => {
+  test("a route that another process deletes is one correction", async () => {
     const sample = 'wg_cni_drift_corrections_total{step="replaceRoute"}';
     const before = (await sampleOf(n1, sample)) ?? 0;
     n1.must(["ip", "route", "delete", "10.244.2.0/24", "table", "18099"]);

@@ -43,7 +43,7 @@ describeKernel("modes", () => {
       await node.runtime.add(readConfList(`${repository}/conf/${list}.conflist`), pods[at] as Pod);
     }
   });
-  /** `status` is 3 where something is still to be programmed. */
+  /** `status` is 3 if something is still to be programmed. */
   const shown = async (node: Node) => JSON.parse((await node.wg(["status", "--json"])).stdout) as Shown;
   const reached = (state: RegExp, reach: string) =>
     Promise.all(
@@ -71,7 +71,7 @@ describeKernel("modes", () => {
     return packets;
   };
 
-  test("off: they shake hands, and no route leads into the tunnel", async () => {
+  test("off: they perform a handshake, and no route leads into the tunnel", async () => {
     await reached(/^ready$/, "plaintext");
     const [n1, n2] = nodes as [Node, Node];
     for (const [node, other] of [
@@ -117,7 +117,7 @@ describeKernel("modes", () => {
     expect(losses(results)).toEqual({});
   });
 
-  test("off without an agent encrypts to nobody", async () => {
+  test("off without an agent encrypts to no peer", async () => {
     const lone = await addNode(lab, 3);
     await wgMust(lone, ["up", ...lone.upArguments, "--mode", "off"]);
     const n1 = nodes[0] as Node;

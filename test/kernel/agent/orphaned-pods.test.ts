@@ -27,7 +27,7 @@ const manyWaits = 12;
 const released = "pod released: its network namespace is gone, and no DEL came";
 const kept = "pod kept: its network namespace is gone and no DEL came, but it cannot be released";
 
-describeKernel("pods that nobody ends", () => {
+describeKernel("pods without a DEL", () => {
   // Some wait for three of these.
   setDefaultTimeout(4 * soonMs);
   const lab = withLab("abandoned");
@@ -213,22 +213,22 @@ describeKernel("pods that nobody ends", () => {
 });
 
 describe("what is seen at the path of a namespace", () => {
-  const folder = mkdtempSync(`${tmpdir()}/wg-cni-sight-`);
-  afterAll(() => rmSync(folder, { recursive: true }));
-  writeFileSync(`${folder}/file`, "");
+  const directory = mkdtempSync(`${tmpdir()}/wg-cni-sight-`);
+  afterAll(() => rmSync(directory, { recursive: true }));
+  writeFileSync(`${directory}/file`, "");
 
   test.each([
-    [`${folder}/file`, "file"],
-    [`${folder}/gone`, "absent"],
-    [`${folder}/gone/too`, "unknown"],
-    [`${folder}/file/below`, "unknown"],
+    [`${directory}/file`, "file"],
+    [`${directory}/gone`, "absent"],
+    [`${directory}/gone/too`, "unknown"],
+    [`${directory}/file/below`, "unknown"],
     ["", "unknown"],
     ["/proc/thread-self/ns/net", "namespace"],
   ] as const)("%s: %s", (path, expected) => {
     expect(observeNetns(path)).toBe(expected);
   });
 
-  test("by the number of a process, only where numbers are the machine's; its own is no pod's", () => {
+  test("by the number of a process, only if numbers are the machine's; its own is no pod's", () => {
     const isKnown = isInitialPidNamespace();
     const sights = [`/proc/${process.pid}/ns/net`, "/proc/4194304/ns/net"].map(observeNetns);
     expect(sights).toEqual(isKnown ? ["absent", "absent"] : ["unknown", "unknown"]);

@@ -1,6 +1,6 @@
 // Sessions that a node's devices have lost: what the others go on sending into
 // them is lost until they find out, which takes WireGuard up to 15 s. The agent's
-// repair makes new ones at once, also where all traffic comes from outside.
+// repair makes new ones at once, also if all traffic comes from outside.
 import { beforeAll, expect, test } from "bun:test";
 import { joinByRecords } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";

@@ -54,7 +54,7 @@ describe.skipIf(missing !== undefined)("doctor", () => {
     n1 = await addNode(lab, 1);
     n2 = await addNode(lab, 2);
   });
-  test("where the node was never up it says so, and makes nothing", async () => {
+  test("if the node was never up it says so, and makes nothing", async () => {
     const { healthy, findings } = await examine();
     expect(healthy).toBe(false);
     expect(findings).toMatchObject([
@@ -183,7 +183,7 @@ describe.skipIf(missing !== undefined)("doctor", () => {
       /state\.db has mode 666.*chmod 700 \/var\/lib\/wg-cni; chmod 600/,
     ],
     [
-      "a seal key that others may read",
+      "a seal key that other users may read",
       ["chmod 644 /etc/wg-cni/seal.key"],
       ["chmod 600 /etc/wg-cni/seal.key"],
       ["seal key fail"],
@@ -226,7 +226,7 @@ describe.skipIf(missing !== undefined)("doctor", () => {
       else n1.script([line]);
   }
 
-  test("peers: without a key, sent to in vain, with another's network", async () => {
+  test("peers: without a key, silent, with a network of another peer", async () => {
     const thief = paperRecord(3, { podCIDRs: ["10.244.2.0/25"] });
     await importPeers(n1, [paperRecord(1), paperRecord(2, { slots: [] }), thief]);
     n1.exec(["ping", "-c", "1", "-W", "1", "10.128.1.5"]);

@@ -18,7 +18,7 @@ const binDir = "/run/home/kubernetes/bin";
 const confDir = "/etc/cni/net.d";
 const file = `${confDir}/10-ptp.conflist`;
 const original = `${JSON.stringify(withoutPlugin(readConfList(`${repository}/conf/10-ptp.conflist`), "wg-cni"), null, 4)}\n`;
-const folders = ["--bin-dir", binDir, "--conf-dir", confDir];
+const directories = ["--bin-dir", binDir, "--conf-dir", confDir];
 
 describeKernel("installed on a node", () => {
   const lab = withLab("install");
@@ -54,7 +54,7 @@ describeKernel("installed on a node", () => {
   }
 
   test("before the network is there, install waits for it", async () => {
-    const installing = wg("install", ...folders, "--wait", "60s");
+    const installing = wg("install", ...directories, "--wait", "60s");
     await Bun.sleep(500);
     write(original.slice(0, 40));
     await Bun.sleep(500);
@@ -96,7 +96,7 @@ describeKernel("installed on a node", () => {
     try {
       for (let i = 0; i < 12; i++) {
         const source = i % 2 === 0 ? "/run/wg-cni-other" : binary;
-        await wg("install", ...folders, "--source-binary", source);
+        await wg("install", ...directories, "--source-binary", source);
         inodes.add(statSync(outside(`${binDir}/wg-cni`)).ino);
       }
     } finally {
@@ -113,14 +113,14 @@ describeKernel("installed on a node", () => {
     write(original);
     const pod = node.pod("rewritten");
     await attachAndDetach(pod, () => expect(attached()).toEqual([]));
-    await wg("install", ...folders);
+    await wg("install", ...directories);
     await attachAndDetach(pod, () => expect(attached()).toHaveLength(2));
   });
 
   test("uninstalled while a pod is there: the pod works on and goes, and nothing names us", async () => {
     const pod = node.pod("last");
     await node.runtime.add(list(), pod, { binDir });
-    const said = await wg("uninstall", ...folders);
+    const said = await wg("uninstall", ...directories);
     expect(said).toContain(`✓ ${binDir}/wg-cni: removed`);
     expect(said).toContain("the mesh is still up: `wg-cni down` removes it");
     expect(readFileSync(outside(file), "utf8")).toBe(original);

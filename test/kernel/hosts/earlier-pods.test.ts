@@ -45,7 +45,7 @@ interface Doctor {
   readonly findings: readonly { readonly check: string; readonly level: string }[];
 }
 
-/** `status` is 3 where something is still to be programmed. */
+/** `status` is 3 if something is still to be programmed. */
 const shown = async (node: Node) => JSON.parse((await node.wg(["status", "--json"])).stdout) as Shown;
 const announced = async (node: Node) => (await wgJson<NodeRecord>(node, ["node", "show"])).podCIDRs;
 const announces = (node: Node, cidrs: readonly string[]) => {

@@ -22,7 +22,7 @@ interface Status {
   }[];
 }
 
-describeKernel("firewall marks of others", () => {
+describeKernel("firewall marks of other software", () => {
   setDefaultTimeout(120_000);
   const lab = withLab("marks");
   let nodes: Node[];

@@ -108,7 +108,7 @@ describeKernel("changes of the host", () => {
     expect(value()).toBe("0");
   });
 
-  test("down keeps what somebody has set meanwhile", async () => {
+  test("down keeps what another process has set meanwhile", async () => {
     setFilter(0, 1);
     n1.script([`sysctl -qw ${validMark}=1`]);
     await up();
@@ -217,7 +217,7 @@ describeKernel("changes of the host", () => {
       expect(differences(before, sysctls(n1))).toEqual([]);
     });
 
-    test("what somebody has set meanwhile stays", async () => {
+    test("what another process has set meanwhile stays", async () => {
       const pod = n1.pod("meanwhile");
       await up();
       await succeed(n1, "ADD", conf, pod);

@@ -48,7 +48,7 @@ describeKernel("a firewall that admits only answers", () => {
   const asked = (): unknown => JSON.parse(readFileSync(`${recordsDir}/n2.json`, "utf8")).wantsHandshakeFrom;
 
   test(
-    "without it, node 2 shakes hands anew by itself; with it, its record asks node 1 to begin",
+    "without it, node 2 performs a new handshake by itself; with it, its record asks node 1 to begin",
     async () => {
       // The control. Until here node 1 had no traffic with node 2.
       await loseSessions();

@@ -1,5 +1,5 @@
 // Names and ports of ours that others hold must not make a healthy agent look dead, nor
-// a dead one healthy: probes ask the agent by a socket in its state folder.
+// a dead one healthy: probes ask the agent by a socket in its state directory.
 import { beforeEach, expect, test } from "bun:test";
 import type { Node } from "../../lab/node.ts";
 import { http } from "../../lab/traffic.ts";

@@ -30,25 +30,25 @@ describeKernel("reserved ports", () => {
     expect(given()).toBe("51820,51821,51822");
   });
 
-  test("up adds ours to what is there, and nobody is given them", async () => {
+  test("up adds ours to what is there, and the kernel gives them to no process", async () => {
     await wgMust(n1, ["up", ...n1.upArguments]);
     expect(reserved()).toBe("8080,51820-51821");
     expect(given()).toBe("51822");
     expect(await wgJson(n1, ["sync"])).toMatchObject({ writes: 0, steps: [] });
   });
 
-  test("a list that somebody writes anew gets ours again", async () => {
+  test("a list that another process rewrites gets ours again", async () => {
     n1.script([`echo 8080,9000 >${list}`]);
     await wgMust(n1, ["sync"]);
     expect(reserved()).toBe("8080,9000,51820-51821");
   });
 
-  test("down takes ours out, and leaves what others have added since", async () => {
+  test("down removes ours, and leaves what other processes have added since", async () => {
     await wgMust(n1, ["down"]);
     expect(reserved()).toBe("8080,9000");
   });
 
-  test("one of ours that somebody had reserved before stays reserved", async () => {
+  test("one of ours that was reserved before stays reserved", async () => {
     n1.script([`echo 51821 >${list}`]);
     await wgMust(n1, ["up"]);
     expect(reserved()).toBe("51820-51821");

@@ -68,7 +68,7 @@ describeKernel("a seal key that is absent, with records that are published", () 
   test.each([
     ["is another one", `head -c 32 /dev/urandom >${sealKey}; chmod 600 ${sealKey}`],
     ["is cut short", `head -c 7 /dev/urandom >${sealKey}; chmod 600 ${sealKey}`],
-    ["is a folder", `mkdir ${sealKey}`],
+    ["is a directory", `mkdir ${sealKey}`],
   ])(
     "a seal key that %s changes no key (control)",
     async (_, command) => {

@@ -19,7 +19,7 @@ interface Status {
   readonly peers: readonly { readonly plaintext?: { readonly outPackets: number } }[];
 }
 
-describeKernel("a source that others do not know", () => {
+describeKernel("a source that peers do not know", () => {
   setDefaultTimeout(120_000);
   const lab = withLab("unknown");
   let n1: Node;

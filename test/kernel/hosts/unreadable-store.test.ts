@@ -91,7 +91,7 @@ const faults: readonly Fault[] = [
     ...{ addCode: 5, logs: false },
   },
   {
-    name: "gone, with a file in the folder's place",
+    name: "gone, with a file in the directory's place",
     make: [`umount ${stateDir}`, `rmdir ${stateDir}`, `touch ${stateDir}`],
     mend: [`rm ${stateDir}`, `mkdir ${stateDir}`, `mount -t tmpfs -o size=1m tmpfs ${stateDir}`],
     ...{ addCode: 5, logs: false, loses: true },
@@ -247,7 +247,7 @@ describeKernel("DEL with an unusable store", () => {
       removeByHand(thief);
     });
 
-    test("the node's own namespace is nobody's pod", async () => {
+    test("the node's own namespace is no pod's", async () => {
       await attach(pod);
       newer();
       node.script(["ip route add throw 192.0.2.1 table 18099 proto 118"]);
@@ -257,7 +257,7 @@ describeKernel("DEL with an unusable store", () => {
       node.script(["ip route del throw 192.0.2.1 table 18099"]);
     });
 
-    test("somebody else's routes of the same kind stay", async () => {
+    test("routes of other processes of the same kind stay", async () => {
       await attach(pod);
       newer();
       node.script(["ip route add throw 10.9.0.5 table 77 proto static"]);

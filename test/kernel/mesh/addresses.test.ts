@@ -110,7 +110,7 @@ describe.skipIf(missing !== undefined)("a node with more addresses than node IPs
     expect(losses(await streams.stop())).toEqual({});
   });
 
-  test("what is outside is counted packet by packet where the address is, and nothing else is outside", async () => {
+  test("what is outside is counted packet by packet at the node that has the address, and nothing else is outside", async () => {
     const { clear, byPod, byNode, counted } = await watch(expectAnswers);
     expect(counted).toEqual([nothing, { in: byPod, out: byNode }]);
     expect(clear).toBe(byPod + byNode);
@@ -134,7 +134,7 @@ describe.skipIf(missing !== undefined)("a node with more addresses than node IPs
     expect(await ping(n2, podIps[6])).toMatchObject({ received: 3 });
   });
 
-  describe("where such an address is translated to the node's on its way into the tunnel", () => {
+  describe("if such an address is translated to the node's on its way into the tunnel", () => {
     beforeAll(() =>
       n2.script([
         "nft add table inet test",

@@ -105,7 +105,7 @@ describe.skipIf(missing !== undefined)("up and down", () => {
     await wgMust(n1, ["down"]);
   });
 
-  test("what others make after down is theirs: sync and down leave it", async () => {
+  test("what other processes make after down is theirs: sync and down leave it", async () => {
     await wgMust(n1, ["up", ...n1.upArguments]);
     await wgMust(n1, ["down"]);
     n1.script([
@@ -122,7 +122,7 @@ describe.skipIf(missing !== undefined)("up and down", () => {
     expect(hostFacts(n1)).toEqual(untouched);
   });
 
-  test("where nothing of ours is yet, as after a boot, sync names what others have taken meanwhile, and goes on", async () => {
+  test("if nothing of ours is there yet, as after a boot, sync names what other processes have taken meanwhile, and goes on", async () => {
     await wgMust(n1, ["up", ...n1.upArguments]);
     // Another network namespace is to the store what another boot is: nothing was programmed there.
     const said = await n1.run([
@@ -186,7 +186,7 @@ describe.skipIf(missing !== undefined)("up and down", () => {
     await wgMust(n1, ["down"]);
   });
 
-  test("down puts back what a sysctl was, and leaves what somebody changed since", async () => {
+  test("down restores a sysctl, and leaves one that another process has changed since", async () => {
     n1.strictReversePath();
     const path = "/proc/sys/net/ipv4/conf/eth0/src_valid_mark";
     const value = () => n1.must(["cat", path]).trim();

@@ -104,7 +104,7 @@ describe.skipIf(missing !== undefined)("no ping is lost", () => {
     expect(lost).toBe(0);
   });
 
-  test("while the other side changes, and while everything is synced again", async () => {
+  test("while the peer changes, and while everything is synced again", async () => {
     const lost = await lostDuring(4, [
       () => importPeers(n2, twenty()),
       () => wgMust(n1, ["sync"]),

@@ -90,7 +90,7 @@ describe.skipIf(missing !== undefined)("peers", () => {
     expect(sent("fd01:1::5").stdout).toContain("dev wg-cni-a");
   });
 
-  test("a zero key is none, also where the slot was announced", async () => {
+  test("a zero key is none, also if the slot was announced", async () => {
     const record = paperRecord(1);
     const zeroed = record.slots.map((slot) => ({ ...slot, publicKey: zeroKey }));
     await importPeers(n1, [{ ...record, slots: zeroed }]);

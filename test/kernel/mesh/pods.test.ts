@@ -132,7 +132,7 @@ describe.skipIf(missing !== undefined)("live pods", () => {
     await removeStandalone(standalone);
   });
 
-  test("a namespace that is gone, or is another's by now, is passed over", async () => {
+  test("a namespace that is gone, or is another pod's by now, is passed over", async () => {
     const gone = await addChained(1500);
     removeByHand(gone);
     const taken = await addChained(1500);
@@ -157,7 +157,7 @@ describe.skipIf(missing !== undefined)("live pods", () => {
     await setMtu("default");
   });
 
-  test("what a pod cannot have is said in a sentence, and the others get theirs", async () => {
+  test("a setting that a pod cannot have is reported, and the other pods get theirs", async () => {
     const [chained, standalone] = [await addChained(1500), await addStandalone()];
     const { failures } = await setMtu("1200", 1);
     expect(failures.map(({ error }) => error).filter((error) => error.includes("container"))).toEqual([

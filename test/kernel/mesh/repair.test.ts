@@ -258,16 +258,16 @@ describe.skipIf(missing !== undefined)("sync", () => {
     expect(hostFacts(n1)).toEqual(untouched);
   });
 
-  /** Content and time of change of everything in the state folder. */
+  /** Content and time of change of everything in the state directory. */
   function storeFiles(): [name: string, hash: bigint | number, changed: number][] {
-    const folder = n1.outsidePath(n1.stateDir);
-    return readdirSync(folder)
+    const directory = n1.outsidePath(n1.stateDir);
+    return readdirSync(directory)
       .sort()
       .filter((name) => !name.endsWith("-shm"))
       .map((name) => [
         name,
-        Bun.hash(readFileSync(`${folder}/${name}`)),
-        statSync(`${folder}/${name}`).mtimeMs,
+        Bun.hash(readFileSync(`${directory}/${name}`)),
+        statSync(`${directory}/${name}`).mtimeMs,
       ]);
   }
 });

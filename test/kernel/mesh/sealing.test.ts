@@ -60,9 +60,9 @@ describe.skipIf(missing !== undefined)("private keys", () => {
   });
 
   test("are in no file of the node but the seal key's own", () => {
-    const folders = ["/var/lib", "/run", "/etc"].map((folder) => n1.outsidePath(folder));
-    const files = folders.flatMap((folder) =>
-      readdirSync(folder, { recursive: true, withFileTypes: true })
+    const directories = ["/var/lib", "/run", "/etc"].map((directory) => n1.outsidePath(directory));
+    const files = directories.flatMap((directory) =>
+      readdirSync(directory, { recursive: true, withFileTypes: true })
         .filter((entry) => entry.isFile())
         .map((entry) => `${entry.parentPath}/${entry.name}`),
     );

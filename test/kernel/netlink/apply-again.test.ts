@@ -82,7 +82,7 @@ describeKernel("steps that are applied again", () => {
     });
   }
 
-  test("a link whose name is taken is a failure, and the other steps are applied", async () => {
+  test("a link whose name is taken is a failure, and the remaining steps are applied", async () => {
     const namespace = await prepared();
     const link = { kind: "veth" as const, name: "veth0", peer: { name: "veth2" } };
     const steps: Step[] = [

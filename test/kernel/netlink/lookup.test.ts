@@ -74,7 +74,7 @@ describeKernel("the way to an address", () => {
     expect(six?.devs.toSorted()).toEqual(["eth0", "eth1"]);
   });
 
-  test("where there is no way, the kernel's reason", () => {
+  test("if there is no route, the kernel's reason", () => {
     const namespace = make([
       "route add unreachable 198.18.0.0/24",
       "route add prohibit 198.19.0.0/24",

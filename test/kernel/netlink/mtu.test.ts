@@ -8,7 +8,7 @@ import { describeKernel, Namespace, removeNamespaces } from "../support/namespac
 
 afterAll(removeNamespaces);
 
-describeKernel("the MTU of somebody else's route", () => {
+describeKernel("the MTU of another process's route", () => {
   const change = (
     setUp: string[],
     show: string,
@@ -80,7 +80,7 @@ describeKernel("the MTU of somebody else's route", () => {
     expect(error?.message).toStartWith("Cannot change the MTU of route 10.0.0.0/8: ESRCH");
   });
 
-  test("if one of many routes is not there, the others are changed", () => {
+  test("if one of many routes is not there, the rest are changed", () => {
     const namespace = new Namespace();
     for (const command of ["link add eth0 type veth peer name far", "link set eth0 up", "link set far up"])
       namespace.ip(command);

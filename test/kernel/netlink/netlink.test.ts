@@ -119,7 +119,7 @@ describeKernel("addresses, routes, rules, neighbours", () => {
   });
 
   beforeEach(() => {
-    // Fails where there is no such table yet.
+    // Fails if there is no such table yet.
     for (const family of ["-4", "-6"])
       Bun.spawnSync(["ip", "-n", namespace.name, family, "route", "flush", "table", String(table)]);
   });
@@ -286,7 +286,7 @@ describeKernel("addresses, routes, rules, neighbours", () => {
     expect(rtnl.neighbours("v1").filter((neighbour) => neighbour.permanent)).toEqual([]);
   });
 
-  test("each request has its own outcome, in order, and the others are done", () => {
+  test("each request has its own outcome, in order, and the rest are done", () => {
     const writes = rtnl.writes;
     const outcomes = rtnl
       .batch()

@@ -172,7 +172,7 @@ function suite(backend: "kernel" | "userspace"): void {
     expect(sorted(read?.peers[0]?.allowedIPs ?? [])).toEqual(["10.4.0.0/16", "fd04::/48"]);
   });
 
-  test("changes of one peer leave the others and the rest of it alone", () => {
+  test("changes of one peer leave the other peers and the rest of it alone", () => {
     using device = makeDevice(backend);
     const { wireguard, name } = device;
     wireguard.configure(name, { privateKey: key(0), peers });
@@ -282,7 +282,7 @@ function suite(backend: "kernel" | "userspace"): void {
 }
 
 describe("starting a userspace implementation", () => {
-  test("says what to install where there is none", () => {
+  test("says what to install if there is none", () => {
     expect(() => startUserspace("wg0", { path: "/nonexistent" })).toThrow(StartError);
     expect(() => startUserspace("wg0", { path: "/nonexistent" })).toThrow(
       "none of wireguard-go, boringtun-cli, boringtun is in /nonexistent; install one of them",

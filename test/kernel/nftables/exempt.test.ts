@@ -134,7 +134,7 @@ describe.skipIf(missing !== undefined)("host encryption", () => {
       expect(await ask(pods[family], otherPort)).toEqual(nobody);
     });
 
-    test("what counts is where a translated packet goes: a service of the exempt, or a pod after all", async () => {
+    test("what counts is the address that a packet is translated to: a service of the exempt, or a pod after all", async () => {
       const [type, to] = family === 4 ? ["ip", api(4)] : ["ip6", api(6)];
       const pod = family === 4 ? `${pods[4]}:${otherPort}` : `[${pods[6]}]:${otherPort}`;
       n1.script([

@@ -146,7 +146,7 @@ describeKernel(
       expect(inOrder(read(namespace))).toEqual(inOrder(strict));
     });
 
-    test("sets and chains that come and go leave the others, with what they have counted", () => {
+    test("sets and chains that come and go leave the rest, with what they have counted", () => {
       const namespace = new Namespace();
       using nftables = Nft.open(namespace.path);
       nftables.sync(permissive);
@@ -161,7 +161,7 @@ describeKernel(
       expect(nft(namespace, "-a", "list", "set inet wg-cni pods4_in")).toBe(before);
     });
 
-    test("two tables of one name are apart, and reading one again is spared where only the other was changed", () => {
+    test("two tables of one name are apart, and one is not read again if only the other was changed", () => {
       const namespace = new Namespace();
       using nftables = Nft.open(namespace.path);
       const [inet, arp] = firewallTables(encrypting) as [NftTable, NftTable];
@@ -207,7 +207,7 @@ describeKernel(
       expect((Bun.nanoseconds() - start) / 1e9).toBeLessThan(15);
     }, 30_000);
 
-    test("any prefixes become any others", () => {
+    test("any prefixes become any other prefixes", () => {
       const namespace = new Namespace();
       const below = random(6);
       using nftables = Nft.open(namespace.path);
@@ -236,7 +236,7 @@ describeKernel(
 describeKernel(
   "transactions",
   () => {
-    test("do nothing at all where one command is refused, and say which", () => {
+    test("do nothing at all if one command is refused, and say which", () => {
       const namespace = new Namespace();
       using nftables = Nft.open(namespace.path);
       const rule = [{ kind: "verdict", verdict: "accept" }] as const;
@@ -258,7 +258,7 @@ describeKernel(
       expect(nftables.find(ourTable)).toBeUndefined();
     });
 
-    test("are refused where nftables has changed since they were decided", () => {
+    test("are refused if nftables has changed since they were decided", () => {
       const namespace = new Namespace();
       using transactions = NftTransactions.open(namespace.path);
       const requests = commandRequests({ table: t, do: "addTable" }, 1);

@@ -42,7 +42,7 @@ function inside(namespace: Namespace, command: string): string {
   return run(["ip", "netns", "exec", namespace.name, "sh", "-c", command]);
 }
 
-/** One packet there and one back; true where the answer came. */
+/** One packet there and one back; true if the answer came. */
 function ping(from: Namespace, source: string, to: string): boolean {
   const options = ["-n", "-c", "1", "-W", "1", "-I", source];
   return Bun.spawnSync(["ip", "netns", "exec", from.name, "ping", ...options, to]).success;
@@ -171,7 +171,7 @@ describeKernel(
       );
     });
 
-    test("counts nothing that travels through our devices, nor between others", () => {
+    test("counts nothing that travels through our devices, nor between other hosts", () => {
       answer("tunnel");
       route("tunnel");
       expect(ping(pod, "10.1.0.5", "10.2.0.5")).toBe(true);
@@ -187,7 +187,7 @@ describeKernel(
       expect(counted()).toEqual({ "pods4_in 10.2.0.0/24": 1 });
     });
 
-    test("never counts or drops the tunnel's own packets, and trusts the mark of no others", () => {
+    test("never counts or drops the tunnel's own packets, and trusts the mark of no other packets", () => {
       const sync = (nodes: readonly string[]) =>
         nftables.sync(firewallTable({ ...firewall, nodes: [...firewall.nodes, ...nodes], strict: true }));
       sync([]);

@@ -105,7 +105,7 @@ describeKernel("chained ADD and DEL after reference plugins", () => {
     };
     const [main, ours] = list.plugins as [PluginConf, PluginConf];
 
-    test("speaks the version's shape in and out, CHECKs where it may, DELs without a result", async () => {
+    test("speaks the version's shape in and out, CHECKs if it may, DELs without a result", async () => {
       const pod = node.pod(`v${version.replaceAll(".", "")}`);
       const result = (await node.runtime.must("ADD", list, main, pod)) as CniResult;
       expect(result.cniVersion).toBe(version);

@@ -59,7 +59,7 @@ describeKernel("standalone with a delegated IPAM", () => {
       expectNothingLeft();
     });
 
-    test("CHECK fails where host-local has lost the reservation", async () => {
+    test("CHECK fails if host-local has lost the reservation", async () => {
       const pod = newPod();
       await node.runtime.add(list, pod);
       node.script([`rm /var/lib/cni/networks/${list.name}/[1f]*`]);
@@ -82,7 +82,7 @@ describeKernel("standalone with a delegated IPAM", () => {
       expectNothingLeft();
     });
 
-    test("where the interface is there already, nothing is asked for", async () => {
+    test("if the interface is there already, nothing is asked for", async () => {
       const pod = newPod();
       pod.script(["ip link add eth0 type bridge"]);
       expect(await refuse(node, "ADD", conf, pod)).toMatchObject({ code: 103 });
@@ -127,8 +127,8 @@ describeKernel("standalone with a delegated IPAM", () => {
   });
 
   describe("a plugin", () => {
-    const folder = "/run/fake";
-    const path = { env: { CNI_PATH: `${folder}:${pluginPath}` } };
+    const directory = "/run/fake";
+    const path = { env: { CNI_PATH: `${directory}:${pluginPath}` } };
     const conf = {
       type: "wg-cni",
       name: "fake",
@@ -141,23 +141,23 @@ describeKernel("standalone with a delegated IPAM", () => {
       const cases = Object.entries(answers).map(([verb, answer]) => `${verb}) ${answer} ;;`);
       const script = [
         "#!/bin/sh",
-        `echo "$CNI_COMMAND $CNI_CONTAINERID $CNI_NETNS $CNI_IFNAME $CNI_ARGS" >>${folder}/calls`,
-        `cat >${folder}/stdin`,
+        `echo "$CNI_COMMAND $CNI_CONTAINERID $CNI_NETNS $CNI_IFNAME $CNI_ARGS" >>${directory}/calls`,
+        `cat >${directory}/stdin`,
         'case "$CNI_COMMAND" in',
         ...cases,
         "esac",
       ];
-      node.script([`mkdir -p ${folder}; rm -f ${folder}/*`]);
-      node.must(["sh", "-c", `cat >${folder}/fake-ipam; chmod 755 ${folder}/fake-ipam`], {
+      node.script([`mkdir -p ${directory}; rm -f ${directory}/*`]);
+      node.must(["sh", "-c", `cat >${directory}/fake-ipam; chmod 755 ${directory}/fake-ipam`], {
         stdin: script.join("\n"),
       });
     }
     const calls = () =>
       node
-        .script([`cat ${folder}/calls`])
+        .script([`cat ${directory}/calls`])
         .trim()
         .split("\n");
-    const stdin = () => JSON.parse(node.script([`cat ${folder}/stdin`]));
+    const stdin = () => JSON.parse(node.script([`cat ${directory}/stdin`]));
     const gives = (...ips: string[]) =>
       `echo '${JSON.stringify({ cniVersion: "1.1.0", ips: ips.map((address) => ({ address })) })}'`;
 
@@ -229,7 +229,7 @@ describeKernel("standalone with a delegated IPAM", () => {
       expect(snapshot(node)).toEqual(before);
     });
 
-    test("that is not installed is named, with where it was looked for", async () => {
+    test("that is not installed is named, with the directories that were searched", async () => {
       const absent = { ...conf, ipam: { type: "not-there" } };
       const { code, msg } = await refuse(node, "ADD", absent, newPod());
       expect(code).toBe(7);

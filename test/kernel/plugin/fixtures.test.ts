@@ -20,11 +20,11 @@ interface Fixture {
   readonly podIps: readonly string[];
 }
 
-const folder = `${import.meta.dir}/../../cni/fixtures`;
-const fixtures = readdirSync(folder)
+const directory = `${import.meta.dir}/../../cni/fixtures`;
+const fixtures = readdirSync(directory)
   .sort()
   .map((file) => {
-    const fixture = JSON.parse(readFileSync(`${folder}/${file}`, "utf8")) as Fixture;
+    const fixture = JSON.parse(readFileSync(`${directory}/${file}`, "utf8")) as Fixture;
     return [file.replace(".json", ""), fixture] as const;
   });
 
@@ -67,7 +67,7 @@ describeKernel("chained after other main plugins", () => {
       ]);
     });
 
-    test("CHECK passes where the version has it", async () => {
+    test("CHECK passes if the version has it", async () => {
       if (["0.3.0", "0.3.1"].includes(cniVersion))
         expect(await refuse(node, "CHECK", withResult, pod, options)).toMatchObject({
           code: 1,

@@ -62,7 +62,7 @@ describeKernel("bad input", () => {
 
     test.each([
       ["that never ends", "</dev/zero", 5, "larger than 1024 KiB"],
-      ["that is a folder", "</", 5, "EISDIR"],
+      ["that is a directory", "</", 5, "EISDIR"],
       ["that is closed", "<&-", 6, "stdin is empty"],
     ])("something %s", (_, redirection, code, words) => {
       const env = pluginEnv("ADD", pod);
@@ -150,7 +150,7 @@ describeKernel("bad input", () => {
       "mtu: expected a whole number from 576 to 65535, not 100",
     ],
     [
-      "a relative state folder",
+      "a relative state directory",
       "ADD",
       { ...head, ipam: {}, stateDir: "here" },
       7,

@@ -90,7 +90,7 @@ describeKernel("embedded IPAM", () => {
   });
 
   describe("from the node's pod CIDRs", () => {
-    test("without any, ADD says where they could come from", async () => {
+    test("without any, ADD names the sources that they could come from", async () => {
       const { code, msg } = await refuse(node, "ADD", conf({}), newPod());
       expect(code).toBe(7);
       expect(msg).toBe(
@@ -215,7 +215,7 @@ describeKernel("embedded IPAM", () => {
       expectNothingLeft();
     });
 
-    test("where the MTU is too small for IPv6 says so and takes nothing", async () => {
+    test("if the MTU is too small for IPv6 says so and takes nothing", async () => {
       const dual = conf(ranges("10.9.3.0/24", "fd00:9:3::/64"), { mtu: 1000 });
       const { code, msg } = await refuse(node, "ADD", dual, newPod());
       expect(code).toBe(7);

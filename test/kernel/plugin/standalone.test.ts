@@ -183,7 +183,7 @@ describeKernel("standalone", () => {
     expect(rows(n1)).toEqual(noRows);
   });
 
-  test("forwarding is switched on where it is off", async () => {
+  test("forwarding is switched on if it is off", async () => {
     const read = () =>
       n1.script(["cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding"]);
     n1.script(["echo 0 >/proc/sys/net/ipv4/ip_forward", "echo 0 >/proc/sys/net/ipv6/conf/all/forwarding"]);

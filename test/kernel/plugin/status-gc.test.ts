@@ -42,7 +42,7 @@ describeKernel("STATUS, GC and VERSION", () => {
         "is no database",
         (dir: string) => [`mkdir -m 700 -p ${dir}`, `printf nonsense >${dir}/state.db`, "sync"],
       ],
-      ["has a file for a folder", (dir: string) => [`rm -rf ${dir}`, `touch ${dir}`]],
+      ["has a file for a directory", (dir: string) => [`rm -rf ${dir}`, `touch ${dir}`]],
     ])("is 50 where the store %s, and ADD fails with the same reason", async (_, spoil) => {
       node.script(spoil(node.stateDir));
       const { code, msg } = await refuse(node, "STATUS", standalone);
@@ -53,7 +53,7 @@ describeKernel("STATUS, GC and VERSION", () => {
       expect(snapshot(node)).toEqual(before);
     });
 
-    test("is 50 where the store is on a read-only file system", async () => {
+    test("is 50 if the store is on a read-only file system", async () => {
       await succeed(node, "GC", { ...chained, "cni.dev/valid-attachments": [] });
       const dir = node.stateDir;
       node.script([`mount --bind ${dir} ${dir}`, `mount -o remount,ro,bind ${dir}`]);

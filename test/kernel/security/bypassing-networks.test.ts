@@ -128,7 +128,7 @@ describeKernel("a pod that the tunnel cannot have", () => {
     ["the gateway", "192.0.2.254/32"],
   ];
 
-  describe.each(["strict", "permissive"])("an address that is somebody else's, mode %s", (mode) => {
+  describe.each(["strict", "permissive"])("an address of another host, mode %s", (mode) => {
     beforeAll(() => setMode(mode));
 
     test.each(chosen)("%s", async (_, address) => {

@@ -142,7 +142,7 @@ describeKernel("a copied key", () => {
     expect(await statusOf(n1, "n2")).toMatchObject({ reach: "plaintext" });
   });
 
-  test("of the node that reads the record: nothing changes for anybody", async () => {
+  test("of the node that reads the record: nothing changes for any peer", async () => {
     const own = readRecord("n1").slots[0] as SlotRecord;
     await inOneList(() => write({ ...honest, slots: [own] }), own.publicKey);
     await expectUnmoved();

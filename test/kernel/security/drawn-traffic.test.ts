@@ -35,7 +35,7 @@ interface Refusal {
   readonly claim: string;
 }
 
-describeKernel("a record that claims what is somebody else's", () => {
+describeKernel("a record that claims what another node has", () => {
   setDefaultTimeout(120_000);
   const lab = withLab("drawn");
   let n1: Node;
@@ -115,7 +115,7 @@ describeKernel("a record that claims what is somebody else's", () => {
     await isRefused([]);
   });
 
-  test("a claim that comes to be somebody's draws nothing from then on", async () => {
+  test("a claim to an address that a host comes to have draws nothing from then on", async () => {
     claim({ podCIDRs: [...honest.podCIDRs, "198.18.7.0/24"] });
     await waitUntil(() => led().includes("198.18.7.0/24"), { what: "the claim counts", timeoutMs: soonMs });
     n1.script(["ip address add 198.18.7.1/24 dev eth0"]);

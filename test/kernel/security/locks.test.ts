@@ -52,7 +52,7 @@ describeKernel("availability against local users", () => {
     holder.signal("SIGKILL");
   });
 
-  test("files that were opened to everybody are closed by the next call", async () => {
+  test("files that were opened to all users are closed by the next call", async () => {
     node.script([`chmod -R a+rwX ${node.stateDir}`]);
     await succeed(node, "DEL", conf, pod);
     const names = ["state.db", "state.db-wal", "state.db-shm", "write.lock", "state.lock", "sync.lock"];
@@ -62,16 +62,16 @@ describeKernel("availability against local users", () => {
 
   test("a lock on the directory of plugins stops no installer, and nothing is left there", async () => {
     const holder = await holdAsUser(binDir);
-    const folders = ["--bin-dir", binDir, "--conf-dir", "/run/wg-cni/net.d", "--wait", "0"];
+    const directories = ["--bin-dir", binDir, "--conf-dir", "/run/wg-cni/net.d", "--wait", "0"];
     node.script([
       `ln -s /bin/true ${binDir}/ptp`,
       `echo '{"cniVersion":"1.0.0","name":"x","plugins":[{"type":"ptp"}]}' >/run/wg-cni/net.d/1.conflist`,
     ]);
-    const { exitCode, stderr, milliseconds } = node.exec([binary, "install", ...folders]);
+    const { exitCode, stderr, milliseconds } = node.exec([binary, "install", ...directories]);
     expect([exitCode, stderr]).toEqual([0, ""]);
     expect(milliseconds).toBeLessThan(promptMs + 10_000);
     expect(node.must(["ls", "-A", binDir])).toBe("ptp\nwg-cni\n");
-    node.must([binary, "uninstall", ...folders.slice(0, 4)]);
+    node.must([binary, "uninstall", ...directories.slice(0, 4)]);
     expect(node.must(["ls", "-A", binDir])).toBe("ptp\n");
     holder.signal("SIGKILL");
   });
@@ -79,7 +79,7 @@ describeKernel("availability against local users", () => {
   test.each([
     ["a pipe", "mkfifo /run/netns/trap", "timeout 1 cat /run/netns/trap"],
     ["a file", "echo x >/run/netns/trap", undefined],
-    ["a folder", "mkdir /run/netns/trap", undefined],
+    ["a directory", "mkdir /run/netns/trap", undefined],
     ["a device", "mknod /run/netns/trap c 1 5", undefined],
     [
       "a link to a pipe",

@@ -20,7 +20,7 @@ const port = 4242;
 const list = readConfList(`${repository}/conf/10-wg-cni.conflist`);
 const conf = { ...list.plugins[0], name: list.name, cniVersion: list.cniVersion };
 
-describeKernel("what a pod sends in the name of others", () => {
+describeKernel("what a pod sends with sources of other hosts", () => {
   const lab = withLab("sources");
   let node: Node;
   let remote: Node;
@@ -109,7 +109,7 @@ describeKernel("what a pod sends in the name of others", () => {
         expect(await ping(pod, to)).toMatchObject({ received: 3 });
   });
 
-  test("control: without the table IPv6 arrives in the name of others; a sync brings it back", async () => {
+  test("control: without the table IPv6 arrives with sources of other hosts; a sync restores the table", async () => {
     node.must(["nft", "delete", "table", "inet", "wg-cni-pods"]);
     expect(arrived([victim.ip(6)], node.ip(6) as string, node)).toBe(1);
     const { steps, writes } = JSON.parse((await node.wg(["sync", "--json"])).stdout);
@@ -119,7 +119,7 @@ describeKernel("what a pod sends in the name of others", () => {
     expect(JSON.parse((await node.wg(["sync", "--json"])).stdout)).toMatchObject({ writes: 0 });
   });
 
-  test("after somebody has flushed nftables, the next ADD brings the table back", async () => {
+  test("after another process has flushed nftables, the next ADD restores the table", async () => {
     node.must(["nft", "delete", "table", "inet", "wg-cni-pods"]);
     const late = node.pod("late");
     await attach(late);

@@ -120,7 +120,7 @@ describeKernel("a pod that speaks as a router", () => {
     expect(learned(hostDev)).toEqual({ routes: [], addresses: [] });
   });
 
-  test("redirects, and claims to addresses of others, change nothing", async () => {
+  test("redirects, and claims to addresses of other hosts, change nothing", async () => {
     const routes = () =>
       ["192.0.2.77", "2001:db8::77", "203.0.113.1", "2001:db8:5::1"].map((dst) =>
         node.must(["ip", "route", "get", dst]),
@@ -150,7 +150,7 @@ describeKernel("a pod that speaks as a router", () => {
     expect(await ping(node, "10.244.1.3")).toMatchObject({ received: 3 });
   });
 
-  test("the node does not answer a pod's questions after the addresses of others", () => {
+  test("the node does not answer a pod's queries for addresses of other hosts", () => {
     pod.script([
       "ip neighbour flush all",
       "ip route add 10.244.1.3 dev eth0",
@@ -164,7 +164,7 @@ describeKernel("a pod that speaks as a router", () => {
     expect(answers).toEqual([]);
   });
 
-  test("what somebody has changed comes back with a sync, and the next one writes nothing", async () => {
+  test("what another process has changed is restored by a sync, and the next one writes nothing", async () => {
     const paths = Object.keys(settings).map((path, i) => `echo ${hostile[i]} > ${pathOf(hostDev, path)}`);
     node.script([...paths, `ip link set ${hostDev} group default`]);
     const first = JSON.parse((await node.wg(["sync", "--json"])).stdout);

@@ -10,7 +10,7 @@ const common = ["unshare", "nsenter", "ip", "ping", "/usr/lib/cni/ptp", "/usr/li
 /** For a test or hook on a busy machine; Bun's own five seconds are too short for that. */
 const testTimeoutMs = 60_000;
 
-/** describe(), skipped where the kernel tests cannot run; `needs` are further programs. */
+/** describe(), skipped if the kernel tests cannot run; `needs` are further programs. */
 export function describeKernel(title: string, body: () => void, needs: readonly string[] = []): void {
   const missing = whatIsMissing([...common, ...needs]);
   describeUnless(missing, { title, body, requiredBy: "REQUIRE_KERNEL", testTimeoutMs });
@@ -24,7 +24,7 @@ export interface Gated {
   readonly testTimeoutMs: number;
 }
 
-/** describe(), skipped where something is missing, which it says. */
+/** describe(), skipped if something is missing, which it says. */
 export function describeUnless(missing: string | undefined, gated: Gated): void {
   const { title, body, requiredBy } = gated;
   if (missing === undefined) {

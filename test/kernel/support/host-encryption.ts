@@ -60,7 +60,7 @@ export async function echoUdp(space: Namespaces, port: number): Promise<void> {
   await space.start([process.execPath, "--smol", "-e", script]).saidOnStderr("listening");
 }
 
-/** True where the echo of one datagram comes back. */
+/** True if the echo of one datagram comes back. */
 export async function sendUdp(from: Namespaces, ip: string, port: number): Promise<boolean> {
   const exchange = 'exec 3<>"/dev/udp/$0/$1" && echo hello >&3 && [ "$(head -n 1 <&3)" = hello ]';
   return (await from.run(["timeout", "5", "bash", "-c", exchange, ip, `${port}`])).exitCode === 0;

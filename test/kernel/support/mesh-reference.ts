@@ -192,7 +192,7 @@ export function hostFacts(space: Namespaces): string[] {
     ...["ipv4/conf/*/proxy_arp", "ipv6/conf/*/forwarding", "ipv6/conf/*/disable_ipv6"],
   ];
   const commands = [
-    // A device that is made anew has another index and, where it is a TUN, another link-local address.
+    // A device that is made anew has another index and, if it is a TUN, another link-local address.
     "ip -o link | sed -E 's/^[0-9]+: //'",
     // Whether the kernel has looked for duplicates of its own link-local address yet says nothing of us.
     "ip -o address | sed -E 's/^[0-9]+: //; /wg-cni.* fe80:/d; s/ tentative / /'",

@@ -2,7 +2,7 @@
 // Nothing here touches the host's own links, routes or rules.
 import { describe, test } from "bun:test";
 
-/** Why kernel tests cannot run here, or undefined where they can. */
+/** Why kernel tests cannot run here, or undefined if they can. */
 function findObstacle(): string | undefined {
   if (process.getuid?.() !== 0) return "needs root, to make network namespaces";
   const probe = Bun.spawnSync(["unshare", "-n", "ip", "-j", "link"]);
@@ -38,7 +38,7 @@ export class Namespace {
     made.add(this.name);
   }
 
-  /** Runs ip(8) in the namespace. Throws where it fails. */
+  /** Runs ip(8) in the namespace. Throws if it fails. */
   ip(command: string): string {
     return run(["ip", "-n", this.name, ...command.split(" ")]);
   }
@@ -64,7 +64,7 @@ export class Namespace {
   }
 }
 
-/** Runs a program to its end and returns what it printed. Throws where it fails. */
+/** Runs a program to its end and returns what it printed. Throws if it fails. */
 export function run(command: string[], options: { env?: Record<string, string> } = {}): string {
   const done = Bun.spawnSync(command, { ...options, stdout: "pipe", stderr: "pipe" });
   if (!done.success) throw new Error(`${command.join(" ")}: ${done.stderr}${done.stdout}`);

@@ -12,7 +12,7 @@ export interface Answer {
   readonly stdout: string;
   readonly stderr: string;
   readonly milliseconds: number;
-  /** stdout, where it is JSON: the result, or the error. */
+  /** stdout, if it is JSON: the result, or the error. */
   readonly json: CniResult & Partial<PluginFailure> & Record<string, unknown>;
 }
 

@@ -90,7 +90,7 @@ export interface KernelRows {
   readonly leases: Json[];
 }
 
-/** The rows about pods in a node's store; empty where there is no store yet. Throws where SQLite finds it damaged. */
+/** The rows about pods in a node's store; empty if there is no store yet. Throws if SQLite finds it damaged. */
 export function rows(node: Node, stateDir = node.stateDir): KernelRows {
   const command = [process.execPath, `${import.meta.dir}/rows.ts`, `${stateDir}/state.db`];
   const text = node.must(command);

@@ -199,11 +199,11 @@ test("strict: drop it, and what claims an address that its interface does not le
   expect(chains(arrival(firewallTable({ ...firewall, strict: true })))).toEqual(wanted.split("\n").slice(1));
 });
 
-describe("where each pod is announced by itself", () => {
+describe("if each pod is announced by itself", () => {
   const announced = { ...firewall, podsAreAnnounced: true };
   const names = (table: NftTable) => table.chains.map(({ name }) => name);
 
-  test("permissive: a source that the others do not know stays outside", () => {
+  test("permissive: a source that the peers do not know stays outside", () => {
     const { chains: all, ...table } = firewallTable(announced);
     const own = all.filter(({ name }) => !names(firewallTable(firewall)).includes(name));
     const wanted = `

@@ -16,7 +16,7 @@ describe("the difference of two tables", () => {
     expect(diffNftTables(table, turned)).toEqual([]);
   });
 
-  test("is the whole table where something is in it that cannot become part of it", () => {
+  test("is the whole table if something is in it that cannot become part of it", () => {
     const table = firewallTable(firewall);
     const whole = diffNftTables(table, undefined).map(formatNftCommand);
     expect(whole[0]).toBe("add table inet wg-cni");
@@ -42,7 +42,7 @@ describe("the difference of two tables", () => {
     }
   });
 
-  test("is the chains that come and go, where the rest is right and goes on counting", () => {
+  test("is the chains that come and go, if the rest is right, which goes on counting", () => {
     const [without, exempting] = [firewallTable(firewall), firewallTable(encrypting)];
     const commands = diffNftTables(without, exempting).map(formatNftCommand);
     const declarations = commands.filter((command) => !command.startsWith("add rule"));

@@ -105,7 +105,7 @@ describe("with host encryption", () => {
     expect(nodes.slice(0, 2)).toEqual([arrived, "fib daddr type local goto hosts"]);
   });
 
-  test("what this node sends to others from an address that they do not know is marked, in strict mode too", () => {
+  test("what this node sends to peers from an address that they do not know is marked, in strict mode too", () => {
     expect(changed("foreign", { strict: false })).toEqual({ added: [], gone: [] });
     const { chains: all, ...table } = firewallTable({ ...encrypting, strict: true });
     expect(chains({ ...table, chains: all.filter(({ name }) => name === "foreign") })).toEqual(

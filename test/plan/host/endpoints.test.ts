@@ -1,4 +1,4 @@
-// Which addresses a node goes by where none was typed, as a table: what the
+// Which addresses a node goes by if none was typed, as a table: what the
 // kernel shows in words, what was chosen, what comes of it.
 import { describe, expect, test } from "bun:test";
 import type { Address, AddressCaveat } from "../../../src/net/objects.ts";
@@ -146,7 +146,7 @@ describe("endpoints that were not configured", () => {
     else expect(found.endpoints).toEqual(endpoints ?? []);
   });
 
-  test("an interface with a thousand addresses gives a record that others take", () => {
+  test("an interface with a thousand addresses gives a record that peers accept", () => {
     const addresses = Array.from({ length: 1000 }, (_, i) =>
       readAddress(`eth0 10.0.${i >> 8}.${i & 255}/32`),
     );

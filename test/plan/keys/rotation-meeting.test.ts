@@ -75,7 +75,7 @@ test("agents that are killed now and then lose nothing either", () => {
   }
 });
 
-test("where records take longer than a drain, packets are lost: the count would show it", () => {
+test("if records take longer than a drain, packets are lost: the count would show it", () => {
   const lost = seeds.map((seed) => rotateTogether(seed, { maxLagMs: 40_000, restarts: 0 }, 1).lost);
   expect(Math.max(...lost)).toBeGreaterThan(0);
 });

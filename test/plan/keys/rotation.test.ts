@@ -141,7 +141,7 @@ describe("before a slot drains", () => {
   const live = observationOf({ a: { handshake: 10 }, b: { handshake: 10 } });
   const rotating = peerOf("n2", ["active", "draining"]);
 
-  test("at once, where nobody else drains b", () => {
+  test("at once, if no peer drains b", () => {
     const own = facts(["active", "active"], ["a", "b"]);
     const other = peerOf("n2", ["draining", "active"]);
     expect(plan(own).change).toEqual({ do: "drain", slot: "a" });
@@ -167,7 +167,7 @@ describe("before a slot drains", () => {
     expect(after(0, observationOf({ a: { handshake: 181 }, b: {} }))).toEqual({ do: "drain", slot: "a" });
   });
 
-  test("b waits for nobody: who drains a may be waiting for us", () => {
+  test("b waits for no peer: one that drains a may be waiting for us", () => {
     const own = facts(["active", "active"], ["b"]);
     const others = [peerOf("n2", ["draining", "active"]), peerOf("n3", ["active", "draining"])];
     const decided = plan(own, { peers: others, observations: { n2: live, n3: live } });
@@ -227,7 +227,7 @@ describe("while a slot drains", () => {
     expect(decided.memory?.sinceMs).toBe(waited.sinceMs);
   });
 
-  test("the time begins when the others can know, and anew after a restart", () => {
+  test("the time begins when the peers can know, and anew after a restart", () => {
     const before = since("draining", "a", 1000);
     expect(plan(own, { isPublished: false }, before).memory).toBeUndefined();
     expect(plan(own, { isPublished: false }, before).change).toBeUndefined();
@@ -266,7 +266,7 @@ describe("while a slot drains", () => {
     });
   });
 
-  test("held where nobody could hear of it, and where the node is down", () => {
+  test("held if no peer could hear of it, and if the node is down", () => {
     const settings = { keyRotation: day, drainTimeout: 300, recordsDir: "", kubeconfig: "" };
     const deaf = plan(
       facts(["draining", "active"], ["a", "b"], { settings }),

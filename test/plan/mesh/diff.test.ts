@@ -313,7 +313,7 @@ describe("what a change costs", () => {
     );
   });
 
-  test("an allowed IP too many leaves by the sink, without touching the others", () => {
+  test("an allowed IP too many leaves by the sink, without touching the rest", () => {
     const lines = commands(observedWith({ allowedIPs: [...peer.allowedIPs, "10.99.0.0/24"] }));
     expect(lines).toHaveLength(2);
     expect(lines[0]).toEndWith("allowed-ips +10.99.0.0/24");

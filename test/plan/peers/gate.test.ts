@@ -237,7 +237,7 @@ describe("gate", () => {
     },
   );
 
-  test("where both sides drain another slot, both choose slot b: rotations that meet wait in one order", () => {
+  test("if both sides drain another slot, both choose slot b: rotations that meet wait in one order", () => {
     const own = localRecord.slots.map((slot) =>
       slot.slot === "b" ? { ...slot, state: "draining" as const } : slot,
     );

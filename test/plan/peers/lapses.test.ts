@@ -138,7 +138,7 @@ describe("what the dead may not keep", () => {
     expect(plan({ records }).come).toEqual([]);
   });
 
-  test("two that want the same are weighed by name, whoever was heard of first", () => {
+  test("two that want the same are weighed by name, in either order of arrival", () => {
     const other = { ...living, name: "another" };
     for (const records of [
       [dead, living, other],

@@ -109,7 +109,7 @@ describe("a node IP", () => {
     expect(refused).toEqual(["n2 192.0.2.2/32"]);
   });
 
-  test("that nobody has shown and two claim is taken early from the first one only, and either may show it", () => {
+  test("that no peer has shown and two claim is taken early from the first one only, and either may show it", () => {
     const { owned, unshown } = own({ records: [record("n3", ["192.0.2.2"]), record("n2", ["192.0.2.2"])] });
     expect([owned["n3"]?.earlyIPs, owned["n2"]?.earlyIPs]).toEqual([["192.0.2.2"], []]);
     expect([unshown["n3"], unshown["n2"]]).toEqual([["192.0.2.2"], ["192.0.2.2"]]);

@@ -32,7 +32,7 @@ function naive(record: NodeRecord, prefix: string): NodeRecord {
   };
 }
 
-test("what is left is what is left of one network after the other, whatever is taken in which order", () => {
+test("the remainder does not depend on the order in which networks are taken away", () => {
   for (let seed = 1; seed <= 40; seed++) {
     const random = makeRandom(seed);
     const byte = () => Math.floor(random() * 4);

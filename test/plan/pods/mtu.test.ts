@@ -140,7 +140,7 @@ describe("routes", () => {
     expect(dsts(1440)).toEqual(["10.9.0.0/16"]);
   });
 
-  test("what there was first comes back, where it is not there already", () => {
+  test("what there was first comes back, if it is not there already", () => {
     const changed = [
       recorded,
       { ...recorded, dst: "10.9.0.0/16", mtuBefore: 1480 },
@@ -172,7 +172,7 @@ describe("the ends of a standalone pod's link", () => {
       renderStep,
     );
 
-  test("both get it, where they have another", () => {
+  test("both get it, if they have another", () => {
     const both = ["ip -n POD link set eth0 mtu 1340", "ip link set wgc0 mtu 1340"];
     expect(steps(1440, 1440, ["10.1.0.2", "fd00::2"], 1340)).toEqual(both);
     expect(steps(1340, 1440, ["10.1.0.2"], 1340)).toEqual(both.slice(1));

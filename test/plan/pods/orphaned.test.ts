@@ -113,7 +113,7 @@ describe("doubt", () => {
     ]);
   });
 
-  test("is not said of one that goes beside others, nor of a short absence", () => {
+  test("is not reported of one that goes beside others, nor of a short absence", () => {
     expect(play({ a: [[3, "absent"]], b: stays }).doubts).toEqual([]);
     expect(
       play({

@@ -79,12 +79,12 @@ export class Containerd {
     return this.#service.kill();
   }
 
-  /** What it prints. Throws where it fails. */
+  /** What it prints. Throws if it fails. */
   async crictl(...args: readonly string[]): Promise<string> {
     return (await this.enclosure.mustRun([crictlPath(), ...args])).trim();
   }
 
-  /** RunPodSandbox, with port 80 of the pod as `hostPort` of the node where that is told. Throws where it fails. */
+  /** RunPodSandbox, with port 80 of the pod as `hostPort` of the node if that is told. Throws if it fails. */
   async runPod(name: string, hostPort?: number): Promise<Sandbox> {
     const id = await this.crictl("runp", this.#podFile(name, hostPort));
     const { status, info } = await this.inspect(id);

@@ -26,7 +26,7 @@ export class Context implements Disposable {
   static async create(name: string, { nodes = 1, hasIp6 = false }: ContextOptions = {}): Promise<Context> {
     const lab = await Lab.create(name, { hasControlGroup: true });
     try {
-      const archive = `${lab.sharedFolder}/image.tar`;
+      const archive = `${lab.sharedDirectory}/image.tar`;
       writeImage(archive);
       const enclosures: Enclosure[] = [];
       for (let i = 1; i <= nodes; i++) {

@@ -37,7 +37,7 @@ export class Enclosure extends Namespaces {
     const group = `/run/cgroup/${lab.controlGroup}/${node.name}`;
     const plugins = readdirSync(referencePlugins).map((name) => `${referencePlugins}/${name}`);
     node.script([
-      "for folder in /opt /dev/shm /var/tmp; do mount -t tmpfs tmpfs $folder; done",
+      "for directory in /opt /dev/shm /var/tmp; do mount -t tmpfs tmpfs $directory; done",
       `mkdir -p /run/cgroup /run/home /run/tmp ${binDir} ${confDir}`,
       `ln -s ${[...plugins, binary].join(" ")} ${binDir}/`,
       "mount -t cgroup2 cgroup2 /run/cgroup",

@@ -21,7 +21,7 @@ const programs = { containerd: ["containerd", "ctr", "runc"], podman: ["podman",
 /** For a test or hook on a busy machine. */
 const testTimeoutMs = 60_000;
 
-/** describe(), skipped where the runtime or a client of it is missing. */
+/** describe(), skipped if the runtime or a client of it is missing. */
 export function describeRuntime(runtime: keyof typeof programs, title: string, body: () => void): void {
   const noClients = findRuntimeAssets()
     ? undefined

@@ -12,13 +12,13 @@ export const imageName = "wg-cni.test/busybox:1";
 /** What a container of the image does unless told: nothing, until it is killed. */
 const command = ["/bin/tail", "-f", "/dev/null"];
 const applets = ["sh", "tail", "ping", "ip", "cat", "hostname"];
-const folders = ["bin", "dev", "etc", "proc", "run", "sys", "tmp"];
+const directories = ["bin", "dev", "etc", "proc", "run", "sys", "tmp"];
 
 const blockBytes = 512;
 /** Type flags of ustar. */
 const regular = "0";
 const symbolicLink = "2";
-const folder = "5";
+const directory = "5";
 
 interface Entry {
   readonly name: string;
@@ -33,7 +33,7 @@ export function writeImage(path: string): void {
   if (busybox === null)
     throw new Error("No busybox in the PATH to make an image of: apt-get install busybox-static");
   const entries = [
-    ...folders.map((name) => ({ name: `${name}/`, type: folder })),
+    ...directories.map((name) => ({ name: `${name}/`, type: directory })),
     { name: "bin/busybox", type: regular, content: readFileSync(busybox) },
     ...applets.map((name) => ({ name: `bin/${name}`, type: symbolicLink, target: "busybox" })),
   ];
@@ -46,7 +46,7 @@ export function writeProgramImage(path: string, image: string, name: string, pro
   const libraries = [...listed.matchAll(/\/\S+/g)].map(([library]) => library.slice(1));
   const parents = new Set(libraries.flatMap(directoriesAbove));
   const entries = [
-    ...[...parents].map((above) => ({ name: `${above}/`, type: folder })),
+    ...[...parents].map((above) => ({ name: `${above}/`, type: directory })),
     ...libraries.map((library) => ({ name: library, type: regular, content: readFileSync(`/${library}`) })),
     { name, type: regular, content: readFileSync(program) },
   ];

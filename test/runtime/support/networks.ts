@@ -46,7 +46,7 @@ export function sample(name: string): ConfList {
   return readConfList(`${repository}/conf/${name}.conflist`);
 }
 
-/** wg-cni is the main plugin: the sample of it, with keys of `ipam` and plugins behind it where they are given. */
+/** wg-cni is the main plugin: the sample of it, with keys of `ipam` and plugins behind it if they are given. */
 export function standalone(
   ipam: Readonly<Record<string, unknown>> = {},
   behind: readonly PluginConf[] = [],

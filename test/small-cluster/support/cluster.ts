@@ -31,7 +31,7 @@ export class SmallCluster {
     readonly server: ApiServer,
     readonly proxyMode: ProxyMode,
   ) {
-    const archives = [`${lab.sharedFolder}/busybox.tar`, `${lab.sharedFolder}/wg-cni.tar`] as const;
+    const archives = [`${lab.sharedDirectory}/busybox.tar`, `${lab.sharedDirectory}/wg-cni.tar`] as const;
     writeImage(archives[0]);
     writeProgramImage(archives[1], productImage, "wg-cni", binary);
     this.#images = archives;
@@ -49,7 +49,7 @@ export class SmallCluster {
         throw new Error("a program of the small cluster is missing: run scripts/small-cluster-assets");
       const server = await startControlPlane(lab, assets);
       const cluster = new SmallCluster(lab, server, proxyMode);
-      mkdirSync(`${lab.sharedFolder}/disks`);
+      mkdirSync(`${lab.sharedDirectory}/disks`);
       const machines = await Promise.all(
         reversePathFilters.map((filter, at) => cluster.#boot(at + 1, filter)),
       );
@@ -113,7 +113,7 @@ export class SmallCluster {
 }
 
 async function startControlPlane(lab: Lab, assets: ClusterAssets): Promise<ApiServer> {
-  const pki = `${lab.sharedFolder}/kube`;
+  const pki = `${lab.sharedDirectory}/kube`;
   const server = await ApiServer.create(lab, [
     `--kubelet-client-certificate=${pki}/admin.crt`,
     `--kubelet-client-key=${pki}/admin.key`,

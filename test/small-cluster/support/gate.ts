@@ -12,7 +12,7 @@ const needs = [
 /** For a test or hook on a busy machine. */
 const testTimeoutMs = 180_000;
 
-/** describe(), skipped where no cluster can be. */
+/** describe(), skipped if no cluster can be. */
 export function describeCluster(title: string, body: () => void): void {
   const programs = findClusterAssets() && findContainerdAssets();
   const noPrograms = programs ? undefined : "programs are missing: run scripts/small-cluster-assets";

@@ -153,7 +153,7 @@ export function describeLife(mode: ProxyMode): void {
 
     /** By the command; resolves when all nodes report the mode. */
     async function step(mode: "off" | "permissive" | "strict"): Promise<void> {
-      const config = `${cluster.lab.sharedFolder}/rollout.kubeconfig`;
+      const config = `${cluster.lab.sharedDirectory}/rollout.kubeconfig`;
       cluster.writeKubeconfig(config);
       const [first] = cluster.machines as [Machine];
       let said = "";
@@ -175,7 +175,7 @@ export function describeLife(mode: ProxyMode): void {
       await waitUntil(isIn, { what: () => `all in ${mode}: ${said}`, timeoutMs: reportMs, everyMs: 1000 });
     }
 
-    test("a node that is switched off and on again takes nothing of the others along", async () => {
+    test("a node that is switched off and on again costs the other nodes nothing", async () => {
       const [n1, n2, n3] = sites as [Site, Site, Site];
       const streams = await startStreams([n1, n2]);
       const capture = await cluster.lab.capture("net 10.244.0.0/16");
@@ -194,7 +194,7 @@ export function describeLife(mode: ProxyMode): void {
       expect((await tryAll(true)).faults).toEqual({});
     });
 
-    test("a node that joins is reached as the others are", async () => {
+    test("a node that joins is reached as the other nodes are", async () => {
       const streams = await startStreams();
       const machine = await cluster.join(4, 1);
       await rolledOut(cluster);
@@ -208,7 +208,7 @@ export function describeLife(mode: ProxyMode): void {
       await capture.stop();
     });
 
-    test("a node that leaves takes nothing of the others along", async () => {
+    test("a node that leaves costs the other nodes nothing", async () => {
       const [n1, n2, n3, n4] = sites as [Site, Site, Site, Site];
       const streams = await startStreams([n1, n2, n3]);
       await cluster.leave(n4.machine);

@@ -81,8 +81,8 @@ export class Machine {
   /** Resolves when its daemons run. Its Node object is there before: the controllers of this cluster give no CIDRs. */
   static async create(lab: Lab, server: ApiServer, options: MachineOptions): Promise<Machine> {
     const machine = new Machine(lab, server, options);
-    const { name, folder } = machine;
-    for (const path of disk) mkdirSync(`${folder}${path}`, { recursive: true });
+    const { name, directory } = machine;
+    for (const path of disk) mkdirSync(`${directory}${path}`, { recursive: true });
     issueClient(server.pki, name, `/O=system:nodes/CN=system:node:${name}`);
     await machine.boot();
     return machine;
@@ -101,21 +101,21 @@ export class Machine {
   }
 
   /** The node's disk. */
-  get folder(): string {
-    return `${this.lab.sharedFolder}/disks/${this.name}`;
+  get directory(): string {
+    return `${this.lab.sharedDirectory}/disks/${this.name}`;
   }
 
   /** Switches it on: what is on its disk is as it was, all else is new. */
   async boot(): Promise<void> {
-    const { lab, options, name, ip, podCidr, folder } = this;
-    const storage = `${folder}/var/lib`;
+    const { lab, options, name, ip, podCidr, directory } = this;
+    const storage = `${directory}/var/lib`;
     this.node = await lab.node(name, { ip4: ip, podCidrs: [podCidr], storage });
     const filters = ["all", "default", "eth0"].map((at) => `/proc/sys/net/ipv4/conf/${at}/rp_filter`);
     this.node.script([
       ...filters.map((file) => `echo ${options.reversePathFilter} >${file}`),
-      ...disk.slice(1).map((path) => `mkdir -p ${path}; mount --bind ${folder}${path} ${path}`),
+      ...disk.slice(1).map((path) => `mkdir -p ${path}; mount --bind ${directory}${path} ${path}`),
       // What a kubelet writes beside /var/lib and /run.
-      "for folder in /var/log /var/tmp /dev/shm; do mount -t tmpfs tmpfs $folder; done",
+      "for directory in /var/log /var/tmp /dev/shm; do mount -t tmpfs tmpfs $directory; done",
       "mkdir -p /run/home /run/tmp /etc/cni/net.d /opt/cni/bin /etc/kubernetes /etc/containerd",
       "touch /etc/resolv.conf",
       ...kernelSettings.flatMap(hideSetting),
@@ -151,16 +151,16 @@ export class Machine {
 
   #configure(): void {
     const { node, server, options, podCidr, ip } = this;
-    const { folder } = server.pki;
-    const cluster = { server: server.nodeUrl, "certificate-authority": `${folder}/ca.crt` };
+    const { directory } = server.pki;
+    const cluster = { server: server.nodeUrl, "certificate-authority": `${directory}/ca.crt` };
     const user = (name: string) => ({
-      "client-certificate": `${folder}/${name}.crt`,
-      "client-key": `${folder}/${name}.key`,
+      "client-certificate": `${directory}/${name}.crt`,
+      "client-key": `${directory}/${name}.key`,
     });
     this.write("/etc/containerd/config.toml", containerdConfig);
     this.write("/etc/kubernetes/kubelet.kubeconfig", makeKubeconfig(cluster, user(this.name)));
     this.write("/etc/kubernetes/proxy.kubeconfig", makeKubeconfig(cluster, user("admin")));
-    this.write("/etc/kubernetes/kubelet.json", kubeletConfig(`${folder}/ca.crt`));
+    this.write("/etc/kubernetes/kubelet.json", kubeletConfig(`${directory}/ca.crt`));
     this.write("/etc/kubernetes/proxy.json", proxyConfig(options.proxyMode, this.name, ip));
     // Those of a new disk only: what others have made of the network since stays theirs.
     if (readdirSync(node.outsidePath("/etc/cni/net.d")).length === 0)

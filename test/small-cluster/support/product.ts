@@ -25,10 +25,10 @@ export async function kubectl(
   args: readonly string[],
   stdin = "",
 ): Promise<Completed> {
-  const config = `${cluster.lab.sharedFolder}/admin.kubeconfig`;
+  const config = `${cluster.lab.sharedDirectory}/admin.kubeconfig`;
   writeFileSync(config, adminKubeconfig(cluster.server));
   const child = Bun.spawn([findClusterAssets()?.kubectl ?? "kubectl", ...args], {
-    env: { HOME: cluster.lab.sharedFolder, KUBECONFIG: config, PATH: "/usr/bin:/bin" },
+    env: { HOME: cluster.lab.sharedDirectory, KUBECONFIG: config, PATH: "/usr/bin:/bin" },
     stdin: Buffer.from(stdin),
     ...{ stdout: "pipe", stderr: "pipe", timeout: 60_000 },
   });

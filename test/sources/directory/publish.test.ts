@@ -24,7 +24,7 @@ setDefaultTimeout(60_000);
 const changed: NodeRecord = { ...own, podCIDRs: ["10.200.0.0/24"] };
 
 describe("publishing", () => {
-  test("what is written is the record, for everybody to read; the same again writes nothing", () => {
+  test("what is written is the record, readable to all; the same again writes nothing", () => {
     using folder = new Folder();
     const umask = process.umask(0o077);
     try {
@@ -149,7 +149,7 @@ describe("publishing", () => {
     expect(folder.publish(changed)).toEqual({ wrote: true });
   });
 
-  test("where there is no folder it is said once, and done when it comes", () => {
+  test("if there is no directory it is reported once, and done when it comes", () => {
     using folder = new Folder();
     rmSync(folder.path, { recursive: true });
     const { problem } = folder.look();
@@ -179,7 +179,7 @@ describe("hearing of changes", () => {
   const told = (folder: Folder, from: number) =>
     waitUntil(() => folder.changes > from, { what: "word of a change", timeoutMs: 30_000 });
 
-  test("of a record, in a folder that is there, that is replaced, and that comes later", async () => {
+  test("of a record, in a directory that is there, that is replaced, and that comes later", async () => {
     using folder = new Folder();
     const hear = async (change: () => void, peers: readonly string[]) => {
       const before = folder.changes;

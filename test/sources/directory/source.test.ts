@@ -49,7 +49,7 @@ describe("what is taken", () => {
     expect(folder.lines).toHaveLength(lines);
   });
 
-  test("the folder's record takes over the name of an imported peer, and leaves with its file", () => {
+  test("the directory's record takes over the name of an imported peer, and leaves with its file", () => {
     using folder = new Folder();
     folder.store.putPeers([recordOf(1, { podCIDRs: ["10.99.0.0/24"] }), recordOf(2)]);
     folder.put(recordOf(1), recordOf(3));

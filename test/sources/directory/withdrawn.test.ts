@@ -53,7 +53,7 @@ describe("what turns bad or goes away", () => {
     expect(folder.peers).toEqual({ "node-7": "import" });
   });
 
-  test("a folder that is missing or no folder leaves the peers, and is taken up when it comes", () => {
+  test("a directory that is missing, or a file in its place, leaves the peers; the directory is read when it comes", () => {
     using folder = new Folder();
     folder.put(recordOf(1), recordOf(2));
     folder.look();
@@ -82,7 +82,7 @@ describe("what turns bad or goes away", () => {
     expect(folder.lines.at(-1)).toContain("can be used again");
   });
 
-  test("a folder that has lost all records at once, as one that is not mounted, leaves the peers", () => {
+  test("a directory that has lost all records at once, as one that is not mounted, leaves the peers", () => {
     using folder = new Folder();
     folder.put(recordOf(1), recordOf(2));
     folder.look();
@@ -106,7 +106,7 @@ describe("what turns bad or goes away", () => {
     expect(folder.peers).toEqual({ "node-3": "directory" });
   });
 
-  test("another setting: records of the new folder take over; without one, peers stay", () => {
+  test("another setting: records of the new directory take over; without one, peers stay", () => {
     using folder = new Folder();
     using next = new Folder();
     folder.put(recordOf(1), recordOf(2));
@@ -158,7 +158,7 @@ describe("many", () => {
     expect(folder.peers).toEqual({ "node-1": "directory" });
   });
 
-  test("of files that are large and change again and again, some are read at a look, and all others in turn", () => {
+  test("of files that are large and change again and again, some are read in a pass, and the rest in turn", () => {
     using folder = new Folder();
     folder.put(recordOf(1), recordOf(2));
     folder.look();

@@ -25,7 +25,7 @@ test.each([
   expect([name, apiServerIPs(`${folder}/config`, {})]).toEqual([name, ips]);
 });
 
-test("in a pod, of the service; and none if nobody says so", () => {
+test("in a pod, of the service; and none if it is not configured", () => {
   const env = { KUBERNETES_SERVICE_HOST: "10.96.0.1" };
   expect(apiServerIPs("in-cluster", env)).toEqual(["10.96.0.1"]);
   expect(apiServerIPs("in-cluster", {})).toEqual([]);

@@ -27,7 +27,7 @@ test("a Node gives its node addresses and the CIDRs of its pods, once the API ha
   expect(asks().length).toBeLessThan(3);
 });
 
-test("a claim that has passed on is told by one event, whoever tells it", async () => {
+test("a claim that has passed on is reported by one event, whichever node reports it", async () => {
   await using scene = await start();
   const { api, node } = scene;
   api.putNode(ownNode);

@@ -56,7 +56,7 @@ test("a peer whose Node is gone leaves, though its record is written again and a
   expect(node.names).toBe("node-1");
 });
 
-test("a peer whose Node is gone leaves, though nobody collects its record", async () => {
+test("a peer whose Node is gone leaves, though its record is not collected", async () => {
   await using scene = await start();
   const { api, node } = scene;
   api.removeNode("node-2");
@@ -137,7 +137,7 @@ test("a list without most Nodes is not believed at once", async () => {
   expect(node.names).toBe("node-1 node-2");
 });
 
-test("nothing is published before the others' Nodes are known: who encrypts to us must not find us without its key", async () => {
+test("nothing is published before the peers' Nodes are known: a peer that encrypts to us must not find us without its key", async () => {
   await using scene = await start();
   const { api } = scene;
   let isHeld = true;

@@ -52,7 +52,7 @@ describe("the record", () => {
     expect(node.names).toBe("");
   });
 
-  test("is not written where an earlier agent has written it", async () => {
+  test("is not written if an earlier agent has written it", async () => {
     await using scene = await start();
     const { api, node } = scene;
     await node.published();
@@ -62,7 +62,7 @@ describe("the record", () => {
     expect(api.count("apply")).toBe(1);
   });
 
-  test("is written again where it has changed, and nothing else than the last", async () => {
+  test("is written again if it has changed, and nothing else than the last", async () => {
     await using scene = await start();
     const { api, node } = scene;
     await node.published();
@@ -89,7 +89,7 @@ describe("the record", () => {
     expect(api.count("apply")).toBe(3);
   });
 
-  test("waits for the others' records: who encrypts to us must not find us without its key", async () => {
+  test("waits for the peers' records: a peer that encrypts to us must not find us without its key", async () => {
     await using scene = await start();
     const { api, node } = scene;
     for (let n = 1; n <= 600; n++) api.putRecord(objectFor(n));
@@ -138,7 +138,7 @@ describe("the record", () => {
     await node.until("the change is seen", () => !node.publish(moved).done || api.count("apply") === 3);
   });
 
-  test("that somebody deletes is written again", async () => {
+  test("that another client deletes is written again", async () => {
     await using scene = await start();
     const { api, node } = scene;
     await node.published();
@@ -149,7 +149,7 @@ describe("the record", () => {
     });
   });
 
-  test("that somebody changes is put back at once, and again only after a while", async () => {
+  test("that another client changes is restored at once, and again only after a while", async () => {
     await using scene = await start();
     const { api, node } = scene;
     await node.published();
@@ -307,7 +307,7 @@ describe("the status", () => {
   };
   const statuses = (api: FakeApi) => api.seen.filter(({ path }) => path.endsWith("/status")).length;
 
-  test("is written after a while, then seldom, and only where it says something new", async () => {
+  test("is written after a while, then seldom, and only if it says something new", async () => {
     await using scene = await start();
     const { api, node } = scene;
     await node.published();
@@ -362,7 +362,7 @@ describe("the status", () => {
     expect([node.look().problem, node.publish(), node.refused]).toEqual([undefined, { done: true }, {}]);
   });
 
-  test("of a node whose claims are another's by right says so; the other tells of it by an event", async () => {
+  test("of a node whose claims are another node's by right says so; the other node reports it by an event", async () => {
     await using scene = await start();
     const { api, node } = scene;
     const made = (n: number, creationTimestamp: string) => {

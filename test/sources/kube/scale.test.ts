@@ -71,7 +71,7 @@ test("the start takes ten pages, ten of Nodes' names, a list of each other kind,
   );
 });
 
-test("while nothing changes nobody is asked, nothing is written, and no look is called for", async () => {
+test("while nothing changes the server is not asked, nothing is written, and no pass is requested", async () => {
   await rest();
   const from = api.seen.length;
   const before = [commits(), node.changes];
@@ -92,7 +92,7 @@ test("one record that changes is one write of that peer, and no request", async 
   expect(requests(from)).toEqual([]);
 });
 
-test("a status that changes, as that of each node does now and then, is nobody's business", async () => {
+test("a status that changes, as that of each node does now and then, requests no pass", async () => {
   const from = api.seen.length;
   const before = [commits(), node.changes];
   const { metadata, ...object } = api.record("node-78")!;

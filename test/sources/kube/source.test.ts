@@ -123,7 +123,7 @@ test("a peer that was imported by hand is the API's from then on; one that it do
   expect(node.names).toBe("node-1 node-7");
 });
 
-test("what somebody removes or imports over is put back at the next look", async () => {
+test("what is removed or imported over is restored in the next pass", async () => {
   await using scene = await start(1, 2);
   const { node } = scene;
   node.store.removePeer("node-1");
@@ -159,7 +159,7 @@ test("a store that takes nothing loses no change", async () => {
   expect(node.names).toBe("node-1 node-2");
 });
 
-test("a folder of records beside it has its say where the API has none", async () => {
+test("a records directory beside it counts for peers that the API has no record of", async () => {
   await using scene = await start(1);
   const { node } = scene;
   const folder = mkdtempSync(join(tmpdir(), "wg-cni-both-"));
@@ -193,7 +193,7 @@ test("a folder of records beside it has its say where the API has none", async (
   }
 });
 
-test("each source's refusals are there beside the other's", async () => {
+test("the rejected records of each source are there beside those of the other", async () => {
   await using scene = await start(1);
   const { node } = scene;
   const refused = new RejectedRecords(node.store);
@@ -204,7 +204,7 @@ test("each source's refusals are there beside the other's", async () => {
   expect(Object.keys(node.refused)).toEqual(["wireguardnode/node-5"]);
 });
 
-test("a record that somebody else has changed is taken only where its agent does not put its own back", async () => {
+test("a record that another client has changed is taken only if its agent does not restore its own", async () => {
   await using scene = await start(1, 2);
   const { api, node } = scene;
   const edit = () => {

@@ -10,7 +10,7 @@ import { KubeNode } from "../kube-server.ts";
 
 setDefaultTimeout(60_000);
 
-test("is taken off once, and nobody is told that it stays", async () => {
+test("is taken off once, and not reported to stay", async () => {
   await using api = await FakeApi.start();
   api.putNode(nodeOf(own.name, { spec: { taints: [{ key: startupTaint, effect: "NoSchedule" }] } }));
   using node = new KubeNode(api);

@@ -98,7 +98,7 @@ test("the gate: no packet is lost on any path before, while and after node 2 enc
   await startAgent(n1);
   const streams = await Promise.all(families.map((family) => pathStreams(p1, p2, family, { rate: 5 })));
   // Node 1 knows node 2, which does not know it: no handshake, so nothing changes.
-  writeFileSync(`${lab.sharedFolder}/records/n2.json`, JSON.stringify(await record(n2)));
+  writeFileSync(`${lab.sharedDirectory}/records/n2.json`, JSON.stringify(await record(n2)));
   await knowsPeers(n1, [n2]);
   expect((await inPlaintext(() => Bun.sleep(phaseMs))).pods).toBeGreaterThan(0);
   expect(podRoute(n1, n2)).toStartWith("throw");
@@ -154,7 +154,7 @@ test("a rotation of all nodes at once, and agents that are killed and started ag
   }
 });
 
-/** True where a node's devices have the others' present keys, and no other ones. */
+/** True if a node's devices have the others' present keys, and no other ones. */
 function hasKeysOf(node: Node, nodes: readonly Node[]): boolean {
   const seen = wgDump(node);
   return Object.entries(seen).every(([dev, { peers }]) => {

@@ -102,7 +102,7 @@ export class RebootScene implements Disposable {
 
   /** The states of the slots, as the other node can read them. */
   announced(): Record<string, string> {
-    const text = readFileSync(`${this.lab.sharedFolder}/records/n1.json`, "utf8");
+    const text = readFileSync(`${this.lab.sharedDirectory}/records/n1.json`, "utf8");
     return Object.fromEntries((JSON.parse(text) as NodeRecord).slots.map(({ slot, state }) => [slot, state]));
   }
 
@@ -115,7 +115,7 @@ export class RebootScene implements Disposable {
 
   async #begin(): Promise<void> {
     const { mode, sealKey, announced = true } = this.options;
-    const records = `${this.lab.sharedFolder}/records`;
+    const records = `${this.lab.sharedDirectory}/records`;
     const nodes: Node[] = [];
     for (const index of [1, 2]) {
       const storage = `${this.#disk}/n${index}`;
