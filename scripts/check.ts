@@ -15,12 +15,10 @@ const maxLines = { src: 300, scripts: 300, test: 400 } as const;
 /** The files that may be longer, with the one thing that each is. */
 const longFiles: Readonly<Record<string, string>> = {
   "src/cli/status.ts": "one command's output",
-  "src/kubeclient/reflector.ts": "one state machine",
   "src/linux/file.ts": "files by system calls",
   "src/netlink/nft/table.ts": "one conversation with the kernel",
   "src/netlink/objects.ts": "the objects of rtnetlink",
   "src/plan/mesh/desired.ts": "the desired state",
-  "src/sources/kube/source.ts": "one source of records",
   "src/state/store.ts": "the store's interface",
 };
 

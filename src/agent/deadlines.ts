@@ -1,5 +1,8 @@
 // The agent's deadlines in one queue, so that one timer serves them all. Time is an argument.
 
+/** Sets the deadline of that name, in milliseconds from now, in place of an earlier one; undefined removes it. */
+export type SetDeadline = (name: string, inMs: number | undefined) => void;
+
 interface Deadline {
   readonly dueMs: number;
   readonly onDue: () => void;

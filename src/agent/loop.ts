@@ -10,7 +10,6 @@ import { firewallEvents, type KernelEvent, routeEvents } from "../netlink/events
 import { readSettings } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
 import { NotUpError } from "../reconcile/sync.ts";
-import type { SetDeadline } from "../sources/deadline.ts";
 import { StoreError } from "../state/error.ts";
 import { collectFacts } from "../telemetry/collect.ts";
 import { agentSocket, HttpServer } from "../telemetry/http.ts";
@@ -18,7 +17,7 @@ import type { Log } from "../telemetry/log.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import { agentPages } from "../telemetry/pages.ts";
 import { ProblemLog } from "../telemetry/problem-log.ts";
-import { Deadlines } from "./deadlines.ts";
+import { Deadlines, type SetDeadline } from "./deadlines.ts";
 import { affectsMesh, affectsPods } from "./event-filter.ts";
 import { watchKernel, watchStore } from "./kernel-events.ts";
 import { spacingAfter } from "./pace.ts";

@@ -2,26 +2,30 @@
 // takes from that API what it says about this node and the whole mesh. Incoming data goes into the
 // store; outgoing data comes from the store.
 import type { StatusFacts } from "../kube/conditions.ts";
+import type { NodeRecord, Slot } from "../net/record.ts";
 import type { CidrRefusal } from "../plan/peers/cluster-cidrs.ts";
 import { describePod } from "../plan/pods/local-pods.ts";
 import { followPlaintext, type PlaintextWindow } from "../plan/report/plaintext-window.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 import { ownRecord, readSettings, withdrawnRecord } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
-import type { SetDeadline } from "../sources/deadline.ts";
 import { DirectorySource } from "../sources/directory/source.ts";
 import { refuseClusterCIDRs } from "../sources/kube/cluster-cidrs.ts";
 import { followClusterHosts } from "../sources/kube/cluster-hosts.ts";
 import { NodeFollower } from "../sources/kube/identity.ts";
 import { ModeFollower } from "../sources/kube/mode.ts";
-import { KubeSource } from "../sources/kube/source.ts";
+import { KubeSource, keepAsImported, noCluster } from "../sources/kube/source.ts";
 import { describeMesh, type PeerKnowledge, type View } from "../sources/node-view.ts";
 import { addMissingProofs, replaceTakenKeys } from "../sources/own-keys.ts";
 import { PodAddresses } from "../sources/pod-addresses.ts";
+import type { RecordSource } from "../sources/record-source.ts";
 import { RejectedRecords } from "../sources/rejected-records.ts";
+import { SourceSetting } from "../sources/source-setting.ts";
 import type { Identity, StoredPeer } from "../state/model.ts";
+import type { Store } from "../state/store.ts";
 import type { KubernetesFacts } from "../telemetry/facts.ts";
 import type { Log } from "../telemetry/log.ts";
+import type { SetDeadline } from "./deadlines.ts";
 
 export interface RecordSyncOptions {
   readonly log: Log;
@@ -30,9 +34,9 @@ export interface RecordSyncOptions {
   readonly node?: string;
   /** Unix milliseconds. */
   readonly wallClock: () => number;
-  /** A source has news: call `ingest` soon. */
+  /** A source has changed: call `ingest` soon. */
   readonly onChange: () => void;
-  /** A source wants `ingest` at that time, even if it has no news. */
+  /** A source wants `ingest` at that time, even if it does not change. */
   readonly setDeadline: SetDeadline;
 }
 
@@ -45,8 +49,8 @@ export interface MeshObservation
 }
 
 export class RecordSync implements Disposable {
-  readonly #records: DirectorySource;
-  readonly #kube: KubeSource;
+  readonly #directory: SourceSetting<DirectorySource>;
+  readonly #kube: SourceSetting<KubeSource>;
   readonly #mode: ModeFollower;
   readonly #follower: NodeFollower | undefined;
   readonly #pods: PodAddresses;
@@ -57,13 +61,22 @@ export class RecordSync implements Disposable {
     private readonly session: Session,
     private readonly options: RecordSyncOptions,
   ) {
-    const { log, version, node, wallClock, onChange, setDeadline } = options;
+    const { log, version, node, wallClock, onChange } = options;
     const { store } = session;
     const rejected = new RejectedRecords(store);
     const now = () => performance.now();
-    this.#records = new DirectorySource(store, { log, rejected, onChange, setDeadline, now });
-    this.#kube = new KubeSource(store, {
-      ...{ log, rejected, version, onChange, setDeadline, now, wallClock, random: Math.random },
+    const common = { log, rejected, now };
+    this.#directory = new SourceSetting(store, {
+      ...{ ...common, name: "directory" },
+      make: (directory, ownName) =>
+        new DirectorySource(directory, ownName, { log, now, onChange, peers: () => peersOf(store) }),
+    });
+    this.#kube = new SourceSetting(store, {
+      ...{ ...common, name: "kube", onOff: () => keepAsImported(store) },
+      make: (kubeconfig, ownName) =>
+        new KubeSource(kubeconfig, ownName, {
+          ...{ log, version, onChange, now, wallClock, random: Math.random },
+        }),
     });
     this.#mode = new ModeFollower(store, log, rejected, (cidrs) => refuseClusterCIDRs(session, cidrs));
     this.#pods = new PodAddresses(session);
@@ -72,12 +85,14 @@ export class RecordSync implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const part of [this.#kube, this.#records]) part[Symbol.dispose]();
+    for (const part of [this.#kube, this.#directory]) part[Symbol.dispose]();
   }
 
   /** Undefined if records are not kept in the Kubernetes API. */
   get kubernetes(): KubernetesFacts | undefined {
-    return this.#kube.facts;
+    const { current } = this.#kube;
+    if (current === undefined) return undefined;
+    return { watching: current.source.status.isCurrent, published: current.isPublished };
   }
 
   /** Follows the pods whose addresses this node announces. */
@@ -94,14 +109,15 @@ export class RecordSync implements Disposable {
   ingest(): boolean {
     const { store } = this.session;
     const { kubeconfig } = readSettings(store);
-    const report = this.#kube.refresh(kubeconfig, this.options.node ?? store.identity()?.name);
-    followClusterHosts(store, kubeconfig, report.cluster, process.env);
+    this.#ingest(this.#kube, kubeconfig, this.options.node ?? store.identity()?.name);
+    const facts = this.#kube.current?.source.cluster ?? noCluster;
+    followClusterHosts(store, kubeconfig, facts.cluster, process.env);
     // The mode goes first: a new node begins in the cluster's mode.
-    this.#mode.follow(report.mesh);
+    this.#mode.follow(facts.mesh);
     const settings = readSettings(store);
-    this.#follower?.follow(report, settings);
+    this.#follower?.follow(facts, settings);
     const tookPods = this.#pods.update(settings);
-    this.#records.refresh(settings.recordsDir, store.identity()?.name);
+    this.#ingest(this.#directory, settings.recordsDir, store.identity()?.name);
     return tookPods;
   }
 
@@ -112,7 +128,12 @@ export class RecordSync implements Disposable {
     if (identity === undefined) return;
     const settings = readSettings(store);
     if (!isIdle) this.#publishRecord(identity, settings, asks);
-    this.#kube.report(identity.name, () => this.#describe(identity, settings, observe()));
+    const { current } = this.#kube;
+    if (current?.isPublished !== true) return;
+    const firstInMs = current.source.report(identity.name, () =>
+      this.#describe(identity, settings, observe()),
+    );
+    if (firstInMs !== undefined) this.options.setDeadline("kube status", firstInMs);
   }
 
   /** True if the source of a peer's record gives it what it claims: its Node object, or its file in the directory. */
@@ -121,12 +142,18 @@ export class RecordSync implements Disposable {
     claim: string,
     kind: "node IP" | "pod CIDR",
   ): boolean {
-    return source === "directory" || (source === "kube" && this.#kube.isGiven(record.name, claim, kind));
+    if (source !== "kube") return source === "directory";
+    return this.#kube.current?.source.isGiven(record.name, claim, kind) ?? false;
   }
 
-  /** This node is ready for pods, so its startup taint goes. */
+  /** This node is ready for pods, so its startup taint goes, once its record is published. */
   removeStartupTaint(): void {
-    this.#kube.removeStartupTaint();
+    const { current } = this.#kube;
+    if (current?.isPublished === true) current.source.removeStartupTaint();
+  }
+
+  #ingest(setting: SourceSetting<RecordSource>, place: string, ownName: string | undefined): void {
+    this.options.setDeadline(`${setting.name} records`, setting.ingest(place, ownName));
   }
 
   /** `asks`: the peers that are asked to initiate a handshake. They are not part of this node's identity, so only the published copy has them. */
@@ -137,17 +164,30 @@ export class RecordSync implements Disposable {
     const { log, wallClock, onChange } = this.options;
     const { store } = this.session;
     if (
-      replaceTakenKeys(store, this.#kube.takenSlots(published), log, wallClock()) ||
+      replaceTakenKeys(store, this.#takenSlots(published), log, wallClock()) ||
       addMissingProofs(store, identity, log)
     ) {
       onChange();
       return;
     }
-    const { problem } = this.#records.publish(published);
-    const { done } = this.#kube.publish(published);
-    const isPublished = done && problem === undefined;
+    const settingsOfSources = [this.#directory, this.#kube];
+    const isPublished = settingsOfSources.map((setting) => this.#publish(setting, published)).every(Boolean);
     this.#published = isPublished ? JSON.stringify(record) : undefined;
     if (isPublished && settings.publishWait > 0) store.putAnnounced(record.podCIDRs);
+  }
+
+  /** Returns true once peers can read the record. */
+  #publish(setting: SourceSetting<RecordSource>, record: NodeRecord): boolean {
+    const { done, wakeInMs } = setting.publish(record);
+    this.options.setDeadline(`${setting.name} publishing`, wakeInMs);
+    return done;
+  }
+
+  /** Finds the slots whose keys the API would refuse. */
+  #takenSlots(record: NodeRecord): readonly Slot[] {
+    const { current } = this.#kube;
+    if (current === undefined || !current.isComplete || current.isPublished) return [];
+    return current.source.takenSlots(record);
   }
 
   /** Reads the counters of thousands of peers, so it is called only when the API gets a status. */
@@ -162,4 +202,10 @@ export class RecordSync implements Disposable {
       refusedCIDRs: [...(meshWarning === "" ? [] : [meshWarning]), ...refusedCIDRs],
     });
   }
+}
+
+/** Names of the peers that came from the directory. */
+function peersOf(store: Store): ReadonlySet<string> {
+  const sources = store.peerSources();
+  return new Set([...sources.keys()].filter((name) => sources.get(name) === "directory"));
 }

@@ -1,14 +1,14 @@
 // `peer list` shows the peers that this node knows and the claims of each; `peer remove` removes one.
 
 import { countOf } from "../net/human-format.ts";
-import type { Slot } from "../net/record.ts";
+import type { PeerSource, Slot } from "../net/record.ts";
 import { suggest } from "../net/suggest.ts";
 import type { OwnedPeer } from "../plan/peers/model.ts";
 import { resolvePath } from "../plan/peers/path.ts";
 import { recordFile } from "../plan/records/directory.ts";
 import { noNode } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
-import type { PeerSource, RejectedRecord } from "../state/model.ts";
+import type { RejectedRecord } from "../state/model.ts";
 import { type Context, type Output, UsageError } from "./command.ts";
 import { openSession, reportSync, syncAll } from "./session.ts";
 import { alignColumns, oneLine, type Style } from "./style.ts";

@@ -130,6 +130,11 @@ export function isOlder(seen: string, known: string): boolean {
   return isDecimal(seen) && isDecimal(known) && BigInt(seen) < BigInt(known);
 }
 
+/** Returns a text that sorts as the version does; "" for one that is no number. */
+export function sortableVersion(resourceVersion: string): string {
+  return isDecimal(resourceVersion) ? resourceVersion.padStart(30, "0") : "";
+}
+
 function isDecimal(text: string): boolean {
   return /^\d{1,30}$/.test(text);
 }

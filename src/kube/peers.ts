@@ -1,31 +1,11 @@
-// Plans how the store's peers follow the API's objects: which records are stored, in which order, and
-// which objects are rejected. Pure.
+// What the API's objects say of their nodes, and when their absence is believed. Pure.
 
-import { compareText } from "../net/human-format.ts";
+import { compareText, countOf } from "../net/human-format.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
-import type { RejectedFile } from "../plan/records/directory.ts";
+import type { AbsenceRule, RecordEntry } from "../plan/records/peer-changes.ts";
 import { explainPresence, type Presence } from "./census.ts";
 import { meshObjectName } from "./mesh.ts";
-import { isOlder, objectLabel, type RecordObject } from "./object.ts";
-
-/**
- * Returns the records to store, without the node's own. If two records claim the same, the one that is
- * stored first is the owner. So the records of known peers come first, in the order of their last
- * writes. The records of new peers follow in the order of their objects' creation, so that a node that
- * joins decides as the nodes that saw the objects being created.
- */
-export function recordsToPut(
-  objects: Iterable<RecordObject>,
-  ownName: string | undefined,
-  known: ReadonlySet<string>,
-): NodeRecord[] {
-  const others = [...objects].filter(({ name }) => name !== ownName);
-  const isKnown = ({ name }: RecordObject) => known.has(name);
-  return [
-    ...others.filter(isKnown).sort(compareWritten),
-    ...others.filter((object) => !isKnown(object)).sort(compareAge),
-  ].flatMap(({ verdict }) => ("record" in verdict ? [verdict.record] : []));
-}
+import { objectLabel, type RecordObject, sortableVersion } from "./object.ts";
 
 /**
  * Returns the slots of this node whose key another record names, and the API's record of this node
@@ -41,25 +21,30 @@ export function findTakenSlots(objects: Iterable<RecordObject>, { name, slots }:
   return slots.filter(({ publicKey }) => isTaken(publicKey)).map(({ slot }) => slot);
 }
 
-/** Explains the rejected objects, by name. `known`: peers that came from the API; `presenceOf`: the presence of an object's Node. */
-export function explainRejected(
-  objects: Iterable<RecordObject>,
-  ownName: string | undefined,
-  known: ReadonlySet<string>,
-  presenceOf: (object: RecordObject) => Presence | undefined,
-): RejectedFile[] {
-  const refused = [...objects].flatMap((object) => {
-    const { name, verdict } = object;
-    // The node's own object is written again, not read.
-    if (name === ownName) return [];
-    const gone = explainPresence(name, presenceOf(object));
-    if (gone !== undefined) return [{ file: objectLabel(name), reason: gone }];
-    if ("record" in verdict) return [];
-    const stays = known.has(name) ? "; the record taken before stays" : "";
-    return [{ file: objectLabel(name), reason: `${verdict.reason}${stays}` }];
-  });
-  return refused.sort((a, b) => (a.file < b.file ? -1 : 1));
+/** What an object says of its node; `presence`: whether its Node is there, undefined before the API has answered. */
+export function toEntry(object: RecordObject, presence: Presence | undefined): RecordEntry {
+  const { name, verdict, createdAt, isEditedExternally } = object;
+  const file = objectLabel(name);
+  const gone = explainPresence(name, presence);
+  if (gone !== undefined) return { state: "gone", file, reason: gone };
+  if ("reason" in verdict) return { state: "rejected", file, reason: verdict.reason };
+  if (presence === undefined) return { state: "pending" };
+  const writtenAt = sortableVersion(object.resourceVersion);
+  return { state: "valid", record: verdict.record, createdAt, writtenAt, isEditedExternally };
 }
+
+/**
+ * If an object is deleted by mistake, its node writes it again at once; an object that goes with its Node
+ * does not come back. If most objects are gone, a deleted resource or a restored old state is more likely
+ * than the loss of the nodes.
+ */
+export const apiAbsences: AbsenceRule = {
+  waitMs: 10_000,
+  doubtedWaitMs: 300_000,
+  isDoubtful: ({ gone, known }) => gone > 1 && 2 * gone > known,
+  explain: (gone, known) =>
+    `The Kubernetes API has no WireGuardNode, or no Node, any more for ${gone} of ${countOf(known, "peer")} that came from it: was the resource deleted, or an old state restored? They stay for ${apiAbsences.doubtedWaitMs / 60_000} min; \`wg-cni peer remove\` takes one away at once.`,
+};
 
 /** Names in the list of rejected records that stand for a problem of all records. */
 export const obstacleNames = { outage: "kubernetes", doubt: "wireguardnodes" } as const;
@@ -83,10 +68,4 @@ export function isObstacle(file: string, ownName: string): boolean {
 /** Orders objects by creation time, then by name: the same order on every node. */
 export function compareAge(a: RecordObject, b: RecordObject): number {
   return compareText(a.createdAt, b.createdAt) || compareText(a.name, b.name);
-}
-
-/** Orders objects by the time of the last write. */
-function compareWritten(a: RecordObject, b: RecordObject): number {
-  if (isOlder(a.resourceVersion, b.resourceVersion)) return -1;
-  return isOlder(b.resourceVersion, a.resourceVersion) ? 1 : compareText(a.name, b.name);
 }

@@ -58,7 +58,6 @@ export const usualTiming: WatchTiming = {
 export class Reflector<T extends CachedObject> implements Disposable {
   readonly #ended = new AbortController();
   #objects = new Map<string, T>();
-  #changed = new Set<string>();
   /** Names of objects that we wrote and that the watch has not yet delivered. */
   readonly #unconfirmed = new Set<string>();
   #lists = 0;
@@ -106,16 +105,6 @@ export class Reflector<T extends CachedObject> implements Disposable {
   /** True if the server's last answer was that it has no such resource. */
   get isMissing(): boolean {
     return this.#isMissing;
-  }
-
-  /** Names of the objects that have changed since `forgetChanged`. */
-  get changed(): ReadonlySet<string> {
-    return this.#changed;
-  }
-
-  /** Is called after the changes have been processed. */
-  forgetChanged(): void {
-    this.#changed = new Set();
   }
 
   /** The answer to one of our writes is often earlier than the watch. */
@@ -199,11 +188,6 @@ export class Reflector<T extends CachedObject> implements Disposable {
   #replaceAll(objects: Map<string, T>): void {
     const before = this.#objects;
     for (const name of this.#unconfirmed) objects.set(name, before.get(name) as T);
-    for (const [name, object] of before) {
-      const now = objects.get(name);
-      if (now === undefined || !this.options.isSame(now, object)) this.#changed.add(name);
-    }
-    for (const name of objects.keys()) if (!before.has(name)) this.#changed.add(name);
     this.#objects = objects;
     this.#isMissing = false;
     this.#lists++;
@@ -251,14 +235,11 @@ export class Reflector<T extends CachedObject> implements Disposable {
     const before = this.#objects.get(seen.name);
     this.#objects.set(seen.name, seen);
     if (before !== undefined && isSame(seen, before)) return;
-    this.#changed.add(seen.name);
     onChange();
   }
 
   #delete(name: string): void {
-    if (!this.#objects.delete(name)) return;
-    this.#changed.add(name);
-    this.options.onChange();
+    if (this.#objects.delete(name)) this.options.onChange();
   }
 }
 

@@ -35,3 +35,6 @@ export interface NodeRecord {
    */
   readonly wantsHandshakeFrom?: readonly string[];
 }
+
+/** The source of a peer's record. One from the records directory leaves with its file, one from the Kubernetes API with its object. */
+export type PeerSource = "import" | "directory" | "kube";

@@ -1,9 +1,10 @@
 // Collects the rejected records for `status` and `peer list`. Each source has its own list, and the
 // store holds all of them in one.
+import type { PeerSource } from "../net/record.ts";
 import type { RejectedRecord } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 
-export type RejectingSource = "directory" | "kube" | "node" | "mesh";
+export type RejectingSource = PeerSource | "node" | "mesh";
 
 export class RejectedRecords {
   readonly #lists = new Map<RejectingSource, readonly RejectedRecord[]>();

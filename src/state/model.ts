@@ -1,6 +1,6 @@
 // The content of the store, as values: the types of its rows, without how they are
 // stored (one file a table) or what they mean to the kernel (plan/).
-import type { NodeRecord, Slot, SlotState } from "../net/record.ts";
+import type { NodeRecord, PeerSource, Slot, SlotState } from "../net/record.ts";
 
 export type JsonValue =
   | null
@@ -75,9 +75,6 @@ export interface PeerClaims {
   /** Node IPs are allowed IPs too, so they can be contested like CIDRs. */
   readonly nodeIPClaims: readonly { readonly ip: string; readonly seq: number }[];
 }
-
-/** The source of a record. A record from the watched directory leaves with its file, one from the Kubernetes API with its object. */
-export type PeerSource = "import" | "directory" | "kube";
 
 /** A rotation of this node's keys that is going on. */
 export interface Rotation {

@@ -1,9 +1,9 @@
 // The table `peers`: one row a node, with the order of its claims. Who wins a
 // contested key or CIDR is decided in plan/, from that order.
-import type { NodeRecord, Slot, SlotRecord } from "../net/record.ts";
+import type { NodeRecord, PeerSource, Slot, SlotRecord } from "../net/record.ts";
 import type { Connection } from "./connection.ts";
 import { bumpGeneration, readGeneration, takeClaimSeqs } from "./meta.ts";
-import type { PeerClaims, PeerSource, StoredPeer } from "./model.ts";
+import type { PeerClaims, StoredPeer } from "./model.ts";
 import { keepNodeIPProofs } from "./node-ip-proofs.ts";
 
 interface PeerRow {
@@ -48,16 +48,17 @@ export function readPeerSources(db: Connection): Map<string, PeerSource> {
   return new Map(rows.map(({ name, source }) => [name, source]));
 }
 
-/** Adds or replaces records, all or none of them; a record that is there already changes nothing. */
+/** Adds or replaces records, all or none of them. Returns those that were not there already; the others change nothing. */
 export function writePeers(
   db: Connection,
   records: readonly NodeRecord[],
   source: PeerSource,
   isProven: ProofCheck,
-): void {
-  db.transaction(() => {
-    const changed = records.filter((record) => writePeer(db, record, source, isProven)).length;
-    if (changed > 0) bumpGeneration(db);
+): NodeRecord[] {
+  return db.transaction(() => {
+    const changed = records.filter((record) => writePeer(db, record, source, isProven));
+    if (changed.length > 0) bumpGeneration(db);
+    return changed;
   });
 }
 

@@ -9,7 +9,7 @@
 //     state.lock        held only while state.db is made or migrated
 import type { ClusterHosts } from "../net/cluster-hosts.ts";
 import type { PeerPath } from "../net/path.ts";
-import type { NodeRecord, SlotRecord } from "../net/record.ts";
+import type { NodeRecord, PeerSource, SlotRecord } from "../net/record.ts";
 import * as agent from "./agent.ts";
 import * as attachments from "./attachments.ts";
 import type { Connection } from "./connection.ts";
@@ -25,7 +25,6 @@ import type {
   JsonValue,
   Lease,
   Owner,
-  PeerSource,
   RejectedRecord,
   Rotation,
   SavedSysctl,
@@ -139,13 +138,16 @@ export class Store implements Disposable {
     return peers.findUnverified(this.#db, record);
   }
 
-  /** Adds or replaces by name, all or none; other peers stay. `isProven` is asked once for each proof. */
+  /**
+   * Adds or replaces by name, all or none; other peers stay. `isProven` is asked once for each proof.
+   * Returns the records that were not there already.
+   */
   putPeers(
     records: readonly NodeRecord[],
     source: PeerSource = "import",
     isProven: peers.ProofCheck = () => false,
-  ): void {
-    peers.writePeers(this.#db, records, source, isProven);
+  ): NodeRecord[] {
+    return peers.writePeers(this.#db, records, source, isProven);
   }
 
   /** False if there is no such peer. */

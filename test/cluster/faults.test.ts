@@ -266,7 +266,7 @@ describeKube("faults of the API, and bad input", () => {
       await allSay("(429)", since);
       await Bun.sleep(2 * busySeconds * 1000);
       await relay.tell("busy 0");
-      await allSay("the Kubernetes API can be watched again", since);
+      await allSay("resolved: records cannot be read", since);
       const gaps = relay.asked().map((times) => times.slice(1).map((ms, at) => ms - (times[at] as number)));
       // Three agents watch the records and their Node.
       expect(gaps.length).toBeGreaterThanOrEqual(6);
@@ -287,7 +287,7 @@ describeKube("faults of the API, and bad input", () => {
     await relay.tell("cut");
     await allSay("(401)", since);
     for (const node of trio.nodes) await giveAccount(server, node);
-    await allSay("the Kubernetes API can be watched again", since);
+    await allSay("resolved: records cannot be read", since);
   });
 
   fault(
@@ -299,7 +299,7 @@ describeKube("faults of the API, and bad input", () => {
       const isSaid = async (node: Node) => /certificate/i.test((await reasons(node))["kubernetes"] ?? "");
       await onAll("it is said", isSaid);
       for (const node of trio.nodes) await giveAccount(server, node);
-      await allSay("the Kubernetes API can be watched again", since, restMs + soonMs);
+      await allSay("resolved: records cannot be read", since, restMs + soonMs);
     },
   );
 

@@ -151,7 +151,7 @@ describeKube("a mesh through the API", () => {
       await Bun.sleep(5000);
       expect((await peersOf(n1())).map(({ name }) => name)).toEqual(["n2", "n3"]);
       await server.server.start();
-      await agents[0].waitFor("the Kubernetes API can be watched again", 2 * soonMs);
+      await agents[0].waitFor("resolved: records cannot be read", 2 * soonMs);
     });
     await waitUntil(async () => (await refusedOf(n1())).length === 0, {
       what: "the outage being over",

@@ -1,6 +1,5 @@
-// When a record that somebody else has changed is taken, as looks at one object.
+// Whether another writer than an agent changed an object last.
 import { expect, test } from "bun:test";
-import { type ExternalEdits, editHoldMs, planExternalEdits } from "../../src/kube/external-edits.ts";
 import { judgeObject, type RecordObject } from "../../src/kube/object.ts";
 import { recordOf } from "../sources/directory/directory.ts";
 import { objectOf } from "./objects.ts";
@@ -35,36 +34,4 @@ test.each([
   [[byHand], true],
 ])("managed by %j it is edited: %p", (managedFields, expected) => {
   expect(seen(managedFields).isEditedExternally).toBe(expected);
-});
-
-/** At each time, what is seen; taken or not. */
-function takes(looks: readonly (readonly [atMs: number, object: RecordObject])[], known = ["node-1"]) {
-  let edits: ExternalEdits = new Map();
-  return looks.map(([nowMs, object]) => {
-    const plan = planExternalEdits({ changed: [object], known: new Set(known), edits, nowMs });
-    ({ edits } = plan);
-    return plan.take.length === 1 ? "taken" : `in ${plan.wakeInMs} ms`;
-  });
-}
-const edited = seen([byAgent, byHand]);
-const own = seen([byAgent]);
-
-test("it waits for its agent, and is taken if none restores its own", () => {
-  const looks = [0, 4000, editHoldMs - 1, editHoldMs].map((atMs) => [atMs, edited] as const);
-  expect(takes(looks)).toEqual(["in 10000 ms", "in 6000 ms", "in 1 ms", "taken"]);
-});
-
-test("put back, it is as if nothing had been; the next edit waits as long again", () => {
-  expect(
-    takes([
-      [0, edited],
-      [900, own],
-      [9000, edited],
-      [18_999, edited],
-    ]),
-  ).toEqual([...["in 10000 ms", "taken", "in 10000 ms", "in 1 ms"]]);
-});
-
-test("of a peer that is new there is nothing to hold on to", () => {
-  expect(takes([[0, edited]], [])).toEqual(["taken"]);
 });

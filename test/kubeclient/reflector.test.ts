@@ -197,7 +197,7 @@ describe("an outage", () => {
     await node.until("it has passed", () => node.look().problem === undefined);
     expect(node.refused).toEqual({});
     expect(node.names).toBe("node-1 node-2");
-    expect(node.lines.at(-1)).toBe("info  the Kubernetes API can be watched again");
+    expect(node.lines.at(-1)).toBe("info  resolved: records cannot be read source=kube");
   });
 
   test("of a server that takes longer to refuse than a sound watch lasts is said too", async () => {

@@ -1,5 +1,5 @@
 // The deadlines of a source that runs without an agent: one timer for each name.
-import type { SetDeadline } from "../../src/sources/deadline.ts";
+import type { SetDeadline } from "../../src/agent/deadlines.ts";
 
 export class Alarms implements Disposable {
   readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();

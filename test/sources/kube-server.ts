@@ -6,9 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { WatchTiming } from "../../src/kubeclient/reflector.ts";
 import type { NodeRecord } from "../../src/net/record.ts";
-import type { Publication } from "../../src/sources/kube/publisher.ts";
-import { KubeSource } from "../../src/sources/kube/source.ts";
+import { KubeSource, keepAsImported, noCluster } from "../../src/sources/kube/source.ts";
+import type { Publication } from "../../src/sources/record-source.ts";
 import { RejectedRecords } from "../../src/sources/rejected-records.ts";
+import { SourceSetting } from "../../src/sources/source-setting.ts";
 import { Store } from "../../src/state/store.ts";
 import { Log } from "../../src/telemetry/log.ts";
 import { nodeOf } from "../kube/objects.ts";
@@ -26,7 +27,7 @@ export class KubeNode implements Disposable {
   readonly #root = mkdtempSync(join(tmpdir(), "wg-cni-kube-"));
   readonly store = Store.open(join(this.#root, "state"), "boot");
   readonly lines: string[] = [];
-  readonly source: KubeSource;
+  readonly setting: SourceSetting<KubeSource>;
   readonly #alarms = new Alarms(() => this.changes++);
   /** Added to the clock by which the product decides. */
   skippedMs = 0;
@@ -38,37 +39,47 @@ export class KubeNode implements Disposable {
     private readonly change: Partial<WatchTiming> = {},
     private readonly record: NodeRecord = own,
   ) {
-    this.source = new KubeSource(this.store, {
-      log: new Log({
-        ...{ format: "text", level: "debug", now: () => "" },
-        write: (line) => this.lines.push(line.trim()),
-      }),
-      rejected: new RejectedRecords(this.store),
-      version: "0.0.0",
-      onChange: () => {
-        this.changes++;
-      },
-      setDeadline: this.#alarms.set,
-      now: () => performance.now() + this.skippedMs,
-      wallClock: Date.now,
-      random: () => 0.5,
-      timing: { ...timing, ...this.change },
+    const log = new Log({
+      ...{ format: "text", level: "debug", now: () => "" },
+      write: (line) => this.lines.push(line.trim()),
+    });
+    const now = () => performance.now() + this.skippedMs;
+    this.setting = new SourceSetting(this.store, {
+      ...{ name: "kube", log, now, rejected: new RejectedRecords(this.store) },
+      onOff: () => keepAsImported(this.store),
+      make: (kubeconfig, ownName) =>
+        new KubeSource(kubeconfig, ownName, {
+          ...{ log, now, version: "0.0.0", wallClock: Date.now, random: () => 0.5 },
+          onChange: () => {
+            this.changes++;
+          },
+          timing: { ...timing, ...this.change },
+        }),
     });
   }
 
   [Symbol.dispose](): void {
-    this.source[Symbol.dispose]();
+    this.setting[Symbol.dispose]();
     this.#alarms[Symbol.dispose]();
     this.store[Symbol.dispose]();
     rmSync(this.#root, { recursive: true, force: true });
   }
 
   look(place = this.api.kubeconfig) {
-    return this.source.refresh(place, this.record.name);
+    this.#alarms.set("records", this.setting.ingest(place, this.record.name));
+    return this.setting.current?.source.cluster ?? noCluster;
+  }
+
+  get source(): KubeSource {
+    const { current } = this.setting;
+    if (current === undefined) throw new Error("there is no kubeconfig");
+    return current.source;
   }
 
   publish(record: NodeRecord = this.record): Publication {
-    return this.source.publish(record);
+    const publication = this.setting.publish(record);
+    this.#alarms.set("publishing", publication.wakeInMs);
+    return publication;
   }
 
   /** Looks, as the agent would, until something is so. */

@@ -1,60 +1,24 @@
-// The watched directory of node records: what a file in it is worth, and what of
-// the store has to change so that it says what the directory says. A file speaks
-// for one node, the one that it is named after, so that file permissions say
-// who may write whose record. What a record may claim is record.ts and
-// peers/claims.ts, as for records that were imported. Pure.
-//
-//   file                              peer of the directory
-//   good                              as the record says; a peer imported before is replaced
-//   refused (half-written, garbage)   stays as it was
-//   gone                              leaves
-//   all gone at once                  stay: the filesystem is probably not mounted
+// The directory of node records: what a file in it says of a node, and when its absence is believed. A
+// file speaks for one node, the one that it is named after, so that file permissions say who may write
+// whose record. What a record may claim is record.ts and peers/claims.ts, as for records that were
+// imported. What becomes of the peers is peer-changes.ts. Pure.
 import { ParseError } from "../../net/error.ts";
 import { escapeControls } from "../../net/printable.ts";
 import type { NodeRecord } from "../../net/record.ts";
+import type { AbsenceRule, RecordEntry } from "./peer-changes.ts";
 import { parseRecord } from "./record.ts";
 
 /** The result for one file: the record of the node that it is named after, or the reason of its rejection. */
 export type JudgedRecord = { readonly record: NodeRecord } | { readonly reason: string };
 
-export interface DirectoryView {
-  readonly directory: string;
-  /** This node's name; its own file is written, never read as a peer's. */
-  readonly ownName?: string;
-  /** The key is the file name. This node's own file is not in the map. */
-  readonly verdicts: ReadonlyMap<string, JudgedRecord>;
-  /** The names of all record files, also of those that were not read. */
-  readonly present: ReadonlySet<string>;
-  /** True if the directory held no record of another node in the last pass either. */
-  readonly wasDoubtful: boolean;
-}
-
-/** A peer as the store has it. */
-export interface KnownPeer {
-  readonly record: NodeRecord;
-  readonly source: "import" | "directory" | "kube";
-}
-
-export interface RejectedFile {
-  /** The name, escaped for display. It is the directory itself if the reason concerns all of it. */
-  readonly file: string;
-  readonly reason: string;
-}
-
-export interface DirectoryChange {
-  /** Known peers first: of two that claim the same, the store takes the one that is put first as the owner. */
-  readonly put: readonly NodeRecord[];
-  /** Names of peers that leave. */
-  readonly remove: readonly string[];
-  /** By file. */
-  readonly rejected: readonly RejectedFile[];
-  /** A sentence, present if the directory is not believed and the peers stay. */
-  readonly doubt?: string;
-}
-
 /** The only name that a node's record may have. */
 export function recordFile(name: string): string {
   return `${name}.json`;
+}
+
+/** The node whose record a file holds. */
+export function recordName(file: string): string {
+  return file.slice(0, -".json".length);
 }
 
 /** True for what should be a record: not for temporary files, nor for what else lies there. */
@@ -95,59 +59,31 @@ export function rejectRecord(reason: string): JudgedRecord {
   return { reason: shown.length > maxReasonLength ? `${shown.slice(0, maxReasonLength - 1)}…` : shown };
 }
 
-/** Plans the changes to the store. */
-export function planDirectory(view: DirectoryView, peers: readonly KnownPeer[]): DirectoryChange {
-  const { directory, verdicts, present, ownName } = view;
-  const before = new Map(peers.map((peer) => [peer.record.name, peer]));
-  const known = peers.filter(({ source }) => source === "directory").map(({ record }) => record.name);
-  const gone = known.filter((name) => name === ownName || !present.has(recordFile(name)));
-  const records = [...verdicts.values()].flatMap((verdict) => ("record" in verdict ? [verdict.record] : []));
-  const doubtful = records.length === 0 && gone.length === known.length && isDoubtful(view, known.length);
-  return {
-    put: records
-      .filter((record) => !isAsBefore(record, before.get(record.name)))
-      .sort((a, b) => Number(before.has(b.name)) - Number(before.has(a.name)) || byName(a, b)),
-    remove: doubtful ? [] : gone,
-    rejected: explainRejections(verdicts, new Set(known)),
-    ...(doubtful ? { doubt: explainDoubt(directory, known.length) } : {}),
-  };
+/** What a file says of the node that it is named after. */
+export function toEntry(file: string, judged: JudgedRecord): RecordEntry {
+  // Two names that differ must still differ when shown.
+  if ("reason" in judged)
+    return { state: "rejected", file: escapeControls(file.replaceAll("\\", "\\\\")), reason: judged.reason };
+  return { state: "valid", record: judged.record, createdAt: "", writtenAt: "", isEditedExternally: false };
 }
 
 /**
- * No record is left of `known` peers. One may have left; several leave one after the other. A directory
- * without this node's own record is another one, and stays in doubt when we have written to it.
+ * Files that are gone are believed at once, unless no record of another node is left: then the
+ * filesystem is probably not mounted. One peer may have left; several leave one after the other. A
+ * directory without this node's own record (`hasOwn`) is another one, and stays in doubt when we have
+ * written to it.
  */
-function isDoubtful({ present, ownName, wasDoubtful }: DirectoryView, known: number): boolean {
-  const ownIsThere = ownName !== undefined && present.has(recordFile(ownName));
-  return known > 1 || (known === 1 && (wasDoubtful || !ownIsThere));
-}
-
-function explainDoubt(directory: string, known: number): string {
-  const came = known === 1 ? "a peer came" : `${known} peers came`;
-  return `No record of another node is left in ${directory} although ${came} from it: is its filesystem mounted? The peers stay; \`wg-cni peer remove\` takes one away for good.`;
-}
-
-function explainRejections(
-  verdicts: ReadonlyMap<string, JudgedRecord>,
-  known: ReadonlySet<string>,
-): readonly RejectedFile[] {
-  const rejected = [...verdicts].flatMap(([file, verdict]) => {
-    if ("record" in verdict) return [];
-    const stays = known.has(file.slice(0, -".json".length)) ? "; the record taken before stays" : "";
-    // Two names that differ must still differ when shown.
-    return [{ file: escapeControls(file.replaceAll("\\", "\\\\")), reason: `${verdict.reason}${stays}` }];
-  });
-  return rejected.sort((a, b) => (a.file < b.file ? -1 : 1));
-}
-
-/** A record from the Kubernetes API has priority over one from a file. */
-function isAsBefore(record: NodeRecord, peer: KnownPeer | undefined): boolean {
-  if (peer?.source === "kube") return true;
-  return peer?.source === "directory" && JSON.stringify(peer.record) === JSON.stringify(record);
-}
-
-function byName(a: NodeRecord, b: NodeRecord): number {
-  return a.name < b.name ? -1 : 1;
+export function directoryAbsences(directory: string, hasOwn: boolean): AbsenceRule {
+  return {
+    waitMs: 0,
+    doubtedWaitMs: Number.POSITIVE_INFINITY,
+    isDoubtful: ({ known, gone, hasRecords, wasDoubtful }) =>
+      !hasRecords && gone === known && (known > 1 || wasDoubtful || !hasOwn),
+    explain: (_, known) => {
+      const came = known === 1 ? "a peer came" : `${known} peers came`;
+      return `No record of another node is left in ${directory} although ${came} from it: is its filesystem mounted? The peers stay; \`wg-cni peer remove\` takes one away for good.`;
+    },
+  };
 }
 
 function parseJson(text: string): unknown {

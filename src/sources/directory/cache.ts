@@ -2,7 +2,8 @@
 // reads none of them.
 
 import { sizeOf, stampOf } from "../../fswatch/stamp.ts";
-import { type JudgedRecord, judgeRecord, recordFile, rejectRecord } from "../../plan/records/directory.ts";
+import { judgeRecord, recordFile, recordName, rejectRecord, toEntry } from "../../plan/records/directory.ts";
+import type { RecordEntry } from "../../plan/records/peer-changes.ts";
 import { listRecordFiles, maxFileBytes, RecordsError, readRecordFile } from "./files.ts";
 
 /** Four times the largest supported cluster. */
@@ -15,23 +16,24 @@ const maxBytesPerRead = 32 * 1024 * 1024;
  */
 export const settleMs = 2000;
 
-export interface DirectorySnapshot {
-  /** Names of all record files. */
-  readonly present: ReadonlySet<string>;
-  /** By name; without this node's own, and without those beyond the bound. */
-  readonly verdicts: ReadonlyMap<string, JudgedRecord>;
-  /** True if a verdict has changed since the last read. */
-  readonly changed: boolean;
+export interface DirectoryContent {
+  /** By the node's name, without this node. An entry stays the same object while its file says the same. */
+  readonly entries: ReadonlyMap<string, RecordEntry>;
+  /** True if the directory has this node's record. */
+  readonly hasOwn: boolean;
   /** False if a file must be read once more after `settleMs`. */
   readonly settled: boolean;
-  /** Files beyond the bound. */
+  /** Number of files beyond the bound. */
   readonly leftOut: number;
 }
+
+/** A file that is there and was not read. */
+const pending: RecordEntry = { state: "pending" };
 
 interface CachedFile {
   readonly stamp: string;
   readonly digest: number | bigint;
-  readonly verdict: JudgedRecord;
+  readonly entry: RecordEntry;
   /** When the stamp was seen first. */
   readonly sinceMs: number;
   /** True once nothing can change without changing the stamp. */
@@ -53,31 +55,29 @@ export class RecordReader {
     private readonly ownName: string | undefined,
   ) {}
 
-  /** Reads what has changed. `isKnown` tells whether a file's node is a peer already; if there are too many files, those come first. Throws RecordsError. */
-  read(nowMs: number, isKnown: (file: string) => boolean): DirectorySnapshot {
-    const present = new Set(listRecordFiles(this.directory));
-    const others = [...present].filter((file) => file !== this.#ownFile);
-    const files = others.length <= maxFiles ? others : chooseFiles(others, isKnown);
+  /** Reads what has changed. `peers`: the peers of the directory; if there are too many files, theirs come first. Throws RecordsError. */
+  read(nowMs: number, peers: () => ReadonlySet<string>): DirectoryContent {
+    const listed = listRecordFiles(this.directory);
+    const others = listed.filter((file) => file !== this.#ownFile);
+    const files = others.length <= maxFiles ? others : chooseFiles(others, peers());
     const seen = new Map<string, CachedFile>();
     const waiting = new Set<string>();
+    const vanished = new Set<string>();
     const budget = { bytes: maxBytesPerRead };
     for (const file of this.#inTurn(files)) {
       const known = this.#files.get(file);
       const found = this.#readFile(file, known, nowMs, budget);
-      if (found === "later") waiting.add(file);
-      if (found === undefined) present.delete(file);
+      if (found === undefined) vanished.add(file);
       else if (found !== "later") seen.set(file, found);
       else if (known !== undefined) seen.set(file, known);
+      if (found === "later") waiting.add(file);
     }
-    const before = this.#files;
     this.#waiting = waiting;
     this.#files = seen;
+    const left = others.filter((file) => !vanished.has(file));
     return {
-      present,
-      verdicts: new Map(Array.from(seen, ([file, { verdict }]) => [file, verdict])),
-      changed:
-        seen.size !== before.size ||
-        [...seen].some(([file, { verdict }]) => verdict !== before.get(file)?.verdict),
+      entries: new Map(left.map((file) => [recordName(file), seen.get(file)?.entry ?? pending])),
+      hasOwn: others.length < listed.length,
       settled: waiting.size === 0 && [...seen.values()].every(({ settled }) => settled),
       leftOut: others.length - files.length,
     };
@@ -116,13 +116,13 @@ export class RecordReader {
   }
 
   /** The same content is judged once. */
-  #judge(file: string, before: CachedFile | undefined): Pick<CachedFile, "digest" | "verdict"> {
+  #judge(file: string, before: CachedFile | undefined): Pick<CachedFile, "digest" | "entry"> {
     const content = this.#readContent(file);
     const digest = Bun.hash(JSON.stringify(content));
     if (digest === before?.digest) return before;
-    const verdict =
+    const judged =
       "text" in content ? judgeRecord(file, content.text, this.ownName) : rejectRecord(content.reason);
-    return { digest, verdict };
+    return { digest, entry: toEntry(file, judged) };
   }
 
   #readContent(file: string): { readonly text: string } | { readonly reason: string } {
@@ -141,9 +141,9 @@ function costOf(stamp: string): number {
 }
 
 /** A process that adds files must not be able to displace the records of known peers. */
-function chooseFiles(files: readonly string[], isKnown: (file: string) => boolean): string[] {
+function chooseFiles(files: readonly string[], peers: ReadonlySet<string>): string[] {
   const sorted = [...files].sort();
-  const known = sorted.filter(isKnown);
+  const known = sorted.filter((file) => peers.has(recordName(file)));
   const isTaken = new Set(known);
   return [...known, ...sorted.filter((file) => !isTaken.has(file))].slice(0, maxFiles);
 }

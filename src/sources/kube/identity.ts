@@ -18,7 +18,7 @@ import { readOrCreateSealKey, SealError } from "../../state/seal.ts";
 import { makeSlotKeys } from "../../state/slot-key.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { RejectedRecords } from "../rejected-records.ts";
-import type { KubeReport } from "./source.ts";
+import type { ClusterFacts } from "./source.ts";
 
 /** Bounds the examples in a sentence. */
 const maxNamed = 5;
@@ -41,7 +41,7 @@ export class NodeFollower {
   ) {}
 
   /** Makes the store's identity agree with the Node. Throws NotUpError if no identity can be had; StoreError, NetlinkError. */
-  follow({ node, mesh, problem }: KubeReport, settings: Settings): void {
+  follow({ node, mesh, problem }: ClusterFacts, settings: Settings): void {
     const isNew = this.session.store.identity() === undefined;
     // A node of a strict cluster is strict from its first moment.
     const facts = isNew && mesh === "pending" ? "unknown" : node;

@@ -29,7 +29,6 @@ export interface NodeCensusOptions {
 export class NodeCensus implements Disposable {
   readonly #ended = new AbortController();
   #answers = new Map<string, PresenceAnswer>();
-  #changed = new Set<string>();
   #nextListMs: number | undefined;
   #isAsking = false;
   #failures = 0;
@@ -50,15 +49,6 @@ export class NodeCensus implements Disposable {
   /** A sentence that says why requests fail, from the second failure in a row on. */
   get problem(): string | undefined {
     return this.#problem;
-  }
-
-  /** Names of objects whose presence has changed since `forgetChanged`. */
-  get changed(): ReadonlySet<string> {
-    return this.#changed;
-  }
-
-  forgetChanged(): void {
-    this.#changed = new Set();
   }
 
   /** Undefined until the API has answered about this object. */
@@ -111,10 +101,7 @@ export class NodeCensus implements Disposable {
     const before = this.#answers;
     const after = isAll ? new Map<string, PresenceAnswer>() : before;
     for (const object of asked) {
-      const known = findPresence(object, before);
-      const proof = toPresenceAnswer(object, uids, before.get(object.name), now());
-      after.set(object.name, proof);
-      if (proof.presence !== known) this.#changed.add(object.name);
+      after.set(object.name, toPresenceAnswer(object, uids, before.get(object.name), now()));
     }
     this.#answers = after;
     if (isAll) this.#nextListMs = now() + listSpacingMs(uids.size, random());

@@ -1,4 +1,4 @@
-// One connection to the API: the reflectors that watch it, and the writers.
+// One connection to the API: what it says apart from the records, and the removal of the start-up taint.
 
 import {
   type AddressObject,
@@ -8,21 +8,21 @@ import {
   readServiceCIDR,
   serviceCIDRsPath,
 } from "../../kube/cluster.ts";
-import type { StatusFacts } from "../../kube/conditions.ts";
 import { type MeshObject, meshesPath, meshName, readMesh } from "../../kube/mesh.ts";
 import { gives, type NodeObject, readNodeObject } from "../../kube/node.ts";
-import { isOlder, isSameRecord, judgeObject, objectsPath, type RecordObject } from "../../kube/object.ts";
+import { isOlder } from "../../kube/object.ts";
 import { type Credentials, KubeClient } from "../../kubeclient/client.ts";
-import { type CachedObject, Reflector, type WatchTiming } from "../../kubeclient/reflector.ts";
-import type { NodeRecord } from "../../net/record.ts";
+import {
+  type CachedObject,
+  Reflector,
+  type ReflectorOptions,
+  type WatchTiming,
+} from "../../kubeclient/reflector.ts";
 import type { Log } from "../../telemetry/log.ts";
-import { NodeCensus } from "./node-census.ts";
 import { NodeLookup } from "./node-lookup.ts";
-import { type Publication, RecordPublisher } from "./publisher.ts";
-import { StatusWriter } from "./status-writer.ts";
 import { TaintRemover } from "./taint.ts";
 
-const nodesPath = "/api/v1/nodes";
+export const nodesPath = "/api/v1/nodes";
 
 export interface KubeSessionOptions {
   readonly credentials: Credentials;
@@ -33,6 +33,7 @@ export interface KubeSessionOptions {
   readonly now: () => number;
   readonly wallClock: () => number;
   readonly random: () => number;
+  /** Is called after an event or an answer. */
   readonly onChange: () => void;
 }
 
@@ -51,45 +52,30 @@ interface CachedNode extends CachedObject {
 }
 
 export class KubeSession implements Disposable {
-  readonly objects: Reflector<RecordObject>;
+  readonly client: KubeClient;
+  /** The options of every reflector of this connection. */
+  readonly watching: Pick<
+    ReflectorOptions<CachedObject>,
+    "client" | "onChange" | "timing" | "random" | "isOlder"
+  >;
   readonly #node: Reflector<CachedNode> | undefined;
   readonly #mesh: Reflector<MeshObject>;
   readonly #services: Reflector<AddressObject>;
   readonly #endpoints: Reflector<AddressObject>;
-  readonly #publisher: RecordPublisher;
-  readonly #status: StatusWriter;
   readonly #lookup: NodeLookup;
-  /** Finds out which of the records' Nodes exist. */
-  readonly census: NodeCensus;
   readonly #taint: TaintRemover;
-  /** The status of this node's object in the API. */
-  #ownStatus: unknown;
 
-  /** `nodeName`: undefined if this node has no name yet; then the session only reads. */
+  /** `nodeName`: undefined if this node has no name yet. */
   constructor(
     readonly nodeName: string | undefined,
     { credentials, userAgent, log, requestMs, timing, now, wallClock, random, onChange }: KubeSessionOptions,
   ) {
     const client = new KubeClient(credentials, { userAgent, requestMs, wallClock });
-    const watching = { client, onChange, timing, random };
+    this.client = client;
     const isOlderThan = (a: CachedObject, b: CachedObject) => isOlder(a.resourceVersion, b.resourceVersion);
-    this.objects = new Reflector({
-      ...{ ...watching, path: objectsPath, read: (json: unknown) => this.#read(json) },
-      ...{ isSame: isSameRecord, isOlder: isOlderThan },
-    });
-    this.#publisher = new RecordPublisher({
-      ...{ client, now, random, retries: timing.retries },
-      onAnswer: (written) => {
-        if (written !== undefined) this.objects.observeWrite(written);
-        onChange();
-      },
-    });
+    const watching = { client, onChange, timing, random, isOlder: isOlderThan };
+    this.watching = watching;
     this.#lookup = new NodeLookup({ ...{ client, log, now }, path: nodesPath, onAnswer: onChange });
-    this.census = new NodeCensus({
-      ...{ client, now, random, retries: timing.retries },
-      ...{ path: nodesPath, onAnswer: onChange },
-    });
-    this.#status = new StatusWriter({ client, log, now, wallClock, random });
     this.#taint = new TaintRemover({
       ...{ client, log, now, random, retries: timing.retries },
       onRemoved: (node) => this.#node?.observeWrite(node),
@@ -99,29 +85,28 @@ export class KubeSession implements Disposable {
       this.#node = new Reflector<CachedNode>({
         ...{ ...watching, path: nodesPath, ...only(nodeName), read: readNode },
         isSame: (a, b) => JSON.stringify(a.facts) === JSON.stringify(b.facts),
-        isOlder: isOlderThan,
       });
     this.#mesh = new Reflector<MeshObject>({
       ...{ ...watching, path: meshesPath, ...only(meshName), read: readMesh, isOptional: true },
       isSame: (a, b) => textOf(a) === textOf(b),
-      isOlder: isOlderThan,
     });
     const places = {
-      ...{ ...watching, isOptional: true, isOlder: isOlderThan },
+      ...{ ...watching, isOptional: true },
       isSame: (a: AddressObject, b: AddressObject) => Bun.deepEquals(a.addresses, b.addresses),
     };
     this.#services = new Reflector({ ...places, path: serviceCIDRsPath, read: readServiceCIDR });
     this.#endpoints = new Reflector({
       ...{ ...places, path: apiEndpointsPath, query: apiEndpointsQuery, read: readEndpointSlice },
     });
-    for (const watch of [this.objects, this.#node, this.#mesh, this.#services, this.#endpoints])
-      watch?.start();
+  }
+
+  start(): void {
+    for (const watch of [this.#node, this.#mesh, this.#services, this.#endpoints]) watch?.start();
   }
 
   [Symbol.dispose](): void {
-    const watches = [this.objects, this.#node, this.#mesh, this.#services, this.#endpoints];
-    const writers = [this.#publisher, this.#status, this.#taint, this.#lookup, this.census];
-    for (const part of [...watches, ...writers]) part?.[Symbol.dispose]();
+    const watches = [this.#node, this.#mesh, this.#services, this.#endpoints];
+    for (const part of [...watches, this.#lookup, this.#taint]) part?.[Symbol.dispose]();
   }
 
   /** This node's Node object; "unknown" before the first list. */
@@ -150,21 +135,7 @@ export class KubeSession implements Disposable {
   /** A sentence that says why the data may be old. */
   get problem(): string | undefined {
     const { problem, isMissing } = this.#mesh;
-    return (
-      this.objects.problem ?? this.#node?.problem ?? this.census.problem ?? (isMissing ? undefined : problem)
-    );
-  }
-
-  /** Publishes only after the peers' records have been listed, so that no node encrypts to us before we have its key. */
-  publish(record: NodeRecord): Publication {
-    const { node } = this;
-    if (node === "unknown" || this.objects.lists === 0) return { done: false };
-    if (node === "absent")
-      return {
-        done: false,
-        problem: `There is no Node ${record.name} in the cluster, which would own this node's record: it is not published. Is the name right (--node)?`,
-      };
-    return this.#publisher.publish(record, node.uid, this.objects.objects.get(record.name));
+    return this.#node?.problem ?? (isMissing ? undefined : problem);
   }
 
   /** True if the Node object is known and confirms the claim; an unknown one is requested. */
@@ -173,25 +144,12 @@ export class KubeSession implements Disposable {
     return facts !== undefined && gives(facts, claim, kind);
   }
 
-  /** Is called when the node is ready for pods. */
+  /** Is called when the node is ready for pods; does nothing before the mode is known. */
   removeStartupTaint(): void {
-    const { node } = this;
+    const { node, mesh } = this;
+    if (mesh === "pending" || mesh === "unknown") return;
     if (typeof node === "string" || node.taints === undefined) return;
     this.#taint.remove(`${nodesPath}/${node.name}`, node.taints);
-  }
-
-  /** Is called after the record is published. Returns the time until the next possible report. */
-  report(name: string, read: () => StatusFacts): number {
-    this.#status.offer(name, read, this.#ownStatus, this.objects.objects);
-    return this.#status.restsForMs;
-  }
-
-  /** Keeps the status of the own object only. */
-  #read(json: unknown): RecordObject | undefined {
-    const seen = judgeObject(json);
-    if (seen !== undefined && seen.name === this.nodeName)
-      this.#ownStatus = (json as { readonly status?: unknown }).status;
-    return seen;
   }
 }
 

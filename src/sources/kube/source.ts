@@ -1,45 +1,51 @@
-// Node records through the Kubernetes API. The store's peers become what the API shows, and this
-// node's record is written to it. The agent's loop does not wait for the network: events change a
-// map, and the next reconcile pass reads it.
-//
-//   list, watch ─► map ─► reconcile pass ─► store's peers
-//   store's identity ─► reconcile pass ─► one request at a time ─► map
-//
+// The Kubernetes API as a source of records: WireGuardNode objects, which count while their Nodes exist.
 // An outage of any length changes nothing: peers stay as they are until the API can be watched again.
+//
+//   list, watch ─► reflector ─► snapshot ─► store's peers
+//   store's identity ─► publish ─► one request at a time ─► reflector
 
+import type { Presence } from "../../kube/census.ts";
 import type { StatusFacts } from "../../kube/conditions.ts";
-import { type ExternalEdits, planExternalEdits } from "../../kube/external-edits.ts";
+import { KubeError } from "../../kube/error.ts";
 import type { NodeObject } from "../../kube/node.ts";
-import { objectLabel, type RecordObject } from "../../kube/object.ts";
-import { type PeerRemovalPlan, planPeerRemovals } from "../../kube/peer-removals.ts";
-import { explainRejected, findTakenSlots, obstacleNames, recordsToPut } from "../../kube/peers.ts";
+import {
+  formatObject,
+  isPublished,
+  isSameRecord,
+  judgeObject,
+  objectLabel,
+  objectsPath,
+  type RecordObject,
+} from "../../kube/object.ts";
+import { apiAbsences, findTakenSlots, obstacleNames, toEntry } from "../../kube/peers.ts";
 import type { Credentials } from "../../kubeclient/client.ts";
 import { KubeCredentials } from "../../kubeclient/credentials.ts";
-import { usualTiming, type WatchTiming } from "../../kubeclient/reflector.ts";
+import { Reflector, usualTiming, type WatchTiming } from "../../kubeclient/reflector.ts";
+import { Backoff } from "../../net/backoff.ts";
 import type { NodeRecord, Slot } from "../../net/record.ts";
-import type { Absences } from "../../plan/absence.ts";
+import type { RecordEntry } from "../../plan/records/peer-changes.ts";
 import type { Store } from "../../state/store.ts";
-import type { KubernetesFacts } from "../../telemetry/facts.ts";
 import type { Log } from "../../telemetry/log.ts";
-import type { SetDeadline } from "../deadline.ts";
-import { ProofQueue } from "../proof-queue.ts";
-import type { RejectedRecords } from "../rejected-records.ts";
-import type { Publication } from "./publisher.ts";
-import { type ClusterAnswer, KubeSession, type MeshAnswer } from "./session.ts";
+import { Publisher } from "../publisher.ts";
+import type {
+  Publication,
+  RecordSnapshot,
+  RecordSource,
+  SourceLabels,
+  SourceStatus,
+} from "../record-source.ts";
+import { NodeCensus } from "./node-census.ts";
+import { type ClusterAnswer, KubeSession, type MeshAnswer, nodesPath } from "./session.ts";
+import { StatusWriter } from "./status-writer.ts";
 
 /** A server under load may need more than ten seconds for an answer. */
 const requestMs = 30_000;
-/** Bounds the lines of one kind in one pass; `peer list` shows all of them. */
-const maxLogLines = 5;
 
 export interface KubeSourceOptions {
   readonly log: Log;
-  readonly rejected: RejectedRecords;
   readonly version: string;
-  /** Is called after an event or an answer: call `refresh` soon. */
+  /** Is called after an event or an answer. */
   readonly onChange: () => void;
-  /** Asks for another `refresh` at that time, even if nothing changes; undefined removes the deadline. */
-  readonly setDeadline: SetDeadline;
   /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
   /** Unix milliseconds. */
@@ -50,7 +56,8 @@ export interface KubeSourceOptions {
   readonly timing?: WatchTiming;
 }
 
-export interface KubeReport {
+/** What the API says apart from the records. */
+export interface ClusterFacts {
   /** This node's Node object; "unknown" before the first answer and without a kubeconfig. */
   readonly node: NodeObject | "absent" | "unknown";
   /** The WireGuardMesh object; "unknown" also without a kubeconfig. */
@@ -60,271 +67,216 @@ export interface KubeReport {
   readonly problem?: string;
 }
 
-/** The reasons for which this source asks for another `refresh`. */
-const deadlineNames = ["removal", "edit", "publish", "status", "census", "proof"] as const;
+export const noCluster: ClusterFacts = { node: "unknown", mesh: "unknown", cluster: {} };
 
-const off: KubeReport = { node: "unknown", mesh: "unknown", cluster: {} };
+interface CachedEntry {
+  readonly object: RecordObject;
+  readonly presence: Presence | undefined;
+  readonly entry: RecordEntry;
+}
 
-export class KubeSource implements Disposable {
-  readonly #proofs: ProofQueue;
-  #session: KubeSession | undefined;
-  #kubeconfig = "";
-  /** Peers that came from the API, as of the last comparison with the store. */
-  #known = new Set<string>();
-  #absences: Absences = new Map();
-  #edits: ExternalEdits = new Map();
-  /** Generation of the store and number of lists when the sources of all peers were last compared. */
-  #compared: { readonly generation: number; readonly lists: number } | undefined;
-  #problem: string | undefined;
-  #publishProblem: string | undefined;
-  #isPublished = false;
-  /** True once the store has all peers of the first list. */
-  #isComplete = false;
+/** A record as the API gets it, with the UID of the Node that owns it. */
+interface OwnedRecord {
+  readonly record: NodeRecord;
+  readonly nodeUid: string;
+}
+
+export class KubeSource implements RecordSource {
+  readonly name = "kube";
+  readonly labels: SourceLabels;
+  readonly #ended = new AbortController();
+  readonly #session: KubeSession;
+  readonly #objects: Reflector<RecordObject>;
+  /** Finds out which of the records' Nodes exist. */
+  readonly #census: NodeCensus;
+  readonly #publisher: Publisher<OwnedRecord>;
+  readonly #status: StatusWriter;
+  #cached: ReadonlyMap<string, CachedEntry> = new Map();
+  #listsLogged = 0;
+  /** The status of this node's object in the API. */
+  #ownStatus: unknown;
   #isReporting = false;
-  #doubt: string | undefined;
-  #lastRejected = new Map<string, string>();
 
+  /** `nodeName`: undefined if this node has no name yet; then the source only reads. */
   constructor(
-    private readonly store: Store,
-    private readonly options: KubeSourceOptions,
+    kubeconfig: string,
+    private readonly nodeName: string | undefined,
+    options: KubeSourceOptions,
   ) {
-    this.#proofs = new ProofQueue(store, options.now);
+    const { log, version, now, random, onChange, timing = usualTiming } = options;
+    const credentials = options.credentials ?? ((where) => new KubeCredentials(where, process.env));
+    const { outage, doubt } = obstacleNames;
+    this.labels = { place: outage, records: doubt, own: objectLabel(nodeName ?? "") };
+    const session = new KubeSession(nodeName, {
+      ...{ ...options, timing, requestMs, credentials: credentials(kubeconfig) },
+      userAgent: `wg-cni/${version}`,
+    });
+    const { client, watching } = session;
+    this.#session = session;
+    this.#objects = new Reflector({
+      ...{ ...watching, path: objectsPath, isSame: isSameRecord },
+      read: (json: unknown) => this.#read(json),
+      onChange: () => {
+        this.#logList(log);
+        onChange();
+      },
+    });
+    this.#census = new NodeCensus({
+      ...{ client, now, random, retries: timing.retries },
+      ...{ path: nodesPath, onAnswer: onChange },
+    });
+    this.#publisher = new Publisher({
+      ...{ log, now, onAnswer: onChange, explain: explainRefusal },
+      compare: ({ record, nodeUid }) =>
+        isPublished(this.#objects.objects.get(record.name), record, nodeUid) ? "same" : "other",
+      write: (owned) => this.#write(owned),
+      backoff: new Backoff(timing.retries, random),
+      retryAfterMs: (error) => (error instanceof KubeError ? error.failure.retryAfterMs : undefined),
+      explainRace: () =>
+        `Another client overwrites WireGuardNode ${nodeName} repeatedly: is there another node with the name ${nodeName}, or a tool that applies an old copy?`,
+    });
+    this.#status = new StatusWriter({ ...options, client });
   }
 
   [Symbol.dispose](): void {
-    this.#session?.[Symbol.dispose]();
+    const writers = [this.#publisher, this.#status, this.#census];
+    for (const part of [...writers, this.#objects, this.#session]) part[Symbol.dispose]();
+    this.#ended.abort(new Error("the source was ended"));
   }
 
-  /** Undefined if there is no kubeconfig. */
-  get facts(): KubernetesFacts | undefined {
-    if (this.#session === undefined) return undefined;
-    return { watching: this.#session.objects.isCurrent, published: this.#isPublished };
+  start(): void {
+    this.#objects.start();
+    this.#session.start();
   }
 
-  /** `place`: the setting `kubeconfig`; `nodeName`: this node's. Throws StoreError. */
-  refresh(kubeconfig: string, nodeName: string | undefined): KubeReport {
-    const session = this.#openSession(kubeconfig, nodeName);
-    if (session === undefined) return off;
-    if (session.objects.lists > 0) this.#updateStore(session);
-    const resolved = "the Kubernetes API can be watched again";
-    this.#problem = this.#reportOnChange(this.#problem, explainOutage(session.problem), resolved);
-    this.#storeRejected();
-    const { node, mesh, cluster } = session;
-    return { node, mesh, cluster, ...(this.#problem === undefined ? {} : { problem: this.#problem }) };
+  get status(): SourceStatus {
+    const problem = this.#objects.problem ?? this.#census.problem ?? this.#session.problem;
+    return {
+      isCurrent: this.#objects.isCurrent,
+      ...(problem === undefined ? {} : { problem: explainOutage(problem) }),
+    };
   }
 
-  /** Publishes this node's record if the API does not have it; returns at once. Throws StoreError. */
+  snapshot(): RecordSnapshot | undefined {
+    const { objects, lists } = this.#objects;
+    if (lists === 0) return undefined;
+    const wakeInMs = this.#census.refresh(objects, this.nodeName);
+    return {
+      ...{ entries: this.#readEntries(objects), rule: apiAbsences, isComplete: this.#census.hasAnswered },
+      ...(wakeInMs === undefined ? {} : { wakeInMs }),
+    };
+  }
+
+  /** The Node must exist, because it owns the record. */
   publish(record: NodeRecord): Publication {
-    if (this.#session === undefined) return { done: true };
-    // A node that encrypts to us must not find us without its key.
-    if (!this.#isComplete) return { done: false };
-    const publication = this.#session.publish(record);
-    const resolved = "this node's record can be published again";
-    this.#publishProblem = this.#reportOnChange(this.#publishProblem, publication.problem, resolved);
-    this.#setDeadline("publish", publication.wakeInMs);
-    if (publication.done && !this.#isPublished) this.options.log.info("this node's record is published");
-    this.#isPublished = publication.done;
-    this.#storeRejected();
-    return publication;
+    const { node } = this.#session;
+    if (node === "unknown" || this.#objects.lists === 0) return { done: false };
+    if (node === "absent")
+      return {
+        done: false,
+        problem: `There is no Node ${record.name} in the cluster, which would own this node's record: it is not published. Is the name right (--node)?`,
+      };
+    return this.#publisher.publish({ record, nodeUid: node.uid });
+  }
+
+  get cluster(): ClusterFacts {
+    const { node, mesh, cluster } = this.#session;
+    const { problem } = this.status;
+    return { node, mesh, cluster, ...(problem === undefined ? {} : { problem }) };
   }
 
   /** Finds the slots whose keys the API would refuse, because another record names them. */
   takenSlots(record: NodeRecord): Slot[] {
-    if (this.#session === undefined || !this.#isComplete || this.#isPublished) return [];
-    return findTakenSlots(this.#session.objects.objects.values(), record);
+    return findTakenSlots(this.#objects.objects.values(), record);
   }
 
-  /** Reports at intervals how this node sees its peers; `read` is called only when a report is due. */
-  report(name: string, read: () => StatusFacts): void {
-    if (this.#session === undefined || !this.#isPublished) return;
-    const restsForMs = this.#session.report(name, read);
-    // Only the first report needs an alarm; later the agent reconciles often enough.
-    if (!this.#isReporting) this.#setDeadline("status", restsForMs);
+  /** Reports at intervals how this node sees its peers; `read` is called only when a report is due. Returns the time until the first report. */
+  report(name: string, read: () => StatusFacts): number | undefined {
+    this.#status.offer(name, read, this.#ownStatus, this.#objects.objects);
+    // Later the agent reconciles often enough.
+    if (this.#isReporting) return undefined;
     this.#isReporting = true;
+    return this.#status.restsForMs;
   }
 
   /** True if the node's Node object confirms what its record claims. */
   isGiven(name: string, claim: string, kind: "node IP" | "pod CIDR"): boolean {
-    return this.#session?.isGiven(name, claim, kind) ?? false;
+    return this.#session.isGiven(name, claim, kind);
   }
 
-  /** Removes the start-up taint once this node's record is published and the mode is known. */
+  /** Is called once this node's record is published. */
   removeStartupTaint(): void {
-    const mesh = this.#session?.mesh;
-    if (this.#isPublished && mesh !== "pending" && mesh !== "unknown") this.#session?.removeStartupTaint();
+    this.#session.removeStartupTaint();
   }
 
-  /** Opens a new session if the kubeconfig or this node's name has changed since the last pass. */
-  #openSession(kubeconfig: string, nodeName: string | undefined): KubeSession | undefined {
-    const before = this.#session;
-    if (before !== undefined && kubeconfig === this.#kubeconfig && nodeName === before.nodeName)
-      return before;
-    if (before === undefined && kubeconfig === "") return undefined;
-    before?.[Symbol.dispose]();
-    this.#forget();
-    this.#kubeconfig = kubeconfig;
-    this.#session = kubeconfig === "" ? undefined : this.#connect(kubeconfig, nodeName);
-    // Without a source the peers stay, as if they had been imported.
-    if (kubeconfig === "") this.#release();
-    return this.#session;
+  /** Keeps entries that say the same: after a new list, all objects are others. */
+  #readEntries(objects: ReadonlyMap<string, RecordObject>): ReadonlyMap<string, RecordEntry> {
+    const cached = new Map<string, CachedEntry>();
+    const entries = new Map<string, RecordEntry>();
+    for (const [name, object] of objects) {
+      if (name === this.nodeName) continue;
+      const one = renew(this.#cached.get(name), object, this.#census.presenceOf(object));
+      cached.set(name, one);
+      entries.set(name, one.entry);
+    }
+    this.#cached = cached;
+    return entries;
   }
 
-  #connect(kubeconfig: string, nodeName: string | undefined): KubeSession {
-    const { now, wallClock, random, onChange, version, timing = usualTiming } = this.options;
-    const credentials = this.options.credentials ?? ((where) => new KubeCredentials(where, process.env));
-    return new KubeSession(nodeName, {
-      ...{ now, wallClock, random, onChange, timing, requestMs },
-      credentials: credentials(kubeconfig),
-      log: this.options.log,
-      userAgent: `wg-cni/${version}`,
-    });
+  /** Keeps the status of the own object only. */
+  #read(json: unknown): RecordObject | undefined {
+    const seen = judgeObject(json);
+    if (seen !== undefined && seen.name === this.nodeName)
+      this.#ownStatus = (json as { readonly status?: unknown }).status;
+    return seen;
   }
 
-  #forget(): void {
-    this.#known = new Set();
-    this.#absences = new Map();
-    this.#edits = new Map();
-    this.#compared = undefined;
-    this.#problem = undefined;
-    this.#publishProblem = undefined;
-    this.#isPublished = false;
-    this.#isReporting = false;
-    this.#doubt = undefined;
-    this.#lastRejected = new Map();
-    this.#isComplete = false;
-    for (const name of deadlineNames) this.#setDeadline(name, undefined);
+  async #write({ record, nodeUid }: OwnedRecord): Promise<void> {
+    const body = formatObject(record, nodeUid);
+    const path = `${objectsPath}/${record.name}`;
+    this.#objects.observeWrite(await this.#session.client.apply(path, body, this.#ended.signal));
   }
 
-  #setDeadline(name: (typeof deadlineNames)[number], inMs: number | undefined): void {
-    this.options.setDeadline(`kube ${name}`, inMs);
-  }
-
-  #release(): void {
-    const mine = this.store.peers().filter(({ source }) => source === "kube");
-    this.store.putPeers(
-      mine.map(({ record }) => record),
-      "import",
-    );
-    this.#storeRejected();
-  }
-
-  /** Makes the store agree with the map. */
-  #updateStore(session: KubeSession): void {
-    const { store } = this;
-    const { census } = session;
-    const { objects, lists, changed } = session.objects;
-    this.#setDeadline("census", census.refresh(objects, session.nodeName));
-    const generation = store.generation;
-    const isListed = this.#compared?.lists !== lists;
-    // An operator may have removed a peer or imported another record of it.
-    const lost = this.#compared?.generation === generation && !isListed ? [] : this.#findLost(objects);
-    const names = new Set([...lost, ...changed, ...census.changed, ...this.#edits.keys()]);
-    const isCounted = (object: RecordObject) => census.presenceOf(object) === "present";
-    const candidates = [...names].flatMap((name) => objects.get(name) ?? []).filter(isCounted);
-    const edited = planExternalEdits({
-      changed: candidates,
-      known: this.#known,
-      edits: this.#edits,
-      nowMs: this.options.now(),
-    });
-    const put = recordsToPut(edited.take, session.nodeName, this.#known);
-    const areVerified = this.#proofs.verify(put);
-    this.#setDeadline("proof", areVerified ? undefined : 0);
-    if (!areVerified) return;
-    const gone = this.#planRemovals(session);
-    const after = this.#write(put, gone.remove) ?? generation;
-    for (const name of gone.remove) this.#known.delete(name);
-    for (const { name } of put) this.#known.add(name);
-    session.objects.forgetChanged();
-    census.forgetChanged();
-    this.#isComplete = census.hasAnswered;
-    this.#compared = { generation: after, lists };
-    this.#absences = gone.absences;
-    this.#edits = edited.edits;
-    this.#setDeadline("removal", gone.wakeInMs);
-    this.#setDeadline("edit", edited.wakeInMs);
-    this.#doubt = this.#reportOnChange(this.#doubt, gone.doubt, "the API has the records of the peers again");
-    if (isListed) this.options.log.info("the API's records were read", { records: objects.size });
-    this.#logChange(isListed ? [] : put, gone.remove);
-  }
-
-  /** Finds objects without a peer in the store, or with a peer of another source. */
-  #findLost(objects: ReadonlyMap<string, RecordObject>): string[] {
-    const sources = this.store.peerSources();
-    this.#known = new Set([...sources.keys()].filter((name) => sources.get(name) === "kube"));
-    return [...objects.keys()].filter((name) => !this.#known.has(name));
-  }
-
-  /** Returns the generation after the write, or undefined if there was nothing to write. */
-  #write(put: readonly NodeRecord[], remove: readonly string[]): number | undefined {
-    const { store } = this;
-    if (put.length + remove.length === 0) return undefined;
-    return store.transaction(() => {
-      for (const name of remove) store.removePeer(name);
-      store.putPeers(put, "kube", this.#proofs.isProven);
-      return store.generation;
-    });
-  }
-
-  /** Peers leave only while the API is watched, because otherwise a missing event looks like a deleted object. */
-  #planRemovals({ objects: { objects, isCurrent }, census, nodeName }: KubeSession): PeerRemovalPlan {
-    if (!isCurrent) return { remove: [], absences: new Map() };
-    const isPresent = (name: string) => {
-      const object = objects.get(name);
-      if (object === undefined || name === nodeName) return false;
-      const presence = census.presenceOf(object);
-      return presence === undefined || presence === "present";
-    };
-    return planPeerRemovals({
-      known: this.#known,
-      isPresent,
-      absences: this.#absences,
-      nowMs: this.options.now(),
-    });
-  }
-
-  /** Returns the present problem; logs a problem that has appeared, changed or been resolved. */
-  #reportOnChange(before: string | undefined, now: string | undefined, resolved: string): string | undefined {
-    if (now === before) return now;
-    if (now === undefined) this.options.log.info(resolved);
-    else this.options.log.warn(now);
-    return now;
-  }
-
-  /** Stores the rejected records and the problems that concern all records. */
-  #storeRejected(): void {
-    const session = this.#session;
-    const nodeName = session?.nodeName;
-    const objects = session?.objects.objects.values() ?? [];
-    const presenceOf = (object: RecordObject) => session?.census.presenceOf(object);
-    const refused = explainRejected(objects, nodeName, this.#known, presenceOf);
-    this.#logFew(
-      refused.filter(({ file, reason }) => this.#lastRejected.get(file) !== reason),
-      ({ file, reason }) => this.options.log.warn("record rejected", { file, reason }),
-    );
-    this.#lastRejected = new Map(refused.map(({ file, reason }) => [file, reason]));
-    const inTheWay: readonly (readonly [string, string | undefined])[] = [
-      [obstacleNames.outage, this.#problem],
-      [obstacleNames.doubt, this.#doubt],
-      [objectLabel(nodeName ?? ""), this.#publishProblem],
-    ];
-    const whole = inTheWay.flatMap(([file, reason]) => (reason === undefined ? [] : [{ file, reason }]));
-    this.options.rejected.put("kube", [...whole, ...refused]);
-  }
-
-  #logChange(put: readonly NodeRecord[], remove: readonly string[]): void {
-    const { log } = this.options;
-    this.#logFew(put, ({ name }) => log.info("record accepted", { peer: name }));
-    this.#logFew(remove, (name) => log.info("record deleted, peer removed", { peer: name }));
-  }
-
-  #logFew<T>(items: readonly T[], log: (item: T) => void): void {
-    for (const item of items.slice(0, maxLogLines)) log(item);
-    if (items.length > maxLogLines)
-      this.options.log.info(`and ${items.length - maxLogLines} more; \`wg-cni peer list\` has them all`);
+  #logList(log: Log): void {
+    const { lists, objects } = this.#objects;
+    if (lists !== this.#listsLogged) log.info("the API's records were read", { records: objects.size });
+    this.#listsLogged = lists;
   }
 }
 
-function explainOutage(problem: string | undefined): string | undefined {
-  return problem === undefined ? undefined : `${problem.replace(/[.\s]*$/, "")}. The peers stay as they are.`;
+/** Without the API, its peers stay, as if they had been imported. Throws StoreError. */
+export function keepAsImported(store: Store): void {
+  const peers = store.peers().filter(({ source }) => source === "kube");
+  store.putPeers(
+    peers.map(({ record }) => record),
+    "import",
+  );
+}
+
+/** Keeps the entry if it says the same; the time of the last write does not count. */
+function renew(
+  before: CachedEntry | undefined,
+  object: RecordObject,
+  presence: Presence | undefined,
+): CachedEntry {
+  if (before?.object === object && before.presence === presence) return before;
+  const entry = toEntry(object, presence);
+  const isSame = before !== undefined && before.presence === presence && isSameRecord(before.object, object);
+  return { object, presence, entry: isSame ? before.entry : entry };
+}
+
+function explainOutage(problem: string): string {
+  return `${problem.replace(/[.\s]*$/, "")}. The peers stay as they are.`;
+}
+
+function explainRefusal(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  const { status } = error instanceof KubeError ? error.failure : {};
+  const remedy =
+    status === 404
+      ? " Is the resource installed (conf/kubernetes)?"
+      : status === 403
+        ? " Check the agent's role and the admission policy (conf/kubernetes)."
+        : "";
+  return `This node's record could not be published: ${message.replace(/[.\s]*$/, "")}.${remedy}`;
 }

@@ -1,4 +1,4 @@
-// A folder of records, a store and a RecordsFolder between them, for tests: real
+// A directory of records, a store and a DirectorySource between them, for tests: real
 // files, a clock that the test moves, log lines kept.
 
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -7,12 +7,10 @@ import { join } from "node:path";
 import type { NodeRecord } from "../../../src/net/record.ts";
 import { resolveClaims } from "../../../src/plan/peers/claims.ts";
 import { toClaimingPeer } from "../../../src/reconcile/node.ts";
-import {
-  type DirectoryReport,
-  DirectorySource,
-  type PublishReport,
-} from "../../../src/sources/directory/source.ts";
+import { DirectorySource } from "../../../src/sources/directory/source.ts";
+import type { Publication, RecordSnapshot } from "../../../src/sources/record-source.ts";
 import { RejectedRecords } from "../../../src/sources/rejected-records.ts";
+import { SourceSetting } from "../../../src/sources/source-setting.ts";
 import { Store } from "../../../src/state/store.ts";
 import { Log } from "../../../src/telemetry/log.ts";
 import { Alarms } from "../alarms.ts";
@@ -52,30 +50,41 @@ export class Folder implements Disposable {
   readonly path = join(this.#root, "records");
   readonly store = Store.open(join(this.#root, "state"), "boot");
   readonly lines: string[] = [];
-  readonly records: DirectorySource;
+  readonly setting: SourceSetting<DirectorySource>;
   readonly #alarms = new Alarms(() => this.changes++);
+  #snapshot: RecordSnapshot | undefined;
   nowMs = 0;
   /** How often something was said to have changed. */
   changes = 0;
 
   constructor() {
     mkdirSync(this.path);
-    this.records = new DirectorySource(this.store, {
-      log: new Log({
-        ...{ format: "text", level: "debug", now: () => "" },
-        write: (line) => this.lines.push(line.trim()),
-      }),
-      rejected: new RejectedRecords(this.store),
-      onChange: () => {
-        this.changes++;
+    const log = new Log({
+      ...{ format: "text", level: "debug", now: () => "" },
+      write: (line) => this.lines.push(line.trim()),
+    });
+    const now = () => this.nowMs;
+    const onChange = () => {
+      this.changes++;
+    };
+    this.setting = new SourceSetting(this.store, {
+      ...{ name: "directory", log, now, rejected: new RejectedRecords(this.store) },
+      make: (directory, ownName) => {
+        const source = new DirectorySource(directory, ownName, {
+          ...{ log, now, onChange, peers: () => new Set(Object.keys(this.peers)) },
+        });
+        const read = source.snapshot.bind(source);
+        source.snapshot = () => {
+          this.#snapshot = read();
+          return this.#snapshot;
+        };
+        return source;
       },
-      setDeadline: this.#alarms.set,
-      now: () => this.nowMs,
     });
   }
 
   [Symbol.dispose](): void {
-    this.records[Symbol.dispose]();
+    this.setting[Symbol.dispose]();
     this.#alarms[Symbol.dispose]();
     this.store[Symbol.dispose]();
     rmSync(this.#root, { recursive: true, force: true });
@@ -93,12 +102,20 @@ export class Folder implements Disposable {
     }
   }
 
-  look(): DirectoryReport {
-    return this.records.refresh(this.path, own.name);
+  /** Returns the numbers of accepted and rejected records, and the problem of the whole directory. */
+  look(path = this.path): { records: number; rejected: number; problem?: string } {
+    this.#alarms.set("records", this.setting.ingest(path, own.name));
+    const entries = path === "" ? [] : [...(this.#snapshot?.entries.values() ?? [])];
+    const count = (state: string) => entries.filter((entry) => entry.state === state).length;
+    const problem = this.refused[path];
+    return {
+      ...{ records: count("valid"), rejected: count("rejected") },
+      ...(problem === undefined ? {} : { problem }),
+    };
   }
 
-  publish(record: NodeRecord = own): PublishReport {
-    return this.records.publish(record);
+  publish(record: NodeRecord = own): Publication {
+    return this.setting.publish(record);
   }
 
   /** By name, with where they came from. */

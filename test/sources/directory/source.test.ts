@@ -192,8 +192,8 @@ describe("what is refused, while the rest keeps working", () => {
     expect(folder.look()).toEqual({ records: 1, rejected: hostile.length });
     expect(folder.peers).toEqual({ "node-1": "directory" });
     const lines = folder.lines.filter((line) => line.startsWith("warn"));
-    expect(lines).toHaveLength(5);
-    expect(folder.lines.at(-1)).toContain(`and ${hostile.length - 5} more`);
+    expect(lines).toHaveLength(11);
+    expect(folder.lines.at(-1)).toContain(`and ${hostile.length - 10} more`);
   });
 
   test("what is no regular file is not waited for or followed", () => {
@@ -244,11 +244,11 @@ describe("what is refused, while the rest keeps working", () => {
       const reader = new RecordReader(folder.path, own.name);
       process.seteuid?.(65_534);
       try {
-        const { verdicts } = reader.read(0, () => false);
-        expect(verdicts.get("node-2.json")).toEqual({
-          reason: "it cannot be read: EACCES (Permission denied)",
+        const { entries } = reader.read(0, () => new Set());
+        expect(entries.get("node-2")).toMatchObject({
+          ...{ state: "rejected", reason: "it cannot be read: EACCES (Permission denied)" },
         });
-        expect(verdicts.get("node-1.json")).toEqual({ record: recordOf(1) });
+        expect(entries.get("node-1")).toMatchObject({ state: "valid", record: recordOf(1) });
       } finally {
         process.seteuid?.(0);
       }
@@ -360,7 +360,7 @@ describe("what two claim, the first has", () => {
     folder.look();
     const owner = () => folder.resolve().peers.find(({ podCIDRs }) => podCIDRs.includes("10.0.2.0/24"))?.name;
     expect(owner()).toBe("node-2");
-    folder.records.refresh("", own.name);
+    folder.look("");
     folder.look();
     expect(owner()).toBe("node-2");
     unlinkSync(folder.file("node-2.json"));

@@ -29,7 +29,7 @@ describe("what turns bad or goes away", () => {
       expect(folder.look()).toEqual({ records: 1, rejected: 1 });
       expect(folder.refused["node-1.json"]).toEndWith("; the record taken before stays");
       expect(folder.store.generation).toBe(generation);
-      folder.records.refresh("", own.name);
+      folder.look("");
       folder.look();
       expect(folder.peer("node-1")).toEqual(recordOf(1));
     }
@@ -79,7 +79,7 @@ describe("what turns bad or goes away", () => {
     expect(folder.look()).toEqual({ records: 2, rejected: 0 });
     expect(folder.peers).toEqual({ "node-2": "directory", "node-3": "directory" });
     expect(folder.refused).toEqual({});
-    expect(folder.lines.at(-1)).toContain("can be used again");
+    expect(folder.lines.at(-1)).toContain("resolved: records cannot be read");
   });
 
   test("a directory that has lost all records at once, as one that is not mounted, leaves the peers", () => {
@@ -95,7 +95,7 @@ describe("what turns bad or goes away", () => {
       expect(folder.peers).toEqual({ "node-1": "directory", "node-2": "directory" });
     }
     // Also where this is a new agent, and one peer is all there was.
-    folder.records.refresh("", own.name);
+    folder.look("");
     expect(folder.look().problem).toContain("2 peers came from it");
     folder.store.removePeer("node-1");
     expect(folder.look().problem).toContain("a peer came from it");
@@ -112,14 +112,14 @@ describe("what turns bad or goes away", () => {
     folder.put(recordOf(1), recordOf(2));
     writeFileSync(folder.file("bad.json"), "{");
     folder.look();
-    expect(folder.records.refresh("", own.name)).toEqual({ records: 0, rejected: 0 });
-    expect(folder.records.publish(own)).toEqual({ wrote: false });
+    expect(folder.look("")).toEqual({ records: 0, rejected: 0 });
+    expect(folder.publish()).toEqual({ done: true });
     expect(folder.peers).toEqual({ "node-1": "directory", "node-2": "directory" });
     expect(folder.refused).toEqual({});
-    expect(folder.records.refresh(next.path, own.name).problem).toStartWith("No record of another node");
+    expect(folder.look(next.path).problem).toStartWith("No record of another node");
     expect(folder.peers).toEqual({ "node-1": "directory", "node-2": "directory" });
     next.put(recordOf(2), recordOf(3));
-    folder.records.refresh(next.path, own.name);
+    folder.look(next.path);
     expect(folder.peers).toEqual({ "node-2": "directory", "node-3": "directory" });
   });
 });

@@ -152,7 +152,7 @@ test("an API without the resource has no mesh, and that is no outage", async () 
     };
   });
   await scene.node.until("it is known", () => scene.node.look().mesh === "absent");
-  await scene.node.until("records are read", () => scene.node.source.facts?.watching === true);
+  await scene.node.until("records are read", () => scene.node.source.status.isCurrent);
   expect(scene.node.refused).toEqual({});
   // Nor does an outage make it one that cannot be read.
   const { api, node } = scene;

@@ -191,7 +191,7 @@ describe("the Node", () => {
     api.putNode(ownNode);
     await node.published();
     expect(node.refused).toEqual({});
-    expect(node.lines).toContain("info  this node's record can be published again");
+    expect(node.lines).toContain("info  resolved: this node's record cannot be published source=kube");
   });
 
   test("that is made anew owns the record then", async () => {

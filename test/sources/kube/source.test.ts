@@ -8,6 +8,7 @@ import { resolveClaims } from "../../../src/plan/peers/claims.ts";
 import { toClaimingPeer } from "../../../src/reconcile/node.ts";
 import { DirectorySource } from "../../../src/sources/directory/source.ts";
 import { RejectedRecords } from "../../../src/sources/rejected-records.ts";
+import { SourceSetting } from "../../../src/sources/source-setting.ts";
 import { StoreError } from "../../../src/state/error.ts";
 import { Log } from "../../../src/telemetry/log.ts";
 import { objectOf } from "../../kube/objects.ts";
@@ -171,17 +172,19 @@ test("a records directory beside it counts for peers that the API has no record 
     write({ ...recordOf(1), podCIDRs: ["10.66.0.0/24"] });
     write(recordOf(8));
     writeFileSync(join(path, "node-9.json"), "{");
-    using records = new DirectorySource(node.store, {
+    const common = {
       log: new Log({ format: "text", level: "error", now: () => "", write: () => {} }),
-      rejected: new RejectedRecords(node.store),
-      onChange: () => {},
-      setDeadline: () => {},
       now: () => performance.now(),
+    };
+    using records = new SourceSetting(node.store, {
+      ...{ ...common, name: "directory", rejected: new RejectedRecords(node.store) },
+      make: (directory, ownName) =>
+        new DirectorySource(directory, ownName, { ...common, onChange: () => {}, peers: () => new Set() }),
     });
     const generations = new Set<number>();
     for (let i = 0; i < 4; i++) {
       node.look();
-      records.refresh(path, own.name);
+      records.ingest(path, own.name);
       generations.add(node.store.generation);
     }
     expect(node.peers).toEqual({ "node-1": "kube", "node-8": "directory" });
