@@ -18,7 +18,7 @@ export interface Evidence {
 }
 
 const kindNames: Readonly<Record<Kind, string>> = {
-  clear: "pod packets in plaintext",
+  plaintext: "pod packets in plaintext",
   wireguard: "UDP 51820/51821",
   host: "nodes' own, other ports",
   link: "ARP and neighbours",
@@ -29,15 +29,15 @@ const sampleLines = 3;
 const sampleWidth = 48;
 
 export async function collect(capture: Capture, outcome: Outcome): Promise<Evidence> {
-  const [tally, readable, clear, wireguard] = [
+  const [tally, readable, plaintext, wireguard] = [
     await capture.tally(),
     await capture.readable(secret),
-    await capture.packetsOf("clear"),
+    await capture.packetsOf("plaintext"),
     await capture.packetsOf("wireguard"),
   ];
   await capture.stop();
-  const telling = clear.find(({ bytes }) => Buffer.from(bytes).includes(secret));
-  return { outcome, tally, readable, sample: printable(telling ?? longest([...wireguard, ...clear])) };
+  const telling = plaintext.find(({ bytes }) => Buffer.from(bytes).includes(secret));
+  return { outcome, tally, readable, sample: printable(telling ?? longest([...wireguard, ...plaintext])) };
 }
 
 export function printEvidence({ tally, readable, sample }: Evidence): void {
@@ -66,7 +66,7 @@ export function printComparison(before: Evidence, after: Evidence): void {
   const rows = [
     ["", dim("without wg-cni"), dim("with wg-cni")],
     line("measurements that answered", ({ outcome }) => `${outcome.answered} of ${outcome.measured}`),
-    line(kindNames.clear, ({ tally }) => emphasis(tally.packets.clear)),
+    line(kindNames.plaintext, ({ tally }) => emphasis(tally.packets.plaintext)),
     line("packets with the sentence", ({ readable }) => emphasis(readable)),
     line(kindNames.wireguard, ({ tally }) => `${tally.packets.wireguard}`),
     line("other ports and protocols", ({ tally }) => emphasis(outside(tally))),
@@ -82,10 +82,10 @@ export function doubts(before: Evidence, after: Evidence): string[] {
   for (const [name, { outcome }] of [["without", before] as const, ["with", after] as const])
     if (outcome.answered < outcome.measured)
       found.push(`${outcome.measured - outcome.answered} measurements failed ${name} wg-cni.`);
-  if (before.tally.packets.clear === 0 || before.readable === 0)
+  if (before.tally.packets.plaintext === 0 || before.readable === 0)
     found.push("The capture saw no clear text without wg-cni, so it proves nothing.");
-  if (after.tally.packets.clear > 0)
-    found.push(`${after.tally.packets.clear} pod packets were in plaintext with wg-cni.`);
+  if (after.tally.packets.plaintext > 0)
+    found.push(`${after.tally.packets.plaintext} pod packets were in plaintext with wg-cni.`);
   if (after.readable > 0) found.push(`The sentence could be read ${after.readable} times with wg-cni.`);
   if (after.tally.packets.wireguard === 0) found.push("Nothing went through WireGuard.");
   const unaccounted = outside(after.tally);
@@ -104,7 +104,7 @@ function emphasis(count: number): string {
 }
 
 function paintOf(kind: Kind): (text: string) => string {
-  return kind === "clear" ? yellow : kind === "wireguard" ? green : kind === "other" ? red : dim;
+  return kind === "plaintext" ? yellow : kind === "wireguard" ? green : kind === "other" ? red : dim;
 }
 
 function longest(packets: readonly Packet[]): Packet | undefined {

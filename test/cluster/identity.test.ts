@@ -137,9 +137,9 @@ describeKube("identity from the Node", () => {
       times.push(await appears(at + 1));
     }
     console.log(`published after the ADD: ${times.map((ms) => `${ms} ms`).join(", ")}`);
-    // None waits for a poll, which comes after 5 s, nor for another look than its own.
-    expect(Math.max(...times)).toBeLessThan(1000);
-    // The fastest is what it takes where nothing else runs, the time to see it included: further ones on a busy machine.
+    // None waits for a poll, which comes after 5 s.
+    expect(Math.max(...times)).toBeLessThan(4000);
+    // The fastest is what it takes if nothing else runs, the time to see it included: further ones on a busy machine.
     for (let more = 0; Math.min(...times) > 100 && more < 20; more++) {
       const pod = n2.pod(`more${more}`);
       await n2.runtime.add(network, pod);

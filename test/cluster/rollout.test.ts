@@ -92,7 +92,7 @@ describeKube("a rollout", () => {
     server.admin.patch(meshPath, { spec: { mode } }, options);
   /** Until the API server refuses the step; what its policies know of records comes a moment later. */
   const refusesStep = (mode: string) => denied(() => kubectlSets(mode, { dryRun: true }), ["wg-cni-rollout"]);
-  const clearDuring = async (ms: number) => {
+  const plaintextDuring = async (ms: number) => {
     const capture = await lab.capture("net 10.244.0.0/16 or ip6 net fd00:10:244::/48");
     await Bun.sleep(ms);
     return (await capture.packets()).length;
@@ -128,9 +128,9 @@ describeKube("a rollout", () => {
     for (const mode of ["permissive", "strict"]) await refusesStep(mode);
     for (const node of nodes) await giveAccount(server, node);
     agents = await Promise.all(nodes.map((node) => startAgent(node, agentOptions)));
-    expect(await clearDuring(1000)).toBeGreaterThan(0);
+    expect(await plaintextDuring(1000)).toBeGreaterThan(0);
     await covered("off");
-    expect(await clearDuring(1000)).toBeGreaterThan(0);
+    expect(await plaintextDuring(1000)).toBeGreaterThan(0);
   }, 400_000);
 
   test("a node without an agent keeps from every step, by name", async () => {
@@ -148,7 +148,7 @@ describeKube("a rollout", () => {
     await refusesStep("strict");
     expect(await copied(toStrict)).toMatchObject({ exitCode: 3 });
     await covered("permissive");
-    expect(await clearDuring(2000)).toBe(0);
+    expect(await plaintextDuring(2000)).toBe(0);
   }, 400_000);
 
   test("what goes in plaintext keeps from strict", async () => {
@@ -170,7 +170,7 @@ describeKube("a rollout", () => {
     await unrefused(() => kubectlSets("strict", { dryRun: true }), "wg-cni-rollout");
     expect(await copied(toStrict)).toMatchObject({ exitCode: 0 });
     await covered("strict");
-    expect(await clearDuring(2000)).toBe(0);
+    expect(await plaintextDuring(2000)).toBe(0);
     const late = await addNode(lab, 4);
     await registerNode(server, late);
     await giveAccount(server, late);
@@ -196,7 +196,7 @@ describeKube("a rollout", () => {
       everyMs: 500,
     });
     expect(await rollout("off")).toMatchObject({ exitCode: 0 });
-    await waitUntil(async () => (await clearDuring(300)) > 0, {
+    await waitUntil(async () => (await plaintextDuring(300)) > 0, {
       what: "pods in plaintext",
       timeoutMs: soonMs,
     });

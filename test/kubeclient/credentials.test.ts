@@ -14,8 +14,8 @@ setDefaultTimeout(60_000);
 
 describe("credentials", () => {
   test("a token that was exchanged is read again", async () => {
-    await using scene = await start();
-    const { api, node, watch } = scene;
+    await using context = await start();
+    const { api, node, watch } = context;
     api.token = "token-2";
     api.writeKubeconfig();
     watch.cut();
@@ -26,8 +26,8 @@ describe("credentials", () => {
   });
 
   test("one that has expired keeps the peers and is said, until there is another", async () => {
-    await using scene = await start();
-    const { api, node, watch } = scene;
+    await using context = await start();
+    const { api, node, watch } = context;
     api.token = "token-2";
     watch.cut();
     await node.until("it is known", () => node.look().problem !== undefined);
@@ -41,8 +41,8 @@ describe("credentials", () => {
   });
 
   test("an authority that was exchanged is read again, also while the file has both", async () => {
-    await using scene = await start();
-    const { api, node } = scene;
+    await using context = await start();
+    const { api, node } = context;
     await api.down();
     api.exchangeAuthority();
     await api.up();
@@ -52,8 +52,8 @@ describe("credentials", () => {
   });
 
   test("a server with a certificate of another authority is refused", async () => {
-    await using scene = await start();
-    const { api, node } = scene;
+    await using context = await start();
+    const { api, node } = context;
     await api.down();
     const before = await Bun.file(api.caFile).text();
     api.exchangeAuthority();

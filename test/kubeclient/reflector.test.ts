@@ -12,8 +12,8 @@ setDefaultTimeout(60_000);
 
 describe("a sound server", () => {
   test("is listed once and watched from there: what is made, changed and deleted is heard of", async () => {
-    await using scene = await start();
-    const { api, node } = scene;
+    await using context = await start();
+    const { api, node } = context;
     expect(node.peers).toEqual({ "node-1": "kube", "node-2": "kube" });
     put(api, 1, { podCIDRs: ["10.77.0.0/24"] });
     put(api, 3);
@@ -30,8 +30,8 @@ describe("a sound server", () => {
   });
 
   test("is asked for bookmarks, and goes on from the last one after the end of a watch", async () => {
-    await using scene = await start({ sustainedMs: 0 });
-    const { api, node, watch } = scene;
+    await using context = await start({ sustainedMs: 0 });
+    const { api, node, watch } = context;
     expect(watch.query.get("allowWatchBookmarks")).toBe("true");
     expect(Number(watch.query.get("timeoutSeconds"))).toBe(90);
     api.advance(5000);
@@ -46,8 +46,8 @@ describe("a sound server", () => {
   });
 
   test("says nothing new: no look is asked for, and the store is not written to", async () => {
-    await using scene = await start();
-    const { api, node, watch } = scene;
+    await using context = await start();
+    const { api, node, watch } = context;
     const { generation } = node.store;
     const { changes } = node;
     watch.bookmark(200);
@@ -84,8 +84,8 @@ describe("the watch continues from the version it had reached", () => {
     ["is cut off", (w: Watching) => w.cut()],
     ["ends", (w: Watching) => w.end()],
   ])("when it %s", async (_, breakIt) => {
-    await using scene = await start();
-    const { api, node, watch } = scene;
+    await using context = await start();
+    const { api, node, watch } = context;
     breakIt(watch);
     put(api, 3);
     await node.until("node-3 is a peer", () => node.names === "node-1 node-2 node-3");
@@ -93,8 +93,8 @@ describe("the watch continues from the version it had reached", () => {
   });
 
   test("after a restart of the server that no client has noticed", async () => {
-    await using scene = await start();
-    const { api, node } = scene;
+    await using context = await start();
+    const { api, node } = context;
     await api.down();
     await api.up();
     put(api, 3);
@@ -103,8 +103,8 @@ describe("the watch continues from the version it had reached", () => {
   });
 
   test("when it is silent for too long, without even a bookmark", async () => {
-    await using scene = await start({ idleMs: 300 });
-    const { api, node, watch } = scene;
+    await using context = await start({ idleMs: 300 });
+    const { api, node, watch } = context;
     const later = await api.nextWatch([watch]);
     expect(later.from).toBe(watch.from);
     expect(api.count("list")).toBe(1);
@@ -112,8 +112,8 @@ describe("the watch continues from the version it had reached", () => {
   });
 
   test("and bookmarks are signs of life", async () => {
-    await using scene = await start({ idleMs: 3000 });
-    const { api, watch } = scene;
+    await using context = await start({ idleMs: 3000 });
+    const { api, watch } = context;
     for (let i = 0; i < 12; i++) {
       watch.bookmark(5000 + i);
       await Bun.sleep(300);
@@ -127,8 +127,8 @@ type Watching = Awaited<ReturnType<FakeApi["nextWatch"]>>;
 
 describe("everything is listed again", () => {
   test("when the watch is told 410: what was missed is made up for", async () => {
-    await using scene = await start();
-    const { api, node, watch } = scene;
+    await using context = await start();
+    const { api, node, watch } = context;
     await api.down();
     put(api, 3);
     api.removeRecord("node-1");
@@ -145,8 +145,8 @@ describe("everything is listed again", () => {
   });
 
   test("when 410 comes in the middle of a watch", async () => {
-    await using scene = await start();
-    const { api, node, watch } = scene;
+    await using context = await start();
+    const { api, node, watch } = context;
     watch.fail(410, "Expired", "too old resource version");
     put(api, 3);
     await node.until("node-3 is a peer", () => node.names === "node-1 node-2 node-3");
@@ -154,8 +154,8 @@ describe("everything is listed again", () => {
   });
 
   test("when the server was restored from an old copy, whose versions begin below", async () => {
-    await using scene = await start();
-    const { api, node } = scene;
+    await using context = await start();
+    const { api, node } = context;
     await api.down();
     api.restore(7);
     put(api, 1, { podCIDRs: ["10.88.0.0/24"] });
@@ -169,8 +169,8 @@ describe("everything is listed again", () => {
     ["JSON that is no event", '{"kind":"Status"}\n'],
     ["an event about nothing", '{"type":"ADDED","object":null}\n'],
   ])("when the watch says %s", async (_, text) => {
-    await using scene = await start();
-    const { api, node, watch } = scene;
+    await using context = await start();
+    const { api, node, watch } = context;
     watch.sendText(text);
     put(api, 3);
     await node.until("node-3 is a peer", () => node.names === "node-1 node-2 node-3");
@@ -180,8 +180,8 @@ describe("everything is listed again", () => {
 
 describe("an outage", () => {
   test("keeps the peers, is said, and passes", async () => {
-    await using scene = await start();
-    const { api, node } = scene;
+    await using context = await start();
+    const { api, node } = context;
     const { generation } = node.store;
     await api.down();
     await node.until("the outage is known", () => isOfRecords(node));
@@ -201,21 +201,21 @@ describe("an outage", () => {
   });
 
   test("of a server that takes longer to refuse than a sound watch lasts is said too", async () => {
-    await using scene = await start();
-    const { api, node } = scene;
+    await using context = await start();
+    const { api, node } = context;
     api.fault = async (_, response) => {
       await Bun.sleep(2 * timing.sustainedMs);
       refuse(response, 503, "ServiceUnavailable", "starting");
       return true;
     };
-    scene.watch.cut();
+    context.watch.cut();
     await node.until("the outage is known", () => isOfRecords(node));
     expect(node.look().problem).toContain("(503)");
   });
 
   test("while records are deleted does not make up for the time that they were gone", async () => {
-    await using scene = await start();
-    const { api, node } = scene;
+    await using context = await start();
+    const { api, node } = context;
     api.removeRecord("node-1");
     await node.until("the deletion is heard of", () => node.changes > 1 && api.version > 102);
     await api.down();
@@ -239,8 +239,8 @@ describe("an outage", () => {
   });
 
   test("at the start leaves the peers of before, and says so at once", async () => {
-    await using scene = await start();
-    const { api, node } = scene;
+    await using context = await start();
+    const { api, node } = context;
     node.source[Symbol.dispose]();
     await api.down();
     using later = new KubeNode(api);
@@ -253,8 +253,8 @@ describe("an outage", () => {
 });
 
 test("an outage that goes on calls for no further looks", async () => {
-  await using scene = await start();
-  const { api, node } = scene;
+  await using context = await start();
+  const { api, node } = context;
   await api.down();
   await node.until("the outage is known", () => node.look().problem !== undefined);
   // Each watch by itself.
@@ -289,8 +289,8 @@ test("a server that has no mesh is asked for it ever more rarely; for records as
 
 describe("a busy server", () => {
   test("is left alone for as long as it asks for", async () => {
-    await using scene = await start();
-    const { api, node, watch } = scene;
+    await using context = await start();
+    const { api, node, watch } = context;
     const times: number[] = [];
     api.fault = (seen, response) => {
       if (kindOf(seen) !== "watch" || seen.path !== records || times.length === 2) return false;
@@ -306,8 +306,8 @@ describe("a busy server", () => {
   });
 
   test("that takes its time is waited for", async () => {
-    await using scene = await start();
-    const { api, node, watch } = scene;
+    await using context = await start();
+    const { api, node, watch } = context;
     api.fault = async ({ path }) => {
       if (path === records) await Bun.sleep(10_000);
       return false;

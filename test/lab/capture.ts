@@ -10,13 +10,13 @@ import { atPace } from "./pace.ts";
 import { type Packet, parsePcap } from "./pcap.ts";
 
 /**
- * clear      a pod's address is readable in it: it travelled in plaintext
+ * plaintext  a pod's address is readable in it: it travelled in plaintext
  * wireguard  UDP from or to port 51820 or 51821, between nodes
  * host       between the nodes themselves, outside the tunnel
  * link       ARP, neighbour discovery, multicast: local to the wire
  * other      anything else
  */
-export type Kind = "clear" | "wireguard" | "host" | "link" | "other";
+export type Kind = "plaintext" | "wireguard" | "host" | "link" | "other";
 
 export interface Tally {
   readonly packets: Readonly<Record<Kind, number>>;
@@ -74,7 +74,7 @@ export class Capture {
   }
 
   async tally(): Promise<Tally> {
-    const packets = { clear: 0, wireguard: 0, host: 0, link: 0, other: 0 };
+    const packets = { plaintext: 0, wireguard: 0, host: 0, link: 0, other: 0 };
     const bytes = { ...packets };
     for (const packet of await this.packets()) {
       const kind = this.kindOf(packet);
@@ -93,7 +93,7 @@ export class Capture {
     const { source, destination } = packet;
     if (source === undefined || destination === undefined)
       return packet.etherType === 0x0806 ? "link" : "other";
-    if (this.#isPod(source) || this.#isPod(destination)) return "clear";
+    if (this.#isPod(source) || this.#isPod(destination)) return "plaintext";
     const neighbourDiscovery = packet.protocol === 58 && (packet.icmpType ?? 0) >= 130;
     if (neighbourDiscovery || /^(22[4-9]|23\d|ff|fe80:)/.test(destination)) return "link";
     if (!this.#isNode(source) || !this.#isNode(destination)) return "other";

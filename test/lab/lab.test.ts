@@ -73,10 +73,10 @@ describe.skipIf(missing !== undefined)("lab with reference plugins", () => {
 
   test("the capture sees pod traffic in plaintext, and none of the same node's", async () => {
     const { packets } = await capture.tally();
-    expect(packets.clear).toBeGreaterThan(40);
+    expect(packets.plaintext).toBeGreaterThan(40);
     expect(packets).toMatchObject({ wireguard: 0, other: 0 });
     expect(await capture.readable(secret)).toBeGreaterThanOrEqual(4);
-    const pairs = (await capture.packetsOf("clear")).map(
+    const pairs = (await capture.packetsOf("plaintext")).map(
       ({ source, destination }) => `${source} ${destination}`,
     );
     expect(pairs).toContain(`${a.ip(4)} ${c.ip(4)}`);

@@ -20,19 +20,19 @@ const cache = "/var/lib/cni/results";
 
 describeRuntime("cnitool", "cnitool", () => {
   const assets = findRuntimeAssets();
-  let scene: Context;
+  let context: Context;
   let enclosure: Enclosure;
   let node: Node;
   let network: ConfList;
   let before: string[];
 
   beforeAll(async () => {
-    scene = await Context.create("cnitool");
-    enclosure = scene.enclosure;
+    context = await Context.create("cnitool");
+    enclosure = context.enclosure;
     node = enclosure.node;
     before = snapshot(node);
   });
-  afterAll(() => scene?.[Symbol.dispose]());
+  afterAll(() => context?.[Symbol.dispose]());
 
   /** Debian's reference plugins speak no 1.1; the current ones are beside cnitool. */
   const cniPath = () => {

@@ -14,18 +14,18 @@ import { type Traces, traces } from "./support/reference.ts";
 const onlyIp = "10.244.1.7";
 
 describeRuntime("containerd", "containerd dies", () => {
-  let scene: Context;
+  let context: Context;
   let containerd: Containerd;
   let enclosure: Enclosure;
   let before: Traces;
 
   beforeAll(async () => {
-    scene = await Context.create("crash");
-    enclosure = scene.enclosure;
+    context = await Context.create("crash");
+    enclosure = context.enclosure;
     installGate(enclosure);
-    containerd = await Containerd.create(enclosure, scene.archive);
+    containerd = await Containerd.create(enclosure, context.archive);
   });
-  afterAll(() => scene?.[Symbol.dispose]());
+  afterAll(() => context?.[Symbol.dispose]());
 
   const networks: Record<string, () => ConfList> = {
     chained: () => kindnet(rangesOf(enclosure.node, 7), [ours, gate]),

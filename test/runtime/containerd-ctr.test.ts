@@ -14,17 +14,17 @@ import { sample, standalone, writeNetwork } from "./support/networks.ts";
 import { traces } from "./support/reference.ts";
 
 describeRuntime("containerd", "ctr run --cni", () => {
-  let scene: Context;
+  let context: Context;
   let enclosure: Enclosure;
   let remote: Pod;
 
   beforeAll(async () => {
-    scene = await Context.create("ctr", { nodes: 2 });
-    enclosure = scene.enclosure;
-    await Containerd.create(enclosure, scene.archive);
-    remote = await scene.remotePod();
+    context = await Context.create("ctr", { nodes: 2 });
+    enclosure = context.enclosure;
+    await Containerd.create(enclosure, context.archive);
+    remote = await context.remotePod();
   });
-  afterAll(() => scene?.[Symbol.dispose]());
+  afterAll(() => context?.[Symbol.dispose]());
 
   const networks: Record<string, () => ConfList> = {
     chained: () => sample("10-ptp"),
@@ -51,10 +51,10 @@ describeRuntime("containerd", "ctr run --cni", () => {
       await waitUntil(isRunning, { what: `container ${name} runs`, everyMs: 50 });
       expect(traces(enclosure).attachments).toHaveLength(1);
       const exec = ["ctr", "task", "exec", "--exec-id", "ping", name];
-      const capture = await scene.lab.capture();
+      const capture = await context.lab.capture();
       const pinged = enclosure.must([...exec, "ping", "-c", "2", "-i", "0.2", "-W", "5", remote.ip(4)]);
       expect(pinged).toContain(" 0% packet loss");
-      expect((await capture.tally()).packets).toMatchObject({ clear: 0, wireguard: expect.any(Number) });
+      expect((await capture.tally()).packets).toMatchObject({ plaintext: 0, wireguard: expect.any(Number) });
       await capture.stop();
       enclosure.must(["ctr", "task", "kill", "--signal", "SIGKILL", name]);
       await container.finished;

@@ -15,7 +15,7 @@ import { kindnet, networkFile, rangesOf, writeNetwork } from "./support/networks
 import { type Traces, traces } from "./support/reference.ts";
 
 describeRuntime("containerd", "installed while containerd runs", () => {
-  let scene: Context;
+  let context: Context;
   let containerd: Containerd;
   let node: Node;
   let remote: Pod;
@@ -27,15 +27,15 @@ describeRuntime("containerd", "installed while containerd runs", () => {
   const network = () => readFileSync(node.outsidePath(networkFile), "utf8");
 
   beforeAll(async () => {
-    scene = await Context.create("installed", { nodes: 2 });
-    node = scene.enclosure.node;
+    context = await Context.create("installed", { nodes: 2 });
+    node = context.enclosure.node;
     node.must(["rm", `${binDir}/wg-cni`]);
-    writeNetwork(scene.enclosure, kindnet(rangesOf(node), []));
+    writeNetwork(context.enclosure, kindnet(rangesOf(node), []));
     original = network();
-    containerd = await Containerd.create(scene.enclosure, scene.archive);
-    remote = await scene.remotePod();
+    containerd = await Containerd.create(context.enclosure, context.archive);
+    remote = await context.remotePod();
   });
-  afterAll(() => scene?.[Symbol.dispose]());
+  afterAll(() => context?.[Symbol.dispose]());
 
   test("containerd sees it by itself, and the next pod is ours and encrypted", async () => {
     before = traces(containerd.enclosure);
@@ -45,9 +45,9 @@ describeRuntime("containerd", "installed while containerd runs", () => {
     await containerd.hasRead(["ptp", "portmap", "wg-cni"]);
     ours = await containerd.runPod("ours");
     expect(traces(containerd.enclosure).throwRoutes).toEqual([...before.throwRoutes, ...ours.ips].sort());
-    const capture = await scene.lab.capture();
+    const capture = await context.lab.capture();
     expect(await ping(remote, ours.ips[0] as string)).toMatchObject({ received: 3 });
-    expect((await capture.tally()).packets).toMatchObject({ clear: 0, wireguard: expect.any(Number) });
+    expect((await capture.tally()).packets).toMatchObject({ plaintext: 0, wireguard: expect.any(Number) });
     await capture.stop();
   });
 

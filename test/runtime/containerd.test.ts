@@ -15,7 +15,7 @@ import { kindnet, rangesOf, standalone, writeNetwork } from "./support/networks.
 import { traces, transferred } from "./support/reference.ts";
 
 describeRuntime("containerd", "pods of containerd on two nodes", () => {
-  let scene: Context;
+  let context: Context;
   let capture: Capture;
   let chained: Containerd;
   let alone: Containerd;
@@ -26,12 +26,12 @@ describeRuntime("containerd", "pods of containerd on two nodes", () => {
   let inB: string;
 
   beforeAll(async () => {
-    scene = await Context.create("containerd", { nodes: 2, hasIp6: true });
-    const [first, second] = scene.enclosures as [Enclosure, Enclosure];
-    chained = await Containerd.create(first, scene.archive);
-    alone = await Containerd.create(second, scene.archive);
+    context = await Context.create("containerd", { nodes: 2, hasIp6: true });
+    const [first, second] = context.enclosures as [Enclosure, Enclosure];
+    chained = await Containerd.create(first, context.archive);
+    alone = await Containerd.create(second, context.archive);
   });
-  afterAll(() => scene?.[Symbol.dispose]());
+  afterAll(() => context?.[Symbol.dispose]());
 
   // containerd asks plugins themselves (STATUS) only from 2.0 on: before, a network that it could read is ready.
   test("the node is ready as soon as there is a network, and not before", async () => {
@@ -65,24 +65,24 @@ describeRuntime("containerd", "pods of containerd on two nodes", () => {
   });
 
   test("containers on different nodes reach each other, and nothing of it can be read on the wire", async () => {
-    capture = await scene.lab.capture();
+    capture = await context.lab.capture();
     const sent = transferred(chained.node);
     for (const ip of b.ips) expect(await ping(chained, inA, ip)).toContain(" 0% packet loss");
     for (const ip of a.ips) expect(await ping(alone, inB, ip)).toContain(" 0% packet loss");
     const { packets } = await capture.tally();
-    expect(packets).toMatchObject({ clear: 0, host: 0, other: 0 });
+    expect(packets).toMatchObject({ plaintext: 0, host: 0, other: 0 });
     expect(packets.wireguard).toBeGreaterThanOrEqual(16);
     // Four pings and their answers of 84 bytes and more, both ways.
-    for (const node of scene.lab.nodes) expect(transferred(node)).toBeGreaterThan(8 * 84);
+    for (const node of context.lab.nodes) expect(transferred(node)).toBeGreaterThan(8 * 84);
     expect(transferred(chained.node)).toBeGreaterThan(sent);
     await capture.stop();
   });
 
   test("the capture would have seen it: pods that go around the tunnel are in plaintext", async () => {
-    const control = await scene.lab.capture();
+    const control = await context.lab.capture();
     chained.node.must(["ip", "rule", "delete", "priority", "98"]);
     await ping(chained, inA, b.ips[0] as string);
-    expect((await control.tally()).packets.clear).toBeGreaterThan(0);
+    expect((await control.tally()).packets.plaintext).toBeGreaterThan(0);
     await control.stop();
     expect(await chained.node.wg(["sync"])).toMatchObject({ exitCode: 0 });
     expect(await ping(chained, inA, b.ips[0] as string)).toContain(" 0% packet loss");
@@ -91,7 +91,7 @@ describeRuntime("containerd", "pods of containerd on two nodes", () => {
   test("a port of the node that portmap leads to a pod answers nodes and pods, encrypted where it leaves a pod", async () => {
     const web = await chained.runPod("web", 8081);
     await chained.runContainer(web, ["/bin/sh", "-c", serve]);
-    const capture = await scene.lab.capture();
+    const capture = await context.lab.capture();
     const ask = (from: Namespaces) => http(from, "192.0.2.1", 5, 8081);
     await waitUntil(async () => (await ask(alone.node)).ok, {
       what: "the pod answers the other node",
@@ -99,7 +99,7 @@ describeRuntime("containerd", "pods of containerd on two nodes", () => {
     });
     expect(await ask(alone.node)).toEqual({ ok: true, text: "from a pod\n" });
     expect(await ask(inside(alone, b))).toEqual({ ok: true, text: "from a pod\n" });
-    expect((await capture.tally()).packets.clear).toBe(0);
+    expect((await capture.tally()).packets.plaintext).toBe(0);
     expect(await capture.readable("from a pod")).toBe(0);
     await capture.stop();
     await chained.removePod(web.id);

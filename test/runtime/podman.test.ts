@@ -19,17 +19,17 @@ interface Host {
 }
 
 describeRuntime("podman", "containers of podman on two nodes", () => {
-  let scene: Context;
+  let context: Context;
   const hosts: Record<string, Host> = {};
   const host = (name: string) => hosts[name] as Host;
 
   beforeAll(async () => {
-    scene = await Context.create("podman", { nodes: 2 });
-    const [first, second] = scene.enclosures as [Enclosure, Enclosure];
-    hosts["chained"] = { podman: await Podman.create(first, scene.archive), network: "pods" };
-    hosts["standalone"] = { podman: await Podman.create(second, scene.archive), network: "pods" };
+    context = await Context.create("podman", { nodes: 2 });
+    const [first, second] = context.enclosures as [Enclosure, Enclosure];
+    hosts["chained"] = { podman: await Podman.create(first, context.archive), network: "pods" };
+    hosts["standalone"] = { podman: await Podman.create(second, context.archive), network: "pods" };
   });
-  afterAll(() => scene?.[Symbol.dispose]());
+  afterAll(() => context?.[Symbol.dispose]());
 
   test("podman knows its networks with us in them", async () => {
     const { podman } = host("chained");
@@ -49,7 +49,7 @@ describeRuntime("podman", "containers of podman on two nodes", () => {
     const [[a, inA], [b, inB]] = (await Promise.all(
       Object.values(hosts).map(async ({ podman, network }) => [podman, await podman.run(network)] as const),
     )) as [[Podman, Container], [Podman, Container]];
-    const capture = await scene.lab.capture();
+    const capture = await context.lab.capture();
     for (const [podman, from, to] of [
       [a, inA, inB],
       [b, inB, inA],
@@ -58,9 +58,9 @@ describeRuntime("podman", "containers of podman on two nodes", () => {
         " 0% packet loss",
       );
     const { packets } = await capture.tally();
-    expect(packets).toMatchObject({ clear: 0, host: 0, other: 0 });
+    expect(packets).toMatchObject({ plaintext: 0, host: 0, other: 0 });
     expect(packets.wireguard).toBeGreaterThanOrEqual(8);
-    for (const node of scene.lab.nodes) expect(transferred(node)).toBeGreaterThan(8 * 84);
+    for (const node of context.lab.nodes) expect(transferred(node)).toBeGreaterThan(8 * 84);
     await capture.stop();
     await Promise.all([a.remove(inA), b.remove(inB)]);
   });

@@ -79,7 +79,7 @@ describeKernel("gate", () => {
     await importOne(n1, n2);
     await Bun.sleep(phaseMs);
     expect(podRoute(n1, n2.podCidrs[0] as string)).toStartWith("throw");
-    expect((await capture.tally()).packets.clear).toBeGreaterThan(0);
+    expect((await capture.tally()).packets.plaintext).toBeGreaterThan(0);
     // The agent of node 1 sleeps: node 2 encrypts from here on, node 1 answers in plaintext.
     agent.freeze();
     await importOne(n2, n1);
@@ -93,7 +93,7 @@ describeKernel("gate", () => {
     const { packets } = await both.tally();
     const results = (await Promise.all(streams.map((one) => one.stop()))).flat();
     expect(losses(results)).toEqual({});
-    expect(packets.clear).toBe(0);
+    expect(packets.plaintext).toBe(0);
     expect(packets.wireguard).toBeGreaterThan(0);
     // Host to host stays outside by design.
     expect(packets.host).toBeGreaterThan(0);
@@ -121,7 +121,7 @@ describeKernel("gate", () => {
     await Promise.all(streams.map((one) => one.stop()));
     for (const family of families) expect(answering(await probePaths(p1, p2, family))).toEqual([...paths]);
     const { packets } = await capture.tally();
-    expect(packets.clear).toBe(0);
+    expect(packets.plaintext).toBe(0);
     expect(packets.wireguard).toBeGreaterThan(0);
   });
 
@@ -140,7 +140,7 @@ describeKernel("gate", () => {
     agent = await n1.agent();
     await Bun.sleep(phaseMs);
     await stream.stop();
-    const fromPod1 = (await capture.packetsOf("clear")).filter(({ source }) => source === p1.ip(4));
+    const fromPod1 = (await capture.packetsOf("plaintext")).filter(({ source }) => source === p1.ip(4));
     expect(fromPod1).toEqual([]);
     expect(podRoute(n1, n2.podCidrs[0] as string)).toContain("dev wg-cni-");
     await wgMust(n1, ["peer", "release", "n2"]);

@@ -103,11 +103,11 @@ describeKernel("host encryption", () => {
       stays,
     );
   /** What crosses the wire between nodes outside the tunnel meanwhile. */
-  const inClear = async (act: () => Promise<unknown>): Promise<Packet[]> => {
+  const inPlaintext = async (act: () => Promise<unknown>): Promise<Packet[]> => {
     const capture = await lab.capture();
     await act();
     const packets = (await capture.packets()).filter((packet) =>
-      ["host", "clear"].includes(capture.kindOf(packet)),
+      ["host", "plaintext"].includes(capture.kindOf(packet)),
     );
     await capture.stop();
     return packets;
@@ -115,12 +115,12 @@ describeKernel("host encryption", () => {
 
   test("one node at a time under traffic: nothing is lost, and afterwards only the exempt is in plaintext", async () => {
     const streams = await everywhere();
-    expect((await inClear(() => Bun.sleep(phaseMs))).length).toBeGreaterThan(0);
+    expect((await inPlaintext(() => Bun.sleep(phaseMs))).length).toBeGreaterThan(0);
     for (const node of nodes) {
       await turnOn(node);
       await Bun.sleep(phaseMs);
     }
-    const still = (await inClear(() => Bun.sleep(phaseMs))).map(describePacket);
+    const still = (await inPlaintext(() => Bun.sleep(phaseMs))).map(describePacket);
     expect(losses(await streams.stop())).toEqual({});
     expect(still).toEqual([]);
     for (const node of nodes)
@@ -138,7 +138,7 @@ describeKernel("host encryption", () => {
         [n2, n3, exemptPort],
       ] as const) {
         const ip = to.ip(family) as string;
-        const packets = await inClear(async () =>
+        const packets = await inPlaintext(async () =>
           expect(await reaches(from, ip, port)).toEqual({ ok: true, text }),
         );
         expect([...new Set(packets.map(({ source }) => source))].sort()).toEqual(
@@ -155,7 +155,7 @@ describeKernel("host encryption", () => {
         [n1, otherPort],
       ] as const) {
         const ip = to.ip(family) as string;
-        const packets = await inClear(async () =>
+        const packets = await inPlaintext(async () =>
           expect(await reaches(n2, ip, port)).toEqual({ ok: true, text }),
         );
         expect(packets.map(describePacket)).toEqual([]);

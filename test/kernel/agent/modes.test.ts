@@ -63,7 +63,7 @@ describeKernel("modes", () => {
   const setMode = (mode: string) => Promise.all(nodes.map((node) => wgMust(node, ["up", "--mode", mode])));
   const podRoute = (node: Node, other: Node) =>
     node.must(["ip", "route", "show", "table", "18099", "exact", other.podCidrs[0] as string]).trim();
-  const clearDuring = async (ms: number) => {
+  const plaintextDuring = async (ms: number) => {
     const capture = await lab.capture();
     await Bun.sleep(ms);
     const { packets } = await capture.tally();
@@ -91,28 +91,28 @@ describeKernel("modes", () => {
     const streams = await Promise.all(
       families.map((family) => pathStreams(pods[0] as Pod, pods[1] as Pod, family)),
     );
-    expect((await clearDuring(phaseMs)).clear).toBeGreaterThan(0);
+    expect((await plaintextDuring(phaseMs)).plaintext).toBeGreaterThan(0);
     await setMode("permissive");
     await reached(/^encrypted$/, "tunnel");
-    expect((await clearDuring(phaseMs)).clear).toBe(0);
+    expect((await plaintextDuring(phaseMs)).plaintext).toBe(0);
     await setMode("strict");
     await reached(/^encrypted$/, "tunnel");
-    expect((await clearDuring(phaseMs)).clear).toBe(0);
+    expect((await plaintextDuring(phaseMs)).plaintext).toBe(0);
     await setMode("permissive");
     await reached(/^encrypted$/, "tunnel");
-    expect((await clearDuring(phaseMs)).clear).toBe(0);
+    expect((await plaintextDuring(phaseMs)).plaintext).toBe(0);
     await setMode("off");
     await reached(/^ready$/, "plaintext");
     // Of the sessions' own accord a keepalive may follow, and a handshake; then nothing.
     const isQuiet = async () => {
-      const { clear, wireguard } = await clearDuring(phaseMs);
-      expect(clear).toBeGreaterThan(0);
+      const { plaintext, wireguard } = await plaintextDuring(phaseMs);
+      expect(plaintext).toBeGreaterThan(0);
       return wireguard === 0;
     };
     await waitUntil(isQuiet, { what: "nothing but packets in plaintext", timeoutMs: soonMs });
     await setMode("permissive");
     await reached(/^encrypted$/, "tunnel");
-    expect((await clearDuring(phaseMs)).clear).toBe(0);
+    expect((await plaintextDuring(phaseMs)).plaintext).toBe(0);
     const results = (await Promise.all(streams.map((one) => one.stop()))).flat();
     expect(losses(results)).toEqual({});
   });

@@ -12,18 +12,18 @@ const passiveKeepaliveMs = 12_000;
 const testMs = 280_000;
 
 describeKernel("recovery steps", () => {
-  let scene: SilenceLab;
+  let context: SilenceLab;
 
   beforeAll(async () => {
-    scene = await SilenceLab.create("recovery");
+    context = await SilenceLab.create("recovery");
   }, 60_000);
-  afterAll(() => scene?.[Symbol.dispose]());
+  afterAll(() => context?.[Symbol.dispose]());
 
   test(
     "a wrong endpoint is set right, a blocked port is left for the other slot; each step is one log line",
     async () => {
-      const { n1, n2, n3 } = scene;
-      await waitUntil(() => scene.answers(n2) && scene.answers(n3), { what: "both peers answer" });
+      const { n1, n2, n3 } = context;
+      await waitUntil(() => context.answers(n2) && context.answers(n3), { what: "both peers answer" });
       const keyOfN2 = (await wgJson<NodeRecord>(n2, ["node", "show"])).slots[0]!.publicKey;
       // Its last passive keepalive must be over, or it would set the endpoint right by itself.
       await Bun.sleep(passiveKeepaliveMs);
@@ -35,17 +35,17 @@ describeKernel("recovery steps", () => {
         "nft 'add chain inet block input { type filter hook prerouting priority -400; }'",
         "nft add rule inet block input udp dport 51820 drop",
       ]);
-      for (const node of [n2, n3]) scene.ping(node);
-      await scene.says(n2, "answers");
-      expect(scene.silences(n2).map(({ step }) => step)).toEqual(["reset-endpoint"]);
+      for (const node of [n2, n3]) context.ping(node);
+      await context.says(n2, "answers");
+      expect(context.silences(n2).map(({ step }) => step)).toEqual(["reset-endpoint"]);
       expect(wgDump(n1)["wg-cni-a"]?.peers[keyOfN2]?.endpoint).toBe("192.0.2.2:51820");
-      await waitUntil(async () => (await scene.peer(n3))?.slot === "b", {
+      await waitUntil(async () => (await context.peer(n3))?.slot === "b", {
         what: "node 3 is reached on slot b",
         timeoutMs: mendMs,
       });
-      expect(scene.silences(n3).map(({ step }) => step)).toEqual(["reset-endpoint", "re-add", "other-slot"]);
-      await waitUntil(() => scene.answers(n3), { what: "node 3 answers on slot b" });
-      await waitUntil(async () => (await scene.peer(n3))?.state === "encrypted", {
+      expect(context.silences(n3).map(({ step }) => step)).toEqual(["reset-endpoint", "re-add", "other-slot"]);
+      await waitUntil(() => context.answers(n3), { what: "node 3 answers on slot b" });
+      await waitUntil(async () => (await context.peer(n3))?.state === "encrypted", {
         what: "status says encrypted",
       });
     },

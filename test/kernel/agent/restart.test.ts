@@ -56,7 +56,7 @@ describeKernel("an agent that is restarted", () => {
     const { packets } = await capture.tally();
     await capture.stop();
     expect(results.every(({ sent }) => sent > phaseMs)).toBe(true);
-    expect(packets.clear).toBe(0);
+    expect(packets.plaintext).toBe(0);
     return losses(results);
   };
 

@@ -72,7 +72,7 @@ describeKernel("strict mode", () => {
     expect(results.every(({ sent }) => sent > 0)).toBe(true);
     return results;
   };
-  const clear = (capture: Capture): Promise<Packet[]> => capture.packetsOf("clear");
+  const inPlaintext = (capture: Capture): Promise<Packet[]> => capture.packetsOf("plaintext");
   const route = (cidr: string, family: 4 | 6 = 4) =>
     routeLines(n1, family, tables.pods).filter(
       (line) => line.includes(` ${cidr} `) || line.startsWith(`${cidr} `),
@@ -95,7 +95,7 @@ describeKernel("strict mode", () => {
     await stop(running);
     const isPod = (ip = "") => ip.startsWith("10.244.") || ip.startsWith("fd00:10:244:");
     // A node that nobody has told of is an address like any other outside of the cluster's.
-    const between = (await clear(capture)).filter((one) => isPod(one.source) && isPod(one.destination));
+    const between = (await inPlaintext(capture)).filter((one) => isPod(one.source) && isPod(one.destination));
     expect(between).toEqual([]);
     await capture.stop();
   });
@@ -115,7 +115,7 @@ describeKernel("strict mode", () => {
     await opened();
     await Bun.sleep(phaseMs);
     await stop(running);
-    expect(await clear(capture)).toEqual([]);
+    expect(await inPlaintext(capture)).toEqual([]);
     expect((await capture.tally()).packets.wireguard).toBeGreaterThan(0);
     await capture.stop();
     await allPaths();
@@ -154,7 +154,7 @@ describeKernel("strict mode", () => {
     const results = await stop(running);
     // While it was refused, the sender was told so.
     expect(results.some(({ refused }) => (refused["EACCES"] ?? 0) > 0)).toBe(true);
-    expect(await clear(capture)).toEqual([]);
+    expect(await inPlaintext(capture)).toEqual([]);
     await capture.stop();
     await waitUntil(async () => answering(await probePaths(p1, p2, 4)).length === paths.length, {
       what: "all paths answer again",
@@ -189,7 +189,9 @@ describeKernel("strict mode", () => {
     const running = await streams();
     await Bun.sleep(phaseMs);
     await stop(running);
-    const sent = (await clear(capture)).filter(({ source }) => source === p1.ip(4) || source === p1.ip(6));
+    const sent = (await inPlaintext(capture)).filter(
+      ({ source }) => source === p1.ip(4) || source === p1.ip(6),
+    );
     expect(sent).toEqual([]);
     await capture.stop();
     agent = await n1.agent();

@@ -9,19 +9,19 @@ import { SilenceLab } from "../support/silence.ts";
 const testMs = 280_000;
 
 describeKernel("unreachable", () => {
-  let scene: SilenceLab;
+  let context: SilenceLab;
 
   beforeAll(async () => {
-    scene = await SilenceLab.create("unreachable");
+    context = await SilenceLab.create("unreachable");
   }, 60_000);
-  afterAll(() => scene?.[Symbol.dispose]());
+  afterAll(() => context?.[Symbol.dispose]());
 
   test(
     "a pulled cable, and a firewall of the node's own: said, and mended by themselves",
     async () => {
-      const { lab, n1, n2, n3, agent } = scene;
-      for (const node of [n2, n3]) scene.ping(node);
-      await waitUntil(() => scene.answers(n2) && scene.answers(n3), { what: "both peers answer" });
+      const { lab, n1, n2, n3, agent } = context;
+      for (const node of [n2, n3]) context.ping(node);
+      await waitUntil(() => context.answers(n2) && context.answers(n3), { what: "both peers answer" });
       const before = agent.lines().length;
       lab.wire.must(["ip", "link", "set", "n2", "down"]);
       n1.script([
@@ -29,16 +29,16 @@ describeKernel("unreachable", () => {
         "nft 'add chain inet block output { type filter hook output priority -400; }'",
         "nft add rule inet block output ip daddr 192.0.2.3 udp dport { 51820, 51821 } drop",
       ]);
-      for (const node of [n2, n3]) await scene.says(node, "silent", before);
+      for (const node of [n2, n3]) await context.says(node, "silent", before);
       for (const node of [n2, n3])
-        await waitUntil(async () => (await scene.peer(node))?.state === "silent", {
+        await waitUntil(async () => (await context.peer(node))?.state === "silent", {
           what: `${node.name} is shown as silent`,
         });
       lab.wire.must(["ip", "link", "set", "n2", "up"]);
       n1.must(["nft", "delete", "table", "inet", "block"]);
       for (const node of [n2, n3]) {
-        await scene.says(node, "answers", before);
-        await waitUntil(() => scene.answers(node), { what: `${node.name} answers` });
+        await context.says(node, "answers", before);
+        await waitUntil(() => context.answers(node), { what: `${node.name} answers` });
       }
       expect((await agent.stop()).exitCode).toBe(0);
     },

@@ -7,7 +7,7 @@ import { ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { describeKernel } from "../support/gate.ts";
 import { wgJson } from "../support/mesh-reference.ts";
-import { holdPorts, lastingSealKey, RebootScene } from "./support/reboot.ts";
+import { holdPorts, lastingSealKey, RebootContext } from "./support/reboot.ts";
 
 /** A boot, a few handshakes and 28 probes; a slot is looked at again every 5 s. */
 const testMs = 180_000;
@@ -19,26 +19,26 @@ interface Status {
 
 for (const mode of ["permissive", "strict"] as const)
   describeKernel(`a boot in ${mode} mode`, () => {
-    let scene: RebootScene;
+    let context: RebootContext;
     beforeAll(async () => {
-      scene = await RebootScene.create({ mode, sealKey: lastingSealKey });
+      context = await RebootContext.create({ mode, sealKey: lastingSealKey });
     }, testMs);
-    afterAll(() => scene?.[Symbol.dispose]());
+    afterAll(() => context?.[Symbol.dispose]());
 
     const announces = (a: string, b: string) =>
-      waitUntil(() => JSON.stringify(scene.announced()) === JSON.stringify({ a, b }), {
-        what: () => `the record says ${a} and ${b}; it says ${JSON.stringify(scene.announced())}`,
+      waitUntil(() => JSON.stringify(context.announced()) === JSON.stringify({ a, b }), {
+        what: () => `the record says ${a} and ${b}; it says ${JSON.stringify(context.announced())}`,
       });
     const works = async (name: string) => {
-      await scene.addPod(name);
-      await scene.answersEverywhere();
-      expect(await scene.readable()).toBe(0);
+      await context.addPod(name);
+      await context.answersEverywhere();
+      expect(await context.readable()).toBe(0);
     };
 
     test(
       "with nobody in the way (control)",
       async () => {
-        await scene.reboot();
+        await context.reboot();
         await announces("active", "active");
         await works("control");
       },
@@ -52,24 +52,24 @@ for (const mode of ["permissive", "strict"] as const)
       "where another process has the port of slot %s, the other one carries all",
       async (slot, port, states) => {
         let holder = { stop: async (_: "SIGKILL") => ({}) as unknown };
-        await scene.reboot(async (node) => {
+        await context.reboot(async (node) => {
           holder = await holdPorts(node, [port]);
         });
         await announces(states.a, states.b);
         await works(`port-${slot}`);
-        const { faults, pending } = await wgJson<Status>(scene.n1, ["status"]);
+        const { faults, pending } = await wgJson<Status>(context.n1, ["status"]);
         expect(faults.map((fault) => fault.slot)).toEqual([slot]);
         expect(pending).toEqual([]);
-        expect(await wgJson(scene.n1, ["sync"])).toMatchObject({ writes: 0, failures: [] });
-        const { level, details = [] } = (await scene.finding("slots")) ?? {};
+        expect(await wgJson(context.n1, ["sync"])).toMatchObject({ writes: 0, failures: [] });
+        const { level, details = [] } = (await context.finding("slots")) ?? {};
         expect(level).toBe("fail");
         // Who it is: the name of a process and its number.
         expect(details.join()).toMatch(new RegExp(`${port}.*bun.*process \\d+`));
         await holder.stop("SIGKILL");
         await announces("active", "active");
-        await scene.answersEverywhere();
-        expect(await scene.readable()).toBe(0);
-        expect((await wgJson<Status>(scene.n1, ["status"])).faults).toEqual([]);
+        await context.answersEverywhere();
+        expect(await context.readable()).toBe(0);
+        expect((await wgJson<Status>(context.n1, ["status"])).faults).toEqual([]);
       },
       testMs,
     );
@@ -77,18 +77,18 @@ for (const mode of ["permissive", "strict"] as const)
     test(
       "where an interface of another kind has a device's name, it stays as it is, and the other slot carries all",
       async () => {
-        await scene.reboot((node) =>
+        await context.reboot((node) =>
           node.script(["ip link add wg-cni-a type bridge", "ip address add 198.51.100.1/24 dev wg-cni-a"]),
         );
         await announces("withdrawn", "active");
         await works("name");
-        const link = () => scene.n1.must(["ip", "-d", "address", "show", "wg-cni-a"]);
+        const link = () => context.n1.must(["ip", "-d", "address", "show", "wg-cni-a"]);
         expect(link()).toContain("bridge");
         expect(link()).toContain("198.51.100.1/24");
-        expect(scene.n1.must(["nft", "list", "ruleset"])).not.toContain('"wg-cni-a"');
-        scene.n1.script(["ip link delete wg-cni-a"]);
+        expect(context.n1.must(["nft", "list", "ruleset"])).not.toContain('"wg-cni-a"');
+        context.n1.script(["ip link delete wg-cni-a"]);
         await announces("active", "active");
-        await scene.answersEverywhere();
+        await context.answersEverywhere();
       },
       testMs,
     );
@@ -96,7 +96,7 @@ for (const mode of ["permissive", "strict"] as const)
     test(
       "where others have rules, routes and an nftables table of ours, all of it works, and they are named",
       async () => {
-        await scene.reboot((node) =>
+        await context.reboot((node) =>
           node.script([
             "ip rule add priority 98 from 198.51.100.0/24 lookup main",
             "ip rule add priority 100 from 198.51.100.0/24 lookup main",
@@ -110,10 +110,10 @@ for (const mode of ["permissive", "strict"] as const)
         );
         await announces("active", "active");
         await works("rules");
-        const rules = scene.n1.must(["ip", "rule"]);
+        const rules = context.n1.must(["ip", "rule"]);
         expect(rules).toContain("98:\tfrom 198.51.100.0/24 lookup main");
         expect(rules).toContain("300:\tfrom all fwmark 0x20000000/0x20000000 lookup main");
-        const { details = [] } = (await scene.finding("conflicts")) ?? {};
+        const { details = [] } = (await context.finding("conflicts")) ?? {};
         // Those that can take packets of ours, and no others.
         const priorities = details.flatMap((line) => /priority (\d+)/.exec(line)?.[1] ?? []);
         expect(priorities.toSorted()).toEqual(["300", "98", "99"]);
@@ -125,33 +125,33 @@ for (const mode of ["permissive", "strict"] as const)
       "where another process has both ports, nothing of a pod leaves readable in strict mode, and ADD says so",
       async () => {
         let holder = { stop: async (_: "SIGKILL") => ({}) as unknown };
-        await scene.reboot(async (node) => {
+        await context.reboot(async (node) => {
           holder = await holdPorts(node, [51820, 51821]);
         });
         await announces("withdrawn", "withdrawn");
-        const add = scene.addPod("both").then(
+        const add = context.addPod("both").then(
           () => "added",
           () => "refused",
         );
         expect(await add).toBe(mode === "strict" ? "refused" : "added");
-        if (mode === "permissive") await scene.answersEverywhere();
+        if (mode === "permissive") await context.answersEverywhere();
         else {
-          const capture = await scene.lab.capture();
-          expect(await ping(scene.n1, scene.p2.ip(4))).toMatchObject({ received: 0 });
-          expect((await capture.tally()).packets.clear).toBe(0);
+          const capture = await context.lab.capture();
+          expect(await ping(context.n1, context.p2.ip(4))).toMatchObject({ received: 0 });
+          expect((await capture.tally()).packets.plaintext).toBe(0);
           await capture.stop();
-          expect(scene.n1.must(["ip", "route", "show", "table", "18099"])).toContain(
+          expect(context.n1.must(["ip", "route", "show", "table", "18099"])).toContain(
             "prohibit 10.244.2.0/24",
           );
         }
-        const status = await scene.n1.wg(["status", "--json"]);
+        const status = await context.n1.wg(["status", "--json"]);
         expect(status.exitCode).toBe(3);
         expect((JSON.parse(status.stdout) as Status).faults.map(({ slot }) => slot)).toEqual(["a", "b"]);
         await holder.stop("SIGKILL");
         await announces("active", "active");
-        await scene.addPod("after");
-        await scene.encryptsEverywhere();
-        await scene.answersEverywhere();
+        await context.addPod("after");
+        await context.encryptsEverywhere();
+        await context.answersEverywhere();
       },
       testMs,
     );

@@ -82,7 +82,7 @@ describeKernel("records that go wrong", () => {
   };
   /** Sends to node 2's pod until the record has been taken or refused; how many were on the wire in plaintext. */
   const sendAcross = async (text: string) => {
-    const before = (await capture.packetsOf("clear")).length;
+    const before = (await capture.packetsOf("plaintext")).length;
     const streams = await Streams.start([flow(...pods, 4), flow(...pods, 6), flow(pods[0], n2, 4)], {
       rate: 50,
     });
@@ -97,9 +97,9 @@ describeKernel("records that go wrong", () => {
     );
     await Bun.sleep(1500);
     const results = await streams.stop();
-    const clear = (await capture.packetsOf("clear")).length - before;
+    const plaintext = (await capture.packetsOf("plaintext")).length - before;
     const received = results.every((one) => one.received === one.sent);
-    return { clear, isLossless: received, peer: await peer("n2") };
+    return { plaintext, isLossless: received, peer: await peer("n2") };
   };
   const mend = async () => {
     write(JSON.stringify(good));
@@ -125,7 +125,11 @@ describeKernel("records that go wrong", () => {
       () => JSON.stringify({ ...good, podCIDRs: other.podCIDRs, nodeIPs: other.nodeIPs }),
     ],
   ])("%s: nothing is lost, and nothing is in plaintext", async (_what, text) => {
-    expect(await sendAcross(text())).toMatchObject({ clear: 0, isLossless: true, peer: { reach: "tunnel" } });
+    expect(await sendAcross(text())).toMatchObject({
+      plaintext: 0,
+      isLossless: true,
+      peer: { reach: "tunnel" },
+    });
     expect((await peer("n3"))?.reach).toBe("tunnel");
     await mend();
   });
@@ -133,7 +137,7 @@ describeKernel("records that go wrong", () => {
   test("with another node's keys: refused, and not in plaintext; the keys stay with their node", async () => {
     const seen = await sendAcross(JSON.stringify({ ...good, slots: other.slots }));
     expect(seen).toMatchObject({
-      clear: 0,
+      plaintext: 0,
       isLossless: false,
       peer: { state: "conflict", reach: "refused" },
     });
@@ -148,6 +152,6 @@ describeKernel("records that go wrong", () => {
   test("the control: a record that says that its node has no key, and packets are in plaintext", async () => {
     const seen = await sendAcross(JSON.stringify({ ...good, slots: [] }));
     expect(seen).toMatchObject({ peer: { state: "keyless", reach: "plaintext" } });
-    expect(seen.clear).toBeGreaterThan(0);
+    expect(seen.plaintext).toBeGreaterThan(0);
   });
 });

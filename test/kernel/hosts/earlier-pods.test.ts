@@ -144,7 +144,7 @@ describe.skipIf(missing !== undefined)("pods that were there before us", () => {
         return ends.map(([from, to]) => ({ ...flow(from, to, family), echo: true }));
       }),
     );
-  const inClear = async (act: () => Promise<unknown>) => {
+  const inPlaintext = async (act: () => Promise<unknown>) => {
     const before = (await capture.packets()).length;
     await act();
     const ips = new Set(pods().flatMap((pod) => families.map((family) => pod.ip(family))));
@@ -173,8 +173,8 @@ describe.skipIf(missing !== undefined)("pods that were there before us", () => {
   test("control: without wg-cni all reach each other, readable", async () => {
     for (const family of families)
       expect(await ping(earlier[0] as Pod, (earlier[1] as Pod).ip(family))).toMatchObject({ received: 3 });
-    const clear = await inClear(() => ping(earlier[0] as Pod, (earlier[1] as Pod).ip(4)));
-    expect(clear).toBeGreaterThan(0);
+    const plaintext = await inPlaintext(() => ping(earlier[0] as Pod, (earlier[1] as Pod).ip(4)));
+    expect(plaintext).toBeGreaterThan(0);
   });
 
   test("an agent that starts announces the pods that are there, and `status` and `doctor` tell them from its own", async () => {
@@ -208,12 +208,12 @@ describe.skipIf(missing !== undefined)("pods that were there before us", () => {
   test("off, permissive, strict, and back: nothing is lost between earlier pods, later ones and hosts, and once encrypted nothing is readable", async () => {
     await reached("plaintext", /^ready$/);
     const streams = await Streams.start(flows(), { rate: 50 });
-    expect(await inClear(() => Bun.sleep(phaseMs))).toBeGreaterThan(0);
+    expect(await inPlaintext(() => Bun.sleep(phaseMs))).toBeGreaterThan(0);
     const seen: Record<string, number> = {};
     for (const mode of ["permissive", "strict", "permissive"]) {
       await setMode(mode);
       await reached("tunnel", /^encrypted$/);
-      seen[mode] = await inClear(() => Bun.sleep(phaseMs));
+      seen[mode] = await inPlaintext(() => Bun.sleep(phaseMs));
     }
     await setMode("off");
     await reached("plaintext", /^ready$/);

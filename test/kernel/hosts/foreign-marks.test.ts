@@ -98,7 +98,7 @@ describeKernel("firewall marks of other software", () => {
               n1.script(["nft delete table inet theirs 2>/dev/null || true"]);
               n1.script(["iptables -t mangle -F; ip6tables -t mangle -F"]);
             }
-          expect(await capture.packetsOf("clear")).toEqual([]);
+          expect(await capture.packetsOf("plaintext")).toEqual([]);
           await capture.stop();
           expect([await counted(n1), await counted(n2)]).toEqual(before);
         });
@@ -112,7 +112,7 @@ describeKernel("firewall marks of other software", () => {
         const before = await counted(n1);
         const capture = await lab.capture();
         const { received } = await ping(n1, p2.ip(4));
-        const readable = (await capture.packetsOf("clear")).length;
+        const readable = (await capture.packetsOf("plaintext")).length;
         await capture.stop();
         const out = ((await counted(n1))?.outPackets ?? 0) - (before?.outPackets ?? 0);
         expect(out).toBe(3);

@@ -69,7 +69,7 @@ describeKernel("translated connections", () => {
   /** The packets between nodes, or with a pod's address, that the secret can be read in. */
   const readable = async (capture: Capture) =>
     (await capture.packets())
-      .filter((packet) => ["clear", "host"].includes(capture.kindOf(packet)))
+      .filter((packet) => ["plaintext", "host"].includes(capture.kindOf(packet)))
       .filter(({ bytes }) => Buffer.from(bytes).includes(secret))
       .map(
         ({ source, sourcePort, destination, destinationPort }) =>

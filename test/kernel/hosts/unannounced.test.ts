@@ -73,7 +73,7 @@ describeKernel("a source that peers do not know", () => {
           );
           // The control: a pod that is announced.
           expect(await ping(p1, p2.ip(family))).toMatchObject({ received: sent });
-          expect(await capture.packetsOf("clear")).toHaveLength(mode === "strict" ? 0 : 2 * sent);
+          expect(await capture.packetsOf("plaintext")).toHaveLength(mode === "strict" ? 0 : 2 * sent);
           await capture.stop();
         }
       });

@@ -56,7 +56,7 @@ describe.skipIf(missing !== undefined)("a node with more addresses than node IPs
     capture = await lab.capture();
   });
   const recordOf = (node: Node) => records.filter(({ name }) => name === node.name);
-  const plaintext = async (node: Node) => {
+  const countedBy = async (node: Node) => {
     const { peers } = JSON.parse((await node.wg(["status", "--json"])).stdout) as { peers: PeerStatus[] };
     return peers[0]?.plaintext ?? { inPackets: 0, outPackets: 0 };
   };
@@ -73,18 +73,19 @@ describe.skipIf(missing !== undefined)("a node with more addresses than node IPs
   };
   /** By who sent them, the packets that crossed the wire in plaintext meanwhile; and what both nodes counted. */
   const watch = async (act: () => Promise<unknown>) => {
-    const [seen, before] = [await capture.packets(), [await plaintext(n1), await plaintext(n2)]];
+    const [seen, before] = [await capture.packets(), [await countedBy(n1), await countedBy(n2)]];
     await act();
     const packets = (await capture.packets()).slice(seen.length);
-    const clear = packets.filter((packet) => capture.kindOf(packet) === "clear");
-    const sentBy = (ips: readonly string[]) => clear.filter(({ source = "" }) => ips.includes(source)).length;
-    const after = [await plaintext(n1), await plaintext(n2)];
+    const plaintext = packets.filter((packet) => capture.kindOf(packet) === "plaintext");
+    const sentBy = (ips: readonly string[]) =>
+      plaintext.filter(({ source = "" }) => ips.includes(source)).length;
+    const after = [await countedBy(n1), await countedBy(n2)];
     const [one, two] = after.map(({ inPackets, outPackets }, i) => ({
       in: inPackets - (before[i]?.inPackets ?? 0),
       out: outPackets - (before[i]?.outPackets ?? 0),
     }));
     const [byPod, byNode] = [sentBy(Object.values(podIps)), sentBy(Object.values(further))];
-    return { clear: clear.length, byPod, byNode, counted: [one, two] };
+    return { plaintext: plaintext.length, byPod, byNode, counted: [one, two] };
   };
   const nothing = { in: 0, out: 0 };
 
@@ -111,16 +112,16 @@ describe.skipIf(missing !== undefined)("a node with more addresses than node IPs
   });
 
   test("what is outside is counted packet by packet at the node that has the address, and nothing else is outside", async () => {
-    const { clear, byPod, byNode, counted } = await watch(expectAnswers);
+    const { plaintext, byPod, byNode, counted } = await watch(expectAnswers);
     expect(counted).toEqual([nothing, { in: byPod, out: byNode }]);
-    expect(clear).toBe(byPod + byNode);
+    expect(plaintext).toBe(byPod + byNode);
     expect(byPod).toBeGreaterThan(8);
     expect(byNode).toBeGreaterThan(8);
     const others = await watch(async () => {
       expect(await ping(pod, n2.ip(4) as string)).toMatchObject({ received: 3 });
       expect(await ping(n2, podIps[4])).toMatchObject({ received: 3 });
     });
-    expect(others).toEqual({ clear: 0, byPod: 0, byNode: 0, counted: [nothing, nothing] });
+    expect(others).toEqual({ plaintext: 0, byPod: 0, byNode: 0, counted: [nothing, nothing] });
   });
 
   test("what begins at such an address is answered too, and counted", async () => {
@@ -155,7 +156,7 @@ describe.skipIf(missing !== undefined)("a node with more addresses than node IPs
     ])("%s: what is sent to %s is encrypted", async (mode, to) => {
       await wgMust(n2, ["up", "--mode", mode]);
       const seen = await watch(async () => expect(await pingFrom(further[4], to)).toBe(3));
-      expect(seen).toEqual({ clear: 0, byPod: 0, byNode: 0, counted: [nothing, nothing] });
+      expect(seen).toEqual({ plaintext: 0, byPod: 0, byNode: 0, counted: [nothing, nothing] });
     });
   });
 
@@ -165,9 +166,9 @@ describe.skipIf(missing !== undefined)("a node with more addresses than node IPs
       const to = await watch(async () =>
         expect(await ping(pod, further[family])).toMatchObject({ received: 0 }),
       );
-      expect(to).toEqual({ clear: 3, byPod: 3, byNode: 0, counted: [nothing, { in: 3, out: 0 }] });
+      expect(to).toEqual({ plaintext: 3, byPod: 3, byNode: 0, counted: [nothing, { in: 3, out: 0 }] });
       const from = await watch(async () => expect(await pingFrom(further[family], podIps[family])).toBe(0));
-      expect(from).toEqual({ clear: 0, byPod: 0, byNode: 0, counted: [nothing, { in: 0, out: 3 }] });
+      expect(from).toEqual({ plaintext: 0, byPod: 0, byNode: 0, counted: [nothing, { in: 0, out: 3 }] });
     }
     expect(await ping(pod, n2.ip(4) as string)).toMatchObject({ received: 3 });
     expect(await ping(n2, podIps[4])).toMatchObject({ received: 3 });

@@ -143,7 +143,7 @@ describe.skipIf(missing !== undefined).each(underlays)("over %s", (_, { endpoint
           expect(saidTooBig(packets)).toEqual([]);
         }
         const seen = await tallyWire(wire);
-        expect(seen).toMatchObject({ clear: 0, host: 0, other: 0 });
+        expect(seen).toMatchObject({ plaintext: 0, host: 0, other: 0 });
         // A tunnel that had to be raised does not fit its uplink: its packets travel in two parts.
         if (isRaised) expect(seen.fragments).toBeGreaterThan(10);
         else expect(seen.fragments).toBe(0);

@@ -78,7 +78,7 @@ describe.skipIf(missing !== undefined).each(families)("traffic over an IPv%i und
 
   test("on the wire there was WireGuard and nothing else", async () => {
     const { packets } = await capture.tally();
-    expect(packets).toMatchObject({ clear: 0, host: 0, other: 0 });
+    expect(packets).toMatchObject({ plaintext: 0, host: 0, other: 0 });
     // 36 pod pairs, 24 node-pod pairs, two families, two answered pings each.
     expect(packets.wireguard).toBeGreaterThan(200);
     for (const packet of await capture.packetsOf("wireguard")) {
@@ -110,7 +110,7 @@ describe.skipIf(missing !== undefined).each(families)("traffic over an IPv%i und
       [first(3), first(1)],
     ] as const)
       expect(await ping(from, to.ip(family), { size, dontFragment: true })).toMatchObject({ received: 3 });
-    expect((await capture.tally()).packets.clear).toBe(0);
+    expect((await capture.tally()).packets.plaintext).toBe(0);
   });
 
   test.each(families)("nodes reach each other outside the tunnel, IPv%i", async (family) => {

@@ -71,17 +71,17 @@ describe.skipIf(missing !== undefined)("host encryption", () => {
   };
 
   /** The nodes' packets that crossed the wire in plaintext meanwhile. */
-  const inClear = async (act: () => Promise<unknown>): Promise<Packet[]> => {
+  const inPlaintext = async (act: () => Promise<unknown>): Promise<Packet[]> => {
     const before = (await capture.packets()).length;
     await act();
     const packets = (await capture.packets()).slice(before);
-    return packets.filter((packet) => ["host", "clear"].includes(capture.kindOf(packet)));
+    return packets.filter((packet) => ["host", "plaintext"].includes(capture.kindOf(packet)));
   };
   /** Who sent what was in plaintext. */
   const senders = (packets: readonly Packet[]) => [...new Set(packets.map(({ source }) => source))].sort();
   /** Has an answer from a port of the server, and says who of the two talked in plaintext. */
   const ask = async (ip: string, port: number) => {
-    const packets = await inClear(async () =>
+    const packets = await inPlaintext(async () =>
       expect(await http(n1, ip, 10, port)).toEqual({ ok: true, text }),
     );
     return senders(packets);
@@ -114,7 +114,7 @@ describe.skipIf(missing !== undefined)("host encryption", () => {
       for (const address of [server(family), client()]) {
         both({ exempt: [address] });
         expect(await ask(server(family), otherPort)).toEqual([client(), server(family)].sort());
-        const pinged = await inClear(() => ping(n1, server(family), { count: 1 }));
+        const pinged = await inPlaintext(() => ping(n1, server(family), { count: 1 }));
         expect(senders(pinged)).toEqual([client(), server(family)].sort());
       }
     });
@@ -122,7 +122,7 @@ describe.skipIf(missing !== undefined)("host encryption", () => {
     test("a port of any node is in plaintext, with its own protocol only", async () => {
       both({ exempt: ["udp/4789", "tcp/2379", "tcp/4790", `udp/${otherPort}`] });
       const send = (port: number) =>
-        inClear(async () => expect(await sendUdp(n1, server(family), port)).toBe(true));
+        inPlaintext(async () => expect(await sendUdp(n1, server(family), port)).toBe(true));
       expect(senders(await send(4789))).toEqual([client(), server(family)].sort());
       expect(senders(await send(4790))).toEqual(nobody);
       expect(await ask(server(family), 2379)).toEqual([client(), server(family)].sort());
@@ -264,7 +264,7 @@ describe.skipIf(missing !== undefined)("host encryption", () => {
         encryptHost(n2, n1, { routed: true, strict });
         const before = countedOut(n2);
         const sent = Number(n2.must(["cat", "/sys/class/net/wg-cni-a/statistics/tx_packets"]));
-        const packets = await inClear(() => http(n1, server(4), 2, 445));
+        const packets = await inPlaintext(() => http(n1, server(4), 2, 445));
         const toPod = packets.filter(({ destination }) => destination === "10.244.1.7");
         expect([toPod, countedOut(n2) - before]).toEqual([[], 0]);
         expect(Number(n2.must(["cat", "/sys/class/net/wg-cni-a/statistics/tx_packets"]))).toBeGreaterThan(

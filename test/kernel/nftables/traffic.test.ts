@@ -58,7 +58,7 @@ function counted(): Record<string, number> {
 }
 
 /** Sends what the node sends to the remote pods through the tunnel, or in plaintext: by a table that marked packets skip. */
-function route(which: "tunnel" | "clear"): void {
+function route(which: "tunnel" | "plaintext"): void {
   for (const [family, pods] of [
     [4, "10.2.0.0/24"],
     [6, "fd02::/64"],
@@ -117,12 +117,12 @@ function build(): void {
     node.ip(`neigh replace ${ip} lladdr ${far} dev wg-cni-a nud permanent`);
   for (const ip of ["10.1.0.5", "fd01::5", "10.0.0.1"])
     remote.ip(`neigh replace ${ip} lladdr ${near} dev tunnel nud permanent`);
-  answer("clear");
-  route("clear");
+  answer("plaintext");
+  route("plaintext");
 }
 
 /** Sends what the remote pods send to the node's pod through the tunnel, or in plaintext. */
-function answer(which: "tunnel" | "clear"): void {
+function answer(which: "tunnel" | "plaintext"): void {
   remote.ip(`route replace 10.1.0.0/24 ${which === "tunnel" ? "dev tunnel" : "via 10.0.0.1"}`);
   remote.ip(`route replace fd01::/64 ${which === "tunnel" ? "dev tunnel" : "via fd00::1"}`);
 }
@@ -138,8 +138,8 @@ describeKernel(
     beforeEach(() => {
       nftables.delete(ourTable);
       nftables.sync(firewallTable(firewall));
-      answer("clear");
-      route("clear");
+      answer("plaintext");
+      route("plaintext");
     });
 
     test("counts every packet in plaintext once, in its direction and under its prefix", () => {

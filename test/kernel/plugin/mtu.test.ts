@@ -119,7 +119,7 @@ describeKernel("chained MTU", () => {
       const { stdout, stderr } = await a.run(["ping", ...large, b.ip(family)]);
       expect(stdout + stderr).toMatch(/message too long|Packet too big/i);
     }
-    expect((await capture.tally()).packets).toMatchObject({ clear: 0, other: 0 });
+    expect((await capture.tally()).packets).toMatchObject({ plaintext: 0, other: 0 });
     await capture.stop();
     await n1.runtime.del(listOf("10-ptp"), a);
     await n2.runtime.del(listOf("10-bridge"), b);

@@ -172,6 +172,6 @@ describeKernel("a copied key", () => {
 
   test("under all of it no packet was lost, and none was in plaintext", async () => {
     expect(losses(await streams.stop())).toEqual({});
-    expect((await capture.packetsOf("clear")).length).toBe(0);
+    expect((await capture.packetsOf("plaintext")).length).toBe(0);
   });
 });

@@ -80,14 +80,14 @@ interface Around {
 function plan(own: RotationFacts, around: Around = {}, before?: RotationMemory): RotationPlan {
   const [a, b] = own.keys.map(({ state }) => state);
   const path = (slot: Slot): PeerPath => ({ slot, candidate: 0, initiate: [], pinned: false });
-  const scene: RotationContext = {
+  const context: RotationContext = {
     node: record("n1", [a as SlotState, b as SlotState]),
     peers: around.peers ?? [],
     paths: new Map(Object.entries(around.onSlot ?? {}).map(([name, slot]) => [name, path(slot)])),
     observations: new Map(Object.entries(around.observations ?? {})),
     isPublished: around.isPublished ?? true,
   };
-  return planRotation(own, scene, before, clocks);
+  return planRotation(own, context, before, clocks);
 }
 
 /** Waited for so many seconds; our own traffic left the slot as long ago, or `own` seconds. */

@@ -101,7 +101,7 @@ const table: [string, Case, string][] = [
     "a, candidate 0; opened",
   ],
   [
-    "the ratchet: no handshake, no way back to clear text",
+    "the ratchet: no handshake, no way back to plaintext",
     { path: { slot: "a" }, sight: {} },
     "a, candidate 0; nothing new",
   ],

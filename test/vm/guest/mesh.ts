@@ -77,9 +77,9 @@ async function addPod(node: Node, conf: string): Promise<Pod> {
 async function inPlaintext(act: () => Promise<unknown>): Promise<{ pods: number; hosts: number }> {
   const capture = await lab.capture("not udp portrange 51820-51821");
   await act();
-  const { clear, host } = (await capture.tally()).packets;
+  const { plaintext, host } = (await capture.tally()).packets;
   await capture.stop();
-  return { pods: clear, hosts: host };
+  return { pods: plaintext, hosts: host };
 }
 
 beforeAll(async () => {
@@ -133,7 +133,7 @@ test("a rotation of all nodes at once, and agents that are killed and started ag
     [p3, p1],
   ] as const;
   let streams: Streams | undefined;
-  const clear = await inPlaintext(async () => {
+  const plaintext = await inPlaintext(async () => {
     streams = await Streams.start([...eachWay(pairs, 4), ...eachWay(pairs, 6)], { rate });
     const from = nodes.map((node) => agentOf(node).lines().length);
     await Promise.all(nodes.map((node) => wgMust(node, ["key", "rotate"])));
@@ -147,7 +147,7 @@ test("a rotation of all nodes at once, and agents that are killed and started ag
   const results = (await streams?.stop()) ?? [];
   expect(losses(results)).toEqual({});
   expect(results.reduce((sum, { received }) => sum + received, 0)).toBeGreaterThan(5000);
-  expect(clear.pods).toBe(0);
+  expect(plaintext.pods).toBe(0);
   for (const [at, node] of nodes.entries()) {
     expect((await keys(node)).filter((key) => before[at]?.includes(key))).toEqual([]);
     expect((await record(node)).slots.map(({ state }) => state)).toEqual(["active", "active"]);

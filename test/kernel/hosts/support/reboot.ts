@@ -27,7 +27,7 @@ export interface RebootOptions {
   readonly announced?: boolean;
 }
 
-export class RebootScene implements Disposable {
+export class RebootContext implements Disposable {
   n1!: Node;
   n2!: Node;
   p1!: Pod;
@@ -41,13 +41,13 @@ export class RebootScene implements Disposable {
   ) {}
 
   /** Resolves when every path between the nodes answers, through the tunnel. */
-  static async create(options: RebootOptions): Promise<RebootScene> {
-    const scene = new RebootScene(await Lab.create("reboot"), options);
+  static async create(options: RebootOptions): Promise<RebootContext> {
+    const context = new RebootContext(await Lab.create("reboot"), options);
     try {
-      await scene.#begin();
-      return scene;
+      await context.#begin();
+      return context;
     } catch (error) {
-      scene[Symbol.dispose]();
+      context[Symbol.dispose]();
       throw error;
     }
   }
@@ -97,7 +97,7 @@ export class RebootScene implements Disposable {
     for (const family of [4, 6] as const) await probePaths(this.p1, this.p2, family);
     const { packets } = await capture.tally();
     await capture.stop();
-    return packets.clear;
+    return packets.plaintext;
   }
 
   /** The states of the slots, as the other node can read them. */
