@@ -8,6 +8,7 @@ import { resolveClaims } from "../../../src/plan/peers/claims.ts";
 import { holdClaims } from "../../../src/plan/peers/held-claims.ts";
 import type { ClaimingPeer } from "../../../src/plan/peers/model.ts";
 import { Nesting, PrefixOwners } from "../../../src/plan/peers/prefix-owners.ts";
+import { fastestCpuMs } from "../../lab/cpu-time.ts";
 import { makeRandom, pick, type Random } from "../random.ts";
 
 setDefaultTimeout(60_000);
@@ -101,22 +102,12 @@ function cluster(nodes: number): ClaimingPeer[] {
   );
 }
 
-/** Milliseconds of the fastest of three runs: what else runs on the machine makes a run slower, never faster. */
-function fastest(run: () => void): number {
-  const times = [1, 2, 3].map(() => {
-    const before = Bun.nanoseconds();
-    run();
-    return (Bun.nanoseconds() - before) / 1e6;
-  });
-  return Math.min(...times);
-}
-
 test("a record with every length there is makes a decision no slower, contested or not", () => {
   const hostile = claimant("n9999", 9999, allLengths);
   const contested = claimant("n9998", 9998, ["10.0.8.0/25", "fd00:10:8::/63"]);
   for (const more of [[], [contested]]) {
-    const plain = fastest(() => resolveClaims(nothing, [...cluster(2000), ...more]));
-    const attacked = fastest(() => resolveClaims(nothing, [...cluster(2000), ...more, hostile]));
+    const plain = fastestCpuMs(() => resolveClaims(nothing, [...cluster(2000), ...more]));
+    const attacked = fastestCpuMs(() => resolveClaims(nothing, [...cluster(2000), ...more, hostile]));
     // With a look-up for each length it was 12 times as long, and 50 times if anything was contested.
     expect(attacked).toBeLessThan(4 * plain + 5);
   }
@@ -124,8 +115,8 @@ test("a record with every length there is makes a decision no slower, contested 
 
 test("a wide network that thousands of owners have parts of costs each of them the same", () => {
   const wide = claimant("n9999", 9999, ["10.0.0.0/8", ...allLengths]);
-  const few = fastest(() => resolveClaims(nothing, [...cluster(1500), wide]));
-  const many = fastest(() => resolveClaims(nothing, [...cluster(6000), wide]));
+  const few = fastestCpuMs(() => resolveClaims(nothing, [...cluster(1500), wide]));
+  const many = fastestCpuMs(() => resolveClaims(nothing, [...cluster(6000), wide]));
   expect(many).toBeLessThan(12 * few + 20);
 });
 
@@ -140,7 +131,7 @@ test("what a contested record of 4096 networks gave up is weighed against a clus
     const peers = [...cluster(nodes).map(({ record }) => record), { ...before, podCIDRs: [] }];
     const ownership = { peers, refusals };
     let held: readonly string[] = [];
-    const ms = fastest(() => {
+    const ms = fastestCpuMs(() => {
       held = holdClaims(ownership, nothing, () => before).peers.at(-1)?.podCIDRs ?? [];
     });
     expect(held).toEqual(before.podCIDRs);
