@@ -1,12 +1,11 @@
-// The chains for packets that arrive. The first one sees them as they come, the
-// second one after everybody else: behind connection tracking and the translation
-// of destinations. Between the two a packet to a port of this node may have become
-// one to a pod or to another node. Pure.
+// The chains for packets that arrive. The first one sees packets as they come. The second one sees
+// them after all foreign chains: after connection tracking and the translation of destinations. In
+// between, a packet to a port of this node may have become one to a pod or to another node. Pure.
 //
 //             raw -300                        mangle, dstnat ...     1000
-//   packet ──► prerouting: counts, drops,  ──► others' chains ──► arrivals: decides again
-//              marks what came in plaintext                       which way its route goes,
-//              (sources.ts)                                       and what is another node's
+//   packet ──► prerouting: counts, drops,  ──► foreign chains ──► arrivals: decides again
+//              marks plaintext                                    which route it takes, and
+//              (sources.ts)                                       if it is for another node
 //
 // A mark is needed for strict reverse-path filtering: the filter searches the route back to
 // the sender, which our tables have behind the tunnel.
@@ -51,7 +50,7 @@ export function arrivalChains(firewall: Firewall): NftChain[] {
     {
       name: judgedChain,
       rules: [
-        // Nobody but the chain below sets this one: another product's would mislead the reverse path.
+        // Only the chain below sets this mark: a mark of another product would mislead the reverse path.
         [
           { kind: "hasMark", mark: inside },
           { kind: "local", field: "daddr" },
@@ -83,8 +82,8 @@ const fromUnknownSources: readonly NftRule[] = families.map((family) => [
 ]);
 
 /**
- * What our devices have delivered marks its connection: answers of this node's own
- * processes then go where the connection came from, into the tunnel (output.ts).
+ * Packets that our devices deliver mark their connections: answers of this node's own processes then
+ * go back into the tunnel (output.ts).
  */
 function deliveredChains({ connections, mark }: Firewall): NftChain[] {
   if (!connections) return [];
@@ -93,12 +92,12 @@ function deliveredChains({ connections, mark }: Firewall): NftChain[] {
 }
 
 /**
- * An address of the cluster's pods that none of them has, as far as is known: a node that
- * does not encrypt has it, or an attacker makes it up. A pod of this node that the peers have
- * not heard of yet comes by no uplink, and none leads to it.
+ * Makes the chains for sources in cluster CIDRs that no known pod has: either a node that does not
+ * encrypt has the pod, or an attacker made the address up. A pod of this node that the peers do not know
+ * yet is neither of the two: its packets come by no uplink, and no uplink leads to it.
  */
 function unknownSourceChains({ uplinks, connections }: Firewall): NftChain[] {
-  // Cluster CIDRs do not bind what this node itself asks for.
+  // Answers to this node's own connections are accepted in spite of the cluster CIDRs.
   const answer: NftRule = [
     { kind: "local", field: "daddr" },
     { kind: "direction", of: "reply" },
@@ -121,10 +120,10 @@ function unknownSourceChains({ uplinks, connections }: Firewall): NftChain[] {
 }
 
 /**
- * Another node sends outside the tunnel to a pod of this one, by the pod's own address: not
- * by a port of this node that is translated, which is between hosts. It is counted, and
- * dropped in strict mode; so is then what this node would forward elsewhere. What connection
- * tracking does not know has not been translated.
+ * Makes the chains for packets that another node sends outside the tunnel. A packet to the address of a
+ * pod of this node is counted, and dropped in strict mode, as is a packet that this node would forward
+ * elsewhere. A packet to a translated port of this node is traffic between hosts. A packet that
+ * connection tracking does not know has not been translated.
  */
 function fromPeers(firewall: Firewall): NftChain[] {
   const { strict, connections, mark } = firewall;
@@ -154,9 +153,9 @@ function fromPeers(firewall: Firewall): NftChain[] {
 }
 
 /**
- * What came in plaintext and is forwarded goes on into the tunnel if its destination is
- * there, and only its reverse path skips our tables; else both skip them. What our tables
- * refuse in strict mode is left to them.
+ * Routes a forwarded packet that came in plaintext: it goes into the tunnel if its destination is behind
+ * the tunnel, and only its reverse path skips our tables; else both skip them. In strict mode our tables
+ * refuse what they refuse of other packets.
  */
 function rerouteTo({ devices, mark }: Firewall): NftChain {
   const { inside, arrived } = marksOf(mark);

@@ -1,18 +1,18 @@
-// The firewall mark's field of two bits and its values. Each value is trusted only
-// where only this node can have set it (mesh/desired.ts, rules): a forwarded packet
-// that another product has marked with one of the bits is routed like any other.
+// The firewall mark has a field of two bits. Each value is trusted only at places where only this node
+// can have set it (mesh/desired.ts, rules): a forwarded packet that another product has marked with one
+// of the bits is routed like any other.
 import type { Mark } from "../../net/objects.ts";
 
 export interface Marks {
   /**
-   * What this node sends past the tunnel: the encrypted packets themselves, and what
-   * is exempt or has a source that peers do not accept. Trusted on local output only.
+   * Packets that this node sends past the tunnel: the encrypted packets themselves, exempt packets, and
+   * packets with a source that peers do not accept. The mark is trusted on local output only.
    */
   readonly outside: Mark;
   /**
-   * What enters the tunnel by the table of hosts: the answers of this node's own
-   * processes to what came by the tunnel; and forwarded packets that came in
-   * plaintext, whose reverse path must then skip our tables.
+   * Packets that enter the tunnel by the table of hosts: the answers of this node's own processes to
+   * packets from the tunnel; and forwarded packets that came in plaintext, whose reverse path must then
+   * skip our tables.
    */
   readonly inside: Mark;
   /** The mark of packets that came in plaintext and stay outside: their route and their reverse path skip our tables. */

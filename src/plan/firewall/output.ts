@@ -1,7 +1,6 @@
-// The chains for what this node itself sends: answers that belong into the tunnel,
-// and what the tunnel cannot take, or is not to: what comes from an address that the
-// others do not know as this node's, and with host encryption what is exempt. Pods'
-// packets pass through none that marks. Pure.
+// The chains for packets that this node itself sends: answers that belong into the tunnel, and packets
+// that stay outside. These have a source address that the peers do not know as this node's, or are
+// exempt from host encryption. Pods' packets pass through none of the chains that mark. Pure.
 import type { Exemption, TransportProtocol } from "../../net/exemption.ts";
 import type { Family } from "../../net/ip.ts";
 import type { IcmpType, NftChain, NftRule, NftStatement } from "../../net/nftables.ts";
@@ -18,22 +17,22 @@ import {
   unknownSourceSet,
 } from "./sets.ts";
 
-/** This priority comes before destinations are translated (-100), where iptables has a packet routed again too. */
+/** This priority comes before destinations are translated (-100), at which iptables routes a packet again, too. */
 const beforeNatPriority = -150;
 /**
- * Behind what translates destinations (-100): a packet to a service's address is
- * known by the address it really goes to, and what goes to a pod after all is not exempt.
+ * This priority comes after destinations are translated (-100): a packet to a service's address has its
+ * real destination by then, and one that goes to a pod after all is not exempt.
  */
 const exemptPriority = -50;
-/** Between the two: a mark that a packet still has here is not the exempt's. */
+/** This priority is between the two: a mark that a packet still has here was not set for an exemption. */
 const translatedPriority = -60;
-/** Behind what translates sources (100), so that they are what the other node would see. */
+/** This priority comes after sources are translated (100), so that they are those that the other node would see. */
 const tunneledPriority = 200;
 
 const exemptChain = "exempt";
 const knownChain = "known";
 const routedChain = "routed";
-/** Errors about what was forwarded have the packet in them that they are about. */
+/** ICMP errors about a forwarded packet quote that packet. */
 const errors: Readonly<Record<Family, readonly IcmpType[]>> = {
   4: ["destination-unreachable", "time-exceeded"],
   6: ["destination-unreachable", "time-exceeded", "packet-too-big"],
@@ -49,9 +48,9 @@ export function outputChains(firewall: Firewall): NftChain[] {
 }
 
 /**
- * With host encryption our marks lead to other nodes in plaintext, and who may open raw sockets can
- * set them. So a packet to a node loses the mark that it comes with: the other chains decide. One to
- * a service's address loses it once it is translated to a node's. By then a chain of ours may have
+ * With host encryption our marks lead to other nodes in plaintext, and any process that may open raw
+ * sockets can set them. So a packet to a node loses the mark that it comes with, and the other chains
+ * decide. A packet to a service's address loses it once it is translated to a node's. By then a chain of ours may have
  * marked it, but only for a source that is not this node's own.
  */
 function markedChains(firewall: Firewall): NftChain[] {
@@ -98,11 +97,11 @@ function unmark(firewall: Firewall, packets: readonly NftStatement[][]): NftRule
 }
 
 /**
- * Host to host stays outside, but for what belongs to pods: the answers of this node's
- * processes to what another node has sent through the tunnel in the name of a pod
- * (masquerade), or on the way to a port that leads here; ICMP errors, which quote what they
- * are about; and what this node sends from a foreign address, as proxies in the kernel
- * (IPVS) do. The mark leads to the table of hosts, which has only peers behind the tunnel.
+ * Marks traffic between hosts that belongs to pods and so into the tunnel: the answers of this node's
+ * processes to packets that another node has sent through the tunnel for a pod (masquerade), or to a
+ * port that leads here; ICMP errors, which quote the packet that they are about; and packets that this
+ * node sends from a foreign address, as proxies in the kernel (IPVS) do. All other traffic between hosts
+ * stays outside. The mark leads to the table of hosts, which has only peers behind the tunnel.
  */
 function answers({ connections, mark }: Firewall): NftChain {
   const setInside: NftStatement = { kind: "setMark", mark: marksOf(mark).inside };
@@ -125,21 +124,20 @@ function answers({ connections, mark }: Firewall): NftChain {
 }
 
 /**
- * Peers accept from the tunnel only what comes from a node IP of this node or
- * from its pods. What a process sends from any other address (a further one of the
- * uplink, a virtual one, one of a family without a node IP) they would drop, and
- * with it the answers to all that reached such an address, in plaintext. So it is
- * routed again, outside, and counted there; strict mode refuses it instead. Between
- * hosts nothing is refused, in strict mode neither.
+ * Peers accept from the tunnel only packets from a node IP of this node or from its pods. They would
+ * drop packets that a process sends from any other address (a further one of the uplink, a virtual one,
+ * one of a family without a node IP), also the answers to packets that reached such an address in
+ * plaintext. So these packets are routed again, outside, and counted there; strict mode refuses them
+ * instead. Between hosts no packet is refused, not even in strict mode.
  *
- * Not for what goes to a service's address: on its way to a pod its source is
- * translated too as a rule, and it then takes the tunnel.
+ * Packets to a service's address are left alone: on the way to a pod their source is usually translated,
+ * too, and they then take the tunnel.
  */
 function foreignChains(firewall: Firewall): NftChain[] {
   const { strict, hostEncryption, mark, devices } = firewall;
   const setOutside: NftStatement = { kind: "setMark", mark: marksOf(mark).outside };
   const known = families.flatMap((family) => [
-    // Nearly all that a node sends ends here, after one look-up.
+    // Nearly all packets that a node sends end here, after one look-up.
     from(family, ownSet(family)),
     from(family, localSet(family)),
   ]);
@@ -181,10 +179,9 @@ function from(family: Family, set: string): NftRule {
 }
 
 /**
- * What carries our mark is routed again, outside the tunnel. Exempt is what goes
- * to an exempt address or port and what comes from there, so that a connection
- * has both directions outside; and only between nodes: what a proxy on this node
- * sends by the address of a pod is the pod's.
+ * Marks exempt packets, which are then routed again, outside the tunnel. Packets to an exempt address or
+ * port and packets from there are exempt, so that both directions of a connection are outside. This holds
+ * only between nodes: packets that a proxy on this node sends from the address of a pod are the pod's.
  */
 function exemptChains({ hostEncryption, exempt, mark }: Firewall): NftChain[] {
   if (!hostEncryption || exempt.length === 0) return [];

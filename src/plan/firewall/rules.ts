@@ -12,7 +12,7 @@ export const manglePriority = -150;
 export const accept: NftStatement = { kind: "verdict", verdict: "accept" };
 export const drop: NftStatement = { kind: "verdict", verdict: "drop" };
 
-/** One rule a device: what comes (iif) or goes (oif) by it, and what is done then. */
+/** Makes one rule for each device: it matches packets that come (iif) or go (oif) by the device. */
 export function byInterfaces(
   names: readonly string[],
   direction: "iif" | "oif",
@@ -30,8 +30,8 @@ export function goto(chain: string): NftStatement {
 }
 
 /**
- * An encrypted packet of ours. No part of it proves anything by itself: who may open raw sockets
- * can forge all of them, so what it may do with it depends on where the packet goes.
+ * Matches packets that look like our encrypted ones. None of their parts is a proof: a process that may
+ * open raw sockets can forge all of them, so callers also check the destination.
  */
 export function looksEncrypted({ mark, ports }: Firewall): NftStatement[][] {
   return ports.map((port) => [

@@ -1,5 +1,4 @@
-// The sets of our nftables tables: whose addresses are in them, and what they
-// are called. What is done with them is the chains' matter (table.ts). Pure.
+// The sets of our nftables tables, with their names and elements. The chains use them (table.ts). Pure.
 import type { Exemption } from "../../net/exemption.ts";
 import { type Family, familyOf } from "../../net/ip.ts";
 import type { NftSet } from "../../net/nftables.ts";
@@ -23,13 +22,13 @@ export interface Firewall {
   readonly ports: readonly number[];
   /** The field of two bits, with what encrypted packets carry in it (marks.ts). */
   readonly mark: Mark;
-  /** Drops in place of only counting. */
+  /** True if plaintext is dropped and not only counted. */
   readonly strict: boolean;
   /** Canonical prefixes of the other nodes' pods; none overlaps another. */
   readonly pods: readonly string[];
   /** Addresses of the other nodes. */
   readonly nodes: readonly string[];
-  /** Addresses that a node claims and another node has claimed before: nothing shows yet whose they are. They are few. */
+  /** Addresses that a node claims and another node has claimed before: no handshake has shown the owner yet. They are few. */
   readonly contested?: readonly string[];
   /** This node's own node IPs: peers accept packets from these addresses out of the tunnel. */
   readonly own: readonly string[];
@@ -43,7 +42,7 @@ export interface Firewall {
   readonly uplinks: readonly string[];
   /** True if connections may be tracked and their marks used. */
   readonly connections: boolean;
-  /** True if what this node sends to other nodes takes the tunnel too. */
+  /** True if packets that this node itself sends to other nodes take the tunnel, too. */
   readonly hostEncryption: boolean;
   /** The exemptions from host encryption, in both directions. */
   readonly exempt: readonly Exemption[];
@@ -55,7 +54,7 @@ export type Direction = "in" | "out";
 export const families: readonly Family[] = [4, 6];
 const directions: readonly Direction[] = ["in", "out"];
 
-/** Name of the set whose elements count the packets of one direction. */
+/** Returns the name of the set whose elements count the packets of one direction. */
 export function podSet(family: Family, direction: Direction): string {
   return `pods${family}_${direction}`;
 }

@@ -1,4 +1,4 @@
-// The chains that judge what arrives outside of the tunnel by the source that it claims.
+// The chains that judge packets that arrive outside of the tunnel, by the source that they claim.
 // A packet that the source's own interface did not deliver is spoofed: it counts for no peer. In
 // strict mode it is dropped, whatever the kernel's reverse-path filter is set to. Pure.
 //
@@ -30,17 +30,17 @@ const localsChain = "locals";
 const nodesChain = "nodes";
 const elsewhereChain = "elsewhere";
 const hostsChain = "hosts";
-const othersChain = "others";
+const otherSourcesChain = "other_sources";
 
 /** The host's end of Cilium's routes: they lead to it, and pods' packets arrive on links of their own. */
 export const ciliumHost = "cilium_host";
 
-/** A packet whose mark is the one of plaintext is judged by the routes that there are without our tables. */
+/** Judges a packet with the mark of plaintext by the routes outside of our tables. */
 export function ifSpoofed(): NftRule {
   return [{ kind: "routedBack", marked: true, not: true }, goto(spoofedChain)];
 }
 
-/** Counts what is a peer's own, by its element, and by its interface. */
+/** Counts packets that come from a peer itself, by the peer's element and by the interface. */
 export function countArrived({ strict }: Firewall, set: typeof podSet): NftRule[] {
   return [
     [{ kind: "countInterface", set: arrivedSet }],
@@ -48,13 +48,13 @@ export function countArrived({ strict }: Firewall, set: typeof podSet): NftRule[
   ];
 }
 
-/** Pods of peers come first. Everything else is judged by the chain "others", and no element counts it. */
+/** Handles the pods of peers first. The chain "other_sources" judges all other packets, and no element counts them. */
 export function fromPeersPods(firewall: Firewall): NftRule[] {
   return [
     ...families.map(
       (family): NftRule => [
         { kind: "inSet", family, field: "saddr", set: podSet(family, "in"), not: true },
-        goto(othersChain),
+        goto(otherSourcesChain),
       ],
     ),
     [{ kind: "setMark", mark: marksOf(firewall.mark).arrived }],
@@ -65,8 +65,8 @@ export function fromPeersPods(firewall: Firewall): NftRule[] {
 }
 
 /**
- * WireGuard itself knows whom its messages come from, and a node must be heard whose address
- * another one has claimed for pods: its handshake is what shows that it has the address.
+ * Accepts WireGuard's messages, because WireGuard itself knows their senders. A node whose address another
+ * node has claimed for pods must get through: its handshake shows that it has the address.
  */
 function toOwnDevices({ ports }: Firewall): NftRule[] {
   return ports.map(
@@ -79,7 +79,7 @@ function toOwnDevices({ ports }: Firewall): NftRule[] {
   );
 }
 
-/** The chains that the rules of fromPeersPods lead to. */
+/** Makes the chains that the rules of fromPeersPods lead to. */
 export function sourceChains(firewall: Firewall): NftChain[] {
   const { strict } = firewall;
   return [
@@ -96,7 +96,7 @@ export function sourceChains(firewall: Firewall): NftChain[] {
     fromNodes(firewall),
     ...(strict ? [fromLocalPods(firewall)] : []),
     {
-      name: othersChain,
+      name: otherSourcesChain,
       rules: [
         ...families.map((family): NftRule => [inSet(family, "saddr", nodeSet(family)), goto(nodesChain)]),
         ...(strict ? ownSources : []),
@@ -105,15 +105,15 @@ export function sourceChains(firewall: Firewall): NftChain[] {
   ];
 }
 
-/** No other interface than the loopback delivers what this node itself has sent, but for copies of its multicasts. */
+/** Only the loopback interface delivers packets that this node itself has sent, except copies of its multicasts. */
 const ownSources: readonly NftRule[] = [
   ...families.map((family): NftRule => [inSet(family, "saddr", localSet(family)), goto(localsChain)]),
   [{ kind: "local", field: "saddr" }, { kind: "routedBack", not: true }, goto(spoofedChain)],
 ];
 
 /**
- * With host encryption our tables have the nodes themselves behind the tunnel, for every
- * packet: those of the tunnel and the exempt included. Without it only for what is forwarded.
+ * With host encryption our tables have the nodes themselves behind the tunnel for every packet, also for
+ * encrypted and exempt ones. Without it they do so only for forwarded packets.
  */
 function fromNodes({ strict, mark, hostEncryption }: Firewall): NftChain {
   const setArrived: NftStatement = { kind: "setMark", mark: marksOf(mark).arrived };
@@ -121,7 +121,7 @@ function fromNodes({ strict, mark, hostEncryption }: Firewall): NftChain {
     const isForwarded: NftStatement[] = hostEncryption ? [] : [{ kind: "local", field: "daddr", not: true }];
     return { name: nodesChain, rules: [[...isForwarded, setArrived]] };
   }
-  // Nearly all that comes from nodes are the tunnel's packets, for this node: one look-up is all they pay.
+  // Nearly all packets from nodes are encrypted packets for this node: they need only one look-up.
   const toThisNode: NftRule = [{ kind: "local", field: "daddr" }, goto(hostsChain)];
   return {
     name: nodesChain,
@@ -138,14 +138,14 @@ function betweenHosts({ uplinks }: Firewall): NftChain {
   return { name: hostsChain, rules: [...byInterfaces(uplinks, "iif", accept), ifSpoofed()] };
 }
 
-/** Not to this node, nor to several: a service's address too, which this node would translate. */
+/** Matches destinations that are neither this node nor several hosts; a service's address, which this node would translate, is one. */
 const elsewhere: readonly NftRule[] = (["unicast", "blackhole", "unreachable", "prohibit"] as const).map(
   (type) => [{ kind: "routeType", type }, goto(elsewhereChain)],
 );
 
 /**
- * A pod whose address this node reaches by an uplink is connected by something that has
- * routes of its own (as AWS has for a security group's pods): its link is not known.
+ * If this node reaches a pod's address by an uplink, another component routes the pod (as AWS does for a
+ * security group's pods), and the pod's link is not known.
  */
 function fromLocalPods({ uplinks }: Firewall): NftChain {
   return {

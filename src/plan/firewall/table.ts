@@ -1,10 +1,9 @@
 // Our nftables tables. One counts, and in strict mode drops, every packet between
 // pods of different nodes, and between a pod and another node, that travels outside
 // the tunnel; it marks what arrives so (arrival.ts), keeps outside what the
-// tunnel cannot take, and leads answers into it (output.ts). It refuses what
-// peers send to others than this node and its pods (received.ts), and clamps
-// TCP's segment size to what fits the tunnel. The other marks ARP. Decides what the
-// tables are; pure.
+// tunnel cannot take, and leads answers into it (output.ts). It refuses stray
+// packets (received.ts), and clamps TCP's segment size to the tunnel. The other table
+// marks ARP. Pure.
 // Needs Linux 5.9: packets are rejected before they are routed. Sets whose elements
 // count are older (5.7), and so are route chains in a table of both families (5.2).
 import type { NftChain, NftCounter, NftRule, NftStatement, NftTable } from "../../net/nftables.ts";
@@ -35,12 +34,12 @@ import {
   setsOf,
 } from "./sets.ts";
 
-/** The one that the arp family has a name for. */
+/** The table that marks ARP packets. */
 const filterPriority = 0;
 const clampChain = "clamp";
 const passingChain = "passing";
 
-/** The tables that the node is to have. */
+/** Makes the tables that the node should have. */
 export function firewallTables(firewall: Firewall): NftTable[] {
   return [firewallTable(firewall), ...(firewall.hostEncryption ? [neighbourTable(firewall)] : [])];
 }
@@ -52,9 +51,9 @@ export function firewallTable(firewall: Firewall): NftTable {
 }
 
 /**
- * The kernel answers another node's question after our link-layer address only
- * if the reverse path to the asker is right (net/ipv4/arp.c), and with host
- * encryption that is behind the tunnel: unmarked, none would find the other.
+ * The kernel answers an ARP request of another node only if the reverse path to that node is right
+ * (net/ipv4/arp.c). With host encryption the reverse path leads into the tunnel, so without this mark the
+ * nodes would not find each other.
  */
 function neighbourTable({ table, mark, nodes }: Firewall): NftTable {
   return {
@@ -75,7 +74,7 @@ function neighbourTable({ table, mark, nodes }: Firewall): NftTable {
   };
 }
 
-/** The sums of each peer, from what the elements have counted; those that were not read count as 0. */
+/** Sums the counts of the elements for each peer; elements that were not read count as 0. */
 export function sumByPeer(
   remotes: readonly Remote[],
   counters: ReadonlyMap<string, NftCounter>,
@@ -100,10 +99,10 @@ function chainsOf(firewall: Firewall): NftChain[] {
 }
 
 /**
- * What is forwarded to another node's own addresses takes the tunnel, or is counted.
- * Packets that our devices deliver go to pods of this node, or where this node has translated them
- * to: no option of the packet (source routing) leads it elsewhere. To a pod that has gone
- * nothing leaves by an uplink, and in strict mode neither does what others send to it.
+ * Makes the chains for forwarded packets. A packet to another node's own address takes the tunnel, or is
+ * counted. Packets that our devices deliver go to pods of this node, or to the destination that this node
+ * has translated them to: no option of the packet (source routing) leads it elsewhere. No packet to a pod
+ * that has ended leaves by an uplink; in strict mode this holds for packets of all senders.
  */
 function forwardChains(firewall: Firewall): NftChain[] {
   const { connections, devices, strict } = firewall;
@@ -137,7 +136,7 @@ function forwardChains(firewall: Firewall): NftChain[] {
 function postrouting(firewall: Firewall): NftChain {
   const { devices, strict } = firewall;
   return {
-    // What leaves by our devices is clamped here, not in forward and output: a
+    // Packets that leave by our devices are clamped here, not in forward and output: a
     // packet whose destination was translated in output has its route only now.
     name: "postrouting",
     base: { type: "filter", hook: "postrouting", priority: rawPriority, policy: "accept" },
@@ -155,8 +154,8 @@ function postrouting(firewall: Firewall): NftChain {
 }
 
 /**
- * Encrypted packets to a node whose address lies among the pods', as in a network that both share.
- * No encrypted packet goes to a pod: what looks like one is counted, whatever mark it has.
+ * Accepts encrypted packets to a node whose address is in a network that nodes and pods share. No
+ * encrypted packet goes to a pod: a packet to a pod that looks like one is counted, whatever mark it has.
  */
 function encrypted(firewall: Firewall): NftRule[] {
   return looksEncrypted(firewall).flatMap((looks) =>

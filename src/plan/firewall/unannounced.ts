@@ -1,7 +1,7 @@
-// The chains for packets from this node's own interfaces with a source that the peers
-// do not know as one of this node's, and would drop. In permissive mode it stays outside the
-// tunnel, counted, until they have heard of the pod; in strict mode postrouting refuses it.
-// Either counts it as what goes to the peer, so a source that is made up comes before. Pure.
+// The chains for packets from this node's own interfaces whose source the peers do not know as one of this
+// node's: peers would drop them. In permissive mode these packets stay outside the tunnel and are counted
+// until the peers know the pod. In strict mode postrouting refuses them. Both count the packet as sent to
+// the peer, so made-up sources are sorted out before. Pure.
 import type { NftChain, NftRule } from "../../net/nftables.ts";
 import { marksOf } from "./marks.ts";
 import { accept, byInterfaces, goto, inSet } from "./rules.ts";
@@ -36,7 +36,7 @@ export function unannouncedChains(firewall: Firewall): NftChain[] {
   ];
 }
 
-/** Leads to the chain of what goes to peers and their pods; no element counts it. */
+/** Leads packets to peers and their pods to their chain; no element counts them here. */
 const toPeers: readonly NftRule[] = [
   ...families.map((family): NftRule => [inSet(family, "daddr", nodeSet(family)), goto(linkedChain)]),
   ...families.map(
@@ -49,8 +49,8 @@ const toPeers: readonly NftRule[] = [
 ];
 
 /**
- * A pod that is not yet known to the peers: they would drop what comes from it by the
- * tunnel, so it stays outside until they have, as without us, and is counted.
+ * Makes the chains for pods that the peers do not know yet. Peers would drop their packets from the tunnel,
+ * so these packets stay outside and are counted until the peers know the pod.
  */
 function divertedChains({ devices, mark }: Firewall): NftChain[] {
   const { inside, arrived, none } = marksOf(mark);

@@ -1,6 +1,5 @@
-// The dead-man switch of host encryption: what goes into the tunnel stays there
-// only if the control plane answers afterwards. Pure: time and what was heard are
-// arguments; tries are made by agent/control-plane.ts.
+// The dead-man switch of host encryption: hosts stay in the tunnel only if the control plane answers
+// after they entered it. Pure: time and the answers are arguments; agent/control-plane.ts asks.
 //
 //              more goes into the tunnel,
 //              or the control plane is named anew
@@ -14,17 +13,16 @@
 //       │ answers within 15 s:             ┌───────────┐ │ answers: once more,
 //       │ it was the cause, and stays off  │   taken   │ │ and only once
 //       └───────────────────────────────── │   back    │ │
-//         till an operator says otherwise  └───────────┘ │
+//         until an operator changes it     └───────────┘ │
 //                                             │ silent still: it was not the cause
 //                                             ▼          │
 //                                          ┌─────────┐   │
 //                                          │ waiting │ ──┘
 //                                          └─────────┘
 //
-// Taking back may not help, if the control plane is down itself. It is done
-// all the same, because the cause is not known before. If it did not help, that is found out after,
-// so that a cluster whose nodes come up ahead of their control plane is encrypted
-// again without an operator.
+// Taking host encryption back does not help if the control plane is down itself. The agent does it all
+// the same, because it does not know the cause. If it did not help, the agent finds that out afterwards,
+// so that a cluster whose nodes start before their control plane is encrypted again without an operator.
 
 /** The hosts in the tunnel, the exemptions, and the addresses that are asked. */
 export interface Extent {
@@ -41,29 +39,29 @@ export interface DeadManFacts {
   readonly timeoutMs: number;
   /** The value as the store has it. */
   readonly revert: "none" | "final" | "until-answer";
-  /** When the last try that was answered had begun. */
+  /** The start of the last attempt that was answered. */
   readonly answeredAtMs?: number;
 }
 
-/** Nothing of it must survive a restart: that begins a new trial. */
+/** The memory between two passes. It need not survive a restart, which begins a new trial. */
 export interface DeadManMemory {
   readonly extent: Extent;
   readonly trial?: Trial;
-  /** When it was taken back, while it is not known whether that helped. */
+  /** The time at which it was taken back; absent once it is known if that helped. */
   readonly revertedAtMs?: number;
   readonly waitingSinceMs?: number;
-  /** It had been taken back without doing any good, and was not answered since. */
+  /** True if it was taken back in vain, and no answer has come since. */
   readonly retried: boolean;
 }
 
 interface Trial {
-  /** Since when no try was answered. */
+  /** The time since which no attempt was answered. */
   readonly sinceMs: number;
-  /** When something went into the tunnel last: earlier answers do not count. */
+  /** The time at which hosts last entered the tunnel: earlier answers do not count. */
   readonly lastMs: number;
 }
 
-/** The caller writes `reverted`, `waiting` and `retried` to the store. `ended`: an operator wanted it. */
+/** The caller writes `reverted`, `waiting` and `retried` to the store. `ended`: an operator ended it. */
 export type DeadManEvent = "began" | "answered" | "ended" | "reverted" | "caused" | "waiting" | "retried";
 
 export interface DeadManDecision {
@@ -78,11 +76,11 @@ export interface DeadManDecision {
 const askMs = 1000;
 /** The pause while nothing is at risk and the wait may take hours. */
 const waitingAskMs = 10_000;
-/** Enough to ask three addresses, each of which takes three seconds when it is silent. */
+/** The pause is enough to ask three addresses, each of which takes three seconds if it is silent. */
 const causeMs = 15_000;
 
 const nothing: Extent = { hosts: new Set(), outside: [], controlPlane: [] };
-/** Whatever goes into the tunnel next is more than now. */
+/** The empty extent: whatever enters the tunnel next is more than this. */
 const concluded: DeadManMemory = { extent: nothing, retried: false };
 
 export function stepDeadMan(
@@ -111,7 +109,7 @@ function stepTrial(facts: DeadManFacts, memory: DeadManMemory, nowMs: number): D
   const trial = wider ? { sinceMs: nowMs, ...memory.trial, lastMs: nowMs } : memory.trial;
   if (trial === undefined) return { memory: { extent, retried } };
   if (answeredAtMs >= trial.lastMs) return { memory: { extent, retried: false }, event: "answered" };
-  // An answer from before the last change speaks for what was in the tunnel by then.
+  // An answer from before the last change is about the hosts that were in the tunnel by then.
   const sinceMs = Math.max(trial.sinceMs, answeredAtMs);
   const dueMs = sinceMs + timeoutMs;
   if (nowMs >= dueMs) return takeBack(memory, nowMs);

@@ -25,7 +25,7 @@ export interface Transport {
   readonly from: string;
 }
 
-/** Nothing fits: a sentence, with what there is. */
+/** No address fits: a sentence, with the addresses that there are. */
 export interface NoTransport {
   readonly problem: string;
 }
@@ -56,7 +56,7 @@ export function findTransport(facts: TransportFacts): Transport | NoTransport {
     : { endpoints, from: explain(settings, devs) };
 }
 
-/** IPv4 before IPv6, by interface; then IPv4's main one first, and of IPv6, which the kernel shows newest first, what does not change. */
+/** Sorts IPv4 before IPv6, then by interface. IPv4's main address comes first; IPv6 addresses, which the kernel shows newest first, get an order that does not change. */
 function compareAddresses(a: Address, b: Address, uplinks: readonly string[]): number {
   const [family, other] = [familyOf(a.ip), familyOf(b.ip)];
   if (family !== other) return family - other;
@@ -77,15 +77,15 @@ function isReachable({ ip, scope, caveat }: Address): boolean {
 }
 
 /**
- * An address that was added to a network's main one, or that stands alone beside
- * one, is a virtual one (keepalived, kube-vip): it moves between nodes, so it is
- * taken only if a network that was chosen has it. A cloud's lone /32 stays.
+ * False for a virtual address (keepalived, kube-vip): it was added to a network's main address, or is a
+ * /32 beside one. It moves between nodes, so it is an endpoint only if a chosen network contains it. A
+ * cloud's single /32 is not virtual.
  */
 function isMain(address: Address, inNetworks: ReadonlySet<string>): boolean {
   return address.caveat !== "secondary" && (!isAlone(address) || !inNetworks.has(place(address)));
 }
 
-/** The interfaces that have an address with a network around it. */
+/** Returns the interfaces that have an address with a network around it. */
 function placesOfNetworks(addresses: readonly Address[]): Set<string> {
   return new Set(addresses.filter((address) => isReachable(address) && !isAlone(address)).map(place));
 }
@@ -121,7 +121,7 @@ function noSuchInterface(name: string, links: readonly string[]): NoTransport {
   return { problem: `there is no interface ${name}; ${there.length === 0 ? "there are none" : hint}` };
 }
 
-/** "interface eth1 has no address in 10.0.0.0/8; it has 192.0.2.1". */
+/** Returns text such as "interface eth1 has no address in 10.0.0.0/8; it has 192.0.2.1". */
 function explainNone(
   { settings: { transportCIDRs: cidrs } }: TransportFacts,
   devs: readonly string[] | undefined,

@@ -1,10 +1,10 @@
-// Settings of the host that are not wg-cni's alone, and how they go back. Every one of
-// them is a row of docs/reference/host-changes.md. A value is kept before it is changed
-// and put back by `down`, if it is still as we set it. Pure.
+// Settings of the host that other programs use, too, and their restoration. Each of them has a row in
+// docs/reference/host-changes.md. A value is saved before it is changed, and `down` restores it if it is
+// still as we set it. Pure.
 import type { Family } from "../../net/ip.ts";
 import type { SysctlStep } from "../step.ts";
 
-/** Lets the reverse-path check of a marked packet go by its mark: on one interface, never on `all`. */
+/** Lets the reverse-path check of a marked packet use its mark: on one interface, never on `all`. */
 export function validMarkSysctl(dev: string): string {
   return `net/ipv4/conf/${dev}/src_valid_mark`;
 }
@@ -15,12 +15,12 @@ export function isValidMarkSysctl(path: string): boolean {
 
 export const forwardingSysctl = { 4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding" } as const;
 
-/** The kernel sets every interface's with the one above, when that begins and when it ends. */
+/** The kernel sets this one of every interface together with the one above. */
 export function deviceForwarding(family: Family, dev: string): string {
   return family === 4 ? `net/ipv4/conf/${dev}/forwarding` : `net/ipv6/conf/${dev}/forwarding`;
 }
 
-/** A router takes no redirects: the kernel sets this one to the opposite of IPv4's forwarding. */
+/** A router accepts no redirects: the kernel sets this one to the opposite of IPv4's forwarding. */
 export const redirectsSysctl = "net/ipv4/conf/all/accept_redirects";
 
 /** With the value 2, a host that forwards accepts router advertisements, too. */
@@ -28,7 +28,7 @@ export function acceptRaSysctl(dev: string): string {
   return `net/ipv6/conf/${dev}/accept_ra`;
 }
 
-/** The sysctl that another one was changed along with; undefined for one that was changed by itself. */
+/** Returns the sysctl whose change also changed this one; undefined if this one was changed by itself. */
 export function changesWith(path: string): string | undefined {
   if (path === redirectsSysctl || /^net\/ipv4\/conf\/[^/]+\/forwarding$/.test(path))
     return forwardingSysctl[4];
@@ -36,19 +36,19 @@ export function changesWith(path: string): string | undefined {
   return isOfDevice ? forwardingSysctl[6] : undefined;
 }
 
-/** True for what the pods of a main plugin need: forwarding, and what goes with it. */
+/** True for sysctls that the pods of a main plugin need: forwarding, and those that change with it. */
 export function isForForwarding(path: string): boolean {
   const isCause = path === forwardingSysctl[4] || path === forwardingSysctl[6];
   return isCause || changesWith(path) !== undefined || path.endsWith("/accept_ra");
 }
 
-/** The value since we changed it, or since the kernel changed it along with another. */
+/** Returns the value that we set, or that the kernel set along with another one. */
 export function ourValue(path: string): string {
   if (path === redirectsSysctl) return "0";
   return path.endsWith("/accept_ra") ? "2" : "1";
 }
 
-/** Causes first, then what the kernel changes along; advertisements last, when nothing is forwarded any more. */
+/** Sorts causes first, then the sysctls that the kernel changes along; advertisements come last, after forwarding has ended. */
 export function restoreOrder(saved: readonly Saved[]): Saved[] {
   const rank = ({ path }: Saved) =>
     path.endsWith("/accept_ra") ? 2 : changesWith(path) === undefined ? 0 : 1;
@@ -65,7 +65,7 @@ export interface Saved {
   readonly before: string;
 }
 
-/** Marks that are needed no longer: their interfaces get their own values back. */
+/** Plans to restore src_valid_mark on the interfaces that no longer need it. */
 export function releaseValidMarks(
   saved: readonly Saved[],
   desired: ReadonlyMap<string, string>,

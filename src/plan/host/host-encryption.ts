@@ -1,9 +1,9 @@
-// Host encryption of this node: whether it holds and if not, why; what stays
-// outside of it; and what there is to say about it. Pure.
+// Decides if host encryption of this node is on, lists the exemptions from it, and describes its state.
+// Pure.
 import { type Exemption, formatExemption } from "../../net/exemption.ts";
 import type { Settings } from "../settings/settings.ts";
 
-/** "needs-agent" and "needs-nftables": it is wanted, but what it cannot do without is missing. */
+/** "needs-agent" and "needs-nftables": it was requested, but the agent or nftables is missing. */
 export const hostEncryptionStates = ["off", "on", "reverted", "needs-agent", "needs-nftables"] as const;
 export type HostEncryption = (typeof hostEncryptionStates)[number];
 
@@ -11,7 +11,7 @@ export interface HostEncryptionFacts {
   readonly settings: Settings;
   /** True once an agent decides: only an agent can take host encryption back if it cuts the node off. */
   readonly gated: boolean;
-  /** Only nftables can keep the exempt outside. */
+  /** Only nftables can keep exempt traffic outside the tunnel. */
   readonly hasFirewall: boolean;
   readonly revert?: HostRevertNote;
 }
@@ -27,9 +27,9 @@ export interface HostRevertNote {
 
 export interface HostEncryptionReport {
   readonly state: HostEncryption;
-  /** The state and its reason, in a sentence's words. */
+  /** The state and its reason, as part of a sentence. */
   readonly text: string;
-  /** Sentences that say what the operator should know, or do. */
+  /** Sentences for the operator. */
   readonly warning?: string;
 }
 
@@ -45,7 +45,7 @@ export function hostEncryptionOf({
   return revert === undefined ? "on" : "reverted";
 }
 
-/** The traffic that stays outside: the configured exemptions, and the control plane. */
+/** Returns the traffic that stays outside: the configured exemptions, and the control plane. */
 export function exemptionsOf({ hostEncryptionExempt, controlPlane }: Settings): Exemption[] {
   return [
     ...hostEncryptionExempt,

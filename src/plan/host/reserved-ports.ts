@@ -1,13 +1,13 @@
-// Our UDP ports in net.ipv4.ip_local_reserved_ports: from these the kernel gives none to
-// a socket that asks for any port. The list is everybody's: ours are added to what is
-// there, and only ours are taken out of what is there then. Pure.
+// Adds our UDP ports to net.ipv4.ip_local_reserved_ports, so that the kernel gives none of them to a
+// socket that asks for any port. All programs share the list: our ports are added to the present list, and
+// only ours are removed from the list as it is then. Pure.
 
 export const reservedPortsSysctl = "net/ipv4/ip_local_reserved_ports";
 
 /** "8080,51820-51821": ranges, in order. */
 type Range = readonly [first: number, last: number];
 
-/** The list with the ports in it; as it is if it has them. */
+/** Returns the list with the ports; it is unchanged if it has them. */
 export function withPorts(list: string, ports: readonly number[]): string {
   const ranges = parse(list);
   const missing = ports.filter((port) => !holds(ranges, port));
@@ -15,7 +15,7 @@ export function withPorts(list: string, ports: readonly number[]): string {
   return format([...ranges, ...missing.map((port): Range => [port, port])]);
 }
 
-/** The list without the ports, but for those that were in it `before` we added ours. */
+/** Returns the list without the ports, except those that were in it `before` we added ours. */
 export function withoutPorts(list: string, ports: readonly number[], before: string): string {
   const theirs = parse(before);
   const ours = ports.filter((port) => !holds(theirs, port));

@@ -1,19 +1,18 @@
-// The interfaces that lead to other nodes and the rest of the world, and to no pod of
-// this node: a packet in the name of one of its pods that leaves by them is on a wrong
-// way. Pure.
+// Finds the uplinks: interfaces that lead to other nodes and the rest of the world, and to no pod of this
+// node. A packet to one of this node's pods never leaves by an uplink. Pure.
 import type { Link } from "../../net/objects.ts";
 
-/** Kinds of interfaces that a host is connected by ("" is hardware), and those of networks between hosts. */
+/** Kinds of interfaces that connect a host ("" is hardware), and those of networks between hosts. */
 const hostKinds: ReadonlySet<string> = new Set([
   ...["", "bond", "team", "vlan"],
   ...["vxlan", "geneve", "gre", "gretap", "ip6gre", "ip6gretap", "ipip", "ip6tnl", "sit", "wireguard"],
 ]);
 
-/** Kinds of interfaces that pods and virtual machines are connected by. */
+/** Kinds of interfaces that connect pods and virtual machines. */
 const podKinds: ReadonlySet<string> = new Set(["veth", "tun"]);
 
 /**
- * Sorted names. `routed`: what routes to other nodes and of last resort leave by.
+ * Returns sorted names. `routed`: the interfaces of default routes and of routes to other nodes.
  * `own`: our devices. A bridge with such ports leads to pods, even if the
  * uplink is one of its ports too.
  */

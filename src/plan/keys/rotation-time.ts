@@ -1,15 +1,15 @@
-// When this node's keys are due. The only clock that survives a reboot is the
-// wall clock, which may be wrong and be set: then a rotation comes early or late
-// by at most one period, and never again and again. Pure.
+// Computes the time at which this node's keys are due. Only the wall clock survives a reboot, and it may
+// be wrong and be set: then a rotation comes early or late by at most one period, and never again and
+// again. Pure.
 
-/** A part of the period by which nodes differ, either way, so that they do not rotate all at once. */
+/** The part of the period by which nodes differ in both directions, so that they do not all rotate at once. */
 const jitter = 0.1;
 
 /**
- * Unix milliseconds at which the older key is due; `wallMs` itself if it was
- * made later than now by more than a period: by a clock that was wrong.
+ * Returns the Unix milliseconds at which the older key is due; `wallMs` itself if the key's time is in the
+ * future by more than a period, because the clock was wrong then.
  */
-export function chooseDue(
+export function chooseRotationTime(
   name: string,
   keys: readonly { readonly createdAtMs: number }[],
   periodSeconds: number,
@@ -21,7 +21,7 @@ export function chooseDue(
   return madeAtMs + Math.round(periodMs * (1 + jitter * (2 * fractionOf(`${madeAtMs} ${name}`) - 1)));
 }
 
-/** FNV-1a, stirred: from 0 to 1, the same for the same text. */
+/** Hashes a text to a number from 0 to 1 (FNV-1a with a final mix). */
 function fractionOf(text: string): number {
   let hash = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(text)) hash = Math.imul(hash ^ byte, 0x01000193);

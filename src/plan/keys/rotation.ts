@@ -1,8 +1,7 @@
-// Rotation of this node's keys without a lost packet: everybody leaves one slot,
-// it gets a new key, then the other. Pure: time and what the devices have shown
-// are arguments. Where a rotation stands is in the store alone (which slots
-// remain, which one drains), so one that is killed anywhere goes on; only how
-// long something has been waited for begins anew.
+// Rotates this node's keys without a lost packet: all nodes leave one slot, the slot gets a new key, and
+// then the other slot follows. Pure: time and observations are arguments. The progress is in the store
+// alone (the remaining slots, the draining one), so a rotation continues after a crash at any point; only
+// the time of the present wait begins anew.
 //
 //   scheduled
 //       │ the keys are due, or a command
@@ -14,13 +13,12 @@
 //       │ at once
 //   b drains
 //       │ no node uses b any more *: a new key
-//   scheduled                                    * or it was waited for too long
+//   scheduled                                    * or the wait took too long
 //
-// Nodes that rotate at the same time. Where one drains a and the other b, their
-// traffic takes b (routeSlot): so a node that drains a waits for no peer, and one that drains b
-// waits for those who drain a, and there is no circle. What must not happen is
-// that a node moves onto a slot whose owner may exchange its key any moment:
-// so no node begins to drain a while a peer drains b.
+// Nodes may rotate at the same time. If one drains a and the other b, their traffic takes b (routeSlot).
+// So a node that drains a waits for no peer, and one that drains b waits for the peers that drain a: there
+// is no circle. A node must not move onto a slot whose owner may replace its key at any moment, so no node
+// begins to drain a while a peer drains b.
 
 import type { PeerPath } from "../../net/path.ts";
 import type { NodeRecord, Slot, SlotState } from "../../net/record.ts";
@@ -29,19 +27,19 @@ import type { OwnedPeer } from "../peers/model.ts";
 import type { Clocks, PeerObservation, PeerObservations } from "../peers/observation.ts";
 import { otherSlot, resolvePath, routeSlot, slots, usableSlot } from "../peers/path.ts";
 import { isAnnounced, type Settings } from "../settings/settings.ts";
-import { chooseDue } from "./rotation-time.ts";
+import { chooseRotationTime } from "./rotation-time.ts";
 
-/** Nothing came for so long: what was on its way has arrived, and a stream's pauses are shorter. */
+/** If nothing came for this long, packets in flight have arrived; the pauses of a stream are shorter. */
 const unusedMs = 3000;
 /**
- * An idle peer does not show that it has heard of the drain: it could begin to
- * send on the slot after the key has gone. The record is with it by then:
- * publication takes a second or two, and a peer reconciles at once.
+ * An idle peer does not show that it has read the new record, and could begin to send on the slot after
+ * the key is gone. After this time it has the record: publication takes a second or two, and a peer
+ * reconciles at once.
  */
 const minDrainMs = 10_000;
 /** The devices are read this often while a slot drains. */
 const passMs = 1000;
-/** The agent reconciles every minute anyway. */
+/** The wait between passes if nothing is due: the agent reconciles every minute anyway. */
 const longestSleepMs = 60_000;
 
 interface OwnKey {
@@ -52,17 +50,17 @@ interface OwnKey {
   readonly fault?: object;
 }
 
-/** The facts about this node that decide. */
+/** The facts about this node. */
 export interface RotationFacts {
   readonly name: string;
   readonly up: boolean;
   readonly keys: readonly OwnKey[];
-  /** The one that is going on, as stored. */
+  /** The present rotation, as stored. */
   readonly rotation?: { readonly remaining: readonly Slot[] };
   readonly settings: Pick<Settings, "keyRotation" | "drainTimeout" | "recordsDir" | "kubeconfig">;
 }
 
-/** The facts about the peers that decide. */
+/** The facts about the peers. */
 export interface RotationContext {
   /** This node's own record, as it is in the store. */
   readonly node: NodeRecord;
@@ -75,15 +73,15 @@ export interface RotationContext {
 }
 
 export type RotationState =
-  /** Nothing is going on, nor planned, for `reason`. */
+  /** No rotation is running or planned, for `reason`. */
   | { readonly phase: "off"; readonly reason: string }
   /** `nextAtMs`: Unix milliseconds. */
   | { readonly phase: "scheduled"; readonly nextAtMs: number }
-  /** `slot` is next; `held`: for `reason` nothing goes on. */
+  /** `slot` is next; `held`: the rotation does not continue, for `reason`. */
   | { readonly phase: "next" | "draining"; readonly slot: Slot }
   | { readonly phase: "held"; readonly slot: Slot; readonly reason: string };
 
-/** Since when something is waited for; nothing of it must survive a restart. */
+/** The starts of the present waits; they need not survive a restart. */
 export interface RotationMemory {
   readonly phase: "next" | "draining";
   readonly slot: Slot;
@@ -92,11 +90,11 @@ export interface RotationMemory {
   readonly ownAtMs: number;
 }
 
-/** A change that the caller commits next. */
+/** The change that the caller commits next. */
 export type RotationChange =
   | { readonly do: "begin" }
   | { readonly do: "drain"; readonly slot: Slot }
-  /** `undrained`: peers that lose packets, since they were waited for long enough. */
+  /** `undrained`: peers that may lose packets, because the wait for them was long enough. */
   | { readonly do: "rekey"; readonly slot: Slot; readonly undrained: readonly string[] };
 
 export interface RotationPlan {
@@ -109,7 +107,7 @@ export interface RotationPlan {
   readonly wakeInMs?: number;
 }
 
-/** Describes the progress of a rotation from what the store says alone. */
+/** Describes the progress of a rotation from the store alone. */
 export function describeRotation(facts: RotationFacts, wallMs: number): RotationState {
   const { name, keys, rotation, settings } = facts;
   const obstacle = explainObstacle(facts);
@@ -121,7 +119,7 @@ export function describeRotation(facts: RotationFacts, wallMs: number): Rotation
   }
   if (settings.keyRotation === 0) return { phase: "off", reason: "keyRotation is off" };
   if (obstacle !== undefined) return { phase: "off", reason: obstacle };
-  return { phase: "scheduled", nextAtMs: chooseDue(name, keys, settings.keyRotation, wallMs) };
+  return { phase: "scheduled", nextAtMs: chooseRotationTime(name, keys, settings.keyRotation, wallMs) };
 }
 
 /** The reason why peers would not receive new keys. */
@@ -130,11 +128,11 @@ function explainObstacle({ up, settings, keys }: RotationFacts): string | undefi
   const lost = keys.find(({ fault }) => fault !== undefined);
   if (lost !== undefined) return `slot ${lost.slot} cannot be used, so traffic could not leave the other one`;
   if (!isAnnounced(settings))
-    return "peers would not hear of new keys, since neither recordsDir nor kubeconfig is set";
+    return "peers would not learn new keys, since neither recordsDir nor kubeconfig is set";
   return undefined;
 }
 
-/** Decides for one pass what is done now, or what the rotation waits for. */
+/** Decides for one pass: the next change, or the peers that the rotation waits for. */
 export function planRotation(
   facts: RotationFacts,
   context: RotationContext,
@@ -169,28 +167,28 @@ interface Wait {
   readonly nowMs: number;
 }
 
-/** Before a slot drains. Peers that are stuck are waited for as long as they may be stuck themselves. */
+/** Plans the time before a slot drains. Peers that are stuck are waited for as long as they may be stuck themselves. */
 function planStart({ facts, context, state, memory, nowMs }: Wait): RotationPlan {
   const { slot } = state;
   const other = otherSlot(slot);
   const isFirst = slot === slots[0];
   const meeting = context.peers.filter(
-    (peer) => isFirst && drains(peer, other) && !isGone(context.observations.get(peer.name), nowMs),
+    (peer) => isFirst && drains(peer, other) && !isSilent(context.observations.get(peer.name), nowMs),
   );
-  const isOver = nowMs - memory.sinceMs >= patienceMs(facts, true);
+  const isOver = nowMs - memory.sinceMs >= longestWaitMs(facts, true);
   if (meeting.length === 0 || isOver) return { state, waitingFor: [], change: { do: "drain", slot } };
   return { state, waitingFor: namesOf(meeting), memory, wakeInMs: passMs };
 }
 
-/** While a slot drains. The time counts from when the peers can know. */
+/** Plans the time while a slot drains, which counts from the moment at which peers can read the record. */
 function planRekey({ facts, context, state, memory, nowMs }: Wait): RotationPlan {
   const { slot } = state;
   if (!context.isPublished) return { state, waitingFor: [], wakeInMs: passMs };
   const other = otherSlot(slot);
   const users = context.peers.filter((peer) => usesSlot(context, peer, slot, nowMs));
   const waitedMs = nowMs - memory.sinceMs;
-  const waitingFor = users.filter((peer) => waitedMs < patienceMs(facts, drains(peer, other)));
-  const isOwn = waitingFor.some((peer) => isOurs(context, peer, slot));
+  const waitingFor = users.filter((peer) => waitedMs < longestWaitMs(facts, drains(peer, other)));
+  const isOwn = waitingFor.some((peer) => isUsedByUs(context, peer, slot));
   const seen = isOwn ? { ...memory, ownAtMs: nowMs } : memory;
   const isUnused = waitingFor.length === 0 && nowMs - seen.ownAtMs >= unusedMs;
   if (isUnused && waitedMs >= minDrainMs)
@@ -198,8 +196,8 @@ function planRekey({ facts, context, state, memory, nowMs }: Wait): RotationPlan
   return { state, waitingFor: namesOf(waitingFor), memory: seen, wakeInMs: passMs };
 }
 
-/** A peer that drains the other slot leaves this one when it is done with that, which takes it as long. */
-function patienceMs({ settings }: RotationFacts, isMeeting: boolean): number {
+/** Returns the longest wait for a peer. A peer that drains the other slot leaves this one after that, which takes it as long. */
+function longestWaitMs({ settings }: RotationFacts, isMeeting: boolean): number {
   return (isMeeting ? 2 : 1) * settings.drainTimeout * 1000;
 }
 
@@ -210,24 +208,24 @@ function usesSlot(context: RotationContext, peer: OwnedPeer, slot: Slot, nowMs: 
   const seen = observation?.[slot];
   // The device could not be read, or does not have the peer yet.
   if (seen === undefined) return true;
-  if (isGone(observation, nowMs)) return false;
-  return isOurs(context, peer, slot) || isLately(seen.dataAtMs, unusedMs, nowMs);
+  if (isSilent(observation, nowMs)) return false;
+  return isUsedByUs(context, peer, slot) || isRecent(seen.dataAtMs, unusedMs, nowMs);
 }
 
-/** True if our own traffic to the peer is on the slot, or belongs there, since the peer drains the other one. */
-function isOurs({ node, paths }: RotationContext, peer: OwnedPeer, slot: Slot): boolean {
+/** True if our own traffic to the peer is on the slot, or belongs there because the peer drains the other one. */
+function isUsedByUs({ node, paths }: RotationContext, peer: OwnedPeer, slot: Slot): boolean {
   return resolvePath(node, peer, paths).slot === slot || routeSlot(node, peer) === slot;
 }
 
 /** True if neither a handshake nor anything else came for longer than a session lasts: then nothing can be lost. */
-function isGone(observation: PeerObservation | undefined, nowMs: number): boolean {
+function isSilent(observation: PeerObservation | undefined, nowMs: number): boolean {
   return slots.every((slot) => {
     const { handshakeAtMs, heardAtMs } = observation?.[slot] ?? {};
-    return !isLately(handshakeAtMs, rejectAfterMs, nowMs) && !isLately(heardAtMs, rejectAfterMs, nowMs);
+    return !isRecent(handshakeAtMs, rejectAfterMs, nowMs) && !isRecent(heardAtMs, rejectAfterMs, nowMs);
   });
 }
 
-function isLately(atMs: number | undefined, spanMs: number, nowMs: number): boolean {
+function isRecent(atMs: number | undefined, spanMs: number, nowMs: number): boolean {
   return atMs !== undefined && nowMs - atMs < spanMs;
 }
 

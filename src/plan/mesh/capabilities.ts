@@ -1,7 +1,7 @@
 // The parts of the mesh that this host supports. A family that our devices cannot carry, or that
-// has no routing rules, and an object that the kernel refuses because it has no such
-// thing, are facts and not failures: they are left out of the desired state, said once,
-// and observed again. Pure; the observations come from reconcile/capabilities.ts.
+// has no routing rules, and an object that the kernel does not support, are facts and not failures:
+// they are left out of the desired state, reported once, and observed again. Pure; the observations
+// come from reconcile/capabilities.ts.
 import type { Family } from "../../net/ip.ts";
 import type { Step } from "../step.ts";
 import type { Mesh } from "./model.ts";
@@ -29,10 +29,10 @@ export const fullCapabilities: Capabilities = {
   missing: [],
 };
 
-/** Objects that the kernel refused for good, by a key of their kind, and why: a sentence. */
+/** Objects that the kernel refused for good, by a key of their kind, with the reason as a sentence. */
 export type UnsupportedObjects = Readonly<Record<string, string>>;
 
-/** The mesh without the objects that the kernel was seen to refuse for good. */
+/** Returns the mesh without the objects that the kernel refused for good. */
 export function withoutUnsupported(mesh: Mesh, unsupported: UnsupportedObjects): Mesh {
   if (Object.keys(unsupported).length === 0) return mesh;
   return {
@@ -47,7 +47,7 @@ export function hasTable(unsupported: UnsupportedObjects): boolean {
   return unsupported[tableKey("inet")] === undefined;
 }
 
-/** The kernel answers with these if it does not have something, or if nothing here may change it. */
+/** The kernel's errors for objects that it does not have, and for those that this process may not change. */
 const unsupported: readonly string[] = ["EOPNOTSUPP", "EAFNOSUPPORT", "EPROTONOSUPPORT", "ENOENT", "EINVAL"];
 const unwritable: readonly string[] = ["EROFS", "EACCES", "EPERM"];
 
@@ -76,9 +76,9 @@ function sysctlKey(path: string): string {
 }
 
 /**
- * What of a pod does not work because a step failed: all of it, one family, or nothing
- * but traffic to one peer, which no other pod and peer has to wait for. In strict mode a
- * refusal stands behind every route into the tunnel.
+ * Returns the part of a pod that does not work because a step failed: all of it, one family, or only the
+ * traffic to one peer, which no other pod or peer has to wait for. In strict mode a refusing route stands
+ * behind every route into the tunnel.
  */
 export function findExtent(step: Step): "all" | "peer" | Family {
   switch (step.do) {
@@ -101,8 +101,8 @@ export function findExtent(step: Step): "all" | "peer" | Family {
 }
 
 /**
- * Families of which strict mode can neither encrypt nor refuse anything: no rule leads to
- * our tables, and without nftables nothing drops what goes past them.
+ * Returns the families whose traffic strict mode can neither encrypt nor refuse: no rule leads to our
+ * tables, and without nftables nothing drops packets that go past them.
  */
 export function findOpenFamilies({ routing, forwarding }: Capabilities, hasFirewall: boolean): Family[] {
   return hasFirewall ? [] : forwarding.filter((family) => !routing.includes(family));

@@ -1,8 +1,8 @@
 // Conflicts: another program already holds something that we use: a device name, a port, a rule,
-// a table. The first `up` refuses them all, since nothing is lost by choosing others
-// then. Later each costs its own object only: a device name or a port costs its
-// slot (`slotConflicts`), a rule or a route in our tables nothing but a warning, as
-// on a node that is running. Each finding is a sentence with a remedy. Pure.
+// a table. The first `up` refuses all conflicts, because other names and numbers can be chosen then
+// without a loss. Later a conflict affects only its own object: a device name or a port costs its slot
+// (`slotConflicts`), a rule or a route in our tables leads to a warning, as on a node that is running.
+// Each finding is a sentence with a remedy. Pure.
 import type { Link, Route, Rule } from "../../net/objects.ts";
 import type { Slot } from "../../net/record.ts";
 import { slots } from "../peers/path.ts";
@@ -14,7 +14,7 @@ import type { MeshDevice, MeshLink } from "./model.ts";
 export interface HostFacts {
   readonly links: readonly Link[];
   readonly rules: readonly Rule[];
-  /** Routes of our two tables. */
+  /** The routes of our two tables. */
   readonly routes: readonly Route[];
   readonly slots: SlotFacts;
 }
@@ -35,13 +35,13 @@ export interface SlotFacts {
 
 export interface Conflict {
   readonly kind: "calico" | "device" | "port" | "table" | "order" | "mark";
-  /** The one that it costs. */
+  /** The slot that cannot be used because of it. */
   readonly slot?: Slot;
   /** A sentence with a remedy. */
   readonly text: string;
 }
 
-/** Empty if nothing stands in the way. */
+/** Returns all conflicts; the list is empty if there are none. */
 export function findConflicts(settings: Settings, host: HostFacts): Conflict[] {
   return [
     ...calico(host),
@@ -54,7 +54,7 @@ export function findConflicts(settings: Settings, host: HostFacts): Conflict[] {
   ];
 }
 
-/** At most one a slot. */
+/** Returns at most one conflict for each slot. */
 export function slotConflicts(settings: Settings, facts: SlotFacts): (Conflict & { readonly slot: Slot })[] {
   return slots.flatMap((slot) => {
     const conflict = takenName(settings, facts, slot) ?? takenPort(settings, facts, slot);
@@ -69,7 +69,7 @@ export function isForeign(name: string, { links, devices, ownKeys, isApplied }: 
   if (link.kind !== "wireguard" && link.kind !== "tun") return true;
   if (isApplied) return false;
   const device = devices.get(name);
-  // A TUN device that no WireGuard process answers for.
+  // The link is a TUN device without a WireGuard process.
   if (device === undefined) return true;
   // A device without a key was made by a sync that was killed before it configured the device.
   return device.publicKey !== undefined && !ownKeys.includes(device.publicKey);

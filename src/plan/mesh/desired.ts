@@ -63,7 +63,7 @@ export interface MeshFacts {
   readonly reservedPorts?: string;
 }
 
-/** The whole desired state of a node that is up. */
+/** Returns the whole desired state of a node that is up. */
 export function desiredMesh(facts: MeshFacts): Mesh {
   const { settings, node, ownership, strictArrivals = [] } = facts;
   const { tunnel, routing } = facts.capabilities ?? fullCapabilities;
@@ -94,7 +94,7 @@ function reserveOwnPorts({ settings, reservedPorts }: MeshFacts): [string, strin
   return [[reservedPortsSysctl, withPorts(reservedPorts, ports)]];
 }
 
-/** Name of our nftables tables. */
+/** The name of our nftables tables. */
 export const firewallName = "wg-cni";
 
 function desiredFirewall(facts: MeshFacts): NftTable[] {
@@ -119,14 +119,14 @@ function desiredFirewall(facts: MeshFacts): NftTable[] {
   });
 }
 
-/** All pod CIDRs and addresses of other nodes, with whose they are. */
+/** Returns all pod CIDRs and addresses of other nodes, with their owners. */
 export function remotesOf(peers: readonly OwnedPeer[]): Remote[] {
   return peers.flatMap(({ name: peer, podCIDRs, nodeIPs }) =>
     [...podCIDRs, ...nodeIPs].map((element) => ({ element, peer })),
   );
 }
 
-/** The node's own address in each family: the source of what it sends to remote pods. */
+/** Returns the node's own address in each family: the source of packets that it sends to remote pods. */
 export function nodeAddresses(node: NodeRecord): string[] {
   return families.flatMap((family) => node.nodeIPs.find((ip) => familyOf(ip) === family) ?? []);
 }
@@ -148,7 +148,7 @@ function deviceAddress(dev: string, ip: string): Address {
   };
 }
 
-/** The rules of one family, in the order of their priorities; at one priority their order does not matter. */
+/** Returns the rules of one family in the order of their priorities; at one priority their order does not matter. */
 export function desiredRules(settings: Settings, family: Family): Rule[] {
   const { rulePriority: first, routeProtocol: protocol, hostTable, podTable } = settings;
   const { outside, inside, arrived } = marksOf(settings.fwmark);
@@ -169,13 +169,13 @@ export function desiredRules(settings: Settings, family: Family): Rule[] {
   ];
 }
 
-/** NAPI threads are the peers': the kernel refuses them to a device without any (EOPNOTSUPP). */
+/** NAPI threads belong to peers: the kernel refuses them for a device without peers (EOPNOTSUPP). */
 function desiredLink({ settings, linkKind, mtu }: MeshFacts, { peers }: MeshDevice): MeshLink {
   const mayThread = linkKind === "wireguard" && peers.size > 0;
   return { kind: linkKind, mtu, up: true, ...(mayThread ? { threaded: settings.napiThreading } : {}) };
 }
 
-/** A peer after everything is decided: what its two devices and its routes have in common. */
+/** A peer after everything is decided: the properties that its two devices and its routes share. */
 interface ResolvedPeer {
   readonly peer: OwnedPeer;
   readonly path: PeerPath;
@@ -193,7 +193,7 @@ function resolvePeer({ node, paths }: MeshFacts, peer: OwnedPeer): ResolvedPeer 
   const endpointIP = candidates[path.candidate % candidates.length];
   const hosts = peer.nodeIPs.map(hostPrefix);
   const barred = (peer.barredIPs ?? []).map(hostPrefix);
-  // The peer may open its gate a moment earlier than this node, and send from addresses that no handshake has shown yet.
+  // The peer may open its gate a moment earlier than this node, and send from addresses that no handshake has proven yet.
   const early = (path.slot === undefined ? peer.earlyIPs : peer.sourceIPs) ?? [];
   return {
     peer,
@@ -205,7 +205,7 @@ function resolvePeer({ node, paths }: MeshFacts, peer: OwnedPeer): ResolvedPeer 
   };
 }
 
-/** Most peers have a handful, for which a set costs more than it saves. */
+/** Most peers have a handful of prefixes, for which a set costs more than it saves. */
 function unique(prefixes: readonly string[]): readonly string[] {
   if (prefixes.length > 8) return [...new Set(prefixes)];
   return prefixes.filter((prefix, i) => prefixes.indexOf(prefix) === i);
@@ -246,13 +246,13 @@ function desiredRoutes(facts: MeshFacts, peers: readonly ResolvedPeer[]): Route[
   const { podTable, hostTable } = settings;
   const strict = settings.mode === "strict";
   const routes = new RouteIndex();
-  // A device that goes takes its routes along; what is behind them then answers.
+  // If a device is deleted, its routes go with it, and these routes behind them apply.
   const putTunnel = (route: Route) => {
     routes.put(route);
     if (strict)
       routes.put({ ...refusal(settings, route.table, route.dst, "prohibit"), priority: behindPriority });
   };
-  // Not in the table of pods: this node's own processes and the tunnel itself go by that too.
+  // The table of pods does not get it, because this node's own processes and the tunnel itself use that table, too.
   for (const cidr of refusedCIDRs(settings)) routes.put(refusal(settings, hostTable, cidr, "prohibit"));
   const sources = new Map(nodeAddresses(node).map((ip) => [familyOf(ip), ip]));
   for (const { peer, path, hosts, barred } of peers) {
@@ -268,8 +268,8 @@ function desiredRoutes(facts: MeshFacts, peers: readonly ResolvedPeer[]): Route[
       const slot = slotFor(dst);
       if (slot !== undefined) putTunnel(tunnelRoute(settings, hostTable, dst, slot));
       else if (isRefused) routes.put(refusal(settings, hostTable, dst, "prohibit"));
-      // Nothing refuses behind this one, in strict mode neither: if a device is lost, refusing
-      // would come ahead of what keeps the control plane outside, and cut the node off from it.
+      // No refusing route stands behind this one, not even in strict mode: if a device is lost, it would apply
+      // before the rules that keep the control plane outside, and cut the node off from it.
       if (slot !== undefined && hostEncryption)
         routes.put(tunnelRoute(settings, podTable, dst, slot, sources.get(familyOf(dst))));
     }
@@ -283,17 +283,17 @@ function desiredRoutes(facts: MeshFacts, peers: readonly ResolvedPeer[]): Route[
     : list.filter(({ family }) => capabilities.routing.includes(family));
 }
 
-/** True if our devices can carry what is sent to the address or prefix. */
+/** True if our devices can carry packets to the address or prefix. */
 function carries({ tunnel }: Capabilities, dst: string): boolean {
   return tunnel.length === families.length || tunnel.includes(familyOf(dst));
 }
 
-/** The prefixes that pods must not reach unless a peer has announced them. */
+/** Returns the prefixes that pods must not reach unless a peer has announced them. */
 function refusedCIDRs({ mode, clusterCIDRs }: Settings): readonly string[] {
   return mode === "strict" ? clusterCIDRs : [];
 }
 
-/** Addresses of other nodes that this node itself reaches through the tunnel. */
+/** Returns the addresses of other nodes that this node itself reaches through the tunnel. */
 export function tunneledHosts(facts: MeshFacts): Set<string> {
   const { node, ownership, paths, hostEncryption, capabilities = fullCapabilities } = facts;
   if (!hostEncryption) return new Set();
@@ -301,7 +301,7 @@ export function tunneledHosts(facts: MeshFacts): Set<string> {
   return new Set(open.flatMap(({ nodeIPs }) => nodeIPs.filter((ip) => carries(capabilities, ip))));
 }
 
-/** The routes for pods of this node: their addresses are looked up in the main table, wherever a wider prefix points. */
+/** Returns the routes for pods of this node: their addresses are looked up in the main table, even if a wider prefix leads into the tunnel. */
 export function localRoutes(settings: Settings, dst: string): Route[] {
   const { podTable, hostTable } = settings;
   const tables = refusedCIDRs(settings).length > 0 ? [podTable, hostTable] : [podTable];

@@ -1,5 +1,5 @@
-// One WireGuard device: from what it should be and what it is to the changes
-// that lose no packet. Pure: time is an argument.
+// Compares the desired and the observed state of one WireGuard device, and returns changes that lose no
+// packet. Pure: time is an argument.
 
 import type { PeerConfig } from "../../net/device.ts";
 import { zeroKey } from "../../net/key.ts";
@@ -9,9 +9,9 @@ import type { DeviceStep, PhasedSteps } from "../step.ts";
 import type { MeshDevice, MeshPeer } from "./model.ts";
 
 export interface DiffOptions {
-  /** Which slot's private key a device has. */
+  /** The slot whose private key each device has. */
   readonly slotOf: ReadonlyMap<string, Slot>;
-  /** The node's own addresses: no peer is there. */
+  /** The node's own addresses: no peer has one of them. */
   readonly ownIPs: readonly string[];
   readonly nowMs: number;
 }
@@ -24,7 +24,7 @@ export interface DiffOptions {
  */
 export const sinkKey = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
-/** The steps that give a device what it lacks and take away what it has too much. */
+/** Returns the steps that add missing parts of a device and remove extraneous ones. */
 export function diffDevice(
   dev: string,
   desired: MeshDevice,
@@ -64,7 +64,7 @@ export function diffDevice(
   };
 }
 
-/** The usual case of thousands of peers, without a set or an object made for it. */
+/** True in the usual case of thousands of peers. It makes no set and no object. */
 function isSame(desired: MeshPeer, seen: MeshPeer): boolean {
   return (
     desired.endpoint?.ip === seen.endpoint?.ip &&
@@ -75,7 +75,7 @@ function isSame(desired: MeshPeer, seen: MeshPeer): boolean {
   );
 }
 
-/** Mostly in the same order too: only if not, it is worth a list of what is missing. */
+/** Compares two lists that usually have the same order, too: a list of missing items is made only if they differ. */
 function isSameList(desired: readonly string[], seen: readonly string[]): boolean {
   if (desired.length !== seen.length) return false;
   return desired.every((ip, i) => ip === seen[i]) || without(desired, seen).length === 0;
@@ -105,11 +105,10 @@ function diffPeer(
 }
 
 /**
- * A device that is set up anew has lost its sessions, and so has a peer that was
- * taken off (`seen` does not have it). What the other side still sends into its
- * own is lost until it finds out, which takes it 15 s (KEEPALIVE_TIMEOUT and
- * REKEY_TIMEOUT). A handshake from here ends that at once; switching a keepalive
- * on makes one. Where the gate is closed, initiating is the gate's.
+ * Initiates handshakes after a device was set up anew, or a peer was removed (`seen` does not have it),
+ * because their sessions are lost. The peer still sends into its own session, and these packets are lost
+ * until it notices after 15 s (KEEPALIVE_TIMEOUT and REKEY_TIMEOUT). A handshake from here ends that at
+ * once; switching a keepalive on makes one. If the gate is closed, the gate initiates.
  */
 export function initiateHandshakes(
   dev: string,
@@ -129,13 +128,13 @@ export function initiateHandshakes(
 function endpointStands(desired: MeshPeer, seen: MeshPeer | undefined, options: DiffOptions): boolean {
   if (seen?.endpoint === undefined) return false;
   if (seen.endpoint.ip === desired.endpoint?.ip && seen.endpoint.port === desired.endpoint.port) return true;
-  // A peer had the address before this node: what is sent there goes no further.
+  // A peer had the address before this node: packets to it would not leave this node.
   if (options.ownIPs.includes(seen.endpoint.ip)) return false;
-  // A handshake ahead of the clock: the clock was set back, and says nothing of its age.
+  // If the handshake is ahead of the clock, the clock was set back, and the age is unknown.
   return desired.mayRoam === true && options.nowMs - seen.lastHandshakeMs < rejectAfterMs;
 }
 
-/** `surplus`: allowed IPs that leave a peer which stays; some of them other peers take over. */
+/** `surplus`: allowed IPs that leave a peer that stays; other peers take over some of them. */
 function removeAllowedIPs(surplus: readonly string[], desired: MeshDevice): PeerConfig[] {
   if (surplus.length === 0) return [];
   const wanted = new Set([...desired.peers.values()].flatMap((peer) => peer.allowedIPs));
@@ -156,7 +155,7 @@ function removedPeers(desired: MeshDevice, observed: MeshDevice): PeerConfig[] {
 /** Most peers have a handful of allowed IPs, for which a set costs more than it saves. */
 const shortList = 8;
 
-/** The items that are not in `held`. */
+/** Returns the items that are not in `held`. */
 function without(items: readonly string[], held: readonly string[]): string[] {
   if (held.length <= shortList) return items.filter((item) => !held.includes(item));
   const set = new Set(held);

@@ -1,11 +1,11 @@
-// Routes, rules and addresses: from two lists to the steps between them. The
-// kernel identifies a deletion by less than all of a rule or route, so what it
-// might confuse with ours is cleared together with it. Pure.
+// Compares two lists of routes, rules or addresses, and returns the steps between them. The kernel
+// identifies a deletion by a part of a rule or route only, so objects that it might confuse with ours are
+// cleared together with them. Pure.
 import type { Address, Route, Rule } from "../../net/objects.ts";
 import { type PhasedSteps, renderRule, type Step } from "../step.ts";
 import { RouteIndex } from "./route-index.ts";
 
-/** `renewed`: addresses ("dev ip") that are taken away for a moment, and out of IPv6 routes that name them as source. */
+/** `renewed`: addresses ("dev ip") that are removed for a moment; the kernel then drops them from IPv6 routes that have them as source. */
 export function diffRoutes(
   desired: readonly Route[],
   observed: readonly Route[],
@@ -26,7 +26,7 @@ export function diffRoutes(
   const make: Step[] = [];
   for (const route of wanted.list()) {
     const there = seen.find(route);
-    // A deletion may hit either of two routes with one key: which is left is exchanged for ours.
+    // A deletion may hit either of two routes with one key: the remaining one is replaced by ours.
     const stands = there !== undefined && sameRoute(route, there) && doubled.find(route) === undefined;
     if (!stands || renewed.has(`${route.dev} ${route.src}`)) make.push({ do: "replaceRoute", route });
   }
@@ -49,9 +49,9 @@ function sameRoute(a: Route, b: Route): boolean {
 }
 
 /**
- * The kernel keeps a rule as often as it was added, and deletes the first that
- * has at least what the request names, which may be our rule if a foreign one has
- * the same priority. So such a priority is cleared and ours made anew.
+ * Clears a priority that has a foreign rule, and makes ours anew. The kernel keeps a rule as often as it
+ * was added, and deletes the first one that has at least the selectors of the request, which may be our
+ * rule if a foreign one has the same priority.
  */
 export function diffRules(desired: readonly Rule[], observed: readonly Rule[]): PhasedSteps {
   const text = (rule: Rule) => `${rule.family} ${renderRule(rule)}`;
@@ -79,7 +79,7 @@ export function diffRules(desired: readonly Rule[], observed: readonly Rule[]): 
   };
 }
 
-/** An address that is there in another shape is in the way of ours: IPv6 has an address once on a device. */
+/** An address with other properties blocks ours: IPv6 has an address only once on a device. */
 export function diffAddresses(
   desired: readonly Address[],
   observed: readonly Address[],

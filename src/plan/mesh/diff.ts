@@ -1,6 +1,5 @@
-// From two meshes to the steps that turn the observed one into the desired one,
-// ordered so that at no moment a packet has a route without a peer, or a peer
-// loses an allowed IP it keeps:
+// Returns the steps that turn the observed mesh into the desired one. Their order ensures that at no
+// moment a packet has a route without a peer, or a peer loses an allowed IP that it keeps:
 //
 //   make    the nftables tables, links, keys, peers and their allowed IPs, addresses,
 //           sysctls
@@ -8,8 +7,8 @@
 //   teardown  rules, routes, the nftables tables, allowed IPs, peers, addresses, links;
 //           if a route led to what is removed, packets in flight are waited for
 //
-// The nftables tables mark what arrives outside of tunnels that routes lead into.
-// They also refuse what a device delivers and no pod here should receive. They change
+// The nftables tables mark packets that arrive outside of tunnels that routes lead into.
+// They also refuse packets that a device delivers and no pod here should receive. They change
 // before a device delivers anything and before the first such route is there. If they
 // only become fewer, they change after the last route is gone: else strict reverse-path
 // filtering drops packets.
@@ -24,7 +23,7 @@ import { type DiffOptions, diffDevice, initiateHandshakes } from "./diff-device.
 import { diffAddresses, diffRoutes, diffRules } from "./diff-routing.ts";
 import type { Mesh, MeshLink } from "./model.ts";
 
-/** The steps from `observed` to `desired`. */
+/** Returns the steps from `observed` to `desired`. */
 export function diffMesh(desired: Mesh, observed: Mesh, options: DiffOptions): Step[] {
   const devices = [...desired.devices].map(([dev, device]) =>
     diffDevice(dev, device, observed.devices.get(dev), options),
@@ -53,7 +52,7 @@ export function diffMesh(desired: Mesh, observed: Mesh, options: DiffOptions): S
 }
 
 /**
- * Links with what belongs between their creation and their use. A kernel device
+ * Returns the steps for links, with those between their creation and their use. A kernel device
  * with many peers is configured before it comes up, which is three times
  * faster; a userspace one must be up first, or the first handshake is lost and
  * costs five seconds.
@@ -87,7 +86,7 @@ function changeLink(dev: string, link: MeshLink, seen: MeshLink | undefined): St
   return Object.keys(change).length === 0 ? [] : [{ do: "changeLink", dev, change }];
 }
 
-/** After the peers, whose threads they are. A device that is made now has none, or its kernel's default, which the next pass sees. */
+/** Sets threading after the peers, because the threads are theirs. A device that is made now has none, or the kernel's default, which the next pass reads. */
 function changeThreading(dev: string, link: MeshLink, seen: MeshLink | undefined): Step[] {
   if (link.threaded === undefined || link.threaded === (seen?.threaded ?? false)) return [];
   return [{ do: "setThreading", dev, on: link.threaded }];
@@ -102,7 +101,7 @@ function diffSysctls(desired: Mesh, observed: Mesh): Step[] {
     });
 }
 
-/** Fewer routes into the tunnel, and no other. */
+/** True if the desired routes into the tunnel are fewer, and none is new. */
 function isRetreat({ setup, teardown }: PhasedSteps): boolean {
   const leadsIn = (step: Step) => "route" in step && step.route.type === "unicast";
   return teardown.some(leadsIn) && !setup.some(leadsIn);
@@ -135,9 +134,8 @@ function diffFirewall(
 const inFlightMs = 200;
 
 /**
- * A peer that goes, or a device, takes along what a route has led there until
- * now and is not encrypted yet, and what has come from the peer and is not
- * decrypted yet.
+ * Waits for packets in flight: a peer or device that is removed takes along packets that a route has led
+ * there and that are not encrypted yet, and packets from the peer that are not decrypted yet.
  */
 function drainInFlight(desired: Mesh, observed: Mesh): Step[] {
   const place = ({ dev, table, dst }: Route) => `${dev} ${table} ${dst}`;

@@ -1,6 +1,6 @@
-// Judges a routing rule of another program: can it take packets that
-// are ours. `up`, a sync after a boot and `doctor` all ask here, so that what is
-// tolerated at one time is not refused at another. Pure.
+// Judges if a routing rule of another program can take our packets. `up`, a sync after a boot and
+// `doctor` share this judgement, so that a rule that is tolerated at one time is not refused at another.
+// Pure.
 //
 // Three kinds of packets are ours, and each can be taken in one way:
 //
@@ -13,14 +13,14 @@
 //   looked up in a table   a rule that sends other packets into one of our tables
 //                          encrypts what should not be encrypted
 //
-// What stands before our first rule is not judged here: doctor/bypass-rules.ts follows
-// it into its table, since products that put rules there mostly mean other packets.
+// Rules before our first rule are not judged here: doctor/bypass-rules.ts follows them into their
+// tables, because products that put rules there usually mean other packets.
 import type { Rule } from "../../net/objects.ts";
 import { formatMark } from "../settings/parsers.ts";
 import type { Settings } from "../settings/settings.ts";
 import { renderRule } from "../step.ts";
 
-/** The traffic of ours that the rule can take. */
+/** The kinds of our packets that a rule can take. */
 export type RuleHarm = "table" | "order" | "mark";
 
 export interface RuleVerdict {
@@ -32,7 +32,7 @@ export interface RuleVerdict {
 /** RT_TABLE_LOCAL (linux/rtnetlink.h): it has a node's own addresses, which no packet of ours is sent to. */
 const localTable = 255;
 
-/** Undefined if the rule can take nothing of ours. */
+/** Returns undefined if the rule can take none of our packets. */
 export function judgeRule(settings: Settings, rule: Rule): RuleVerdict | undefined {
   const { rulePriority: first, hostTable, podTable, routeProtocol, fwmark } = settings;
   if (rule.protocol === routeProtocol) return undefined;
@@ -69,7 +69,7 @@ function takesUnmarked(rule: Rule): boolean {
   if (rule.action === "nop" || rule.table === localTable) return false;
   // "not" turns all selectors together: without any it matches nothing, with some nearly all.
   if (rule.invert) return hasSelectors(rule);
-  // A packet that leaves by an interface that was asked for is of a program that knows what it wants.
+  // A packet with a requested interface comes from a program that has chosen that interface on purpose.
   if (rule.oif !== undefined) return false;
   return rule.fwmark === undefined || rule.fwmark.mark === 0;
 }
@@ -81,10 +81,9 @@ function hasSelectors({ src, dst, iif, oif, fwmark, hasOtherSelectors }: Rule): 
 }
 
 /**
- * True if the rule can tell packets with our mark from others by it: it tests
- * bits of ours, and wants one of them set. A mask that spans our
- * bits and wants them clear (Tailscale's 0x80000/0xff0000, wg-quick's whole mark)
- * neither takes our packets nor stands for packets with our bit.
+ * True if the rule selects packets with our mark: it tests bits of ours, and requires that one of them is
+ * set. A mask that includes our bits and requires that they are clear (Tailscale's 0x80000/0xff0000,
+ * wg-quick's whole mark) neither takes our packets nor shows that another program sets our bit.
  */
 function actsOnMark({ fwmark: ours }: Settings, { fwmark: theirs }: Rule): boolean {
   if (theirs === undefined) return false;

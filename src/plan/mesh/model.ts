@@ -2,8 +2,8 @@ import type { Endpoint } from "../../net/device.ts";
 import type { NftTable } from "../../net/nftables.ts";
 import type { Address, Route, Rule } from "../../net/objects.ts";
 
-// The mesh as plain values: what the kernel holds for wg-cni, whether desired
-// (desired.ts) or observed (reconcile/observe.ts). The difference is diff.ts.
+// The mesh as plain values: the objects of wg-cni in the kernel, desired (desired.ts) or observed
+// (reconcile/observe.ts). diff.ts compares the two.
 
 /** The state of the kernel. Desired and observed state have one shape, so that they can be compared. */
 export interface Mesh {
@@ -12,7 +12,7 @@ export interface Mesh {
   readonly addresses: readonly Address[];
   readonly routes: readonly Route[];
   readonly rules: readonly Rule[];
-  /** Path below /proc/sys and value; only those we care for. */
+  /** The sysctls that we set, by their path below /proc/sys. */
   readonly sysctls: ReadonlyMap<string, string>;
   /** Our nftables tables; none if the kernel has no nftables. */
   readonly firewall: readonly NftTable[];

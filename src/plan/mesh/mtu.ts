@@ -1,6 +1,6 @@
-// MTU of the WireGuard devices: what the narrowest way to a peer leaves after
-// the tunnel's headers. All peers share the devices, so the smallest wins. From
-// facts to a number and the words that `status` says it in; pure.
+// Derives the MTU of the WireGuard devices: the MTU of the narrowest route to a peer, less the tunnel's
+// headers. All peers share the devices, so the smallest value wins. The result has the number and the
+// text for `status`. Pure.
 import { type Family, familyOf } from "../../net/ip.ts";
 import type { RouteLookup } from "../../net/objects.ts";
 import type { NodeRecord } from "../../net/record.ts";
@@ -35,7 +35,7 @@ export interface MtuFacts {
   readonly peers: readonly OwnedPeer[];
   /** Addresses of pods on this node. */
   readonly podIPs: readonly string[];
-  /** The kernel's way to each of `peerEndpoints`. */
+  /** The kernel's route to each of `peerEndpoints`. */
   readonly routes: readonly RouteLookup[];
   /** MTU of the interfaces that the routes name; our own devices are left out. */
   readonly linkMtus: ReadonlyMap<string, number>;
@@ -43,7 +43,7 @@ export interface MtuFacts {
   readonly own?: Uplink;
 }
 
-/** Every address that tunnel packets may be sent to, with the name of its node. */
+/** Returns every address that tunnel packets may be sent to, with the name of its node. */
 export function peerEndpoints(node: NodeRecord, peers: readonly OwnedPeer[]): Map<string, string> {
   const endpoints = new Map<string, string>();
   for (const peer of peers) {
@@ -79,7 +79,7 @@ interface MtuCandidate {
 function narrowest({ peers, routes, linkMtus }: MtuFacts): MtuCandidate | undefined {
   let least: { route: RouteLookup; dev: string; mtu: number; left: number } | undefined;
   for (const route of routes) {
-    // One that is "local" is an address of this node, whatever the record says.
+    // A "local" route means an address of this node, even if the record of a peer has it.
     if (route.type !== "unicast") continue;
     const overhead = overheadBytes[familyOf(route.dst)];
     for (const dev of route.devs) {
@@ -104,7 +104,7 @@ function narrowest({ peers, routes, linkMtus }: MtuFacts): MtuCandidate | undefi
   };
 }
 
-/** The node's own uplink decides as long as there are no peers. */
+/** Returns the node's own uplink, which decides as long as there are no peers. */
 function ownUplink({ node, own }: MtuFacts): MtuCandidate {
   const mtu = own?.mtu ?? assumedUplinkMtu;
   const overhead = overheadBytes[node.endpoints.some((ip) => familyOf(ip) === 6) ? 6 : 4];
@@ -119,7 +119,7 @@ function ownUplink({ node, own }: MtuFacts): MtuCandidate {
   };
 }
 
-/** A peer's pods count too: without IPv6 on our devices there is no route to them. */
+/** True if the node, its pods or a peer use IPv6: without IPv6 on our devices there is no route to a peer's IPv6 pods. */
 export function usesIpv6({ node, peers, podIPs }: Pick<MtuFacts, "node" | "peers" | "podIPs">): boolean {
   const isIpv6 = (text: string) => familyOf(text) === 6;
   const ofNode = ({ endpoints, nodeIPs, podCIDRs }: Pick<NodeRecord, "endpoints" | "nodeIPs" | "podCIDRs">) =>

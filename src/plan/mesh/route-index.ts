@@ -1,6 +1,6 @@
-// Routes by what the kernel tells routes apart by: table, destination, type of
-// service and priority. NLM_F_REPLACE exchanges the route of the same key, so
-// there is one of each, and the last one that is put stands. Pure.
+// Indexes routes by the kernel's key: table, destination, type of service and priority. NLM_F_REPLACE
+// replaces the route of the same key, so there is one route for each key, and the last one that is put
+// stays. Pure.
 import type { Route } from "../../net/objects.ts";
 
 export class RouteIndex {

@@ -1,17 +1,17 @@
-// Asking a peer to begin a handshake. A node whose own handshakes get no answer (its clock was set
-// back, so that its timestamps are old; a firewall at the peer admits only answers) can be heard again
-// only if the peer begins. Records are the one way to tell it so. Pure: time is an argument.
+// Decides when a record asks a peer to begin a handshake. If a node's own handshakes get no answer (its
+// clock was set back, so that its timestamps are old; a firewall at the peer admits only answers), only the
+// peer can begin one. A record is the only way to ask for that. Pure: time is an argument.
 //
 //   silent for 45 s, and a while that depends on the cluster's size     the record names the peer
 //   answers, for an hour after the last silence                         the record still does
 //
-// A node that has died is asked by everybody who sends to it, so the agents of a cluster together
-// write one record a second at most.
+// All nodes that send to a dead node ask it, so the agents of a cluster together write at most one record
+// a second.
 import { recoveryStepMs, unansweredMs } from "./gate-timers.ts";
 
-/** The gate finds the silence, and the first recovery step has had its time. */
+/** By then the gate has found the silence, and the first recovery step has had its time. */
 const askAfterMs = unansweredMs + recoveryStepMs;
-/** A peer that cannot be reached without being asked once will be so again. */
+/** A peer that could not be reached without asking once will need it again. */
 const holdMs = 3_600_000;
 
 export interface AskFacts {
@@ -23,20 +23,20 @@ export interface AskFacts {
   readonly delayMs: number;
 }
 
-/** Until when the peer is asked from now on; undefined if it is not. It is seldom another time than before. */
+/** Returns the time until which the peer is asked from now on; undefined if it is not asked. The time rarely changes. */
 export function nextAsk(
   { asksUntilMs, silentSinceMs, delayMs }: AskFacts,
   { nowMs, wallMs }: { readonly nowMs: number; readonly wallMs: number },
 ): number | undefined {
   const isDue = silentSinceMs !== undefined && nowMs - silentSinceMs >= askAfterMs + delayMs;
-  // A clock that was set back makes no hour longer.
+  // If the clock was set back, the hour does not become longer.
   const leftMs = asksUntilMs === undefined ? 0 : Math.min(asksUntilMs - wallMs, holdMs);
   if (isDue && leftMs < holdMs / 2) return wallMs + holdMs;
   if (asksUntilMs === undefined || leftMs <= 0) return undefined;
   return leftMs < asksUntilMs - wallMs ? wallMs + leftMs : asksUntilMs;
 }
 
-/** From 0 to a second for each peer: the same pair of nodes always gets the same. */
+/** Returns a delay from 0 to one second for each peer: the same pair of nodes always gets the same delay. */
 export function askDelayMs(node: string, peer: string, peers: number): number {
   let hash = 2166136261;
   for (const character of `${node}\n${peer}`)

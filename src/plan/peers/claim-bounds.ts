@@ -1,4 +1,4 @@
-// Which claims of a peer count at all, before it is weighed who was first (claims.ts). A node that
+// Decides which claims of a peer count at all, before claims.ts decides which peer was first. A node that
 // writes its own record could otherwise draw the traffic of the whole cluster by claiming the address
 // of the API server, of a resolver or a gateway, the network of the services, or a part of the Internet.
 //
@@ -11,8 +11,8 @@
 //   node IP from peers                it is in nodeCIDRs, if these name a network of its family
 //
 // A landmark where a node may be (API server, gateway, resolver) is a node IP only for the node that
-// a handshake has shown to be there, whatever is declared (node-ip-proof.ts). What the operator of this
-// node imports is the operator's word. Pure.
+// a handshake has shown to be there, whatever is declared (node-ip-proof.ts). Records that the operator of
+// this node imports are trusted. Pure.
 import { type Family, familyOf } from "../../net/ip.ts";
 import { hostPrefix, parsePrefix, prefixContains } from "../../net/prefix.ts";
 import type { NodeRecord } from "../../net/record.ts";
@@ -31,7 +31,7 @@ export interface ReservedNetwork {
 
 export interface ClaimBounds {
   readonly settings: Pick<Settings, "clusterCIDRs" | "nodeCIDRs">;
-  /** This node's own. */
+  /** The claims and landmarks of this node. */
   readonly podCIDRs: readonly string[];
   readonly landmarks: readonly Landmark[];
   /** Networks of this cluster that no pod is in, beside those that are so everywhere. */
@@ -87,7 +87,7 @@ export function claimJudge(bounds: ClaimBounds): (record: NodeRecord, isTyped: b
   };
 }
 
-/** Nobody's network of pods has the node itself in it; one of its pods may have the node's address. */
+/** True if a pod CIDR contains its own node: no network of pods does, but one pod may have the node's address. */
 function ownHostsOf({ name, nodeIPs, endpoints }: NodeRecord): (cidr: string) => Objection | undefined {
   const hosts = [...new Set([...nodeIPs, ...endpoints])].map((ip) => ({ ip, span: spanOf(hostPrefix(ip)) }));
   return (cidr) => {
@@ -99,7 +99,7 @@ function ownHostsOf({ name, nodeIPs, endpoints }: NodeRecord): (cidr: string) =>
   };
 }
 
-/** The peers with what of their records counts, and what does not. */
+/** Returns the peers with the claims that count, and the refused claims. */
 export function boundClaims(
   peers: readonly (ClaimingPeer & { readonly isTyped: boolean })[],
   judge: (record: NodeRecord, isTyped: boolean) => BoundedRecord,
@@ -120,7 +120,7 @@ interface PodNetworks {
   readonly reason: Objection;
 }
 
-/** Tests if an address is private, or near addresses of this cluster: then it is no part of the Internet elsewhere. */
+/** Makes a test that is true for addresses that are private, or near addresses of this cluster: these are no part of the Internet elsewhere. */
 export function nearTest(prefixes: readonly string[]): (ip: string) => boolean {
   const spans = byFamily([...privateNetworks, ...prefixes.map(widen)]);
   return (ip) => spans[familyOf(ip)].some((network) => spanContains(network, spanOf(hostPrefix(ip))));
@@ -198,7 +198,7 @@ function sorted(landmarks: readonly Landmark[], family: Family): readonly Point[
     .sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
 }
 
-/** The first in the span that the test holds for. */
+/** Returns the first address in the span that the test holds for. */
 function findWithin(
   points: readonly Point[],
   { first, last }: Span,

@@ -1,9 +1,9 @@
 // Ownership of claims: every public key, pod CIDR and node IP has exactly one owner
 // among the peers, the one that claimed it first; a key that a record proves goes
 // before one that another record only names. A later claimant is refused
-// with a reason, and gets it as soon as the owner lets go, so a CIDR may move
-// between nodes in any order of events. What this node holds itself, no peer
-// gets. Pure; the same claims give the same answer on every node.
+// with a reason, and gets the claim as soon as the owner drops it, so a CIDR may move
+// between nodes in any order of events. No peer gets a claim of this node itself.
+// Pure; the same claims give the same answer on every node.
 
 import { compareText } from "../../net/human-format.ts";
 import { zeroKey } from "../../net/key.ts";
@@ -22,7 +22,7 @@ interface Claim {
   readonly isProven?: true;
 }
 
-/** Weighs all claims; a peer that carries this node's own name is left out. `lapses`: what has passed on from who had it first. */
+/** Weighs all claims; a peer that carries this node's own name is left out. `lapses`: the claims that have passed from their first owners. */
 export function resolveClaims(
   local: LocalClaims,
   peers: readonly ClaimingPeer[],
@@ -77,7 +77,7 @@ function reduce(
   };
 }
 
-/** What two claims have in common belongs to the peer that claimed it first. It is refused to the other peer. */
+/** Refuses the later of two claims that overlap: the common part belongs to the peer that claimed it first. */
 function weigh(local: LocalClaims, claims: readonly Claim[], nesting: Nesting): Refusal[] {
   const keys = new KeyOwners(local);
   const prefixes = new PrefixOwners(nesting);
@@ -93,8 +93,8 @@ function weigh(local: LocalClaims, claims: readonly Claim[], nesting: Nesting): 
 }
 
 /**
- * True if no two owners want the same, which is nearly always: then no peer
- * has to know who was first.
+ * True if no two owners want the same, which is nearly always: then the order of the claims is not
+ * needed.
  */
 function areApart(local: LocalClaims, claims: readonly Claim[], nesting: Nesting): boolean {
   const keyOwners = new Map(local.publicKeys.map((key) => [key, local.name]));
@@ -120,7 +120,7 @@ function nestingOf(local: LocalClaims, claims: readonly Claim[]): Nesting {
   return new Nesting(prefixes);
 }
 
-/** Keys that are proven first, then the earliest: who has only read a key was never its owner. */
+/** Sorts proven keys first, then the earliest: a node that has only read a key was never its owner. */
 function inOrder(claims: readonly Claim[], peers: readonly ClaimingPeer[]): Claim[] {
   const claimedAt = new Map(peers.map((peer) => [peer.record.name, peer.claimedAt()]));
   const numbered = claims.map((claim) => ({
@@ -132,7 +132,7 @@ function inOrder(claims: readonly Claim[], peers: readonly ClaimingPeer[]): Clai
   return numbered.map(({ claim }) => claim);
 }
 
-/** Endpoints may be shared, as nodes behind one address translation do; but not with the node that is to send there. */
+/** Refuses endpoints that are this node's own. Peers may share endpoints, as nodes behind one address translation do. */
 function refuseOwnEndpoints({ name, endpoints }: NodeRecord, local: LocalClaims): Refusal[] {
   const own = endpoints.filter((ip) => local.nodeIPs.includes(ip));
   return own.map((ip) => ({
@@ -165,7 +165,7 @@ function refuseDisproved(
   });
 }
 
-/** The claims of a record, without keys whose proof failed. */
+/** Returns the claims of a record, without keys whose proof failed. */
 function claimsOf({ record, unproven }: ClaimingPeer): Claim[] {
   const { name: peer, slots, podCIDRs, nodeIPs } = record;
   const claims: Claim[] = [];

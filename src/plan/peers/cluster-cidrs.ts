@@ -1,14 +1,14 @@
-// Judges cluster CIDRs. In strict mode an address in them that belongs to no node that
-// is known, is refused; so one that holds a node, a gateway or the control plane (the
-// range of a whole VPC, as a rule) would refuse what is no pod's. Pure.
+// Judges cluster CIDRs. Strict mode refuses traffic to addresses in them that belong to no known node. So a
+// CIDR that contains a node, a gateway or the control plane (usually the range of a whole VPC) would refuse
+// traffic to hosts. Pure.
 //
-//   who asks                        a CIDR that holds such an address
+//   caller                          a CIDR that contains such an address
 //   ──────────────────────────────  ──────────────────────────────────────────────
 //   `up`, admission                 is refused, and nothing is changed
-//   the agent, of the cluster's     is not taken: what was said before holds
+//   the agent, for the cluster's    is not accepted: the earlier setting stays
 //   mesh
-//   every sync: a peer may have     is left out and reported; the other CIDRs still hold
-//   joined, an address have come
+//   every sync: peers and           is left out and reported; the other CIDRs still hold
+//   addresses may be new
 import { ParseError } from "../../net/error.ts";
 import { parsePrefix } from "../../net/prefix.ts";
 import { specialNetwork } from "../../net/special.ts";
@@ -45,7 +45,7 @@ function explain(cidr: string, { ip, whose }: Landmark): string {
   return `cluster CIDR ${cidr} holds ${ip}, ${whose}: strict mode would refuse to pods what is no pod's; name only the pods' part of it, or leave it out`;
 }
 
-/** Throws ParseError if a CIDR cannot be the network of the cluster's pods, or nodes. */
+/** Throws ParseError if a CIDR cannot be the network of the cluster's pods or nodes. */
 export function refuseImpossibleCIDRs(raw: readonly string[], of: "pods" | "nodes" = "pods"): void {
   if (raw.length > maxCIDRs) throw new ParseError(`has ${raw.length} entries, at most ${maxCIDRs} are taken`);
   for (const text of raw) {

@@ -1,16 +1,16 @@
-// The networks of the cluster's services, which no peer may claim a part of. Pure.
+// Finds the networks of the cluster's services, of which no peer may claim a part. Pure.
 import type { ClusterHosts } from "../../net/cluster-hosts.ts";
 import { familyOf } from "../../net/ip.ts";
 import { formatPrefix, hostPrefix, prefixBytes, prefixContains } from "../../net/prefix.ts";
 import type { ReservedNetwork } from "./claim-bounds.ts";
 
-/** Narrower than any network of services; the API's and the resolver's are its first addresses. */
+/** This length is narrower than any network of services; the API and the resolver have its first addresses. */
 const narrowest = { 4: 24, 6: 112 } as const;
 
 /**
- * The networks of the services; if the API does not say them, what is certain by the address of its own
- * service. It may be a host's instead, if a cluster without kube-proxy sets KUBERNETES_SERVICE_HOST:
- * no network that this node's own IPs are in is the services'.
+ * Returns the networks of the services. If the API does not have them, it returns the part that is certain
+ * from the address of the API's own service. That address may be a host's, if a cluster without kube-proxy
+ * sets KUBERNETES_SERVICE_HOST: a network that contains this node's own IPs is not the services'.
  */
 export function serviceNetworks(
   { serviceCIDRs, apiService }: ClusterHosts,

@@ -24,7 +24,7 @@ const never = Number.NEGATIVE_INFINITY;
 type Open = GateContext<"open" | "silent">;
 
 export const conditions = {
-  /** Nothing of the above is so. */
+  /** True for a peer that no row above applies to. */
   otherwise: () => true,
 
   /** The peer's own record has no key any more. */
@@ -70,7 +70,7 @@ export const conditions = {
    * This node sends, and the peer has not answered for longer than WireGuard takes. Or the gate asked
    * the peer, and not even the question left this node: nothing counts as sent if this node's own
    * kernel refuses to send (no route, perhaps a firewall). The absence of an answer alone is no sign
-   * then, because nobody answers a keepalive within a session.
+   * then, because a peer does not answer a keepalive within a session.
    */
   unresponsive: ({ observation, path: { slot }, state, nowMs }: GateContext<"open">) => {
     const { sentAtMs = never, unansweredSinceMs = nowMs } = observation[slot] ?? {};
@@ -134,14 +134,15 @@ function isProofAwaited({ hasUnshown, observation, state, nowMs }: GateContext<"
 }
 
 /**
- * Only a handshake takes both directions. What comes in shows that this node hears the peer, not that the
- * peer hears this node: the peer may be asking (mayAsk). WireGuard and the recovery steps repeat handshakes.
+ * True while the peer has not answered. Only a handshake proves both directions. Packets from the peer show
+ * only that this node receives them, not that the peer receives packets of this node: the peer may be asking (mayAsk). WireGuard and the
+ * recovery steps repeat handshakes.
  */
 function isUnanswered({ observation, path, state }: GateContext<"silent">): boolean {
   return handshakeMs(observation, path.slot) <= state.silentSinceMs;
 }
 
-/** Either slot is good while neither drains: the gate does not move a path without need. */
+/** True if the traffic must leave its slot. Either slot is good while neither drains: the gate does not move a path without need. */
 function isToDrain({ node, peer, path, preferred }: Open): boolean {
   return preferred !== path.slot && isDraining(node, peer, path.slot);
 }
@@ -154,8 +155,9 @@ function isOverdue({ observation, path: { slot }, state, nowMs }: GateContext<"o
 }
 
 /**
- * Nobody answers a keepalive within a session: it only shows whether anything leaves this node. More of
- * them would hide from the peer that this node does not hear it. After the session, a keepalive makes a handshake.
+ * True if the gate may ask the peer. A peer does not answer a keepalive within a session: the keepalive
+ * only shows if anything leaves this node. More of them would hide from the peer that this node does not
+ * receive its packets. After the session, a keepalive makes a handshake.
  */
 export function mayAsk({ observation, path, nowMs }: GateContext<"open">, askedAtMs: number): boolean {
   return nowMs - askedAtMs <= askMs || nowMs - handshakeMs(observation, path.slot) > rejectAfterMs;
@@ -167,8 +169,8 @@ export function isToRenew({ observation, nowMs }: GateContext<"open">, slot: Slo
 }
 
 /**
- * Nodes hear of each other in the same moment. If two handshakes cross, both nodes drop the other's
- * answer until they try again 5 s later; wireguard-go, whose workers handle handshakes in parallel, may
+ * True if this node may initiate now. Nodes learn of each other in the same moment. If two handshakes
+ * cross, both nodes drop the other's answer until they try again 5 s later; wireguard-go, whose workers handle handshakes in parallel, may
  * lose one direction for 15 s. So the node with the lesser key initiates first.
  */
 export function mayInitiate(

@@ -142,8 +142,8 @@ export const effects = {
   },
 
   /**
-   * Adds the peer to the device anew, which makes a handshake at once: the word of a peer that asks
-   * counts for more than a session that this node takes for good. Initiates on every slot, whichever the peer sends on.
+   * Adds the peer to the device anew, which makes a handshake at once: if a peer asks, its session is of no
+   * use, even if this node considers it good. Initiates on every slot, whichever the peer sends on.
    */
   answerRequest: (context: Open): Decision<"open"> => ({
     ...keep(

@@ -1,4 +1,4 @@
-// What the gate of one peer is told, what it remembers, and what it decides.
+// The facts that the gate of one peer gets, its state, and its decision.
 import type { PeerPath } from "../../net/path.ts";
 import type { NodeRecord, Slot } from "../../net/record.ts";
 import type { OwnedPeer } from "./model.ts";
@@ -54,7 +54,7 @@ export interface SilentState {
   readonly round: number;
 }
 
-/** What the gate remembers of a peer between two passes. Nothing of it must survive a restart. */
+/** The gate's memory of a peer between two passes. It need not survive a restart. */
 export type GateState = KeylessState | WaitingState | OpenState | SilentState;
 export type GateKind = GateState["kind"];
 export type StateOf<K extends GateKind> = States[K];
@@ -94,7 +94,7 @@ export interface GateFacts {
   readonly isAsked?: boolean;
 }
 
-/** What conditions and effects of the table see, for the states that they apply to. */
+/** The context that conditions and effects of the table get, for the states that they apply to. */
 export interface GateContext<K extends GateKind = GateKind> extends Omit<GateFacts, "state" | "path"> {
   readonly state: StateOf<K>;
   readonly path: Paths[K];
@@ -105,7 +105,7 @@ export interface GateContext<K extends GateKind = GateKind> extends Omit<GateFac
 
 export type MoveReason = "drained" | "silent" | "withdrawn" | "refused";
 
-/** What happened, for the log and the counters. */
+/** An event of the gate, for the log and the counters. */
 export type GateEvent =
   | { readonly kind: "opened"; readonly slot: Slot }
   | { readonly kind: "moved"; readonly slot: Slot; readonly why: MoveReason }

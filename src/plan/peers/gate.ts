@@ -14,8 +14,8 @@
 //        └───────────────────────────────────────────────────── │ silent │ reset the endpoint, add the
 //                                                               └────────┘ peer again, try the other slot
 //
-// The gate does not go from open or silent to waiting because of anything that a handshake or another
-// node's record says (the ratchet): traffic that was encrypted once is never sent in plaintext because
+// The gate does not go from open or silent to waiting because of a handshake or of another node's record
+// (the ratchet): traffic that was encrypted once is never sent in plaintext because
 // handshakes fail, because another node claims the peer's key or address, or because the peer has no
 // endpoint. Only an operator opens that way: by taking the path out of the store, after which only a
 // newer handshake opens the gate, or by mode off. In mode off, no gate opens, and a handshake every ten

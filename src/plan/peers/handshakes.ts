@@ -1,4 +1,4 @@
-// What the handshakes with a peer prove, by the observations of its slots. Pure: time is an argument.
+// Judges what the handshakes with a peer prove, by the observations of its slots. Pure: time is an argument.
 import type { Slot } from "../../net/record.ts";
 import { provenMs, sessionFreshMs } from "./gate-timers.ts";
 import type { PeerObservation } from "./observation.ts";
@@ -6,7 +6,7 @@ import { slots } from "./path.ts";
 
 const never = Number.NEGATIVE_INFINITY;
 
-/** When the slot's last handshake was; minus infinity if there was none. */
+/** Returns the time of the slot's last handshake; minus infinity if there was none. */
 export function handshakeMs(observation: PeerObservation, slot: Slot): number {
   return observation[slot]?.handshakeAtMs ?? never;
 }
@@ -26,7 +26,7 @@ export function isProved(observation: PeerObservation, nowMs: number): boolean {
   return hadHandshakeWithin(provenMs, observation, nowMs);
 }
 
-/** When this node last heard the peer on the slot, at the earliest `sinceMs`. */
+/** Returns the time at which this node last received a packet of the peer on the slot, but at least `sinceMs`. */
 export function lastHeardMs(observation: PeerObservation, slot: Slot, sinceMs: number): number {
   return Math.max(observation[slot]?.heardAtMs ?? never, handshakeMs(observation, slot), sinceMs);
 }

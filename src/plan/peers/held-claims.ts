@@ -1,13 +1,13 @@
-// Claims that a peer keeps while its record is contested. Two nodes that exchange their addresses, and a
-// record that claims a neighbour's by mistake, give up in one breath what they had and claim what is
-// another's. Until that is settled, what the peer had stays its own: what is sent there goes on through
-// the tunnel, and not in plaintext. Pure.
+// Finds the claims that a peer keeps while its record is contested. If two nodes exchange their addresses, or
+// a record claims a neighbour's by mistake, the record drops its earlier claims and makes claims of another
+// node's at the same time. Until that is settled, the peer keeps its earlier claims, so that traffic to them
+// still goes through the tunnel, and not in plaintext. Pure.
 import { hostPrefix } from "../../net/prefix.ts";
 import type { NodeRecord } from "../../net/record.ts";
 import type { LocalClaims, OwnedPeer, Ownership, Refusal } from "./model.ts";
 import { Nesting, PrefixOwners } from "./prefix-owners.ts";
 
-/** `previous`: what a peer's record said before; undefined if the present one has given nothing up. */
+/** `previous`: a peer's previous record; undefined if the present one has given nothing up. */
 export function holdClaims(
   ownership: Ownership,
   local: Pick<LocalClaims, "nodeIPs" | "podCIDRs">,
@@ -18,7 +18,7 @@ export function holdClaims(
   for (const { name } of ownership.peers) {
     const refusals = contested.get(name);
     const before = refusals === undefined ? undefined : previous(name);
-    // A claim that it has kept is no reason to hold what it has given up.
+    // A claim that it has kept is no reason to hold the claims that it has given up.
     if (refusals !== undefined && before !== undefined && claimsMore(refusals, before)) had.set(name, before);
   }
   if (had.size === 0) return ownership;
@@ -42,7 +42,7 @@ export function holdClaims(
   return { ...ownership, peers };
 }
 
-/** No peer's name: also what a peer has by its present record is not held for it a second time. */
+/** This is no peer's name, so that claims of a peer's present record are not held for it a second time. */
 const noOwner = "";
 
 function claimsMore(refusals: readonly Refusal[], before: NodeRecord): boolean {
@@ -50,7 +50,7 @@ function claimsMore(refusals: readonly Refusal[], before: NodeRecord): boolean {
   return refusals.some(({ claim }) => !had.has(claim));
 }
 
-/** A refused key changes nothing of what a peer has, nor does an endpoint. */
+/** True for claims of prefixes: a refused key or endpoint changes nothing of a peer's prefixes. */
 function isOfPrefix({ claim }: { readonly claim: string }): boolean {
   return claim.includes("/") && !claim.endsWith("=");
 }

@@ -1,9 +1,9 @@
-// Addresses that are no pod's, and that a network of pods must therefore not hold:
-// who routes or refuses such a network as a whole would do it to them too. Pure.
+// Landmarks are addresses that are no pod's, so a network of pods must not contain them: a node that routes
+// or refuses such a network as a whole would do so with them, too. Pure.
 //
 //   of this node      node IPs, endpoints, addresses of its interfaces
 //   of the peers      node IPs, endpoints
-//   of the network    next hops of what leaves by interfaces that lead elsewhere, resolvers
+//   of the network    next hops of routes by interfaces that lead elsewhere, resolvers
 //   of the cluster    the control plane, the API server
 import type { Address, Link, Route } from "../../net/objects.ts";
 import { prefixContains, prefixHolds } from "../../net/prefix.ts";
@@ -59,11 +59,11 @@ export interface HostView {
   /** Interfaces that default routes leave by, and our own devices. */
   readonly uplinks: readonly string[];
   readonly ownDevices: readonly string[];
-  /** Addresses of the name servers that this host asks. */
+  /** Addresses of this host's name servers. */
   readonly resolvers?: readonly string[];
 }
 
-/** Hardware, and what bundles or divides it: no plugin makes these for pods. */
+/** Hardware, and links that bundle or divide it: no plugin makes these for pods. */
 const outwardKinds: readonly string[] = ["", "vlan", "bond", "team"];
 
 /** A bridge of pods, an overlay or a pod's own link has addresses of the pods' network, rightly. */
@@ -96,7 +96,7 @@ export function hostLandmarks(view: HostView): Landmark[] {
   return [...own, ...gateways, ...servers].filter(({ ip }) => specialAddress(ip) === undefined);
 }
 
-/** The first landmark that the prefix holds. */
+/** Returns the first landmark that the prefix contains. */
 export function findHeld(prefix: string, landmarks: readonly Landmark[]): Landmark | undefined {
   return landmarks.find(
     ({ ip, towards, alone }) =>

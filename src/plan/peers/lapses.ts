@@ -1,6 +1,6 @@
-// Claims that the dead leave behind. A node that is replaced leaves a record with the address that its
-// successor has now, and the record's claim is the older one. It lapses, and passes to the later
-// claimant, when all of this is so:
+// Finds claims that lapse. A node that is replaced leaves a record with the address that its successor has
+// now, and the record's claim is the older one. The claim passes to the later claimant if all of this is
+// true:
 //
 //   the owner     had no session for 180 s, and was asked for a handshake meanwhile
 //   the claimant  has a fresh handshake from there: a node IP from that address or another one of the
@@ -29,7 +29,7 @@ const deadMs = rejectAfterMs;
 const answerMs = 30_000;
 /** A handshake younger than this shows where its peer is now. */
 const freshMs = 150_000;
-/** The most lapses of one owner: more than the addresses of a node's pods. Each may split a network in a hundred parts. */
+/** The most lapses of one owner: more than the addresses of a node's pods. Each may split a network into a hundred parts. */
 const maxLapses = 256;
 
 /** A prefix that has passed from its owner to a later claimant. */
@@ -40,7 +40,7 @@ export interface Lapse {
   readonly claim: string;
 }
 
-/** Returns what the owners keep of their records, and why. A lapse has no effect if its parties claim something else by now. */
+/** Returns the peers with the claims that the owners keep, and the refused ones. A lapse has no effect if its parties claim something else by now. */
 export function applyLapses(
   peers: readonly ClaimingPeer[],
   lapses: readonly Lapse[],
@@ -54,7 +54,7 @@ export function applyLapses(
     const owner = records.get(lapse.owner);
     const claimant = records.get(lapse.claimant);
     if (owner === undefined || claimant === undefined) continue;
-    // A claimant may have lost to a third what it claims.
+    // A claimant may have lost its claim to a third peer.
     const has =
       claims.get(lapse.claimant) ?? new Set(prefixesOf(left.get(lapse.claimant)?.record ?? claimant));
     claims.set(lapse.claimant, has);
@@ -109,13 +109,13 @@ export interface LapseFacts {
 }
 
 export interface LapsePlan {
-  /** All that stand from now on. */
+  /** All lapses from now on. */
   readonly lapses: readonly Lapse[];
   /** The new lapses, also those that end an earlier one. */
   readonly come: readonly Lapse[];
   /** The owners that are asked for a handshake. */
   readonly asked: ReadonlySet<string>;
-  /** Peers with whom a session is wanted, whether anything is sent or not. */
+  /** Peers with which a session is wanted, even if nothing is sent. */
   readonly wanted: ReadonlySet<string>;
 }
 
@@ -160,14 +160,14 @@ export function planLapses(facts: LapseFacts, clocks: Clocks): LapsePlan {
   };
 }
 
-/** No peer's name. */
+/** This is no peer's name. */
 const noOwner = "";
 
 function pairOf(owner: string, claimant: string): string {
   return `${owner} ${claimant}`;
 }
 
-/** Lapses by who lost and who won. */
+/** Groups lapses by the losing and the winning peer. */
 class LapseIndex {
   readonly #spans: ReadonlyMap<string, readonly Span[]>;
 
@@ -176,7 +176,7 @@ class LapseIndex {
     this.#spans = new Map([...byPair].map(([pair, some]) => [pair, some.map(({ claim }) => spanOf(claim))]));
   }
 
-  /** True if one gave the owner what the claimant now wants. */
+  /** True if an earlier lapse gave the owner what the claimant now wants. */
   hasReturnOf({ owner, claimant, claim }: Lapse): boolean {
     const given = this.#spans.get(pairOf(claimant, owner));
     if (given === undefined) return false;
@@ -185,7 +185,7 @@ class LapseIndex {
   }
 }
 
-/** Two nodes that both want what a dead one had are weighed in the order of their names, on every node. */
+/** Orders two nodes that both want a claim of a dead one by their names, on every node. */
 function contestsOf(refusals: readonly Refusal[], node: string): Lapse[] {
   return refusals
     .filter(({ owner, claim }) => owner !== node && isPrefix(claim))
@@ -193,7 +193,7 @@ function contestsOf(refusals: readonly Refusal[], node: string): Lapse[] {
     .sort((a, b) => compareText(a.claimant, b.claimant) || compareText(a.claim, b.claim));
 }
 
-/** A refused key has a slash now and then, and ends as no prefix does; a refused endpoint has no length. */
+/** True for a prefix: a refused key may contain a slash, but does not end as a prefix does; a refused endpoint has no length. */
 function isPrefix(claim: string): boolean {
   return claim.includes("/") && !claim.endsWith("=");
 }
@@ -215,7 +215,7 @@ class ClaimKinds {
     }
   }
 
-  /** Undefined if the claim is none of a peer's any more, or what stands against it is no peer's. */
+  /** Returns undefined if no peer makes the claim any more, or its owner is no peer. */
   find({ owner, claimant, claim }: Lapse): "node IP" | "pod CIDR" | undefined {
     if (!this.#records.has(owner)) return undefined;
     if (this.#hosts.get(claimant)?.has(claim)) return "node IP";
@@ -223,7 +223,7 @@ class ClaimKinds {
   }
 }
 
-/** True if a fresh handshake of the claimant came from where the claim says that it is. */
+/** True if a fresh handshake of the claimant came from the place that the claim names. */
 function isThere(
   { records, observations }: LapseFacts,
   { owner, claimant, claim }: Lapse,

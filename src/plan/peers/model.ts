@@ -1,11 +1,11 @@
 import type { NodeRecord, Slot, SlotRecord } from "../../net/record.ts";
 
-// Peers and what they claim, as plain values.
+// Peers and their claims as plain values.
 
 /** A peer's record with the order in which it claimed each key, CIDR and node IP (as /32 or /128). */
 export interface ClaimingPeer {
   readonly record: NodeRecord;
-  /** Sequence number a claim; lower is earlier. Asked for only if two claim the same. */
+  /** The sequence number of each claim; lower is earlier. It is read only if two peers claim the same. */
   readonly claimedAt: () => ReadonlyMap<string, number>;
   /** Slots whose proof is not of this node, slot and key. Absent if there are none. */
   readonly unproven?: readonly Slot[];
@@ -27,7 +27,7 @@ export interface Refusal {
   readonly owner: string;
   /** A sentence for `peer list` and the log. */
   readonly reason: string;
-  /** True if it may be settled by itself any moment: it is asked whether the claim is right. */
+  /** True if the refusal may end at any moment, because the claim is being checked. */
   readonly isPending?: true;
 }
 
@@ -44,18 +44,18 @@ export interface OwnedPeer {
   readonly endpointsRefused?: true;
   /** Names of nodes that the peer asks to begin a handshake. */
   readonly wantsHandshakeFrom?: readonly string[];
-  /** Node IPs that the peer claims and no handshake has shown. They do not count; absent if there are none. */
+  /** Node IPs that the peer claims and no handshake has proven. They do not count; absent if there are none. */
   readonly unshownIPs?: readonly string[];
-  /** The unshown ones that no other peer has, or has claimed before. */
+  /** The unproven node IPs that no other peer has, or has claimed before. */
   readonly earlyIPs?: readonly string[];
-  /** The addresses of these that the peer may send from meanwhile: they are near this node, and nothing else is known to be there. */
+  /** The addresses among these that the peer may send from meanwhile: they are near this node, and nothing else is known to be there. */
   readonly sourceIPs?: readonly string[];
   /** The early addresses that are known to be a node's. They are refused to pods until a handshake shows which node's. */
   readonly barredIPs?: readonly string[];
 }
 
 export interface Ownership {
-  /** Sorted by name. */
+  /** The peers sorted by name. */
   readonly peers: readonly OwnedPeer[];
   readonly refusals: readonly Refusal[];
 }

@@ -4,23 +4,22 @@
 //
 //   a node IP in a record         routes, sets   allowed IPs             claims against others
 //   ────────────────────────────  ─────────────  ──────────────────────  ──────────────────────────
-//   shown by a handshake          yes            yes                     by the order of claims; it is
+//   proven by a handshake         yes            yes                     by the order of claims; it is
 //                                                                        taken out of wider pod CIDRs
-//   not shown, gate closed        no             yes: what the peer      after all others
-//                                                sends first is not lost
-//   not shown, gate open          no             if it is private or     after all others
+//   unproven, gate closed         no             yes: the peer's first   after all other claims
+//                                                packets are not lost
+//   unproven, gate open           no             if it is private or     after all other claims
 //                                                near this node's own
-//   not shown, of a known node    refused        no                      after all others
+//   unproven, of a known node     refused        no                      after all other claims
 //
-// A peer that has shown this node may send by the tunnel already, and a second address may never be shown,
-// for example if a network carries IPv6 and no tunnels over it: what comes from there is accepted, unless the
-// address is a landmark, another node's or the Internet's. To draw traffic needs more.
+// A peer with an open gate may send by the tunnel already, and its second address may never be proven, for
+// example if a network carries IPv6 but no tunnels over it: packets from there are accepted, unless the
+// address is a landmark, another node's or the Internet's. To attract traffic needs a proof.
 //
 // Records that the operator of this node imports are trusted, and so is an address that is named alone
 // in nodeCIDRs, unless it is a landmark: the API server, a gateway or a resolver. An address that was
 // once shown to be a node's is refused to pods while another claims it: it is not reached in plaintext.
-// A node that can send from an address and read what is sent to it is there, as far as a handshake
-// can tell. Pure.
+// A handshake proves that a node can send from an address and receive packets there, and no more. Pure.
 import { hostPrefix, prefixContains, subtractPrefix } from "../../net/prefix.ts";
 import { type Span, spanContains, spanOf } from "../../net/span.ts";
 import type { Settings } from "../settings/settings.ts";
@@ -55,10 +54,10 @@ export function shownBy({ proofs, settings, landmarks, typed }: ProofFacts): IsS
     (declared.has(hostPrefix(ip)) && !places.has(ip));
 }
 
-/** After every claim that was ever made: a number that no claim reaches. */
+/** A sequence number that is higher than that of any claim. */
 const late = 2 ** 40;
 
-/** The peer, whose node IPs that are not shown are weighed after all other claims. */
+/** Returns the peer with its unproven node IPs weighed after all other claims. */
 export function weighShownFirst(peer: ClaimingPeer, isShown: IsShown): ClaimingPeer {
   const { name, nodeIPs, podCIDRs } = peer.record;
   if (nodeIPs.every((ip) => isShown(name, ip))) return peer;
@@ -76,10 +75,10 @@ export function weighShownFirst(peer: ClaimingPeer, isShown: IsShown): ClaimingP
   };
 }
 
-/** More nodes than that are in no node's network of pods. */
+/** No node's network of pods contains more nodes than this. */
 const maxHoles = 16;
 
-/** Removes from peers' pod CIDRs the addresses that are shown to be another node's: the CIDR may be the older claim, but an attacker's. */
+/** Removes addresses that are proven to be another node's from peers' pod CIDRs: the CIDR may be the older claim, but an attacker's. */
 export function withoutNodes(
   peers: readonly ClaimingPeer[],
   { typed }: Pick<ProofFacts, "typed">,
@@ -132,7 +131,7 @@ interface ShownNode {
   readonly span: Span;
 }
 
-/** Sorted by address. */
+/** Sorts by address. */
 function shownNodes(peers: readonly ClaimingPeer[], isShown: IsShown): ShownNode[] {
   const nodes = peers.flatMap(({ record: { name: owner, nodeIPs } }) =>
     nodeIPs.flatMap((ip) => (isShown(owner, ip) ? [{ ip, owner, span: spanOf(hostPrefix(ip)) }] : [])),
@@ -174,8 +173,8 @@ function subtractAll(cidr: string, held: readonly ShownNode[]): string[] {
 }
 
 /**
- * Splits the node IPs of the peers into shown ones and others. `claimed`: for each peer, what may
- * count of its record, also if another peer has claimed it before: the node that is there may show it.
+ * Splits the node IPs of the peers into proven and unproven ones. `claimed`: for each peer, the claims that
+ * may count, also if another peer has claimed them before: the node that is there may prove it.
  */
 export function splitNodeIPs(
   peers: readonly OwnedPeer[],
@@ -202,7 +201,7 @@ export function splitNodeIPs(
   });
 }
 
-/** The refused claims of peers whose gate is open: nothing has shown these addresses. */
+/** Returns the refused claims of peers whose gate is open and whose addresses are unproven. */
 export function refuseUnshown(peers: readonly OwnedPeer[], isOpen: (peer: string) => boolean): Refusal[] {
   return peers.flatMap(({ name: peer, earlyIPs = [] }) =>
     earlyIPs.length === 0 || !isOpen(peer)
@@ -231,10 +230,10 @@ export function findProofs(
   return [...new Set(shown)];
 }
 
-/** More are a flood. */
+/** More than these are a flood. */
 const maxContested = 64;
 
-/** Addresses that a peer claims and another peer has claimed before. A handshake may still show whose they are. */
+/** Returns addresses that a peer claims and another peer has claimed before. A handshake may still prove the owner. */
 export function contestedHosts(peers: readonly OwnedPeer[]): string[] {
   const ips = peers.flatMap(({ unshownIPs = [], earlyIPs = [] }) =>
     unshownIPs.filter((ip) => !earlyIPs.includes(ip)),

@@ -1,5 +1,5 @@
-// Observations: what the devices have shown of every peer, as times on the agent's own clock:
-// when its last handshake was, when it last sent something. Counters and the
+// Observations are times on the agent's own clock that the devices have shown of every peer: the time of
+// its last handshake, the time at which it last sent something. Counters and the
 // kernel's wall-clock times become times here, so that a clock that is stepped
 // changes no decision. Pure: both clocks are arguments.
 import type { Device, Peer } from "../../net/device.ts";
@@ -10,24 +10,24 @@ import { slots, usableSlot } from "./path.ts";
 /** One peer on one slot; all times in milliseconds on a clock that only goes forward. */
 export interface SlotObservation {
   readonly publicKey: string;
-  /** The key of this node's own slot. A handshake with another key says nothing about this one. */
+  /** The key of this node's own slot. A handshake with another key proves nothing about this one. */
   readonly ownKey: string;
   /** The time of the last handshake; absent before the first one with these two keys. */
   readonly handshakeAtMs?: number;
   /** The peer's address as it was known when that handshake was read. */
   readonly handshakeFrom?: string;
-  /** Anything came in that a peer sends only if it hears us: also keepalives, but not tries of a handshake alone. */
+  /** The last arrival of anything that a peer sends only if it receives our packets: also keepalives, but not initiations alone. */
   readonly heardAtMs?: number;
-  /** The first thing that went out since then and that WireGuard answers: packets and handshakes, not keepalives. */
+  /** The first packet since then that WireGuard answers: data and handshakes, not keepalives. */
   readonly unansweredSinceMs?: number;
-  /** Packets of pods or hosts came in. */
+  /** The last arrival of packets of pods or hosts. */
   readonly dataAtMs?: number;
   /**
-   * Anything went out: also the tries of a handshake. What has no route does not count. What a firewall
-   * drops on its way out counts with the kernel's WireGuard, and does not with a userspace one.
+   * The last time that anything was sent, also initiations. Packets without a route do not count. Packets
+   * that a firewall drops on the way out count with the kernel's WireGuard, and not with a userspace one.
    */
   readonly sentAtMs?: number;
-  /** Packets of pods or hosts went out. */
+  /** The last time that packets of pods or hosts were sent. */
   readonly sentDataAtMs?: number;
   /** The value as it was read last. */
   readonly lastHandshakeMs: number;
@@ -47,7 +47,7 @@ export interface Clocks {
 }
 
 /**
- * What one more reading of the devices adds. `ownSinceMs`: Unix milliseconds at
+ * Adds one more reading of the devices to the observations. `ownSinceMs`: Unix milliseconds at
  * which this node's own keys were made. A slot whose device was not read is not in the result. */
 export function updateObservations(
   before: PeerObservations,
@@ -90,7 +90,7 @@ function observeSlot(
   const from = endpoint === undefined ? {} : { handshakeFrom: endpoint.ip };
   const counters = { publicKey, ownKey, lastHandshakeMs, rxBytes, txBytes };
   if (before === undefined || before.publicKey !== publicKey || before.ownKey !== ownKey) {
-    // The kernel keeps a peer's handshake time when our own key changes; of the new key it says nothing.
+    // The kernel keeps a peer's handshake time when our own key changes; it proves nothing about the new key.
     const isKept = before?.publicKey === publicKey && before.lastHandshakeMs === lastHandshakeMs;
     // A wall clock from before the key was made has been set back: by it, all handshakes would be older.
     const isOld = isKept || (lastHandshakeMs < ownSinceMs && ownSinceMs <= clocks.wallMs);
@@ -126,7 +126,7 @@ function observeSlot(
   };
 }
 
-/** The last time of an event: now if it happened, else as it was, if ever. */
+/** Returns the last time of an event: now if it happened, else the earlier time, if any. */
 function timed<K extends string>(
   name: K,
   beforeMs: number | undefined,
@@ -141,11 +141,11 @@ function ageOf(lastHandshakeMs: number, wallMs: number): number {
   return Math.max(0, wallMs - lastHandshakeMs);
 }
 
-/** Sums of a keepalive (32 bytes), a handshake's initiation (148) and its response (92). */
+/** The sums of a keepalive (32 bytes), a handshake's initiation (148) and its response (92). */
 const bareSums: ReadonlySet<number> = new Set([0, 32, 92, 124, 148, 180, 296]);
 
 /**
- * True for one or two tries of a handshake, and nothing else: had the peer received our
+ * True for one or two initiations, and nothing else: had the peer received our
  * response, a keepalive or packets would have followed.
  */
 const triesAlone: ReadonlySet<number> = new Set([148, 296]);

@@ -1,6 +1,6 @@
-// Compares what this node is about to claim with what its peers have already. What a node
-// claims, it takes from its peers in its own kernel, so a neighbour's address or CIDR that was typed
-// by mistake would cut it off from that neighbour. Pure.
+// Compares the claims that this node is about to make with those of its peers. A claim of a node takes the
+// address or CIDR from its peers in its own kernel, so one that was typed by mistake would cut the node off
+// from a peer. Pure.
 import { hostPrefix, prefixesOverlap } from "../../net/prefix.ts";
 import type { NodeRecord } from "../../net/record.ts";
 
@@ -15,7 +15,7 @@ export interface OwnClaims {
   readonly hostIPs: readonly string[];
 }
 
-/** One sentence for each claim that is a peer's. */
+/** Returns one sentence for each claim that is a peer's. */
 export function findTakenClaims(
   { wanted, before, hostIPs }: OwnClaims,
   peers: readonly NodeRecord[],

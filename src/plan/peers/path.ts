@@ -1,7 +1,6 @@
-// Which way a peer is reached: the slots that could carry its traffic, the
-// endpoint that is programmed, and the path that holds. With an agent, the path
-// is what it decided and the store keeps; without one the gate is off and
-// traffic takes the tunnel as soon as the peer has a key. Pure.
+// Resolves the path to a peer: the slots that could carry its traffic, the endpoint to program, and the
+// chosen slot. With an agent, the path is the one that the agent decided and the store has. Without an
+// agent the gate is off, and traffic takes the tunnel as soon as the peer has a key. Pure.
 import { familyOf } from "../../net/ip.ts";
 import { closedPath, type PeerPath } from "../../net/path.ts";
 import type { NodeRecord, Slot, SlotRecord } from "../../net/record.ts";
@@ -9,18 +8,18 @@ import type { OwnedPeer } from "./model.ts";
 
 export const slots: readonly Slot[] = ["a", "b"];
 
-/** Traffic takes the slot, and nothing else is known of the peer. */
+/** Makes a path on the slot for a peer that nothing else is known of. */
 const openPaths: Readonly<Record<Slot, PeerPath>> = {
   a: { ...closedPath, slot: "a" },
   b: { ...closedPath, slot: "b" },
 };
 
-/** The slots that a node has a device for: all but those that its record withdraws. */
+/** Returns the slots that a node has a device for: all but those that its record withdraws. */
 export function ownSlots(node: Pick<NodeRecord, "slots">): Slot[] {
   return slots.filter((slot) => node.slots.find((own) => own.slot === slot)?.state !== "withdrawn");
 }
 
-/** The peers as this node can reach them: it reaches none on a slot that it has withdrawn itself. */
+/** Returns the peers as this node can reach them: it reaches none on a slot that it has withdrawn itself. */
 export function reachablePeers(
   node: Pick<NodeRecord, "slots">,
   peers: readonly OwnedPeer[],
@@ -36,13 +35,13 @@ export function otherSlot(slot: Slot): Slot {
   return slot === "a" ? "b" : "a";
 }
 
-/** The public key of a node's slot; undefined if it has none there, or there is no slot. */
+/** Returns the public key of a node's slot; undefined if it has none there, or there is no slot. */
 export function keyOf({ slots }: Pick<NodeRecord, "slots">, slot: Slot | undefined): string | undefined {
   return slots.find((record) => record.slot === slot)?.publicKey;
 }
 
 /**
- * The slot's record if the peer can be programmed on it: it has a key and is not withdrawn. A peer
+ * Returns the slot's record if the peer can be programmed on it: it has a key and is not withdrawn. A peer
  * without an endpoint that this node could send to is programmed too: it may begin the handshake.
  */
 export function usableSlot(peer: OwnedPeer, slot: Slot): SlotRecord | undefined {
@@ -57,7 +56,7 @@ export function isKeyless(peer: OwnedPeer): boolean {
   return peer.refusedSlots === undefined && slots.every((slot) => usableSlot(peer, slot) === undefined);
 }
 
-/** The peer's endpoints that this node can reach, best first: of families that this node has, else all. */
+/** Returns the peer's endpoints that this node can reach, best first: those of families that this node has, else all. */
 export function endpointCandidates(node: NodeRecord, peer: OwnedPeer): readonly string[] {
   const isReachable = (ip: string) => node.endpoints.some((own) => familyOf(own) === familyOf(ip));
   if (peer.endpoints.every(isReachable)) return peer.endpoints;
@@ -65,16 +64,16 @@ export function endpointCandidates(node: NodeRecord, peer: OwnedPeer): readonly 
   return candidates.length === 0 ? peer.endpoints : candidates;
 }
 
-/** True if one of the two sides wants the slot to be left. */
+/** True if one of the two sides drains the slot. */
 export function isDraining(node: NodeRecord, peer: OwnedPeer, slot: Slot): boolean {
   const drains = (record: SlotRecord) => record.slot === slot && record.state === "draining";
   return peer.slots.some(drains) || node.slots.some(drains);
 }
 
 /**
- * The slot that traffic to a peer should take: the first that neither side
- * drains. Where both drain one, slot a is left first, so that two rotations
- * that meet wait for each other in one order. Undefined if no key of the peer can be used.
+ * Returns the slot that traffic to a peer should take: the first one that neither side drains. If each side
+ * drains one, slot a is left first, so that two rotations that meet wait for each other in one order.
+ * Returns undefined if no key of the peer can be used.
  */
 export function routeSlot(node: NodeRecord, peer: OwnedPeer): Slot | undefined {
   let last: Slot | undefined;
@@ -86,7 +85,7 @@ export function routeSlot(node: NodeRecord, peer: OwnedPeer): Slot | undefined {
   return last;
 }
 
-/** The path that holds; `paths` is absent if no agent decides. */
+/** Returns the path of a peer; `paths` is absent if no agent decides. */
 export function resolvePath(
   node: NodeRecord,
   peer: OwnedPeer,
@@ -107,8 +106,8 @@ export function hasNoPlace({ endpoints, endpointsRefused }: OwnedPeer): boolean 
 }
 
 /**
- * True if what is sent to the peer is refused, in permissive mode too: it was in the tunnel, and all
- * its keys are another node's now. Without an agent it is not known what was in the tunnel.
+ * True if traffic to the peer is refused, in permissive mode, too: it was in the tunnel, and all keys of the
+ * peer are another node's now. Without an agent it is not known which traffic was in the tunnel.
  */
 export function isBarred(peer: OwnedPeer, paths: ReadonlyMap<string, PeerPath> | undefined): boolean {
   if (isKeyless(peer) || slots.some((slot) => usableSlot(peer, slot) !== undefined)) return false;

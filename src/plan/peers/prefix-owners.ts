@@ -1,5 +1,5 @@
-// Finds the holders of thousands of prefixes of any lengths. Everything that will be asked for
-// is known beforehand, so that it can be sorted once: of two prefixes that overlap one contains the
+// Finds the holders of thousands of prefixes of any lengths. All prefixes are known
+// beforehand, so that they can be sorted once: of two prefixes that overlap one contains the
 // other, and each then knows the narrowest one around it. Nothing here depends on how many different
 // lengths there are, which a single record could choose. Pure.
 import { compareSpans, type Span, spanContains, spanOf } from "../../net/span.ts";
@@ -31,14 +31,14 @@ export class Nesting {
     return this.#ids.size;
   }
 
-  /** The number of a prefix; throws for one that was not given at the start. */
+  /** Returns the number of a prefix; throws for one that was not given at the start. */
   idOf(prefix: string): number {
     const id = this.#ids.get(prefix);
     if (id === undefined) throw new RangeError(`${prefix} is none of these prefixes`);
     return id;
   }
 
-  /** The number of the narrowest prefix around one; -1 if there is none. */
+  /** Returns the number of the narrowest prefix around one; -1 if there is none. */
   around(id: number): number {
     return this.#around[id] ?? -1;
   }

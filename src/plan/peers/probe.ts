@@ -1,9 +1,9 @@
-// Probes: asks a node IP that nothing has shown for a handshake, on the slot that carries no traffic to
-// the peer, with that address as the endpoint. While the gate is closed this is the second slot, beside
-// the first one on its own endpoint, so that a node with two addresses shows both with what opens its gate.
-// Later it is a slot without a session; one that there is may be what the peer sends on, and is given
-// up for a new handshake only if the peer has just sent on the other slot.
-// Each address has ten seconds; after a round it is left alone for a while. Pure: time is an argument.
+// Plans probes: a handshake with an unproven node IP as the endpoint, on the slot that carries no traffic to
+// the peer. While the gate is closed, this is the second slot, beside the first one on its own endpoint, so
+// that a node with two addresses proves both with the handshakes that open its gate. Later it is a slot
+// without a session. A slot with a session may carry the peer's packets, and is used for a new handshake only
+// if the peer has just sent on the other slot. Each address has ten seconds; after a round there is a pause.
+// Pure: time is an argument.
 import { familyOf } from "../../net/ip.ts";
 import type { PeerPath } from "../../net/path.ts";
 import type { NodeRecord, Slot } from "../../net/record.ts";
@@ -28,7 +28,7 @@ export interface ProbeFacts {
   /** The path as the gate has decided it. */
   readonly path: PeerPath;
   readonly observation: PeerObservation;
-  /** Node IPs that nothing has shown. */
+  /** The unproven node IPs. */
   readonly unshown: readonly string[];
   readonly memory?: ProbeMemory;
 }
@@ -64,25 +64,25 @@ function isFresh({ observation }: ProbeFacts, slot: Slot, nowMs: number): boolea
 function begin(slot: Slot, ips: readonly string[], before: ProbeMemory | undefined, nowMs: number): Probe {
   const tried = before === undefined ? [] : [...new Set([...before.tried, before.ip])];
   const ip = ips.find((one) => !tried.includes(one));
-  // The last one had its turn: its time is when the rest begins.
+  // The last address had its turn, and the pause begins at its time.
   if (ip === undefined) return { memory: { ip: before?.ip ?? "", sinceMs: nowMs, tried } };
   return { probe: { slot, ip }, memory: { ip, sinceMs: nowMs, tried } };
 }
 
-/** Undefined if there is no slot that nothing else needs. */
+/** Returns undefined if both slots are needed for other traffic. */
 function probeSlot(facts: ProbeFacts, nowMs: number): Slot | undefined {
   const { node, peer, path, memory } = facts;
   if (path.pinned || slots.some((slot) => isDraining(node, peer, slot))) return undefined;
   const used = path.slot ?? routeSlot(node, peer);
   if (used === undefined || usableSlot(peer, otherSlot(used)) === undefined) return undefined;
   const other = otherSlot(used);
-  // While a try goes on, the session is the one that it has made.
+  // During a probe, the session is the one that the probe has made.
   const isTrying = memory !== undefined && nowMs - memory.sinceMs < tryMs;
   if (path.slot === undefined || isTrying || !isFresh(facts, other, nowMs)) return other;
   return sendsOn(facts, used, nowMs) && !sendsOn(facts, other, nowMs) ? other : undefined;
 }
 
-/** The peer chooses for itself what it sends on. */
+/** True if the peer has just sent on the slot; the peer itself chooses the slot that it sends on. */
 function sendsOn({ observation }: ProbeFacts, slot: Slot, nowMs: number): boolean {
   return nowMs - (observation[slot]?.dataAtMs ?? Number.NEGATIVE_INFINITY) < rejectAfterMs / 3;
 }

@@ -22,7 +22,7 @@ export function isStepDue({ step, stepAtMs }: SilentState, nowMs: number): boole
   return nowMs - stepAtMs >= (isLast ? recoveryPauseMs : recoveryStepMs);
 }
 
-/** The silence is found now. It began when this node sent what is still unanswered, or asked the peer. */
+/** Starts the recovery when the silence is found. The silence began when this node sent a packet that is still unanswered, or asked the peer. */
 export function startRecovery(context: GateContext<"open">): Recovery {
   const { state: before, observation, path, nowMs } = context;
   const silentSinceMs = observation[path.slot]?.unansweredSinceMs ?? before.askedAtMs ?? nowMs;
@@ -32,7 +32,7 @@ export function startRecovery(context: GateContext<"open">): Recovery {
   return resetEndpoint(context, state, path.candidate);
 }
 
-/** The next step. The first step of a later round tries the next endpoint. */
+/** Takes the next step. The first step of a later round tries the next endpoint. */
 export function continueRecovery(context: GateContext<"silent">): Recovery {
   const { state: last, path, nowMs } = context;
   const step = recoverySteps[(recoverySteps.indexOf(last.step) + 1) % recoverySteps.length] as RecoveryStep;

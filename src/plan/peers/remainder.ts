@@ -1,6 +1,5 @@
-// Keeps what is left of a record's networks and addresses while other peers take parts of them. Sorted, so that
-// a part is found at once however many there are: a peer may claim thousands of addresses of one
-// network. Pure.
+// Keeps the rest of a record's networks and addresses while other peers take parts of them. The parts are
+// sorted, so that one is found at once: a peer may claim thousands of addresses of one network. Pure.
 import { hostPrefix, subtractPrefix } from "../../net/prefix.ts";
 import type { NodeRecord } from "../../net/record.ts";
 import { compareSpans, type Span, spanContains, spanOf, spansOverlap } from "../../net/span.ts";
@@ -8,13 +7,13 @@ import { compareSpans, type Span, spanContains, spanOf, spansOverlap } from "../
 interface Piece {
   readonly prefix: string;
   readonly span: Span;
-  /** The network of the record that it is of. */
+  /** The network of the record that the piece is a part of. */
   readonly whole: string;
 }
 
 export class Remainder {
   readonly #record: NodeRecord;
-  /** None in another, in the order of addresses. */
+  /** The pieces in the order of addresses; none contains another. */
   readonly #pieces: Piece[] = [];
   #hosts: readonly { readonly ip: string; readonly span: Span }[];
 
@@ -28,7 +27,7 @@ export class Remainder {
     }
   }
 
-  /** Takes away what a prefix has of it; false if that is nothing. */
+  /** Removes the part that a prefix covers; returns false if it covers nothing. */
   take(prefix: string): boolean {
     const span = spanOf(prefix);
     const hosts = this.#hosts.filter((host) => !spansOverlap(host.span, span));
@@ -43,7 +42,7 @@ export class Remainder {
     return hadHosts || touched.length > 0;
   }
 
-  /** The record with what is left. */
+  /** Returns the record with the remaining networks. */
   get record(): NodeRecord {
     const ofWhole = Map.groupBy(this.#pieces, ({ whole }) => whole);
     const podCIDRs = this.#record.podCIDRs.flatMap((whole) =>

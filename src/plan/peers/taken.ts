@@ -1,5 +1,5 @@
-// Addresses that a pod may have been given and that are not this node's to give: to keep one
-// of them out of the tunnel would send what is for another node in plaintext. Pure.
+// Finds addresses of pods that belong to another node. If this node kept one of them out of the tunnel, it
+// would send another node's packets in plaintext. Pure.
 
 import type { Family } from "../../net/ip.ts";
 import { hostPrefix, prefixContains } from "../../net/prefix.ts";
@@ -7,7 +7,7 @@ import type { NodeRecord } from "../../net/record.ts";
 import type { OwnedPeer } from "./model.ts";
 import { Nesting, PrefixOwners } from "./prefix-owners.ts";
 
-/** The sets of the table `inet wg-cni` that have what is other nodes': pods by prefix, nodes by address (firewall/sets.ts). */
+/** Returns the sets of the table `inet wg-cni` with the addresses of other nodes: pods by prefix, nodes by address (firewall/sets.ts). */
 export function peerSets(family: Family): readonly string[] {
   return [`pods${family}_in`, `nodes${family}`];
 }
@@ -18,8 +18,8 @@ export function isHeld(prefixes: readonly string[], ip: string): boolean {
 }
 
 /**
- * Of a node's pods, those whose address no peer has. What `own` holds is this node's already,
- * and what peers claim of it is weighed there (claims.ts).
+ * Returns the addresses of a node's pods that no peer has. Addresses in `own` are this node's already, and
+ * claims.ts decides about peers' claims to them.
  */
 export function withoutTaken(
   ips: readonly string[],
@@ -40,7 +40,7 @@ export function withoutTaken(
   return ips.filter((ip) => !taken.has(hostPrefix(ip)));
 }
 
-/** The name of the node whose pods' or own address it is. */
+/** Returns the name of the node that has the address, for itself or for a pod. */
 export function findHolder(
   peers: readonly Pick<NodeRecord, "name" | "nodeIPs" | "podCIDRs">[],
   ip: string,

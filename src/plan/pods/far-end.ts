@@ -1,7 +1,7 @@
 // Judges if the packets of a chained pod pass this node's routing, where they are encrypted, and
-// if its addresses belong to this node. Another plugin made the pod, and the one who
-// writes a network (Multus, static IPAM) may choose both. Judged by what the kernel shows,
-// not by what the plugin says. Pure.
+// if its addresses belong to this node. Another plugin made the pod, and the author of a network
+// configuration (Multus, static IPAM) may choose both. The kernel's state decides, not the plugin's
+// result. Pure.
 //
 //   the pod's interface                                       its traffic
 //   ────────────────────────────────────────────────────────  ──────────────────────────
@@ -29,13 +29,13 @@ export interface PodConnection {
   readonly end?: Link;
   /** The bridge or switch that the end is a port of. */
   readonly master?: Link;
-  /** Kinds of the other ports; asked for only if the pod has no gateway. */
+  /** Kinds of the other ports; read only if the pod has no gateway. */
   readonly portKinds?: readonly string[];
   /** Next hops of the pod's default routes by the interface. */
   readonly gateways: readonly { readonly ip: string; readonly isNode: boolean }[];
   /** The interface that the node sends to each of the pod's addresses by. */
   readonly routes: readonly RouteBack[];
-  /** Asked for only if a route back is by neither the end nor its master. */
+  /** Read only if a route back is by neither the end nor its master. */
   readonly uplinks?: readonly string[];
 }
 
@@ -74,7 +74,7 @@ function findSwitched(connection: PodConnection, end: Link, master: Link): strin
   return connection.gateways.length === 0 ? undefined : findRouteAside(connection, [end.name, master.name]);
 }
 
-/** A route by another interface of a CNI's own (cilium_host) leads to the pod as well. */
+/** True for an interface of another CNI (cilium_host), by which a route leads to the pod as well. */
 function findRouteAside(
   { routes, uplinks = [] }: PodConnection,
   devs: readonly string[],
@@ -101,7 +101,7 @@ export function readOutside(restore: unknown): Outside | undefined {
     : undefined;
 }
 
-/** A sentence about it. */
+/** Describes such a pod in a sentence. */
 export function describeOutside({ ips, why, kind }: Outside): string {
   const named = ips.join(", ");
   return kind === "bypass"

@@ -1,5 +1,5 @@
-// The name of the nftables table of pods, apart from what is in it: a plugin process mostly
-// needs no more.
+// The name of the nftables table of pods is apart from its content, because a plugin process usually needs
+// only the name.
 import type { NftTableName } from "../../net/nftables.ts";
 
 export const podFirewallName = { family: "inet", name: "wg-cni-pods" } as const satisfies NftTableName;

@@ -1,14 +1,13 @@
-// The settings of the node's end of a pod's link, before it goes up. A process that is
-// in the pod sends what he likes by it, so the node learns nothing from there: no default
-// route or address by a router advertisement (CVE-2020-10749), no redirect, no sender that
-// is not the pod. Pure.
+// The settings of the node's end of a pod's link, before it goes up. A process in the pod can send anything
+// by it, so the node accepts no default route or address from a router advertisement (CVE-2020-10749), no
+// redirect, and no sender that is not the pod. Pure.
 import type { Ipv4LinkSettings } from "../../net/objects.ts";
 import type { SysctlStep } from "../step.ts";
 
-/** The group that these links are in: what is ours by the kernel's own word (plan/pods/firewall.ts). */
+/** The group of these links, by which the kernel itself recognises them (plan/pods/firewall.ts). */
 export const podLinkGroup = 18099;
 
-/** Set through netlink as the link is made, which costs no system call. `podLinkSysctls` has the same. */
+/** These settings are made through netlink with the link, which costs no system call. `podLinkSysctls` has the same. */
 export const podLinkIpv4: Ipv4LinkSettings = {
   rpFilter: 1,
   acceptRedirects: 0,
@@ -16,7 +15,7 @@ export const podLinkIpv4: Ipv4LinkSettings = {
   proxyArp: 0,
 };
 
-/** All settings of the link. Those of IPv6 cannot be set through netlink. */
+/** Returns all settings of the link. Those of IPv6 cannot be set through netlink. */
 export function podLinkSysctls(dev: string): SysctlStep[] {
   const settings = [
     [`net/ipv4/conf/${dev}/rp_filter`, "1"],

@@ -1,6 +1,6 @@
-// The pods of this node as the kernel shows them, whichever plugin attached them and when:
-// a pod that was there before wg-cni is in no store of ours, and a runtime's cache
-// of results may be stale, be kept elsewhere, or not be mounted. Pure.
+// Finds the pods of this node in the kernel, whichever plugin attached them and when: a pod that was there
+// before wg-cni is not in our store, and a runtime's cache of results may be stale, be kept elsewhere, or
+// not be mounted. Pure.
 //
 //   the kernel has                                        so it is
 //   ────────────────────────────────────────────────────  ─────────────────────
@@ -14,10 +14,10 @@
 //                                                         pods, secondary addresses,
 //                                                         kube-ipvs0, virtual IPs
 //
-// A pod that shows in no route is seen only by what it has sent: if its bridge is the
-// node's uplink too, the bridge has learned the port, and the node the address. That is
-// enough to name it, and too little to announce it: both are forgotten when it is quiet.
-// One on macvlan, or with a device of the hardware's, is not seen at all.
+// A pod without a route shows only by its packets: if its bridge is the node's uplink, too, the bridge has
+// learned the port, and the node the address. That is enough to name the pod, and too little to announce it,
+// because both are forgotten when the pod sends nothing. A pod on macvlan, or with a hardware device, is not
+// found at all.
 import { familyBits, familyOf } from "../../net/ip.ts";
 import type { Address, BridgeEntry, Link, Neighbour, Route } from "../../net/objects.ts";
 import { hostPrefix, prefixContains } from "../../net/prefix.ts";
@@ -37,12 +37,12 @@ export interface SeenPod {
   readonly dev: string;
 }
 
-/** True if a link may lead to a pod: what its routes say decides. */
+/** True if a link may lead to a pod; its routes decide. */
 export function isPairToElsewhere({ kind, linkNetnsId, up }: Link): boolean {
   return up && linkNetnsId !== undefined && pairKinds.includes(kind);
 }
 
-/** The pods in order of their addresses, each address once. */
+/** Returns the pods in order of their addresses, each address once. */
 export function findPods({ links, routes, addresses }: HostView): SeenPod[] {
   const candidates = new Set(links.filter(isPairToElsewhere).map(({ name }) => name));
   for (const route of routes) if (route.dev !== undefined && !leadsToOne(route)) candidates.delete(route.dev);
@@ -60,14 +60,14 @@ export interface BridgeView {
   readonly links: readonly Link[];
   /** Names of the bridges that default routes leave by. */
   readonly bridges: readonly string[];
-  /** On those bridges. */
+  /** The entries that those bridges have learned. */
   readonly neighbours: readonly Neighbour[];
   readonly learned: readonly BridgeEntry[];
   /** Addresses of other nodes and of gateways: the port that they are behind leads to the wire. */
   readonly outside: ReadonlySet<string>;
 }
 
-/** Addresses that are in use behind a port of a bridge which leads into another network namespace. */
+/** Returns addresses that are in use behind a bridge port that leads into another network namespace. */
 export function findBridgedPods({ links, bridges, neighbours, learned, outside }: BridgeView): SeenPod[] {
   const indexes = new Set(links.filter(({ name }) => bridges.includes(name)).map(({ index }) => index));
   const isPort = ({ masterIndex = 0 }: Link) => indexes.has(masterIndex);
@@ -82,7 +82,7 @@ export function findBridgedPods({ links, bridges, neighbours, learned, outside }
   });
 }
 
-/** False if a network is behind the link; every link has its link-local and multicast ones. */
+/** False if a network is behind the link. Link-local and multicast networks do not count, because every link has them. */
 function leadsToOne({ type, dst, via }: Route): boolean {
   if (type !== "unicast") return true;
   if (via !== undefined) return false;
@@ -93,7 +93,7 @@ function isLinkLocal(dst: string): boolean {
   return ["fe80::/10", "ff00::/8", "169.254.0.0/16"].some((special) => prefixContains(special, dst));
 }
 
-/** The address that a prefix has alone in it; undefined for a wider one. */
+/** Returns the single address of a prefix; undefined for a wider one. */
 export function addressOf(prefix: string): string | undefined {
   const slash = prefix.indexOf("/");
   const isOne = Number(prefix.slice(slash + 1)) === familyBits(familyOf(prefix));
@@ -116,9 +116,9 @@ export interface PodFacts {
 export type UnknownPod = Pick<SeenPod, "ip"> & { readonly dev?: string; readonly why?: string };
 
 export interface LocalPods {
-  /** Seen, and not attached by us. */
+  /** Pods that the kernel shows and that our plugin did not attach. */
   readonly earlier: readonly SeenPod[];
-  /** Pods whose addresses are not in this node's record: no peer sends to them through the tunnel, or accepts from it what they send. */
+  /** Pods whose addresses are not in this node's record: no peer sends to them through the tunnel, or accepts their packets from it. */
   readonly unknown: readonly UnknownPod[];
 }
 
@@ -143,12 +143,12 @@ export function judgePods({ podCIDRs, attached, seen, bridged, outside }: PodFac
   return { earlier, unknown };
 }
 
-/** Every address that this node announces if its pods have addresses of the network. */
+/** Returns every address that this node announces if its pods have addresses of the network. */
 export function announcedIPs(attached: readonly string[], seen: readonly SeenPod[]): string[] {
   return [...new Set([...attached, ...seen.map(({ ip }) => ip)])];
 }
 
-/** "10.0.0.7 (eni1a2b)", "10.0.0.8 (eth0 is an interface of kind macvlan)". */
+/** Returns text such as "10.0.0.7 (eni1a2b)" or "10.0.0.8 (eth0 is an interface of kind macvlan)". */
 export function describePod({ ip, dev, why }: UnknownPod): string {
   const more = why ?? dev;
   return more === undefined ? ip : `${ip} (${more})`;

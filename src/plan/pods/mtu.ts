@@ -1,7 +1,6 @@
-// The MTU of a pod's traffic. Standalone, both ends of its link have the
-// tunnel's; chained, the interface is another plugin's, and the routes that lead
-// off the node get it. A network configuration that sets an MTU of its own
-// decides once, at ADD; every other pod follows the tunnel. Pure.
+// Plans the MTU of a pod's traffic. If wg-cni is the main plugin, both ends of the pod's link have the
+// tunnel's MTU. If another plugin made the interface, the routes that lead off the node get it. A network
+// configuration with its own MTU decides once, at ADD; every other pod follows the tunnel. Pure.
 import { type Family, familyOf } from "../../net/ip.ts";
 import type { Link, Route } from "../../net/objects.ts";
 import { defaultPrefix } from "../../net/prefix.ts";
@@ -10,7 +9,7 @@ import type { RouteMtuStep, Step } from "../step.ts";
 import { podLinkIpv6Sysctls } from "./link.ts";
 
 const mainTable = 254;
-/** A pod has one or two of them, some plugins give it dozens; a pod that may change its namespace makes any number. */
+/** A pod has one or two such routes, and some plugins give it dozens; a pod that may change its namespace makes any number. */
 const maxRoutes = 64;
 
 /** A route of a chained pod whose MTU was changed, and its value before; null if none was set. */
@@ -28,7 +27,7 @@ export type PodMtuRecord = {
   readonly routes?: readonly ChangedRoute[];
 };
 
-/** Reads `restore`; an attachment without has nothing to put back. */
+/** Reads `restore`; an attachment without it has nothing to restore. */
 export function readPodMtu(restore: unknown): PodMtuRecord {
   return typeof restore === "object" && restore !== null ? (restore as PodMtuRecord) : {};
 }
@@ -71,7 +70,7 @@ export function planRouteMtus(
   return { steps, changed };
 }
 
-/** The routes that let through what does not fit the tunnel. */
+/** Returns the routes that let through packets that are too large for the tunnel. */
 export function routesAbove(
   routes: readonly Route[],
   link: Pick<Link, "name" | "mtu">,
@@ -80,7 +79,7 @@ export function routesAbove(
   return chooseRoutes(routes, link.name).filter((route) => (route.metrics?.mtu ?? link.mtu) > mtu);
 }
 
-/** Puts back what ADD found; a route that is gone needs nothing. */
+/** Plans to restore the MTUs that ADD found; a route that is gone needs nothing. */
 export function planRestore(routes: readonly Route[], changed: readonly ChangedRoute[]): RouteMtuStep[] {
   const present = indexRoutes(routes);
   return changed.flatMap((record) => {
@@ -90,7 +89,7 @@ export function planRestore(routes: readonly Route[], changed: readonly ChangedR
   });
 }
 
-/** Two lists of one pod's routes; what was recorded first is what must come back. */
+/** Merges two lists of one pod's routes; the values that were recorded first are to be restored. */
 export function mergeChanged(
   first: readonly ChangedRoute[],
   second: readonly ChangedRoute[],
@@ -112,7 +111,7 @@ export function planLinkMtus(ends: { pod: Link; host: Link }, ips: readonly stri
   return steps;
 }
 
-/** The routes that lead off the node. Of too many the widest, which carry what no other one does. */
+/** Returns the routes that lead off the node. If there are too many, it returns the widest, which carry all packets without a narrower route. */
 function chooseRoutes(routes: readonly Route[], dev: string): readonly Route[] {
   const leaving = routes.filter((route) => leavesNode(route, dev));
   if (leaving.length <= maxRoutes) return leaving;
@@ -123,7 +122,7 @@ function lengthOf(prefix: string): number {
   return Number(prefix.slice(prefix.indexOf("/") + 1));
 }
 
-/** An interface loses IPv6 below its smallest MTU, and begins it with the host's defaults. */
+/** Sets a link up for IPv6 again: an interface loses IPv6 below its smallest MTU, and begins it with the host's defaults. */
 function beginIpv6(dev: string): Step[] {
   return [{ do: "changeLink", dev, change: { addrGenModeNone: true } }, ...podLinkIpv6Sysctls(dev)];
 }
@@ -148,12 +147,12 @@ function toRecord({ family, dst, priority, metrics }: Route): ChangedRoute {
 
 type RouteKey = { readonly dst: string; readonly priority?: number | undefined };
 
-/** The key of a route of one interface: destination and metric tell routes apart, and no metric is 0. */
+/** Returns the key of a route of one interface: its destination and metric; no metric is 0. */
 function keyOf({ dst, priority = 0 }: RouteKey): string {
   return `${dst} ${priority}`;
 }
 
-/** The first of each. */
+/** Returns the first item of each key. */
 function indexRoutes<Item extends RouteKey>(routes: readonly Item[]): ReadonlyMap<string, Item> {
   return new Map(routes.toReversed().map((route) => [keyOf(route), route]));
 }

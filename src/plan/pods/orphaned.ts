@@ -1,15 +1,14 @@
-// Orphaned pods: attachments without a DEL. The runtime was killed before it, its state was
-// wiped, or the network no longer names us. What tells is that the path of the pod's
-// network namespace leads to none any more, in every pass over some time; and since a
-// path is only what this process is shown of it, that needs a witness. Pure: time is
-// an argument.
+// Finds orphaned pods: attachments whose pod is gone without a DEL. The runtime was killed before it, its
+// state was wiped, or the network no longer names us. A pod is gone if the path of its network namespace
+// leads to no namespace any more, in every pass over some time. This process may see only a part of the
+// mounts, so that needs a witness: another namespace that it does see. Pure: time is an argument.
 //
 //   the path is       witness in the same directory       released after
 //   ────────────────  ──────────────────────────────────  ──────────────
 //   a namespace       —                                   never
-//   not to be seen    —                                   never
+//   not visible       —                                   never
 //   absent            another pod's namespace             1 wait
-//   absent            none: all that there were are gone  12 waits
+//   absent            none: all of them are gone          12 waits
 //   a plain file      a namespace that was made later     1 wait
 //   a plain file      none: its mount may be hidden       never
 //
@@ -18,7 +17,7 @@ import { countOf } from "../../net/human-format.ts";
 import { type Absences, planAbsences } from "../absence.ts";
 import { showDuration } from "../settings/parsers.ts";
 
-/** "unknown" if the directory is not shown to this process, or may not be read. */
+/** "unknown" if the directory is not visible to this process, or may not be read. */
 export type NetnsObservation = "namespace" | "absent" | "file" | "unknown";
 
 export interface SeenAttachment {
@@ -33,7 +32,7 @@ export interface SeenAttachment {
 
 export interface OrphanedFacts {
   readonly seen: readonly SeenAttachment[];
-  /** By key, from the last plan. */
+  /** The absences by key, from the last plan. */
   readonly absences: Absences;
   readonly waitMs: number;
   /** Milliseconds of a clock that only goes forward. */
@@ -41,7 +40,7 @@ export interface OrphanedFacts {
 }
 
 export interface OrphanedPlan {
-  /** Keys. */
+  /** Keys of the orphaned attachments. */
   readonly release: readonly string[];
   readonly absences: Absences;
   /** A sentence, present if so many are gone that it is not believed yet. */
@@ -66,14 +65,14 @@ export function planOrphaned({ seen, absences: before, waitMs, nowMs }: Orphaned
   return { release, absences, ...(doubted.length === 0 ? {} : { doubt: explainDoubt(doubted, waitMs) }) };
 }
 
-/** Undefined if it is not known to be gone. */
+/** Returns undefined if the pod is not known to be gone. */
 function countWaits(one: SeenAttachment, seen: readonly SeenAttachment[]): number | undefined {
   if (one.netns !== "absent" && one.netns !== "file") return undefined;
   const witnesses = seen.filter(
     ({ directory, netns }) => directory === one.directory && netns === "namespace",
   );
   if (one.netns === "absent") return witnesses.length > 0 ? 1 : manyWaits;
-  // Mounts that are made later are shown here, so this one would be too.
+  // A mount that was made later is visible here, so this one would be visible, too.
   return witnesses.some(({ createdAtMs }) => createdAtMs > one.createdAtMs) ? 1 : undefined;
 }
 

@@ -1,5 +1,5 @@
-// Pod CIDRs of this node that hold what is no pod's: the gateway, the control plane, the nodes of a
-// whole subnet. Those of the peers are judged by peers/claim-bounds.ts. Pure.
+// Finds pod CIDRs of this node that contain addresses of hosts: the gateway, the control plane, the nodes of
+// a whole subnet. peers/claim-bounds.ts judges those of the peers. Pure.
 import { findHeld, type Landmark } from "../peers/landmarks.ts";
 
 /** Returns a sentence for each CIDR of one node that contains an address that is no pod's. */

@@ -1,14 +1,13 @@
-// One pod: what ADD makes of it in either role, as steps. Standalone, we are
-// its main plugin and make everything; chained, another plugin made the pod and
-// we add what encryption needs. Pure.
+// Plans the steps that ADD applies for one pod in either role. As the main plugin wg-cni makes everything; if
+// another plugin made the pod, wg-cni adds what encryption needs. Pure.
 //
 //   pod netns                        node netns
 //   eth0  10.1.0.5/32, fd00::5/128 == wgc3f2a91b04d5e
 //         default via 169.254.1.1    10.1.0.5 dev wgc3f2a91b04d5e scope link
 //         default via fe80::1        throw 10.1.0.5 table 18099
 //
-// Nobody has the gateway's addresses: permanent neighbour entries on both sides
-// name the other end's MAC, so neither ARP nor proxy_arp is needed.
+// No interface has the gateway's addresses: permanent neighbour entries on both sides have the other end's
+// MAC, so neither ARP nor proxy_arp is needed.
 import { type Family, familyOf } from "../../net/ip.ts";
 import type { Address, Neighbour, Route } from "../../net/objects.ts";
 import { defaultPrefix, hostPrefix } from "../../net/prefix.ts";
@@ -19,10 +18,10 @@ import { podLinkGroup, podLinkIpv4, podLinkIpv6Sysctls } from "./link.ts";
 
 const mainTable = 254;
 
-/** The pod's next hop; link-local, so it can never be anybody's pod or node address. */
+/** The pod's next hop; link-local, so it can never be the address of a pod or a node. */
 export const podGateway: Record<Family, string> = { 4: "169.254.1.1", 6: "fe80::1" };
 
-/** A route that the pod's owner asked for; `gw` is ignored, since every way out is through the node. */
+/** A route that the pod's owner requested; `gw` is ignored, because all traffic of the pod goes through the node. */
 export interface PodRoute {
   readonly dst: string;
 }
@@ -33,11 +32,11 @@ export interface StandalonePod {
   readonly hostDev: string;
   readonly hostMac: string;
   readonly podMac: string;
-  /** At most one default route each family is made from these. */
+  /** The addresses; each family gets at most one default route. */
   readonly ips: readonly string[];
-  /** Bytes; absent leaves the kernel's default. */
+  /** The MTU in bytes; if it is absent, the kernel's default stays. */
   readonly mtu?: number;
-  /** Beyond the default route, which every family with an address gets. */
+  /** The routes beside the default route, which every family with an address gets. */
   readonly routes: readonly PodRoute[];
 }
 
@@ -48,8 +47,8 @@ export interface PodNames {
 }
 
 /**
- * Names that follow from the attachment alone, so that a DEL without a record
- * finds what an ADD made. They are 24 digits of xxHash32, which unlike a
+ * Derives names from the attachment alone, so that a DEL without a record finds
+ * the objects of ADD. They are 24 digits of xxHash32, which unlike a
  * cryptographic hash costs a process nothing to set up; there is no gain in a
  * collision, which ADD would find and report.
  */
@@ -59,12 +58,12 @@ export function podNames({ containerID, ifname }: { containerID: string; ifname:
   return { hostDev: `wgc${hex.slice(0, 12)}`, hostMac: localMac(hex, 2), podMac: localMac(hex, 12) };
 }
 
-/** Eight hexadecimal digits. */
+/** Returns eight hexadecimal digits. */
 function hash32(text: string, seed: number): string {
   return Bun.hash.xxHash32(text, seed).toString(16).padStart(8, "0");
 }
 
-/** A locally administered MAC address (IEEE 802, 8.4) of the ten digits from `at`. */
+/** Makes a locally administered MAC address (IEEE 802, 8.4) of the ten digits from `at`. */
 function localMac(hex: string, at: number): string {
   let mac = "02";
   for (let i = at; i < at + 10; i += 2) mac += `:${hex.slice(i, i + 2)}`;
@@ -80,7 +79,7 @@ export function linkSteps(pod: StandalonePod, netnsFd: number): Step[] {
   ];
 }
 
-/** The pod's end is born in the pod's namespace, open as `netnsFd`. */
+/** Creates the pod's end directly in the pod's namespace, open as `netnsFd`. */
 function vethStep(pod: StandalonePod, netnsFd: number): RtnlStep {
   const mtu = pod.mtu === undefined ? {} : { mtu: pod.mtu };
   const peer = { name: pod.ifname, mac: pod.podMac, netnsFd, ...mtu };
@@ -99,7 +98,7 @@ function vethStep(pod: StandalonePod, netnsFd: number): RtnlStep {
   };
 }
 
-/** The steps inside the pod, once its interface is there. */
+/** Returns the steps inside the pod, after its interface exists. */
 export function podSideSteps(pod: StandalonePod): RtnlStep[] {
   const inPod = { netns: "pod" } as const;
   return [
@@ -110,7 +109,7 @@ export function podSideSteps(pod: StandalonePod): RtnlStep[] {
   ];
 }
 
-/** The steps that the node needs to reach the pod. */
+/** Returns the steps that the node needs to reach the pod. */
 export function hostSideSteps(pod: StandalonePod): RtnlStep[] {
   return [
     ...hostNeighbours(pod).map((neighbour) => ({ do: "replaceNeighbour", neighbour }) as const),
@@ -148,7 +147,7 @@ export function hostNeighbours(pod: StandalonePod): Neighbour[] {
   return pod.ips.map((ip) => ({ dev: pod.hostDev, ip, mac: pod.podMac, permanent: true }));
 }
 
-/** The pod's routes: the way to the gateway first, then everything through it. */
+/** Returns the pod's routes: first the one to the gateway, then those through it. */
 export function podRoutes(pod: StandalonePod): Route[] {
   return familiesOf(pod).flatMap((family) => {
     const via = podGateway[family];

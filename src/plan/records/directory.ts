@@ -1,7 +1,13 @@
-// The directory of node records: what a file in it says of a node, and when its absence is believed. A
-// file speaks for one node, the one that it is named after, so that file permissions say who may write
-// whose record. What a record may claim is record.ts and peers/claims.ts, as for records that were
-// imported. What becomes of the peers is peer-changes.ts. Pure.
+// Judges the files of the records directory, and plans the changes of the store that follow from them. A
+// file has the record of the one node that it is named after, so that file permissions decide which user
+// may write which record. record.ts and peers/claims.ts bound its claims, as for records that were
+// imported. Pure.
+//
+//   file                              peer of the directory
+//   good                              as the record says; a peer imported before is replaced
+//   refused (half-written, garbage)   stays as it was
+//   gone                              leaves
+//   all gone at once                  stay: the filesystem is probably not mounted
 import { ParseError } from "../../net/error.ts";
 import { escapeControls } from "../../net/printable.ts";
 import type { NodeRecord } from "../../net/record.ts";
@@ -11,17 +17,25 @@ import { parseRecord } from "./record.ts";
 /** The result for one file: the record of the node that it is named after, or the reason of its rejection. */
 export type JudgedRecord = { readonly record: NodeRecord } | { readonly reason: string };
 
-/** The only name that a node's record may have. */
+/** This node's name; its own file is written, never read as a peer's. */
+/** The key is the file name. This node's own file is not in the map. */
+/** The names of all record files, also of those that were not read. */
+/** True if the directory held no record of another node in the last pass either. */
+/** A peer as the store has it. */
+/** The name, escaped for display. It is the directory itself if the reason concerns all of it. */
+/** The records to store, those of known peers first: if two claim the same, the first one in the store is the owner. */
+/** Names of peers that leave. */
+/** The rejected records by file. */
+/** A sentence, present if the directory is not believed and the peers stay. */
+/** Returns the only file name that a node's record may have. */
 export function recordFile(name: string): string {
   return `${name}.json`;
 }
 
-/** The node whose record a file holds. */
+/** True for files that should be records: not for temporary files, nor for any other files. */
 export function recordName(file: string): string {
   return file.slice(0, -".json".length);
 }
-
-/** True for what should be a record: not for temporary files, nor for what else lies there. */
 export function isRecordFile(file: string): boolean {
   return file.endsWith(".json") && !file.startsWith(".");
 }
@@ -46,8 +60,8 @@ export function judgeRecord(file: string, text: string, ownName?: string): Judge
 }
 
 /**
- * A record that does not mention its slots does not say that its node has no key: its writer
- * left out what matters most, and the peer would be reached in plaintext. Throws ParseError.
+ * Refuses a record without `slots`: this does not mean that the node has no key. The peer would be reached
+ * in plaintext because its writer forgot the most important part. Throws ParseError.
  */
 export function requireSlots(json: unknown, path: string): void {
   if ((json as { readonly slots?: unknown }).slots === undefined)
@@ -68,10 +82,9 @@ export function toEntry(file: string, judged: JudgedRecord): RecordEntry {
 }
 
 /**
- * Files that are gone are believed at once, unless no record of another node is left: then the
- * filesystem is probably not mounted. One peer may have left; several leave one after the other. A
- * directory without this node's own record (`hasOwn`) is another one, and stays in doubt when we have
- * written to it.
+ * True if the directory has no record of any of the `known` peers. A single peer may have left; several
+ * leave one after the other. A directory without this node's own record is another directory, and stays in
+ * doubt even after we have written to it.
  */
 export function directoryAbsences(directory: string, hasOwn: boolean): AbsenceRule {
   return {
@@ -95,5 +108,5 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** More says no more; what a file holds may be of any length. */
+/** The longest reason that is kept, because the text of a file may have any length. */
 const maxReasonLength = 300;

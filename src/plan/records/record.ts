@@ -1,6 +1,5 @@
-// Node records from outside (`peer import`, later the API): everything is
-// checked here, and each complaint names the place: peers[3].podCIDRs[0].
-// A record that parses is canonical text throughout. Pure.
+// Parses node records from outside (`peer import`, directory, API): everything is checked here, and each
+// error names the place: peers[3].podCIDRs[0]. A parsed record has canonical text throughout. Pure.
 import IPCIDR from "ip-cidr";
 import { attempt, ParseError, parseAt } from "../../net/error.ts";
 import { parseIp } from "../../net/ip.ts";
@@ -13,15 +12,15 @@ import { suggest } from "../../net/suggest.ts";
 /** Bounds of one record; a node with 110 pod IPs of two families is far below. */
 const maxCidrs = 4096;
 const maxAddresses = 64;
-/** A node asks the peer that it does not reach. A node that reaches no peer asks some of them, and they find the rest by their own traffic. */
+/** A node asks the peers that it does not reach, up to this number. If it reaches none, it asks some, and the others start handshakes by their own traffic. */
 export const maxAsked = 64;
 
 const recordKeys = ["name", "slots", "endpoints", "nodeIPs", "podCIDRs", "wantsHandshakeFrom"];
 const slotKeys = ["slot", "publicKey", "port", "state", "proof"];
 
 /**
- * One record or an array of them, from parsed JSON. All or nothing: throws
- * ParseError at the first thing wrong, also at a name or key that occurs twice.
+ * Parses one record or an array of them from JSON. All or nothing: throws
+ * ParseError at the first error, also at a name or key that occurs twice.
  */
 export function parseRecords(json: unknown): NodeRecord[] {
   const records = Array.isArray(json)
@@ -38,7 +37,7 @@ export function parseRecords(json: unknown): NodeRecord[] {
   return records;
 }
 
-/** One record; `path` stands before what is wrong. Throws ParseError. */
+/** Parses one record; `path` begins the place in an error. Throws ParseError. */
 export function parseRecord(json: unknown, path: string): NodeRecord {
   const object = asObject(json, path, recordKeys);
   const podCIDRs = list(object["podCIDRs"], `${path}.podCIDRs`, maxCidrs, parsePodCidr);
@@ -54,7 +53,7 @@ export function parseRecord(json: unknown, path: string): NodeRecord {
   };
 }
 
-/** A node's name as Kubernetes has them (RFC 1123 subdomain). Throws ParseError. */
+/** Parses a node's name as Kubernetes has them (RFC 1123 subdomain). Throws ParseError. */
 export function parseNodeName(value: unknown, path: string): string {
   if (typeof value !== "string" || value.length > 253 || !/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(value))
     throw new ParseError(
@@ -63,7 +62,7 @@ export function parseNodeName(value: unknown, path: string): string {
   return value;
 }
 
-/** An address of a node that other nodes can send to. Throws ParseError. */
+/** Parses an address of a node that other nodes can send to. Throws ParseError. */
 export function parseNodeAddress(value: unknown, path: string): string {
   const ip = parseAt(path, () => parseIp(asText(value)));
   const special = specialAddress(ip);
@@ -72,10 +71,10 @@ export function parseNodeAddress(value: unknown, path: string): string {
   return ip;
 }
 
-/** A pod CIDR as a person types it; host bits are refused with the network that was probably meant. Throws ParseError. */
+/** Parses a pod CIDR as a person types it; host bits are refused with the network that was probably meant. Throws ParseError. */
 export function parsePodCidr(value: unknown, path: string): string {
   const text = asText(value);
-  // Records have it canonical, and thousands of them; only what a person typed needs explaining.
+  // Thousands of records have canonical CIDRs; only a CIDR that a person typed needs an explanation.
   const cidr = isCanonicalPrefix(text) ? text : parseTypedCidr(text, path);
   if (cidr.endsWith("/0")) throw new ParseError(`${path}: ${cidr} is everything, not the pods of one node`);
   const special = specialAddress(cidr.slice(0, cidr.indexOf("/")));
@@ -140,7 +139,7 @@ function choice<T extends string>(value: unknown, path: string, choices: readonl
   throw new ParseError(`${path}: ${show(value)} is not one of ${choices.map((c) => `"${c}"`).join(", ")}`);
 }
 
-/** A list that may be absent, which is empty. */
+/** Reads a list; an absent one is empty. */
 function list<T>(value: unknown, path: string, max: number, parse: (item: unknown, path: string) => T): T[] {
   if (value === undefined) return [];
   if (!Array.isArray(value)) throw new ParseError(`${path}: must be a list, not ${show(value)}`);
@@ -175,7 +174,7 @@ function refuseTwice(values: readonly string[], what: string): void {
   }
 }
 
-/** Sorted, prefixes that overlap stand next to each other: a container right before its first part. */
+/** Refuses overlaps. In sorted order, overlapping prefixes stand next to each other: a container right before its first part. */
 function refuseOverlap(cidrs: readonly string[], path: string): void {
   const sorted = [...cidrs].sort(comparePrefixes);
   for (let i = 1; i < sorted.length; i++) {
@@ -184,7 +183,7 @@ function refuseOverlap(cidrs: readonly string[], path: string): void {
   }
 }
 
-/** A value as it may stand in a message: short, whatever came in; lists and objects may be nested too deeply to print. */
+/** Shortens a value for a message; lists and objects may be nested too deeply to print. */
 function show(value: unknown): string {
   if (typeof value === "object" && value !== null) return Array.isArray(value) ? "a list" : "an object";
   const text = JSON.stringify(value) ?? "nothing";

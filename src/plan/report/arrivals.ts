@@ -4,7 +4,7 @@ import type { NftCounter } from "../../net/nftables.ts";
 import { arrivedSet, spoofedSet, strayPacketSet, unknownSourceSet } from "../firewall/sets.ts";
 
 export interface InterfaceArrivals {
-  /** Its name, which it may no longer have. */
+  /** The interface's name, which it may no longer have. */
   readonly interface: string;
   /** Packets with a peer's source that arrived on the interface that leads to that peer. The peer's own counters have them, too. */
   readonly peerPackets: number;
@@ -20,7 +20,7 @@ const sets = {
   unannouncedPackets: unknownSourceSet,
 } as const;
 
-/** Sorted by interface; one that nothing came by is left out. `counters`: set -> interface -> counter. */
+/** Lists the arrivals by interface, without interfaces that have none. `counters`: set -> interface -> counter. */
 export function listArrivals(
   counters: ReadonlyMap<string, ReadonlyMap<string, NftCounter>>,
 ): InterfaceArrivals[] {
@@ -40,7 +40,7 @@ export interface StrayPackets {
   readonly packets: number;
 }
 
-/** Sorted by device; one that delivered none is left out. `counters`: as for listArrivals. */
+/** Lists the stray packets by device, without devices that have none. `counters`: as for listArrivals. */
 export function listStrayPackets(
   counters: ReadonlyMap<string, ReadonlyMap<string, NftCounter>>,
 ): StrayPackets[] {

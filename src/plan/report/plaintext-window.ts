@@ -1,5 +1,4 @@
-// For how long nothing has gone in plaintext, from what the counters say at one pass
-// after the other. Pure: sums and time are arguments.
+// Measures the plaintext window from the counters of consecutive passes. Pure: sums and time are arguments.
 import type { Plaintext } from "./status.ts";
 
 export interface PlaintextWindow {
@@ -13,8 +12,8 @@ export interface PlaintextWindow {
 
 /**
  * Adds the counts of one more pass. `sums` has those of every peer, from 0 again if the table was
- * created again. Undefined if nothing counts; what was before the first pass is not
- * known, so quiet begins with it.
+ * created again. Returns undefined if packets are not counted. The time before the
+ * first pass is unknown, so the window begins with it.
  */
 export function followPlaintext(
   before: PlaintextWindow | undefined,

@@ -35,7 +35,7 @@ export const peerStates = [
 ] as const;
 export type PeerState = (typeof peerStates)[number];
 
-/** The way that a packet for the peer's pods takes now. */
+/** The way that a packet to the peer's pods takes now. */
 export const reaches = ["tunnel", "plaintext", "refused"] as const;
 export type Reach = (typeof reaches)[number];
 
@@ -71,7 +71,7 @@ interface PeerStatusFacts {
   readonly paths?: ReadonlyMap<string, PeerPath>;
 }
 
-/** One status a peer, by name. `read`: the devices that there are, by name. */
+/** Returns the status of each peer, sorted by name. `read`: the existing devices by name. */
 export function describePeers(
   { up, settings, node, ownership, paths }: PeerStatusFacts,
   nowMs: number,
@@ -129,7 +129,7 @@ export function describePeers(
   });
 }
 
-/** Unix milliseconds; 0 if there was none on either slot. */
+/** Returns the time of the latest handshake in Unix milliseconds; 0 if there was none on either slot. */
 function latestHandshake(
   { slots }: OwnedPeer,
   devices: ReadonlyMap<Slot, ReadonlyMap<string, Peer>>,
@@ -150,7 +150,7 @@ export interface PlaintextReport {
   readonly strayPackets: readonly StrayPackets[];
 }
 
-/** Plaintext packets of each peer, from what the sets of the nftables table have counted (set -> prefix -> counter). */
+/** Sums the plaintext packets of each peer from the counters of the nftables table (set -> prefix -> counter). */
 export function sumPlaintext(
   peers: readonly OwnedPeer[],
   counters: ReadonlyMap<string, ReadonlyMap<string, NftCounter>>,

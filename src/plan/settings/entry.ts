@@ -1,21 +1,20 @@
-// The entry for wg-cni in a network configuration: its type, and keys of its
-// own if an operator wants some. Checked before it is written, because every pod
-// of the node would fail over a wrong one. Pure.
+// Parses the entry for wg-cni in a network configuration: its type, and further keys if an operator wants
+// some. It is checked before it is written, because every pod of the node would fail over a wrong one. Pure.
 import { messageOf, ParseError } from "../../net/error.ts";
 
-/** With "ipam" wg-cni makes the interfaces, without it follows another plugin. */
+/** With "ipam" wg-cni makes the interfaces; without it wg-cni follows another plugin. */
 export interface Entry {
   readonly type: string;
   readonly [key: string]: unknown;
 }
 
-/** The entry that says nothing beside what it is. */
+/** The entry without any keys of its own. */
 export const plainEntry: Entry = { type: "wg-cni" };
 
-/** Keys that the list or the runtime sets, and no plugin for itself. */
+/** Keys that the list or the runtime sets; no plugin sets them for itself. */
 const foreignKeys = ["name", "cniVersion", "plugins", "prevResult", "runtimeConfig"];
 
-/** From a JSON object of its own keys, as text or decoded. Throws ParseError with "must be …". */
+/** Parses a JSON object of the entry's own keys, as text or decoded. Throws ParseError with "must be …". */
 export function parseEntry(raw: unknown): Entry {
   const json = typeof raw === "string" ? decode(raw) : raw;
   if (typeof json !== "object" || json === null || Array.isArray(json))
@@ -29,7 +28,7 @@ export function parseEntry(raw: unknown): Entry {
   return { ...plainEntry, ...keys };
 }
 
-/** The entry as text; every reader of the same entry gets the same. */
+/** Formats the entry as text; equal entries have equal text. */
 export function formatEntry(entry: Entry): string {
   return JSON.stringify(entry);
 }

@@ -15,7 +15,7 @@ export interface Setting<T> {
   readonly help: string;
   /** Placeholder for the value in `--help`. */
   readonly value: string;
-  /** From JSON or a flag's text to the value; throws ParseError with "must be …". */
+  /** Parses JSON or a flag's text; throws ParseError with "must be …". */
   readonly parse: (raw: unknown) => T;
   /** The value as a person writes it on the command line. */
   readonly show?: (value: T) => string;

@@ -17,8 +17,8 @@ export type SettingName = keyof Settings;
 export const settingNames = Object.keys(settingTable) as SettingName[];
 
 /**
- * Settings from what the store holds. Throws ParseError naming the setting, so
- * that a value written by another version is explained and not half obeyed.
+ * Reads the settings from the store's values. Throws ParseError naming the setting, so
+ * that a value written by another version is explained and not partly obeyed.
  */
 export function parseSettings(overrides: Readonly<Record<string, unknown>>): Settings {
   const values: { [K in SettingName]?: unknown } = {};
@@ -35,7 +35,7 @@ export function parseSettings(overrides: Readonly<Record<string, unknown>>): Set
   return settings;
 }
 
-/** One setting's value from JSON or a flag's text. Throws ParseError that names it. */
+/** Parses one setting's value from JSON or a flag's text. Throws ParseError that names it. */
 export function parseSetting<K extends SettingName>(name: K, raw: unknown): Settings[K] {
   const parse = () => settingTable[name].parse(raw) as Settings[K];
   return attempt(ParseError, parse, ({ message }) => {
@@ -43,7 +43,7 @@ export function parseSetting<K extends SettingName>(name: K, raw: unknown): Sett
   });
 }
 
-/** The setting called `name`. Throws ParseError with the nearest name. */
+/** Returns the setting called `name`. Throws ParseError with the nearest name. */
 export function parseSettingName(name: string): SettingName {
   if (name in settingTable) return name as SettingName;
   const near = suggest(name, settingNames);
@@ -52,14 +52,14 @@ export function parseSettingName(name: string): SettingName {
   );
 }
 
-/** A setting's value as a person writes it. */
+/** Formats a setting's value as a person writes it. */
 export function showSetting<K extends SettingName>(name: K, value: Settings[K]): string {
   const settings: { readonly [N in SettingName]: Setting<Settings[N]> } = settingTable;
   const { show } = settings[name];
   return show === undefined ? String(value) : show(value);
 }
 
-/** True if other nodes hear by themselves of what changes here. */
+/** True if the agent publishes changes of this node to its peers. */
 export function isAnnounced({
   recordsDir,
   kubeconfig,
@@ -67,12 +67,12 @@ export function isAnnounced({
   return recordsDir !== "" || kubeconfig !== "";
 }
 
-/** The device that a slot lives on. */
+/** Returns the name of a slot's device. */
 export function slotDevice(settings: Settings, slot: Slot): string {
   return slot === "a" ? settings.deviceA : settings.deviceB;
 }
 
-/** The UDP port that a slot listens on. */
+/** Returns the UDP port that a slot listens on. */
 export function slotPort(settings: Settings, slot: Slot): number {
   return slot === "a" ? settings.portA : settings.portB;
 }

@@ -33,7 +33,7 @@ function row<T>(setting: Omit<Setting<T>, "default"> & { readonly default: NoInf
 }
 
 export const settingTable = {
-  /** Whether traffic uses the tunnel, and whether traffic that cannot use it goes in plaintext or is rejected. */
+  /** The mode decides if traffic uses the tunnel, and if traffic that cannot use it goes in plaintext or is rejected. */
   mode: row({
     default: "permissive",
     reason: "encryption can be rolled out node by node without losing a packet",
@@ -264,7 +264,7 @@ export const settingTable = {
   metricsAddress: row({
     default: "127.0.0.1:9586",
     reason: "9586 is the usual port of WireGuard exporters, and only the node itself can reach it",
-    help: "address and port where the agent serves metrics and health, or off",
+    help: "address and port at which the agent serves metrics and health, or off",
     value: "IP:PORT",
     parse: listenAddress,
   }),

@@ -43,7 +43,11 @@ describeKernel("recovery steps", () => {
         what: "node 3 is reached on slot b",
         timeoutMs: mendMs,
       });
-      expect(context.silences(n3).map(({ step }) => step)).toEqual(["reset-endpoint", "re-add", "other-slot"]);
+      expect(context.silences(n3).map(({ step }) => step)).toEqual([
+        "reset-endpoint",
+        "re-add",
+        "other-slot",
+      ]);
       await waitUntil(() => context.answers(n3), { what: "node 3 answers on slot b" });
       await waitUntil(async () => (await context.peer(n3))?.state === "encrypted", {
         what: "status says encrypted",

@@ -121,7 +121,7 @@ describeKernel(
       expect(stricter.filter(({ do: what }) => what !== "addRule").map(formatNftCommand)).toEqual([
         "flush chain inet wg-cni spoofed",
         "flush chain inet wg-cni nodes",
-        "flush chain inet wg-cni others",
+        "flush chain inet wg-cni other_sources",
         "flush chain inet wg-cni prerouting",
         "flush chain inet wg-cni untunneled",
         "flush chain inet wg-cni peers",

@@ -19,7 +19,7 @@ test("permissive: count and mark what arrives in plaintext, if it may be the pee
 	chain nodes {
 		fib daddr type != local meta mark set meta mark | 0x60000000
 	}
-	chain others {
+	chain other_sources {
 		ip saddr @nodes4 goto nodes
 		ip6 saddr @nodes6 goto nodes
 	}
@@ -28,8 +28,8 @@ test("permissive: count and mark what arrives in plaintext, if it may be the pee
 		iif "lo" accept
 		iifname "wg-cni-a" goto received
 		iifname "wg-cni-b" goto received
-		ip saddr != @pods4_in goto others
-		ip6 saddr != @pods6_in goto others
+		ip saddr != @pods4_in goto other_sources
+		ip6 saddr != @pods6_in goto other_sources
 		meta mark set meta mark | 0x60000000
 		udp dport 51820 @th,64,32 & 0xf8ffffff == 0x0 fib daddr type local accept
 		udp dport 51821 @th,64,32 & 0xf8ffffff == 0x0 fib daddr type local accept
@@ -110,7 +110,7 @@ test("strict: drop it, and what claims an address that its interface does not le
 		fib saddr oifname "cilium_host" accept
 		goto spoofed
 	}
-	chain others {
+	chain other_sources {
 		ip saddr @nodes4 goto nodes
 		ip6 saddr @nodes6 goto nodes
 		ip saddr @local4 goto locals
@@ -122,8 +122,8 @@ test("strict: drop it, and what claims an address that its interface does not le
 		iif "lo" accept
 		iifname "wg-cni-a" goto received
 		iifname "wg-cni-b" goto received
-		ip saddr != @pods4_in goto others
-		ip6 saddr != @pods6_in goto others
+		ip saddr != @pods4_in goto other_sources
+		ip6 saddr != @pods6_in goto other_sources
 		meta mark set meta mark | 0x60000000
 		udp dport 51820 @th,64,32 & 0xf8ffffff == 0x0 fib daddr type local accept
 		udp dport 51821 @th,64,32 & 0xf8ffffff == 0x0 fib daddr type local accept

@@ -44,7 +44,7 @@ export const arrivalChains: readonly string[] = [
     "hosts",
     "nodes",
     "locals",
-    "others",
+    "other_sources",
     "prerouting",
     "delivered",
     "reroute",

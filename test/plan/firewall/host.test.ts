@@ -131,7 +131,7 @@ describe("with host encryption", () => {
       expect(changed("postrouting", { strict })).toEqual({ added: [], gone: [] });
       for (const chain of [
         "prerouting",
-        "others",
+        "other_sources",
         "arrivals",
         "judged",
         "reroute",

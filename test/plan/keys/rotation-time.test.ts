@@ -1,7 +1,7 @@
 // When keys are due: spread over the nodes, the same in every pass, and with a
 // clock that is set by days at most one rotation early or late.
 import { expect, test } from "bun:test";
-import { chooseDue } from "../../../src/plan/keys/rotation-time.ts";
+import { chooseRotationTime } from "../../../src/plan/keys/rotation-time.ts";
 
 const hour = 3_600_000;
 const day = 24 * hour;
@@ -10,7 +10,7 @@ const keys = (...at: number[]) => at.map((createdAtMs) => ({ createdAtMs }));
 
 test("a period after the older key, ten per cent earlier or later", () => {
   const dues = Array.from({ length: 500 }, (_, i) =>
-    chooseDue(`node-${i}`, keys(start, start + hour), 86_400, start),
+    chooseRotationTime(`node-${i}`, keys(start, start + hour), 86_400, start),
   );
   const shares = dues.map((due) => (due - start) / day);
   expect(Math.min(...shares)).toBeGreaterThanOrEqual(0.9);
@@ -24,7 +24,7 @@ test("a period after the older key, ten per cent earlier or later", () => {
 });
 
 test("the same in every pass, another after every rotation", () => {
-  const due = (made: number, now: number) => chooseDue("n1", keys(made), 86_400, now);
+  const due = (made: number, now: number) => chooseRotationTime("n1", keys(made), 86_400, now);
   expect(due(start, start + hour)).toBe(due(start, start));
   expect(due(start, start) - start).not.toBe(due(start + day, start) - (start + day));
 });
@@ -32,7 +32,7 @@ test("the same in every pass, another after every rotation", () => {
 test("nodes brought up a millisecond apart differ too", () => {
   const offsets = new Set(
     Array.from({ length: 50 }, (_, i) =>
-      Math.round((chooseDue("n1", keys(start + i), 86_400, start) - start - i) / hour),
+      Math.round((chooseRotationTime("n1", keys(start + i), 86_400, start) - start - i) / hour),
     ),
   );
   expect(offsets.size).toBeGreaterThan(3);
@@ -44,7 +44,7 @@ function rotationsOf(days: number, offset: (trueMs: number) => number): number[]
   const rotatedAt: number[] = [];
   for (let now = start; now < start + days * day; now += 60_000) {
     const wall = now + offset(now);
-    if (chooseDue("n1", made, 86_400, wall) > wall) continue;
+    if (chooseRotationTime("n1", made, 86_400, wall) > wall) continue;
     rotatedAt.push((now - start) / day);
     made = keys(wall, wall + 20_000);
   }

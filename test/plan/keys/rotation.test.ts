@@ -10,7 +10,7 @@ import {
   type RotationMemory,
   type RotationPlan,
 } from "../../../src/plan/keys/rotation.ts";
-import { chooseDue } from "../../../src/plan/keys/rotation-time.ts";
+import { chooseRotationTime } from "../../../src/plan/keys/rotation-time.ts";
 import type { OwnedPeer } from "../../../src/plan/peers/model.ts";
 import type { PeerObservation, SlotObservation } from "../../../src/plan/peers/observation.ts";
 
@@ -128,10 +128,10 @@ describe("without a rotation", () => {
     expect(plan(aged(0, 0.9 * day - 1)).change).toBeUndefined();
     expect(plan(aged(0, 1.1 * day + 1)).change).toEqual({ do: "begin" });
     expect(plan(aged(1.1 * day + 1, 0)).change).toEqual({ do: "begin" });
-    const due = chooseDue("n1", aged(0, day).keys, day, wall);
+    const due = chooseRotationTime("n1", aged(0, day).keys, day, wall);
     const soon = aged(0, day + (due - wall) / 1000 - 42);
     // The jitter of another key time is another one, so ask for it.
-    const left = chooseDue("n1", soon.keys, day, wall) - wall;
+    const left = chooseRotationTime("n1", soon.keys, day, wall) - wall;
     expect(plan(soon).wakeInMs).toBe(left > 0 && left < 60_000 ? left : undefined);
     expect(plan(aged(0, 0)).wakeInMs).toBeUndefined();
   });
