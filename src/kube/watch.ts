@@ -72,32 +72,6 @@ export function mustListAgain({ failure: { status, reason } }: KubeError, failur
   return (status !== 401 && status !== 403) || failures >= 3;
 }
 
-/** Bounds of the backoff. */
-export interface RetryTiming {
-  readonly firstMs: number;
-  readonly longestMs: number;
-}
-
-/** 5,000 agents without a server send 222 requests a second. */
-export const usualRetries: RetryTiming = { firstMs: 1000, longestMs: 30_000 };
-
-/**
- * Returns the pause before the next attempt: it doubles, and is drawn from its upper half, so that
- * thousands of agents do not come back at once; never less than the server asked for.
- * `failures`: in a row, 1 for the first; `random`: from 0 to 1.
- */
-export function retryDelayMs(
-  failures: number,
-  random: number,
-  retryAfterMs = 0,
-  { firstMs, longestMs }: RetryTiming = usualRetries,
-): number {
-  const whole = Math.min(longestMs, firstMs * 2 ** Math.min(failures - 1, 16));
-  const drawn = whole / 2 + (whole / 2) * random;
-  // The server asks all clients for the same pause, so it is randomised, too.
-  return retryAfterMs > 0 ? Math.max(retryAfterMs + firstMs * random, drawn) : drawn;
-}
-
 /** Retry-After (RFC 9110, 10.2.3) in milliseconds, as seconds or as a date; bounded, since a clock may be wrong. */
 export function parseRetryAfter(text: string | null, wallMs: number): number | undefined {
   if (text === null || text === "") return undefined;

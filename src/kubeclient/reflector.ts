@@ -6,7 +6,7 @@
 //    ▲                 version not known ────► rest ─┐
 //    └───────────────────────────────────────────────┘
 import { KubeError } from "../kube/error.ts";
-import { mustListAgain, readWatchLine, usualRetries, type WatchEvent } from "../kube/watch.ts";
+import { mustListAgain, readWatchLine, type WatchEvent } from "../kube/watch.ts";
 import { Backoff, type BackoffBounds } from "../net/backoff.ts";
 import { messageOf } from "../net/error.ts";
 import type { KubeClient, Query } from "./client.ts";
@@ -52,7 +52,8 @@ export interface WatchTiming {
 
 export const usualTiming: WatchTiming = {
   ...{ watchMs: 1_800_000, idleMs: 300_000, sustainedMs: 10_000, notFoundMs: 600_000 },
-  retries: usualRetries,
+  // 5,000 agents without a server send 222 requests a second.
+  retries: { firstMs: 1000, longestMs: 30_000 },
 };
 
 export class Reflector<T extends CachedObject> implements Disposable {

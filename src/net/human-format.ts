@@ -37,6 +37,11 @@ export function anyOf(words: readonly string[]): string {
   return words.length < 2 ? words.join() : `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
 }
 
+/** The sentence without its end, so that more can be added to it. */
+export function withoutFullStop(sentence: string): string {
+  return sentence.replace(/[.\s]*$/, "");
+}
+
 /** Order by code units, the same on every machine. */
 export function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;

@@ -7,6 +7,7 @@
 //                                 name, so replacing it costs nothing.
 //   a key has no proof            An older version made the key. It gets a proof; otherwise a node that
 //                                 copies the key would count as much as its owner until the next rotation.
+import { attempt } from "../net/error.ts";
 import type { Slot } from "../net/record.ts";
 import { readSettings } from "../reconcile/node.ts";
 import type { Identity, IdentitySlot } from "../state/model.ts";
@@ -47,17 +48,16 @@ function changeSlots(
 ): boolean {
   const before = store.identity();
   if (before === undefined) return false;
-  try {
+  const changeAll = () => {
     const sealKey = readSealKey(readSettings(store).sealKeyFile);
-    const slots = before.slots.map((own) => change(own, before.name, sealKey));
-    return store.transaction(() => {
-      const now = store.identity();
-      if (JSON.stringify(now?.slots) !== JSON.stringify(before.slots)) return false;
-      store.putIdentity({ ...before, ...now, slots });
-      return true;
-    });
-  } catch (error) {
-    if (error instanceof SealError) return false;
-    throw error;
-  }
+    return before.slots.map((own) => change(own, before.name, sealKey));
+  };
+  const slots = attempt(SealError, changeAll, () => undefined);
+  if (slots === undefined) return false;
+  return store.transaction(() => {
+    const now = store.identity();
+    if (JSON.stringify(now?.slots) !== JSON.stringify(before.slots)) return false;
+    store.putIdentity({ ...before, ...now, slots });
+    return true;
+  });
 }

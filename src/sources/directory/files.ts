@@ -17,7 +17,8 @@ import {
 } from "node:fs";
 import { stampOf } from "../../fswatch/stamp.ts";
 import { readBootId } from "../../linux/boot.ts";
-import { errnoText } from "../../linux/errno.ts";
+import { findSystemFailure } from "../../linux/errno.ts";
+import { attempt } from "../../net/error.ts";
 import type { NodeRecord } from "../../net/record.ts";
 import { isRecordFile, recordFile } from "../../plan/records/directory.ts";
 
@@ -31,14 +32,14 @@ export class RecordsError extends Error {
 
 /** Names of all record files. Throws RecordsError. */
 export function listRecordFiles(directory: string): string[] {
-  return attempt(`Cannot read the records directory ${directory}`, remedy, () =>
+  return onDisk(`Cannot read the records directory ${directory}`, remedy, () =>
     readdirSync(directory).filter(isRecordFile),
   );
 }
 
 /** Reads the text of a regular file. Throws RecordsError with the reason if it is not one or cannot be read. */
 export function readRecordFile(path: string): string {
-  return attempt("it cannot be read", noRemedy, () => {
+  return onDisk("it cannot be read", noRemedy, () => {
     const fd = openRegular(path);
     try {
       if (!fstatSync(fd).isFile()) throw notRegular();
@@ -107,7 +108,7 @@ export function publishRecord(directory: string, record: NodeRecord): boolean {
   if (compareRecordFile(path, text) === "same") return false;
   // A dot: no reader takes it. No other process on any machine has the name; a node's may be as long as a file's.
   const temporary = `${directory}/.${record.name.slice(0, 100)}.${readBootId()}.${process.pid}.tmp`;
-  attempt(`Cannot publish this node's record as ${path}`, remedy, () => {
+  onDisk(`Cannot publish this node's record as ${path}`, remedy, () => {
     try {
       writeNew(temporary, text);
       renameSync(temporary, path);
@@ -143,15 +144,12 @@ function remove(path: string): void {
 }
 
 /** Turns a system error into a sentence: `what` failed, why, and the remedy. */
-function attempt<T>(what: string, remedy: (code: string) => string, action: () => T): T {
-  try {
-    return action();
-  } catch (error) {
-    const { code, errno } = error as { readonly code?: string; readonly errno?: number };
-    if (error instanceof RecordsError || code === undefined || errno === undefined) throw error;
-    const reason = `${code} (${errnoText(Math.abs(errno))})`;
-    throw new RecordsError(`${what}: ${reason}${remedy(code)}`, { cause: error });
-  }
+function onDisk<T>(what: string, remedy: (code: string) => string, action: () => T): T {
+  return attempt(Error, action, (error) => {
+    const failure = findSystemFailure(error);
+    if (error instanceof RecordsError || failure === undefined) throw error;
+    throw new RecordsError(`${what}: ${failure.reason}${remedy(failure.code)}`, { cause: error });
+  });
 }
 
 const noRemedy = () => "";

@@ -17,6 +17,7 @@ import type { Identity } from "../../state/model.ts";
 import { readOrCreateSealKey, SealError } from "../../state/seal.ts";
 import { makeSlotKeys } from "../../state/slot-key.ts";
 import type { Log } from "../../telemetry/log.ts";
+import { ProblemLog } from "../../telemetry/problem-log.ts";
 import type { RejectedRecords } from "../rejected-records.ts";
 import type { ClusterFacts } from "./source.ts";
 
@@ -34,11 +35,14 @@ export interface NodeIdentityOptions {
 
 export class NodeFollower {
   #warning: string | undefined;
+  readonly #problems: ProblemLog;
 
   constructor(
     private readonly session: Session,
     private readonly options: NodeIdentityOptions,
-  ) {}
+  ) {
+    this.#problems = new ProblemLog(options.log);
+  }
 
   /** Makes the store's identity agree with the Node. Throws NotUpError if no identity can be had; StoreError, NetlinkError. */
   follow({ node, mesh, problem }: ClusterFacts, settings: Settings): void {
@@ -46,7 +50,7 @@ export class NodeFollower {
     // A node of a strict cluster is strict from its first moment.
     const facts = isNew && mesh === "pending" ? "unknown" : node;
     const warnings = typeof facts === "string" ? [] : this.#follow(facts, settings);
-    this.#reportOnChange(warnings.length === 0 ? undefined : warnings.join(" "));
+    this.#report(warnings.length === 0 ? undefined : warnings.join(" "));
     if (this.session.store.identity() !== undefined) return;
     const { node: name } = this.options;
     const waiting = `This node waits for the Kubernetes API to tell of Node ${name}.`;
@@ -122,11 +126,10 @@ export class NodeFollower {
     this.options.log.info(what, { node: name, endpoints: endpoints.join(","), podCIDRs: podCIDRs.join(",") });
   }
 
-  #reportOnChange(warning: string | undefined): void {
-    const { log, rejected, node } = this.options;
-    if (warning === this.#warning) return;
-    if (warning !== undefined) log.warn(warning);
+  #report(warning: string | undefined): void {
+    const { rejected, node } = this.options;
     this.#warning = warning;
+    if (!this.#problems.reportOnChange("Node", warning)) return;
     rejected.put("node", warning === undefined ? [] : [{ file: nodeObjectName(node), reason: warning }]);
   }
 }

@@ -5,11 +5,13 @@ import { type MeshObject, meshObjectName } from "../../kube/mesh.ts";
 import type { JsonValue } from "../../state/model.ts";
 import type { Store } from "../../state/store.ts";
 import type { Log } from "../../telemetry/log.ts";
+import { ProblemLog } from "../../telemetry/problem-log.ts";
 import type { RejectedRecords } from "../rejected-records.ts";
 import type { MeshAnswer } from "./session.ts";
 
 export class ModeFollower {
   #warning = "";
+  readonly #problems: ProblemLog;
 
   constructor(
     private readonly store: Store,
@@ -17,7 +19,9 @@ export class ModeFollower {
     private readonly refused: RejectedRecords,
     /** Returns a sentence for each cluster CIDR that contains addresses of hosts or services. */
     private readonly judge: (cidrs: readonly string[]) => readonly string[],
-  ) {}
+  ) {
+    this.#problems = new ProblemLog(log);
+  }
 
   /** A sentence that says which settings of the mesh are not followed, and why; "" if all are. */
   get warning(): string {
@@ -29,12 +33,12 @@ export class ModeFollower {
     if (mesh === "pending" || mesh === "unknown") return;
     if (mesh === "absent") {
       this.#release();
-      this.#reportOnChange("");
+      this.#report("");
       return;
     }
     const taken = this.#withoutHosts(mesh);
     this.#store(taken);
-    this.#reportOnChange(taken.warnings.join(". "));
+    this.#report(taken.warnings.join(". "));
   }
 
   /** Is checked in every pass, because peers and addresses may have changed. */
@@ -74,10 +78,9 @@ export class ModeFollower {
     this.log.warn("the WireGuardMesh object was deleted, its settings are now this node's own");
   }
 
-  #reportOnChange(warning: string): void {
-    if (warning === this.#warning) return;
-    if (warning !== "") this.log.warn(warning);
+  #report(warning: string): void {
     this.#warning = warning;
+    if (!this.#problems.reportOnChange("mesh", warning === "" ? undefined : warning)) return;
     this.refused.put("mesh", warning === "" ? [] : [{ file: meshObjectName, reason: warning }]);
   }
 }

@@ -10,15 +10,16 @@ import {
 } from "../../kube/census.ts";
 import { KubeError } from "../../kube/error.ts";
 import type { RecordObject } from "../../kube/object.ts";
-import { type RetryTiming, retryDelayMs } from "../../kube/watch.ts";
 import type { KubeClient } from "../../kubeclient/client.ts";
 import { listUids } from "../../kubeclient/list.ts";
+import { Backoff, type BackoffBounds } from "../../net/backoff.ts";
+import { messageOf } from "../../net/error.ts";
 
 export interface NodeCensusOptions {
   readonly client: KubeClient;
   /** Path of the collection of Nodes. */
   readonly path: string;
-  readonly retries: RetryTiming;
+  readonly retries: BackoffBounds;
   /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
   readonly random: () => number;
@@ -31,11 +32,12 @@ export class NodeCensus implements Disposable {
   #answers = new Map<string, PresenceAnswer>();
   #nextListMs: number | undefined;
   #isAsking = false;
-  #failures = 0;
-  #retryAtMs = Number.NEGATIVE_INFINITY;
+  readonly #backoff: Backoff;
   #problem: string | undefined;
 
-  constructor(private readonly options: NodeCensusOptions) {}
+  constructor(private readonly options: NodeCensusOptions) {
+    this.#backoff = new Backoff(options.retries, options.random);
+  }
 
   [Symbol.dispose](): void {
     this.#ended.abort(new Error("the census of Nodes was ended"));
@@ -60,7 +62,8 @@ export class NodeCensus implements Disposable {
   refresh(objects: ReadonlyMap<string, RecordObject>, ownName: string | undefined): number | undefined {
     if (this.#isAsking) return undefined;
     const nowMs = this.options.now();
-    if (nowMs < this.#retryAtMs) return this.#retryAtMs - nowMs;
+    const restMs = this.#backoff.waitMs(nowMs);
+    if (restMs > 0) return restMs;
     const plan = planCensus({
       ...{ objects, ownName, nowMs },
       ...{ answers: this.#answers, nextListMs: this.#nextListMs },
@@ -76,7 +79,7 @@ export class NodeCensus implements Disposable {
     try {
       const uids = await this.#read(names);
       this.#recordAnswers(asked, uids, names === "all");
-      this.#failures = 0;
+      this.#backoff.reset();
       this.#problem = undefined;
     } catch (error) {
       if (this.#ended.signal.aborted) return;
@@ -108,9 +111,8 @@ export class NodeCensus implements Disposable {
   }
 
   #fail(error: unknown): void {
-    const { now, random, retries } = this.options;
     const retryAfterMs = error instanceof KubeError ? error.failure.retryAfterMs : undefined;
-    this.#retryAtMs = now() + retryDelayMs(++this.#failures, random(), retryAfterMs, retries);
-    if (this.#failures > 1) this.#problem = error instanceof Error ? error.message : String(error);
+    this.#backoff.fail(this.options.now(), { retryAfterMs });
+    if (this.#backoff.failures > 1) this.#problem = messageOf(error);
   }
 }

@@ -3,6 +3,7 @@
 import { type NodeObject, readNodeObject } from "../../kube/node.ts";
 import { readListPage } from "../../kube/watch.ts";
 import type { KubeClient } from "../../kubeclient/client.ts";
+import { messageOf } from "../../net/error.ts";
 import type { Log } from "../../telemetry/log.ts";
 
 const keptMs = 60_000;
@@ -56,7 +57,7 @@ export class NodeLookup implements Disposable {
       onAnswer();
     } catch (error) {
       if (this.#ended.signal.aborted) return;
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       log.debug("reading another node's Node object failed", { node: name, reason });
     }
   }

@@ -22,6 +22,8 @@ import type { Credentials } from "../../kubeclient/client.ts";
 import { KubeCredentials } from "../../kubeclient/credentials.ts";
 import { Reflector, usualTiming, type WatchTiming } from "../../kubeclient/reflector.ts";
 import { Backoff } from "../../net/backoff.ts";
+import { messageOf } from "../../net/error.ts";
+import { withoutFullStop } from "../../net/human-format.ts";
 import type { NodeRecord, Slot } from "../../net/record.ts";
 import type { RecordEntry } from "../../plan/records/peer-changes.ts";
 import type { Store } from "../../state/store.ts";
@@ -266,11 +268,10 @@ function renew(
 }
 
 function explainOutage(problem: string): string {
-  return `${problem.replace(/[.\s]*$/, "")}. The peers stay as they are.`;
+  return `${withoutFullStop(problem)}. The peers stay as they are.`;
 }
 
 function explainRefusal(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
   const { status } = error instanceof KubeError ? error.failure : {};
   const remedy =
     status === 404
@@ -278,5 +279,5 @@ function explainRefusal(error: unknown): string {
       : status === 403
         ? " Check the agent's role and the admission policy (conf/kubernetes)."
         : "";
-  return `This node's record could not be published: ${message.replace(/[.\s]*$/, "")}.${remedy}`;
+  return `This node's record could not be published: ${withoutFullStop(messageOf(error))}.${remedy}`;
 }

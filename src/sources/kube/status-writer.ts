@@ -8,6 +8,7 @@ import { objectsPath, type RecordObject } from "../../kube/object.ts";
 import { compareAge } from "../../kube/peers.ts";
 import { formatStatus, planStatus, statusSpacingMs } from "../../kube/status.ts";
 import type { KubeClient } from "../../kubeclient/client.ts";
+import { messageOf } from "../../net/error.ts";
 import type { Lapse } from "../../plan/peers/lapses.ts";
 import type { Log } from "../../telemetry/log.ts";
 
@@ -112,7 +113,7 @@ export class StatusWriter implements Disposable {
         await client.apply(path, body, this.#ended.signal);
       } catch (error) {
         if (this.#ended.signal.aborted) return;
-        const reason = error instanceof Error ? error.message : String(error);
+        const reason = messageOf(error);
         log.debug("the API refused a report", { reason });
       }
     }

@@ -34,3 +34,33 @@ test("is taken off once, and not reported to stay", async () => {
   expect([patches, ready()]).toEqual([1, 1]);
   expect(node.lines.filter((line) => line.startsWith("warn"))).toEqual([]);
 });
+
+test("a refusal is logged once while it lasts, and its end once", async () => {
+  await using api = await FakeApi.start();
+  api.putNode(nodeOf(own.name, { spec: { taints: [{ key: startupTaint, effect: "NoSchedule" }] } }));
+  using node = new KubeNode(api);
+  await node.published();
+  await node.until("the mesh is known to be absent", () => node.look().mesh === "absent");
+  let refusals = 0;
+  api.fault = ({ method, path }, response) => {
+    if (method !== "PATCH" || path !== `/api/v1/nodes/${own.name}`) return false;
+    const isRefused = refusals < 3;
+    if (isRefused) refusals++;
+    response.writeHead(isRefused ? 403 : 200, { "Content-Type": "application/json" });
+    const refusal = { kind: "Status", code: 403, message: "no right" };
+    response.end(
+      JSON.stringify(isRefused ? refusal : api.put("/api/v1/nodes", nodeOf(own.name, { spec: {} }))),
+    );
+    return true;
+  };
+  const isReady = () => node.lines.some((line) => line.includes("pods may be scheduled here"));
+  const poll = () => {
+    node.source.removeStartupTaint();
+    return isReady();
+  };
+  await waitUntil(poll, { what: "the removal" });
+  const lines = node.lines.filter((line) => line.includes("stays on this node"));
+  expect(refusals).toBe(3);
+  expect(lines.map((line) => line.split(" ", 1)[0])).toEqual(["warn", "info"]);
+  expect(lines[1]).toStartWith("info  resolved: ");
+});
