@@ -22,7 +22,7 @@ type Arch = keyof typeof bunPackages;
  */
 const refusedVariables = ["BUN_OPTIONS", "BUN_BE_BUN", "BUN_INSPECT"];
 
-/** What the CNI path imports only when it needs it. */
+/** The files that the CNI path imports only when it needs them. */
 const onDemand = ["src/cli/run.ts", "src/reconcile/repair.ts", "src/reconcile/pod-firewall.ts"];
 
 const args = minimist(process.argv.slice(2), { string: ["arch", "out"] });
@@ -49,9 +49,9 @@ console.log(`${outfile}  ${(bytes.length / 1e6).toFixed(1)} MB  sha256 ${digest}
 
 /**
  * The CNI path becomes one file, whole: a split one costs 1.5 ms more at every
- * call, since each chunk is a module to link. What it loads on demand is a
- * second bundle, split among itself, with copies of the shared code: nothing
- * but plain values crosses between the two.
+ * call, since each chunk is a module to link. The files that it loads on demand
+ * are a second bundle with chunks of its own and copies of the shared code: only
+ * plain values cross between the two.
  */
 async function bundle(outdir: string): Promise<void> {
   const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };

@@ -1,5 +1,5 @@
-// The one gate, `npm run check`: types, lint and format, import ranks, file
-// lengths, what is made of other files. One line for each; details only of what fails. Changes nothing.
+// Runs all checks of `npm run check`: types, lint and format, import ranks, file lengths, words, and
+// generated files. It prints one line for each, and details only of those that fail. It changes nothing.
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { checkClocks } from "./clocks.ts";
@@ -22,7 +22,7 @@ const longFiles: Readonly<Record<string, string>> = {
   "src/state/store.ts": "the store's interface",
 };
 
-/** Each returns what is wrong; nothing when all is well. */
+/** Each check returns its complaints as text, or an empty text. */
 const gates: Record<string, () => string> = {
   types: () => output(["node_modules/.bin/tsc", "-p", ".", "--pretty", "false"]),
   "lint and format": () =>
@@ -34,7 +34,7 @@ const gates: Record<string, () => string> = {
   reference: () => checkReference().join("\n"),
 };
 
-/** What a program that failed wrote. */
+/** Runs a program, and returns its output if it fails. */
 function output(argv: string[]): string {
   const done = Bun.spawnSync(argv, { cwd: root, stdout: "pipe", stderr: "pipe", timeout: 120_000 });
   if (done.exitCode === 0) return "";
@@ -46,8 +46,8 @@ function output(argv: string[]): string {
 
 function complainOfLengths(): string[] {
   const complaints: string[] = [];
-  for (const [folder, max] of Object.entries(maxLines))
-    for (const file of new Bun.Glob(`${folder}/**/*.ts`).scanSync(root)) {
+  for (const [directory, max] of Object.entries(maxLines))
+    for (const file of new Bun.Glob(`${directory}/**/*.ts`).scanSync(root)) {
       const lines = readFileSync(join(root, file), "utf8").split("\n").length - 1;
       const isNamed = longFiles[file] !== undefined;
       if (lines > max && !isNamed) complaints.push(`${file}: ${lines} lines, at most ${max}: split it`);

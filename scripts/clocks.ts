@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** The files that read a clock, and for what. */
+/** The files that read a clock, with the purpose. */
 const edges: Readonly<Record<string, string>> = {
   "agent/clock.ts": "the agent's two clocks",
   "agent/loop.ts": "the spacing of passes",
@@ -31,7 +31,7 @@ const edges: Readonly<Record<string, string>> = {
 
 const reads = /\b(?:Date\.now|performance\.now|Bun\.nanoseconds)\(\)|\bnew Date\(\)/;
 
-/** The complaints about the sources under `root`/src, sorted; empty if all is well. */
+/** Returns the complaints about the sources under `root`/src, sorted; the list is empty if there are none. */
 export function checkClocks(root: string): string[] {
   const complaints: string[] = [];
   for (const file of new Bun.Glob("**/*.ts").scanSync(join(root, "src"))) {

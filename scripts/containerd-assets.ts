@@ -28,7 +28,7 @@ const build: GoBuild = {
 /** Program -> its path. */
 export type ContainerdAssets = Readonly<Record<Program, string>>;
 
-/** Undefined when a program is missing. */
+/** Returns undefined if a program is missing. */
 export function findContainerdAssets(): ContainerdAssets | undefined {
   if (missingPrograms().length > 0) return undefined;
   return Object.fromEntries(programs.map((name) => [name, builtPath(build, name)])) as ContainerdAssets;

@@ -88,7 +88,7 @@ async function play(lab: Lab): Promise<string[]> {
   return [...doubts(before, after), ...left];
 }
 
-/** Starts the pods of one configuration, sends traffic on every path and looks at the wire. */
+/** Starts the pods of one configuration, sends traffic on every path and captures it on the wire. */
 async function act(cluster: Cluster, lists: readonly ConfList[], encrypted: boolean): Promise<Evidence> {
   await step("six pods, two a node: ADD and CHECK of every plugin", () => startPods(cluster, lists));
   draw(cluster, lists, encrypted);
@@ -100,7 +100,7 @@ async function act(cluster: Cluster, lists: readonly ConfList[], encrypted: bool
   return evidence;
 }
 
-/** Whether this kernel makes WireGuard devices, tried in the lab's own namespace. */
+/** True if this kernel makes WireGuard devices, tried in the lab's own namespace. */
 function backend(lab: Lab): string {
   const made = lab.wire.exec(["ip", "link", "add", "probe", "type", "wireguard"]).exitCode === 0;
   if (made) lab.wire.must(["ip", "link", "delete", "probe"]);

@@ -1,4 +1,4 @@
-// Files that are made of other files: which of them are outdated, and how they are written.
+// Finds outdated generated files, and writes them.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 
@@ -7,7 +7,7 @@ const root = resolve(import.meta.dir, "..");
 /** By path from the root. */
 type Contents = ReadonlyMap<string, string>;
 
-/** The paths whose files are not as they would be written. */
+/** Returns the paths of outdated files. */
 export function findOutdated(contents: Contents): string[] {
   return [...contents].flatMap(([path, content]) => (read(path) === content ? [] : [path]));
 }

@@ -1,6 +1,5 @@
-// Builds programs that tests talk to from their released Go modules, and keeps
-// them under .cache. Which modules, and how they fit, is said by who calls it. The
-// only place of this project that uses Go; nothing of the product is built here.
+// Builds programs that tests need from their released Go modules, and keeps them under .cache. Callers
+// name the modules and their versions. Only this file uses Go; no part of the product is built here.
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 
@@ -17,18 +16,18 @@ export interface GoBuild {
   readonly packages: Readonly<Record<string, string>>;
   /** The lines of a program's go.mod after the first, which has the build's name. */
   readonly moduleLines: (go: Go, program: string) => readonly string[];
-  /** Where programs are looked for before they are built, in words. */
+  /** The places that are searched before programs are built, as text. */
   readonly soughtIn: string;
   /** For the linker, besides what makes programs small. */
   readonly linkerFlags?: string;
 }
 
-/** Where a program is once it was built. */
+/** Returns the path of a built program. */
 export function builtPath({ name, version }: GoBuild, program: string): string {
   return join(cache, `${name}-assets-${version}`, program);
 }
 
-/** Throws an Error with what is missing on this machine, or what the compiler said. */
+/** Builds the programs. Throws an Error that names the missing tools, or has the compiler's output. */
 export function buildPrograms(build: GoBuild, programs: readonly string[]): void {
   const { name, version, packages, linkerFlags = "" } = build;
   const executable = Bun.which("go") ?? usualPlaces.find((path) => existsSync(path));
@@ -37,7 +36,7 @@ export function buildPrograms(build: GoBuild, programs: readonly string[]): void
       `no ${programs.join(", ")} in ${build.soughtIn}, and no Go to build with: install Go 1.26 or newer (https://go.dev/dl)`,
     );
   removeOldBuilds(build);
-  // Stays when it is interrupted: the next run goes on where this one was.
+  // It stays if the build is interrupted, so that the next run continues.
   const work = join(cache, `${name}-build-${version}`);
   mkdirSync(work, { recursive: true });
   mkdirSync(dirname(builtPath(build, programs[0] as string)), { recursive: true });
@@ -59,7 +58,7 @@ export class Go {
     readonly work: string,
   ) {}
 
-  /** Its standard output. Throws Error. */
+  /** Returns the standard output. Throws Error. */
   run(args: readonly string[]): string {
     const done = Bun.spawnSync(["nice", "-n", "19", this.executable, ...args], {
       cwd: this.work,
@@ -83,7 +82,7 @@ export class Go {
   }
 }
 
-/** What a command does that provides programs: builds what is missing, then prints where all are. */
+/** Runs a command that provides programs: it builds the missing ones, then prints the paths of all. */
 export function provide(
   build: GoBuild,
   missing: readonly string[],

@@ -1,5 +1,5 @@
-// Reads what `bun test --reporter=junit` writes: one case a test. Only the
-// form that Bun writes is understood; no general XML.
+// Parses the report of `bun test --reporter=junit`: one case for each test. It understands only Bun's
+// form, and no general XML.
 
 export interface Case {
   readonly file: string;

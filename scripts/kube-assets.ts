@@ -1,7 +1,6 @@
-// The real thing that the cluster tests talk to: etcd, kube-apiserver and
-// kube-controller-manager; and what a person has, kubectl and Helm. Taken from
-// KUBEBUILDER_ASSETS or the PATH where they are there, else built by the machine's
-// Go from their released modules and kept under .cache.
+// Provides the programs of the cluster tests: etcd, kube-apiserver and kube-controller-manager, and the
+// tools of a person, kubectl and Helm. They are taken from KUBEBUILDER_ASSETS or the PATH if they are
+// there, else built by the machine's Go from their released modules and kept under .cache.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { builtPath, type Go, type GoBuild, provide } from "./go-build.ts";
@@ -29,7 +28,7 @@ const sets: readonly (readonly Program[])[] = [
   ["kubectl"],
   ["helm"],
 ];
-/** What a whole cluster has besides; a person has it nowhere in the PATH that is of this version. */
+/** The further programs of a whole cluster; they are always built, because no PATH has them in this version. */
 const nodeSet = ["kube-scheduler", "kubelet", "kube-proxy"] as const;
 
 const build: GoBuild = {
@@ -45,12 +44,12 @@ const build: GoBuild = {
 export type ClusterAssets = Readonly<Record<Program, string>>;
 export type KubeAssets = Omit<ClusterAssets, (typeof nodeSet)[number]>;
 
-/** Undefined where a program is missing. */
+/** Returns undefined if a program is missing. */
 export function findKubeAssets(): KubeAssets | undefined {
   return findAll(sets) as KubeAssets | undefined;
 }
 
-/** What a whole cluster runs; undefined when a program is missing. */
+/** Returns the programs of a whole cluster; undefined if one is missing. */
 export function findClusterAssets(): ClusterAssets | undefined {
   return findAll([...sets, nodeSet]) as ClusterAssets | undefined;
 }
@@ -73,8 +72,8 @@ function findSet(names: readonly Program[]): (readonly [Program, string])[] | un
 }
 
 /**
- * Needs what the program is of, and nothing else, so that nothing else changes what it
- * is built with. Kubernetes' own module names the libraries that are developed beside
+ * Returns the lines of go.mod. They require the program's own module and nothing else, so that nothing
+ * else changes the versions of its libraries. Kubernetes' own module names the libraries that are developed beside
  * it by a directory of its repository, which is not in its zip. They are released under
  * the same number, and sum.golang.org has the hashes of all.
  */
@@ -93,7 +92,7 @@ function moduleLines(go: Go, program: string): string[] {
   ];
 }
 
-/** What /version and --version say; without them it is a version of no release. */
+/** Linker flags for the output of /version and --version; without them it is no release's version. */
 function versionFlags(): string {
   const [major, minor] = kubernetesVersion.split(".");
   const values = { gitVersion: `v${kubernetesVersion}`, gitMajor: major, gitMinor: minor };

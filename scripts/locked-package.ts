@@ -1,5 +1,5 @@
-// An npm package that package-lock.json names, fetched and held against the hash in
-// there. `npm ci` does that for what it installs; a package for another machine's
+// Fetches an npm package that package-lock.json names, and compares it with the hash
+// there. `npm ci` does that for the packages that it installs; a package for another machine's
 // architecture is not installed, and `npm pack` compares nothing with the lock file.
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
@@ -15,7 +15,7 @@ export interface LockedPackage {
 /** Puts the tarball of a package into an empty directory, as `npm pack` does. */
 export type Pack = (spec: string, directory: string) => void;
 
-/** The package as a lock file (version 3) has it. Throws an Error where it has none, or none with a hash that counts. */
+/** Reads a package from a lock file (version 3). Throws an Error if it has none, or none with a strong hash. */
 export function readLocked(lockFile: string, name: string): LockedPackage {
   const { packages } = JSON.parse(lockFile) as { readonly packages: Record<string, Partial<LockedPackage>> };
   const { version, integrity } = packages[`node_modules/${name}`] ?? {};
@@ -26,7 +26,7 @@ export function readLocked(lockFile: string, name: string): LockedPackage {
   return { name, version, integrity };
 }
 
-/** Throws an Error where the bytes are not the locked ones. */
+/** Throws an Error if the bytes are not the locked ones. */
 export function requireLocked({ name, version, integrity }: LockedPackage, tarball: Uint8Array): void {
   const found = `sha512-${createHash("sha512").update(tarball).digest("base64")}`;
   if (found !== integrity)
@@ -36,7 +36,7 @@ export function requireLocked({ name, version, integrity }: LockedPackage, tarba
 }
 
 /**
- * The verified tarball's path below `cache`, fetched by `pack` where it is not there. It is
+ * Returns the verified tarball's path below `cache`, fetched by `pack` if it is not there. It is
  * compared every time, for the cache is a directory like any other; one that differs is removed.
  */
 export function fetchLocked(locked: LockedPackage, cache: string, pack: Pack): string {

@@ -1,10 +1,10 @@
-// Writes what is made of conf/kubernetes: one file for kubectl, the same with
+// Writes the files that are made of conf/kubernetes: one file for kubectl, the same with
 // agents that leave, and the chart's templates. A part is a manifest that can be
 // applied as it is, with a chart's text in comments:
 //
 //   key: value #= TEXT   the chart has TEXT instead of the value
 //   #= TEXT              only the chart has TEXT
-//   #+ LINE              only there where wg-cni is being uninstalled
+//   #+ LINE              only in the file that uninstalls wg-cni
 //
 //   scripts/manifests          writes them
 import { readFileSync } from "node:fs";
@@ -14,13 +14,13 @@ import { findOutdated, writeOutdated } from "./generated.ts";
 const root = resolve(import.meta.dir, "..");
 
 interface Part {
-  /** Of the file in conf/kubernetes. */
+  /** The name of the file in conf/kubernetes. */
   readonly name: string;
-  /** Only for who asks for it: the chart has it where this is true, the one file has it not. */
+  /** An optional part: the chart has it if this expression is true, and the one file does not have it. */
   readonly when?: string;
 }
 
-/** In the order in which they are applied. */
+/** The parts in the order in which they are applied. */
 const parts: readonly Part[] = [
   { name: "crd" },
   { name: "mesh" },
@@ -40,7 +40,7 @@ const leaving = heading(
   "Applied in the place of the DaemonSet it takes wg-cni off the nodes; see docs/guides/uninstall.md.",
 );
 
-/** Path from the root -> content. Throws Error where a part cannot be made a template. */
+/** Returns the contents by path from the root. Throws Error if a part cannot be made a template. */
 export function makeManifests(): ReadonlyMap<string, string> {
   const texts = parts.map((part) => [part, readFileSync(join(root, pathOf(part)), "utf8")] as const);
   const daemonSet = texts.find(([{ name }]) => name === "daemonset")?.[1] ?? "";
@@ -62,10 +62,10 @@ function pathOf({ name }: Part): string {
 
 const chartOnly = /^(\s*)#= (.*)$/;
 const uninstallOnly = /^(\s*)#\+ (.*)$/;
-/** What is before the value, the value, the chart's text. */
+/** Matches the text before the value, the value, and the chart's text. */
 const settable = /^(\s*(?:- )?(?:[\w./-]+: )?)(.*) #= (.*)$/;
 
-/** As kubectl takes it. */
+/** Makes the file for kubectl. */
 function plain(text: string, uninstalling: boolean): string {
   const lines: string[] = [];
   // Of lines that one of the two has and the other has not.
@@ -98,7 +98,7 @@ function template(part: Part, text: string): string {
   return origin + (part.when === undefined ? inner : `{{- if ${part.when} }}\n${inner}{{- end }}\n`);
 }
 
-/** The files that are not as they would be written, a line each. */
+/** Returns a line for each outdated file. */
 export function checkManifests(): string[] {
   return findOutdated(makeManifests()).map(
     (path) => `${path} is not what conf/kubernetes says: run scripts/manifests`,

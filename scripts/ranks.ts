@@ -15,7 +15,7 @@ interface Import {
 }
 
 const bottom = ["net"];
-/** Decisions, from those that stand alone to those that are made of others. `plan` itself holds the Step, their common output. */
+/** The directories of decisions, from independent ones to those that use others. `plan` itself has the Step, their common output. */
 const plans = [
   "plan",
   "plan/settings",
@@ -36,7 +36,7 @@ const outside = [...services, "fswatch", "kubeclient", "telemetry"];
 const allSources = ["sources", "sources/kube", "sources/directory"];
 
 /**
- * Directory of src -> directories it may import beside itself: only such as stand above it here, so that
+ * Directory of src -> directories that it may import beside itself: only those above it here, so that
  * there is no circle of directories. A directory that is not here is refused. A file of src itself, and
  * `cni/main`, which the other files of its directory do not import, count as directories of their own.
  */
@@ -51,16 +51,16 @@ const mayImport: Record<string, readonly string[]> = {
   "plan/keys": [...bottom, "plan/settings", "plan/peers"],
   "plan/mesh": [...bottom, "plan", "plan/settings", "plan/firewall", "plan/host", "plan/peers"],
   "plan/pods": [...bottom, "plan", "plan/settings", "plan/firewall", "plan/peers", "plan/mesh"],
-  // What a person is shown of all of it.
+  // The report for people depends on all of the above.
   "plan/report": [...bottom, "plan/settings", "plan/firewall", "plan/peers", "plan/mesh"],
   ipam: bottom,
-  // What a record may say has one judge, wherever the record comes from.
+  // One judge decides about records, wherever they come from.
   kube: [...bottom, ...plans],
   // The database's directory and the key file are reached by the syscalls.
   state: [...bottom, "linux"],
   netlink: [...bottom, "linux", "wire"],
   "netlink/nft": [...bottom, "linux", "wire", "netlink"],
-  // Generic netlink is a conversation as rtnetlink's is.
+  // Generic netlink uses the sockets of netlink.
   wireguard: [...bottom, "linux", "wire", "netlink"],
   reconcile: [...pure, ...kernel],
   doctor: effects,
@@ -96,7 +96,7 @@ const onlyOnDemandIn: Record<string, string> = { "@kubernetes/client-node": "kub
 /** Every call of the plugin loads these: a node:* module costs 0.4 to 2.5 ms of it. */
 const cniPath = [...kernel, ...plans, "reconcile", "ipam", "state", "cni", "cni/verbs", "cni/main"];
 
-/** The complaints about the sources under `root`/src, sorted; empty when all is well. */
+/** Returns the complaints about the sources under `root`/src, sorted; the list is empty if there are none. */
 export function checkRanks(root: string): string[] {
   const source = join(root, "src");
   const files = [...new Bun.Glob("**/*.ts").scanSync(source)].sort();
@@ -120,14 +120,14 @@ function importsOf(source: string, file: string): Import[] {
   return found;
 }
 
-/** A path below src for our own files, the specifier itself for modules. */
+/** Returns a path below src for our own files, the specifier itself for modules. */
 function locate(source: string, file: string, specifier: string): string {
   if (!specifier.startsWith(".")) return specifier;
   return `./${relative(source, resolve(source, dirname(file), specifier))}`;
 }
 
 function complaintsAbout({ file, target, typeOnly, lazy }: Import): string[] {
-  const from = folderOf(file);
+  const from = directoryOf(file);
   const allowed = mayImport[from];
   if (allowed === undefined)
     return [`src/${file}: the directory "${from}" has no rank: give it one in scripts/ranks.ts`];
@@ -143,7 +143,7 @@ function complaintsAbout({ file, target, typeOnly, lazy }: Import): string[] {
     ];
   }
   if (!target.startsWith("./")) return [];
-  const to = folderOf(target.slice(2));
+  const to = directoryOf(target.slice(2));
   const entry = entryOf[to];
   if (to !== from && entry !== undefined && target !== `./${entry}`)
     return [`src/${file}: imports src/${target.slice(2)}, but of src/${to} only src/${entry}`];
@@ -154,12 +154,12 @@ function complaintsAbout({ file, target, typeOnly, lazy }: Import): string[] {
 }
 
 /** src/plan/mesh/diff.ts -> plan/mesh; src/main.ts -> main. */
-function folderOf(file: string): string {
+function directoryOf(file: string): string {
   const slash = file.lastIndexOf("/");
   return slash < 0 || file === "cni/main.ts" ? file.replace(/\.ts$/, "") : file.slice(0, slash);
 }
 
-/** Directories that import one above them in the table, so that the table itself has no circle. */
+/** Finds directories that may import one that is not above them in the table, so that the table itself has no circle. */
 function backEdges(): string[] {
   const order = Object.keys(mayImport);
   return order.flatMap((directory, rank) =>
@@ -169,7 +169,7 @@ function backEdges(): string[] {
   );
 }
 
-/** Circles of files, types included: each file that is reached from itself, with the way. */
+/** Finds circles of files, types included: each file that is reached from itself, with the path. */
 function circles(imports: readonly Import[]): string[] {
   const targets = Map.groupBy(imports, ({ file }) => file);
   const complaints: string[] = [];
@@ -186,11 +186,11 @@ function circles(imports: readonly Import[]): string[] {
   return complaints;
 }
 
-/** Modules and packages that loading src/cni loads too, with the way there. */
+/** Finds modules and packages that loading src/cni loads, too, with the path to them. */
 function slowImports(files: readonly string[], imports: readonly Import[]): string[] {
   const complaints: string[] = [];
   const cameFrom = new Map<string, string | undefined>();
-  for (const file of files) if (folderOf(file).startsWith("cni")) cameFrom.set(file, undefined);
+  for (const file of files) if (directoryOf(file).startsWith("cni")) cameFrom.set(file, undefined);
   for (const file of cameFrom.keys()) {
     for (const { target } of imports.filter((one) => one.file === file && !one.typeOnly && !one.lazy)) {
       if (target.startsWith("./")) {

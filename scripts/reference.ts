@@ -1,5 +1,5 @@
-// Writes the reference pages of docs/reference from the tables that the code runs
-// by, so that a page cannot say anything else than the code does.
+// Writes the reference pages of docs/reference from the tables that the code uses,
+// so that the pages agree with the code.
 //
 //   scripts/reference          writes them
 import { resolve } from "node:path";
@@ -33,7 +33,7 @@ function makePages(): ReadonlyMap<string, string> {
   );
 }
 
-/** The pages that are not as they would be written, a line each. */
+/** Returns a line for each outdated page. */
 export function checkReference(): string[] {
   return findOutdated(makePages()).map(
     (path) => `${path} does not say what the code does: run scripts/reference`,

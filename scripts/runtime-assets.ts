@@ -1,7 +1,6 @@
-// What the tests of real runtimes need and Debian has not: crictl, which is the
-// kubelet's side of containerd; cnitool, which is the current libcni; and reference
-// plugins that speak CNI 1.1. Built by the machine's Go from their released modules,
-// and kept under .cache.
+// Provides programs for the tests of real runtimes that Debian does not have: crictl, which acts as the
+// kubelet towards containerd; cnitool, which uses the current libcni; and reference plugins that support
+// CNI 1.1. They are built by the machine's Go from their released modules and kept under .cache.
 import { existsSync } from "node:fs";
 import { builtPath, type GoBuild, provide } from "./go-build.ts";
 
@@ -36,7 +35,7 @@ const build: GoBuild = {
 /** Program -> its path. */
 export type RuntimeAssets = Readonly<Record<Program, string>>;
 
-/** Undefined where a program is missing. */
+/** Returns undefined if a program is missing. */
 export function findRuntimeAssets(): RuntimeAssets | undefined {
   if (missingPrograms().length > 0) return undefined;
   return Object.fromEntries(programs.map((name) => [name, builtPath(build, name)])) as RuntimeAssets;

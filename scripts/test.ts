@@ -1,6 +1,6 @@
-// Runs the tests, as `./scripts/test` does after scripts/setup: build, the
-// gate, then test files as jobs of `bun test`, several at a time. Counts what their
-// JUnit reports say; a job that is late, dies or leaves a file out has failed.
+// Runs the tests, as `./scripts/test` does after scripts/setup: the build, the checks, then test files as
+// jobs of `bun test`, several at a time. It counts the cases of their JUnit reports; a job that is late,
+// dies or leaves a file out has failed.
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -14,9 +14,9 @@ const bun = join(root, "scripts/bun");
 /** Kernel tests wait most of the time; three of them keep two processors less busy than an emulated machine does. */
 const jobsAtOnce = 3;
 const stepLimitMs = 300_000;
-/** Building Kubernetes beside the other tests. */
+/** The time for building Kubernetes beside the other tests. */
 const assetsLimitMs = 1_500_000;
-/** Directories whose tests use the kernel: a process for each file, and the time it may take. The others share one. */
+/** Directories whose tests use the kernel: a process for each file, and the time it may take. All other files share one. */
 const separateDirectories: Record<string, number> = {
   docs: 300_000,
   kernel: 600_000,
@@ -39,11 +39,11 @@ const providers: Record<string, { readonly script: string; readonly requires: st
 };
 const sharedLimitMs = 300_000;
 /**
- * For one test, if the test does not say. Bun's own 5 s is less than a busy machine needs for tests that
- * only compute; what hangs is ended all the same, long before its job.
+ * The time limit of a test that sets none. Bun's own 5 s is less than a busy machine needs for tests that
+ * only compute; a test that hangs is ended all the same, long before its job.
  */
 const testLimitMs = 30_000;
-/** Of what is built beside the tests: it takes a tenth of a processor that a test wants, and all that no test does. */
+/** The weight of builds beside the tests: they get a tenth of a processor that a test wants, and all of an idle one. */
 const buildNiceness = 10;
 
 interface Job {
@@ -54,11 +54,11 @@ interface Job {
 
 interface Ended {
   readonly text: string;
-  /** Why it is a failure, whatever it reported; "" when it ended well. */
+  /** The reason why the job failed, whatever it reported; "" if it ended well. */
   readonly reason: string;
 }
 
-/** On a machine that is there for testing, what cannot run has failed. */
+/** On a machine for testing, a test that cannot run has failed. */
 const isRequired = Boolean(process.env["CI"]) && process.getuid?.() === 0;
 const running = new Set<Subprocess>();
 const total = { passed: 0, failed: 0, skipped: 0 };
@@ -105,8 +105,8 @@ async function main(filters: string[]): Promise<void> {
 }
 
 /**
- * The next one that has room now. An emulated machine takes two places, so none has room beside
- * another; the first one waits until two are free, for the jobs behind it would not leave it any.
+ * Returns the next job that has room now. An emulated machine takes two places, so two of them never run
+ * together; the first one waits until two places are free, because the jobs behind it would leave none.
  */
 function takeJob(queue: Job[], started: readonly Job[]): Job | undefined {
   const places = (job: Job) => (isEmulated(job) ? 2 : 1);
@@ -120,7 +120,7 @@ function isEmulated({ name }: Job): boolean {
   return directoryOf(name) === emulatedFolder;
 }
 
-/** Pure tests first: they are quick, and what they find explains the rest. Last, what may still be built meanwhile. */
+/** Orders the jobs: pure tests first, because they are quick and their failures explain the rest; last come those whose programs may still be built. */
 function planJobs(filters: string[]): Job[] {
   const files = [...new Bun.Glob("test/**/*.test.ts").scanSync(root)].sort();
   const chosen = files.filter((file) =>
@@ -130,7 +130,7 @@ function planJobs(filters: string[]): Job[] {
   );
   const shared = chosen.filter((file) => separateDirectories[directoryOf(file)] === undefined);
   const jobs: Job[] =
-    shared.length === 0 ? [] : [{ name: foldersOf(shared), files: shared, limitMs: sharedLimitMs }];
+    shared.length === 0 ? [] : [{ name: directoriesOf(shared), files: shared, limitMs: sharedLimitMs }];
   for (const [directory, limitMs] of Object.entries(separateDirectories)) {
     for (const file of chosen.filter((one) => directoryOf(one) === directory))
       jobs.push({ name: file, files: [file], limitMs });
@@ -142,11 +142,11 @@ function directoryOf(file: string): string {
   return file.split("/")[1]!;
 }
 
-function foldersOf(files: readonly string[]): string {
+function directoriesOf(files: readonly string[]): string {
   return `test/{${[...new Set(files.map(directoryOf))].join(",")}}`;
 }
 
-/** One of the steps before the tests: passes silently, counts one failure. */
+/** Runs one of the steps before the tests: it passes silently, or counts as one failure. */
 async function step(name: string, argv: string[]): Promise<boolean> {
   const start = performance.now();
   const { text, reason } = await execute([bun, ...argv], stepLimitMs);
@@ -155,7 +155,7 @@ async function step(name: string, argv: string[]): Promise<boolean> {
   return reason === "";
 }
 
-/** What the jobs need, one after the other beside the tests. Directory -> when it is there, or cannot be. */
+/** Builds the programs that the jobs need, one after the other beside the tests. Directory -> a promise that resolves when they are there, or cannot be. */
 function provide(jobs: readonly Job[]): Record<string, Promise<void>> {
   let previous = Promise.resolve();
   const provided: Record<string, Promise<void>> = {};
@@ -167,7 +167,7 @@ function provide(jobs: readonly Job[]): Record<string, Promise<void>> {
   return provided;
 }
 
-/** Where that fails, the tests that need it are skipped, unless they are required. */
+/** If that fails, the tests that need it are skipped, unless they are required. */
 async function provideFor(directory: string): Promise<void> {
   const { script, requires } = providers[directory] as (typeof providers)[string];
   const start = performance.now();
@@ -231,7 +231,7 @@ async function execute(argv: string[], limitMs: number, niceness = 0): Promise<E
   const written = Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
   await child.exited;
   clearTimeout(timer);
-  // Whatever a test left running holds the pipes open.
+  // A process that a test left running holds the pipes open.
   endGroup(child);
   running.delete(child);
   const text = (await written).join("").replaceAll(`${root}/`, "").trim();

@@ -55,7 +55,7 @@ function flagTable(flags: readonly Flag[]): string {
   return table(["Flag", "Meaning"], rows);
 }
 
-/** As GitHub makes it of a heading. */
+/** Makes the anchor of a heading as GitHub does. */
 function anchor(heading: string): string {
   return heading.replaceAll(" ", "-");
 }

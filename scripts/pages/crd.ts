@@ -125,7 +125,7 @@ function lengthLimit({ maxLength }: Schema): string {
   return maxLength === undefined ? "" : `at most ${maxLength} characters`;
 }
 
-/** What the API server says of a value that it refuses. */
+/** Returns the API server's messages about values that it refuses. */
 function refusals(schema: Schema): string {
   const messages = (schema["x-kubernetes-validations"] ?? []).map(
     ({ message, messageExpression = "" }) => message ?? messageExpression.replace(/^self \+ ' (.*)'$/, "$1"),

@@ -41,7 +41,7 @@ const variables: Readonly<Record<string, Variable>> = {
     meaning: "Address of the API server for `--kubeconfig in-cluster`; Kubernetes sets it in each pod.",
   },
   KUBERNETES_SERVICE_PORT: { of: "cli", meaning: "Its port." },
-  NOTIFY_SOCKET: { of: "cli", meaning: "`agent`: where readiness is reported; systemd sets it." },
+  NOTIFY_SOCKET: { of: "cli", meaning: "`agent`: the socket for readiness; systemd sets it." },
   WATCHDOG_USEC: { of: "cli", meaning: "`agent`: period of systemd's watchdog; systemd sets it." },
   PATH: {
     of: "cli",

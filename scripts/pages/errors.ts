@@ -1,5 +1,5 @@
 // docs/reference/errors.md: the codes of CNI errors and of the command line, with
-// what to do. A code of the plugin without a row here does not compile.
+// their remedies. A code of the plugin without a row here does not compile.
 import { exitCodes } from "../../src/cli/command.ts";
 import { type CniErrorKind, cniCodes } from "../../src/cni/error.ts";
 import { code, page, sentence, table } from "./markdown.ts";
@@ -91,7 +91,7 @@ const explanations: Readonly<Record<CniErrorKind, Explanation>> = {
   },
   unprotected: {
     meaning:
-      "Strict mode does not start this pod: its traffic could not be encrypted, or its address belongs to somebody else.",
+      "Strict mode does not start this pod: its traffic could not be encrypted, or its address belongs to another node.",
     remedy: "The message says which. Use another interface type or address, or permissive mode.",
   },
 };

@@ -1,13 +1,13 @@
 // The Markdown that the reference pages are made of.
 
-/** A table; its cells are Markdown. */
+/** Formats a table; its cells are Markdown. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   return [head, head.map(() => "---"), ...rows]
     .map((cells) => `| ${cells.map(cell).join(" | ")} |`)
     .join("\n");
 }
 
-/** A bar or a line end would end the cell. */
+/** Escapes bars and line ends, which would end the cell. */
 function cell(text: string): string {
   return text.replace(/\s*\n\s*/g, " ").replaceAll("|", "\\|");
 }
@@ -17,7 +17,7 @@ export function code(text: string): string {
 }
 
 /**
- * A help text, which begins in lower case and has no full stop, as a sentence. A first word that is
+ * Makes a sentence of a help text, which begins in lower case and has no full stop. A first word that is
  * a value or a name ("off: …", "wg-cni's …") stays as it is.
  */
 export function sentence(text: string): string {
@@ -25,7 +25,7 @@ export function sentence(text: string): string {
   return /[.!?]$/.test(begin) ? begin : `${begin}.`;
 }
 
-/** Blocks with an empty line between each two; empty blocks are left out. */
+/** Joins blocks with an empty line between each two; empty blocks are left out. */
 export function page(...blocks: readonly string[]): string {
   return `${blocks.filter((block) => block !== "").join("\n\n")}\n`;
 }

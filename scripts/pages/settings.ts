@@ -7,7 +7,7 @@ import { code, page, sentence, table } from "./markdown.ts";
 /** Facts that are too long for a row. */
 const notes: readonly string[] = [
   "## Values that another program holds",
-  `\`wg-cni up\` looks before it takes a device name, UDP port, firewall mark, rule priority or routing table.
+  `\`wg-cni up\` checks for conflicts before it uses a device name, UDP port, firewall mark, rule priority or routing table.
 If another program holds it, \`up\` changes nothing and names the flag that chooses another value. Why the
 mark has these two bits is in [a decision](../design/decisions/firewall-mark.md).`,
   "## Networks of pods and nodes",

@@ -8,7 +8,7 @@ import type { Pod } from "../../test/lab/pod.ts";
 import { type ConfList, readConfList, withoutPlugin } from "../../test/lab/runtime.ts";
 import { cyan, dim, green, print, unicode } from "./screen.ts";
 
-/** What every server answers; easy to find in a capture. */
+/** The answer of every server; it is easy to find in a capture. */
 export const secret = "Meet me at noon, and tell nobody.";
 
 const podNames = ["a", "b"] as const;
@@ -31,14 +31,14 @@ export async function createCluster(lab: Lab): Promise<Cluster> {
   return { lab, nodes };
 }
 
-/** What each node's runtime reads: the samples as they are. */
+/** The configuration that each node's runtime reads: the samples as they are. */
 export function encryptedLists(): ConfList[] {
   return ["10-ptp", "10-bridge", "10-wg-cni"].map((name) =>
     readConfList(`${repository}/conf/${name}.conflist`),
   );
 }
 
-/** The same without wg-cni; node 3, where it is all there is, gets ptp for its own addresses. */
+/** The same without wg-cni; node 3, which has only wg-cni, gets ptp for its own addresses. */
 export function clearLists(cluster: Cluster): ConfList[] {
   const [ptp, bridge] = encryptedLists().map((list) => withoutPlugin(list, "wg-cni")) as [ConfList, ConfList];
   const ranges = cluster.nodes[2].podCidrs.map((subnet) => [{ subnet }]);
@@ -75,7 +75,7 @@ async function forEachNode(
   await Promise.all(nodes.map((node, i) => work(node, lists[i] as ConfList)));
 }
 
-/** The cluster as a picture: what each node chains, who lives there, what they are joined by. */
+/** Draws the cluster: the plugins and the pods of each node, and the bridge between them. */
 export function draw({ nodes }: Cluster, lists: readonly ConfList[], encrypted: boolean): void {
   const [h, v, tl, tr, bl, br, down, up] = unicode ? [..."─│┌┐└┘┬┴"] : [..."-|++++++"];
   const inner = boxWidth - 2;

@@ -1,5 +1,4 @@
-// Text pictures of network configuration, to show that it is afterwards what it
-// was before. Reads only.
+// Lists network configuration as text, to show that it is the same before and after. Reads only.
 
 import { existsSync, readdirSync } from "node:fs";
 import type { Node } from "../../test/lab/node.ts";
@@ -12,7 +11,7 @@ const commands = [
   ["ip", "-6", "route", "show", "table", "all"],
 ];
 
-/** What the demo might leave behind if it went wrong. */
+/** The objects that a failed demo might leave behind. */
 const directories = [
   "/run/netns",
   "/run/wireguard",
@@ -45,7 +44,7 @@ export function differences(before: readonly string[], after: readonly string[])
 }
 
 /**
- * Without what changes by itself: time to live of routes, carrier and queue
+ * Removes parts that change by themselves: time to live of routes, carrier and queue
  * state of links, and the local table, which follows addresses and carrier.
  */
 function stable(text: string): string[] {

@@ -1,5 +1,4 @@
-// The paths that pod traffic takes, each measured with ping and HTTP over both
-// families and printed as it is known.
+// Measures the paths of pod traffic with ping and HTTP over both families, and prints each result at once.
 
 import type { Namespaces } from "../../test/lab/namespaces.ts";
 import type { Node } from "../../test/lab/node.ts";
@@ -14,7 +13,7 @@ interface Path {
   readonly to: Node | Pod;
 }
 
-/** Of the measurements of one act. */
+/** The measurements of one act. */
 export interface Outcome {
   readonly measured: number;
   readonly answered: number;
@@ -30,7 +29,7 @@ const columns: readonly Column[] = [
   { width: 5, align: "right" },
 ];
 
-/** Same node; every ordered pair of nodes; from each host to a remote pod; from a pod to each remote host. */
+/** Lists the paths: on the same node; between every ordered pair of nodes; from each host to a remote pod; from a pod to each remote host. */
 export function pathsOf({ nodes }: Cluster): Path[] {
   const [first, second] = [(node: Node) => node.pods[0] as Pod, (node: Node) => node.pods[1] as Pod];
   const next = (node: Node) => nodes[(nodes.indexOf(node) + 1) % nodes.length] as Node;

@@ -1,5 +1,5 @@
-// How the demo and the benchmark look: colours where a terminal shows them,
-// aligned columns, bars, and steps with a spinner. Knows nothing of what they say.
+// Formats the output of the demo and the benchmark: colours if a terminal shows them,
+// aligned columns, bars, and steps with a spinner.
 
 const stdout = process.stdout;
 export const isTerminal = stdout.isTTY === true && process.env["TERM"] !== "dumb";
@@ -83,7 +83,7 @@ export function heading(title: string, rest: string): void {
 
 let drawing: { text: string; timer: ReturnType<typeof setInterval> } | undefined;
 
-/** Shows what is going on until `work` ends, then leaves one line with the time it took. */
+/** Shows a spinner until `work` ends, then leaves one line with the time that it took. */
 export async function step<T>(
   text: string,
   work: () => Promise<T>,
@@ -105,7 +105,7 @@ export async function step<T>(
   }
 }
 
-/** Puts a spinner with a text on the last line; nothing where there is no terminal. */
+/** Puts a spinner with a text on the last line; does nothing if there is no terminal. */
 export function spin(text: string): void {
   unspin();
   if (!isTerminal) return;

@@ -1,4 +1,4 @@
-// What was on the bridge during an act, and how it looks to somebody listening
+// Captures the packets on the bridge during an act, and shows what an eavesdropper sees
 // there.
 
 import type { Capture, Kind, Tally } from "../../test/lab/capture.ts";
@@ -7,7 +7,7 @@ import { secret } from "./cluster.ts";
 import type { Outcome } from "./paths.ts";
 import { bar, bold, dim, fit, glyphs, green, print, red, row, yellow } from "./screen.ts";
 
-/** All that an act showed. */
+/** The evidence of an act. */
 export interface Evidence {
   readonly outcome: Outcome;
   readonly tally: Tally;
@@ -76,7 +76,7 @@ export function printComparison(before: Evidence, after: Evidence): void {
   print();
 }
 
-/** Sentences about what the evidence does not support; none when all is proved. */
+/** Returns a sentence for each claim that the evidence does not support; none if all is proved. */
 export function doubts(before: Evidence, after: Evidence): string[] {
   const found: string[] = [];
   for (const [name, { outcome }] of [["without", before] as const, ["with", after] as const])
@@ -94,7 +94,7 @@ export function doubts(before: Evidence, after: Evidence): string[] {
   return found;
 }
 
-/** The demo's nodes have nothing else to say to each other, so this could only be pods in disguise. */
+/** The demo's nodes have no other traffic, so such packets could only be disguised pod traffic. */
 function outside({ packets }: Tally): number {
   return packets.host + packets.other;
 }

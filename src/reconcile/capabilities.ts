@@ -1,5 +1,5 @@
-// Looks for what this host cannot have of the mesh: a few small files and what is read
-// anyway. What follows from it is plan/mesh/capabilities.ts.
+// Finds the parts of the mesh that this host does not support: it reads a few small files and
+// lists that are read anyway. plan/mesh/capabilities.ts decides what follows.
 import { exists } from "../linux/file.ts";
 import type { Family } from "../net/ip.ts";
 import type { Link, Rule } from "../net/objects.ts";

@@ -1,5 +1,4 @@
-// Looks for the addresses that other nodes are to send to. What is chosen of
-// them is plan/host/endpoints.ts.
+// Finds the addresses of this host that peers could send to. plan/host/endpoints.ts chooses among them.
 import { findUplinks } from "../netlink/uplinks.ts";
 import { findTransport, type NoTransport, nextEndpoints, type Transport } from "../plan/host/endpoints.ts";
 import type { Settings } from "../plan/settings/settings.ts";

@@ -48,7 +48,7 @@ export function readPeerSources(db: Connection): Map<string, PeerSource> {
   return new Map(rows.map(({ name, source }) => [name, source]));
 }
 
-/** Adds or replaces records, all or none of them. Returns those that were not there already; the others change nothing. */
+/** Adds or replaces records, all or none of them. Returns those that were not there already; an unchanged record changes nothing. */
 export function writePeers(
   db: Connection,
   records: readonly NodeRecord[],

@@ -10,7 +10,7 @@ export interface LogLine {
   readonly fields?: Fields;
 }
 
-/** Logs the first lines with each message, and for the others of that message one line with their number. `listedBy`: the command that lists all. */
+/** Logs the first lines with each message, and one line with the number of the further ones. `listedBy`: the command that lists all. */
 export function logFew(log: Log, lines: readonly LogLine[], listedBy?: string): void {
   for (const [message, group] of Map.groupBy(lines, (line) => line.message)) {
     for (const { level, fields } of group.slice(0, maxLines)) log[level](message, fields);

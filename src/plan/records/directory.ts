@@ -1,13 +1,7 @@
-// Judges the files of the records directory, and plans the changes of the store that follow from them. A
-// file has the record of the one node that it is named after, so that file permissions decide which user
-// may write which record. record.ts and peers/claims.ts bound its claims, as for records that were
-// imported. Pure.
-//
-//   file                              peer of the directory
-//   good                              as the record says; a peer imported before is replaced
-//   refused (half-written, garbage)   stays as it was
-//   gone                              leaves
-//   all gone at once                  stay: the filesystem is probably not mounted
+// Judges the files of the records directory, and decides when the absence of a file is believed. A file has
+// the record of the one node that it is named after, so that file permissions decide which user may write
+// which record. record.ts and peers/claims.ts bound its claims, as for records that were imported.
+// peer-changes.ts plans the changes of the peers. Pure.
 import { ParseError } from "../../net/error.ts";
 import { escapeControls } from "../../net/printable.ts";
 import type { NodeRecord } from "../../net/record.ts";
@@ -17,25 +11,17 @@ import { parseRecord } from "./record.ts";
 /** The result for one file: the record of the node that it is named after, or the reason of its rejection. */
 export type JudgedRecord = { readonly record: NodeRecord } | { readonly reason: string };
 
-/** This node's name; its own file is written, never read as a peer's. */
-/** The key is the file name. This node's own file is not in the map. */
-/** The names of all record files, also of those that were not read. */
-/** True if the directory held no record of another node in the last pass either. */
-/** A peer as the store has it. */
-/** The name, escaped for display. It is the directory itself if the reason concerns all of it. */
-/** The records to store, those of known peers first: if two claim the same, the first one in the store is the owner. */
-/** Names of peers that leave. */
-/** The rejected records by file. */
-/** A sentence, present if the directory is not believed and the peers stay. */
 /** Returns the only file name that a node's record may have. */
 export function recordFile(name: string): string {
   return `${name}.json`;
 }
 
-/** True for files that should be records: not for temporary files, nor for any other files. */
+/** Returns the node that a file has the record of. */
 export function recordName(file: string): string {
   return file.slice(0, -".json".length);
 }
+
+/** True for files that should be records: not for temporary files, nor for any other files. */
 export function isRecordFile(file: string): boolean {
   return file.endsWith(".json") && !file.startsWith(".");
 }
@@ -73,7 +59,7 @@ export function rejectRecord(reason: string): JudgedRecord {
   return { reason: shown.length > maxReasonLength ? `${shown.slice(0, maxReasonLength - 1)}…` : shown };
 }
 
-/** What a file says of the node that it is named after. */
+/** Converts a judged file to the entry of the node that it is named after. */
 export function toEntry(file: string, judged: JudgedRecord): RecordEntry {
   // Two names that differ must still differ when shown.
   if ("reason" in judged)
@@ -82,9 +68,10 @@ export function toEntry(file: string, judged: JudgedRecord): RecordEntry {
 }
 
 /**
- * True if the directory has no record of any of the `known` peers. A single peer may have left; several
- * leave one after the other. A directory without this node's own record is another directory, and stays in
- * doubt even after we have written to it.
+ * Files that are gone are believed at once, unless no record of another node is left: then the
+ * filesystem is probably not mounted. One peer may have left; several leave one after the other. A
+ * directory without this node's own record (`hasOwn`) is another one, and stays in doubt when we have
+ * written to it.
  */
 export function directoryAbsences(directory: string, hasOwn: boolean): AbsenceRule {
   return {

@@ -11,13 +11,13 @@ import { compareText } from "../../net/human-format.ts";
 import type { NodeRecord, PeerSource } from "../../net/record.ts";
 import { type Absences, planAbsences } from "../absence.ts";
 
-/** What a source shows of one node. */
+/** The state of one node in a source. */
 export type RecordEntry = ValidEntry | RejectedEntry | { readonly state: "pending" };
 
 export interface ValidEntry {
   readonly state: "valid";
   readonly record: NodeRecord;
-  /** When the record was made and last written, as texts that sort; "" if the source does not know. */
+  /** The times at which the record was made and last written, as texts that sort; "" if the source does not know. */
   readonly createdAt: string;
   readonly writtenAt: string;
   /** True if another writer than the node's agent changed it last. */
@@ -32,7 +32,7 @@ export interface RejectedEntry {
   readonly reason: string;
 }
 
-/** When a source is believed that records are gone. */
+/** The rule by which a source is believed that records are gone. */
 export interface AbsenceRule {
   /** The delay of an absence. */
   readonly waitMs: number;
@@ -54,10 +54,10 @@ export interface AbsenceFacts {
   readonly wasDoubtful: boolean;
 }
 
-/** What one plan hands on to the next. */
+/** The memory from one plan to the next. */
 export interface PlanMemory {
   readonly absences: Absences;
-  /** Since when records that another writer changed wait, by name, in milliseconds. */
+  /** The time since which a record that another writer changed waits, by name, in milliseconds. */
   readonly editedSinceMs: ReadonlyMap<string, number>;
   readonly isDoubtful: boolean;
 }
@@ -66,7 +66,7 @@ export const emptyMemory: PlanMemory = { absences: new Map(), editedSinceMs: new
 
 export interface PeerFacts {
   readonly source: PeerSource;
-  /** By the node's name, without this node. */
+  /** The entries by the node's name, without this node. */
   readonly entries: ReadonlyMap<string, RecordEntry>;
   /** Names whose entries have changed since the last plan. */
   readonly changed: Iterable<string>;
