@@ -38,10 +38,10 @@ export class Publisher<T> implements Disposable {
   #isEnded = false;
   #isWriting = false;
   #failure: Failure | undefined;
-  /** The last record that the place has accepted, as JSON. */
-  #accepted = "";
-  /** The last record that was logged as published, as JSON. */
-  #logged = "";
+  /** The last record that was written here, as JSON. */
+  #written = "";
+  /** The last record that was published, whoever wrote it, as JSON. */
+  #published = "";
   #rewrittenAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(private readonly options: PublisherOptions<T>) {}
@@ -58,19 +58,23 @@ export class Publisher<T> implements Disposable {
     const nowMs = now();
     if (!this.#isWriting && this.#failure?.text !== text) backoff.reset();
     if (this.#isWriting || backoff.waitMs(nowMs) > 0) return this.#pending();
-    if (found === "other" && text === this.#accepted) {
+    if (found === "other" && text === this.#written) {
       const waitMs = this.#rewrittenAtMs + rewriteSpacingMs - nowMs;
       if (waitMs > 0) return { done: false, problem: this.options.explainRace(), wakeInMs: waitMs };
       this.#rewrittenAtMs = nowMs;
-      this.options.log.warn("this node's record was changed by another process, restored");
     }
+    if (found === "other" && text === this.#published && this.#failure === undefined)
+      this.options.log.warn("this node's record was changed by another process, restored");
     return this.#write(record, text);
   }
 
   #write(record: T, text: string): Publication {
     try {
       const answer = this.options.write(record);
-      if (answer === undefined) return this.#accept(text);
+      if (answer === undefined) {
+        this.#written = text;
+        return this.#accept(text);
+      }
       this.#isWriting = true;
       void this.#await(answer, text);
     } catch (error) {
@@ -82,7 +86,7 @@ export class Publisher<T> implements Disposable {
   async #await(answer: Promise<void>, text: string): Promise<void> {
     try {
       await answer;
-      this.#accepted = text;
+      this.#written = text;
       this.#failure = undefined;
     } catch (error) {
       if (!this.#isEnded) this.#fail(error, text);
@@ -94,9 +98,8 @@ export class Publisher<T> implements Disposable {
 
   #accept(text: string): Publication {
     this.#failure = undefined;
-    this.#accepted = text;
-    if (text !== this.#logged) this.options.log.info("this node's record is published");
-    this.#logged = text;
+    if (text !== this.#published) this.options.log.info("this node's record is published");
+    this.#published = text;
     return { done: true };
   }
 
