@@ -8,6 +8,7 @@ import { ok, seconds } from "./outcome.ts";
 import { checkRanks } from "./ranks.ts";
 import { checkReference } from "./reference.ts";
 import { red } from "./stage/screen.ts";
+import { checkWords } from "./words.ts";
 
 const root = resolve(import.meta.dir, "..");
 /** Tests are tables of cases for the most part, and may be longer. */
@@ -30,6 +31,7 @@ const gates: Record<string, () => string> = {
   "import ranks": () => checkRanks(root).join("\n"),
   "file lengths": () => complainOfLengths().join("\n"),
   clocks: () => checkClocks(root).join("\n"),
+  words: () => checkWords(root).join("\n"),
   manifests: () => checkManifests().join("\n"),
   reference: () => checkReference().join("\n"),
 };

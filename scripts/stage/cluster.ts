@@ -9,7 +9,7 @@ import { type ConfList, readConfList, withoutPlugin } from "../../test/lab/runti
 import { cyan, dim, green, print, unicode } from "./screen.ts";
 
 /** The answer of every server; it is easy to find in a capture. */
-export const secret = "Meet me at noon, and tell nobody.";
+export const secret = "Meet me at noon, and tell no one.";
 
 const podNames = ["a", "b"] as const;
 const boxWidth = 20;

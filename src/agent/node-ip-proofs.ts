@@ -47,7 +47,7 @@ export class NodeIPProofs {
   /** The address of the peer that is probed in this pass. */
   probe({ before, unshown, ...facts }: ProbeRequest, nowMs: number): Probe {
     if (unshown === undefined) return {};
-    // Before the gate opened, perhaps nobody was there to answer: its opening begins a new round.
+    // Before the gate opened, the peer may have been absent: the opening begins a new round.
     const hasOpened = facts.path.slot !== undefined && before.slot === undefined;
     const memory = hasOpened ? undefined : this.#memories.get(facts.peer.name);
     return planProbe({ ...facts, unshown, ...(memory === undefined ? {} : { memory }) }, nowMs);

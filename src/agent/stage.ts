@@ -1,5 +1,5 @@
-// Runs the stages of a reconcile pass in the order of a table. What a failure ends is a column of the
-// table, so that no stage has to catch anything itself.
+// Runs the stages of a reconcile pass in the order of a table. A column of the table says how much a
+// failure ends, so that no stage has to catch anything itself.
 import { StoreError } from "../state/error.ts";
 
 export interface Stage<Context> {
@@ -8,8 +8,8 @@ export interface Stage<Context> {
   readonly when: (context: Context) => boolean;
   readonly run: (context: Context) => void;
   /**
-   * What ends if the store refuses the stage (locked, disk full): only this `stage`, or the whole
-   * `pass`. Every other error ends the pass.
+   * If the store refuses the stage (locked, disk full), only this `stage` ends, or the whole `pass`.
+   * Every other error ends the pass.
    */
   readonly storeErrorEnds: "stage" | "pass";
   /** True if large values are no longer needed after the stage, so that memory can be freed. */

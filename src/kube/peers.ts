@@ -1,4 +1,4 @@
-// What the API's objects say of their nodes, and when their absence is believed. Pure.
+// Converts the API's objects to entries of their nodes, and decides when their absence is believed. Pure.
 
 import { compareText, countOf } from "../net/human-format.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
@@ -21,7 +21,7 @@ export function findTakenSlots(objects: Iterable<RecordObject>, { name, slots }:
   return slots.filter(({ publicKey }) => isTaken(publicKey)).map(({ slot }) => slot);
 }
 
-/** What an object says of its node; `presence`: whether its Node is there, undefined before the API has answered. */
+/** Converts an object to the entry of its node; `presence`: the presence of its Node, undefined before the API has answered. */
 export function toEntry(object: RecordObject, presence: Presence | undefined): RecordEntry {
   const { name, verdict, createdAt, isEditedExternally } = object;
   const file = objectLabel(name);

@@ -9,7 +9,7 @@ import type { Slot } from "./record.ts";
  */
 export interface PeerPath {
   readonly slot?: Slot;
-  /** Which of the peer's endpoints is programmed: an index, modulo their number. */
+  /** The index of the peer's programmed endpoint, modulo the number of endpoints. */
   readonly candidate: number;
   /** Slots on which a short keepalive initiates a handshake. */
   readonly initiate: readonly Slot[];

@@ -1,5 +1,5 @@
 // Requests in the words of ip(8), for error messages: "add route 10.2.0.0/16
-// dev wg-cni-a table 18099". What people are shown as commands is not made here.
+// dev wg-cni-a table 18099". plan/step.ts makes the commands that people see.
 import type { Address, Neighbour, Route, Rule } from "../net/objects.ts";
 
 const mainTable = 254;

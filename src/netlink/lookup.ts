@@ -1,6 +1,6 @@
-// Which way packets to many addresses would go: `ip route get fibmatch` for
-// each, some hundred to a system call. The route as configured is asked for, not
-// the cache's: what ICMP says of a path is unauthenticated, and expires.
+// Looks up the routes to many addresses: `ip route get fibmatch` for each, some hundred in a system call.
+// It asks for the configured route, not for that of the cache: ICMP messages about a path are
+// unauthenticated, and expire.
 import { errnoCode } from "../linux/errno.ts";
 import { familyBits, familyOf } from "../net/ip.ts";
 import type { RouteLookup, RouteType } from "../net/objects.ts";

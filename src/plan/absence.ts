@@ -1,4 +1,4 @@
-// The guard against mass disappearance. What is missing may come back: a record was deleted by mistake,
+// The guard against mass disappearance. A missing object may come back: a record was deleted by mistake,
 // a filesystem is not mounted, the state of the runtime was wiped. So an absence is believed only after
 // a delay. If so much is missing at once that a fault of the place is more likely than the loss of all
 // of it, the delay is longer, or the absence is never believed. Each caller says how long the delay is,

@@ -1,6 +1,5 @@
-// Derives the tunnel's MTU: asks the kernel for the route to every
-// peer's endpoint, as the encrypted packets will take it. What follows from it
-// is plan/mesh/mtu.ts.
+// Observes the facts for the tunnel's MTU: it asks the kernel for the route that encrypted packets to
+// every peer's endpoint take. plan/mesh/mtu.ts derives the MTU.
 import type { RouteLookup } from "../net/objects.ts";
 import type { NodeRecord } from "../net/record.ts";
 import { type DerivedMtu, deriveMtu, peerEndpoints, type Uplink } from "../plan/mesh/mtu.ts";

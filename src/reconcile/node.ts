@@ -56,8 +56,8 @@ export interface NodeState extends Intent {
 }
 
 /**
- * Reads everything a sync needs. What stands with the generation and the landmarks is kept: to
- * parse thousands of records and to weigh what they claim costs as much as to
+ * Reads everything a sync needs. Values that change only with the generation and the landmarks are
+ * kept: to parse thousands of records and to weigh their claims costs as much as to
  * read the kernel. All of it throws StoreError, ParseError for a setting of
  * another version.
  */

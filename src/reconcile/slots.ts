@@ -69,7 +69,7 @@ export function findLockedKeys(steps: readonly Step[], { privateKey }: ApplyCont
   return locked;
 }
 
-/** Slots whose device could not be made or set up. What fails of a peer is the peer's. */
+/** Returns the slots whose device could not be made or set up. A failure that concerns a peer is not one of the slot. */
 export function findBroken(settings: Settings, failures: readonly Failure[]): SlotFaults {
   const broken = new Map<Slot, SlotFault>();
   for (const { step, error } of failures) {

@@ -1,5 +1,5 @@
-// Asks the kernel which interfaces lead away from this node. What counts as one is
-// plan/host/uplinks.ts'.
+// Asks the kernel which interfaces lead away from this node. plan/host/uplinks.ts decides which of
+// them are uplinks.
 import type { Family } from "../net/ip.ts";
 import type { NodeRecord } from "../net/record.ts";
 import { chooseUplinks } from "../plan/host/uplinks.ts";

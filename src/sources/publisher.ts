@@ -12,7 +12,7 @@ export interface PublisherOptions<T> {
   readonly log: Log;
   /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
-  /** Compares what the place has with the record; "absent": there is none, and nobody is to blame. */
+  /** Compares what the place has with the record; "absent": there is none, which is not the fault of another writer. */
   readonly compare: (record: T) => "same" | "other" | "absent";
   /** Replaces what the place has. Returns a promise if the answer takes a while. */
   readonly write: (record: T) => Promise<void> | void;
@@ -40,7 +40,7 @@ export class Publisher<T> implements Disposable {
   #failure: Failure | undefined;
   /** The last record that was written here, as JSON. */
   #written = "";
-  /** The last record that was published, whoever wrote it, as JSON. */
+  /** The last record that was published by any writer, as JSON. */
   #published = "";
   #rewrittenAtMs = Number.NEGATIVE_INFINITY;
 

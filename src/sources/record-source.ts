@@ -1,5 +1,5 @@
 // The interface of a source of node records: a place where each node publishes its record and reads
-// those of the others. There are two, the Kubernetes API (kube/source.ts) and a directory
+// those of its peers. There are two, the Kubernetes API (kube/source.ts) and a directory
 // (directory/source.ts). source-sync.ts brings their records into the store. test/sources/laws.test.ts
 // holds both to the laws below.
 import type { NodeRecord, PeerSource } from "../net/record.ts";

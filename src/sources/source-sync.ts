@@ -1,5 +1,5 @@
 // Makes the store's peers agree with the records of one source, and publishes this node's record in it.
-// What changes is decided in plan/records/peer-changes.ts. The source marks a change by a call of its
+// plan/records/peer-changes.ts decides about changes. The source marks a change by a call of its
 // `onChange`; the reconcile pass that follows calls `ingest`, which reads the snapshot.
 import type { NodeRecord, PeerSource } from "../net/record.ts";
 import {

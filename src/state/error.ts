@@ -1,5 +1,5 @@
-// The error of this directory: what SQLite or the filesystem refused, as a
-// sentence with a remedy. Which CNI code it becomes is decided in cni/.
+// The error of this directory: a refusal of SQLite or the filesystem, as a sentence with a remedy.
+// cni/error.ts chooses its CNI code.
 import { ExposureError } from "../linux/private.ts";
 import { SysError } from "../linux/syscall.ts";
 import { messageOf } from "../net/error.ts";
@@ -12,7 +12,7 @@ import { messageOf } from "../net/error.ts";
  */
 export type StoreErrorKind = "busy" | "full" | "readonly" | "corrupt" | "version" | "exposed" | "io";
 
-/** The state cannot be read or written. What it holds is unknown, which is not the same as empty. */
+/** The state cannot be read or written. Its content is unknown, which is not the same as empty. */
 export class StoreError extends Error {
   override readonly name = "StoreError";
 

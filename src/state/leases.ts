@@ -1,6 +1,6 @@
-// The tables `leases` and `last_leases`: addresses of the embedded IPAM. Which
-// address comes next is ipam/allocate.ts; one transaction asks it, writes the
-// lease here and the attachment beside it, so no failure can lose an address.
+// The tables `leases` and `last_leases` have the addresses of the embedded IPAM. ipam/allocate.ts chooses
+// the next address. One transaction calls it, and writes the lease and the attachment, so no failure can
+// lose an address.
 import type { Connection } from "./connection.ts";
 import type { Lease, Owner } from "./model.ts";
 

@@ -1,5 +1,5 @@
-// The table `peers`: one row a node, with the order of its claims. Who wins a
-// contested key or CIDR is decided in plan/, from that order.
+// The table `peers` has one row for each node, with the order of its claims. plan/ decides the owner of a
+// contested key or CIDR by that order.
 import type { NodeRecord, PeerSource, Slot, SlotRecord } from "../net/record.ts";
 import type { Connection } from "./connection.ts";
 import { bumpGeneration, readGeneration, takeClaimSeqs } from "./meta.ts";

@@ -1,6 +1,6 @@
 // Messages of nftables: struct nfgenmsg with NFTA_TABLE_*, NFTA_CHAIN_*,
-// NFTA_RULE_*, NFTA_SET_* (linux/netfilter/nfnetlink.h, nf_tables.h). What is in
-// rules and sets has files of its own.
+// NFTA_RULE_*, NFTA_SET_* (linux/netfilter/nfnetlink.h, nf_tables.h). The
+// contents of rules and sets have files of their own.
 import { message, NLA_F_NESTED, nested } from "./attributes.ts";
 import { raw, text } from "./codec.ts";
 import { setElements } from "./nftables-elements.ts";

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { checkClocks } from "../../scripts/clocks.ts";
 import { checkRanks } from "../../scripts/ranks.ts";
+import { checkWords } from "../../scripts/words.ts";
 
 const root = mkdtempSync(join(tmpdir(), "wg-cni-rules-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -49,4 +50,22 @@ test("checkClocks finds a clock in a decision, and not in a comment", () => {
   const files = { "plan/a.ts": "const now = Date.now();", "plan/b.ts": "// Date.now() is not read here.\n" };
   const complaints = checkClocks(tree(files)).filter((line) => line.includes("/plan/"));
   expect(complaints).toEqual(["src/plan/a.ts: reads a clock; take the time as an argument"]);
+});
+
+test.each([
+  ["a comment without a subject", "/** What the peer has. */\n", "src/net/a.ts:1:"],
+  [
+    "a later sentence without one",
+    "const a = 1;\n// Reads it.\n// Who asks is unknown.\n",
+    "src/net/a.ts:2:",
+  ],
+  ["a replaced word in a message", 'const text = "the folder is gone";\n', "src/net/a.ts:1:"],
+])("checkWords refuses %s", (_, text, place) => {
+  expect(checkWords(tree({ "net/a.ts": text })).map((line) => line.slice(0, place.length))).toEqual([place]);
+});
+
+test("checkWords accepts sentences, and clauses inside of them", () => {
+  const text =
+    "/** Returns what the peer has; undefined if it has nothing. */\n// The peer decides which slot it uses.\n";
+  expect(checkWords(tree({ "net/a.ts": text }))).toEqual([]);
 });

@@ -1,5 +1,5 @@
-// Expressions as nft(8) writes them for the statements that we use: each takes
-// from, or leaves in, the first register. What they mean together is statements.ts'.
+// Makes expressions as nft(8) does for the statements that we use: each reads from, or writes to, the
+// first register. statements.ts gives them their meaning.
 import {
   type Expression,
   NFT_BYTEORDER_HTON,

@@ -1,6 +1,6 @@
-// Which rules of which tables, whosever, set bits of a packet's firewall mark: those of
-// nftables, and those of iptables that nftables holds (iptables-nft). Rules of
-// iptables-legacy are not in nftables and are not seen.
+// Finds the rules of all programs that set bits of a packet's firewall mark: those of nftables, and those
+// of iptables that are in nftables (iptables-nft). Rules of iptables-legacy are not in nftables and are not
+// found.
 import { readU32 } from "../../wire/codec.ts";
 import { NFPROTO_IPV4, NFPROTO_IPV6, NFT_MSG_GETRULE, ruleMessage } from "../../wire/nftables.ts";
 import { type Expression, NFT_META_MARK } from "../../wire/nftables-expressions.ts";

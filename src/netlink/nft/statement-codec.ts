@@ -34,7 +34,7 @@ export function comparedWith(expression: Expression | undefined): Uint8Array | u
   return dataOf(expression, "cmp")?.NFTA_CMP_DATA?.NFTA_DATA_VALUE;
 }
 
-/** Which property of the packet (NFT_META_*) the expression loads or stores. */
+/** Returns the property of the packet (NFT_META_*) that the expression loads or stores. */
 export function metaKey(expression: Expression | undefined): number | undefined {
   return dataOf(expression, "meta")?.NFTA_META_KEY;
 }

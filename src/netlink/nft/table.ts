@@ -1,6 +1,5 @@
 // Tables of nftables in one network namespace, read as plain values
-// (net/nftables.ts) and changed in transactions. What should be in a table is
-// decided elsewhere.
+// (net/nftables.ts) and changed in transactions. plan/firewall/ decides their content.
 import { Errno } from "../../linux/errno.ts";
 import type {
   NftCommand,

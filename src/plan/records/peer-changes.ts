@@ -136,8 +136,8 @@ function isOutranked(source: PeerSource, owner: PeerSource | undefined): boolean
 }
 
 /**
- * Peers come first, in the order in which they were written. The others follow in the order in which they
- * were made, so that a node that joins decides as those that saw the records being made.
+ * Known peers come first, in the order in which they were written. New ones follow in the order in which
+ * they were made, so that a node that joins decides as those that saw the records being made.
  */
 function inOrder(entries: readonly ValidEntry[], isKnown: (entry: ValidEntry) => boolean): NodeRecord[] {
   const by = (key: "createdAt" | "writtenAt") => (a: ValidEntry, b: ValidEntry) =>

@@ -12,7 +12,7 @@ import { suggest } from "../../net/suggest.ts";
 /** Bounds of one record; a node with 110 pod IPs of two families is far below. */
 const maxCidrs = 4096;
 const maxAddresses = 64;
-/** A node asks the peers that it does not reach, up to this number. If it reaches none, it asks some, and the others start handshakes by their own traffic. */
+/** A node asks the peers that it does not reach, up to this number. If it reaches none, it asks some, and the rest start handshakes by their own traffic. */
 export const maxAsked = 64;
 
 const recordKeys = ["name", "slots", "endpoints", "nodeIPs", "podCIDRs", "wantsHandshakeFrom"];

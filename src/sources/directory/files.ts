@@ -126,7 +126,7 @@ function writeNew(path: string, text: string): void {
   const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
   try {
     writeFileSync(fd, text);
-    // For everybody, whatever the umask: it holds public keys only.
+    // All users may read it, whatever the umask is: it has public keys only.
     fchmodSync(fd, 0o644);
     fsyncSync(fd);
   } finally {

@@ -58,7 +58,7 @@ export interface KubeSourceOptions {
   readonly timing?: WatchTiming;
 }
 
-/** What the API says apart from the records. */
+/** The API's facts apart from the records. */
 export interface ClusterFacts {
   /** This node's Node object; "unknown" before the first answer and without a kubeconfig. */
   readonly node: NodeObject | "absent" | "unknown";
