@@ -2,11 +2,11 @@
 import { expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describeKernel } from "../kernel/support/gate.ts";
-import { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
 import { repository } from "../lab/paths.ts";
 import { type ConfList, readConfList } from "../lab/runtime.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { withLabPerTest } from "../lab/with-lab.ts";
 import {
   type Block,
   isRunInPlace,
@@ -104,9 +104,9 @@ test("every block of JSON in the documents is valid", () => {
 });
 
 describeKernel("commands of the documents", () => {
+  const lab = withLabPerTest("docs");
   for (const journey of journeys) {
     test(`${journey.join(", then ")}: every command succeeds`, async () => {
-      using lab = await Lab.create("docs");
       const reader = await Reader.create(lab);
       for (const page of journey) {
         await reader.follow(page);

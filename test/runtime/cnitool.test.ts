@@ -2,7 +2,7 @@
 // has, for networks of each version that they are written in. libcni parses each
 // result strictly at the network's version before it prints it.
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { findRuntimeAssets } from "../../scripts/runtime-assets.ts";
 import { noRows, rows, snapshot, throwRoutes } from "../kernel/support/reference.ts";
 import type { Completed } from "../lab/namespaces.ts";
@@ -10,6 +10,7 @@ import type { Node } from "../lab/node.ts";
 import type { Pod } from "../lab/pod.ts";
 import type { CniResult, ConfList } from "../lab/runtime.ts";
 import { ping } from "../lab/traffic.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { Context } from "./support/context.ts";
 import { binDir, type Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
@@ -20,6 +21,7 @@ const cache = "/var/lib/cni/results";
 
 describeRuntime("cnitool", "cnitool", () => {
   const assets = findRuntimeAssets();
+  const lab = withLab("cnitool", { hasControlGroup: true });
   let context: Context;
   let enclosure: Enclosure;
   let node: Node;
@@ -27,12 +29,11 @@ describeRuntime("cnitool", "cnitool", () => {
   let before: string[];
 
   beforeAll(async () => {
-    context = await Context.create("cnitool");
+    context = await Context.create(lab);
     enclosure = context.enclosure;
     node = enclosure.node;
     before = snapshot(node);
   });
-  afterAll(() => context?.[Symbol.dispose]());
 
   /** Debian's reference plugins speak no 1.1; the current ones are beside cnitool. */
   const cniPath = () => {

@@ -1,8 +1,9 @@
 // containerd, its shims and plugins die at any time: what the pods had is released
 // all the same, which the next pod shows, as there is one address for all of them.
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 import type { ConfList } from "../lab/runtime.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { Containerd, type Sandbox } from "./support/containerd.ts";
 import { Context } from "./support/context.ts";
 import type { Enclosure } from "./support/enclosure.ts";
@@ -14,18 +15,18 @@ import { type Traces, traces } from "./support/reference.ts";
 const onlyIp = "10.244.1.7";
 
 describeRuntime("containerd", "containerd dies", () => {
+  const lab = withLab("crash", { hasControlGroup: true });
   let context: Context;
   let containerd: Containerd;
   let enclosure: Enclosure;
   let before: Traces;
 
   beforeAll(async () => {
-    context = await Context.create("crash");
+    context = await Context.create(lab);
     enclosure = context.enclosure;
     installGate(enclosure);
     containerd = await Containerd.create(enclosure, context.archive);
   });
-  afterAll(() => context?.[Symbol.dispose]());
 
   const networks: Record<string, () => ConfList> = {
     chained: () => kindnet(rangesOf(enclosure.node, 7), [ours, gate]),

@@ -1,10 +1,11 @@
 // `ctr run --cni`: containerd's own client calls the plugins itself, with the
 // usual directories, for a container that is no pod of Kubernetes.
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 import type { Pod } from "../lab/pod.ts";
 import type { ConfList } from "../lab/runtime.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { Containerd } from "./support/containerd.ts";
 import { Context } from "./support/context.ts";
 import type { Enclosure } from "./support/enclosure.ts";
@@ -14,17 +15,17 @@ import { sample, standalone, writeNetwork } from "./support/networks.ts";
 import { traces } from "./support/reference.ts";
 
 describeRuntime("containerd", "ctr run --cni", () => {
+  const lab = withLab("ctr", { hasControlGroup: true });
   let context: Context;
   let enclosure: Enclosure;
   let remote: Pod;
 
   beforeAll(async () => {
-    context = await Context.create("ctr", { nodes: 2 });
+    context = await Context.create(lab, { nodes: 2 });
     enclosure = context.enclosure;
     await Containerd.create(enclosure, context.archive);
     remote = await context.remotePod();
   });
-  afterAll(() => context?.[Symbol.dispose]());
 
   const networks: Record<string, () => ConfList> = {
     chained: () => sample("10-ptp"),
@@ -51,7 +52,7 @@ describeRuntime("containerd", "ctr run --cni", () => {
       await waitUntil(isRunning, { what: `container ${name} runs`, everyMs: 50 });
       expect(traces(enclosure).attachments).toHaveLength(1);
       const exec = ["ctr", "task", "exec", "--exec-id", "ping", name];
-      const capture = await context.lab.capture();
+      const capture = await lab.capture();
       const pinged = enclosure.must([...exec, "ping", "-c", "2", "-i", "0.2", "-W", "5", remote.ip(4)]);
       expect(pinged).toContain(" 0% packet loss");
       expect((await capture.tally()).packets).toMatchObject({ plaintext: 0, wireguard: expect.any(Number) });

@@ -1,12 +1,13 @@
 // wg-cni comes to a node whose containerd runs, and leaves again: containerd has no
 // need to be told, and pods of before and after come and go as ever.
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { snapshot } from "../kernel/support/reference.ts";
 import type { Node } from "../lab/node.ts";
 import type { Pod } from "../lab/pod.ts";
 import { ping } from "../lab/traffic.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { Containerd, type Sandbox } from "./support/containerd.ts";
 import { Context } from "./support/context.ts";
 import { binDir } from "./support/enclosure.ts";
@@ -15,6 +16,7 @@ import { kindnet, networkFile, rangesOf, writeNetwork } from "./support/networks
 import { type Traces, traces } from "./support/reference.ts";
 
 describeRuntime("containerd", "installed while containerd runs", () => {
+  const lab = withLab("installed", { hasControlGroup: true });
   let context: Context;
   let containerd: Containerd;
   let node: Node;
@@ -27,7 +29,7 @@ describeRuntime("containerd", "installed while containerd runs", () => {
   const network = () => readFileSync(node.outsidePath(networkFile), "utf8");
 
   beforeAll(async () => {
-    context = await Context.create("installed", { nodes: 2 });
+    context = await Context.create(lab, { nodes: 2 });
     node = context.enclosure.node;
     node.must(["rm", `${binDir}/wg-cni`]);
     writeNetwork(context.enclosure, kindnet(rangesOf(node), []));
@@ -35,7 +37,6 @@ describeRuntime("containerd", "installed while containerd runs", () => {
     containerd = await Containerd.create(context.enclosure, context.archive);
     remote = await context.remotePod();
   });
-  afterAll(() => context?.[Symbol.dispose]());
 
   test("containerd sees it by itself, and the next pod is ours and encrypted", async () => {
     before = traces(containerd.enclosure);
@@ -45,7 +46,7 @@ describeRuntime("containerd", "installed while containerd runs", () => {
     await containerd.hasRead(["ptp", "portmap", "wg-cni"]);
     ours = await containerd.runPod("ours");
     expect(traces(containerd.enclosure).throwRoutes).toEqual([...before.throwRoutes, ...ours.ips].sort());
-    const capture = await context.lab.capture();
+    const capture = await lab.capture();
     expect(await ping(remote, ours.ips[0] as string)).toMatchObject({ received: 3 });
     expect((await capture.tally()).packets).toMatchObject({ plaintext: 0, wireguard: expect.any(Number) });
     await capture.stop();

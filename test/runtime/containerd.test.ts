@@ -1,12 +1,13 @@
 // Pods of containerd, made through its CRI as the kubelet makes them: with us
 // behind ptp and portmap on one node, and as the main plugin on the other.
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { throwRoutes } from "../kernel/support/reference.ts";
 import type { Capture } from "../lab/capture.ts";
 import { Namespaces } from "../lab/namespaces.ts";
 import { http } from "../lab/traffic.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { Containerd, type Sandbox } from "./support/containerd.ts";
 import { Context } from "./support/context.ts";
 import type { Enclosure } from "./support/enclosure.ts";
@@ -15,6 +16,7 @@ import { kindnet, rangesOf, standalone, writeNetwork } from "./support/networks.
 import { traces, transferred } from "./support/reference.ts";
 
 describeRuntime("containerd", "pods of containerd on two nodes", () => {
+  const lab = withLab("containerd", { hasControlGroup: true });
   let context: Context;
   let capture: Capture;
   let chained: Containerd;
@@ -26,12 +28,11 @@ describeRuntime("containerd", "pods of containerd on two nodes", () => {
   let inB: string;
 
   beforeAll(async () => {
-    context = await Context.create("containerd", { nodes: 2, hasIp6: true });
+    context = await Context.create(lab, { nodes: 2, hasIp6: true });
     const [first, second] = context.enclosures as [Enclosure, Enclosure];
     chained = await Containerd.create(first, context.archive);
     alone = await Containerd.create(second, context.archive);
   });
-  afterAll(() => context?.[Symbol.dispose]());
 
   // containerd asks plugins themselves (STATUS) only from 2.0 on: before, a network that it could read is ready.
   test("the node is ready as soon as there is a network, and not before", async () => {
@@ -65,7 +66,7 @@ describeRuntime("containerd", "pods of containerd on two nodes", () => {
   });
 
   test("containers on different nodes reach each other, and nothing of it can be read on the wire", async () => {
-    capture = await context.lab.capture();
+    capture = await lab.capture();
     const sent = transferred(chained.node);
     for (const ip of b.ips) expect(await ping(chained, inA, ip)).toContain(" 0% packet loss");
     for (const ip of a.ips) expect(await ping(alone, inB, ip)).toContain(" 0% packet loss");
@@ -73,13 +74,13 @@ describeRuntime("containerd", "pods of containerd on two nodes", () => {
     expect(packets).toMatchObject({ plaintext: 0, host: 0, other: 0 });
     expect(packets.wireguard).toBeGreaterThanOrEqual(16);
     // Four pings and their answers of 84 bytes and more, both ways.
-    for (const node of context.lab.nodes) expect(transferred(node)).toBeGreaterThan(8 * 84);
+    for (const node of lab.nodes) expect(transferred(node)).toBeGreaterThan(8 * 84);
     expect(transferred(chained.node)).toBeGreaterThan(sent);
     await capture.stop();
   });
 
   test("the capture would have seen it: pods that go around the tunnel are in plaintext", async () => {
-    const control = await context.lab.capture();
+    const control = await lab.capture();
     chained.node.must(["ip", "rule", "delete", "priority", "98"]);
     await ping(chained, inA, b.ips[0] as string);
     expect((await control.tally()).packets.plaintext).toBeGreaterThan(0);
@@ -91,7 +92,7 @@ describeRuntime("containerd", "pods of containerd on two nodes", () => {
   test("a port of the node that portmap leads to a pod answers nodes and pods, encrypted where it leaves a pod", async () => {
     const web = await chained.runPod("web", 8081);
     await chained.runContainer(web, ["/bin/sh", "-c", serve]);
-    const capture = await context.lab.capture();
+    const capture = await lab.capture();
     const ask = (from: Namespaces) => http(from, "192.0.2.1", 5, 8081);
     await waitUntil(async () => (await ask(alone.node)).ok, {
       what: "the pod answers the other node",

@@ -1,10 +1,11 @@
 // Containers of podman, whose networks are CNI's: in one that podman made and that
 // `wg-cni install` has us behind, and in one where we are the main plugin.
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import type { Running } from "../lab/namespaces.ts";
 import { waitUntil } from "../lab/wait.ts";
+import { withLab } from "../lab/with-lab.ts";
 import { Context } from "./support/context.ts";
 import { confDir, type Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
@@ -19,17 +20,17 @@ interface Host {
 }
 
 describeRuntime("podman", "containers of podman on two nodes", () => {
+  const lab = withLab("podman", { hasControlGroup: true });
   let context: Context;
   const hosts: Record<string, Host> = {};
   const host = (name: string) => hosts[name] as Host;
 
   beforeAll(async () => {
-    context = await Context.create("podman", { nodes: 2 });
+    context = await Context.create(lab, { nodes: 2 });
     const [first, second] = context.enclosures as [Enclosure, Enclosure];
     hosts["chained"] = { podman: await Podman.create(first, context.archive), network: "pods" };
     hosts["standalone"] = { podman: await Podman.create(second, context.archive), network: "pods" };
   });
-  afterAll(() => context?.[Symbol.dispose]());
 
   test("podman knows its networks with us in them", async () => {
     const { podman } = host("chained");
@@ -49,7 +50,7 @@ describeRuntime("podman", "containers of podman on two nodes", () => {
     const [[a, inA], [b, inB]] = (await Promise.all(
       Object.values(hosts).map(async ({ podman, network }) => [podman, await podman.run(network)] as const),
     )) as [[Podman, Container], [Podman, Container]];
-    const capture = await context.lab.capture();
+    const capture = await lab.capture();
     for (const [podman, from, to] of [
       [a, inA, inB],
       [b, inB, inA],
@@ -60,7 +61,7 @@ describeRuntime("podman", "containers of podman on two nodes", () => {
     const { packets } = await capture.tally();
     expect(packets).toMatchObject({ plaintext: 0, host: 0, other: 0 });
     expect(packets.wireguard).toBeGreaterThanOrEqual(8);
-    for (const node of context.lab.nodes) expect(transferred(node)).toBeGreaterThan(8 * 84);
+    for (const node of lab.nodes) expect(transferred(node)).toBeGreaterThan(8 * 84);
     await capture.stop();
     await Promise.all([a.remove(inA), b.remove(inB)]);
   });

@@ -1,23 +1,24 @@
 // The recovery steps for a peer that does not answer: each step has a fault that
 // it mends, made by hand on a mesh that worked. WireGuard itself needs 15 s to find out, so this takes its time.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import type { NodeRecord } from "../../../src/net/record.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { describeKernel } from "../support/gate.ts";
 import { wgDump, wgJson } from "../support/mesh-reference.ts";
-import { mendMs, SilenceLab } from "../support/silence.ts";
+import { mendMs, SilenceContext } from "../support/silence.ts";
 
 /** WireGuard's KEEPALIVE_TIMEOUT, and some. */
 const passiveKeepaliveMs = 12_000;
 const testMs = 280_000;
 
 describeKernel("recovery steps", () => {
-  let context: SilenceLab;
+  const lab = withLab("recovery");
+  let context: SilenceContext;
 
   beforeAll(async () => {
-    context = await SilenceLab.create("recovery");
+    context = await SilenceContext.create(lab);
   }, 60_000);
-  afterAll(() => context?.[Symbol.dispose]());
 
   test(
     "a wrong endpoint is set right, a blocked port is left for the other slot; each step is one log line",

@@ -1,20 +1,21 @@
 // A peer that cannot be reached, and packets that this node's own kernel refuses
 // to send, which do not even count as sent: the agent says so, and what it does
 // about it ends when the fault does.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { describeKernel } from "../support/gate.ts";
-import { SilenceLab } from "../support/silence.ts";
+import { SilenceContext } from "../support/silence.ts";
 
 const testMs = 280_000;
 
 describeKernel("unreachable", () => {
-  let context: SilenceLab;
+  const lab = withLab("unreachable");
+  let context: SilenceContext;
 
   beforeAll(async () => {
-    context = await SilenceLab.create("unreachable");
+    context = await SilenceContext.create(lab);
   }, 60_000);
-  afterAll(() => context?.[Symbol.dispose]());
 
   test(
     "a pulled cable, and a firewall of the node's own: said, and mended by themselves",

@@ -2,9 +2,10 @@
 // then costs the slot that it belongs to and nothing else; rules, routes and tables
 // of others cost nothing. Each case begins with a node that is rebooted while its
 // peer runs on; the control is the same boot without anybody in the way.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { describeKernel } from "../support/gate.ts";
 import { wgJson } from "../support/mesh-reference.ts";
 import { holdPorts, lastingSealKey, RebootContext } from "./support/reboot.ts";
@@ -19,11 +20,11 @@ interface Status {
 
 for (const mode of ["permissive", "strict"] as const)
   describeKernel(`a boot in ${mode} mode`, () => {
+    const lab = withLab("reboot");
     let context: RebootContext;
     beforeAll(async () => {
-      context = await RebootContext.create({ mode, sealKey: lastingSealKey });
+      context = await RebootContext.create(lab, { mode, sealKey: lastingSealKey });
     }, testMs);
-    afterAll(() => context?.[Symbol.dispose]());
 
     const announces = (a: string, b: string) =>
       waitUntil(() => JSON.stringify(context.announced()) === JSON.stringify({ a, b }), {
@@ -136,7 +137,7 @@ for (const mode of ["permissive", "strict"] as const)
         expect(await add).toBe(mode === "strict" ? "refused" : "added");
         if (mode === "permissive") await context.answersEverywhere();
         else {
-          const capture = await context.lab.capture();
+          const capture = await lab.capture();
           expect(await ping(context.n1, context.p2.ip(4))).toMatchObject({ received: 0 });
           expect((await capture.tally()).packets.plaintext).toBe(0);
           await capture.stop();

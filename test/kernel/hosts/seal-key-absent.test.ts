@@ -3,10 +3,11 @@
 // that are published the agent makes new keys; without, the node says what to do and
 // no route leads into a device without a key. A file that is there and cannot be used
 // changes no key: that is the control.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import type { NodeRecord } from "../../../src/net/record.ts";
 import { waitUntil } from "../../lab/wait.ts";
+import { withLab } from "../../lab/with-lab.ts";
 import { describeKernel } from "../support/gate.ts";
 import { killBehind, wgDump, wgJson, wgMust } from "../support/mesh-reference.ts";
 import { RebootContext, volatileSealKey as sealKey } from "./support/reboot.ts";
@@ -23,11 +24,11 @@ function routes({ n1 }: RebootContext): string {
 }
 
 describeKernel("a seal key that is absent, with records that are published", () => {
+  const lab = withLab("reboot");
   let context: RebootContext;
   beforeAll(async () => {
-    context = await RebootContext.create({ mode: "strict", sealKey });
+    context = await RebootContext.create(lab, { mode: "strict", sealKey });
   }, testMs);
-  afterAll(() => context?.[Symbol.dispose]());
 
   test(
     "while the devices have their keys, they are sealed anew, and nothing else changes",
@@ -87,11 +88,11 @@ describeKernel("a seal key that is absent, with records that are published", () 
 });
 
 describeKernel("a seal key that is absent, with records that go by hand", () => {
+  const lab = withLab("reboot");
   let context: RebootContext;
   beforeAll(async () => {
-    context = await RebootContext.create({ mode: "permissive", sealKey, announced: false });
+    context = await RebootContext.create(lab, { mode: "permissive", sealKey, announced: false });
   }, testMs);
-  afterAll(() => context?.[Symbol.dispose]());
 
   test(
     "no key is made, no route leads into a device without one, and all say so",

@@ -2,7 +2,8 @@
 // peer as its source counts only if it came by the interface that leads to the peer: from a
 // pod, or from another network, it is counted as spoofed, by interface. In permissive mode
 // and in strict mode, with and without the kernel's reverse-path filter.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { withLab } from "../../lab/with-lab.ts";
 import { type Arrivals, arrivals, type Origin, origins } from "../support/arrivals.ts";
 import { describeKernel } from "../support/gate.ts";
 import { setReversePath } from "../support/hosts.ts";
@@ -14,12 +15,12 @@ interface Status {
 
 describeKernel("counters of plaintext", () => {
   setDefaultTimeout(60_000);
+  const lab = withLab("counters");
   let all: Arrivals;
 
   beforeAll(async () => {
-    all = await arrivals("counters");
+    all = await arrivals(lab);
   });
-  afterAll(() => all?.lab[Symbol.dispose]());
 
   /** What a round of packets adds to each counter. */
   const added = (origin: Origin) => {

@@ -1,7 +1,8 @@
 // Plaintext that claims a source of the cluster: from the nodes' network, from another one,
 // from a pod. In strict mode none of it gets beyond this node's rules, whatever the kernel's
 // reverse-path filter is; only what hosts say to each other does, and what is the world's.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { withLab } from "../../lab/with-lab.ts";
 import { type Arrivals, arrivals, isOutgoing, origins } from "../support/arrivals.ts";
 import { describeKernel } from "../support/gate.ts";
 import { setReversePath } from "../support/hosts.ts";
@@ -9,12 +10,12 @@ import { wgMust } from "../support/mesh-reference.ts";
 
 describeKernel("forged sources in strict mode", () => {
   setDefaultTimeout(60_000);
+  const lab = withLab("arrivals");
   let all: Arrivals;
 
   beforeAll(async () => {
-    all = await arrivals("arrivals");
+    all = await arrivals(lab);
   });
-  afterAll(() => all?.lab[Symbol.dispose]());
 
   test("the control: in permissive mode without the filter they pass, but for what the kernel refuses itself", async () => {
     const { n1, knock, names } = all;

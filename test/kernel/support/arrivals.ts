@@ -6,7 +6,7 @@
 //                               └── behind: a network that is nobody's of the mesh
 import type { Family } from "../../../src/net/ip.ts";
 import { Nft } from "../../../src/netlink/nft/table.ts";
-import { Lab } from "../../lab/lab.ts";
+import type { Lab } from "../../lab/lab.ts";
 import { joinMesh } from "../../lab/mesh.ts";
 import type { Namespaces } from "../../lab/namespaces.ts";
 import type { Node } from "../../lab/node.ts";
@@ -46,8 +46,7 @@ export interface Arrivals {
   readonly counted: () => Record<string, number>;
 }
 
-export async function arrivals(name: string): Promise<Arrivals> {
-  const lab = await Lab.create(name);
+export async function arrivals(lab: Lab): Promise<Arrivals> {
   const n1 = await addNode(lab, 1);
   const n2 = await addNode(lab, 2);
   await joinMesh([n1, n2], ["--cluster-cidrs", clusterCIDRs]);

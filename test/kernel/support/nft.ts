@@ -1,9 +1,10 @@
-// What the tests of nftables share: a firewall, and nft(8) as the witness.
+// What the tests of nftables share: a firewall, and nft(8) as the reference.
 import { parseExemption } from "../../../src/net/exemption.ts";
 import type { NftTable, NftTableName } from "../../../src/net/nftables.ts";
 import { Nft } from "../../../src/netlink/nft/table.ts";
 import type { Firewall } from "../../../src/plan/firewall/sets.ts";
 import { firewallTable } from "../../../src/plan/firewall/table.ts";
+import { firewall as plain } from "../../plan/firewall/firewalls.ts";
 import { type Namespace, run } from "./namespaces.ts";
 
 /** The table that sees packets. */
@@ -12,21 +13,10 @@ export const ourTable = { family: "inet", name: "wg-cni" } as const;
 export const noNft = Bun.which("nft") ? undefined : "nft(8) is missing";
 
 export const firewall: Firewall = {
-  table: "wg-cni",
-  devices: ["wg-cni-a", "wg-cni-b"],
-  ports: [51820, 51821],
-  mark: { mark: 0x20000000, mask: 0x60000000 },
-  strict: false,
+  ...plain,
   pods: ["10.2.0.0/24", "10.2.1.0/24", "10.9.0.7/32", "fd00:2::/64", "fd00:2:0:1::/64"],
   nodes: ["192.0.2.2", "192.0.2.3", "2001:db8::2"],
-  own: ["192.0.2.1", "2001:db8::1"],
   localPods: ["10.1.0.0/24", "fd00:1::/64"],
-  clusterCIDRs: ["10.0.0.0/8", "fd00::/32"],
-  podsAreAnnounced: false,
-  uplinks: ["eth0"],
-  connections: true,
-  hostEncryption: false,
-  exempt: [],
 };
 
 export const encrypting: Firewall = {

@@ -1,7 +1,7 @@
 // A mesh whose node 1 has an agent and sends to a pod address of nodes 2 and 3,
 // for the tests of what the agent does if a peer is silent.
 import type { Agent, LogLine } from "../../lab/agent.ts";
-import { Lab } from "../../lab/lab.ts";
+import type { Lab } from "../../lab/lab.ts";
 import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import { addNode } from "./mesh-reference.ts";
@@ -15,7 +15,7 @@ interface PeerShown {
   readonly slot?: string;
 }
 
-export class SilenceLab implements Disposable {
+export class SilenceContext {
   private constructor(
     readonly lab: Lab,
     readonly n1: Node,
@@ -24,8 +24,7 @@ export class SilenceLab implements Disposable {
     readonly agent: Agent,
   ) {}
 
-  static async create(name: string): Promise<SilenceLab> {
-    const lab = await Lab.create(name);
+  static async create(lab: Lab): Promise<SilenceContext> {
     const [n1, n2, n3] = [await addNode(lab, 1), await addNode(lab, 2), await addNode(lab, 3)];
     for (const node of [n2, n3])
       node.script([
@@ -34,7 +33,7 @@ export class SilenceLab implements Disposable {
         "ip link set pod0 up",
       ]);
     await joinMesh([n1, n2, n3]);
-    return new SilenceLab(lab, n1, n2, n3, await n1.agent());
+    return new SilenceContext(lab, n1, n2, n3, await n1.agent());
   }
 
   /** Sends to a node's pod until the lab ends. */
@@ -63,10 +62,6 @@ export class SilenceLab implements Disposable {
     const matches = (line: LogLine) =>
       line.peer === name && (what === "silent" ? isSilence(line) : line.message.includes("answers again"));
     await this.agent.waitFor(matches, mendMs, from);
-  }
-
-  [Symbol.dispose](): void {
-    this.lab[Symbol.dispose]();
   }
 }
 

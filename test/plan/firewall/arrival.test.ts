@@ -4,7 +4,7 @@ import type { NftTable } from "../../../src/net/nftables.ts";
 import { formatNftRule } from "../../../src/net/nftables-text.ts";
 import type { Firewall } from "../../../src/plan/firewall/sets.ts";
 import { firewallTable } from "../../../src/plan/firewall/table.ts";
-import { arrivalChains, chains, firewall } from "./firewalls.ts";
+import { arrivalChains, chainNames, chains, chainsBeside, firewall } from "./firewalls.ts";
 
 /** Only the chains for what arrives. */
 function arrival(table: NftTable): NftTable {
@@ -132,16 +132,6 @@ test("strict: drop it, and what claims an address that its interface does not le
 		ip saddr @pods4_in drop
 		ip6 saddr @pods6_in drop
 	}
-	chain delivered {
-		ct mark set ct mark | 0x40000000
-	}
-	chain reroute {
-		fib daddr type local accept
-		meta mark set meta mark & 0xdfffffff | 0x40000000
-		fib daddr . mark oifname "wg-cni-a" accept
-		fib daddr . mark oifname "wg-cni-b" accept
-		fib daddr . mark oif exists meta mark set meta mark | 0x60000000
-	}
 	chain untunneled {
 		meta mark set meta mark | 0x60000000
 		fib saddr . mark . iif oif missing goto spoofed
@@ -196,16 +186,17 @@ test("strict: drop it, and what claims an address that its interface does not le
 		ip6 saddr @cluster6 ip6 saddr != @local6 goto unknown_sources
 		goto judged
 	}`;
-  expect(chains(arrival(firewallTable({ ...firewall, strict: true })))).toEqual(wanted.split("\n").slice(1));
+  const strict = arrival(firewallTable({ ...firewall, strict: true }));
+  expect(chains(chainsBeside(firewallTable(firewall), strict))).toEqual(wanted.split("\n").slice(1));
+  expect(chainNames(strict)).toEqual([...arrivalChains]);
 });
 
 describe("if each pod is announced by itself", () => {
   const announced = { ...firewall, podsAreAnnounced: true };
-  const names = (table: NftTable) => table.chains.map(({ name }) => name);
 
   test("permissive: a source that the peers do not know stays outside", () => {
     const { chains: all, ...table } = firewallTable(announced);
-    const own = all.filter(({ name }) => !names(firewallTable(firewall)).includes(name));
+    const own = all.filter(({ name }) => !chainNames(firewallTable(firewall)).includes(name));
     const wanted = `
 	chain outside {
 		meta mark set meta mark | 0x60000000

@@ -1,6 +1,6 @@
 // Two firewalls that the tests begin with: with and without host encryption; and their chains as text.
 import { parseExemption } from "../../../src/net/exemption.ts";
-import type { NftTable } from "../../../src/net/nftables.ts";
+import type { NftChain, NftTable } from "../../../src/net/nftables.ts";
 import { formatNftTable } from "../../../src/net/nftables-text.ts";
 import type { Firewall } from "../../../src/plan/firewall/sets.ts";
 
@@ -36,7 +36,17 @@ export function chains(table: NftTable): string[] {
   return text.split("\n").slice(1, -2);
 }
 
-/** Names of the chains for what arrives outside of the tunnel (firewall-arrival.test.ts). */
+/** The table with only those chains that `other` does not have in the same form. */
+export function chainsBeside(other: NftTable, table: NftTable): NftTable {
+  const isThere = (chain: NftChain) => other.chains.some((one) => Bun.deepEquals(one, chain));
+  return { ...table, chains: table.chains.filter((chain) => !isThere(chain)) };
+}
+
+export function chainNames({ chains }: NftTable): string[] {
+  return chains.map(({ name }) => name);
+}
+
+/** Names of the chains for what arrives outside of the tunnel (arrival.test.ts). */
 export const arrivalChains: readonly string[] = [
   ...[
     "spoofed",

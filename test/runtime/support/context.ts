@@ -1,7 +1,7 @@
 // What each of these tests begins with: nodes of one mesh that are ready for a
 // container runtime, and the image as a file.
 
-import { Lab } from "../../lab/lab.ts";
+import type { Lab } from "../../lab/lab.ts";
 import { joinMesh } from "../../lab/mesh.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { Enclosure } from "./enclosure.ts";
@@ -15,7 +15,7 @@ export interface ContextOptions {
   readonly hasIp6?: boolean;
 }
 
-export class Context implements Disposable {
+export class Context {
   private constructor(
     readonly lab: Lab,
     readonly enclosures: readonly Enclosure[],
@@ -23,23 +23,18 @@ export class Context implements Disposable {
     readonly archive: string,
   ) {}
 
-  static async create(name: string, { nodes = 1, hasIp6 = false }: ContextOptions = {}): Promise<Context> {
-    const lab = await Lab.create(name, { hasControlGroup: true });
-    try {
-      const archive = `${lab.sharedDirectory}/image.tar`;
-      writeImage(archive);
-      const enclosures: Enclosure[] = [];
-      for (let i = 1; i <= nodes; i++) {
-        const ip4 = { ip4: `192.0.2.${i}`, podCidrs: [`10.244.${i}.0/24`] };
-        const both = { ...ip4, ip6: `2001:db8::${i}`, podCidrs: [...ip4.podCidrs, `fd00:10:244:${i}::/64`] };
-        enclosures.push(Enclosure.create(lab, await lab.node(`n${i}`, hasIp6 ? both : ip4)));
-      }
-      await joinMesh(lab.nodes);
-      return new Context(lab, enclosures, archive);
-    } catch (error) {
-      lab[Symbol.dispose]();
-      throw error;
+  /** In a lab that has a control group. */
+  static async create(lab: Lab, { nodes = 1, hasIp6 = false }: ContextOptions = {}): Promise<Context> {
+    const archive = `${lab.sharedDirectory}/image.tar`;
+    writeImage(archive);
+    const enclosures: Enclosure[] = [];
+    for (let i = 1; i <= nodes; i++) {
+      const ip4 = { ip4: `192.0.2.${i}`, podCidrs: [`10.244.${i}.0/24`] };
+      const both = { ...ip4, ip6: `2001:db8::${i}`, podCidrs: [...ip4.podCidrs, `fd00:10:244:${i}::/64`] };
+      enclosures.push(Enclosure.create(lab, await lab.node(`n${i}`, hasIp6 ? both : ip4)));
     }
+    await joinMesh(lab.nodes);
+    return new Context(lab, enclosures, archive);
   }
 
   /** Of the first node. */
@@ -53,9 +48,5 @@ export class Context implements Disposable {
     const pod = node.pod("remote");
     await node.runtime.add(standalone(), pod);
     return pod;
-  }
-
-  [Symbol.dispose](): void {
-    this.lab[Symbol.dispose]();
   }
 }

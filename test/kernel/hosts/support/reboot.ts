@@ -1,12 +1,10 @@
 // Two nodes with agents and a records directory, one of which is rebooted: what
 // its disk has stays, what its kernel, /etc and /run had is gone. The other one runs
 // on and has the first as it was.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { mkdirSync, readFileSync } from "node:fs";
 import type { NodeRecord } from "../../../../src/net/record.ts";
 import type { Agent } from "../../../lab/agent.ts";
-import { Lab } from "../../../lab/lab.ts";
+import type { Lab } from "../../../lab/lab.ts";
 import type { Running } from "../../../lab/namespaces.ts";
 import type { Node } from "../../../lab/node.ts";
 import { answering, paths, probePaths } from "../../../lab/path-matrix.ts";
@@ -27,13 +25,12 @@ export interface RebootOptions {
   readonly announced?: boolean;
 }
 
-export class RebootContext implements Disposable {
+export class RebootContext {
   n1!: Node;
   n2!: Node;
   p1!: Pod;
   p2!: Pod;
   agent!: Agent;
-  readonly #disk = mkdtempSync(join(tmpdir(), "wg-cni-reboot-"));
 
   private constructor(
     readonly lab: Lab,
@@ -41,20 +38,10 @@ export class RebootContext implements Disposable {
   ) {}
 
   /** Resolves when every path between the nodes answers, through the tunnel. */
-  static async create(options: RebootOptions): Promise<RebootContext> {
-    const context = new RebootContext(await Lab.create("reboot"), options);
-    try {
-      await context.#begin();
-      return context;
-    } catch (error) {
-      context[Symbol.dispose]();
-      throw error;
-    }
-  }
-
-  [Symbol.dispose](): void {
-    this.lab[Symbol.dispose]();
-    rmSync(this.#disk, { recursive: true, force: true });
+  static async create(lab: Lab, options: RebootOptions): Promise<RebootContext> {
+    const context = new RebootContext(lab, options);
+    await context.#begin();
+    return context;
   }
 
   /** `before`: what is there when the agent starts. */
@@ -118,8 +105,8 @@ export class RebootContext implements Disposable {
     const records = `${this.lab.sharedDirectory}/records`;
     const nodes: Node[] = [];
     for (const index of [1, 2]) {
-      const storage = `${this.#disk}/n${index}`;
-      mkdirSync(storage);
+      const storage = `${this.lab.sharedDirectory}/disks/n${index}`;
+      mkdirSync(storage, { recursive: true });
       nodes.push(await this.lab.node(`n${index}`, { ...addressing(index), storage }));
     }
     mkdirSync(records);
