@@ -29,8 +29,9 @@ export interface SourceSyncOptions {
 
 export class SourceSync<S extends RecordSource> implements Disposable {
   readonly #proofs: ProofQueue;
-  /** The source of each peer at the generation of the store at which they were read. */
+  /** The source of each peer of the store. */
   #sources = new Map<string, PeerSource>();
+  /** The generation at which the store agreed with the source. */
   #generation: number | undefined;
   /** The entries that the store agrees with. */
   #entries: ReadonlyMap<string, RecordEntry> = new Map();
@@ -88,19 +89,19 @@ export class SourceSync<S extends RecordSource> implements Disposable {
 
   #updateStore(snapshot: RecordSnapshot): number | undefined {
     const { store, source } = this;
-    let changes = this.#plan(snapshot);
+    // The generation is read before the sources, so that a concurrent write leads to another reading.
+    let { generation } = store;
+    let changes = this.#plan(snapshot, generation);
     if (!this.#proofs.verify(changes.put)) return 0;
     let written: readonly NodeRecord[] = [];
-    if (changes.put.length + changes.remove.length > 0) {
-      let generation = this.#generation;
+    if (changes.put.length + changes.remove.length > 0)
       store.transaction(() => {
-        if (store.generation !== generation) changes = this.#plan(snapshot);
+        if (store.generation !== generation) changes = this.#plan(snapshot, store.generation);
         for (const name of changes.remove) store.removePeer(name);
         written = store.putPeers(changes.put, source.name, this.#proofs.isProven);
         generation = store.generation;
       });
-      this.#generation = generation;
-    }
+    this.#generation = generation;
     for (const name of changes.remove) this.#sources.delete(name);
     for (const { name } of changes.put) this.#sources.set(name, source.name);
     this.#entries = snapshot.entries;
@@ -116,18 +117,20 @@ export class SourceSync<S extends RecordSource> implements Disposable {
     return changes.wakeInMs;
   }
 
-  /** Another process may have removed a peer or imported another record of it, so peers of another source count as changed. */
-  #plan({ entries, rule }: RecordSnapshot): PeerChanges {
+  /**
+   * Another process may have removed a peer or imported another record of it, so peers of another source
+   * count as changed.
+   */
+  #plan({ entries, rule }: RecordSnapshot, generation: number): PeerChanges {
     const { store, source } = this;
-    // The generation is read before the sources, so that a concurrent write leads to another reading.
-    const { generation } = store;
-    if (generation !== this.#generation) this.#sources = store.peerSources();
-    this.#generation = generation;
+    const isCompared = generation === this.#generation;
+    if (!isCompared) this.#sources = store.peerSources();
     const hasChanged = (name: string) =>
       entries.get(name) !== this.#entries.get(name) || this.#sources.get(name) !== source.name;
+    const changed = isCompared && entries === this.#entries ? [] : entries.keys().filter(hasChanged);
     return planPeerChanges({
       ...{ source: source.name, sources: this.#sources, isCurrent: source.status.isCurrent },
-      ...{ entries, rule, changed: entries.keys().filter(hasChanged) },
+      ...{ entries, rule, changed },
       ...{ memory: this.#memory, nowMs: this.options.now() },
     });
   }

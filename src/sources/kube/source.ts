@@ -94,6 +94,8 @@ export class KubeSource implements RecordSource {
   readonly #publisher: Publisher<OwnedRecord>;
   readonly #status: StatusWriter;
   #cached: ReadonlyMap<string, CachedEntry> = new Map();
+  /** The entries of the last snapshot; undefined if they may have changed. */
+  #entries: ReadonlyMap<string, RecordEntry> | undefined;
   #listsLogged = 0;
   /** The status of this node's object in the API. */
   #ownStatus: unknown;
@@ -120,12 +122,16 @@ export class KubeSource implements RecordSource {
       read: (json: unknown) => this.#read(json),
       onChange: () => {
         this.#logList(log);
+        this.#entries = undefined;
         onChange();
       },
     });
     this.#census = new NodeCensus({
-      ...{ client, now, random, retries: timing.retries },
-      ...{ path: nodesPath, onAnswer: onChange },
+      ...{ client, now, random, retries: timing.retries, path: nodesPath },
+      onAnswer: () => {
+        this.#entries = undefined;
+        onChange();
+      },
     });
     this.#publisher = new Publisher({
       ...{ log, now, onAnswer: onChange, explain: explainRefusal },
@@ -163,8 +169,9 @@ export class KubeSource implements RecordSource {
     const { objects, lists } = this.#objects;
     if (lists === 0) return undefined;
     const wakeInMs = this.#census.refresh(objects, this.nodeName);
+    this.#entries ??= this.#readEntries(objects);
     return {
-      ...{ entries: this.#readEntries(objects), rule: apiAbsences, isComplete: this.#census.hasAnswered },
+      ...{ entries: this.#entries, rule: apiAbsences, isComplete: this.#census.hasAnswered },
       ...(wakeInMs === undefined ? {} : { wakeInMs }),
     };
   }
