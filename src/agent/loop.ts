@@ -6,6 +6,7 @@
 //   store, records ──┼─► settle, at most once a spacing ─► reconcile pass
 //   poll, resync ────┘
 import { attempt, messageOf } from "../net/error.ts";
+import { Spacing } from "../net/spacing.ts";
 import { firewallEvents, type KernelEvent, routeEvents } from "../netlink/events.ts";
 import { readSettings } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
@@ -67,7 +68,8 @@ export class Agent implements Disposable {
   #lastPodPassMs = Number.NEGATIVE_INFINITY;
   /** The processor time of the last pass. */
   #lastCostMs = 0;
-  #lossReportedMs = Number.NEGATIVE_INFINITY;
+  /** Events that overrun the agent mostly keep doing so. */
+  readonly #lossLines = new Spacing(resyncMs);
   readonly #triggers = new Set<Trigger>();
   #problem: string | undefined;
   readonly #problems: ProblemLog;
@@ -149,13 +151,10 @@ export class Agent implements Disposable {
     return (about === "route" && port === host.port) || (about === "firewall" && port === firewall?.port);
   }
 
-  /** Logs at most one line in a resync period: events that overrun the agent mostly keep doing so. */
   #handleLoss(reason: string): void {
     this.#metrics.eventsLost();
     this.#requestReconcile("events lost");
-    const nowMs = performance.now();
-    if (nowMs - this.#lossReportedMs < resyncMs) return;
-    this.#lossReportedMs = nowMs;
+    if (this.#lossLines.take(performance.now()) > 0) return;
     this.options.log.warn("kernel events came faster than they were read; everything is reconciled again", {
       reason,
     });

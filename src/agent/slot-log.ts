@@ -1,6 +1,7 @@
 // Reports the slots of this node that cannot be used, and after the start which of our names and numbers
 // other software uses. Keeps the time between two attempts to create a device.
 import { findPortHolder } from "../doctor/port-holder.ts";
+import { Spacing } from "../net/spacing.ts";
 import { slotPort } from "../plan/settings/settings.ts";
 import type { SyncReport } from "../reconcile/mesh-plan.ts";
 import type { KeyRecovery } from "../reconcile/recover-keys.ts";
@@ -12,8 +13,7 @@ const betweenAttemptsMs = 5000;
 
 export class SlotLog {
   #isFirst = true;
-  #attemptedMs = Number.NEGATIVE_INFINITY;
-
+  readonly #attempts = new Spacing(betweenAttemptsMs);
   readonly #problems: ProblemLog;
 
   constructor(private readonly log: Log) {
@@ -22,9 +22,7 @@ export class SlotLog {
 
   /** True if slots that failed may be tried again; `nowMs` is monotonic. */
   mayRetry(nowMs: number): boolean {
-    if (nowMs - this.#attemptedMs < betweenAttemptsMs) return false;
-    this.#attemptedMs = nowMs;
-    return true;
+    return this.#attempts.take(nowMs) === 0;
   }
 
   #reportRecovery({ resealed, replaced, path }: KeyRecovery): void {

@@ -2,6 +2,7 @@
 // after a failure, and does not fight with another writer. A write may take a while; then the pass that
 // publishes does not wait, and a later one finds the outcome.
 import type { Backoff } from "../net/backoff.ts";
+import { Spacing } from "../net/spacing.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Publication } from "./record-source.ts";
 
@@ -42,7 +43,7 @@ export class Publisher<T> implements Disposable {
   #written = "";
   /** The last record that was published by any writer, as JSON. */
   #published = "";
-  #rewrittenAtMs = Number.NEGATIVE_INFINITY;
+  readonly #rewrites = new Spacing(rewriteSpacingMs);
 
   constructor(private readonly options: PublisherOptions<T>) {}
 
@@ -59,9 +60,8 @@ export class Publisher<T> implements Disposable {
     if (!this.#isWriting && this.#failure?.text !== text) backoff.reset();
     if (this.#isWriting || backoff.waitMs(nowMs) > 0) return this.#pending();
     if (found === "other" && text === this.#written) {
-      const waitMs = this.#rewrittenAtMs + rewriteSpacingMs - nowMs;
+      const waitMs = this.#rewrites.take(nowMs);
       if (waitMs > 0) return { done: false, problem: this.options.explainRace(), wakeInMs: waitMs };
-      this.#rewrittenAtMs = nowMs;
     }
     if (found === "other" && text === this.#published && this.#failure === undefined)
       this.options.log.warn("this node's record was changed by another process, restored");

@@ -5,6 +5,7 @@
 import { unlink } from "../linux/file.ts";
 import { messageOf } from "../net/error.ts";
 import { printable } from "../net/printable.ts";
+import { Spacing } from "../net/spacing.ts";
 import type { ReadRequest } from "../wire/http.ts";
 import { type Bounds, defaultBounds, HttpListener, type Page } from "./http-listener.ts";
 import type { Log } from "./log.ts";
@@ -39,7 +40,7 @@ export class HttpServer implements Disposable {
   #address = "off";
   #listener: HttpListener | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
-  #floodReportedMs = Number.NEGATIVE_INFINITY;
+  readonly #floodLines = new Spacing(floodSpacingMs);
   /** Frequent requests must not fill the log. */
   readonly #problems: ProblemLog;
 
@@ -113,9 +114,7 @@ export class HttpServer implements Disposable {
   }
 
   #reportFlood(): void {
-    const nowMs = performance.now();
-    if (nowMs - this.#floodReportedMs < floodSpacingMs) return;
-    this.#floodReportedMs = nowMs;
+    if (this.#floodLines.take(performance.now()) > 0) return;
     this.options.log.warn("connections to the metrics' port exceed the limit of one second", {
       address: this.#address,
     });

@@ -1,5 +1,4 @@
-// How a rewritten network is answered: at once where it is rare, ever more
-// rarely where somebody does it each time.
+// When nextAttempt restores a network configuration that another program rewrites.
 import { describe, expect, test } from "bun:test";
 import {
   isContested,
@@ -12,28 +11,28 @@ import {
   settleMs,
 } from "../../src/install/restores.ts";
 
-/** Plays a time in which the network is taken from us `stolenAfterMs` after each write; returns when it was written, and the news. */
-function play(stolenAfterMs: number, untilMs: number, begun: RestoreMemory = noRestores) {
+/** Simulates a program that removes our entry `removedAfterMs` after each write. Returns when we wrote, and when the file became contested or settled. */
+function play(removedAfterMs: number, untilMs: number, begun: RestoreMemory = noRestores) {
   let memory = begun;
-  let [isAsWanted, stolenAtMs] = [false, Number.POSITIVE_INFINITY];
+  let [isAsWanted, removedAtMs] = [false, Number.POSITIVE_INFINITY];
   const written: number[] = [];
-  const fights: boolean[] = [];
+  const contested: boolean[] = [];
   for (let nowMs = 1_000_000; nowMs < 1_000_000 + untilMs; nowMs += 100) {
-    if (nowMs >= stolenAtMs) [isAsWanted, stolenAtMs] = [false, Number.POSITIVE_INFINITY];
+    if (nowMs >= removedAtMs) [isAsWanted, removedAtMs] = [false, Number.POSITIVE_INFINITY];
     const turn = nextAttempt(memory, isAsWanted, nowMs);
     memory = turn.memory;
-    if (fights.at(-1) !== isContested(memory)) fights.push(isContested(memory));
+    if (contested.at(-1) !== isContested(memory)) contested.push(isContested(memory));
     if (turn.act) {
       memory = recordWrite(memory, nowMs);
       written.push(nowMs - 1_000_000);
-      [isAsWanted, stolenAtMs] = [true, nowMs + stolenAfterMs];
+      [isAsWanted, removedAtMs] = [true, nowMs + removedAfterMs];
     } else if (!isAsWanted) expect(turn.dueMs).toBeGreaterThan(nowMs);
   }
-  return { written, fights, memory };
+  return { written, contested, memory };
 }
 
-describe("rewritten", () => {
-  test("once a month: each time at once, after the writer has settled", () => {
+describe("nextAttempt", () => {
+  test("restores a file that is rewritten once a month as soon as the writer has settled", () => {
     const month = 30 * 86_400_000;
     let memory: RestoreMemory = noRestores;
     for (let i = 0; i < 12; i++) {
@@ -49,33 +48,33 @@ describe("rewritten", () => {
     }
   });
 
-  test("at once, each time: pauses double to the longest", () => {
-    const { written, fights } = play(0, 3 * 3_600_000);
+  test("doubles the pauses up to the longest if the file is rewritten at once each time", () => {
+    const { written, contested } = play(0, 3 * 3_600_000);
     const pauses = written.slice(1).map((at, i) => at - (written[i] as number));
     for (const [i, pause] of pauses.slice(0, 10).entries())
       expect(pause).toBeGreaterThanOrEqual(i === 0 ? settleMs : 1000 * 2 ** (i - 1));
     expect(Math.max(...pauses)).toBeLessThanOrEqual(longestPauseMs + 1000);
     expect(pauses.at(-1)).toBeGreaterThanOrEqual(longestPauseMs);
-    // Three hours of a fight are no thousands of writes.
+    // Three hours must not cost thousands of writes.
     expect(written.length).toBeLessThan(30);
     expect(written.length).toBeGreaterThan(20);
-    expect(fights).toEqual([false, true]);
+    expect(contested).toEqual([false, true]);
   });
 
-  test("five minutes after each write: no peace, so it is a fight as well", () => {
-    expect(play(300_000, 4 * 3_600_000).fights).toEqual([false, true]);
+  test("calls a file contested if it is rewritten five minutes after each write", () => {
+    expect(play(300_000, 4 * 3_600_000).contested).toEqual([false, true]);
   });
 
-  test("a few times at once, as at a restart: no news, and later at once again", () => {
-    const { memory, fights } = play(0, 4000);
-    expect(fights).toEqual([false]);
+  test("calls a file settled that is rewritten a few times, as at a restart, and forgets that later", () => {
+    const { memory, contested } = play(0, 4000);
+    expect(contested).toEqual([false]);
     const later = 1_000_000 + 4000 + 2 * resetAfterMs;
     const rested = nextAttempt(memory, true, later);
     expect(rested.memory.rewrites).toBe(0);
     expect(nextAttempt(rested.memory, false, later + 1)).toMatchObject({ dueMs: later + 1 + settleMs });
   });
 
-  test("a fight is over once peace holds", () => {
+  test("calls a contested file settled after a time without a rewrite", () => {
     const { memory } = play(0, 3_600_000);
     expect(isContested(memory)).toBe(true);
     const at = memory.wroteAtMs as number;
