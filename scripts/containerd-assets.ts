@@ -2,7 +2,7 @@
 // which a current kubelet does not accept. Built by the machine's Go from its
 // released module, and kept under .cache.
 import { existsSync } from "node:fs";
-import { builtPath, type GoBuild, provide } from "./go-build.ts";
+import { builtPath, type GoBuild, runProvider } from "./go-build.ts";
 
 const version = "2.4.2";
 const module = "github.com/containerd/containerd/v2";
@@ -38,4 +38,4 @@ function missingPrograms(): Program[] {
   return programs.filter((name) => !existsSync(builtPath(build, name)));
 }
 
-if (import.meta.main) provide(build, missingPrograms(), findContainerdAssets);
+if (import.meta.main) runProvider(build, missingPrograms(), findContainerdAssets);

@@ -8,17 +8,17 @@ import { joinMesh, leaveMesh } from "../test/lab/mesh.ts";
 import type { ConfList } from "../test/lab/runtime.ts";
 import {
   type Cluster,
-  clearLists,
   createCluster,
   draw,
   encryptedLists,
+  plaintextLists,
   startPods,
   stopPods,
 } from "./stage/cluster.ts";
 import { differences, machine, nodeState } from "./stage/found.ts";
 import { measurePaths } from "./stage/paths.ts";
 import { bold, dim, glyphs, green, heading, print, red, seconds, step, unspin } from "./stage/screen.ts";
-import { collect, doubts, type Evidence, printComparison, printEvidence } from "./stage/wire.ts";
+import { collect, type Evidence, findDoubts, printComparison, printEvidence } from "./stage/wire.ts";
 
 const start = performance.now();
 if (process.getuid?.() !== 0) {
@@ -58,7 +58,7 @@ async function play(lab: Lab): Promise<string[]> {
   const cluster = await step("three nodes on one bridge, plain routing between them", () =>
     createCluster(lab),
   );
-  const plain = clearLists(cluster);
+  const plain = plaintextLists(cluster);
   const before = await act(cluster, plain, false);
   await step("pods stopped", () => stopPods(cluster, plain));
 
@@ -85,7 +85,7 @@ async function play(lab: Lab): Promise<string[]> {
   );
   if (left.length === 0)
     print(`  ${green(glyphs.yes)} links, rules and routes of every node as before wg-cni`);
-  return [...doubts(before, after), ...left];
+  return [...findDoubts(before, after), ...left];
 }
 
 /** Starts the pods of one configuration, sends traffic on every path and captures it on the wire. */

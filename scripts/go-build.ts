@@ -83,7 +83,7 @@ export class Go {
 }
 
 /** Runs a command that provides programs: it builds the missing ones, then prints the paths of all. */
-export function provide(
+export function runProvider(
   build: GoBuild,
   missing: readonly string[],
   find: () => Readonly<Record<string, string>> | undefined,

@@ -3,7 +3,7 @@
 // there, else built by the machine's Go from their released modules and kept under .cache.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { builtPath, type Go, type GoBuild, provide } from "./go-build.ts";
+import { builtPath, type Go, type GoBuild, runProvider } from "./go-build.ts";
 
 const kubernetesVersion = "1.36.3";
 const kubernetes = `k8s.io/kubernetes v${kubernetesVersion}`;
@@ -104,5 +104,5 @@ if (import.meta.main) {
   const hasNodes = process.argv.includes("--nodes");
   const wanted = hasNodes ? [...sets, nodeSet] : sets;
   const missing = wanted.filter((names) => findSet(names) === undefined).flat();
-  provide(build, missing, hasNodes ? findClusterAssets : findKubeAssets);
+  runProvider(build, missing, hasNodes ? findClusterAssets : findKubeAssets);
 }

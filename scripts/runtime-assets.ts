@@ -2,7 +2,7 @@
 // kubelet towards containerd; cnitool, which uses the current libcni; and reference plugins that support
 // CNI 1.1. They are built by the machine's Go from their released modules and kept under .cache.
 import { existsSync } from "node:fs";
-import { builtPath, type GoBuild, provide } from "./go-build.ts";
+import { builtPath, type GoBuild, runProvider } from "./go-build.ts";
 
 /** Speaks the CRI's v1, as containerd does since 1.6. */
 const crictlVersion = "1.34.0";
@@ -45,4 +45,4 @@ function missingPrograms(): Program[] {
   return programs.filter((name) => !existsSync(builtPath(build, name)));
 }
 
-if (import.meta.main) provide(build, missingPrograms(), findRuntimeAssets);
+if (import.meta.main) runProvider(build, missingPrograms(), findRuntimeAssets);

@@ -39,7 +39,7 @@ export function encryptedLists(): ConfList[] {
 }
 
 /** The same without wg-cni; node 3, which has only wg-cni, gets ptp for its own addresses. */
-export function clearLists(cluster: Cluster): ConfList[] {
+export function plaintextLists(cluster: Cluster): ConfList[] {
   const [ptp, bridge] = encryptedLists().map((list) => withoutPlugin(list, "wg-cni")) as [ConfList, ConfList];
   const ranges = cluster.nodes[2].podCidrs.map((subnet) => [{ subnet }]);
   const third = ptp.plugins.map((plugin) => ({ ...plugin, ipam: { ...(plugin["ipam"] as object), ranges } }));

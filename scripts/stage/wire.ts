@@ -77,7 +77,7 @@ export function printComparison(before: Evidence, after: Evidence): void {
 }
 
 /** Returns a sentence for each claim that the evidence does not support; none if all is proved. */
-export function doubts(before: Evidence, after: Evidence): string[] {
+export function findDoubts(before: Evidence, after: Evidence): string[] {
   const found: string[] = [];
   for (const [name, { outcome }] of [["without", before] as const, ["with", after] as const])
     if (outcome.answered < outcome.measured)

@@ -50,7 +50,7 @@ interface GatePass {
   readonly view: GateView;
   readonly contest: LapsePlan;
   /** Node IPs, by peer, that no handshake has proved. */
-  readonly unshown: ReadonlyMap<string, readonly string[]>;
+  readonly unprovenIPs: ReadonlyMap<string, readonly string[]>;
   readonly isDisabled: boolean;
   readonly clocks: Clocks;
 }
@@ -108,9 +108,9 @@ export class Gate {
     this.#observations = updateObservations(this.#observations, peers, devices, view.ownSinceMs, clocks);
     const { observations } = this;
     const contest = this.#contest.weigh(view, { paths: this.paths, observations, isGiven }, clocks);
-    const unshown = this.#proofs.prove(peers, observations);
+    const unprovenIPs = this.#proofs.prove(peers, observations);
     const isDisabled = settings.mode === "off";
-    const pass = { view, contest, unshown, isDisabled, clocks };
+    const pass = { view, contest, unprovenIPs, isDisabled, clocks };
     const results = peers.map((peer) => this.#stepPeer(pass, peer));
     const pathsChanged = this.#paths.keep(new Map(results.map(({ peer, path }) => [peer.name, path])));
     const lapsesChanged = contest.lapses !== lapses;
@@ -138,19 +138,19 @@ export class Gate {
     const { nowMs } = pass.clocks;
     const before = this.#paths.of(peer.name);
     const observation = this.#observations.get(peer.name) ?? {};
-    const unshown = pass.unshown.get(peer.name);
+    const unprovenIPs = pass.unprovenIPs.get(peer.name);
     const state = this.#states.get(peer.name);
     const decision = stepGate(
       {
         ...{ node, peer, path: before, observation, isDisabled: pass.isDisabled },
         ...(state === undefined ? {} : { state }),
-        ...{ isWanted: pass.contest.wanted.has(peer.name), hasUnshown: unshown !== undefined },
+        ...{ isWanted: pass.contest.wanted.has(peer.name), hasUnprovenIPs: unprovenIPs !== undefined },
         isAsked: peer.wantsHandshakeFrom?.includes(node.name) === true,
       },
       nowMs,
     );
     const { path } = decision;
-    const probe = this.#proofs.probe({ node, peer, path, before, observation, unshown }, nowMs);
+    const probe = this.#proofs.probe({ node, peer, path, before, observation, unprovenIPs }, nowMs);
     const annotated = this.#annotate(pass, peer.name, decision);
     return { peer, decision, probe, path: withProbe(annotated, probe, pass.isDisabled) };
   }

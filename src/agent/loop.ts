@@ -218,7 +218,7 @@ export class Agent implements Disposable {
     const wakeInMs = this.#run(triggers);
     // The trigger does not matter: each set of new pods leads to a write to the API.
     if (triggers.has("pods") || this.#pass.hasNewPods) this.#lastPodPassMs = this.#lastPassMs;
-    this.#metrics.looked(this.#problem);
+    this.#metrics.passEnded(this.#problem);
     this.options.onReconciled(this.#problem);
     // Only work counts, not the wait for a lock: the next pass should come soon after its release.
     const { user, system } = process.cpuUsage(spent);

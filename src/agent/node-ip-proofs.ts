@@ -17,7 +17,7 @@ export interface ProbeRequest {
   readonly before: PeerPath;
   readonly observation: PeerObservation;
   /** Absent if every node IP of the peer is proved. */
-  readonly unshown: readonly string[] | undefined;
+  readonly unprovenIPs: readonly string[] | undefined;
 }
 
 export class NodeIPProofs {
@@ -32,12 +32,12 @@ export class NodeIPProofs {
   prove(peers: readonly OwnedPeer[], observations: PeerObservations): ReadonlyMap<string, readonly string[]> {
     const left = new Map<string, readonly string[]>();
     const proofs: { peer: string; ip: string }[] = [];
-    for (const { name, unshownIPs } of peers) {
-      if (unshownIPs === undefined) continue;
+    for (const { name, unprovenIPs } of peers) {
+      if (unprovenIPs === undefined) continue;
       const observation = observations.get(name) ?? {};
-      const shown = findProofs(unshownIPs, observation, (key, atMs) => this.writes.isAfter(key, atMs));
+      const shown = findProofs(unprovenIPs, observation, (key, atMs) => this.writes.isAfter(key, atMs));
       for (const ip of shown) proofs.push({ peer: name, ip });
-      const rest = unshownIPs.filter((ip) => !shown.includes(ip));
+      const rest = unprovenIPs.filter((ip) => !shown.includes(ip));
       if (rest.length > 0) left.set(name, rest);
     }
     this.session.store.putNodeIPProofs(proofs);
@@ -45,12 +45,12 @@ export class NodeIPProofs {
   }
 
   /** The address of the peer that is probed in this pass. */
-  probe({ before, unshown, ...facts }: ProbeRequest, nowMs: number): Probe {
-    if (unshown === undefined) return {};
+  probe({ before, unprovenIPs, ...facts }: ProbeRequest, nowMs: number): Probe {
+    if (unprovenIPs === undefined) return {};
     // Before the gate opened, the peer may have been absent: the opening begins a new round.
     const hasOpened = facts.path.slot !== undefined && before.slot === undefined;
     const memory = hasOpened ? undefined : this.#memories.get(facts.peer.name);
-    return planProbe({ ...facts, unshown, ...(memory === undefined ? {} : { memory }) }, nowMs);
+    return planProbe({ ...facts, unprovenIPs, ...(memory === undefined ? {} : { memory }) }, nowMs);
   }
 
   /** Remembers the probes of a pass, by peer. */

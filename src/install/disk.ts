@@ -22,7 +22,7 @@ import {
 } from "node:fs";
 import { findSystemFailure } from "../linux/errno.ts";
 import { addName, exchange } from "../linux/file.ts";
-import { lockForNow } from "../linux/lock.ts";
+import { lockTemporarily } from "../linux/lock.ts";
 import { SysError } from "../linux/syscall.ts";
 import { attempt } from "../net/error.ts";
 import { formatBytes } from "../net/human-format.ts";
@@ -134,7 +134,7 @@ export const disk: Disk = {
   lock: (directory, timeoutMs) =>
     onDisk(`Cannot lock the directory ${directory}`, () => {
       try {
-        return lockForNow(`${directory}/.wg-cni.lock`, timeoutMs);
+        return lockTemporarily(`${directory}/.wg-cni.lock`, timeoutMs);
       } catch (error) {
         // If the filesystem is read-only, no other installer can write either.
         if (error instanceof SysError && error.code === "EROFS") return { [Symbol.dispose]: () => {} };

@@ -75,7 +75,7 @@ export function readNodeObject(json: unknown): NodeObject | undefined {
 }
 
 /** True if the Node has the node IP or the pod CIDR. As in the admission policy, a Node without pod CIDRs confirms every pod CIDR. */
-export function gives(
+export function confirmsClaim(
   { internalIPs, podCIDRs }: NodeObject,
   claim: string,
   kind: "node IP" | "pod CIDR",

@@ -33,7 +33,7 @@ export function lockFile(path: string, timeoutMs: number): number {
 }
 
 /** Locks a file that is there only as long as it is locked, in a directory that is not ours. Throws as above. */
-export function lockForNow(path: string, timeoutMs: number): Disposable {
+export function lockTemporarily(path: string, timeoutMs: number): Disposable {
   const deadline = Bun.nanoseconds() + timeoutMs * 1e6;
   for (;;) {
     const fd = lockFile(path, (deadline - Bun.nanoseconds()) / 1e6);

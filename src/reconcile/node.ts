@@ -5,7 +5,7 @@ import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
 import type { Landmark } from "../plan/peers/landmarks.ts";
 import type { ClaimingPeer, Ownership } from "../plan/peers/model.ts";
-import { refuseUnshown } from "../plan/peers/node-ip-proof.ts";
+import { refuseUnproven } from "../plan/peers/node-ip-proof.ts";
 import { reachablePeers } from "../plan/peers/path.ts";
 import { withoutTaken } from "../plan/peers/taken.ts";
 import { parseSettings, type Settings, slotPort } from "../plan/settings/settings.ts";
@@ -128,7 +128,7 @@ function readIntent(
 /** If the gate is still closed, the handshake that opens it may show the address yet. */
 function withUnshown(ownership: Ownership, paths: ReadonlyMap<string, PeerPath> | undefined): Ownership {
   const isOpen = (peer: string) => paths?.get(peer)?.slot !== undefined;
-  const refused = refuseUnshown(ownership.peers, isOpen);
+  const refused = refuseUnproven(ownership.peers, isOpen);
   return refused.length === 0 ? ownership : { ...ownership, refusals: [...ownership.refusals, ...refused] };
 }
 

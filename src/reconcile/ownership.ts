@@ -8,7 +8,7 @@ import { serviceNetworks } from "../plan/peers/cluster-hosts.ts";
 import { holdClaims } from "../plan/peers/held-claims.ts";
 import { knownLandmarks, type Landmark } from "../plan/peers/landmarks.ts";
 import type { ClaimingPeer, Ownership } from "../plan/peers/model.ts";
-import { shownBy, splitNodeIPs, weighShownFirst, withoutNodes } from "../plan/peers/node-ip-proof.ts";
+import { provenBy, splitNodeIPs, weighProvenFirst, withoutNodes } from "../plan/peers/node-ip-proof.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 import type { StoredPeer } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
@@ -35,12 +35,12 @@ export function readOwnership(store: Store, facts: OwnershipFacts): Ownership {
   const own = node.nodeIPs.map(hostPrefix);
   const proof = { settings, landmarks: bounds.landmarks, typed, own, proofs: store.nodeIPProofs() };
   // Without an agent handshakes are not observed, and records are the operator's statement.
-  const isShown = store.gated ? shownBy(proof) : () => true;
+  const isProven = store.gated ? provenBy(proof) : () => true;
   const others = bounded.peers.filter(({ record }) => record.name !== node.name);
-  const apart = store.gated ? withoutNodes(others, proof, isShown) : { peers: others, refusals: [] };
+  const apart = store.gated ? withoutNodes(others, proof, isProven) : { peers: others, refusals: [] };
   const resolved = resolveClaims(
     { ...node, publicKeys: node.slots.map(({ publicKey }) => publicKey) },
-    apart.peers.map((peer) => weighShownFirst(peer, isShown)),
+    apart.peers.map((peer) => weighProvenFirst(peer, isProven)),
     store.lapses(),
   );
   const held = holdClaims(resolved, node, (name) => {
@@ -49,7 +49,7 @@ export function readOwnership(store: Store, facts: OwnershipFacts): Ownership {
   });
   const claimed = new Map(apart.peers.map(({ record: { name, nodeIPs } }) => [name, nodeIPs]));
   return {
-    peers: splitNodeIPs(held.peers, claimed, proof, isShown),
+    peers: splitNodeIPs(held.peers, claimed, proof, isProven),
     refusals: [...held.refusals, ...apart.refusals, ...bounded.refusals],
   };
 }

@@ -157,10 +157,10 @@ export function syncMesh(scene: SyncContext, options: SyncOptions): SyncReport {
     if (isDone) {
       // Before it is noted that nothing is left to do: a `down` that is killed here is finished by the next sync.
       if (!plan.up) restoreSysctls(store, kernel);
-      noteProgrammed(store, report, options.bootId);
+      recordApplied(store, report, options.bootId);
     } else if (plan.up && !plan.appliedToThisKernel && !lost)
       // Not done, but begun: what has our names from here on is ours.
-      noteProgrammed(store, { ...report, generation: -1 }, options.bootId);
+      recordApplied(store, { ...report, generation: -1 }, options.bootId);
     const missingCapabilities = [...plan.missingCapabilities, ...Object.values(outcome.unsupported)];
     const { failures, blocking } = outcome;
     return { ...report, missingCapabilities, failures, blocking, writes: kernel.writes - writesBefore };
@@ -198,7 +198,7 @@ function openFamilies(
 }
 
 /** The store writes only if this says something new, so a sync with nothing to do writes nothing there either. */
-function noteProgrammed(
+function recordApplied(
   store: Store,
   {
     settings,

@@ -77,7 +77,7 @@ export class Metrics implements Disposable {
   }
 
   /** Is called after every reconcile pass; `problem` says why the mesh is not as the store says. */
-  looked(problem: string | undefined): void {
+  passEnded(problem: string | undefined): void {
     this.#lastPassMs = this.facts.monotonicMs();
     if (problem !== undefined && problem !== this.#problem) this.#problems.inc();
     this.#problem = problem;

@@ -13,7 +13,7 @@ rubbish
 export async function scrapeBusyAgent(stateDir: string): Promise<string> {
   const { facts, log } = makeFacts(stateDir);
   using metrics = new Metrics(facts, log);
-  metrics.looked("the store is locked");
+  metrics.passEnded("the store is locked");
   metrics.synced(synced);
   metrics.gateChanged([
     { kind: "opened", slot: "a" },

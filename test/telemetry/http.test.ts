@@ -64,13 +64,13 @@ test("the agent's pages: metrics, health and readiness with the reason", async (
   open.push(metrics);
   const { server, get } = serve(agentPages(metrics));
   server.listen("127.0.0.1:0");
-  metrics.looked("the store is locked");
+  metrics.passEnded("the store is locked");
   const scrape = await get("/metrics?ignored=1");
   expect(scrape).toMatchObject({ status: 200, type: "text/plain; version=0.0.4; charset=utf-8" });
   expect(parseExposition(scrape.text).get("wg_cni_ready")?.samples.get("wg_cni_ready")).toBe(0);
   expect(await get("/healthz")).toMatchObject({ status: 200, text: "ok\n" });
   expect(await get("/readyz")).toMatchObject({ status: 503, text: "the store is locked\n" });
-  metrics.looked(undefined);
+  metrics.passEnded(undefined);
   expect(await get("/readyz")).toMatchObject({ status: 200, text: "ok\n" });
   clock.ms += 1_000_000;
   expect(await get("/healthz")).toMatchObject({ status: 503, text: expect.stringContaining("Restart it") });

@@ -85,7 +85,7 @@ test("counters go on from scrape to scrape", async () => {
 test("one problem that stands is counted once; another one, or the same again, anew", async () => {
   const { metrics, read } = setUp();
   const count = async () => (await read()).get("wg_cni_problems_total")?.samples.get("wg_cni_problems_total");
-  for (const problem of ["a", "a", "b", undefined, "b"]) metrics.looked(problem);
+  for (const problem of ["a", "a", "b", undefined, "b"]) metrics.passEnded(problem);
   expect(await count()).toBe(3);
 });
 
@@ -135,9 +135,9 @@ test("readiness follows the looks, liveness their absence", () => {
     ok: false,
     text: "The agent has just started and has not reconciled yet.",
   });
-  metrics.looked(undefined);
+  metrics.passEnded(undefined);
   expect(metrics.readiness()).toEqual({ ok: true, text: "ok" });
-  metrics.looked("Cannot add route: EPERM");
+  metrics.passEnded("Cannot add route: EPERM");
   expect(metrics.readiness()).toEqual({ ok: false, text: "Cannot add route: EPERM" });
   expect(metrics.liveness().ok).toBe(true);
   clock.ms += 200_000;

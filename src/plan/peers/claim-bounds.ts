@@ -121,7 +121,7 @@ interface PodNetworks {
 }
 
 /** Makes a test that is true for addresses that are private, or near addresses of this cluster: these are no part of the Internet elsewhere. */
-export function nearTest(prefixes: readonly string[]): (ip: string) => boolean {
+export function makeNearTest(prefixes: readonly string[]): (ip: string) => boolean {
   const spans = byFamily([...privateNetworks, ...prefixes.map(widen)]);
   return (ip) => spans[familyOf(ip)].some((network) => spanContains(network, spanOf(hostPrefix(ip))));
 }

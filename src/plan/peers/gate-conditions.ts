@@ -125,12 +125,12 @@ export function handshakeSlot(context: GateContext<"waiting">): Slot | undefined
  * The handshakes of the two slots come at nearly the same time, each from its own address. An open gate
  * does not accept what a node sends from an address that nothing has proved.
  */
-function isProofAwaited({ hasUnshown, observation, state, nowMs }: GateContext<"waiting">): boolean {
+function isProofAwaited({ hasUnprovenIPs, observation, state, nowMs }: GateContext<"waiting">): boolean {
   const firstMs = Math.min(
     ...slots.map((slot) => observation[slot]?.handshakeAtMs ?? Number.POSITIVE_INFINITY),
   );
   // A gate that mode off kept closed begins to wait when the mode changes.
-  return hasUnshown === true && nowMs - Math.max(firstMs, state.sinceMs) < proofWaitMs;
+  return hasUnprovenIPs === true && nowMs - Math.max(firstMs, state.sinceMs) < proofWaitMs;
 }
 
 /**

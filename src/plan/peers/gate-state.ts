@@ -89,7 +89,7 @@ export interface GateFacts {
   /** True if a session is wanted although nothing is sent. */
   readonly isWanted?: boolean;
   /** True if a handshake must still prove a node IP of the peer (node-ip-proof.ts). */
-  readonly hasUnshown?: boolean;
+  readonly hasUnprovenIPs?: boolean;
   /** True if the peer asks this node to initiate a handshake, because the peer's own are not answered. */
   readonly isAsked?: boolean;
 }

@@ -45,7 +45,7 @@ export interface OwnedPeer {
   /** Names of nodes that the peer asks to begin a handshake. */
   readonly wantsHandshakeFrom?: readonly string[];
   /** Node IPs that the peer claims and no handshake has proven. They do not count; absent if there are none. */
-  readonly unshownIPs?: readonly string[];
+  readonly unprovenIPs?: readonly string[];
   /** The unproven node IPs that no other peer has, or has claimed before. */
   readonly earlyIPs?: readonly string[];
   /** The addresses among these that the peer may send from meanwhile: they are near this node, and nothing else is known to be there. */

@@ -23,7 +23,7 @@
 import { hostPrefix, prefixContains, subtractPrefix } from "../../net/prefix.ts";
 import { type Span, spanContains, spanOf } from "../../net/span.ts";
 import type { Settings } from "../settings/settings.ts";
-import { nearTest } from "./claim-bounds.ts";
+import { makeNearTest } from "./claim-bounds.ts";
 import type { Landmark } from "./landmarks.ts";
 import type { ClaimingPeer, OwnedPeer, Refusal } from "./model.ts";
 import type { PeerObservation } from "./observation.ts";
@@ -43,9 +43,9 @@ export interface ProofFacts {
 }
 
 /** True if a node IP of a peer counts. */
-export type IsShown = (peer: string, ip: string) => boolean;
+export type IsProven = (peer: string, ip: string) => boolean;
 
-export function shownBy({ proofs, settings, landmarks, typed }: ProofFacts): IsShown {
+export function provenBy({ proofs, settings, landmarks, typed }: ProofFacts): IsProven {
   const declared = new Set(settings.nodeCIDRs);
   const places = declared.size === 0 ? new Set<string>() : new Set(landmarks.map(({ ip }) => ip));
   return (peer, ip) =>
@@ -58,16 +58,16 @@ export function shownBy({ proofs, settings, landmarks, typed }: ProofFacts): IsS
 const late = 2 ** 40;
 
 /** Returns the peer with its unproven node IPs weighed after all other claims. */
-export function weighShownFirst(peer: ClaimingPeer, isShown: IsShown): ClaimingPeer {
+export function weighProvenFirst(peer: ClaimingPeer, isProven: IsProven): ClaimingPeer {
   const { name, nodeIPs, podCIDRs } = peer.record;
-  if (nodeIPs.every((ip) => isShown(name, ip))) return peer;
+  if (nodeIPs.every((ip) => isProven(name, ip))) return peer;
   return {
     ...peer,
     claimedAt: () => {
       const seqs = new Map(peer.claimedAt());
       for (const ip of nodeIPs) {
         const prefix = hostPrefix(ip);
-        if (!isShown(name, ip) && !podCIDRs.includes(prefix))
+        if (!isProven(name, ip) && !podCIDRs.includes(prefix))
           seqs.set(prefix, (seqs.get(prefix) ?? 0) + late);
       }
       return seqs;
@@ -82,9 +82,9 @@ const maxHoles = 16;
 export function withoutNodes(
   peers: readonly ClaimingPeer[],
   { typed }: Pick<ProofFacts, "typed">,
-  isShown: IsShown,
+  isProven: IsProven,
 ): { readonly peers: readonly ClaimingPeer[]; readonly refusals: readonly Refusal[] } {
-  const nodes = shownNodes(peers, isShown);
+  const nodes = findProvenNodes(peers, isProven);
   const refusals: Refusal[] = [];
   if (nodes.length === 0) return { peers, refusals };
   const left = peers.map((peer) => {
@@ -94,7 +94,7 @@ export function withoutNodes(
     const rest = podCIDRs.flatMap((cidr) => {
       const held = nodesIn(nodes, spanOf(cidr)).filter(({ owner }) => owner !== name);
       if (held.length === 0) return [cidr];
-      const { ip, owner } = held[0] as ShownNode;
+      const { ip, owner } = held[0] as ProvenNode;
       refusals.push({ peer: name, claim: cidr, owner, reason: explainHole(name, cidr, ip, owner) });
       const pieces = held.length > maxHoles ? [] : subtractAll(cidr, held);
       for (const piece of pieces) parts.set(piece, cidr);
@@ -106,7 +106,7 @@ export function withoutNodes(
 }
 
 function explainHole(peer: string, cidr: string, ip: string, owner: string): string {
-  return `pod CIDR ${cidr} of ${peer} holds ${ip}, where a handshake has shown ${owner} to be`;
+  return `pod CIDR ${cidr} of ${peer} contains ${ip}, which a handshake has proven to be of ${owner}`;
 }
 
 /** A part was claimed when the whole was. */
@@ -125,16 +125,16 @@ function withPods(
   };
 }
 
-interface ShownNode {
+interface ProvenNode {
   readonly ip: string;
   readonly owner: string;
   readonly span: Span;
 }
 
 /** Sorts by address. */
-function shownNodes(peers: readonly ClaimingPeer[], isShown: IsShown): ShownNode[] {
+function findProvenNodes(peers: readonly ClaimingPeer[], isProven: IsProven): ProvenNode[] {
   const nodes = peers.flatMap(({ record: { name: owner, nodeIPs } }) =>
-    nodeIPs.flatMap((ip) => (isShown(owner, ip) ? [{ ip, owner, span: spanOf(hostPrefix(ip)) }] : [])),
+    nodeIPs.flatMap((ip) => (isProven(owner, ip) ? [{ ip, owner, span: spanOf(hostPrefix(ip)) }] : [])),
   );
   return nodes.sort((a, b) => compare(a.span.first, b.span.first));
 }
@@ -146,23 +146,23 @@ function compare(a: number | string, b: number | string): number {
 }
 
 /** At most one more than may be taken out. */
-function nodesIn(nodes: readonly ShownNode[], span: Span): ShownNode[] {
+function nodesIn(nodes: readonly ProvenNode[], span: Span): ProvenNode[] {
   let [low, high] = [0, nodes.length];
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (compare((nodes[middle] as ShownNode).span.first, span.first) < 0) low = middle + 1;
+    if (compare((nodes[middle] as ProvenNode).span.first, span.first) < 0) low = middle + 1;
     else high = middle;
   }
-  const held: ShownNode[] = [];
+  const held: ProvenNode[] = [];
   for (let i = low; i < nodes.length && held.length <= maxHoles; i++) {
-    const node = nodes[i] as ShownNode;
+    const node = nodes[i] as ProvenNode;
     if (!spanContains(span, node.span)) break;
     held.push(node);
   }
   return held;
 }
 
-function subtractAll(cidr: string, held: readonly ShownNode[]): string[] {
+function subtractAll(cidr: string, held: readonly ProvenNode[]): string[] {
   return held.reduce(
     (pieces, { ip }) =>
       pieces.flatMap((piece) =>
@@ -180,29 +180,29 @@ export function splitNodeIPs(
   peers: readonly OwnedPeer[],
   claimed: ReadonlyMap<string, readonly string[]>,
   facts: ProofFacts,
-  isShown: IsShown,
+  isProven: IsProven,
 ): readonly OwnedPeer[] {
   const known = new Set([...facts.proofs.values()].flatMap((ips) => [...ips]));
   const networks = facts.settings.mode === "strict" ? facts.settings.nodeCIDRs.map(spanOf) : [];
-  const isNear = nearTest(facts.own);
+  const isNear = makeNearTest(facts.own);
   const places = new Set(facts.landmarks.map(({ ip }) => ip));
   const isSource = (ip: string) => isNear(ip) && !places.has(ip) && !known.has(ip);
   const isKnown = (ip: string) =>
     known.has(ip) || networks.some((network) => spanContains(network, spanOf(hostPrefix(ip))));
   return peers.map((peer) => {
-    const unshownIPs = (claimed.get(peer.name) ?? []).filter((ip) => !isShown(peer.name, ip));
-    if (unshownIPs.length === 0) return peer;
+    const unprovenIPs = (claimed.get(peer.name) ?? []).filter((ip) => !isProven(peer.name, ip));
+    if (unprovenIPs.length === 0) return peer;
     const [nodeIPs, earlyIPs] = [
-      peer.nodeIPs.filter((ip) => isShown(peer.name, ip)),
-      peer.nodeIPs.filter((ip) => unshownIPs.includes(ip)),
+      peer.nodeIPs.filter((ip) => isProven(peer.name, ip)),
+      peer.nodeIPs.filter((ip) => unprovenIPs.includes(ip)),
     ];
     const [sourceIPs, barredIPs] = [earlyIPs.filter(isSource), earlyIPs.filter(isKnown)];
-    return { ...peer, nodeIPs, unshownIPs, earlyIPs, sourceIPs, barredIPs };
+    return { ...peer, nodeIPs, unprovenIPs, earlyIPs, sourceIPs, barredIPs };
   });
 }
 
 /** Returns the refused claims of peers whose gate is open and whose addresses are unproven. */
-export function refuseUnshown(peers: readonly OwnedPeer[], isOpen: (peer: string) => boolean): Refusal[] {
+export function refuseUnproven(peers: readonly OwnedPeer[], isOpen: (peer: string) => boolean): Refusal[] {
   return peers.flatMap(({ name: peer, earlyIPs = [] }) =>
     earlyIPs.length === 0 || !isOpen(peer)
       ? []
@@ -218,14 +218,14 @@ export function refuseUnshown(peers: readonly OwnedPeer[], isOpen: (peer: string
  * peer's endpoint at or after that handshake, by key and Unix milliseconds; then it says nothing.
  */
 export function findProofs(
-  unshown: readonly string[],
+  unprovenIPs: readonly string[],
   observation: PeerObservation,
   isOurs: (publicKey: string, handshakeMs: number) => boolean,
 ): string[] {
   const shown = slots.flatMap((slot) => {
     const { publicKey, handshakeFrom, lastHandshakeMs = 0 } = observation[slot] ?? {};
     if (publicKey === undefined || handshakeFrom === undefined || lastHandshakeMs === 0) return [];
-    return unshown.includes(handshakeFrom) && !isOurs(publicKey, lastHandshakeMs) ? [handshakeFrom] : [];
+    return unprovenIPs.includes(handshakeFrom) && !isOurs(publicKey, lastHandshakeMs) ? [handshakeFrom] : [];
   });
   return [...new Set(shown)];
 }
@@ -235,8 +235,8 @@ const maxContested = 64;
 
 /** Returns addresses that a peer claims and another peer has claimed before. A handshake may still prove the owner. */
 export function contestedHosts(peers: readonly OwnedPeer[]): string[] {
-  const ips = peers.flatMap(({ unshownIPs = [], earlyIPs = [] }) =>
-    unshownIPs.filter((ip) => !earlyIPs.includes(ip)),
+  const ips = peers.flatMap(({ unprovenIPs = [], earlyIPs = [] }) =>
+    unprovenIPs.filter((ip) => !earlyIPs.includes(ip)),
   );
   return [...new Set(ips)].sort().slice(0, maxContested);
 }

@@ -29,7 +29,7 @@ export interface ProbeFacts {
   readonly path: PeerPath;
   readonly observation: PeerObservation;
   /** The unproven node IPs. */
-  readonly unshown: readonly string[];
+  readonly unprovenIPs: readonly string[];
   readonly memory?: ProbeMemory;
 }
 
@@ -88,9 +88,9 @@ function sendsOn({ observation }: ProbeFacts, slot: Slot, nowMs: number): boolea
 }
 
 /** Lists candidates of families that this node has. The address that the first slot asks already comes last. */
-function candidatesOf({ node, peer, path, unshown }: ProbeFacts): readonly string[] {
+function candidatesOf({ node, peer, path, unprovenIPs }: ProbeFacts): readonly string[] {
   const own = new Set([...node.endpoints, ...node.nodeIPs].map(familyOf));
-  const reachable = unshown.filter((ip) => own.has(familyOf(ip)));
+  const reachable = unprovenIPs.filter((ip) => own.has(familyOf(ip)));
   if (path.slot !== undefined) return reachable;
   const endpoints = endpointCandidates(node, peer);
   const first = endpoints[path.candidate % endpoints.length];

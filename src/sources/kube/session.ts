@@ -9,7 +9,7 @@ import {
   serviceCIDRsPath,
 } from "../../kube/cluster.ts";
 import { type MeshObject, meshesPath, meshName, readMesh } from "../../kube/mesh.ts";
-import { gives, type NodeObject, readNodeObject } from "../../kube/node.ts";
+import { confirmsClaim, type NodeObject, readNodeObject } from "../../kube/node.ts";
 import { isOlder } from "../../kube/object.ts";
 import { type Credentials, KubeClient } from "../../kubeclient/client.ts";
 import {
@@ -141,7 +141,7 @@ export class KubeSession implements Disposable {
   /** True if the Node object is known and confirms the claim; an unknown one is requested. */
   isGiven(name: string, claim: string, kind: "node IP" | "pod CIDR"): boolean {
     const facts = this.#lookup.find(name);
-    return facts !== undefined && gives(facts, claim, kind);
+    return facts !== undefined && confirmsClaim(facts, claim, kind);
   }
 
   /** Is called when the node is ready for pods; does nothing before the mode is known. */

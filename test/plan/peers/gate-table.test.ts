@@ -71,7 +71,7 @@ const table: [string, Case, string][] = [
   ],
   [
     "waiting: proofAwaited -> awaitProof, waiting",
-    { waiting: untried, hasUnshown: true, sight: { a: shaken } },
+    { waiting: untried, hasUnprovenIPs: true, sight: { a: shaken } },
     "closed, candidate 0, initiate ab; nothing new, soon",
   ],
   [

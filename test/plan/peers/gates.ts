@@ -49,7 +49,7 @@ export interface Case {
   readonly sight?: PeerObservation;
   readonly isDisabled?: boolean;
   readonly isWanted?: boolean;
-  readonly hasUnshown?: boolean;
+  readonly hasUnprovenIPs?: boolean;
   readonly isAsked?: boolean;
 }
 
@@ -77,7 +77,7 @@ export function run(given: Case, nowMs = now, node = localRecord): GateRun {
       ...{ node, peer: given.peer ?? peer(), path: { ...closedPath, ...given.path } },
       ...{ state: stateOf(given), observation: given.sight ?? {}, isDisabled: given.isDisabled ?? false },
       ...{ isWanted: given.isWanted ?? false, isAsked: given.isAsked ?? false },
-      hasUnshown: given.hasUnshown ?? false,
+      hasUnprovenIPs: given.hasUnprovenIPs ?? false,
     },
     nowMs,
   );

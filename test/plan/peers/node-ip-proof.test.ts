@@ -7,10 +7,10 @@ import type { ClaimingPeer, Ownership } from "../../../src/plan/peers/model.ts";
 import {
   findProofs,
   type ProofFacts,
-  refuseUnshown,
-  shownBy,
+  provenBy,
+  refuseUnproven,
   splitNodeIPs,
-  weighShownFirst,
+  weighProvenFirst,
   withoutNodes,
 } from "../../../src/plan/peers/node-ip-proof.ts";
 import type { SlotObservation } from "../../../src/plan/peers/observation.ts";
@@ -45,28 +45,28 @@ function own({
     typed: new Set(typed),
     own: local.nodeIPs.map((ip) => `${ip}/${ip.includes(":") ? 128 : 32}`),
   };
-  const isShown = shownBy(facts);
+  const isProven = provenBy(facts);
   const peers = records.map((one, i): ClaimingPeer => {
     const claims = [...one.podCIDRs, ...one.nodeIPs.map((ip) => `${ip}/${ip.includes(":") ? 128 : 32}`)];
     return { record: one, claimedAt: () => new Map(claims.map((claim) => [claim, i])) };
   });
-  const apart = withoutNodes(peers, facts, isShown);
+  const apart = withoutNodes(peers, facts, isProven);
   const resolved: Ownership = resolveClaims(
     local,
-    apart.peers.map((peer) => weighShownFirst(peer, isShown)),
+    apart.peers.map((peer) => weighProvenFirst(peer, isProven)),
   );
   const claimed = new Map(records.map(({ name, nodeIPs }) => [name, nodeIPs]));
-  const split = splitNodeIPs(resolved.peers, claimed, facts, isShown);
+  const split = splitNodeIPs(resolved.peers, claimed, facts, isProven);
   const owned = Object.fromEntries(
     split.map(({ name, nodeIPs, podCIDRs, earlyIPs = [], barredIPs = [] }) => [
       name,
       { nodeIPs, podCIDRs, earlyIPs, barredIPs },
     ]),
   );
-  const unshown = Object.fromEntries(split.map(({ name, unshownIPs = [] }) => [name, unshownIPs]));
+  const unprovenIPs = Object.fromEntries(split.map(({ name, unprovenIPs = [] }) => [name, unprovenIPs]));
   return {
     owned,
-    unshown,
+    unprovenIPs,
     split,
     refused: [...apart.refusals, ...resolved.refusals].map(({ peer, claim }) => `${peer} ${claim}`),
   };
@@ -110,9 +110,11 @@ describe("a node IP", () => {
   });
 
   test("that no peer has shown and two claim is taken early from the first one only, and either may show it", () => {
-    const { owned, unshown } = own({ records: [record("n3", ["192.0.2.2"]), record("n2", ["192.0.2.2"])] });
+    const { owned, unprovenIPs } = own({
+      records: [record("n3", ["192.0.2.2"]), record("n2", ["192.0.2.2"])],
+    });
     expect([owned["n3"]?.earlyIPs, owned["n2"]?.earlyIPs]).toEqual([["192.0.2.2"], []]);
-    expect([unshown["n3"], unshown["n2"]]).toEqual([["192.0.2.2"], ["192.0.2.2"]]);
+    expect([unprovenIPs["n3"], unprovenIPs["n2"]]).toEqual([["192.0.2.2"], ["192.0.2.2"]]);
   });
 
   test("that was another node's is refused to pods until it is shown", () => {
@@ -194,11 +196,11 @@ describe("another node's address in a pod CIDR", () => {
 
 test("a claim that nothing has shown is named once the gate is open", () => {
   const peers = [{ ...record("n3", ["192.0.2.3"]), earlyIPs: ["8.8.8.8", "2001:db8::8"] }];
-  expect(refuseUnshown(peers, () => true).map(({ claim }) => claim)).toEqual([
+  expect(refuseUnproven(peers, () => true).map(({ claim }) => claim)).toEqual([
     "8.8.8.8/32",
     "2001:db8::8/128",
   ]);
-  expect(refuseUnshown(peers, () => false)).toEqual([]);
+  expect(refuseUnproven(peers, () => false)).toEqual([]);
 });
 
 describe("a handshake", () => {

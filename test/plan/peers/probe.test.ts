@@ -17,7 +17,7 @@ const node: NodeRecord = {
 const peer = { ...node, name: "n2", endpoints: ["192.0.2.2"], nodeIPs: [] };
 const open: PeerPath = { ...closedPath, slot: "a" };
 const facts = (change: Partial<ProbeFacts>): ProbeFacts => ({
-  ...{ node, peer, path: open, observation: {}, unshown: ["8.8.8.8"] },
+  ...{ node, peer, path: open, observation: {}, unprovenIPs: ["8.8.8.8"] },
   ...change,
 });
 const seen = { publicKey: "Kb", ownKey: "O", rxBytes: 0, txBytes: 0, lastHandshakeMs: 1 };
@@ -27,10 +27,10 @@ describe("a probe", () => {
   test.each<[string, Partial<ProbeFacts>, Probe["probe"]]>([
     ["is on the slot without traffic", {}, { slot: "b", ip: "8.8.8.8" }],
     ["is on the other slot", { path: { ...open, slot: "b" } }, { slot: "a", ip: "8.8.8.8" }],
-    ["is for nothing that is shown", { unshown: [] }, undefined],
+    ["is for nothing that is shown", { unprovenIPs: [] }, undefined],
     [
       "is for no family that this node lacks",
-      { node: { ...node, nodeIPs: [] }, unshown: ["2001:db8::2"] },
+      { node: { ...node, nodeIPs: [] }, unprovenIPs: ["2001:db8::2"] },
       undefined,
     ],
     [
@@ -48,12 +48,12 @@ describe("a probe", () => {
     ["needs a second slot", { peer: { ...peer, slots: [slot("a")] } }, undefined],
     [
       "asks the second slot, while the gate is closed, for what the first one does not ask",
-      { path: closedPath, unshown: ["192.0.2.2", "2001:db8::2"] },
+      { path: closedPath, unprovenIPs: ["192.0.2.2", "2001:db8::2"] },
       { slot: "b", ip: "2001:db8::2" },
     ],
     [
       "is no other while the first slot asks it already",
-      { path: closedPath, unshown: ["192.0.2.2"] },
+      { path: closedPath, unprovenIPs: ["192.0.2.2"] },
       undefined,
     ],
   ])("%s", (_what, change, probe) => {
@@ -82,9 +82,9 @@ describe("a probe", () => {
     let memory: ProbeMemory | undefined;
     const asked: string[] = [];
     for (let second = 0; second < 100; second++) {
-      const unshown = ["8.8.8.8", "192.0.2.9"];
+      const unprovenIPs = ["8.8.8.8", "192.0.2.9"];
       const plan = planProbe(
-        facts({ unshown, ...(memory === undefined ? {} : { memory }) }),
+        facts({ unprovenIPs, ...(memory === undefined ? {} : { memory }) }),
         now + second * 1000,
       );
       memory = plan.memory;
