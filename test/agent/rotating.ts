@@ -23,10 +23,10 @@ export class RotatingNode implements Disposable {
   /** Of the wall clock, beside the other. */
   offsetMs = wallStartMs;
 
-  /** In an empty folder a node is made, whose keys are a day and a half old. */
-  constructor(folder: string) {
-    this.sealKeyFile = join(folder, "seal.key");
-    this.store = Store.open(join(folder, "state"), "boot");
+  /** In an empty directory a node is made, whose keys are a day and a half old. */
+  constructor(directory: string) {
+    this.sealKeyFile = join(directory, "seal.key");
+    this.store = Store.open(join(directory, "state"), "boot");
     this.rotation = new KeyRotation(this.store, this.#log.log);
     if (this.store.identity() === undefined) this.#make();
   }

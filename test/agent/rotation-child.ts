@@ -4,11 +4,11 @@
 import { syscall } from "../../src/linux/syscall.ts";
 import { RotatingNode } from "./rotating.ts";
 
-const [folder = "", dieAtText = ""] = process.argv.slice(2);
+const [directory = "", dieAtText = ""] = process.argv.slice(2);
 const dieAt = Number(dieAtText || Number.NaN);
 let passed = 0;
 
-const node = new RotatingNode(folder);
+const node = new RotatingNode(directory);
 const { store } = node;
 const putIdentity = store.putIdentity.bind(store);
 const putRotation = store.putRotation.bind(store);

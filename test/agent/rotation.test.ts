@@ -13,7 +13,7 @@ import { RotatingNode, wallStartMs } from "./rotating.ts";
 
 const root = mkdtempSync(join(tmpdir(), "wgt-rotation-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
-const newFolder = () => mkdtempSync(join(root, "node-"));
+const newDirectory = () => mkdtempSync(join(root, "node-"));
 
 /** A peer that was heard a moment ago, and sends data on a slot. */
 function streaming(names: readonly string[], slot: Slot, nowMs: number) {
@@ -39,7 +39,7 @@ function streaming(names: readonly string[], slot: Slot, nowMs: number) {
 }
 
 test("from the schedule to two new keys: each step once, each with its line", () => {
-  using node = new RotatingNode(newFolder());
+  using node = new RotatingNode(newDirectory());
   const before = node.publicKeys;
   const view = () => node.reconcile().view;
   expect(node.reconcile()).toEqual({
@@ -85,7 +85,7 @@ test("from the schedule to two new keys: each step once, each with its line", ()
 });
 
 test("the drain is counted from its publication, and a restart counts anew", () => {
-  using node = new RotatingNode(newFolder());
+  using node = new RotatingNode(newDirectory());
   node.reconcile();
   node.nowMs += 60_000;
   expect(node.reconcile({ isPublished: false }).view).toMatchObject({ phase: "draining", slot: "a" });
@@ -100,7 +100,7 @@ test("the drain is counted from its publication, and a restart counts anew", () 
 });
 
 test("peers that never leave are waited for, then named in one warning", () => {
-  using node = new RotatingNode(newFolder());
+  using node = new RotatingNode(newDirectory());
   const names = Array.from({ length: 12 }, (_, i) => `n${i + 2}`);
   node.reconcile();
   node.nowMs += 1000;
@@ -125,7 +125,7 @@ test("peers that never leave are waited for, then named in one warning", () => {
 
 describe("what holds it up is said once, and in the view", () => {
   test("without a records directory any more", () => {
-    using node = new RotatingNode(newFolder());
+    using node = new RotatingNode(newDirectory());
     node.reconcile();
     node.logged();
     node.store.putSetting("recordsDir", undefined);
@@ -142,7 +142,7 @@ describe("what holds it up is said once, and in the view", () => {
   });
 
   test("a seal key that is missing: the old keys stay, the agent goes on", () => {
-    using node = new RotatingNode(newFolder());
+    using node = new RotatingNode(newDirectory());
     const before = node.publicKeys;
     node.reconcile();
     node.reconcile();
@@ -164,7 +164,7 @@ describe("what holds it up is said once, and in the view", () => {
   });
 
   test("a seal key that other users may read", () => {
-    using node = new RotatingNode(newFolder());
+    using node = new RotatingNode(newDirectory());
     node.reconcile();
     node.reconcile();
     chmodSync(node.sealKeyFile, 0o644);
@@ -177,7 +177,7 @@ describe("what holds it up is said once, and in the view", () => {
 });
 
 test("keys that an operator exchanges meanwhile are never put back", () => {
-  using node = new RotatingNode(newFolder());
+  using node = new RotatingNode(newDirectory());
   const sealKey = new Uint8Array(32);
   const made = makeSlotKeys(sealKey, "n1", slots, wallStartMs);
   const { store } = node;
@@ -201,7 +201,7 @@ test("keys that an operator exchanges meanwhile are never put back", () => {
 
 test("a clock that is stepped while a slot drains: the drain takes as long, and one rotation may come early", () => {
   for (const day of [86_400_000, -86_400_000]) {
-    using node = new RotatingNode(newFolder());
+    using node = new RotatingNode(newDirectory());
     node.reconcile();
     node.reconcile();
     node.offsetMs += day;
@@ -220,14 +220,14 @@ test("a clock that is stepped while a slot drains: the drain takes as long, and 
 });
 
 test("killed at any point, it continues from the point it had reached, and no key is lost", async () => {
-  const child = async (folder: string, dieAt: string) => {
-    const argv = [process.execPath, resolve(import.meta.dir, "rotation-child.ts"), folder, dieAt];
+  const child = async (directory: string, dieAt: string) => {
+    const argv = [process.execPath, resolve(import.meta.dir, "rotation-child.ts"), directory, dieAt];
     const run = Bun.spawn(argv, { stdin: "ignore", stdout: "pipe", stderr: "inherit" });
     const said = await new Response(run.stdout).text();
     await run.exited;
     return { said, killed: run.signalCode === "SIGKILL" };
   };
-  const points = Number((await child(newFolder(), "")).said);
+  const points = Number((await child(newDirectory(), "")).said);
   // Five transactions with seven changes in them, before and after each.
   expect(points).toBe(24);
   const at = Array.from({ length: points }, (_, i) => i);
@@ -235,13 +235,13 @@ test("killed at any point, it continues from the point it had reached, and no ke
   for (let next = 0; next < at.length; next += 4)
     await Promise.all(
       at.slice(next, next + 4).map(async (point) => {
-        const folder = newFolder();
+        const directory = newDirectory();
         {
-          using made = new RotatingNode(folder);
+          using made = new RotatingNode(directory);
           made.checkKeys();
         }
-        expect((await child(folder, String(point))).killed).toBe(true);
-        using node = new RotatingNode(folder);
+        expect((await child(directory, String(point))).killed).toBe(true);
+        using node = new RotatingNode(directory);
         node.checkKeys();
         const draining = node.identity.slots.filter(({ state }) => state === "draining");
         for (const { slot } of draining) expect(node.store.rotation()?.remaining[0]).toBe(slot);

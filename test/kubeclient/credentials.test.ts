@@ -128,8 +128,8 @@ describe("credentials", () => {
 });
 
 test("a pipe, a device or a huge file in the place of the kubeconfig is refused, and not waited for", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "wgt-kubeconfig-"));
-  const path = join(folder, "config");
+  const directory = mkdtempSync(join(tmpdir(), "wgt-kubeconfig-"));
+  const path = join(directory, "config");
   for (const make of [
     `mkfifo ${path}`,
     `ln -s /dev/zero ${path}`,
@@ -140,5 +140,5 @@ test("a pipe, a device or a huge file in the place of the kubeconfig is refused,
     await expect(new KubeCredentials(path, {}).read()).rejects.toThrow(/is no regular file of at most/);
     rmSync(path, { recursive: true });
   }
-  rmSync(folder, { recursive: true });
+  rmSync(directory, { recursive: true });
 });

@@ -44,7 +44,7 @@ const nodes = "/api/v1/nodes";
 const records = "/apis/wg-cni.dev/v1alpha1/wireguardnodes";
 
 export class FakeApi implements AsyncDisposable {
-  readonly #folder = mkdtempSync(join(tmpdir(), "wg-cni-api-"));
+  readonly #directory = mkdtempSync(join(tmpdir(), "wg-cni-api-"));
   readonly #objects = new Map<string, ApiObject>();
   readonly #events: { readonly version: number; readonly key: string; readonly line: string }[] = [];
   readonly #watches = new Set<Watch>();
@@ -64,7 +64,7 @@ export class FakeApi implements AsyncDisposable {
   compactedTo = 0;
 
   private constructor() {
-    this.#pki = makePki(join(this.#folder, "pki-0"), ["IP:127.0.0.1"]);
+    this.#pki = makePki(join(this.#directory, "pki-0"), ["IP:127.0.0.1"]);
   }
 
   static async start(): Promise<FakeApi> {
@@ -76,7 +76,7 @@ export class FakeApi implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.down();
-    rmSync(this.#folder, { recursive: true, force: true });
+    rmSync(this.#directory, { recursive: true, force: true });
   }
 
   /** On the port that it had before. */
@@ -113,15 +113,15 @@ export class FakeApi implements AsyncDisposable {
   }
 
   get kubeconfig(): string {
-    return join(this.#folder, "kubeconfig.json");
+    return join(this.#directory, "kubeconfig.json");
   }
 
   get tokenFile(): string {
-    return join(this.#folder, "token");
+    return join(this.#directory, "token");
   }
 
   get caFile(): string {
-    return join(this.#folder, "ca.crt");
+    return join(this.#directory, "ca.crt");
   }
 
   get url(): string {
@@ -150,7 +150,7 @@ export class FakeApi implements AsyncDisposable {
   /** Another authority and another certificate from the next `up` on; the file says so at once, with the old one beside it if told. */
   exchangeAuthority(): void {
     const before = this.#pki.ca;
-    this.#pki = makePki(join(this.#folder, `pki-${++this.#made}`), ["IP:127.0.0.1"]);
+    this.#pki = makePki(join(this.#directory, `pki-${++this.#made}`), ["IP:127.0.0.1"]);
     writeFileSync(this.caFile, `${before}${this.#pki.ca}`);
   }
 

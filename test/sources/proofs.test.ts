@@ -15,7 +15,7 @@ import { makeSlotKeys } from "../../src/state/slot-key.ts";
 import type { Store } from "../../src/state/store.ts";
 import { Log } from "../../src/telemetry/log.ts";
 import { objectOf } from "../kube/objects.ts";
-import { Folder, own, recordOf } from "./directory/directory.ts";
+import { Directory, own, recordOf } from "./directory/directory.ts";
 import { FakeApi } from "./fake-api.ts";
 import { KubeNode } from "./kube-server.ts";
 
@@ -49,11 +49,11 @@ const keysOf = (store: Store) =>
 const publicKeysOf = ({ slots }: Pick<NodeRecord, "slots">) => slots.map(({ publicKey }) => publicKey);
 
 test("a proof is asked for once, and again when node, slot, key or proof is another", () => {
-  using folder = new Folder();
+  using directory = new Directory();
   const record = provenRecord(1);
   const asked: string[] = [];
   const put = (one: NodeRecord, isProven = true) =>
-    folder.store.putPeers([one], "import", (node, { slot }) => {
+    directory.store.putPeers([one], "import", (node, { slot }) => {
       asked.push(`${node} ${slot}`);
       return isProven;
     });
@@ -61,46 +61,46 @@ test("a proof is asked for once, and again when node, slot, key or proof is anot
   put({ ...record, podCIDRs: ["10.99.0.0/24"] });
   put({ ...record, slots: record.slots.map((slot) => ({ ...slot, port: 4500, state: "draining" })) });
   expect(asked).toEqual(["node-1 a", "node-1 b"]);
-  expect(folder.store.unverified(record)).toEqual([]);
+  expect(directory.store.unverified(record)).toEqual([]);
   const [a, b] = record.slots as [SlotRecord, SlotRecord];
   const next = { ...record, slots: [{ ...a, proof: b.proof as string }, b] };
-  expect(folder.store.unverified(next)).toEqual([next.slots[0] as SlotRecord]);
+  expect(directory.store.unverified(next)).toEqual([next.slots[0] as SlotRecord]);
   put(next, false);
   expect(asked.slice(2)).toEqual(["node-1 a"]);
   // What was refused stays so, without being asked for.
   put({ ...next, podCIDRs: [] });
-  expect([asked.length, folder.store.peers()[0]?.unproven]).toEqual([3, ["a"]]);
+  expect([asked.length, directory.store.peers()[0]?.unproven]).toEqual([3, ["a"]]);
   put({ ...record, slots: withoutProofs(record) });
-  expect([asked.length, folder.store.peers()[0]?.unproven]).toEqual([3, []]);
+  expect([asked.length, directory.store.peers()[0]?.unproven]).toEqual([3, []]);
 });
 
 test("many proofs are verified in slices of time, and each once", () => {
-  using folder = new Folder();
+  using directory = new Directory();
   const records = Array.from({ length: 20 }, (_, i) => provenRecord(i));
   let nowMs = 0;
-  const queue = new ProofQueue(folder.store, () => (nowMs += 10));
+  const queue = new ProofQueue(directory.store, () => (nowMs += 10));
   let calls = 1;
   while (!queue.verify(records)) calls++;
   expect(calls).toBeGreaterThan(2);
   expect(calls).toBeLessThan(20);
-  folder.store.putPeers(records, "import", queue.isProven);
-  expect(folder.store.peers().flatMap(({ unproven }) => unproven)).toEqual([]);
-  expect(new ProofQueue(folder.store, () => 0).verify(records)).toBe(true);
+  directory.store.putPeers(records, "import", queue.isProven);
+  expect(directory.store.peers().flatMap(({ unproven }) => unproven)).toEqual([]);
+  expect(new ProofQueue(directory.store, () => 0).verify(records)).toBe(true);
 });
 
 test("of a directory: a copy that is read with the owner's new key, by name before it, gets nothing", () => {
-  using folder = new Folder();
+  using directory = new Directory();
   const [thief, owner] = [provenRecord(1), provenRecord(2)];
-  for (const record of [thief, owner]) folder.put(record);
-  folder.look();
+  for (const record of [thief, owner]) directory.put(record);
+  directory.look();
   const rotated = provenRecord(2);
-  folder.put(rotated);
-  folder.put({ ...thief, slots: rotated.slots });
-  folder.look();
-  expect(keysOf(folder.store)).toEqual({ "node-1": [], "node-2": publicKeysOf(rotated) });
-  folder.put({ ...thief, slots: withoutProofs(rotated) });
-  folder.look();
-  expect(keysOf(folder.store)).toEqual({ "node-1": [], "node-2": publicKeysOf(rotated) });
+  directory.put(rotated);
+  directory.put({ ...thief, slots: rotated.slots });
+  directory.look();
+  expect(keysOf(directory.store)).toEqual({ "node-1": [], "node-2": publicKeysOf(rotated) });
+  directory.put({ ...thief, slots: withoutProofs(rotated) });
+  directory.look();
+  expect(keysOf(directory.store)).toEqual({ "node-1": [], "node-2": publicKeysOf(rotated) });
 });
 
 const putRecord = (api: FakeApi, record: NodeRecord, createdAt: string) => {
@@ -145,14 +145,14 @@ test("of the API, without proofs: of known peers the one that wrote first has th
 });
 
 /** A store with an identity of its own, and what the agent says. */
-function ownKeys(folder: Folder) {
-  const { store } = folder;
+function ownKeys(directory: Directory) {
+  const { store } = directory;
   const lines: string[] = [];
   const log = new Log({
     ...{ format: "text", level: "debug", now: () => "" },
     write: (line) => lines.push(line),
   });
-  const path = `${folder.path}/seal.key`;
+  const path = `${directory.path}/seal.key`;
   store.putSetting("sealKeyFile", path);
   const slots = makeSlotKeys(readOrCreateSealKey(path), "node-0", ["a", "b"], 1);
   const identity = {
@@ -164,8 +164,8 @@ function ownKeys(folder: Folder) {
 }
 
 test("keys that another record has taken are exchanged, and no other", () => {
-  using folder = new Folder();
-  const { store, log, lines, identity } = ownKeys(folder);
+  using directory = new Directory();
+  const { store, log, lines, identity } = ownKeys(directory);
   const { slots } = identity;
   expect(replaceTakenKeys(store, [], log, 2)).toBe(false);
   expect(replaceTakenKeys(store, ["b"], log, 2)).toBe(true);
@@ -175,8 +175,8 @@ test("keys that another record has taken are exchanged, and no other", () => {
 });
 
 test("keys from before there were proofs get theirs, once, and stay the same keys", () => {
-  using folder = new Folder();
-  const { store, log, lines, identity, path } = ownKeys(folder);
+  using directory = new Directory();
+  const { store, log, lines, identity, path } = ownKeys(directory);
   expect(addMissingProofs(store, identity, log)).toBe(false);
   const older = { ...identity, slots: identity.slots.map(({ proof: _, ...slot }) => slot) };
   store.putIdentity(older);

@@ -25,10 +25,10 @@ const time = "2026-11-21T01:02:03.456Z";
 const line = (durationMs: number) => formatCall(time, { verb: "ADD", durationMs });
 
 function setUp(before?: string) {
-  const folder = mkdtempSync(join(root, "state-"));
-  const path = join(folder, "calls.log");
+  const directory = mkdtempSync(join(root, "state-"));
+  const path = join(directory, "calls.log");
   if (before !== undefined) writeFileSync(path, before);
-  const tail = new CallLogTail(folder);
+  const tail = new CallLogTail(directory);
   const read = () => tail.read().calls.map(({ durationMs }) => durationMs);
   const append = (text: string) => appendFileSync(path, text);
   const rotate = () => renameSync(path, `${path}.1`);

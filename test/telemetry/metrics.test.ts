@@ -12,10 +12,10 @@ import { makeFacts, nowMs, peers, scraped, synced } from "./facts.ts";
 
 const root = mkdtempSync(join(tmpdir(), "wgt-metrics-"));
 afterAll(() => rmSync(root, { recursive: true }));
-let folders = 0;
+let directories = 0;
 
 function setUp(collect?: AgentFacts["collect"]) {
-  const stateDir = join(root, String(folders++));
+  const stateDir = join(root, String(directories++));
   mkdirSync(stateDir);
   const made = makeFacts(stateDir, collect);
   const metrics = new Metrics(made.facts, made.log);

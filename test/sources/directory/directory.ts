@@ -15,7 +15,7 @@ import { Store } from "../../../src/state/store.ts";
 import { Log } from "../../../src/telemetry/log.ts";
 import { Alarms } from "../alarms.ts";
 
-/** The node that the folder is read by. */
+/** The node that the directory is read by. */
 export const own: NodeRecord = {
   name: "node-0",
   slots: [{ slot: "a", publicKey: keyOf(250), port: 51820, state: "active" }],
@@ -45,7 +45,7 @@ export function recordOf(n: number, change: Partial<NodeRecord> = {}): NodeRecor
   };
 }
 
-export class Folder implements Disposable {
+export class Directory implements Disposable {
   readonly #root = mkdtempSync(join(tmpdir(), "wg-cni-records-"));
   readonly path = join(this.#root, "records");
   readonly store = Store.open(join(this.#root, "state"), "boot");

@@ -17,7 +17,7 @@ import { resolve } from "node:path";
 import type { NodeRecord } from "../../../src/net/record.ts";
 import { publishRecord } from "../../../src/sources/directory/files.ts";
 import { waitUntil } from "../../lab/wait.ts";
-import { Folder, own, recordOf } from "./directory.ts";
+import { Directory, own, recordOf } from "./directory.ts";
 
 setDefaultTimeout(60_000);
 
@@ -25,36 +25,36 @@ const changed: NodeRecord = { ...own, podCIDRs: ["10.200.0.0/24"] };
 
 describe("publishing", () => {
   test("what is written is the record, readable to all; the same again writes nothing", () => {
-    using folder = new Folder();
+    using directory = new Directory();
     const umask = process.umask(0o077);
     try {
-      folder.look();
-      expect(folder.publish()).toEqual({ done: true });
+      directory.look();
+      expect(directory.publish()).toEqual({ done: true });
     } finally {
       process.umask(umask);
     }
-    const file = folder.file("node-0.json");
+    const file = directory.file("node-0.json");
     expect(JSON.parse(readFileSync(file, "utf8"))).toEqual(own);
     const { ino, mode } = statSync(file);
     expect(mode & 0o777).toBe(0o644);
-    expect(readdirSync(folder.path)).toEqual(["node-0.json"]);
-    folder.look();
-    expect(folder.publish()).toEqual({ done: true });
+    expect(readdirSync(directory.path)).toEqual(["node-0.json"]);
+    directory.look();
+    expect(directory.publish()).toEqual({ done: true });
     // A new agent looks into the file, and finds nothing to do either.
-    folder.look("");
-    folder.look();
-    expect(folder.publish()).toEqual({ done: true });
+    directory.look("");
+    directory.look();
+    expect(directory.publish()).toEqual({ done: true });
     expect(statSync(file).ino).toBe(ino);
-    expect(folder.publish(changed)).toEqual({ done: true });
+    expect(directory.publish(changed)).toEqual({ done: true });
     expect(JSON.parse(readFileSync(file, "utf8"))).toEqual(changed);
-    expect(folder.peers).toEqual({});
+    expect(directory.peers).toEqual({});
   });
 
   test("a reader that never stops sees whole records only", async () => {
-    using folder = new Folder();
-    const file = folder.file("node-0.json");
+    using directory = new Directory();
+    const file = directory.file("node-0.json");
     const long = { ...own, podCIDRs: Array.from({ length: 4000 }, (_, i) => `10.${i >> 8}.${i & 255}.0/24`) };
-    publishRecord(folder.path, own);
+    publishRecord(directory.path, own);
     const program = `
       const { readFileSync } = require("node:fs");
       let reads = 0;
@@ -74,7 +74,7 @@ describe("publishing", () => {
       const line = async () => new TextDecoder().decode((await lines.read()).value).trim();
       expect(await line()).toBe("reading");
       for (let i = 0; i < 150; i++) {
-        expect(publishRecord(folder.path, i % 2 === 0 ? long : own)).toBe(true);
+        expect(publishRecord(directory.path, i % 2 === 0 ? long : own)).toBe(true);
         await Bun.sleep(1);
       }
       reader.stdin.write("enough\n");
@@ -86,15 +86,15 @@ describe("publishing", () => {
     } finally {
       reader.kill();
     }
-    expect(readdirSync(folder.path)).toEqual(["node-0.json"]);
+    expect(readdirSync(directory.path)).toEqual(["node-0.json"]);
   });
 
   test("what has the name and is not ours is replaced: another record, a link, a pipe, nothing at all", () => {
-    using folder = new Folder();
-    const file = folder.file("node-0.json");
-    folder.look();
-    folder.publish();
-    const outside = `${folder.path}/../outside`;
+    using directory = new Directory();
+    const file = directory.file("node-0.json");
+    directory.look();
+    directory.publish();
+    const outside = `${directory.path}/../outside`;
     writeFileSync(outside, "untouched");
     const spoil: (() => void)[] = [
       () => writeFileSync(file, JSON.stringify(recordOf(1))),
@@ -105,125 +105,125 @@ describe("publishing", () => {
     for (const make of spoil) {
       unlinkSync(file);
       make();
-      folder.look();
-      expect(folder.publish()).toEqual({ done: true });
+      directory.look();
+      expect(directory.publish()).toEqual({ done: true });
       expect(JSON.parse(readFileSync(file, "utf8"))).toEqual(own);
       expect(statSync(file).isFile()).toBe(true);
-      folder.nowMs += 60_000;
+      directory.nowMs += 60_000;
     }
     expect(readFileSync(outside, "utf8")).toBe("untouched");
-    expect(folder.peers).toEqual({});
-    // A folder in its place cannot be replaced, and it is said.
+    expect(directory.peers).toEqual({});
+    // A directory in its place cannot be replaced, and it is said.
     unlinkSync(file);
     mkdirSync(`${file}/deep`, { recursive: true });
-    expect(folder.publish().problem).toMatch(
+    expect(directory.publish().problem).toMatch(
       /^Cannot publish this node's record as \S+: E(ISDIR|NOTEMPTY|EXIST) /,
     );
-    expect(readdirSync(folder.path)).toEqual(["node-0.json"]);
+    expect(readdirSync(directory.path)).toEqual(["node-0.json"]);
   });
 
   test("two nodes of one name: neither writes as fast as it can, and it is said", () => {
-    using folder = new Folder();
+    using directory = new Directory();
     const twin = { ...own, nodeIPs: ["192.0.2.101"] };
-    folder.look();
-    folder.publish();
-    const spoil = () => publishRecord(folder.path, twin);
+    directory.look();
+    directory.publish();
+    const spoil = () => publishRecord(directory.path, twin);
     spoil();
-    folder.look();
-    expect(folder.publish()).toEqual({ done: true });
+    directory.look();
+    expect(directory.publish()).toEqual({ done: true });
     for (let i = 0; i < 10; i++) {
       spoil();
-      folder.nowMs += 250;
-      folder.look();
-      const { done, problem } = folder.publish();
+      directory.nowMs += 250;
+      directory.look();
+      const { done, problem } = directory.publish();
       expect(done).toBe(false);
       expect(problem).toMatch(/^Another process overwrites \S+node-0.json repeatedly: is there another node/);
     }
-    expect(Object.keys(folder.refused)).toEqual(["node-0.json"]);
-    expect(folder.lines.filter((line) => line.includes("repeatedly"))).toHaveLength(1);
+    expect(Object.keys(directory.refused)).toEqual(["node-0.json"]);
+    expect(directory.lines.filter((line) => line.includes("repeatedly"))).toHaveLength(1);
     // What this node itself has to say does not wait.
-    expect(folder.publish(changed)).toEqual({ done: true });
-    expect(folder.refused).toEqual({});
+    expect(directory.publish(changed)).toEqual({ done: true });
+    expect(directory.refused).toEqual({});
     spoil();
-    folder.nowMs += 60_000;
-    expect(folder.publish(changed)).toEqual({ done: true });
+    directory.nowMs += 60_000;
+    expect(directory.publish(changed)).toEqual({ done: true });
   });
 
   test("if there is no directory it is reported once, and done when it comes", () => {
-    using folder = new Folder();
-    rmSync(folder.path, { recursive: true });
-    const { problem } = folder.look();
+    using directory = new Directory();
+    rmSync(directory.path, { recursive: true });
+    const { problem } = directory.look();
     expect(problem).toStartWith("Cannot read the records directory");
-    expect(folder.publish()).toEqual({ done: false });
-    expect(Object.keys(folder.refused)).toEqual([folder.path]);
-    expect(folder.lines).toHaveLength(1);
-    mkdirSync(folder.path);
-    folder.look();
-    expect(folder.publish()).toEqual({ done: true });
-    expect(folder.refused).toEqual({});
+    expect(directory.publish()).toEqual({ done: false });
+    expect(Object.keys(directory.refused)).toEqual([directory.path]);
+    expect(directory.lines).toHaveLength(1);
+    mkdirSync(directory.path);
+    directory.look();
+    expect(directory.publish()).toEqual({ done: true });
+    expect(directory.refused).toEqual({});
   });
 
   test("a name as long as a name may be", () => {
-    using folder = new Folder();
+    using directory = new Directory();
     const name = "n".repeat(250);
-    expect(publishRecord(folder.path, { ...own, name })).toBe(true);
-    expect(existsSync(folder.file(`${name}.json`))).toBe(true);
-    expect(() => publishRecord(folder.path, { ...own, name: `${name}nnn` })).toThrow(/ENAMETOOLONG/);
-    expect(readdirSync(folder.path)).toHaveLength(1);
+    expect(publishRecord(directory.path, { ...own, name })).toBe(true);
+    expect(existsSync(directory.file(`${name}.json`))).toBe(true);
+    expect(() => publishRecord(directory.path, { ...own, name: `${name}nnn` })).toThrow(/ENAMETOOLONG/);
+    expect(readdirSync(directory.path)).toHaveLength(1);
   });
 });
 
 describe("hearing of changes", () => {
-  const told = (folder: Folder, from: number) =>
-    waitUntil(() => folder.changes > from, { what: "word of a change", timeoutMs: 30_000 });
+  const told = (directory: Directory, from: number) =>
+    waitUntil(() => directory.changes > from, { what: "word of a change", timeoutMs: 30_000 });
 
   test("of a record, in a directory that is there, that is replaced, and that comes later", async () => {
-    using folder = new Folder();
+    using directory = new Directory();
     const hear = async (change: () => void, peers: readonly string[]) => {
-      const before = folder.changes;
+      const before = directory.changes;
       change();
-      await told(folder, before);
+      await told(directory, before);
       await waitUntil(
         () => {
-          folder.look();
-          return Object.keys(folder.peers).join() === peers.join();
+          directory.look();
+          return Object.keys(directory.peers).join() === peers.join();
         },
-        { what: () => `peers ${peers}, not ${Object.keys(folder.peers)}` },
+        { what: () => `peers ${peers}, not ${Object.keys(directory.peers)}` },
       );
     };
-    folder.look();
-    await hear(() => folder.put(recordOf(1)), ["node-1"]);
+    directory.look();
+    await hear(() => directory.put(recordOf(1)), ["node-1"]);
     await hear(
-      () => writeFileSync(folder.file("node-2.json"), JSON.stringify(recordOf(2))),
+      () => writeFileSync(directory.file("node-2.json"), JSON.stringify(recordOf(2))),
       ["node-1", "node-2"],
     );
-    await hear(() => unlinkSync(folder.file("node-1.json")), ["node-2"]);
-    // Nobody is told of a folder that takes this one's place; it is found within seconds, and followed.
+    await hear(() => unlinkSync(directory.file("node-1.json")), ["node-2"]);
+    // Nobody is told of a directory that takes this one's place; it is found within seconds, and followed.
     await hear(() => {
-      renameSync(folder.path, `${folder.path}.old`);
-      mkdirSync(folder.path);
-      folder.put(recordOf(3));
+      renameSync(directory.path, `${directory.path}.old`);
+      mkdirSync(directory.path);
+      directory.put(recordOf(3));
     }, ["node-3"]);
-    await hear(() => folder.put(recordOf(4)), ["node-3", "node-4"]);
-    rmSync(folder.path, { recursive: true });
-    folder.look();
+    await hear(() => directory.put(recordOf(4)), ["node-3", "node-4"]);
+    rmSync(directory.path, { recursive: true });
+    directory.look();
     await hear(() => {
-      mkdirSync(folder.path);
-      folder.put(recordOf(5));
+      mkdirSync(directory.path);
+      directory.put(recordOf(5));
     }, ["node-5"]);
-    await hear(() => folder.put(recordOf(6)), ["node-5", "node-6"]);
+    await hear(() => directory.put(recordOf(6)), ["node-5", "node-6"]);
   });
 
   test("after a change, once more when the filesystem's clock has moved on; then never", async () => {
-    using folder = new Folder();
-    folder.put(recordOf(1));
-    folder.look();
-    await told(folder, 0);
-    folder.nowMs += 2000;
-    folder.look();
-    const { changes } = folder;
+    using directory = new Directory();
+    directory.put(recordOf(1));
+    directory.look();
+    await told(directory, 0);
+    directory.nowMs += 2000;
+    directory.look();
+    const { changes } = directory;
     await Bun.sleep(6000);
-    expect(folder.changes).toBe(changes);
+    expect(directory.changes).toBe(changes);
   });
 });
 
@@ -232,20 +232,20 @@ if (!isRoot && process.env["REQUIRE_KERNEL"] === "1")
   throw new Error("REQUIRE_KERNEL=1, but this is not root");
 
 describe.skipIf(!isRoot)("other filesystems (needs root, to mount some)", () => {
-  /** Runs TypeScript with a Folder whose records lie on a filesystem that `mount` changes, in a namespace of its own. */
+  /** Runs TypeScript with a Directory whose records lie on a filesystem that `mount` changes, in a namespace of its own. */
   function runMounted(script: string): string[] {
     const program = `
-      const { Folder, own, recordOf } = await import("${resolve(import.meta.dir, "directory.ts")}");
-      const folder = new Folder();
+      const { Directory, own, recordOf } = await import("${resolve(import.meta.dir, "directory.ts")}");
+      const directory = new Directory();
       const run = (...argv) => {
         const done = Bun.spawnSync(argv);
         if (done.exitCode !== 0) throw new Error(done.stderr.toString());
       };
-      const mount = (...options) => run("mount", ...options, folder.path);
+      const mount = (...options) => run("mount", ...options, directory.path);
       const say = (value) => console.log(JSON.stringify(value));
       ${script}
-      run("umount", folder.path);
-      folder[Symbol.dispose]();`;
+      run("umount", directory.path);
+      directory[Symbol.dispose]();`;
     const done = Bun.spawnSync(["unshare", "-m", process.execPath, "-e", program], { timeout: 50_000 });
     if (done.exitCode !== 0) throw new Error(`${done.stderr}`);
     return done.stdout
@@ -258,19 +258,19 @@ describe.skipIf(!isRoot)("other filesystems (needs root, to mount some)", () => 
   test("read-only, then full: it is said what to do, peers stay, and it is done when it passes", () => {
     const [readOnly, shown, full, rest, again] = runMounted(`
       mount("-t", "tmpfs", "-o", "size=64k", "tmpfs");
-      folder.put(recordOf(1));
+      directory.put(recordOf(1));
       mount("-o", "remount,ro");
-      folder.look();
-      say(folder.publish().problem);
-      say(folder.refused);
+      directory.look();
+      say(directory.publish().problem);
+      say(directory.refused);
       mount("-o", "remount,rw,size=64k");
-      try { require("node:fs").writeFileSync(folder.file("filler"), Buffer.alloc(1 << 20)); } catch {}
-      folder.look();
-      say(folder.publish().problem);
-      say([folder.peers, require("node:fs").readdirSync(folder.path).sort()]);
+      try { require("node:fs").writeFileSync(directory.file("filler"), Buffer.alloc(1 << 20)); } catch {}
+      directory.look();
+      say(directory.publish().problem);
+      say([directory.peers, require("node:fs").readdirSync(directory.path).sort()]);
       mount("-o", "remount,size=1m");
-      folder.look();
-      say([folder.publish(), folder.refused]);`);
+      directory.look();
+      say([directory.publish(), directory.refused]);`);
     expect(readOnly).toMatch(
       /^Cannot publish this node's record as \S+: EROFS \(Read-only file system\)\. Let the agent write there/,
     );
@@ -282,15 +282,15 @@ describe.skipIf(!isRoot)("other filesystems (needs root, to mount some)", () => 
 
   test("not mounted yet: what was known stays until the mount is there", () => {
     const [unmounted, mounted] = runMounted(`
-      folder.store.putPeers([recordOf(1), recordOf(2)], "directory");
-      folder.look();
-      folder.publish();
-      const { problem } = folder.look();
-      say([problem, folder.peers]);
+      directory.store.putPeers([recordOf(1), recordOf(2)], "directory");
+      directory.look();
+      directory.publish();
+      const { problem } = directory.look();
+      say([problem, directory.peers]);
       mount("-t", "tmpfs", "tmpfs");
-      folder.put(recordOf(2), recordOf(3));
-      folder.look();
-      say([folder.publish().done, folder.peers]);`) as unknown as [[string, object], unknown];
+      directory.put(recordOf(2), recordOf(3));
+      directory.look();
+      say([directory.publish().done, directory.peers]);`) as unknown as [[string, object], unknown];
     expect(unmounted[0]).toMatch(
       /^No record of another node is left in \S+ although 2 peers came from it: is its filesystem mounted\?/,
     );
@@ -304,10 +304,10 @@ describe.skipIf(!isRoot)("other filesystems (needs root, to mount some)", () => 
       const { RecordReader, settleMs } = await import("${resolve(import.meta.dir, "../../../src/sources/directory/cache.ts")}");
       const { writeFileSync } = require("node:fs");
       mount("-t", "ramfs", "ramfs");
-      const write = (cidr) => writeFileSync(folder.file("node-1.json"), JSON.stringify(recordOf(1, { podCIDRs: [cidr] })));
+      const write = (cidr) => writeFileSync(directory.file("node-1.json"), JSON.stringify(recordOf(1, { podCIDRs: [cidr] })));
       let missed = 0, corrected = 0;
       for (let round = 0; round < 200; round++) {
-        const reader = new RecordReader(folder.path, own.name);
+        const reader = new RecordReader(directory.path, own.name);
         const read = (nowMs) => reader.read(nowMs, () => new Set()).entries.get("node-1").record.podCIDRs[0];
         write("10.0.1.0/24");
         read(0);

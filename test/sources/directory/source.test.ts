@@ -1,4 +1,4 @@
-// The folder of node records as it is read: good ones are peers, bad ones are
+// The directory of node records as it is read: good ones are peers, bad ones are
 // refused one by one, and nothing that lies there stops the rest.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
@@ -15,91 +15,91 @@ import type { NodeRecord } from "../../../src/net/record.ts";
 import { judgeRecord } from "../../../src/plan/records/directory.ts";
 import { RecordReader, settleMs } from "../../../src/sources/directory/cache.ts";
 import { makeRandom } from "../../plan/random.ts";
-import { Folder, keyOf, own, recordOf } from "./directory.ts";
+import { Directory, keyOf, own, recordOf } from "./directory.ts";
 
 setDefaultTimeout(60_000);
 
 describe("what is taken", () => {
   test("every record is a peer; this node's own, temporary and other files are not looked at", () => {
-    using folder = new Folder();
-    folder.put(recordOf(1), recordOf(2), own);
+    using directory = new Directory();
+    directory.put(recordOf(1), recordOf(2), own);
     for (const name of [".node-3.json", "node-4.json.tmp", "README", "node-5.json~"])
-      writeFileSync(folder.file(name), "{");
-    expect(folder.look()).toEqual({ records: 2, rejected: 0 });
-    expect(folder.peers).toEqual({ "node-1": "directory", "node-2": "directory" });
-    expect(folder.peer("node-1")).toEqual(recordOf(1));
-    expect(folder.refused).toEqual({});
+      writeFileSync(directory.file(name), "{");
+    expect(directory.look()).toEqual({ records: 2, rejected: 0 });
+    expect(directory.peers).toEqual({ "node-1": "directory", "node-2": "directory" });
+    expect(directory.peer("node-1")).toEqual(recordOf(1));
+    expect(directory.refused).toEqual({});
   });
 
   test("a look at what has not changed writes nothing", () => {
-    using folder = new Folder();
-    folder.put(recordOf(1));
-    writeFileSync(folder.file("bad.json"), "{");
-    folder.look();
-    const { generation } = folder.store;
-    const written = () => statSync(`${folder.store.path}-wal`, { bigint: true }).mtimeNs;
+    using directory = new Directory();
+    directory.put(recordOf(1));
+    writeFileSync(directory.file("bad.json"), "{");
+    directory.look();
+    const { generation } = directory.store;
+    const written = () => statSync(`${directory.store.path}-wal`, { bigint: true }).mtimeNs;
     const before = written();
-    const lines = folder.lines.length;
+    const lines = directory.lines.length;
     for (let i = 0; i < 5; i++) {
-      folder.nowMs += settleMs;
-      folder.look();
+      directory.nowMs += settleMs;
+      directory.look();
     }
-    expect(folder.store.generation).toBe(generation);
+    expect(directory.store.generation).toBe(generation);
     expect(written()).toBe(before);
-    expect(folder.lines).toHaveLength(lines);
+    expect(directory.lines).toHaveLength(lines);
   });
 
   test("the directory's record takes over the name of an imported peer, and leaves with its file", () => {
-    using folder = new Folder();
-    folder.store.putPeers([recordOf(1, { podCIDRs: ["10.99.0.0/24"] }), recordOf(2)]);
-    folder.put(recordOf(1), recordOf(3));
-    folder.look();
-    expect(folder.peers).toEqual({ "node-1": "directory", "node-2": "import", "node-3": "directory" });
-    expect(folder.peer("node-1")).toEqual(recordOf(1));
+    using directory = new Directory();
+    directory.store.putPeers([recordOf(1, { podCIDRs: ["10.99.0.0/24"] }), recordOf(2)]);
+    directory.put(recordOf(1), recordOf(3));
+    directory.look();
+    expect(directory.peers).toEqual({ "node-1": "directory", "node-2": "import", "node-3": "directory" });
+    expect(directory.peer("node-1")).toEqual(recordOf(1));
     // An import while the file is there lasts until the next look.
-    folder.store.putPeers([recordOf(1, { podCIDRs: [] })]);
-    folder.store.removePeer("node-3");
-    folder.look();
-    expect(folder.peer("node-1")).toEqual(recordOf(1));
-    expect(folder.peers).toMatchObject({ "node-1": "directory", "node-3": "directory" });
-    unlinkSync(folder.file("node-1.json"));
-    folder.look();
-    expect(folder.peers).toEqual({ "node-2": "import", "node-3": "directory" });
+    directory.store.putPeers([recordOf(1, { podCIDRs: [] })]);
+    directory.store.removePeer("node-3");
+    directory.look();
+    expect(directory.peer("node-1")).toEqual(recordOf(1));
+    expect(directory.peers).toMatchObject({ "node-1": "directory", "node-3": "directory" });
+    unlinkSync(directory.file("node-1.json"));
+    directory.look();
+    expect(directory.peers).toEqual({ "node-2": "import", "node-3": "directory" });
   });
 
   test("a changed record is taken, and claims that stay keep their place", () => {
-    using folder = new Folder();
-    folder.put(recordOf(1), recordOf(2));
-    folder.look();
+    using directory = new Directory();
+    directory.put(recordOf(1), recordOf(2));
+    directory.look();
     const seqOf = (name: string) =>
-      folder.store
+      directory.store
         .peers()
         .find(({ record }) => record.name === name)
         ?.claims().cidrClaims[0]?.seq;
     const seq = seqOf("node-1");
     const changed = recordOf(1, { endpoints: ["198.18.77.1"], podCIDRs: ["10.0.1.0/24", "10.77.0.0/24"] });
-    folder.put(changed);
-    folder.look();
-    expect(folder.peer("node-1")).toEqual(changed);
+    directory.put(changed);
+    directory.look();
+    expect(directory.peer("node-1")).toEqual(changed);
     expect(seqOf("node-1")).toBe(seq);
   });
 
   test("no cache is trusted over a rename: another file of the same size and times is read", () => {
-    using folder = new Folder();
-    const age = (file: string) => utimesSync(folder.file(file), 1_700_000_000, 1_700_000_000);
-    folder.put(recordOf(1));
+    using directory = new Directory();
+    const age = (file: string) => utimesSync(directory.file(file), 1_700_000_000, 1_700_000_000);
+    directory.put(recordOf(1));
     age("node-1.json");
-    folder.look();
-    folder.nowMs += settleMs;
-    folder.look();
-    const { size } = statSync(folder.file("node-1.json"));
+    directory.look();
+    directory.nowMs += settleMs;
+    directory.look();
+    const { size } = statSync(directory.file("node-1.json"));
     const other = JSON.stringify(recordOf(1, { podCIDRs: ["10.0.9.0/24"] }));
     expect(other).toHaveLength(size);
-    writeFileSync(folder.file("new.tmp"), other);
+    writeFileSync(directory.file("new.tmp"), other);
     age("new.tmp");
-    renameSync(folder.file("new.tmp"), folder.file("node-1.json"));
-    folder.look();
-    expect(folder.peer("node-1")?.podCIDRs).toEqual(["10.0.9.0/24"]);
+    renameSync(directory.file("new.tmp"), directory.file("node-1.json"));
+    directory.look();
+    expect(directory.peer("node-1")?.podCIDRs).toEqual(["10.0.9.0/24"]);
   });
 });
 
@@ -169,79 +169,79 @@ const hostile: readonly [what: string, content: string | Uint8Array, reason: str
 
 describe("what is refused, while the rest keeps working", () => {
   test.each(hostile)("%s", (_, content, reason) => {
-    using folder = new Folder();
-    folder.put(recordOf(1));
-    writeFileSync(folder.file("node-9.json"), content);
-    expect(folder.look()).toEqual({ records: 1, rejected: 1 });
-    expect(folder.peers).toEqual({ "node-1": "directory" });
-    const said = folder.refused["node-9.json"] ?? "";
+    using directory = new Directory();
+    directory.put(recordOf(1));
+    writeFileSync(directory.file("node-9.json"), content);
+    expect(directory.look()).toEqual({ records: 1, rejected: 1 });
+    expect(directory.peers).toEqual({ "node-1": "directory" });
+    const said = directory.refused["node-9.json"] ?? "";
     if (typeof reason === "string") expect(said).toBe(reason);
     else expect(said).toMatch(reason);
     expect(said.length).toBeLessThanOrEqual(300);
-    expect(folder.lines.filter((line) => line.includes("record rejected"))).toHaveLength(1);
+    expect(directory.lines.filter((line) => line.includes("record rejected"))).toHaveLength(1);
     // Made good, it is taken and no longer complained of.
-    folder.put(recordOf(9), recordOf(2));
-    expect(folder.look()).toEqual({ records: 3, rejected: 0 });
-    expect(folder.refused).toEqual({});
+    directory.put(recordOf(9), recordOf(2));
+    expect(directory.look()).toEqual({ records: 3, rejected: 0 });
+    expect(directory.refused).toEqual({});
   });
 
   test("all of them at once", () => {
-    using folder = new Folder();
-    folder.put(recordOf(1));
-    for (const [i, [, content]] of hostile.entries()) writeFileSync(folder.file(`bad-${i}.json`), content);
-    expect(folder.look()).toEqual({ records: 1, rejected: hostile.length });
-    expect(folder.peers).toEqual({ "node-1": "directory" });
-    const lines = folder.lines.filter((line) => line.startsWith("warn"));
+    using directory = new Directory();
+    directory.put(recordOf(1));
+    for (const [i, [, content]] of hostile.entries()) writeFileSync(directory.file(`bad-${i}.json`), content);
+    expect(directory.look()).toEqual({ records: 1, rejected: hostile.length });
+    expect(directory.peers).toEqual({ "node-1": "directory" });
+    const lines = directory.lines.filter((line) => line.startsWith("warn"));
     expect(lines).toHaveLength(11);
-    expect(folder.lines.at(-1)).toContain(`and ${hostile.length - 10} more`);
+    expect(directory.lines.at(-1)).toContain(`and ${hostile.length - 10} more`);
   });
 
   test("what is no regular file is not waited for or followed", () => {
-    using folder = new Folder();
-    folder.put(recordOf(1));
-    Bun.spawnSync(["mkfifo", folder.file("fifo.json")]);
-    mkdirSync(folder.file("folder.json"));
-    mkdirSync(folder.file("elsewhere"));
-    writeFileSync(folder.file("elsewhere/node-2"), JSON.stringify(recordOf(2)));
-    symlinkSync(folder.file("elsewhere/node-2"), folder.file("node-2.json"));
-    symlinkSync("/dev/zero", folder.file("zero.json"));
-    symlinkSync(folder.file("nowhere"), folder.file("dangling.json"));
-    using _socket = Bun.listen({ unix: folder.file("socket.json"), socket: { data() {} } });
-    expect(folder.look()).toEqual({ records: 1, rejected: 6 });
-    for (const name of ["fifo", "folder", "node-2", "zero", "dangling", "socket"])
-      expect(folder.refused[`${name}.json`]).toStartWith("it is not a regular file");
-    expect(folder.peers).toEqual({ "node-1": "directory" });
+    using directory = new Directory();
+    directory.put(recordOf(1));
+    Bun.spawnSync(["mkfifo", directory.file("fifo.json")]);
+    mkdirSync(directory.file("directory.json"));
+    mkdirSync(directory.file("elsewhere"));
+    writeFileSync(directory.file("elsewhere/node-2"), JSON.stringify(recordOf(2)));
+    symlinkSync(directory.file("elsewhere/node-2"), directory.file("node-2.json"));
+    symlinkSync("/dev/zero", directory.file("zero.json"));
+    symlinkSync(directory.file("nowhere"), directory.file("dangling.json"));
+    using _socket = Bun.listen({ unix: directory.file("socket.json"), socket: { data() {} } });
+    expect(directory.look()).toEqual({ records: 1, rejected: 6 });
+    for (const name of ["fifo", "directory", "node-2", "zero", "dangling", "socket"])
+      expect(directory.refused[`${name}.json`]).toStartWith("it is not a regular file");
+    expect(directory.peers).toEqual({ "node-1": "directory" });
   });
 
   test("names that no node has, as they may be shown", () => {
-    using folder = new Folder();
-    folder.put(recordOf(1));
-    writeFileSync(folder.file("\u001b[31mred\n.json"), JSON.stringify(recordOf(2)));
-    writeFileSync(folder.file("\\u001b[31mred\\n.json"), JSON.stringify(recordOf(3)));
+    using directory = new Directory();
+    directory.put(recordOf(1));
+    writeFileSync(directory.file("\u001b[31mred\n.json"), JSON.stringify(recordOf(2)));
+    writeFileSync(directory.file("\\u001b[31mred\\n.json"), JSON.stringify(recordOf(3)));
     writeFileSync(
-      Buffer.concat([Buffer.from(`${folder.path}/`), Buffer.from([255]), Buffer.from(".json")]),
+      Buffer.concat([Buffer.from(`${directory.path}/`), Buffer.from([255]), Buffer.from(".json")]),
       "{}",
     );
-    folder.look();
-    expect(Object.keys(folder.refused).sort()).toEqual([
+    directory.look();
+    expect(Object.keys(directory.refused).sort()).toEqual([
       "\\\\u001b[31mred\\\\n.json",
       "\\u001b[31mred\\n.json",
       "\ufffd.json",
     ]);
-    expect(folder.refused["\\u001b[31mred\\n.json"]).toBe(
+    expect(directory.refused["\\u001b[31mred\\n.json"]).toBe(
       "it holds the record of node-2: call it node-2.json",
     );
-    expect(folder.peers).toEqual({ "node-1": "directory" });
+    expect(directory.peers).toEqual({ "node-1": "directory" });
   });
 
   test.skipIf(process.getuid?.() !== 0)(
     "a file that may not be read (needs root, to be somebody else)",
     () => {
-      using folder = new Folder();
-      folder.put(recordOf(1), recordOf(2));
-      chmodSync(`${folder.path}/..`, 0o755);
-      chmodSync(folder.file("node-2.json"), 0o600);
-      const reader = new RecordReader(folder.path, own.name);
+      using directory = new Directory();
+      directory.put(recordOf(1), recordOf(2));
+      chmodSync(`${directory.path}/..`, 0o755);
+      chmodSync(directory.file("node-2.json"), 0o600);
+      const reader = new RecordReader(directory.path, own.name);
       process.seteuid?.(65_534);
       try {
         const { entries } = reader.read(0, () => new Set());
@@ -330,15 +330,15 @@ describe("what two claim, the first has", () => {
 
   // The thief's name comes before the owner's, so that order by name does not help.
   test.each(cases)("%s", (_, change, reason) => {
-    using folder = new Folder();
-    folder.put(recordOf(1));
-    folder.look();
-    const { peers: before } = folder.resolve();
+    using directory = new Directory();
+    directory.put(recordOf(1));
+    directory.look();
+    const { peers: before } = directory.resolve();
     const thief = { ...recordOf(5), name: "node-0a", ...change };
-    folder.put(thief);
+    directory.put(thief);
     // The record as such is well formed: it is a peer, and what it claims is weighed.
-    expect(folder.look()).toEqual({ records: 2, rejected: 0 });
-    const { peers, refusals } = folder.resolve();
+    expect(directory.look()).toEqual({ records: 2, rejected: 0 });
+    const { peers, refusals } = directory.resolve();
     expect(refusals.length).toBeGreaterThan(0);
     for (const refusal of refusals) expect(refusal.reason).toMatch(reason);
     expect(peers.filter(({ name }) => name === "node-1")).toEqual([...before]);
@@ -347,24 +347,25 @@ describe("what two claim, the first has", () => {
     for (const key of Object.keys(change) as (keyof typeof had)[])
       expect(got?.[key]).toEqual(had[key] as never);
     // Rewriting its file does not make the owner's claim a later one.
-    folder.put(recordOf(1, { endpoints: ["198.18.0.1", "198.18.66.1"] }));
-    folder.look();
-    expect(folder.resolve().refusals).toEqual(refusals);
+    directory.put(recordOf(1, { endpoints: ["198.18.0.1", "198.18.66.1"] }));
+    directory.look();
+    expect(directory.resolve().refusals).toEqual(refusals);
   });
 
   test("the second has it as soon as the first lets go, and a new agent on the store decides the same", () => {
-    using folder = new Folder();
-    folder.put(recordOf(2));
-    folder.look();
-    folder.put(recordOf(1, { podCIDRs: recordOf(2).podCIDRs }));
-    folder.look();
-    const owner = () => folder.resolve().peers.find(({ podCIDRs }) => podCIDRs.includes("10.0.2.0/24"))?.name;
+    using directory = new Directory();
+    directory.put(recordOf(2));
+    directory.look();
+    directory.put(recordOf(1, { podCIDRs: recordOf(2).podCIDRs }));
+    directory.look();
+    const owner = () =>
+      directory.resolve().peers.find(({ podCIDRs }) => podCIDRs.includes("10.0.2.0/24"))?.name;
     expect(owner()).toBe("node-2");
-    folder.look("");
-    folder.look();
+    directory.look("");
+    directory.look();
     expect(owner()).toBe("node-2");
-    unlinkSync(folder.file("node-2.json"));
-    folder.look();
+    unlinkSync(directory.file("node-2.json"));
+    directory.look();
     expect(owner()).toBe("node-1");
   });
 });

@@ -4,11 +4,11 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { apiServerIPs } from "../../../src/sources/kube/api-address.ts";
 
-let folder: string;
+let directory: string;
 beforeAll(() => {
-  folder = mkdtempSync(`${tmpdir()}/kube-address-`);
+  directory = mkdtempSync(`${tmpdir()}/kube-address-`);
 });
-afterAll(() => rmSync(folder, { recursive: true }));
+afterAll(() => rmSync(directory, { recursive: true }));
 
 test.each([
   ["YAML", "clusters:\n- cluster:\n    server: https://192.0.2.1:6443\n  name: a\n", ["192.0.2.1"]],
@@ -21,8 +21,8 @@ test.each([
   ["a name", "server: https://api.example.com:6443", []],
   ["nothing", "", []],
 ])("of a kubeconfig: %s", (name, text, ips) => {
-  writeFileSync(`${folder}/config`, text);
-  expect([name, apiServerIPs(`${folder}/config`, {})]).toEqual([name, ips]);
+  writeFileSync(`${directory}/config`, text);
+  expect([name, apiServerIPs(`${directory}/config`, {})]).toEqual([name, ips]);
 });
 
 test("in a pod, of the service; and none if it is not configured", () => {
@@ -30,5 +30,5 @@ test("in a pod, of the service; and none if it is not configured", () => {
   expect(apiServerIPs("in-cluster", env)).toEqual(["10.96.0.1"]);
   expect(apiServerIPs("in-cluster", {})).toEqual([]);
   expect(apiServerIPs("", env)).toEqual([]);
-  expect(apiServerIPs(`${folder}/absent`, env)).toEqual([]);
+  expect(apiServerIPs(`${directory}/absent`, env)).toEqual([]);
 });

@@ -163,10 +163,10 @@ test("a store that takes nothing loses no change", async () => {
 test("a records directory beside it counts for peers that the API has no record of", async () => {
   await using scene = await start(1);
   const { node } = scene;
-  const folder = mkdtempSync(join(tmpdir(), "wg-cni-both-"));
+  const directory = mkdtempSync(join(tmpdir(), "wg-cni-both-"));
   try {
-    mkdirSync(join(folder, "records"));
-    const path = join(folder, "records");
+    mkdirSync(join(directory, "records"));
+    const path = join(directory, "records");
     const write = (record: ReturnType<typeof recordOf>) =>
       writeFileSync(join(path, `${record.name}.json`), JSON.stringify(record));
     write({ ...recordOf(1), podCIDRs: ["10.66.0.0/24"] });
@@ -192,7 +192,7 @@ test("a records directory beside it counts for peers that the API has no record 
     // They do not take it from each other again and again.
     expect(generations.size).toBe(1);
   } finally {
-    rmSync(folder, { recursive: true });
+    rmSync(directory, { recursive: true });
   }
 });
 
