@@ -1,6 +1,5 @@
-// Exchanges records between this node and its peers, by a directory or by the Kubernetes API, and
-// takes from that API what it says about this node and the whole mesh. Incoming data goes into the
-// store; outgoing data comes from the store.
+// Brings the records of all sources into the store, and publishes this node's record in them. From the
+// Kubernetes API it also takes what the API says about this node and the whole mesh.
 import type { StatusFacts } from "../kube/conditions.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
 import type { CidrRefusal } from "../plan/peers/cluster-cidrs.ts";
@@ -10,8 +9,7 @@ import type { Settings } from "../plan/settings/settings.ts";
 import { ownRecord, readSettings, withdrawnRecord } from "../reconcile/node.ts";
 import type { Session } from "../reconcile/session.ts";
 import { DirectorySource } from "../sources/directory/source.ts";
-import { refuseClusterCIDRs } from "../sources/kube/cluster-cidrs.ts";
-import { followClusterHosts } from "../sources/kube/cluster-hosts.ts";
+import { followClusterHosts, refuseClusterCIDRs } from "../sources/kube/cluster-addresses.ts";
 import { NodeFollower } from "../sources/kube/identity.ts";
 import { ModeFollower } from "../sources/kube/mode.ts";
 import { KubeSource, keepAsImported, noCluster } from "../sources/kube/source.ts";
@@ -170,8 +168,8 @@ export class RecordSync implements Disposable {
       onChange();
       return;
     }
-    const settingsOfSources = [this.#directory, this.#kube];
-    const isPublished = settingsOfSources.map((setting) => this.#publish(setting, published)).every(Boolean);
+    const sources = [this.#directory, this.#kube];
+    const isPublished = sources.map((source) => this.#publish(source, published)).every(Boolean);
     this.#published = isPublished ? JSON.stringify(record) : undefined;
     if (isPublished && settings.publishWait > 0) store.putAnnounced(record.podCIDRs);
   }

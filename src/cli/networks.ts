@@ -7,7 +7,7 @@ import { refusePodCIDRs } from "../plan/pods/pod-cidrs.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 import { observeLandmarks } from "../reconcile/landmarks.ts";
 import type { Session } from "../reconcile/session.ts";
-import { apiServerIPs } from "../sources/kube/api-address.ts";
+import { apiServerIPs } from "../sources/kube/cluster-addresses.ts";
 import type { Identity } from "../state/model.ts";
 import { type Given, UsageError } from "./command.ts";
 import { settingFlag } from "./setting-flags.ts";

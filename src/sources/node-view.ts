@@ -2,7 +2,7 @@
 
 import type { StatusFacts } from "../kube/conditions.ts";
 import type { PeerPath } from "../net/path.ts";
-import type { NodeRecord, Slot } from "../net/record.ts";
+import type { NodeRecord, PeerSource, Slot } from "../net/record.ts";
 import { isProved } from "../plan/peers/handshakes.ts";
 import type { Lapse } from "../plan/peers/lapses.ts";
 import type { OwnedPeer, Ownership } from "../plan/peers/model.ts";
@@ -28,7 +28,7 @@ export interface GateView {
 /** A peer that claims what another one claims. */
 export interface Contender {
   readonly record: NodeRecord;
-  readonly source: "import" | "directory" | "kube";
+  readonly source: PeerSource;
 }
 
 export interface View extends GateView {

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { apiServerIPs } from "../../../src/sources/kube/api-address.ts";
+import { apiServerIPs } from "../../../src/sources/kube/cluster-addresses.ts";
 
 let directory: string;
 beforeAll(() => {
