@@ -15,7 +15,8 @@ import type { AbsenceRule, RecordEntry } from "../plan/records/peer-changes.ts";
  * - `snapshot` changes nothing that another process can see. It may ask the place for what is due; the
  *   answer is a change.
  * - The snapshot is undefined until the place was read once, and never again after that.
- * - An entry is the same object for as long as it says the same.
+ * - While nothing has changed, the entries are the same map. An entry is the same object for as long as it
+ *   says the same.
  * - No change is lost: after the last change of what `snapshot` would return, `onChange` is called at
  *   least once, or the snapshot has said when to read again (`wakeInMs`). `onChange` may be called without a change.
  * - An entry speaks for the node that it is named after, and for no other. A malformed one costs only itself.

@@ -8,6 +8,7 @@ import {
   type PeerChanges,
   planPeerChanges,
   type RecordEntry,
+  type RejectedFile,
 } from "../plan/records/peer-changes.ts";
 import type { Store } from "../state/store.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -36,7 +37,11 @@ export class SourceSync<S extends RecordSource> implements Disposable {
   /** The entries that the store agrees with. */
   #entries: ReadonlyMap<string, RecordEntry> = new Map();
   #memory = emptyMemory;
-  #snapshot: RecordSnapshot | undefined;
+  #rejected: readonly RejectedFile[] = [];
+  /** The entries and the generation that `#rejected` was made from. */
+  #listed:
+    | { readonly entries: RecordSnapshot["entries"]; readonly generation: number | undefined }
+    | undefined;
   #isComplete = false;
   #isPublished = false;
   readonly #problems: ProblemLog;
@@ -70,8 +75,8 @@ export class SourceSync<S extends RecordSource> implements Disposable {
   ingest(): number | undefined {
     const { source } = this;
     const snapshot = source.snapshot();
-    this.#snapshot = snapshot;
     const wakeInMs = snapshot === undefined ? undefined : this.#updateStore(snapshot);
+    if (snapshot !== undefined) this.#listRejected(snapshot);
     this.#report("place", source.status.problem, "records cannot be read");
     this.#storeRejected();
     return earliest(wakeInMs, snapshot?.wakeInMs);
@@ -140,14 +145,20 @@ export class SourceSync<S extends RecordSource> implements Disposable {
     this.#problems.reportOnChange(topic, message === undefined ? undefined : { message, fields, name });
   }
 
-  /** Stores the rejected records and the problems that concern all records. */
-  #storeRejected(): void {
-    const { name, labels, status } = this.source;
-    const rejected = listRejected(name, this.#snapshot?.entries ?? new Map(), this.#sources);
-    const lines = rejected.map(({ file, reason }) => {
+  #listRejected({ entries }: RecordSnapshot): void {
+    const generation = this.#generation;
+    if (entries === this.#listed?.entries && generation === this.#listed.generation) return;
+    this.#rejected = listRejected(this.source.name, entries, this.#sources);
+    this.#listed = { entries, generation };
+    const lines = this.#rejected.map(({ file, reason }) => {
       return [file, { message: "record rejected", fields: { file, reason } }] as const;
     });
     this.#problems.reportAllOnChange("rejected", new Map(lines), listedBy);
+  }
+
+  /** Stores the rejected records and the problems that concern all records. */
+  #storeRejected(): void {
+    const { name, labels, status } = this.source;
     const problems: readonly (readonly [file: string, reason: string | undefined])[] = [
       [labels.own, this.#publishProblem],
       [labels.records, this.#doubt],
@@ -159,7 +170,7 @@ export class SourceSync<S extends RecordSource> implements Disposable {
     );
     this.options.rejected.put(name, [
       ...Array.from(whole, ([file, reason]) => ({ file, reason })),
-      ...rejected,
+      ...this.#rejected,
     ]);
   }
 }

@@ -17,7 +17,7 @@ const maxBytesPerRead = 32 * 1024 * 1024;
 export const settleMs = 2000;
 
 export interface DirectoryContent {
-  /** By the node's name, without this node. An entry stays the same object while its file says the same. */
+  /** By the node's name, without this node; the same map and the same entries while the files say the same. */
   readonly entries: ReadonlyMap<string, RecordEntry>;
   /** True if the directory has this node's record. */
   readonly hasOwn: boolean;
@@ -47,6 +47,7 @@ interface Budget {
 
 export class RecordReader {
   #files = new Map<string, CachedFile>();
+  #entries: ReadonlyMap<string, RecordEntry> = new Map();
   /** Files that did not fit into the last pass. */
   #waiting: ReadonlySet<string> = new Set();
 
@@ -75,8 +76,10 @@ export class RecordReader {
     this.#waiting = waiting;
     this.#files = seen;
     const left = others.filter((file) => !vanished.has(file));
+    const entries = new Map(left.map((file) => [recordName(file), seen.get(file)?.entry ?? pending]));
+    if (!isSame(entries, this.#entries)) this.#entries = entries;
     return {
-      entries: new Map(left.map((file) => [recordName(file), seen.get(file)?.entry ?? pending])),
+      entries: this.#entries,
       hasOwn: others.length < listed.length,
       settled: waiting.size === 0 && [...seen.values()].every(({ settled }) => settled),
       leftOut: others.length - files.length,
@@ -133,6 +136,10 @@ export class RecordReader {
       return { reason: error.message };
     }
   }
+}
+
+function isSame<T>(a: ReadonlyMap<string, T>, b: ReadonlyMap<string, T>): boolean {
+  return a.size === b.size && a.entries().every(([name, entry]) => b.get(name) === entry);
 }
 
 /** Bytes: what is read of a file whose stamp this is, and something for opening it. */
