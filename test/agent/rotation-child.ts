@@ -1,5 +1,5 @@
 // A process that rotates the keys of a node from beginning to end, or kills
-// itself on the way: rotation-child.ts FOLDER [DIE_AT], before or after the
+// itself on the way: rotation-child.ts DIRECTORY [DIE_AT], before or after the
 // DIE_ATth change that it makes to the store, or the end of a transaction.
 import { syscall } from "../../src/linux/syscall.ts";
 import { RotatingNode } from "./rotating.ts";

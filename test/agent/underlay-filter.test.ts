@@ -39,7 +39,7 @@ describe("what concerns the underlay", () => {
     ["a network with a peer in it", route("198.51.100.0/24"), true],
     ["an IPv6 network with a peer in it", route("2001:db8::/64"), true],
     ["a peer's own route", route("198.51.100.3/32"), true],
-    ["the same in a table of somebody else's", route("198.51.100.3/32", 1000), true],
+    ["the same in a table of another program", route("198.51.100.3/32", 1000), true],
     ["a network without peers", route("203.0.113.0/24"), false],
     ["a part of the peer's network without it", route("198.51.100.128/25"), false],
     ["a pod's route", route("10.1.0.7/32"), false],

@@ -184,7 +184,7 @@ describeKube("faults of the API, and bad input", () => {
     }
   });
 
-  fault("a record for a Node that there is not: nobody takes it, and it is collected", async () => {
+  fault("a record for a Node that there is not: no agent takes it, and it is collected", async () => {
     const uid = "00000000-0000-4000-8000-000000000001";
     const ghost = { apiVersion: "v1", kind: "Node", metadata: { name: "ghost", uid } };
     await put(ghost, {
@@ -226,7 +226,7 @@ describeKube("faults of the API, and bad input", () => {
     );
   });
 
-  fault("answers of the API come 10 s late: what changes is heard of, and nobody complains", async () => {
+  fault("answers of the API come 10 s late: what changes is heard of, and no agent complains", async () => {
     const since = from();
     await relay.tell(`delay ${latencyMs}`);
     const startMs = performance.now();

@@ -85,10 +85,10 @@ describeKube("who may write what", () => {
     const network = "wg-cni-own-network";
     // If several policies refuse a request, the server names any one of them.
     const foreign: Record<string, [spec: object, by: readonly string[]]> = {
-      "a pod CIDR that nobody has": [{ podCIDRs: ["10.244.1.0/24", "10.244.9.0/24"] }, [network]],
-      "a pod CIDR that nobody has, of the other family": [{ podCIDRs: ["fd00:10:244::/48"] }, [network]],
-      "an endpoint that nobody has": [{ endpoints: ["192.0.2.1", "203.0.113.9"] }, [network]],
-      "an address that nobody has": [{ nodeIPs: ["192.0.2.1", "203.0.113.9"] }, [network]],
+      "a pod CIDR of no node": [{ podCIDRs: ["10.244.1.0/24", "10.244.9.0/24"] }, [network]],
+      "a pod CIDR of no node, of the other family": [{ podCIDRs: ["fd00:10:244::/48"] }, [network]],
+      "an endpoint of no node": [{ endpoints: ["192.0.2.1", "203.0.113.9"] }, [network]],
+      "an address of no node": [{ nodeIPs: ["192.0.2.1", "203.0.113.9"] }, [network]],
       "another's endpoint": [{ endpoints: ["192.0.2.1", "192.0.2.2"] }, [network]],
       "another's pod CIDR": [
         { podCIDRs: ["10.244.1.0/24", "10.244.2.0/24"] },

@@ -100,7 +100,7 @@ export const meshCases: readonly Case[] = [
     /wg-cni sync/,
   ],
   [
-    "a slot whose port somebody else has",
+    "a slot whose port another process has",
     withKernel({
       plan: { ...plan, faults: new Map([["b", { kind: "conflict", reason: "Cannot use slot b: …" }]]) },
       faults: ["Cannot use slot b: … Port 51821 is held by python3 (process 7)."],
@@ -152,7 +152,7 @@ export const meshCases: readonly Case[] = [
   ],
 
   [
-    "the endpoint is nobody's here",
+    "the endpoint is no address of this host",
     { ...withKernel({ addresses: [] }), node: { ...node, identity: { ...identity, endpointsFound: false } } },
     "endpoint",
     "warn",

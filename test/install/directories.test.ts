@@ -265,7 +265,7 @@ describe("entries that are there already", () => {
 
   const rows: readonly [name: string, before: readonly object[], after: readonly object[]][] = [
     ["ours in the middle may stay there", [ptp, own, tuning], [ptp, own, tuning]],
-    ["ours with values of somebody's stays", [ptp, { ...own, mtu: 1400 }], [ptp, { ...own, mtu: 1400 }]],
+    ["ours with values of a person stays", [ptp, { ...own, mtu: 1400 }], [ptp, { ...own, mtu: 1400 }]],
     ["ours twice becomes once", [ptp, own, tuning, own], [ptp, tuning, own]],
     ["ours before the main plugin moves behind", [own, ptp], [ptp, own]],
     ["ours before all, and again", [own, own, ptp, own], [ptp, own]],

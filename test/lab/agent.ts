@@ -116,7 +116,7 @@ export class Agent {
     if (!this.#ended) {
       // nsenter stops itself with its child, and is not continued with it: a test may have done both to the agent.
       process.kill(this.#running.pid, "SIGCONT");
-      // It passes on how the agent ended only where the agent alone is told to.
+      // It passes on how the agent ended only if the agent alone is told to.
       process.kill(this.#pid, name);
     }
     await waitUntil(() => this.#ended, { what: () => `the end of ${this.#describe()} after ${name}` });

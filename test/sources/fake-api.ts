@@ -104,7 +104,7 @@ export class FakeApi implements AsyncDisposable {
     server.close(() => {
       isClosed = true;
     });
-    // Again and again: one that is still shaking hands is no connection yet.
+    // Again and again: one that is still in its handshake is no connection yet.
     const close = () => {
       server.closeAllConnections();
       return isClosed;

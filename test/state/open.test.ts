@@ -167,7 +167,7 @@ test.each([
   ["an empty file", (path: string) => truncateSync(path, 0)],
   ["half a file", (path: string) => truncateSync(path, 4096)],
   [
-    "somebody else's database",
+    "another program's database",
     (path: string) =>
       void new Database(path.replace("state.db", "x.db")).run(`CREATE TABLE t (x); VACUUM INTO '${path}2'`),
   ],

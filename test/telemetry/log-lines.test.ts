@@ -7,7 +7,7 @@ const line = (peer: number, message = "record accepted") =>
   ({ level: "info", message, fields: { peer } }) as const;
 const many = (count: number) => Array.from({ length: count }, (_, i) => line(i));
 
-test("logFew lists ten lines of each message and counts the others, at their level", () => {
+test("logFew lists ten lines of each message and counts the rest, at their level", () => {
   const { lines, log } = makeLog();
   const warnings = many(13).map((one) => ({ ...one, level: "warn", message: "record rejected" }) as const);
   logFew(log, [...many(10), ...warnings], "wg-cni peer list");

@@ -2,7 +2,7 @@
 // record with the status that an agent writes, by the same requests as an agent's,
 // many at once. Runs where the server is; prints the seconds that it took.
 //
-//   bun test/bench/scale/populate.ts URL PKI-FOLDER COUNT
+//   bun test/bench/scale/populate.ts URL PKI-DIRECTORY COUNT
 
 import { readFileSync } from "node:fs";
 import type { StatusFacts } from "../../../src/kube/conditions.ts";

@@ -71,7 +71,7 @@ describeKernel("an agent meets faults", () => {
     const gone = () => !routeLines(n1, 4, tables.pods).join().includes("10.99.0.0/16");
     await waitUntil(gone, { what: `a foreign route is removed ${what}`, timeoutMs: soonMs });
   };
-  /** The devices forget each other, so that they shake hands anew. */
+  /** The devices forget each other, so that they perform a new handshake. */
   const newSession = async () => {
     n2.exec(["nft", "delete", "table", "inet", "deaf"]);
     const { slots } = await wgJson<NodeRecord>(n2, ["node", "show"]);

@@ -66,7 +66,7 @@ describeKernel("host encryption", () => {
     for (const node of nodes) {
       await serveHttp(node, text, [apiPort, exemptPort, otherPort]);
       await waitUntil(async () => (await status(node)).peers.every(isOpen), {
-        what: `${node.name} has shaken hands with the others`,
+        what: `${node.name} has completed a handshake with each peer`,
         timeoutMs: 40_000,
       });
     }

@@ -76,7 +76,7 @@ describeKernel("leaving", () => {
   );
 
   test(
-    "an agent that is there to leave is ready when it has left, also where nobody ever was",
+    "an agent that is there to leave is ready when it has left, also if the node never was in a mesh",
     async () => {
       const node = await addNode(lab, 3);
       const isReady = async () => (await http(node, "127.0.0.1", 5, 9586, "/readyz")).ok;

@@ -213,7 +213,7 @@ describeKernel("pods without a DEL", () => {
 });
 
 describe("what is seen at the path of a namespace", () => {
-  const directory = mkdtempSync(`${tmpdir()}/wg-cni-sight-`);
+  const directory = mkdtempSync(`${tmpdir()}/wg-cni-observation-`);
   afterAll(() => rmSync(directory, { recursive: true }));
   writeFileSync(`${directory}/file`, "");
 
@@ -230,7 +230,7 @@ describe("what is seen at the path of a namespace", () => {
 
   test("by the number of a process, only if numbers are the machine's; its own is no pod's", () => {
     const isKnown = isInitialPidNamespace();
-    const sights = [`/proc/${process.pid}/ns/net`, "/proc/4194304/ns/net"].map(observeNetns);
-    expect(sights).toEqual(isKnown ? ["absent", "absent"] : ["unknown", "unknown"]);
+    const observations = [`/proc/${process.pid}/ns/net`, "/proc/4194304/ns/net"].map(observeNetns);
+    expect(observations).toEqual(isKnown ? ["absent", "absent"] : ["unknown", "unknown"]);
   });
 });

@@ -169,7 +169,7 @@ describe.skipIf(missing !== undefined)("doctor", () => {
       /198\.51\.100\.1 \(eth0\) is not among 192\.0\.2\.1, 2001:db8::1/,
     ],
     [
-      "an endpoint that is nobody's here",
+      "an endpoint that is no address of this host",
       ["ip address delete 192.0.2.1/24 dev eth0"],
       ["ip address add 192.0.2.1/24 dev eth0", "ip route add default via 192.0.2.254 dev eth0"],
       ["endpoint warn"],

@@ -37,7 +37,7 @@ for (const mode of ["permissive", "strict"] as const)
     };
 
     test(
-      "with nobody in the way (control)",
+      "with nothing in the way (control)",
       async () => {
         await context.reboot();
         await announces("active", "active");

@@ -114,7 +114,7 @@ describe.skipIf(missing !== undefined)("networks that hold hosts", () => {
     });
   });
 
-  test("a peer that joins with an address in one: that one is left out and named, the others hold, and it is back when the peer goes", async () => {
+  test("a peer that joins with an address in one: that one is left out and named, the other CIDRs hold, and it is back when the peer goes", async () => {
     n2.script(["ip address add 198.51.100.2/32 dev lo"]);
     n1.script(["ip route add 198.51.100.2/32 via 192.0.2.2 dev eth0"]);
     const late = paperRecord(7, { endpoints: ["198.51.100.2"], nodeIPs: ["198.51.100.2"] });

@@ -59,7 +59,7 @@ describeKernel("records that go wrong", () => {
     await waitUntil(
       async () => (await peer("n2"))?.reach === "tunnel" && (await peer("n3"))?.reach === "tunnel",
       {
-        what: "node 1 reaches the others through the tunnel",
+        what: "node 1 reaches its peers through the tunnel",
         timeoutMs: openMs,
         everyMs: 200,
       },

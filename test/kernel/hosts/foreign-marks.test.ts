@@ -83,7 +83,7 @@ describeKernel("firewall marks of other software", () => {
       });
 
       for (const filter of [0, 1, 2])
-        test(`rp_filter ${filter}: packets that are forwarded are encrypted, whoever marks them how`, async () => {
+        test(`rp_filter ${filter}: packets that are forwarded are encrypted, whatever marks them`, async () => {
           for (const node of nodes) setReversePath(node, filter);
           const before = [await counted(n1), await counted(n2)];
           const capture = await lab.capture();

@@ -63,7 +63,7 @@ describeKernel("a refused network that holds nodes", () => {
   };
 
   for (const filter of [0, 1, 2])
-    test(`rp_filter ${filter}: the node reaches its gateway and the others, and the tunnel works`, async () => {
+    test(`rp_filter ${filter}: the node reaches its gateway and its peers, and the tunnel works`, async () => {
       setReversePath(n1, filter);
       refuse(tables.hosts, "add");
       const all = await answered([

@@ -16,7 +16,7 @@ import { addNode, devices, killBehind } from "../support/mesh-reference.ts";
 import { mendMs } from "../support/silence.ts";
 
 const podIp = "10.244.1.9";
-/** A device that is made anew shakes hands at once where it may. */
+/** A device that is made anew performs a handshake at once if it may. */
 const controlMs = 20_000;
 /**
  * What node 1 has sent last, it waits to have answered, and begins a handshake itself if it is not:

@@ -45,7 +45,7 @@ describeKernel("drift that no event tells", () => {
     ["a peer's allowed IPs", [`wg set wg-cni-a peer ${firstPeer} allowed-ips 203.0.113.0/24`]],
     ["a peer's allowed IPs, one more", [`wg set wg-cni-a peer ${firstPeer} allowed-ips +203.0.113.0/24`]],
     ["a peer's keepalive", [`wg set wg-cni-b peer $(wg show wg-cni-b peers) persistent-keepalive 77`]],
-    ["a peer that is nobody's", ["wg set wg-cni-a peer $(wg genkey | wg pubkey) allowed-ips 203.0.113.7/32"]],
+    ["a peer without a record", ["wg set wg-cni-a peer $(wg genkey | wg pubkey) allowed-ips 203.0.113.7/32"]],
     ["the filter of a device", ["echo 1 >/proc/sys/net/ipv4/conf/wg-cni-a/rp_filter"]],
     ["the marks of a strict uplink", ["echo 0 >/proc/sys/net/ipv4/conf/eth0/src_valid_mark"]],
   ])("%s is mended at the next poll", async (_, change) => {

@@ -78,7 +78,7 @@ describe.skipIf(missing !== undefined)("up and down", () => {
       /Calico.*switch one of the two off/,
     ],
     [
-      "a TUN device of somebody else with our name",
+      "a TUN device of another program with our name",
       "ip tuntap add wg-cni-a mode tun",
       "ip link delete wg-cni-a",
       /wg-cni-a.*tun.*not ours.*--device-a/,

@@ -1,4 +1,4 @@
-// A sync writes only where something differs, and then puts everything of ours
+// A sync writes only if something differs, and then puts everything of ours
 // right: what other programs left in our tables, and what was altered by hand.
 // Nothing else on the host changes, from before `up` until after `down`.
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
@@ -112,9 +112,9 @@ describe.skipIf(missing !== undefined)("sync", () => {
         "ip -6 route add fd00:10:244:2::/64 dev br7 metric 7 table 18099",
       ],
     ],
-    ["a stranger's route is behind ours", () => ["ip route append 10.244.2.0/24 dev br7 table 18099"]],
+    ["a foreign route is behind ours", () => ["ip route append 10.244.2.0/24 dev br7 table 18099"]],
     [
-      "a stranger's route of the same key is before ours",
+      "a foreign route of the same key is before ours",
       () => [
         "ip route delete 10.244.2.0/24 table 18099",
         "ip route add 10.244.2.0/24 dev br7 table 18099",
@@ -192,7 +192,7 @@ describe.skipIf(missing !== undefined)("sync", () => {
       () => [`wg set wg-cni-b peer ${keyOf(9)} allowed-ips 10.99.0.0/16 endpoint 192.0.2.9:1`],
     ],
     [
-      "a stranger took a peer's allowed IPs",
+      "an unknown peer took a peer's allowed IPs",
       () => [`wg set wg-cni-a peer ${keyOf(9)} allowed-ips 10.244.2.0/24`],
     ],
     ["a peer lost allowed IPs", ({ a }) => [`wg set wg-cni-a peer ${a} allowed-ips 10.244.2.0/24`]],

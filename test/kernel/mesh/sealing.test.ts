@@ -114,11 +114,11 @@ describe.skipIf(missing !== undefined)("private keys", () => {
     ["is missing", `rm ${sealKey}`, /seal\.key/],
     ["is another node's", `head -c 32 /dev/urandom >${sealKey}`, /seal/i],
     ["is cut short", `head -c 7 /dev/urandom >${sealKey}`, /seal\.key/],
-    ["may be read by others", `chmod 644 ${sealKey}`, /seal\.key/],
+    ["may be read by other users", `chmod 644 ${sealKey}`, /seal\.key/],
   ];
 
   test.each(accidents)(
-    "where the seal key %s, a device that needs a key stays without, and says why",
+    "if the seal key %s, a device that needs a key stays without, and says why",
     async (_, command, says) => {
       n1.script([`cp -p ${sealKey} /run/kept`, killBehind("wg-cni-a"), command]);
       for (const args of [["sync"], ["up"]]) {

@@ -14,7 +14,7 @@ import { list, nft, noNft, ourTable, permissive, read } from "../support/nft.ts"
 afterAll(removeNamespaces);
 
 describeKernel(
-  "what somebody changes by hand",
+  "what is changed by hand",
   () => {
     test.each([
       "flush ruleset",

@@ -49,7 +49,7 @@ describeKernel(
         "with other bits as its mark",
         firewallTable({ ...firewall, mark: { mark: 0x200000, mask: 0x300000 } }),
       ],
-      ["with nobody else yet", firewallTable({ ...firewall, pods: [], nodes: [] })],
+      ["without a peer yet", firewallTable({ ...firewall, pods: [], nodes: [] })],
     ])("%s: nft lists what it makes of our text, and of our commands", (_name, wanted) => {
       const [ours, byText, byCommands] = [new Namespace(), new Namespace(), new Namespace()];
       using nftables = Nft.open(ours.path);

@@ -53,7 +53,7 @@ describeKernel("a copied key", () => {
     honest = readRecord("n2");
     pods = (await addPods([n1, n3])) as [Pod, Pod];
     await waitUntil(async () => (await reach("n2")) === "tunnel" && (await reach("n3")) === "tunnel", {
-      ...{ what: "node 1 reaches the others through the tunnel", timeoutMs: openMs },
+      ...{ what: "node 1 reaches its peers through the tunnel", timeoutMs: openMs },
     });
     capture = await lab.capture();
     streams = await Streams.start([...eachWay([pods], 4), ...eachWay([pods], 6), flow(pods[0], n3, 4)], {

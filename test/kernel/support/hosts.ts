@@ -47,7 +47,7 @@ export function awaitTunnels(nodes: readonly Node[]): Promise<boolean> {
     return (routes.match(/dev wg-cni/g) ?? []).length >= nodes.length - 1;
   };
   return waitUntil(() => nodes.every(isOpen), {
-    what: "every node routes the others' pods into the tunnel",
+    what: "every node routes the pods of its peers into the tunnel",
     timeoutMs: openMs,
   });
 }

@@ -65,7 +65,7 @@ describe("routes", () => {
     ["the gate is closed", { paths: new Map([["n2", closedPath]]) }],
     ["it does not hold", { hostEncryption: false }],
     ["the peer has no key", { ownership: { peers: [{ ...peer, slots: [] }], refusals: [] } }],
-  ])("none where %s", (_why, change) => {
+  ])("none if %s", (_why, change) => {
     expect(hostRoutes(desiredMesh(facts(change)))).toEqual([]);
     expect(tunneledHosts(facts(change)).size).toBe(0);
   });

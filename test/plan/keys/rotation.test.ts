@@ -104,7 +104,7 @@ describe("without a rotation", () => {
       { state: { phase: "off", reason: "keyRotation is off" } },
     ],
     [
-      "never where nobody would hear of it",
+      "never if no peer would hear of it",
       { settings: { keyRotation: day, drainTimeout: 300, recordsDir: "", kubeconfig: "" } },
       {
         state: { phase: "off", reason: expect.stringContaining("neither recordsDir nor kubeconfig is set") },
@@ -197,8 +197,8 @@ describe("while a slot drains", () => {
   const keyless = { ...peerOf("n2"), slots: [] };
   const ago = (seconds: number, own?: number) => since("draining", "a", seconds, own);
   test.each<Case>([
-    ["nobody is there, too soon", {}, ago(9.9), wait],
-    ["nobody is there", {}, ago(10), done],
+    ["no peer is there, too soon", {}, ago(9.9), wait],
+    ["no peer is there", {}, ago(10), done],
     ["all have left it", one(quiet), ago(10), done],
     ["all have left it, too soon to know", one(quiet), ago(9), wait],
     ["data 2.9 s ago", one(both({ handshake: 60, data: 2.9 })), ago(60), n2Waits],

@@ -98,7 +98,7 @@ const table: [string, Given, readonly string[]][] = [
     ["10.2.0.1/32"],
   ],
   [
-    "a pod's address, claimed from where nobody knows the claimant to be",
+    "a pod's address, claimed from an address that the claimant is not known to have",
     { records: podsOf("10.2.0.1/32"), claimant: { a: sessionFrom("192.0.2.9") } },
     [],
   ],

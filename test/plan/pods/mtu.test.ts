@@ -66,7 +66,8 @@ describe("routes", () => {
         mergeChanged(known, known);
       });
     };
-    expect(time(20_000)).toBeLessThan(30 * time(2000) + 10);
+    // A collection of garbage may take some of it.
+    expect(time(20_000)).toBeLessThan(30 * time(2000) + 40);
   });
 
   test("what leads off the node gets the MTU, and is recorded with what it had", () => {

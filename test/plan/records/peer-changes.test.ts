@@ -65,7 +65,7 @@ test.each(["import", "directory"] as const)(
   },
 );
 
-test("peers come first, in the order in which they were written, then the others, in the order in which they were made", () => {
+test("peers come first, in the order in which they were written, then the rest, in the order in which they were made", () => {
   const made = ["e5", "d3", "c3", "b9", "a1"].map((text, i) =>
     valid(text[0]!, { createdAt: text[1]!, writtenAt: `${i}` }),
   );
@@ -118,7 +118,7 @@ function play(peers: readonly string[], story: readonly (readonly [fromMs: numbe
 }
 
 test.each([
-  ["nobody goes", "abcd", [], {}],
+  ["no peer goes", "abcd", [], {}],
   ["one goes", "abcd", [[5000, "abc"]], { d: 15 }],
   ["the only one goes", "a", [[5000, ""]], { a: 15 }],
   ["half go", "abcd", [[0, "ab"]], { c: 10, d: 10 }],
@@ -163,7 +163,7 @@ test("the API is doubted for as long as most records are gone, and no longer tha
   expect(plan({}, kube("a", "b")).doubt).toContain("for 2 of 2 peers");
 });
 
-test("while changes do not arrive, nobody leaves, and the delay begins again", () => {
+test("while changes do not arrive, no peer leaves, and the delay begins again", () => {
   const first = plan({}, kube("a"));
   const blind = plan({}, kube("a"), { memory: first.memory, nowMs: minute, isCurrent: false });
   expect([blind.remove, blind.memory.absences.size]).toEqual([[], 0]);

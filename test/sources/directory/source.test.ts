@@ -235,7 +235,7 @@ describe("what is refused, while the rest keeps working", () => {
   });
 
   test.skipIf(process.getuid?.() !== 0)(
-    "a file that may not be read (needs root, to be somebody else)",
+    "a file that may not be read (needs root, to become another user)",
     () => {
       using directory = new Directory();
       directory.put(recordOf(1), recordOf(2));
