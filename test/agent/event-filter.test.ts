@@ -1,5 +1,5 @@
-// Which of the kernel's events are worth a look: a node with a hundred pods and
-// another CNI plugin has events all day.
+// The event filter decides which of the kernel's events need a reconcile pass: a node with a hundred
+// pods and another CNI plugin has events all day.
 import { expect, test } from "bun:test";
 import { affectsMesh, affectsPods } from "../../src/agent/event-filter.ts";
 import type { KernelChange } from "../../src/netlink/events.ts";

@@ -61,7 +61,7 @@ export class RotatingNode implements Disposable {
     return this.identity.slots.map(({ publicKey }) => publicKey);
   }
 
-  /** What was logged since the last time. */
+  /** Returns the lines that were logged since the last call. */
   logged(): string[] {
     return this.#log.lines.splice(0).map((line) => line.replace(/^NOW /, "").trim());
   }

@@ -1,4 +1,4 @@
-// Which of the kernel's events make the agent look at the tunnel's MTU again.
+// The underlay filter decides which of the kernel's events may change the tunnel's MTU.
 import { describe, expect, test } from "bun:test";
 import { UnderlayFilter } from "../../src/agent/underlay-filter.ts";
 import type { KernelChange } from "../../src/netlink/events.ts";

@@ -37,7 +37,7 @@ const bridge: Subject = {
   pod: "bridge",
 };
 const standalone: Subject = { name: "wg-cni", plugin: { type: "wg-cni", ipam: {} }, pod: "wg" };
-/** What the chained ones stand on; its own times are not reported. */
+/** The plugin that the chained ones follow; its own times are not reported. */
 const base: Subject = {
   name: "ptp",
   plugin: { type: "ptp", ipam: hostLocal("10.203.0.0/16") },

@@ -1,7 +1,7 @@
 // The benchmark's numbers: names of what is compared, and medians of samples.
 // Shared by the process that measures (in a node) and the one that prints.
 
-/** What competes. "main" makes an interface, "chained" works on a prevResult. */
+/** The compared plugins. "main" makes an interface, "chained" works on a prevResult. */
 export type Contender = "ptp" | "bridge" | "wg-cni" | "tuning" | "wg-cni chained";
 export type Verb = "ADD" | "DEL" | "CHECK" | "STATUS" | "VERSION";
 
@@ -14,7 +14,7 @@ export interface Burst {
   readonly verb: "ADD" | "DEL";
   readonly count: number;
   readonly wallMs: number;
-  /** What failed, at most one sentence each. */
+  /** The failures, at most one sentence each. */
   readonly failures: readonly string[];
 }
 

@@ -1,5 +1,4 @@
-// Where a benchmark runs: a lab and a directory on disk, which both end with it, however
-// it ends.
+// A benchmark runs in a lab and a directory on disk, which both end with it, however it ends.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,7 +9,7 @@ export interface Stage {
   readonly lab: Lab;
   /** On disk, as a node's is: memory would hide what the ledgers cost. */
   readonly storage: string;
-  /** What `main` returns becomes the exit code. */
+  /** Runs `main`, whose result becomes the exit code. */
   readonly run: (main: () => Promise<number>) => Promise<void>;
 }
 

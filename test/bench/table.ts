@@ -14,7 +14,7 @@ export function verdict(ratio: number | undefined, budget: number | undefined): 
   return [bold(text), judge(ratio, budget, budget.toFixed(1))];
 }
 
-/** Whether a value is within its budget; `text`: the budget, with its unit. */
+/** Says if a value is within its budget; `text`: the budget, with its unit. */
 export function judge(value: number, budget: number, text: string): string {
   const limit = `${glyphs.atMost} ${text}`;
   return value <= budget ? green(`${glyphs.yes} ${limit}`) : red(`${glyphs.no} ${over} (${limit})`);

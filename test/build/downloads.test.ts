@@ -1,6 +1,5 @@
-// What a build fetches is what this repository names: packages by the hashes in
-// package-lock.json, the image to build in by its digest, Go modules by the public
-// log of checksums.
+// A build fetches only what this repository names: packages by the hashes in package-lock.json, the
+// image to build in by its digest, Go modules by the public log of checksums.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -21,7 +20,7 @@ describe("a package for another architecture", () => {
   });
   afterAll(() => rmSync(cache, { recursive: true, force: true }));
 
-  /** What the registry answers, and what was asked of it. */
+  /** The registry's answers, and the requests that it got. */
   const registry = (answer: string) => {
     const asked: string[] = [];
     const pack = (spec: string, directory: string) => {

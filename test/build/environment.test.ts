@@ -1,4 +1,4 @@
-// What a root plugin runs is in its file alone: nothing in the environment or
+// A root plugin runs only the code in its file: nothing in the environment or
 // the working directory changes it. Each attempt is first tried on an
 // executable that the same compiler makes without our precautions, which shows
 // that the attempt is one. Also that builds are reproducible, and for arm64.

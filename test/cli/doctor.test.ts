@@ -1,5 +1,5 @@
 // How `doctor` looks: the summary first, what is wrong before what is right,
-// colours only on a terminal, and the same as JSON. What it finds is test/doctor
+// colours only on a terminal, and the same as JSON. Its findings are tested by test/doctor
 // and test/kernel/commands/doctor.test.ts.
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";

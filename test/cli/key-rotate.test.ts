@@ -42,7 +42,7 @@ function readIdentity(): Identity {
   return store.identity() as Identity;
 }
 
-/** What differs from run to run. */
+/** Replaces the values that differ from run to run. */
 function masked(text: string): string {
   return text
     .replaceAll(directory.path, "STATE")

@@ -1,4 +1,4 @@
-// Who writes for a Node that is gone: the token of a pod stays good for as long as the
+// A pod can write for a Node that is gone: its token stays good for as long as the
 // pod is there, no admission policy can find out that there is no Node, and the garbage
 // collector comes after the write. So the agents ask, on a real API server.
 import { beforeAll, expect, test } from "bun:test";

@@ -127,7 +127,7 @@ describeKube("faults of the API, and bad input", () => {
       expect(await reasons(trio.nodes[0])).toEqual({
         "wireguardnode/odd": expect.stringContaining('spec.slots[0].state: "resting" is not one of'),
       });
-      // What an agent does not know it leaves alone.
+      // An agent leaves unknown objects alone.
       expect((await published(trio.nodes[1])).cipher).toBe("aes");
       await server.admin.remove(recordPath("odd"));
     },
@@ -307,7 +307,7 @@ describeKube("faults of the API, and bad input", () => {
     const since = from();
     await relay.tell("hold");
     await setAddresses("n1", [...trio.nodes[0].nodeIps, "192.0.2.102"]);
-    // What a server knows of the past begins with its start.
+    // A server knows only versions since its start.
     await server.server.kill();
     await server.server.start();
     await relay.tell("cut");

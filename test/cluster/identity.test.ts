@@ -225,7 +225,7 @@ describeKube("identity from the Node", () => {
 });
 
 const burst = 50;
-/** What is announced beside those. */
+/** The prefixes that are announced beside those. */
 const left = ["10.50.0.4/32", "10.50.0.6/31", "10.50.0.8/32"];
 
 async function* eachLine(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {

@@ -90,7 +90,7 @@ describeKube("a cluster by kubectl and Helm", () => {
 
   const agentArgs = async () =>
     (await server.admin.get(daemonSetPath))["spec"].template.spec.containers[0].args as string[];
-  /** What becomes of the DaemonSet's pods: `wait` is the documented command. */
+  /** Follows the DaemonSet's pods: `wait` is the documented command. */
   async function rollOut(wait: string): Promise<readonly KubeObject[]> {
     await using _living = livePods(server.admin);
     expect((await must(wait)).at(-1)).toBe('daemon set "wg-cni" successfully rolled out');

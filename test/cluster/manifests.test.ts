@@ -1,4 +1,4 @@
-// What is in conf/ for a cluster, on a real API server: one file that is applied
+// The manifests of conf/ work on a real API server: one file that is applied
 // as it is, a chart that Helm makes the same objects of, and a pod that needs what
 // its manifest says and no more of the namespace.
 import { afterAll, beforeAll, expect, test } from "bun:test";

@@ -1,5 +1,5 @@
-// What a record may not take from another one, on a real API server with real tokens. The control is
-// in the last tests: what no other record has is accepted.
+// A record may not take claims from another one, on a real API server with real tokens. The control is
+// in the last tests: claims that no other record has are accepted.
 
 import { beforeAll, describe, expect, test } from "bun:test";
 import { withLab } from "../lab/with-lab.ts";
@@ -50,7 +50,7 @@ describeKube("what another record has", () => {
 
   const write = (spec: object, options = { dryRun: false }) =>
     agent.apply(recordPath("n1"), recordObject(n1, { ...good, ...spec }), options);
-  /** What write() would be answered. */
+  /** Returns the answer that write() would get. */
   const ask = (spec: object) => write(spec, { dryRun: true });
 
   const records = "wg-cni-own-claims";

@@ -1,5 +1,5 @@
-// Who may write what, on a real API server with real tokens: the agent of a node
-// writes the record of that node, with what is that node's, and nothing else.
+// The admission policies limit writes, on a real API server with real tokens: the agent of a node
+// writes the record of that node, with the claims of that node, and nothing else.
 
 import { beforeAll, describe, expect, test } from "bun:test";
 import { waitUntil } from "../lab/wait.ts";

@@ -35,7 +35,7 @@ describeKube("an ADD that waits for the publication", () => {
     await agent.waitFor("this node's record is published", soonMs);
   }, startTimeoutMs);
 
-  /** What ADD wrote to standard error, and how long it took. */
+  /** Returns the standard error of an ADD, and its duration. */
   async function add() {
     const pod = node.pod(`p${++pods}`);
     const conf = {

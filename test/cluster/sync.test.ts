@@ -256,7 +256,7 @@ describeKube("a mesh through the API", () => {
       ]);
     }
     await allAnswer();
-    // Who has it says so, once its next report is due.
+    // Its owner reports it when its next report is due.
     const told = async () => {
       const { items } = await server.admin.get(eventsPath);
       return items.map(({ note }: { note: string }) => note).toSorted();

@@ -47,7 +47,7 @@ const full: Result = {
   dns: { nameservers: ["10.8.0.10"], domain: "d", search: ["s"], options: ["ndots:5"] },
 };
 
-/** What of `full` a version can say, in the shape of its specification. */
+/** The part of `full` that a version can express, in the shape of its specification. */
 const legacy = (cniVersion: string) => ({
   cniVersion,
   ip4: {

@@ -47,7 +47,7 @@ const expressions = [
   ...panels.flatMap(({ title, targets }) => (targets ?? []).map(({ expr }) => [title, expr] as const)),
 ];
 
-/** What Prometheus itself puts on every sample. */
+/** The labels that Prometheus itself puts on every sample. */
 const targetLabels = ["instance", "job"];
 /** Sample name -> labels that it can have. */
 const samples = new Map<string, Set<string>>();

@@ -1,6 +1,5 @@
-// What the manifests say of the product is so: arguments it has, with values it
-// takes, the port that it serves its probes at, the version that it is; and what
-// is made of them is as it would be made now.
+// The manifests agree with the product: its arguments and their values, the port of its probes, and its
+// version. The files that are made of them are up to date.
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

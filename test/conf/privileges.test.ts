@@ -1,4 +1,4 @@
-// What the DaemonSet may do on a node, to the letter, each with what it is for. Who adds
+// The rights of the DaemonSet on a node are exactly these, each with its purpose. A change that adds
 // a right, a directory or a writable mount says so here and in
 // docs/design/decisions/privileges.md.
 import { describe, expect, test } from "bun:test";
@@ -52,7 +52,7 @@ const directories: Record<string, { readonly install?: "rw" | "ro"; readonly age
   "/proc/sys/net": { agent: "rw" },
   "/run/wireguard": { agent: "rw" },
 };
-/** Where the plugin stays as long as its runtime calls it for pods that it has. */
+/** The directory in which the plugin stays as long as its runtime calls it for its pods. */
 const whileLeaving: typeof directories = { ...directories, "/run/crio": { install: "ro" } };
 
 describe.each([

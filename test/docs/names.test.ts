@@ -18,7 +18,7 @@ const flagsOf = new Map(
 );
 const metrics = [...Object.values(eventSeries), ...scrapeSeries].map(({ name }) => name);
 
-/** What is wrong with `wg-cni WORDS`; undefined if it is a command with flags of its own. */
+/** Returns the fault of `wg-cni WORDS`; undefined if it is a command with its own flags. */
 function faultOf(words: string): string | undefined {
   const [first = "", second = ""] = words.split(/\s+/);
   if (first === "" || first.startsWith("-") || !/^[a-z]/.test(first)) return undefined;

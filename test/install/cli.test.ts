@@ -31,7 +31,7 @@ class Typed extends Host {
     return this.wg("uninstall", ...this.directories, ...words);
   }
 
-  /** What the agent would keep true. */
+  /** The target that the agent would maintain. */
   get kept() {
     using store = Store.open(this.stateDir, "boot");
     return findTarget(readSettings(store));
@@ -161,7 +161,7 @@ test("--keep has the agent keep it; uninstall finds the directories by it, and e
   );
   const { binDir, confDir } = host;
   expect(host.kept).toEqual({ binDir, confDir, entry: { type: "wg-cni", mtu: 1400 } });
-  // What is not typed again stays as it was.
+  // Values that are not typed again stay as they were.
   writeFileSync(host.path("10-ptp.conflist"), ptpList);
   const again = await host.wg("install", "--state-dir", host.stateDir, "--source-binary", host.source);
   expect(again.stdout).toContain("✓ /net.d/10-ptp.conflist: ptp, wg-cni (written)");

@@ -11,7 +11,7 @@ setDefaultTimeout(60_000);
 
 class Killed extends Error {}
 
-/** What changes something; each of it is a point to be killed at. */
+/** The operations that change something; each of them is a point of a crash. */
 const deeds = ["create", "copy", "exchange", "name", "rename", "remove", "flush"] as const;
 
 /** A disk that is dead from the nth deed on, as for a process that was killed: nothing tidies up any more. */
@@ -39,7 +39,7 @@ function mortalDisk(
   return mortal;
 }
 
-/** What a runtime would make of the host now; throws if it would not work. */
+/** Reads the host as a runtime would now; throws if it would not work. */
 function inspect(host: Host, versions: readonly string[]): string[] {
   const files = confFiles([...(disk.list(host.confDir) ?? [])]);
   const networks = files.map((file) => parseConfList(file, host.get(file)));
@@ -56,7 +56,7 @@ interface Case {
   readonly file?: string;
   readonly text?: string;
   readonly entry?: { type: string; ipam: object };
-  /** What the runtime calls before and after. */
+  /** The plugins that the runtime calls before and after. */
   readonly before: readonly string[];
   readonly after: readonly string[];
 }

@@ -81,7 +81,7 @@ export class Host implements Disposable {
   readonly root = mkdtempSync(join(place, "wg-cni-install-"));
   readonly binDir = join(this.root, "bin");
   readonly confDir = join(this.root, "net.d");
-  /** What is installed as the plugin. */
+  /** The file that is installed as the plugin. */
   readonly source = join(this.root, "wg-cni-new");
   readonly plugin = join(this.binDir, "wg-cni");
   readonly said: string[] = [];
@@ -127,7 +127,7 @@ export class Host implements Disposable {
     return (JSON.parse(this.get(file)) as Fixture["conflist"]).plugins.map(({ type }) => type);
   }
 
-  /** Which file it is and when it was written, by name: the same if nobody wrote. */
+  /** Returns the identity and the time of each file by name: they are the same if no process wrote. */
   stamps(): Record<string, string> {
     return Object.fromEntries(
       [this.confDir, this.binDir].flatMap((directory) =>

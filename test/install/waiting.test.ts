@@ -1,5 +1,5 @@
-// What is not there yet, not whole, or not to be followed is waited for and then
-// named; a network that only wg-cni makes; what cannot be taken away.
+// The installer waits for a network that is absent, incomplete or unsuitable, and then names it; it makes
+// a network of its own; and it reports objects that it cannot remove.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
   chmodSync,

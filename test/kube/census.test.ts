@@ -1,4 +1,4 @@
-// Which Nodes are asked for and when, and what an answer proves.
+// The census decides which Nodes are asked for and when, and what an answer proves.
 import { describe, expect, test } from "bun:test";
 import {
   type CensusFacts,

@@ -1,4 +1,4 @@
-// Whether another writer than an agent changed an object last.
+// Tells if another writer than an agent changed an object last.
 import { expect, test } from "bun:test";
 import { judgeObject, type RecordObject } from "../../src/kube/object.ts";
 import { recordOf } from "../sources/directory/directory.ts";

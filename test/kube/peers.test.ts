@@ -1,4 +1,4 @@
-// What an object says of its node, and which slots of this node another record names.
+// Objects become entries of their nodes; slots of this node that another record names are found.
 import { expect, test } from "bun:test";
 import { judgeObject, type RecordObject } from "../../src/kube/object.ts";
 import { findTakenSlots, toEntry } from "../../src/kube/peers.ts";

@@ -1,4 +1,4 @@
-// What is missing for the next step of a rollout, from what the API has.
+// A rollout lists what is missing for its next step, from the API's objects.
 import { expect, test } from "bun:test";
 import { describeRollout, isUp } from "../../src/kube/rollout.ts";
 import type { Mode } from "../../src/plan/settings/settings.ts";

@@ -1,5 +1,4 @@
-// What the API shows of how a node sees the others, and that it is written only
-// where it says something new.
+// The status in the API describes how a node sees its peers, and is written only if it is new.
 import { describe, expect, test } from "bun:test";
 import type { StatusFacts } from "../../src/kube/conditions.ts";
 import { type NodeStatus, planStatus, statusSpacingMs } from "../../src/kube/status.ts";

@@ -1,4 +1,4 @@
-// What lists and watches say, when everything is listed again, how long is rested.
+// Answers to lists and watches are read; errors decide when all is listed again, and how long the pause is.
 import { describe, expect, test } from "bun:test";
 import { KubeError } from "../../src/kube/error.ts";
 import {

@@ -1,5 +1,5 @@
-// What is watched, and everything that can go wrong with it: after each fault the
-// peers are as they were, and what has changed meanwhile is heard of in the end.
+// The reflector survives everything that can go wrong with a watch: after each fault the peers are as they
+// were, and changes meanwhile arrive in the end.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { meshesPath } from "../../src/kube/mesh.ts";
 import { waitUntil } from "../lab/wait.ts";

@@ -72,7 +72,7 @@ export class Agent {
     return this.#pid;
   }
 
-  /** What it has logged so far. */
+  /** Returns the lines that it has logged so far. */
   lines(): readonly LogLine[] {
     return this.#lines;
   }
@@ -147,7 +147,7 @@ export class Agent {
   }
 }
 
-/** What is not a line of the log came from the runtime or from before there was one. */
+/** Text that is no line of the log came from the runtime or from before the log began. */
 function parseLine(line: string): LogLine | undefined {
   try {
     return JSON.parse(line) as LogLine;

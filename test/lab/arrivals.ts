@@ -1,4 +1,4 @@
-// Which of a stream's numbered packets arrived, and so which did not. Pure.
+// Records which of a stream's numbered packets arrived, and so which did not. Pure.
 
 /** Packets with consecutive numbers that all arrived. */
 export interface Run {
@@ -9,7 +9,7 @@ export interface Run {
   readonly lastMs: number;
 }
 
-/** What a sender did: numbers 0 to count - 1. */
+/** The packets of a sender: numbers 0 to count - 1. */
 export interface Sent {
   readonly count: number;
   readonly firstMs: number;
@@ -68,7 +68,7 @@ export class Arrivals {
   }
 }
 
-/** What is missing between, before and after the runs. */
+/** Returns the ranges that are missing between, before and after the runs. */
 export function lostRanges(runs: readonly Run[], sent: Sent): LostRange[] {
   const end: Run = { first: sent.count, last: sent.count, firstMs: sent.lastMs, lastMs: sent.lastMs };
   const lost: LostRange[] = [];

@@ -27,7 +27,7 @@ export const wireguardPorts: readonly number[] = [51820, 51821];
 
 const markerGroup = "224.0.0.99";
 const markerTimeoutMs = atPace(20_000);
-/** Where the kernel had no room for it, it is sent again. */
+/** If the kernel had no room for it, it is sent again. */
 const markerEveryMs = 1000;
 const lookEveryMs = 20;
 

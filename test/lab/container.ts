@@ -51,7 +51,7 @@ export interface PodSpec {
   readonly [field: string]: unknown;
 }
 
-/** Where the kubelet puts a pod's token; the lab's is in the node's /run, which /var/run is. */
+/** The directory of a pod's token; the lab's is in the node's /run, which /var/run is. */
 const account = "/run/secrets/kubernetes.io/serviceaccount";
 
 /** Fields that a runtime is not told of, or that a lab has nothing for. */

@@ -8,7 +8,7 @@
 import { readFileSync } from "node:fs";
 import { CommandError } from "./namespaces.ts";
 
-/** Where the wire's namespaces have the machine's groups. */
+/** The mount point of the machine's groups in the wire's namespaces. */
 const root = "/run/cgroup";
 /** For the kernel to finish what it has killed: 5 s. */
 const tries = 100;
@@ -41,12 +41,12 @@ export function mountGroups(at: string, hierarchy?: string): string {
   return `mkdir -p ${at}; mount -t ${type} cgroup ${at}`;
 }
 
-/** Where the wire has a hierarchy of version 1. */
+/** The mount point of a hierarchy of version 1 in the wire's namespaces. */
 export function hierarchyRoot(hierarchy: string): string {
   return `${root}.${hierarchyDirectory(hierarchy)}`;
 }
 
-/** What makes the group, as lines of a lab's holder; `hierarchies` are of version 1. */
+/** Returns the lines of a lab's holder that make the group; `hierarchies` are of version 1. */
 export function makeGroup(group: string, hierarchies: readonly string[] = []): string[] {
   return [
     mountGroups(root),
@@ -69,8 +69,8 @@ function fillCpuset(hierarchy: string, at: string, group: string): string[] {
 }
 
 /**
- * What removes it, as the last lines of process 1 of the lab: only then has all else
- * in there ended. A group that is busy for good is left, rather than the lab with it.
+ * Returns the last lines of process 1 of the lab, which remove the group: only then have all other
+ * processes in there ended. A group that is busy for good is left, rather than the lab with it.
  */
 export function endGroup(group: string, hierarchies: readonly string[] = []): string[] {
   const roots = [root, ...hierarchies.map(hierarchyRoot)];

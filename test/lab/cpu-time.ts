@@ -1,4 +1,4 @@
-// What work costs on a machine that does other work too.
+// Measures the cost of work on a machine that does other work, too.
 
 /** Milliseconds that this thread computed in `run`. Other processes make it wait, which does not count. */
 export function cpuMs(run: () => void): number {

@@ -70,7 +70,7 @@ export function sockaddr(ip: string, port: number): Uint8Array {
 
 /** Never blocks. Lives as long as its process. */
 export class UdpSocket {
-  /** What was received last, and from whom. */
+  /** The last received datagram, with its sender. */
   readonly buffer = new Uint8Array(2048);
   readonly #from = new Uint8Array(sockaddrBytes);
   readonly #fromLength = new Int32Array(1);

@@ -1,7 +1,7 @@
 // The product's container image, made with podman by conf/Containerfile. The image
 // to build in is made of this machine's programs, since there may be no registry of
-// images; npm packages come from where this machine has them from. What podman
-// keeps is in a directory that is given, and mounts are private to its processes.
+// images; npm packages come from where this machine has them from. Podman's
+// storage is in a given directory, and mounts are private to its processes.
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { repository } from "./paths.ts";
 
@@ -15,7 +15,7 @@ export function podman(directory: string): string[] {
   return ["podman", ...place, "--cgroup-manager", "cgroupfs", "--events-backend", "none"];
 }
 
-/** What limits podman sets are beyond what some machines may set. */
+/** Some machines may not set the limits that podman sets. */
 export const limits = ["--ulimit", "nofile=1024:4096", "--ulimit", "nproc=4096:4096"];
 
 /** Builds it; returns what the build said. Throws Error. */

@@ -16,7 +16,7 @@ import { type Holder, hold } from "./holder.ts";
 import { Namespaces } from "./namespaces.ts";
 import { Node, type NodeOptions } from "./node.ts";
 
-/** What the nodes' default routes point at; nothing answers beyond it. */
+/** The next hop of the nodes' default routes; nothing answers beyond it. */
 export const gateways: Readonly<Record<Family, string>> = { 4: "192.0.2.254", 6: "2001:db8::fe" };
 
 const underlayLengths: Readonly<Record<Family, number>> = { 4: 24, 6: 64 };
@@ -28,7 +28,7 @@ export interface LabOptions {
   readonly hasControllers?: boolean;
 }
 
-/** What a lab has once it was started. */
+/** The parts of a lab that was started. */
 interface Started {
   readonly holder: Holder;
   readonly wire: Namespaces;

@@ -22,7 +22,7 @@ export interface NodeOptions {
   readonly storage?: string;
 }
 
-/** What programs want to find in /etc; the rest of the machine's is hidden. */
+/** The files that programs need in /etc; the rest of the machine's /etc is hidden. */
 const etcNames =
   "alternatives group hosts iproute2 ld.so.cache localtime nsswitch.conf passwd protocols services";
 const hiddenDirectories = ["/etc", "/run", "/var/lib"];

@@ -89,7 +89,7 @@ class Source {
     this.send();
   }
 
-  /** What is due by now. */
+  /** Sends the packets that are due by now. */
   send(): void {
     const due = Math.floor(((now() - this.#startMs) * this.spec.rate) / 1000) + 1;
     for (let left = Math.min(due - this.count, burst); left > 0; left--) {
@@ -174,7 +174,7 @@ class Program {
   /** A packet is sent a millisecond late at most, at rates of up to a thousand. */
   readonly #tickMs: number;
   #sending = false;
-  /** What the other side sent, once it is known: the end is near. */
+  /** The number of packets that the other side sent, once it is known: the end is near. */
   #expected: Readonly<Record<number, number>> | undefined;
 
   constructor(spec: Spec) {

@@ -59,7 +59,7 @@ export function answering(results: readonly FlowResult[]): Path[] {
   return results.filter(({ sent, received }) => received === sent).map(({ name }) => name as Path);
 }
 
-/** What console.table() shows of it. */
+/** Returns the rows for console.table(). */
 export function table(results: readonly FlowResult[]): PathResult[] {
   return results.map(({ name, sent, received }) => ({ path: name, sent, received }));
 }

@@ -1,9 +1,9 @@
-// Where the repository and its built executable are.
+// The paths of the repository and of its built executable.
 
 import { resolve } from "node:path";
 
 export const repository = resolve(import.meta.dir, "../..");
-/** What `npm run build` makes. */
+/** The executable that `npm run build` makes. */
 export const binary = `${repository}/plugin-bin/wg-cni`;
-/** Where plugins are looked for, in this order. */
+/** The directories that are searched for plugins, in this order. */
 export const cniPath: readonly string[] = [`${repository}/plugin-bin`, "/usr/lib/cni", "/opt/cni/bin"];

@@ -17,7 +17,7 @@ export interface Packet {
   readonly destinationPort?: number;
   /** Of ICMP and ICMPv6. */
   readonly icmpType?: number;
-  /** What TCP or UDP carries; padding of short frames included. */
+  /** The payload of TCP or UDP, with the padding of short frames. */
   readonly payload?: Uint8Array;
   /** Length on the wire in bytes, Ethernet header included. */
   readonly length: number;

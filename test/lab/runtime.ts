@@ -45,7 +45,7 @@ export interface AttachOptions {
 
 export type Verb = "ADD" | "DEL" | "CHECK" | "STATUS" | "GC" | "VERSION";
 
-/** What a plugin answered instead of a result. */
+/** The error that a plugin answered instead of a result. */
 export class PluginError extends Error {
   override readonly name = "PluginError";
   readonly code: number | undefined;

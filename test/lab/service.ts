@@ -16,7 +16,7 @@ export class Service {
   constructor(
     readonly space: Namespaces,
     readonly command: readonly string[],
-    /** Whether it does its work; `log` is what it has said. */
+    /** Returns true if it works; `log` is its output. */
     readonly isReady: (log: readonly string[]) => boolean | Promise<boolean>,
   ) {}
 

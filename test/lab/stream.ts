@@ -21,7 +21,7 @@ export interface Flow {
   readonly name: string;
   readonly from: Namespaces;
   readonly to: Namespaces;
-  /** Where in `to` the packets go: an address of it. */
+  /** The destination of the packets: an address of `to`. */
   readonly toIp: string;
   /** Every packet is answered, and counts when its answer is back. */
   readonly echo?: boolean;
@@ -65,7 +65,7 @@ export class Streams {
     readonly rate: number,
     readonly port: number,
     private readonly programs: readonly Program[],
-    /** What had been dropped in each node before. */
+    /** The packets that were dropped in each node before. */
     private readonly dropped: ReadonlyMap<Node, number>,
   ) {}
 
@@ -126,7 +126,7 @@ export function eachWay(pairs: readonly (readonly [Pod | Node, Pod | Node])[], f
   return pairs.flatMap(([one, other]) => [flow(one, other, family), flow(other, one, family)]);
 }
 
-/** What was lost, by flow, in words that a failing test prints; empty when nothing was. */
+/** Describes the losses by flow, for a failing test; the list is empty if there are none. */
 export function losses(results: readonly FlowResult[]): Record<string, string> {
   const lossy = results.filter(({ sent, received }) => received < sent);
   return Object.fromEntries(lossy.map((result) => [result.name, describeLoss(result)]));

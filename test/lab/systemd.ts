@@ -8,7 +8,7 @@ import type { Node } from "./node.ts";
 import { waitUntil } from "./wait.ts";
 
 const unitDirectory = "/run/units";
-/** Where the node sees the root of the control groups. */
+/** The root of the control groups as the node sees it. */
 const cgroupRoot = "/run/cgroup";
 /** systemd's own: what every unit waits for by default. */
 const targets = ["default", "sysinit", "basic", "shutdown"];
@@ -35,7 +35,7 @@ export class Systemd implements Disposable {
       writeFileSync(path, content);
     }
     const group = `wg-cni-lab-${process.pid}-${++managers}`;
-    // What is mounted in the node later, as pods' namespaces are, reaches systemd and its units.
+    // Later mounts in the node, such as pods' namespaces, reach systemd and its units.
     node.script([
       `mkdir -p ${cgroupRoot}`,
       `mount -t cgroup2 cgroup2 ${cgroupRoot}`,

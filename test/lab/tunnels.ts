@@ -11,7 +11,7 @@ const implementations: readonly string[] = ["wireguard-go", "boringtun-cli", "bo
 /** As wireguard-go since 2023 (conn/controlfns.go). */
 const receiveBufferBytes = 7 * 1024 * 1024;
 
-/** What waits for it in its TUN device: five seconds of two streams. */
+/** The queue of its TUN device: five seconds of two streams. */
 const queuedPackets = 10_000;
 
 /** The same numbers on all architectures (asm-generic/unistd.h). */

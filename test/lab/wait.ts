@@ -2,7 +2,7 @@
 import { atPace } from "./pace.ts";
 
 export interface WaitOptions {
-  /** What is waited for; the error says it, with whatever is known by then. */
+  /** The awaited condition; the error has it, with everything that is known by then. */
   readonly what: string | (() => string);
   /** 20 s unless told: on a busy machine anything takes seconds. */
   readonly timeoutMs?: number;

@@ -1,4 +1,4 @@
-// What is done with errors: an expected one is handled, every other one is thrown.
+// An expected error is handled, and every other one is thrown.
 import { expect, test } from "bun:test";
 import { attempt, messageOf, ParseError, parseAt } from "../../src/net/error.ts";
 

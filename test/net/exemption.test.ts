@@ -1,4 +1,4 @@
-// What host encryption leaves outside the tunnel, as text and as a value.
+// Exemptions from host encryption, as text and as a value.
 import { describe, expect, test } from "bun:test";
 import { ParseError } from "../../src/net/error.ts";
 import { type Exemption, formatExemption, parseExemption } from "../../src/net/exemption.ts";

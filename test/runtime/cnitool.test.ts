@@ -16,7 +16,7 @@ import { binDir, type Enclosure } from "./support/enclosure.ts";
 import { describeRuntime } from "./support/gate.ts";
 import { kindnet, leases, ours, rangesOf, standalone, writeNetwork } from "./support/networks.ts";
 
-/** Where libcni notes what it has added. */
+/** The directory in which libcni records its ADDs. */
 const cache = "/var/lib/cni/results";
 
 describeRuntime("cnitool", "cnitool", () => {

@@ -129,7 +129,7 @@ describeRuntime("podman", "containers of podman on two nodes", () => {
   });
 });
 
-/** What podman hands over as runtimeConfig, and not only as CNI_ARGS. */
+/** The values that podman passes as runtimeConfig, and not only as CNI_ARGS. */
 function withCapabilities(list: ReturnType<typeof standalone>): ReturnType<typeof standalone> {
   const plugins = list.plugins.map((plugin) => ({ ...plugin, capabilities: { ips: true, mac: true } }));
   return { ...list, plugins };

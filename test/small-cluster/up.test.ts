@@ -52,7 +52,7 @@ for (const mode of ["iptables", "nftables"] as const)
       await capture.stop();
       expect(faults(tried, false)).toEqual({});
       const unread = tried.filter(({ read }) => read.length === 0).map(({ path }) => path.name);
-      // What comes from outside and stays on the node is between no nodes.
+      // Traffic from outside that stays on the node is between no nodes.
       expect(unread.filter((name) => !name.includes("outside"))).toEqual([]);
     });
 

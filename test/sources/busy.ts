@@ -9,7 +9,7 @@ const verbLines = `2026-11-21T01:02:03.456Z ADD ok 7.81
 rubbish
 `;
 
-/** What it says to a scrape. `stateDir` is an empty directory. */
+/** Returns its answer to a scrape. `stateDir` is an empty directory. */
 export async function scrapeBusyAgent(stateDir: string): Promise<string> {
   const { facts, log } = makeFacts(stateDir);
   using metrics = new Metrics(facts, log);

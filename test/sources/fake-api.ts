@@ -55,10 +55,10 @@ export class FakeApi implements AsyncDisposable {
   #made = 0;
   /** All requests so far. */
   readonly seen: Seen[] = [];
-  /** What is wrong now. */
+  /** The present fault. */
   fault: Fault = () => false;
   token = "token-1";
-  /** What changes is not told to those who watch. */
+  /** Changes are not sent to watches. */
   isLate = false;
   /** Versions up to this one are forgotten: a watch from there is told 410. */
   compactedTo = 0;

@@ -1,5 +1,5 @@
 // The laws of RecordSource (src/sources/record-source.ts), and of the class that brings a source into the
-// store, over both sources. What is special to one of them is in the tests of its directory.
+// store, over both sources. The tests in the directories have what is special to one of them.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -67,7 +67,7 @@ test("a proof is asked for once, and again when node, slot, key or proof is anot
   expect(directory.store.unverified(next)).toEqual([next.slots[0] as SlotRecord]);
   put(next, false);
   expect(asked.slice(2)).toEqual(["node-1 a"]);
-  // What was refused stays so, without being asked for.
+  // A refused key stays refused, without another verification.
   put({ ...next, podCIDRs: [] });
   expect([asked.length, directory.store.peers()[0]?.unproven]).toEqual([3, ["a"]]);
   put({ ...record, slots: withoutProofs(record) });

@@ -49,7 +49,7 @@ test("what another writer puts there is replaced at once, and a record that was 
   place.has = "other";
   place.nowMs += 10_000;
   expect(publisher.publish("a")).toEqual({ done: false, problem: "a race", wakeInMs: 20_000 });
-  // What this node itself has to say does not wait.
+  // A change of this node's own record does not wait.
   expect(publisher.publish("b")).toEqual({ done: true });
   place.has = "other";
   place.nowMs += 20_000;

@@ -1,5 +1,5 @@
-// What the state tests share: directories that go away with the tests, and child
-// processes that work on the same file.
+// The state tests share directories that are removed with the tests, and child processes that work on the
+// same file.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

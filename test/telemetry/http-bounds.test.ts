@@ -121,7 +121,7 @@ test("an answer that its client does not read is given up, and other clients are
   const slow = await connect(port, "GET /big HTTP/1.1\r\n\r\n", false);
   expect(await get(port)).toBe(200);
   await until(() => !slow.isOpen());
-  // Whoever takes it gets all of it.
+  // A client that reads it gets all of it.
   const answer = await fetch(`http://127.0.0.1:${serve({}).port}/big`);
   expect((await answer.bytes()).length).toBe(bigBody.length);
 });

@@ -1,4 +1,4 @@
-// What the log says, however often others bring it about.
+// The log stays bounded, however often other processes cause a line.
 import { expect, test } from "bun:test";
 import { Log } from "../../src/telemetry/log.ts";
 import { LineBudget } from "../../src/telemetry/log-budget.ts";

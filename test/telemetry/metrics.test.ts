@@ -1,5 +1,4 @@
-// What a scrape says: to the letter for a small node, and read back by the
-// format's own rules.
+// The text of a scrape is compared with a file for a small node, and parsed by the format's own rules.
 import { afterAll, expect, test } from "bun:test";
 import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

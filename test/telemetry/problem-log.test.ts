@@ -1,4 +1,4 @@
-// Which lines a lasting problem causes: when it begins, when it changes and when it ends.
+// A lasting problem causes lines when it begins, when it changes and when it ends.
 import { expect, test } from "bun:test";
 import { type Problem, ProblemLog } from "../../src/telemetry/problem-log.ts";
 import { makeLog } from "./facts.ts";

@@ -8,7 +8,7 @@ import { dirname, join, resolve } from "node:path";
 import type { Subprocess } from "bun";
 import { command, prepareImage, root } from "./image.ts";
 
-/** What of the repository is at /repo, beside node_modules. */
+/** The parts of the repository that are at /repo, beside node_modules. */
 const repositoryFiles = [
   ...["package.json", "tsconfig.json", "src", "test", "scripts", "conf"],
   "plugin-bin/wg-cni",

@@ -1,4 +1,4 @@
-// What the tests of wire formats share: bytes from text, one field a line as in
+// The tests of wire formats share helpers: bytes from text, one field a line as in
 // a kernel header, and both directions of a codec.
 import { expect } from "bun:test";
 import type { Codec } from "../../src/wire/codec.ts";

@@ -1,4 +1,4 @@
-// Which bits of the mark a rule may set, from its expressions. How nft(8) and iptables-nft
+// The bits of the mark that a rule may set follow from its expressions. How nft(8) and iptables-nft
 // write them is seen in test/kernel/commands/doctor.test.ts.
 import { expect, test } from "bun:test";
 import { bitwise, compare, loadConnection, loadMeta, storeMark } from "../../src/netlink/nft/expressions.ts";

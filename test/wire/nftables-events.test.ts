@@ -1,6 +1,6 @@
-// What the kernel tells of nftables (nfnetlink's multicast group), laid out by
-// hand as linux/netfilter/nf_tables.h has it: whichever kind of object it is
-// about, the table's name is in it, and what follows is not taken for a table's.
+// The kernel's events about nftables (nfnetlink's multicast group), laid out by hand as
+// linux/netfilter/nf_tables.h has them: whichever kind of object an event is about, it has the table's name,
+// and the attributes after it are not taken for a table's.
 import { expect, test } from "bun:test";
 import { firewallEvents } from "../../src/netlink/events.ts";
 import { bytesOf } from "./bytes.ts";

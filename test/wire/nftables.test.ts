@@ -133,7 +133,7 @@ describe("messages", () => {
   });
 });
 
-/** What we send for a command about a chain. */
+/** The message for a command about a chain. */
 function sent(command: NftCommand) {
   const writer = new Writer();
   for (const request of commandRequests(command, 1)) request.write(writer);

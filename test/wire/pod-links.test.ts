@@ -1,4 +1,4 @@
-// What sets the node's end of a pod's link apart, as messages.
+// The settings of the node's end of a pod's link, as messages.
 import { expect, test } from "bun:test";
 import { linkMessage } from "../../src/wire/link.ts";
 import { bytesOf, decode, encode, expectBothWays } from "./bytes.ts";

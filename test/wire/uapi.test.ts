@@ -141,7 +141,7 @@ describe("splitting", () => {
       (_, i) => `fd00:${((from + i) >> 16).toString(16)}:${((from + i) & 0xffff).toString(16)}::/48`,
     );
 
-  /** What a device has after the parts were applied one after another, as the kernel does it. */
+  /** Returns the device after the parts were applied one after another, as the kernel does it. */
   function apply(parts: readonly DeviceConfig[]): Map<string, string[]> {
     const device = new Map([[key(999_999), ["10.9.9.0/24"]]]);
     for (const part of parts) {

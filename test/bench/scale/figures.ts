@@ -1,5 +1,5 @@
-// What is measured of an agent among thousands of nodes: the values between those
-// who measure and the report.
+// The values that are measured of an agent among thousands of nodes, from the measurements to the
+// report.
 
 /** By "VERB RESOURCE", for instance "list wireguardnodes". */
 export type Requests = Readonly<Record<string, number>>;
@@ -7,7 +7,7 @@ export type Requests = Readonly<Record<string, number>>;
 /** In bytes, as the kernel counts a process. */
 export interface Memory {
   readonly resident: number;
-  /** What is shared with other processes counts by its share. */
+  /** Memory that is shared with other processes counts by its share. */
   readonly proportional: number;
   /** The most that was resident since its start. */
   readonly peak: number;

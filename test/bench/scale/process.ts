@@ -1,5 +1,4 @@
-// What the kernel says of a process: memory and processor time. Nothing of it is
-// the process's own word.
+// Reads memory and processor time of a process from the kernel, not from the process itself.
 
 import { readdirSync, readFileSync } from "node:fs";
 import type { Memory } from "./figures.ts";

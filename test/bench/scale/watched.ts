@@ -18,7 +18,7 @@ const timeoutMs = 120_000;
 /** Nobody's: it goes before the agent looks. */
 const strayRoute = `blackhole 203.0.113.0/24 table ${tables.hosts}`;
 
-/** What a deed makes the agent do, until it is calm again. */
+/** Measures the agent's work after an action, until it is idle again. */
 export async function measureLook(agent: Agent, deed: () => unknown): Promise<LookCost> {
   const from = agent.lines().length;
   const cpuMs = cpuMsOf(agent.pid);

@@ -1,5 +1,5 @@
-// What stands between the agents of a lab and its API server in a test of faults: see
-// bad-relay.ts for what it can be told.
+// The relay between the agents of a lab and its API server in a test of faults; bad-relay.ts has its
+// commands.
 import { gateways } from "../../lab/lab.ts";
 import type { Running } from "../../lab/namespaces.ts";
 import { waitUntil } from "../../lab/wait.ts";

@@ -20,7 +20,7 @@ import { exchangeAuthority, makePki, type Pki } from "./pki.ts";
 export const port = 6443;
 const etcdUrl = "http://127.0.0.1:2379";
 
-/** What an API server has once it was started. */
+/** The parts of an API server that was started. */
 interface Started {
   readonly etcd: Service;
   readonly server: Service;

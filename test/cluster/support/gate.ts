@@ -1,4 +1,4 @@
-// Whether this machine can run the tests against a real API server. A skip says
+// Decides if this machine can run the tests against a real API server. A skip says
 // why; with REQUIRE_KUBE=1 it is a failure.
 
 import { findKubeAssets } from "../../../scripts/kube-assets.ts";

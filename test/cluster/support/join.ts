@@ -14,7 +14,7 @@ export async function registerNode(server: ApiServer, node: Node): Promise<void>
   await createNode(server.admin, node.name, { internalIPs: node.nodeIps, podCIDRs: node.podCidrs });
 }
 
-/** What the kubelet puts into the agent's pod; called again, the token is another one. `change` is of that. */
+/** Makes the files that the kubelet puts into the agent's pod; a second call makes another token. `change` edits them. */
 export async function giveAccount(
   server: ApiServer,
   node: Node,

@@ -31,13 +31,13 @@ export interface ApplyOptions {
   readonly manager?: string;
   /** Fields of other managers are taken over; true unless told. */
   readonly force?: boolean;
-  /** What becomes of fields the server does not know: "Strict", "Warn" or "Ignore". */
+  /** The handling of fields that the server does not know: "Strict", "Warn" or "Ignore". */
   readonly fieldValidation?: string;
   /** The server checks the request, admission included, and writes nothing. */
   readonly dryRun?: boolean;
 }
 
-/** What the server did not do, in its words. */
+/** The server's refusal, in its words. */
 export class KubeRefusal extends Error {
   override readonly name = "KubeRefusal";
   constructor(

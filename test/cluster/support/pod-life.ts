@@ -1,4 +1,4 @@
-// What scheduler and kubelet do of a DaemonSet's pods, as far as the API shows it: each
+// Acts as scheduler and kubelet for a DaemonSet's pods, as far as the API shows it: each
 // is bound to the node that it was made for, becomes ready, and is gone when it was
 // deleted. Nothing runs.
 import { type KubeClient, type KubeObject, KubeRefusal } from "./kube-client.ts";
@@ -22,7 +22,7 @@ export function nodeOf({ spec }: KubeObject): string {
 export function livePods(admin: KubeClient): AsyncDisposable {
   const ended = new AbortController();
   const living = live(admin, ended.signal);
-  // Whoever disposes of it hears of it.
+  // The caller that disposes of it gets the error.
   living.catch(() => {});
   return {
     async [Symbol.asyncDispose]() {

@@ -2,7 +2,7 @@
 // it badly: late, or not at all any more. Used by programs that run in a lab.
 import type { Socket, TCPSocketListener } from "bun";
 
-/** What the relay does to everything that it passes on; changed at any time. */
+/** The relay's effect on everything that it passes on; it may change at any time. */
 export interface LinkConditions {
   /** Of what the server says. */
   delayMs: number;

@@ -18,7 +18,7 @@ export interface Marker {
   readonly value: string;
 }
 
-/** What no test provides. */
+/** Needs that no test provides. */
 export const needs = ["the internet", "the whole machine"] as const;
 export const places = ["both nodes", "node-2"] as const;
 
@@ -34,7 +34,7 @@ export interface Block {
 
 /** Of commands alone. */
 export interface ShellBlock extends Block {
-  /** What the page shows as their output, if it does. */
+  /** The output that the page shows, if any. */
   readonly output?: string;
 }
 
@@ -85,7 +85,7 @@ export function shellBlocks(path: string): ShellBlock[] {
   });
 }
 
-/** Whether a reader of the page runs the block on a node. */
+/** True if a reader of the page runs the block on a node. */
 export function isRunInPlace({ marker }: Block): boolean {
   return marker === undefined || marker.kind === "on";
 }

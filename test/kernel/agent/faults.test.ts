@@ -1,4 +1,4 @@
-// What goes wrong around the agent: its store is locked or full, the kernel's
+// Faults around the agent: its store is locked or full, the kernel's
 // events overrun it, a program it needs is missing, a directory cannot be written.
 // It stays, says so in one line, keeps the kernel as it was told before, and
 // goes on when it has passed.
@@ -112,7 +112,7 @@ describeKernel("an agent meets faults", () => {
   test("events overrun the agent: it looks at everything, and what went meanwhile is back", async () => {
     // A look that is due already would mend the route before the loss is heard of.
     await Bun.sleep(settledMs);
-    // What the test before has changed is heard of by then.
+    // By then the agent has processed the changes of the test before.
     await Bun.sleep(quietMs);
     agent.freeze();
     const flood = ["add", "delete"].flatMap((verb) =>

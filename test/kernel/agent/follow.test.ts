@@ -1,4 +1,4 @@
-// What the agent follows by itself: the endpoint of a peer that answers, among
+// The agent follows changes by itself: the endpoint of a peer that answers, among
 // several that do not, and the uplink's MTU, down to the pods that are there.
 import { beforeAll, expect, test } from "bun:test";
 import type { NodeRecord } from "../../../src/net/record.ts";
@@ -46,7 +46,7 @@ describeKernel("following", () => {
     await agent.waitFor("handshake succeeded", candidatesMs);
     const key = slots[0]?.publicKey ?? "";
     expect(wgDump(n1)["wg-cni-a"]?.peers[key]?.endpoint).toBe("192.0.2.2:51820");
-    // What is synced later leaves it there.
+    // A later sync leaves it there.
     await wgMust(n1, ["sync"]);
     expect(wgDump(n1)["wg-cni-a"]?.peers[key]?.endpoint).toBe("192.0.2.2:51820");
   }, 90_000);

@@ -102,7 +102,7 @@ describeKernel("host encryption", () => {
       ],
       stays,
     );
-  /** What crosses the wire between nodes outside the tunnel meanwhile. */
+  /** Captures the packets between nodes outside the tunnel meanwhile. */
   const inPlaintext = async (act: () => Promise<unknown>): Promise<Packet[]> => {
     const capture = await lab.capture();
     await act();

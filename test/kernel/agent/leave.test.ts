@@ -92,7 +92,7 @@ describeKernel("leaving", () => {
       await leave();
       await wgMust(node, ["up", ...node.upArguments]);
       await leave();
-      // Who comes back by itself is who has left so, and not who was taken down by hand.
+      // A node that left by --leave comes back by itself, and one that was taken down by hand does not.
       const back = await node.agent();
       expect(isUp()).toBe(true);
       await back.stop();

@@ -1,4 +1,4 @@
-// What the agent logs: a line for a change of state, none for what happens on a
+// The agent logs a line for a change of state, and none for events that happen on a
 // node all day, in either format, at a level that a signal switches.
 import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { joinMesh } from "../../lab/mesh.ts";

@@ -1,4 +1,4 @@
-// What a restart of the agent costs, in packets: nothing. It is stopped, killed
+// A restart of the agent loses no packet. It is stopped, killed
 // and replaced by another executable under streams of 1000 packets a second
 // each way between pods of two nodes, both families.
 import { beforeAll, expect, test } from "bun:test";
@@ -44,7 +44,7 @@ describeKernel("an agent that is restarted", () => {
     for (const node of [n1, n2]) expect(routeLines(node, 4, tables.pods).join()).toContain("dev wg-cni-");
   }, testMs);
   const start = () => n1.agent({ program: installed });
-  /** What is lost while `deed` is done, on the wire's four flows. */
+  /** Counts the packets of the wire's four flows that are lost during `deed`. */
   const lostWhile = async (deed: () => Promise<unknown>) => {
     const flows = ([4, 6] as const).flatMap((family) => eachWay([[p1, p2]], family));
     const streams = await Streams.start(flows);

@@ -31,7 +31,7 @@ const watchdogSeconds = 6;
 /** Neither waits for the watchdog's look, which takes as long as a lock is held. */
 const testMs = 120_000;
 
-/** What a lab has no journal for, and a machine may withhold (CAP_SYS_RESOURCE). */
+/** Settings that need a journal, which a lab does not have, or that a machine may withhold (CAP_SYS_RESOURCE). */
 const forLab = `[Service]
 StandardOutput=append:${logFile}
 StandardError=append:${logFile}
@@ -104,7 +104,7 @@ describeKernel("the agent's service", () => {
   };
   /** Everything that the agent has to bring back. */
   const damage = () => {
-    // Whoever would put it back at once.
+    // Another process would restore it at once.
     systemd.systemctl(["stop", unit]);
     for (const dev of devices) n1.exec(["ip", "link", "delete", dev]);
     n1.script([`echo 0 >${validMark}`, "nft delete table inet wg-cni || true", `: >${logFile}`]);

@@ -66,7 +66,7 @@ describeKernel("strict mode", () => {
   };
   const streams = () =>
     Promise.all(families.flatMap((family) => [p2, p3].map((other) => pathStreams(p1, other, family))));
-  /** What streams between nodes lose is not asked here, but that they have sent. */
+  /** Streams between nodes must have sent packets here; their losses are not checked. */
   const stop = async (running: readonly Streams[]): Promise<FlowResult[]> => {
     const results = (await Promise.all(running.map((one) => one.stop()))).flat();
     expect(results.every(({ sent }) => sent > 0)).toBe(true);
@@ -200,7 +200,7 @@ describeKernel("strict mode", () => {
     await agent.stop();
   });
 
-  /** Whoever is on the wire takes the remote pod's address. */
+  /** A host on the wire takes the remote pod's address. */
   const disguise = (to: Pod, as: Pod, family: 4 | 6) => [
     `ip address add ${as.ip(family)}/${family === 4 ? 32 : 128} dev lo${family === 6 ? " nodad" : ""}`,
     `ip route add ${to.ip(family)} via ${to.node.ip(family)} dev br0 src ${as.ip(family)}`,

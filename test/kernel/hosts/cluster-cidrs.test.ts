@@ -1,6 +1,6 @@
-// Networks of pods that hold what is no pod's, as the range of a whole cloud network does: refused in words
-// before anything changes, and left out if they come to hold a host later. What reaches the gateway, the
-// other node and its tunnel stays as it was.
+// Networks of pods that contain hosts, as the range of a whole cloud network does, are refused with a reason
+// before anything changes, and left out if they contain a host later. Traffic to the gateway, the other node
+// and its tunnel stays as it was.
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../../src/net/record.ts";
 import { gateways } from "../../lab/lab.ts";
@@ -29,7 +29,7 @@ interface Shown {
 const shown = async (node: Node) => JSON.parse((await node.wg(["status", "--json"])).stdout) as Shown;
 const clusterCIDRs = async (node: Node) =>
   (await shown(node)).settings.find(({ name }) => name === "clusterCIDRs")?.value;
-/** What is refused as a whole, in whichever of our tables. */
+/** Returns the prefixes that are refused as a whole, in any of our tables. */
 const refusedNetworks = (node: Node) =>
   ["18098", "18099"]
     .flatMap((table) => node.must(["ip", "route", "show", "table", table]).split("\n"))
@@ -52,7 +52,7 @@ describe.skipIf(missing !== undefined)("networks that hold hosts", () => {
     for (const pod of [p1, p2])
       await pod.node.runtime.add(readConfList(`${repository}/conf/10-wg-cni.conflist`), pod);
   });
-  /** What is cut off stays so; on a busy machine a ping may be late. */
+  /** A refused destination stays refused; on a busy machine a ping may be late. */
   const expectAllWorks = async () => {
     const ways = [
       [n1, gateways[4]],
@@ -126,7 +126,7 @@ describe.skipIf(missing !== undefined)("networks that hold hosts", () => {
     const { stdout } = await n1.wg(["doctor", "--json"]);
     const { findings } = JSON.parse(stdout) as { findings: readonly { check: string; level: string }[] };
     expect(findings.find(({ check }) => check === "cluster CIDRs")?.level).toBe("warn");
-    // What is there already stays; only what is typed is refused.
+    // Stored values stay; only a typed one is refused.
     await wgMust(n1, ["up"]);
     await wgMust(n1, ["peer", "remove", late.name]);
     expect((await shown(n1)).refusedCIDRs).toEqual([]);

@@ -16,7 +16,7 @@ import { addNode, wgMust } from "../support/mesh-reference.ts";
 const families = [4, 6] as const;
 const secret = "of-a-pod-that-has-gone";
 
-/** What three packets to an address have led to. The kernel limits how often it tells. */
+/** Returns the results of three packets to an address. The kernel limits the number of its ICMP errors. */
 async function knock(from: Namespaces, ip: string): Promise<{ answered: number; told: boolean }> {
   const pattern = Buffer.from(secret).toString("hex").slice(0, 32);
   const done = await from.run(["ping", "-n", "-c", "3", "-i", "0.05", "-W", "1", "-p", pattern, ip]);
@@ -84,7 +84,7 @@ describeKernel("a pod that has gone", () => {
     await waitUntil(() => n1.must(["ip", "route", "show", "table", "18099"]).includes(address[4]), {
       what: "node 1 has heard of the address",
     });
-    // What follows has to be older news to node 1.
+    // The following record must be older than the one that node 1 has.
     agents[0]?.freeze();
     await wgMust(n2, ["up", ...n2.podCidrs.flatMap((cidr) => ["--pod-cidr", cidr])]);
     const capture = await lab.capture();

@@ -40,7 +40,7 @@ describeKernel("a node with half of the families", () => {
     whole = await addNode(lab, 2);
   });
 
-  /** What a node without IPv6 is brought up with. */
+  /** The arguments of `up` for a node without IPv6. */
   const announceHalf = () =>
     Object.defineProperty(half, "upArguments", {
       value: ["--node", "n1", "--endpoint", "192.0.2.1", "--pod-cidr", "10.244.1.0/24"],
@@ -91,7 +91,7 @@ describeKernel("a node with half of the families", () => {
   test("an ADD finds the mesh programmed, and does not begin anew", async () => {
     half.script(off);
     await joinMesh([half, whole], ["--mode", "strict"]);
-    // Who syncs waits for this lock, for a minute.
+    // A sync waits for this lock, for a minute.
     const holder = await holdLock(half, "/var/lib/wg-cni/sync.lock");
     const answer = await call(half, "ADD", conf("10.244.1.0/24"), half.pod("one"));
     await holder.stop("SIGKILL");
@@ -116,7 +116,7 @@ describeKernel("a node with half of the families", () => {
     await half.agent();
     expect(await http(half, "127.0.0.1", 5, 9586, "/readyz")).toMatchObject({ ok: true });
     half.script(["mount -o remount,rw,bind /proc/sys"]);
-    // Whoever runs sync wants it tried again.
+    // A user who runs sync wants it tried again.
     expect(await wgJson(half, ["sync"])).toMatchObject({ failures: [] });
     expect((await status(half)).missingCapabilities).toEqual([]);
     expect(half.must(["cat", "/proc/sys/net/ipv4/conf/wg-cni-a/rp_filter"])).toBe("2\n");

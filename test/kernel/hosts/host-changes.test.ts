@@ -1,4 +1,4 @@
-// What wg-cni changes on a host is somebody else's too. Every sysctl of the network
+// Other programs use the settings that wg-cni changes on a host, too. Every sysctl of the network
 // namespace is compared: before `up`, while the mesh is there, and after `down`.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { joinMesh } from "../../lab/mesh.ts";
@@ -11,7 +11,7 @@ import { describeKernel } from "../support/gate.ts";
 import { addNode, devices, wgMust } from "../support/mesh-reference.ts";
 import { succeed } from "../support/plugin.ts";
 
-/** What counts or fills up by itself. */
+/** The sysctls that count or fill up by themselves. */
 const volatile = /nf_conntrack_count|\.neigh\.|random|ipfrag|tcp_mem|netfilter\.nf_log/;
 
 /** Every sysctl of the node's network as "name = value", but for those of our own devices. */
@@ -192,7 +192,7 @@ describeKernel("changes of the host", () => {
       n1.script(["sysctl -qw net.ipv6.conf.all.forwarding=1"]);
       expect(advertised()).toBe("");
       lab.wire.must([process.execPath, `${import.meta.dir}/../support/advertise.ts`, "br0"]);
-      // What would come, if it were taken, comes within the time of the other tests.
+      // If the node accepted it, its effect would show within the time of the other tests.
       await Bun.sleep(200);
       expect(advertised()).toBe("");
       n1.script(["sysctl -qw net.ipv6.conf.all.forwarding=0"]);
@@ -243,7 +243,7 @@ describeKernel("changes of the host", () => {
     });
     n1.script([
       "ip address add 10.9.0.1/32 dev veth-proxied",
-      // Where the proxy answers from.
+      // The proxy answers from this address.
       "ip address add 203.0.113.9/32 dev lo",
       "ip rule add pref 90 fwmark 0x1/0x1 lookup 100",
       "ip route add local default dev lo table 100",

@@ -1,6 +1,6 @@
-// What strict mode refuses to pods must not be able to cut off the node itself: a network
-// in the table of hosts that holds the node, its gateway and all other nodes binds what
-// is forwarded, and neither this node's own processes nor the encrypted packets.
+// The networks that strict mode refuses to pods must not cut off the node itself: a network in the table of
+// hosts that contains the node, its gateway and all other nodes affects forwarded packets, and neither this
+// node's own processes nor the encrypted packets.
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import type { Agent } from "../../lab/agent.ts";
 import { gateways } from "../../lab/lab.ts";
@@ -24,7 +24,7 @@ describeKernel("a refused network that holds nodes", () => {
   let p1: Pod;
   let p2: Pod;
   let agents: readonly Agent[] = [];
-  // Whoever waits for a process that is frozen does not end with it.
+  // A process that waits for a frozen one does not end with it.
   afterAll(() => {
     for (const agent of agents) agent.thaw();
   });

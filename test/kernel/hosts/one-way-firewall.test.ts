@@ -19,7 +19,7 @@ const podIp = "10.244.1.9";
 /** A device that is made anew performs a handshake at once if it may. */
 const controlMs = 20_000;
 /**
- * What node 1 has sent last, it waits to have answered, and begins a handshake itself if it is not:
+ * Node 1 waits for the answer to its last packet, and begins a handshake itself if there is none:
  * after 15 s (KEEPALIVE_TIMEOUT and REKEY_TIMEOUT). Then it has nothing more to send.
  */
 const quietMs = 20_000;

@@ -1,4 +1,4 @@
-// What the agent's poll of the devices reads is compared whole: the kernel tells nobody of
+// The agent's poll compares everything that it reads of the devices: the kernel sends no events about
 // most of these changes, so nothing else would notice them before the next resync.
 import { beforeAll, expect, test } from "bun:test";
 import type { Agent, LogLine } from "../../lab/agent.ts";

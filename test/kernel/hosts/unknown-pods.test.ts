@@ -1,5 +1,5 @@
-// Which pods of a node its record has, and which it lacks: those within its pod CIDRs are covered, whoever made
-// them; one outside of them, or behind a bridge that is the uplink, is named by `status` and `doctor`.
+// A node's record has some of its pods, and lacks others: those within its pod CIDRs are covered, whichever
+// plugin made them; one outside of them, or behind a bridge that is the uplink, is named by `status` and `doctor`.
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../../src/net/record.ts";
 import type { Node } from "../../lab/node.ts";

@@ -15,7 +15,7 @@ import { linkNames, noRows, rows, throwRoutes } from "../support/reference.ts";
 
 const stateDir = "/var/lib/wg-cni";
 const database = `${stateDir}/state.db`;
-/** Where host-local keeps an address that is taken, as a file of its name. */
+/** The directory in which host-local has a file for each address that is taken. */
 const addressFiles = "/var/lib/cni/networks/pods";
 
 const chained: ConfList = {

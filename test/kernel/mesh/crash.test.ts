@@ -59,7 +59,7 @@ describe.skipIf(missing !== undefined)("crash", () => {
     return n1.exec([...limit, binary, ...args], { stdin }).exitCode;
   }
 
-  /** What the node was told, compared with what is there. */
+  /** Compares the node's intent with the kernel. */
   async function expectAsToldBy(listed: readonly NodeRecord[]): Promise<void> {
     const own = await wgJson<NodeRecord>(n1, ["node", "show"]);
     const dump = wgDump(n1);

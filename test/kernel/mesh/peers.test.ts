@@ -1,4 +1,4 @@
-// What peers may be and do: without keys, with keys or networks of others,
+// Peers come in all kinds: without keys, with keys or networks of other nodes,
 // moving, changing, many. One node is real; the peers are records on paper.
 import { beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { zeroKey } from "../../../src/net/key.ts";
@@ -294,7 +294,7 @@ describe.skipIf(missing !== undefined)("peers", () => {
     // The allowed IP on two devices, the route, and an element of the two sets that count.
     expect(report.writes).toBe(5);
     expect(report.steps).toEqual([
-      // What is delivered is counted and judged from its first packet on.
+      // Delivered packets are counted and judged from the first one on.
       "nft 'add element inet wg-cni pods4_in { 10.250.0.0/24 }'",
       "nft 'add element inet wg-cni pods4_out { 10.250.0.0/24 }'",
       `wg set wg-cni-a peer ${keyOf(300)} allowed-ips +10.250.0.0/24`,

@@ -150,7 +150,7 @@ describe.skipIf(missing !== undefined)("live pods", () => {
       inPods: [],
     });
     expect(mainRoutes(other)).toEqual(before);
-    // What is left of a namespace that was unmounted: a file.
+    // A namespace that was unmounted leaves a file.
     node.script([`ip netns delete ${other.name}`, `touch /run/netns/${other.name}`]);
     expect((await setMtu("1310")).failures).toEqual([]);
     for (const pod of [gone, taken]) await succeed(node, "DEL", chainedConf, pod);

@@ -126,7 +126,7 @@ describe.skipIf(missing !== undefined)("private keys", () => {
         expect(done.exitCode).toBe(1);
         expect(`${done.stdout}${done.stderr}`).toMatch(says);
       }
-      // What has its key goes on.
+      // A device that has its key goes on.
       expect(wgDump(n1)["wg-cni-b"]?.publicKey).toBe(record.slots[1]!.publicKey);
       expect(wgDump(n1)["wg-cni-a"]?.publicKey).not.toBe(record.slots[0]!.publicKey);
       // Its keys stay; a slot without a device is withdrawn until it has one again.

@@ -1,6 +1,6 @@
 // Pods made by three kinds of chain talk over the mesh, and a capture of the
 // wire sees nothing of it but WireGuard packets; over both underlays, in both
-// families. What stays on a node, and what nodes say to each other, stays out.
+// families. Traffic within a node, and traffic between nodes themselves, stays out.
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../../src/net/record.ts";
 import type { Capture } from "../../lab/capture.ts";

@@ -1,4 +1,4 @@
-// What the kernel tells of links and routes, in the few facts that the agent
+// The kernel's events about links and routes are decoded to the few facts that the agent
 // decides by. ip(8) makes the changes.
 import { afterAll, expect, test } from "bun:test";
 import { withNetns } from "../../../src/linux/netns.ts";

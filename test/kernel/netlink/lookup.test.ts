@@ -27,7 +27,7 @@ describeKernel("the way to an address", () => {
     using rtnl = Rtnl.open(namespace.path);
     return rtnl.lookUpRoutes(dsts, mark);
   };
-  /** What ip(8) says, in our words. */
+  /** Returns the result of ip(8), in our values. */
   const witness = (namespace: Namespace, dst: string): RouteLookup => {
     const [route] = namespace.json(`route get fibmatch ${dst} mark ${mark}`);
     const hops = (route.nexthops ?? [route]) as { dev: string }[];

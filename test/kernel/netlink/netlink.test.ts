@@ -98,7 +98,7 @@ describeKernel("links", () => {
   test("a kind that the kernel does not have is refused in a sentence", () => {
     using rtnl = Rtnl.open(new Namespace().path);
     const [outcome] = rtnl.batch().addLink({ kind: "wireguard", name: "wg0" }).send();
-    // Where there is kernel WireGuard this succeeds, and wireguard.test.ts has more about it.
+    // If the kernel has WireGuard, this succeeds, and wireguard.test.ts has more about it.
     if (outcome !== undefined)
       expect(outcome.message).toBe("Cannot add wireguard link wg0: EOPNOTSUPP (Unknown device type)");
   });

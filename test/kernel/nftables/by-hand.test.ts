@@ -1,5 +1,5 @@
-// What somebody changes by hand in our table, here by nft(8), is noticed and put
-// right, and nothing else is touched.
+// Changes by hand in our table, here by nft(8), are noticed and repaired, and nothing else is
+// changed.
 import { afterAll, expect, test } from "bun:test";
 import { diffNftTables } from "../../../src/net/nftables-diff.ts";
 import { formatNftCommand } from "../../../src/net/nftables-text.ts";
@@ -95,7 +95,7 @@ describeKernel(
         expect.objectContaining({ code: "ESTALE" }),
       );
       expect(list(namespace)).toBe(before);
-      // What was foreign and still is stands in nobody's way.
+      // A foreign object that stays does no harm.
       nft(namespace, "delete table inet wg-cni; add table inet wg-cni; add counter inet wg-cni c");
       const foreign = nftables.find(ourTable);
       nft(namespace, "add table inet other");

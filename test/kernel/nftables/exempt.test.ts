@@ -77,7 +77,7 @@ describe.skipIf(missing !== undefined)("host encryption", () => {
     const packets = (await capture.packets()).slice(before);
     return packets.filter((packet) => ["host", "plaintext"].includes(capture.kindOf(packet)));
   };
-  /** Who sent what was in plaintext. */
+  /** Returns the senders of plaintext packets. */
   const senders = (packets: readonly Packet[]) => [...new Set(packets.map(({ source }) => source))].sort();
   /** Has an answer from a port of the server, and says who of the two talked in plaintext. */
   const ask = async (ip: string, port: number) => {
@@ -185,7 +185,7 @@ describe.skipIf(missing !== undefined)("host encryption", () => {
       "nft add counter inet test heard",
       `nft add rule inet test input ip saddr ${n1.ip(4)} ip daddr 224.0.0.1 counter name heard`,
     ]);
-    // What is for several nodes, as keepalived's packets are.
+    // The packet is for several nodes, as keepalived's packets are.
     const heard = () => {
       n1.exec(["ping", "-c", "1", "-W", "0.1", "-I", "eth0", "224.0.0.1"]);
       return n2.must(["nft", "reset", "counters", "table", "inet", "test"]);

@@ -1,4 +1,4 @@
-// What the firewall's table does to packets: real ones, between namespaces.
+// The firewall's table handles real packets between namespaces.
 //
 //   pod 10.1.0.5 -- pod0 | node | up0 10.0.0.1 ---- 10.0.0.2 | remote
 //       fd01::5          |      | wg-cni-a ---------- tunnel  |  pod 10.2.0.5, fd02::5
@@ -147,7 +147,7 @@ describeKernel(
       expect(counted()).toEqual({ "pods4_out 10.2.0.0/24": 1, "pods4_in 10.2.0.0/24": 1 });
       expect(ping(remote, "10.2.1.5", "10.1.0.5")).toBe(true);
       expect(ping(pod, "fd01::5", "fd02::5")).toBe(true);
-      // What the node itself sends to a pod, too.
+      // The node itself sends to a pod, too.
       expect(ping(node, "10.0.0.1", "10.2.0.5")).toBe(true);
       expect(counted()).toEqual({
         ...{ "pods4_out 10.2.0.0/24": 2, "pods4_in 10.2.0.0/24": 2 },
@@ -214,7 +214,7 @@ describeKernel(
       send("0400000000000000");
       send("78");
       inNode("nft", "delete table inet marks");
-      // What came back in plaintext, that nobody listens there, was dropped.
+      // The answer in plaintext, that no process listens there, was dropped.
       expect(counted()).toEqual({ "pods4_out 10.2.0.0/24": 3, "pods4_in 10.2.0.0/24": 1 });
     });
 

@@ -1,6 +1,5 @@
-// Standalone: wg-cni is the pod's main plugin. What it makes, what it says about
-// it, that traffic flows over both families the moment ADD returns, and that
-// nothing is left after DEL.
+// wg-cni is the pod's main plugin: the tests check the objects that it makes, its result, that traffic
+// flows over both families the moment ADD returns, and that nothing is left after DEL.
 
 import { beforeAll, describe, expect, test } from "bun:test";
 import type { Node } from "../../lab/node.ts";

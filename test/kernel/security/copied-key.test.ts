@@ -72,7 +72,7 @@ describeKernel("a copied key", () => {
       (peer) => peer.name === name,
     );
   const reach = async (name: string) => (await statusOf(n1, name))?.reach;
-  /** What node 1 sends to the key, on its devices. */
+  /** Returns the prefixes that node 1 sends to the key, on its devices. */
   const allowedOf = (publicKey: string) =>
     Object.values(wgDump(n1)).flatMap(({ peers }) => peers[publicKey]?.allowedIPs ?? []);
   const without = ({ proof: _, ...slot }: SlotRecord): SlotRecord => slot;

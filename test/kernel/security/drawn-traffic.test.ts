@@ -1,6 +1,6 @@
 // A node with root writes whatever it likes into its own record: addresses of resolvers, of the API server,
-// of the gateway, of hosts on the Internet, of a node that has not joined yet. What pods and nodes send
-// there goes where it went before, and the claimant sees nothing of it.
+// of the gateway, of hosts on the Internet, of a node that has not joined yet. The packets of pods and
+// nodes to these addresses take the same way as before, and the claimant receives none of them.
 //
 //   n1 ── tunnel ── n2, hostile: its agent is stopped, its record is written by hand
 //    │
@@ -78,7 +78,7 @@ describeKernel("a record that claims what another node has", () => {
     };
     return waitUntil(look, { what: () => `refused is ${wanted}, and not ${seen}`, timeoutMs: soonMs });
   };
-  /** What node 1 leads into the tunnel or refuses, without "throw". */
+  /** Returns the routes of node 1 into the tunnel and the refusing ones, without "throw". */
   const led = () =>
     [tables.hosts, tables.pods]
       .flatMap((table) => routeLines(n1, 4, table))

@@ -1,5 +1,5 @@
-// Who can make plaintext count as a peer's, and hold `rollout strict` back? What claims the
-// peer as its source counts only if it came by the interface that leads to the peer: from a
+// A forged packet must not count as a peer's plaintext, and hold `rollout strict` back. A packet with a
+// peer's source counts only if it came by the interface that leads to the peer: from a
 // pod, or from another network, it is counted as spoofed, by interface. In permissive mode
 // and in strict mode, with and without the kernel's reverse-path filter.
 import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
@@ -22,7 +22,7 @@ describeKernel("counters of plaintext", () => {
     all = await arrivals(lab);
   });
 
-  /** What a round of packets adds to each counter. */
+  /** Returns the increase of each counter by one round of packets. */
   const added = (origin: Origin) => {
     const before = all.counted();
     all.knock(origin);

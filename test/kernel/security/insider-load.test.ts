@@ -1,4 +1,4 @@
-// What insiders can make large: routes and addresses of a pod that may change its own namespace, and
+// Insiders can make some things large: routes and addresses of a pod that may change its own namespace, and
 // connections to the agent's port. The agent goes on repairing, and calls of the plugin come to an end.
 import { beforeAll, expect, test } from "bun:test";
 import type { Agent } from "../../lab/agent.ts";

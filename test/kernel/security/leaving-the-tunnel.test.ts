@@ -21,12 +21,12 @@ import { addPod, setReversePath } from "../support/hosts.ts";
 import { addNode, wgDump, wgMust } from "../support/mesh-reference.ts";
 
 const families = [4, 6] as const;
-/** Where n1 looks up what it sends in a hostile way. */
+/** The table in which n1 looks up its hostile packets. */
 const table = 4242;
 /** Of n1's pod CIDR: n2 takes from the tunnel what comes from it. */
 const podSource = { 4: "10.244.1.77", 6: "fd00:10:244:1::77" } as const;
 
-/** Where a peer has no business, by what it is to n2. */
+/** Destinations that a peer must not reach, by their relation to n2. */
 const forbidden: Readonly<Record<string, Readonly<Partial<Record<Family, string>>>>> = {
   "loopback, which route_localnet opens": { 4: "127.0.0.1" },
   "a metadata service on lo": { 4: "169.254.169.254", 6: "fd00:ec2::254" },
@@ -122,7 +122,7 @@ describeKernel("what leaves the tunnel", () => {
     n2.script(["nft delete table inet wg-cni"]);
     setReversePath(n2, 0);
     for (const family of families) {
-      // What is translated is seen by the address that it then has.
+      // A translated packet is recognised by its translated address.
       const translated = forbidden["a service's address, which n2 translates"]?.[family];
       const wanted = [...targets(family), ...legal(family)].filter((ip) => ip !== translated);
       expect(knock(family)).toEqual(expect.arrayContaining(wanted));
@@ -130,7 +130,7 @@ describeKernel("what leaves the tunnel", () => {
   });
 });
 
-/** What is around a node, what it translates, and who sees what the tunnel has delivered. */
+/** Sets up the surroundings of a node, its translations, and captures of delivered packets. */
 function surround(node: Node): void {
   const has = (dev: string, ip4: string, ip6: string) => [
     `ip address add ${ip4} dev ${dev}`,

@@ -1,6 +1,6 @@
-// A pod with NET_RAW sends in the name of others: by a link of ours nothing of it arrives, at
-// the node, at another pod, or in the tunnel, for both families and whatever rp_filter says.
-// The control takes the table away. What is dropped is counted.
+// A pod with NET_RAW sends from addresses of other hosts: by a link of ours none of these packets arrives at
+// the node, at another pod, or in the tunnel, for both families and whatever rp_filter says. The control
+// removes the table. Dropped packets are counted.
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { joinMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";

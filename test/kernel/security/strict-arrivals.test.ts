@@ -36,7 +36,7 @@ describeKernel("forged sources in strict mode", () => {
           name.includes("the world")
             ? (filter !== 1 || origin === "eth0" || name.startsWith("IPv6")) && !isOutgoing(name)
             : name.endsWith("peer -> node") && origin === "eth0";
-        // What would leave again by the tunnel, from the nodes' network, is dropped on its way out.
+        // Packets from the nodes' network that would leave again by the tunnel are dropped on their way out.
         const reached = knock(origin).filter((name) => origin !== "eth0" || !isOutgoing(name));
         expect([origin, reached]).toEqual([origin, names.filter(wanted)]);
       }

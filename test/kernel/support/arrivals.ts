@@ -1,5 +1,5 @@
-// What the tests of forged sources share: a node between two networks, with two pods of
-// its own, and who sees what has passed its rules.
+// The tests of forged sources share a node between two networks, with two pods of its own, and captures of
+// the packets that have passed its rules.
 //
 //   wire, attacker ── eth0 ┬ n1 ┬── p1, the target
 //   lan2, attacker ── eth1 ┘    ├── evil, a pod that may open raw sockets
@@ -28,7 +28,7 @@ const unlinked = { 4: "198.51.100.77", 6: "2001:db8:51::77" } as const;
 const unrecorded = { 4: "10.244.200.9", 6: "fd00:10:244:200::9" } as const;
 const clusterCIDRs = "10.244.0.0/16,fd00:10:244::/48";
 
-/** Where packets come from: the network of the nodes, another one, a pod of the node. */
+/** The origins of packets: the network of the nodes, another one, a pod of the node. */
 export const origins = ["eth0", "eth1", "pod"] as const;
 export type Origin = (typeof origins)[number];
 
@@ -42,7 +42,7 @@ export interface Arrivals {
   readonly knock: (origin: Origin) => string[];
   /** Names of all packets that are sent: IPv4's, then IPv6's. */
   readonly names: readonly string[];
-  /** What n1's table has counted, by set and element; those at 0 left out. */
+  /** Returns the counters of n1's table by set and element, without those at 0. */
   readonly counted: () => Record<string, number>;
 }
 

@@ -1,4 +1,4 @@
-// Whether this machine can run the tests of the built plugin against a real
+// Decides if this machine can run the tests of the built plugin against a real
 // kernel. A skip says why; with REQUIRE_KERNEL=1 it is a failure.
 
 import { describe, setDefaultTimeout } from "bun:test";

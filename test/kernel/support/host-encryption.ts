@@ -44,7 +44,7 @@ export function encryptHost(node: Node, other: Node, how: HostEncryption): void 
   if (!known) nftables.delete({ family: "arp", name: "wg-cni" });
 }
 
-/** What a node's table has counted on its way out to remote pods. */
+/** Returns the packets to remote pods that a node's table has counted on their way out. */
 export function countedOut(node: Node): number {
   using nftables = Nft.open(node.netns);
   const counters = nftables.counters(ourTable);

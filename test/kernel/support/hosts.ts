@@ -1,4 +1,4 @@
-// What the tests of hosts that others have configured share.
+// The tests of hosts that other programs have configured share these helpers.
 import type { Node } from "../../lab/node.ts";
 import { repository } from "../../lab/paths.ts";
 import type { Pod } from "../../lab/pod.ts";

@@ -1,4 +1,4 @@
-// What the mesh tests look through: `ip -j`, `wg show all dump`, `ip monitor`,
+// The mesh tests observe by independent programs: `ip -j`, `wg show all dump`, `ip monitor`,
 // and how they call the product on a node of the lab. Nothing here knows how
 // the product does anything.
 import { existsSync, readFileSync } from "node:fs";
@@ -97,7 +97,7 @@ export function importPeers(node: Node, records: readonly NodeRecord[]): Promise
   return wgJson(node, ["peer", "import", "-"], { stdin: JSON.stringify(records) });
 }
 
-/** What `sync --json` and its like print. */
+/** The output of `sync --json` and similar commands. */
 export interface SyncJson {
   readonly node: string;
   readonly steps: readonly string[];
@@ -153,7 +153,7 @@ export function wgDump(space: Namespaces): Record<string, DumpedDevice> {
   return dumped;
 }
 
-/** What of a dump must stay the same while nothing is changed: not the handshakes. */
+/** Returns the part of a dump that must stay the same while nothing is changed, which excludes handshakes. */
 export function settledDump(space: Namespaces): unknown {
   return JSON.parse(JSON.stringify(wgDump(space), (key, value) => (key === "handshake" ? undefined : value)));
 }
@@ -194,7 +194,7 @@ export function hostFacts(space: Namespaces): string[] {
   const commands = [
     // A device that is made anew has another index and, if it is a TUN, another link-local address.
     "ip -o link | sed -E 's/^[0-9]+: //'",
-    // Whether the kernel has looked for duplicates of its own link-local address yet says nothing of us.
+    // The kernel's own search for duplicates of its link-local address is not caused by us.
     "ip -o address | sed -E 's/^[0-9]+: //; /wg-cni.* fe80:/d; s/ tentative / /'",
     "ip -4 rule",
     "ip -6 rule",
@@ -222,7 +222,7 @@ export function foreignFacts(space: Namespaces): string[] {
 let monitors = 0;
 const monitorTimeoutMs = 5_000;
 
-/** What `ip monitor` said of links, addresses, routes and rules while `action` ran: all of it, by two markers. */
+/** Returns all output of `ip monitor` about links, addresses, routes and rules while `action` ran, between two markers. */
 export async function monitor(node: Node, action: () => Promise<unknown>): Promise<string> {
   const file = `/run/monitor-${++monitors}`;
   const listening = node.start(["sh", "-c", `exec ip -o monitor link address route rule >${file}`]);

@@ -43,7 +43,7 @@ export class Namespace {
     return run(["ip", "-n", this.name, ...command.split(" ")]);
   }
 
-  /** What `ip -j COMMAND` prints there. */
+  /** Returns the output of `ip -j COMMAND` there. */
   // biome-ignore lint/suspicious/noExplicitAny: the shape is ip(8)'s, and tests look at parts of it
   json(command: string): any[] {
     return JSON.parse(run(["ip", "-j", "-n", this.name, ...command.split(" ")]) || "[]");

@@ -1,4 +1,4 @@
-// What the tests of nftables share: a firewall, and nft(8) as the reference.
+// The tests of nftables share a firewall, and nft(8) as the reference.
 import { parseExemption } from "../../../src/net/exemption.ts";
 import type { NftTable, NftTableName } from "../../../src/net/nftables.ts";
 import { Nft } from "../../../src/netlink/nft/table.ts";
@@ -41,12 +41,12 @@ export function load(namespace: Namespace, text: string): void {
   if (!done.success) throw new Error(`nft -f: ${done.stderr}\n${text}`);
 }
 
-/** What nft lists, without what has been counted. */
+/** Returns the listing of nft, without counters. */
 export function list(namespace: Namespace): string {
   return nft(namespace, "-s", "list", "ruleset");
 }
 
-/** What a fresh conversation reads; the other may remember. */
+/** Reads by a new connection, because the other one may have a cache. */
 export function read(namespace: Namespace, table: NftTableName = ourTable): NftTable | undefined {
   using other = Nft.open(namespace.path);
   return other.find(table);

@@ -1,5 +1,5 @@
-// What a pod's interface sees, with the two questions about packet sizes: how
-// long is the longest, and did anybody say that one was too big?
+// Captures on a pod's interface, with two questions about packet sizes: how long the longest packet is, and
+// if an ICMP error said that one was too big.
 import { readFileSync } from "node:fs";
 import type { Running } from "../../lab/namespaces.ts";
 import { type Packet, parsePcap } from "../../lab/pcap.ts";

@@ -1,4 +1,4 @@
-// What iproute2 and SQLite say about a node, independent of the product: links,
+// Reads a node by iproute2 and SQLite, independent of the product: links,
 // addresses, routes, rules, neighbours, rows.
 
 import type { Namespaces } from "../../lab/namespaces.ts";
@@ -65,7 +65,7 @@ const snapshots = [
   ["ip", "neighbour", "show", "nud", "permanent"],
 ];
 
-/** What the kernel makes by itself some time after a link is up: link-local addresses, and routes to own ones. */
+/** Matches objects that the kernel makes by itself some time after a link is up: link-local addresses, and routes to own ones. */
 const belated = /^\d+: \S+ +inet6 fe80:|^(local|anycast) \S*:|^fe80::\/64 |^multicast ff00::\/8 /;
 
 /**

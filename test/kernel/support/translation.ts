@@ -4,7 +4,7 @@ import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 
 export const backendPort = 8080;
-/** Where each leads to; "local" keeps the client's address, as externalTrafficPolicy Local does. */
+/** The target of each service; "local" keeps the client's address, as externalTrafficPolicy Local does. */
 export const nodePorts = {
   "remote pod": 30080,
   "remote host": 30081,

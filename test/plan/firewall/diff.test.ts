@@ -95,7 +95,7 @@ function plain(table: NftTable): string[] {
   }).split("\n");
 }
 
-/** What the kernel makes of a command. */
+/** Applies a command as the kernel does. */
 function carryOut(table: NftTable | undefined, command: NftCommand): NftTable | undefined {
   if (command.do === "addTable") return { ...command.table, sets: [], chains: [], foreign: [] };
   if (command.do === "deleteTable" || table === undefined) return undefined;

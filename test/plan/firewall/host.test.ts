@@ -1,4 +1,4 @@
-// What host encryption changes in the firewall's tables.
+// Host encryption changes the firewall's tables.
 import { describe, expect, test } from "bun:test";
 import type { NftTable } from "../../../src/net/nftables.ts";
 import { formatNftRule, formatNftTable } from "../../../src/net/nftables-text.ts";
@@ -6,7 +6,7 @@ import type { Firewall } from "../../../src/plan/firewall/sets.ts";
 import { firewallTable, firewallTables } from "../../../src/plan/firewall/table.ts";
 import { chains, encrypting, firewall } from "./firewalls.ts";
 
-/** What host encryption adds to a chain, and what it leaves out of it. */
+/** Returns the rules that host encryption adds to a chain, and those that it removes. */
 function changed(chain: string, { strict }: { strict: boolean }): { added: string[]; gone: string[] } {
   const rules = (firewall: Firewall) =>
     firewallTable({ ...firewall, strict })

@@ -31,7 +31,7 @@ interface Moment {
   readonly says: string;
 }
 
-/** What matters of a decision, in one line. */
+/** Formats the important parts of a decision in one line. */
 function say({ event, askEveryMs, dueMs }: DeadManDecision): string {
   const words = [event ?? "nothing"];
   if (askEveryMs !== undefined) words.push(`ask every ${askEveryMs / s} s`);
@@ -39,7 +39,7 @@ function say({ event, askEveryMs, dueMs }: DeadManDecision): string {
   return words.join(", ");
 }
 
-/** What was decided is in the store at the next moment, unless it says otherwise. */
+/** The store has the decision at the next moment, unless the row says otherwise. */
 function play(moments: readonly Moment[]): void {
   let memory: DeadManMemory | undefined;
   let revert: DeadManFacts["revert"] = "none";

@@ -1,5 +1,5 @@
-// Which addresses a node goes by if none was typed, as a table: what the
-// kernel shows in words, what was chosen, what comes of it.
+// A node's endpoints if none was typed, as a table: the state of the kernel as text, the choice, and the
+// result.
 import { describe, expect, test } from "bun:test";
 import type { Address, AddressCaveat } from "../../../src/net/objects.ts";
 import { describeEndpoints, findTransport, nextEndpoints } from "../../../src/plan/host/endpoints.ts";

@@ -1,4 +1,4 @@
-// Which interfaces lead away from a node, by their kinds and by what is routed.
+// Interfaces that lead away from a node are found by their kinds and by routes.
 import { expect, test } from "bun:test";
 import type { Link } from "../../../src/net/objects.ts";
 import { chooseUplinks } from "../../../src/plan/host/uplinks.ts";

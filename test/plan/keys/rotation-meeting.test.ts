@@ -36,7 +36,7 @@ function rotateTogether(seed: number, options: SimOptions, rounds: number): Outc
     }
     sim.tick(talks);
   }
-  // What a rotation has broken would show afterwards.
+  // Damage of a rotation would show afterwards.
   for (const endMs = sim.nowMs + 30_000; sim.nowMs < endMs; ) sim.tick(talks);
   return {
     ...{ sent: sim.sent, lost: sim.lost, longestMs },

@@ -15,7 +15,7 @@ import { pick, type Random } from "../random.ts";
 const wallStartMs = 1_700_000_000_000;
 /** WireGuard makes a new session after this (REKEY_AFTER_TIME). */
 const sessionMs = 120_000;
-/** Who has received data and sent nothing answers after this (KEEPALIVE_TIMEOUT). */
+/** A peer that has received data and sent nothing answers after this (KEEPALIVE_TIMEOUT). */
 const answerMs = 10_000;
 /** Keys are programmed at once, routes a moment later: the unfavourable order. */
 const routeDelayMs = 200;
@@ -353,7 +353,7 @@ function newPeer(publicKey: string): SimPeer {
   };
 }
 
-/** Who talks to whom: all the time, now and then, hardly ever. */
+/** The pairs of nodes that talk to each other: all the time, now and then, hardly ever. */
 export function randomTalk(random: Random): (from: SimNode, to: SimNode) => boolean {
   const chances = new Map<string, number>();
   return (from, to) => {

@@ -233,7 +233,7 @@ describe("while a slot drains", () => {
     expect(plan(own, { isPublished: false }, before).change).toBeUndefined();
     const restarted = { phase: "draining", slot: "a", sinceMs: now, ownAtMs: now };
     expect(plan(own, {}).memory).toEqual(restarted as RotationMemory);
-    // What was remembered of the slot before is not this one's.
+    // The memory of the slot before does not apply to this one.
     const b = facts(["active", "draining"], ["b"]);
     expect(plan(b, {}, before)).toMatchObject({ memory: { slot: "b", sinceMs: now } });
     expect(plan(own, {}, since("next", "a", 1000))).toMatchObject({

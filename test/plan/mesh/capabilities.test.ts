@@ -1,4 +1,4 @@
-// What a host cannot have is left out of the mesh; what fails blocks only what waits for it.
+// Objects that a host does not support are left out of the mesh; a failure blocks only the parts that need it.
 import { describe, expect, test } from "bun:test";
 import type { Family } from "../../../src/net/ip.ts";
 import type { Route, Rule } from "../../../src/net/objects.ts";

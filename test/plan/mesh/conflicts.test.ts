@@ -1,4 +1,4 @@
-// What stands in the way of a slot, as a table, and what a node is without one.
+// Conflicts of a slot, as a table, and the state of a node without a slot.
 import { expect, test } from "bun:test";
 import type { NodeRecord, Slot, SlotState } from "../../../src/net/record.ts";
 import { isForeign, type SlotFacts, slotConflicts } from "../../../src/plan/mesh/conflicts.ts";

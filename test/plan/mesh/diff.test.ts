@@ -334,7 +334,7 @@ describe("what a change costs", () => {
     const rule = base.rules.find(({ priority }) => priority === 98) as (typeof base.rules)[0];
     const lines = commands({ ...base, routes: [...base.routes, stray], rules: [...base.rules, rule] });
     const doubled = "priority 98 lookup 18099 protocol 118";
-    // Which of two the kernel deletes is not for us to say: both go, ours is made anew.
+    // The kernel chooses which of the two it deletes: both go, and ours is made anew.
     expect(lines).toEqual([
       `ip rule delete ${doubled}`,
       `ip rule delete ${doubled}`,

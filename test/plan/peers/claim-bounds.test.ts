@@ -1,5 +1,5 @@
-// Which claims of a peer count at all: everything that a hostile node might write into its own record,
-// as a table, beside what this node knows of the network.
+// Bounds of a peer's claims: everything that a hostile node might write into its own record, as a table,
+// with this node's knowledge of the network.
 import { describe, expect, test } from "bun:test";
 import { type ClusterHosts, noClusterHosts } from "../../../src/net/cluster-hosts.ts";
 import type { NodeRecord } from "../../../src/net/record.ts";
@@ -177,7 +177,7 @@ const hosts: readonly (readonly [string, string, boolean, boolean, boolean])[] =
   ["Alibaba's metadata", "100.100.100.200", false, false, false],
   ["AWS's metadata, IPv6", "fd00:ec2::254", false, false, false],
   ["IPv4 behind a translator", "64:ff9b::808:808", false, false, false],
-  // Where a node may be, a handshake decides: test/plan/peers/node-ip-proof.test.ts.
+  // A handshake decides about places where a node may be: test/plan/peers/node-ip-proof.test.ts.
   ["the gateway", "10.0.1.1", true, true, true],
   ["a resolver", "10.9.9.53", true, false, true],
 ];

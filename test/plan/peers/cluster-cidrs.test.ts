@@ -1,5 +1,5 @@
-// Which networks hold what is no pod's: cluster CIDRs and pod CIDRs beside what the
-// kernel shows of a node under several plugins, as a table.
+// Networks that contain hosts: cluster CIDRs and pod CIDRs, with the kernel's state of a node under several
+// plugins, as a table.
 import { describe, expect, test } from "bun:test";
 import { ParseError } from "../../../src/net/error.ts";
 import type { Address } from "../../../src/net/objects.ts";

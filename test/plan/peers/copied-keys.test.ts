@@ -1,5 +1,5 @@
-// Who has a key that several records name: whoever proves it, else whoever was heard first; nobody has
-// a key by a proof that is not its own. And what that means for a path that is open: nothing.
+// The owner of a key that several records name is the node that proves it, else the one that claimed it first;
+// no node owns a key by a proof that is not its own. A path that is open does not change.
 import { describe, expect, test } from "bun:test";
 import type { NodeRecord, Slot, SlotRecord } from "../../../src/net/record.ts";
 import { resolveClaims } from "../../../src/plan/peers/claims.ts";

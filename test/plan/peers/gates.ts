@@ -1,4 +1,4 @@
-// What the gate's tests are written in: a peer, what was seen of it, one step, and its decision as a line.
+// Helpers of the gate's tests: a peer, its observations, one step, and the decision as a line.
 import { closedPath, type PeerPath } from "../../../src/net/path.ts";
 import type { SlotState } from "../../../src/net/record.ts";
 import { type GateRun, runGate } from "../../../src/plan/peers/gate.ts";
@@ -83,7 +83,7 @@ export function run(given: Case, nowMs = now, node = localRecord): GateRun {
   );
 }
 
-/** What matters of a decision, in one line. */
+/** Formats the important parts of a decision in one line. */
 export function say({ path, events, readd }: GateDecision): string {
   const kinds = events.map((one) => ("step" in one ? `${one.kind} ${one.step}` : one.kind)).join(", ");
   const words = [path.slot ?? "closed", `candidate ${path.candidate}`];

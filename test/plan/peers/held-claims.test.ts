@@ -1,4 +1,4 @@
-// What a peer keeps while what its record claims is another's.
+// Claims that a peer keeps while its record is contested.
 import { expect, test } from "bun:test";
 import type { NodeRecord } from "../../../src/net/record.ts";
 import { holdClaims } from "../../../src/plan/peers/held-claims.ts";

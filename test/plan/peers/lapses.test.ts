@@ -1,4 +1,4 @@
-// What the dead may not keep: the rule as a table, what it leaves of a record, and that nothing flaps.
+// Claims that lapse: the rule as a table, the rest of a record, and that nothing flaps.
 import { describe, expect, test } from "bun:test";
 import { hostPrefix, parsePrefix, prefixContains, subtractPrefix } from "../../../src/net/prefix.ts";
 import type { NodeRecord } from "../../../src/net/record.ts";

@@ -1,4 +1,4 @@
-// What `up` refuses: addresses and CIDRs that a peer has already.
+// `up` refuses addresses and CIDRs that a peer has already.
 import { expect, test } from "bun:test";
 import { findTakenClaims } from "../../../src/plan/peers/own-claims.ts";
 

@@ -1,4 +1,4 @@
-// What lapses leave of a record, against the definition, and that thousands of them have a bound.
+// The rest of a record after lapses is compared with its definition, and thousands of lapses have a bound.
 import { expect, setDefaultTimeout, test } from "bun:test";
 import {
   comparePrefixes,

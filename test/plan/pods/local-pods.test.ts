@@ -1,4 +1,4 @@
-// Which addresses are pods of this node, and which of these its record lacks: a table.
+// Addresses of this node's pods, and those of them that its record lacks, as a table.
 import { expect, test } from "bun:test";
 import { familyOf } from "../../../src/net/ip.ts";
 import type { Address, Link, Route } from "../../../src/net/objects.ts";
@@ -38,7 +38,7 @@ function address(dev: string, ip: string, length: number): Address {
 
 const { linkNetnsId: _, ...here } = link("pair0");
 
-/** What the kernel has, and the addresses that are pods by it. */
+/** The kernel's state, and the addresses of pods that follow from it. */
 const cases: readonly (readonly [
   what: string,
   links: readonly Link[],

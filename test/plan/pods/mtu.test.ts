@@ -1,4 +1,4 @@
-// Which routes and links of a pod get the tunnel's MTU, and what comes back.
+// Routes and links of a pod that get the tunnel's MTU, and the values that are restored.
 import { describe, expect, test } from "bun:test";
 import type { Link, Route } from "../../../src/net/objects.ts";
 import {
@@ -47,7 +47,7 @@ describe("routes", () => {
     const { steps, changed } = plan([...many, "::/0 metric 1024", byDefault], 1440);
     expect([steps.length, changed.length]).toEqual([64, 64]);
     expect(changed.slice(0, 2).map(({ dst }) => dst)).toEqual(["::/0", "0.0.0.0/0"]);
-    // What is on record stays there, however often the routes are exchanged for others.
+    // A recorded value stays, however often the routes are replaced.
     expect(plan(many, 1440, changed).changed).toEqual(changed);
     expect(routesAbove(many.map(route), link, 1440)).toHaveLength(64);
   });

@@ -92,7 +92,7 @@ test.each([
   [
     "a file is left of it, and the later one goes too",
     { a: [[3, "file"]], b: [[6, "absent"]] },
-    // What is known of it ends with its witness.
+    // Its absence is known only as long as its witness is there.
     { b: 66 },
   ],
 ] as const)("%s", (_, story, expected) => {

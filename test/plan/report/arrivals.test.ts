@@ -1,4 +1,4 @@
-// What arrived outside the tunnel, by interface.
+// Packets that arrived outside the tunnel, by interface.
 import { expect, test } from "bun:test";
 import {
   describeArrivals,

@@ -79,7 +79,7 @@ export class Containerd {
     return this.#service.kill();
   }
 
-  /** What it prints. Throws if it fails. */
+  /** Returns its output. Throws if it fails. */
   async crictl(...args: readonly string[]): Promise<string> {
     return (await this.enclosure.mustRun([crictlPath(), ...args])).trim();
   }
@@ -118,7 +118,7 @@ export class Containerd {
     await this.crictl("rmp", id);
   }
 
-  /** What `crictl info` says of the network. */
+  /** Returns the network part of `crictl info`. */
   async network(): Promise<{ readonly isReady: boolean; readonly plugins: readonly string[] }> {
     const { status, cniconfig } = JSON.parse(await this.crictl("info"));
     const { status: isReady } = status.conditions.find(({ type }: Json) => type === "NetworkReady");

@@ -1,5 +1,5 @@
-// What each of these tests begins with: nodes of one mesh that are ready for a
-// container runtime, and the image as a file.
+// Each of these tests begins with nodes of one mesh that are ready for a container runtime, and with the
+// image as a file.
 
 import type { Lab } from "../../lab/lab.ts";
 import { joinMesh } from "../../lab/mesh.ts";

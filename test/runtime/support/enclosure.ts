@@ -1,5 +1,5 @@
-// Where a lab node runs its container runtime: the node's namespaces, and besides
-// them control groups, plugins, /dev/shm and temporary directories of its own, so that
+// The enclosure in which a lab node runs its container runtime: the node's namespaces, and
+// control groups, plugins, /dev/shm and temporary directories of its own, so that
 // a runtime with its usual paths meets nothing of the machine's and of other nodes.
 
 import { mkdirSync, readdirSync, renameSync, writeFileSync } from "node:fs";

@@ -26,7 +26,7 @@ export function installGate(enclosure: Enclosure): void {
 }
 
 export interface HeldAdd {
-  /** What came of the call: the message of its error, or nothing if it succeeded. */
+  /** The result of the call: the message of its error, or nothing if it succeeded. */
   readonly outcome: Promise<string>;
   /** SIGKILL of the plugin that holds the ADD up. */
   killPlugin(): unknown;

@@ -1,4 +1,4 @@
-// Whether this machine can run the tests with real container runtimes. A skip says
+// Decides if this machine can run the tests with real container runtimes. A skip says
 // why; with REQUIRE_RUNTIME=1 it is a failure.
 
 import { findRuntimeAssets } from "../../../scripts/runtime-assets.ts";

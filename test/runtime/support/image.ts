@@ -9,7 +9,7 @@ import { dirname } from "node:path";
 /** Fully qualified, so that no runtime looks for it elsewhere. */
 export const imageName = "wg-cni.test/busybox:1";
 
-/** What a container of the image does unless told: nothing, until it is killed. */
+/** The default command of a container of the image: it does nothing until it is killed. */
 const command = ["/bin/tail", "-f", "/dev/null"];
 const applets = ["sh", "tail", "ping", "ip", "cat", "hostname"];
 const directories = ["bin", "dev", "etc", "proc", "run", "sys", "tmp"];

@@ -8,7 +8,7 @@ import { type ConfList, type PluginConf, readConfList } from "../../lab/runtime.
 import { confDir, type Enclosure } from "./enclosure.ts";
 
 export const networkFile = `${confDir}/10-pods.conflist`;
-/** Where host-local has its leases: as kindnet tells it, and unless it is told. */
+/** The directories of host-local's leases: the one that kindnet configures, and the default. */
 const leaseDirectories = ["/run/cni-ipam-state", "/var/lib/cni/networks"] as const;
 export const ours: PluginConf = { type: "wg-cni" };
 

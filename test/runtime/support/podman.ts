@@ -51,7 +51,7 @@ export class Podman {
     return podman;
   }
 
-  /** What it prints. Throws if it fails. */
+  /** Returns its output. Throws if it fails. */
   async call(...args: readonly string[]): Promise<string> {
     return (await this.enclosure.mustRun(["podman", ...args])).trim();
   }
@@ -69,7 +69,7 @@ export class Podman {
     return ["podman", "run", ...common, ...options, imageName];
   }
 
-  /** What the command in the container prints, also if it fails. */
+  /** Returns the output of the command in the container, also if it fails. */
   exec({ id }: Container, ...command: readonly string[]): Promise<string> {
     return this.call("exec", id, ...command).catch(({ message }: Error) => message);
   }

@@ -1,6 +1,6 @@
-// What the daemons of a node of the small cluster are told. Their defaults, but for
-// what a machine may withhold from its root (lowering the OOM score, AppArmor, limits)
-// and what would be the whole machine's.
+// Configures the daemons of a node of the small cluster. They have their defaults, except for settings that
+// a machine may withhold from its root (lowering the OOM score, AppArmor, limits) and settings of the whole
+// machine.
 
 import { imageName } from "../../runtime/support/image.ts";
 

@@ -1,4 +1,4 @@
-// Whether this machine can run a small cluster. A skip says why; with
+// Decides if this machine can run a small cluster. A skip says why; with
 // REQUIRE_SMALL_CLUSTER=1 it is a failure.
 
 import { findContainerdAssets } from "../../../scripts/containerd-assets.ts";

@@ -46,7 +46,7 @@ export function describeLife(mode: ProxyMode): void {
     }, testMs);
     afterAll(() => cluster?.[Symbol.dispose]());
 
-    /** What is wrong, by path; and how much was readable at all. */
+    /** The faults by path, and the number of readable packets. */
     async function tryAll(isEncrypted: boolean) {
       const capture = await cluster.lab.capture("tcp or udp");
       const tried = await tryPaths(allPaths(sites, cluster.lab.wire), cluster.machines, capture);
@@ -179,7 +179,7 @@ export function describeLife(mode: ProxyMode): void {
       const [n1, n2, n3] = sites as [Site, Site, Site];
       const streams = await startStreams([n1, n2]);
       const capture = await cluster.lab.capture("net 10.244.0.0/16");
-      // What is sent to it meanwhile has nobody to reach, and nobody else is to read it.
+      // Packets to it meanwhile reach no host, and no other host may read them.
       const pings = n1.pod.start(["ping", "-q", "-i", "0.05", n3.pod.ip(4)]);
       await n3.machine.powerOff();
       await n3.machine.boot();
@@ -231,7 +231,7 @@ export function describeLife(mode: ProxyMode): void {
       await reachesPods();
     });
 
-    /** Whose it is, and which node has sent it. */
+    /** The owner of a packet, and the node that sent it. */
     function describePacket({ time, source, destination, bytes }: Packet): string {
       const mac = Buffer.from(bytes.subarray(6, 12))
         .toString("hex")

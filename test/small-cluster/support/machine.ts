@@ -33,7 +33,7 @@ export interface MachineOptions {
 
 /** Directories that a reboot leaves as they are. */
 const disk = ["/var/lib", "/opt", "/etc/cni", "/etc/wg-cni"];
-/** What a kubelet sets and is the whole machine's (its setupKernelTunables): it gets files of its own. */
+/** The kernel settings of the whole machine that a kubelet sets (setupKernelTunables): it gets files of its own. */
 const kernelSettings = [
   ...["vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops"],
   ...["kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes"],
@@ -41,7 +41,7 @@ const kernelSettings = [
 /** The machine's are not hidden by the lab. */
 const environment = { HOME: "/run/home", TMPDIR: "/run/tmp" };
 
-/** Where the daemons run: the node's namespaces and control groups. */
+/** The daemons run in the node's namespaces and control groups. */
 class Host extends Namespaces {
   constructor(
     node: Node,
@@ -114,7 +114,7 @@ export class Machine {
     this.node.script([
       ...filters.map((file) => `echo ${options.reversePathFilter} >${file}`),
       ...disk.slice(1).map((path) => `mkdir -p ${path}; mount --bind ${directory}${path} ${path}`),
-      // What a kubelet writes beside /var/lib and /run.
+      // The directories that a kubelet writes beside /var/lib and /run.
       "for directory in /var/log /var/tmp /dev/shm; do mount -t tmpfs tmpfs $directory; done",
       "mkdir -p /run/home /run/tmp /etc/cni/net.d /opt/cni/bin /etc/kubernetes /etc/containerd",
       "touch /etc/resolv.conf",

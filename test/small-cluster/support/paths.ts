@@ -1,6 +1,6 @@
-// Every path of the small cluster as a table: who asks whom by what address, who is to
-// answer, and between which nodes it may be read. What hosts say to hosts is not
-// encrypted; all else is, whatever was translated on the way.
+// Every path of the small cluster as a table: the client, the address, the server that should answer, and
+// the nodes between which it may be read. Traffic between hosts is not encrypted; all other traffic is,
+// whatever was translated on the way.
 //
 //   from ──► x ────► y ────► z       y and z are other nodes: y has the address,
 //                                    z the server where it is another node's
@@ -31,9 +31,9 @@ interface Target {
   readonly ip: string;
   readonly port: number;
   readonly backend: Backend;
-  /** Where the server is. */
+  /** The place of the server. */
   readonly at: Site;
-  /** Whose node port it is; a service is translated where it is asked for. */
+  /** The node of the node port; a service is translated on the client's node. */
   readonly by?: Site;
 }
 
@@ -96,12 +96,12 @@ function pathFrom(asker: Asker, x: Site, address: string, y: Site, target: Targe
   };
 }
 
-/** Where it is a host that speaks to a host. What x translates itself leads to the server at once. */
+/** The nodes between which a host talks to a host. A destination that x itself translates leads to the server at once. */
 function hostHops(x: Site, { backend, at, by = x }: Target): string[] {
   return [...hop(x, by), ...(backend === "host" ? hop(by, at) : [])];
 }
 
-/** What comes from outside is nobody's secret; from there on it is a host that asks. */
+/** Traffic from outside is not secret; from the first node on, the client is a host. */
 function pathFromOutside(
   from: Namespaces,
   address: string,

@@ -1,6 +1,5 @@
-// What the paths of the small cluster lead to: on each node a web server in the pods'
-// network, with a port of the node, and one in the node's own network; of each a
-// service with a node port of either policy.
+// The servers of the small cluster's paths: on each node a web server in the pods' network, with a port of the
+// node, and one in the node's own network; for each a service with a node port of either policy.
 
 import type { Pod } from "../../lab/pod.ts";
 import { waitUntil } from "../../lab/wait.ts";
@@ -18,7 +17,7 @@ export interface Site {
   readonly pod: Pod;
 }
 
-/** What has a service of its own. */
+/** The servers that have a service of their own. */
 export const backends = ["pod", "host"] as const;
 export type Backend = (typeof backends)[number];
 export const policies = ["Cluster", "Local"] as const;

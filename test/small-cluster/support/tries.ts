@@ -12,7 +12,7 @@ export interface Tried {
   readonly path: Path;
   /** The web server's answer, or why there was none. */
   readonly text: string;
-  /** Whether the right one answered. */
+  /** True if the right server answered. */
   readonly ok: boolean;
   /** "ask n1-n2": what was readable between which nodes. */
   readonly read: readonly string[];

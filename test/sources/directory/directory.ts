@@ -132,7 +132,7 @@ export class Directory implements Disposable {
     return Object.fromEntries(this.store.rejectedRecords().map(({ file, reason }) => [file, reason]));
   }
 
-  /** What this node makes of all that is claimed. */
+  /** Resolves all claims as this node does. */
   resolve() {
     const publicKeys = own.slots.map(({ publicKey }) => publicKey);
     return resolveClaims({ ...own, publicKeys }, this.store.peers().map(toClaimingPeer));

@@ -141,7 +141,7 @@ describe("publishing", () => {
     }
     expect(Object.keys(directory.refused)).toEqual(["node-0.json"]);
     expect(directory.lines.filter((line) => line.includes("repeatedly"))).toHaveLength(1);
-    // What this node itself has to say does not wait.
+    // A change of this node's own record does not wait.
     expect(directory.publish(changed)).toEqual({ done: true });
     expect(directory.refused).toEqual({});
     spoil();

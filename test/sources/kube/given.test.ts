@@ -1,5 +1,5 @@
-// What another node's Node object gives it, asked for where two nodes claim the same; and the event
-// that tells of a claim that has passed on.
+// The claims that another node's Node object confirms, read if two nodes claim the same; and the event about
+// a claim that has passed on.
 import { expect, test } from "bun:test";
 import type { StatusFacts } from "../../../src/kube/conditions.ts";
 import { nodeOf } from "../../kube/objects.ts";

@@ -1,5 +1,5 @@
-// What becomes of this node's mode by the cluster's mesh object: it is followed, and
-// where the API has nothing to say, or nothing that is understood, it stays.
+// This node's mode follows the cluster's mesh object; if the API has no such object, or none that is
+// understood, the mode stays.
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { meshesPath } from "../../../src/kube/mesh.ts";
 import { ModeFollower } from "../../../src/sources/kube/mode.ts";

@@ -122,7 +122,7 @@ describe("the record", () => {
     node.look();
     node.publish(moved);
     await waitUntil(() => api.count("apply") === 2, { what: "the write" });
-    // What the watch says now is from before it.
+    // The watch now delivers a state from before the write.
     watch.send(`{"type":"MODIFIED","object":${before}}`);
     for (let i = 0; i < 20; i++) {
       node.look();

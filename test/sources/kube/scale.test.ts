@@ -1,6 +1,5 @@
-// What 5,000 records cost the API and the store: which requests are made and what
-// is written, at the start, while nothing changes, by a change, and where everything
-// has to be listed again. Times are the benchmark's (`npm run bench -- scale`).
+// The cost of 5,000 records for the API and the store: the requests and the writes at the start, while nothing
+// changes, by a change, and if everything has to be listed again. Times are the benchmark's (`npm run bench -- scale`).
 import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { recordOf } from "../directory/directory.ts";

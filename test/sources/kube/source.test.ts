@@ -1,5 +1,5 @@
-// What the store makes of the API's records: who comes, who leaves and when, what
-// is refused, and how that goes together with peers from elsewhere.
+// The store follows the API's records: which peers join, which leave and when, which records are rejected, and
+// how that combines with peers from elsewhere.
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

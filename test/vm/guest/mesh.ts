@@ -1,4 +1,4 @@
-// What the agent promises, on the kernel's WireGuard: the gate opens without a
+// The agent keeps its promises on the kernel's WireGuard: the gate opens without a
 // lost packet, a rotation under traffic loses none and shows none, an agent that
 // is killed is not missed, hosts are encrypted but for the control plane, and
 // a peer that falls silent is brought back. One mesh, whose story the tests tell
@@ -140,7 +140,7 @@ test("a rotation of all nodes at once, and agents that are killed and started ag
     await Promise.all(
       nodes.map((node, at) => agentOf(node).waitFor("the rotation is done", rotationMs, from[at] as number)),
     );
-    // What the others' new keys change has been programmed.
+    // By now the new keys of the peers have been programmed.
     await waitUntil(() => nodes.every((node) => hasKeysOf(node, nodes)), { what: "all have the new keys" });
     await restartAgents(nodes);
   });
@@ -282,7 +282,7 @@ test("the ratchet: a peer that cannot be reached is not reached in plaintext, un
   expect((await inPlaintext(send)).pods).toBe(0);
 });
 
-/** What comes to a port of the node is lost; what it sends is not. */
+/** Packets to a port of the node are lost; those that it sends are not. */
 function blockInput(node: Node, port: string): void {
   node.script([
     "nft add table inet block",

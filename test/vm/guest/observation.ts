@@ -1,6 +1,6 @@
-// What src/plan/peers/observation.ts takes for granted of the kernel's WireGuard: how many
-// bytes a handshake and a keepalive count, when a handshake has a time, what
-// becomes of both with another key, and what a send that fails counts. Two nodes
+// Checks the assumptions of src/plan/peers/observation.ts about the kernel's WireGuard: how many
+// bytes a handshake and a keepalive count, when a handshake has a time, how both
+// change with another key, and how a send that fails counts. Two nodes
 // with one device each, made by ip and wg; read by our backend.
 //
 //   n1 wgt0 10.9.0.1 ── 192.0.2.1 ────── 192.0.2.2 ── 10.9.0.2 wgt0 n2
@@ -223,7 +223,7 @@ test("after a new key of its own the handshake's time stays, and says nothing of
     },
     { what: "a handshake with the new key" },
   );
-  // Who answers knows it with the first packet that comes under the new keys.
+  // The responder knows it with the first packet under the new keys.
   await waitUntil(() => n2.look(n1.publicKey).handshakeAtMs !== undefined, { what: "n2's handshake" });
   expect(n1.look(n2.publicKey).handshakeAtMs).toBeGreaterThan(since);
   expect(n2.look(n1.publicKey).handshakeAtMs).toBeGreaterThan(since);

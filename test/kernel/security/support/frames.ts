@@ -2,7 +2,7 @@
 import { type Family, familyOf, ipBytes } from "../../../../src/net/ip.ts";
 import type { Namespaces } from "../../../lab/namespaces.ts";
 
-/** Which interface of whose a frame comes from and goes to. */
+/** The interfaces and hosts that a frame comes from and goes to. */
 export interface Ends {
   readonly from: string;
   readonly to: string;
