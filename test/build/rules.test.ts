@@ -69,3 +69,12 @@ test("checkWords accepts sentences, and clauses inside of them", () => {
     "/** Returns what the peer has; undefined if it has nothing. */\n// The peer decides which slot it uses.\n";
   expect(checkWords(tree({ "net/a.ts": text }))).toEqual([]);
 });
+
+test("checkWords refuses a replaced word in the title of a test, also behind a table of cases", () => {
+  const text = `test.each([\n  ["a"],\n])("%s of somebody", () => {});\ntest("a folder is gone", () => {});\n`;
+  const [first = "", second = "", ...more] = checkWords(tree({ "../test/a.test.ts": text }));
+  expect([first, second, ...more].map((line) => line.split(" ")[0])).toEqual([
+    "test/a.test.ts:3:",
+    "test/a.test.ts:4:",
+  ]);
+});

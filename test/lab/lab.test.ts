@@ -66,7 +66,7 @@ describe.skipIf(missing !== undefined)("lab with reference plugins", () => {
     }
   });
 
-  test("an address that nobody has gives a result, not an error", async () => {
+  test("an address of no host gives a result, not an error", async () => {
     expect(await ping(a, "10.244.2.250", { count: 1 })).toEqual({ sent: 1, received: 0 });
     expect((await http(a, "10.244.2.250", 1)).ok).toBe(false);
   });
