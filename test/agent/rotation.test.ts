@@ -32,10 +32,10 @@ function streaming(names: readonly string[], slot: Slot, nowMs: number) {
     txBytes: 1,
     handshakeAtMs: nowMs,
   };
-  const sights: PeerObservations = new Map(
+  const observations: PeerObservations = new Map(
     names.map((name) => [name, { a: seen, b: seen, [slot]: { ...seen, dataAtMs: nowMs } }]),
   );
-  return { peers, sights, paths: new Map() };
+  return { peers, observations, paths: new Map() };
 }
 
 test("from the schedule to two new keys: each step once, each with its line", () => {

@@ -30,7 +30,7 @@ export class Cluster {
     const command = [process.execPath, script, server.nodeUrl, `${lab.sharedDirectory}/kube`, `${peers}`];
     const { exitCode, stderr } = await lab.wire.run(command, { timeoutMs: populateTimeoutMs });
     if (exitCode !== 0) throw new Error(`The API server takes no ${peers} nodes: ${stderr.trim()}`);
-    // Not before: it looks at every Node for each of these writes.
+    // Not before: it reads every Node for each of these writes.
     await applyManifests(server.admin, ["policy"]);
     lab.wire.script(counting.map((line) => `nft ${line}`));
     return new Cluster(lab, server, auditLog as string);

@@ -13,8 +13,8 @@ export interface Memory {
   readonly peak: number;
 }
 
-/** One look of the agent, by its own log and the kernel's accounts. */
-export interface LookCost {
+/** One pass of the agent, by its own log and the kernel's accounts. */
+export interface PassCost {
   /** Comparing kernel and store, and programming what differs. */
   readonly syncMs: number;
   /** All that the process did for it, with what it hears of its own doing. */
@@ -22,7 +22,7 @@ export interface LookCost {
   readonly writes: number;
 }
 
-export interface ChangeCost extends LookCost {
+export interface ChangeCost extends PassCost {
   /** From the request that changes a record to the allowed IPs and the route. */
   readonly programmedMs: number;
   /** From the API server to the node, with headers of the network. */
@@ -57,7 +57,7 @@ export interface Figures {
     readonly cpuMs: number;
     readonly writes: number;
   };
-  readonly noop: readonly LookCost[];
+  readonly noop: readonly PassCost[];
   readonly change: readonly ChangeCost[];
   readonly relist: {
     readonly requests: Requests;

@@ -7,15 +7,15 @@ import { askedOfServer, report } from "./report.ts";
 
 const megabyte = 1024 ** 2;
 const memory = { resident: 110 * megabyte, proportional: 100 * megabyte, peak: 140 * megabyte };
-const look = { syncMs: 60, cpuMs: 90, writes: 0 };
+const pass = { syncMs: 60, cpuMs: 90, writes: 0 };
 
 const within: Figures = {
   ...{ peers: 5000, load: 1, cores: 2 },
   memory: { imported: memory, api: memory, joined: memory },
   start: { requests: { "list wireguardnodes": 10, "watch nodes": 1 }, bytes: 2 * megabyte, joinedMs: 4000 },
   rest: { seconds: 120, requests: {}, bytes: 4096, cpuMs: 400, writes: 0 },
-  noop: [look, { ...look, syncMs: 50 }, { ...look, syncMs: 400 }],
-  change: [{ ...look, syncMs: 75, writes: 4, programmedMs: 250, bytes: 3072, requests: {}, rows: 1 }],
+  noop: [pass, { ...pass, syncMs: 50 }, { ...pass, syncMs: 400 }],
+  change: [{ ...pass, syncMs: 75, writes: 4, programmedMs: 250, bytes: 3072, requests: {}, rows: 1 }],
   relist: { requests: { "list wireguardnodes": 11 }, bytes: megabyte, ms: 900, rows: 0, writes: 0 },
   firstSync: { ours: [90], commands: [100], firewall: [10] },
 };
@@ -39,8 +39,8 @@ test.each([
     { change: within.change.map((one) => ({ ...one, requests: { "list nodes": 1 } })) },
   ],
   ["a write while nothing changes", { rest: { ...within.rest, writes: 1 } }],
-  ["a look with nothing to do that takes long", { noop: [{ ...look, syncMs: 101 }] }],
-  ["a look with nothing to do that writes", { noop: [{ ...look, writes: 1 }] }],
+  ["a pass with nothing to do that takes long", { noop: [{ ...pass, syncMs: 101 }] }],
+  ["a pass with nothing to do that writes", { noop: [{ ...pass, writes: 1 }] }],
   ["a change that adds too much", { change: within.change.map((one) => ({ ...one, syncMs: 81 })) }],
   ["a list that is as before and writes a peer", { relist: { ...within.relist, rows: 1 } }],
   ["a first sync that is slower", { firstSync: { ...within.firstSync, ours: [101] } }],

@@ -8,7 +8,7 @@ import { usualTiming } from "../../../src/kubeclient/reflector.ts";
 import type { Report } from "../report.ts";
 import { quantile } from "../samples.ts";
 import { bytes, isOver, judge, median, milliseconds, table, verdict } from "../table.ts";
-import type { ChangeCost, Figures, LookCost, Memory, Requests } from "./figures.ts";
+import type { ChangeCost, Figures, Memory, PassCost, Requests } from "./figures.ts";
 
 const memoryBudget = 150 * 1024 ** 2;
 const noopBudgetMs = 100;
@@ -25,7 +25,7 @@ interface Section {
 
 export function report(figures: Figures): Report {
   const { load, cores } = figures;
-  const sections = [memory(figures), requests(figures), looks(figures), firstSync(figures)];
+  const sections = [memory(figures), requests(figures), passes(figures), firstSync(figures)];
   return {
     missedBudgets: sections.flatMap(({ rows }) => rows).filter(isOver).length,
     lines: [
@@ -87,8 +87,8 @@ export function askedOfServer(peers: number): { readonly watches: number; readon
   return { watches: (peers * watched) / meanSeconds, statuses: peers / (statusSpacingMs(peers) / 1000) };
 }
 
-function looks({ noop, change, relist, rest }: Figures): Section {
-  const line = (label: string, costs: readonly LookCost[], judged: string) => [
+function passes({ noop, change, relist, rest }: Figures): Section {
+  const line = (label: string, costs: readonly PassCost[], judged: string) => [
     label,
     milliseconds(middle(costs, "syncMs")),
     milliseconds(quantile(of(costs, "syncMs"), 0.9)),
@@ -154,10 +154,10 @@ function total(requests: Requests): number {
   return Object.values(requests).reduce((sum, count) => sum + count, 0);
 }
 
-function of(costs: readonly LookCost[], field: keyof LookCost): number[] {
+function of(costs: readonly PassCost[], field: keyof PassCost): number[] {
   return costs.map((cost) => cost[field]);
 }
 
-function middle(costs: readonly LookCost[], field: keyof LookCost): number {
+function middle(costs: readonly PassCost[], field: keyof PassCost): number {
   return median(of(costs, field));
 }

@@ -31,7 +31,7 @@ const quick: boolean = args["quick"];
 const restSeconds = quick ? 30 : 180;
 const turns = quick ? 5 : 20;
 const rounds = quick ? 1 : 5;
-/** Garbage is given back and looks that were called for are over. */
+/** Garbage is given back and passes that were requested are over. */
 const settleMs = 30_000;
 const timeoutMs = 120_000;
 const debug = ["--log-level", "debug"];
@@ -48,7 +48,7 @@ async function main(): Promise<number> {
   const imported = await stage("an agent with as many peers and no API", () => measureImported(n1));
   const settled = await stage("the same agent with the API", () => settle(cluster, n1));
   const rest = await stage(`nothing changes for ${restSeconds} s`, () => measureRest(cluster, settled.agent));
-  const { noop, change } = await stage("looks with nothing to do, and changes, in turn", () =>
+  const { noop, change } = await stage("passes with nothing to do, and changes, in turn", () =>
     measureTurns(cluster, n1, settled.agent),
   );
   const relist = await stage("the API server forgets", () => measureRelist(cluster, n1, settled.agent));

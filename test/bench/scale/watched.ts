@@ -1,5 +1,5 @@
-// An agent at work under measurement: what a look, a change of a record and a
-// fresh list cost, by its debug log, the kernel's accounts of its process, its
+// Measures an agent at work: the cost of a pass, of a change of a record and of a
+// fresh list, by its debug log, the kernel's accounts of its process, its
 // store and the routes that appear.
 
 import { Database } from "bun:sqlite";
@@ -9,35 +9,35 @@ import type { Agent } from "../../lab/agent.ts";
 import type { Node } from "../../lab/node.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import type { Cluster } from "./cluster.ts";
-import type { ChangeCost, Figures, LookCost } from "./figures.ts";
+import type { ChangeCost, Figures, PassCost } from "./figures.ts";
 import { cpuMsOf } from "./process.ts";
 
-/** Longer than a look, and than the pause after one. */
+/** Longer than a pass, and than the pause after one. */
 const calmMs = 1500;
 const timeoutMs = 120_000;
-/** Nobody's: it goes before the agent looks. */
+/** A link of no pod: it goes before the agent reconciles. */
 const strayRoute = `blackhole 203.0.113.0/24 table ${tables.hosts}`;
 
 /** Measures the agent's work after an action, until it is idle again. */
-export async function measureLook(agent: Agent, deed: () => unknown): Promise<LookCost> {
+export async function measurePass(agent: Agent, deed: () => unknown): Promise<PassCost> {
   const from = agent.lines().length;
   const cpuMs = cpuMsOf(agent.pid);
   await deed();
   await agent.waitFor("reconciled", timeoutMs, from);
   await Bun.sleep(calmMs);
-  const looks = agent
+  const passes = agent
     .lines()
     .slice(from)
     .filter(({ message }) => message === "reconciled");
-  // A look that happens to follow is not its price.
-  const main = looks.reduce((most, look) => (Number(look["writes"]) > Number(most["writes"]) ? look : most));
-  const writes = looks.reduce((sum, look) => sum + Number(look["writes"]), 0);
+  // A pass that happens to follow is not its cost.
+  const main = passes.reduce((most, pass) => (Number(pass["writes"]) > Number(most["writes"]) ? pass : most));
+  const writes = passes.reduce((sum, pass) => sum + Number(pass["writes"]), 0);
   return { syncMs: Number(main["ms"]), cpuMs: cpuMsOf(agent.pid) - cpuMs, writes };
 }
 
-/** The kernel tells of something that is over when the agent looks. */
-export function measureNoop(node: Node, agent: Agent): Promise<LookCost> {
-  return measureLook(agent, () =>
+/** The kernel tells of something that is over when the agent reconciles. */
+export function measureNoop(node: Node, agent: Agent): Promise<PassCost> {
+  return measurePass(agent, () =>
     node.script([`ip route add ${strayRoute}`, `ip route delete ${strayRoute}`]),
   );
 }
@@ -55,7 +55,7 @@ export async function measureChange(
   const { generation } = readStore(node);
   const { asked, bytes } = cluster;
   let programmedMs = 0;
-  const look = await measureLook(agent, async () => {
+  const pass = await measurePass(agent, async () => {
     const startMs = performance.now();
     // As its agent does: what somebody else has changed is taken later.
     const path = `${recordPath(name)}?fieldManager=wg-cni`;
@@ -65,7 +65,7 @@ export async function measureChange(
   if (!node.must(["wg", "show", "wg-cni-a", "allowed-ips"]).includes(cidr))
     throw new Error(`${cidr} of ${name} is routed and not allowed`);
   return {
-    ...{ ...look, programmedMs, rows: rowsSince(node, generation) },
+    ...{ ...pass, programmedMs, rows: rowsSince(node, generation) },
     ...{ requests: cluster.requests(asked), bytes: cluster.bytes - bytes },
   };
 }
@@ -108,8 +108,8 @@ export class Routes {
 
   /** When a route to `cidr` came, as performance.now() says it. */
   async seen(cidr: string): Promise<number> {
-    const look = () => this.#seen.find(({ text }) => text.startsWith(`${cidr} `))?.atMs;
-    return (await waitUntil(look, { what: `a route to ${cidr}`, timeoutMs, everyMs: 5 })) as number;
+    const find = () => this.#seen.find(({ text }) => text.startsWith(`${cidr} `))?.atMs;
+    return (await waitUntil(find, { what: `a route to ${cidr}`, timeoutMs, everyMs: 5 })) as number;
   }
 }
 

@@ -25,7 +25,7 @@ const families = [4, 6] as const;
 /** In every request and every answer. */
 const secret = "readable-to-all";
 
-interface Way {
+interface TranslatedRoute {
   readonly name: string;
   readonly from: Namespaces;
   readonly to: string;
@@ -47,7 +47,7 @@ describeKernel("translated connections", () => {
       translate(node, { pod: pods[i] as Pod, remote: { node: nodes[1] as Node, pod: pods[1] as Pod } });
     await awaitTunnels(nodes);
   });
-  const ways = (family: Family): Way[] => {
+  const ways = (family: Family): TranslatedRoute[] => {
     const [n1, n2, n3] = nodes as [Node, Node, Node];
     const [p1, p2, p3] = pods as [Pod, Pod, Pod];
     const address = (of: Node | Pod) => of.ip(family) as string;

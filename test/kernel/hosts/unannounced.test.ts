@@ -13,7 +13,7 @@ import { addNode, wgJson, wgMust } from "../support/mesh-reference.ts";
 
 const sent = 3;
 const bridge = ["10.99.0.0/24", "fd00:99::/64"] as const;
-const stranger = { 4: "10.99.0.5", 6: "fd00:99::5" } as const;
+const unknownSource = { 4: "10.99.0.5", 6: "fd00:99::5" } as const;
 
 interface Status {
   readonly peers: readonly { readonly plaintext?: { readonly outPackets: number } }[];
@@ -67,7 +67,7 @@ describeKernel("a source that peers do not know", () => {
           const before = await counted();
           const capture = await lab.capture();
           const { received } = await ping(container, p2.ip(family));
-          const outside = (await capture.packets()).filter(({ source }) => source === stranger[family]);
+          const outside = (await capture.packets()).filter(({ source }) => source === unknownSource[family]);
           expect([received, outside.length, (await counted()) - before]).toEqual(
             mode === "strict" ? [0, 0, sent] : [sent, sent, sent],
           );

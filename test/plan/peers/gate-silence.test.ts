@@ -13,14 +13,14 @@ const silentA = {
 const table: [string, Case, string][] = [
   [
     "silence without sending is idleness",
-    { path: { slot: "a" }, sight: { a: observation({ sentAtMs: ago(16), heardAtMs: ago(900) }) } },
+    { path: { slot: "a" }, observed: { a: observation({ sentAtMs: ago(16), heardAtMs: ago(900) }) } },
     "a, candidate 0; nothing new",
   ],
   [
     "sending and unanswered for 30 s is well",
     {
       path: { slot: "a" },
-      sight: { a: observation({ sentAtMs: ago(0), heardAtMs: ago(50), unansweredSinceMs: ago(30) }) },
+      observed: { a: observation({ sentAtMs: ago(0), heardAtMs: ago(50), unansweredSinceMs: ago(30) }) },
     },
     "a, candidate 0; nothing new",
   ],
@@ -28,7 +28,7 @@ const table: [string, Case, string][] = [
     "a packet after a long silence: the peer has time to answer, and is not asked",
     {
       path: { slot: "a" },
-      sight: {
+      observed: {
         a: observation({
           sentAtMs: ago(1),
           sentDataAtMs: ago(1),
@@ -41,19 +41,19 @@ const table: [string, Case, string][] = [
   ],
   [
     "keepalives alone, which nobody answers, are no silence",
-    { path: { slot: "a" }, sight: { a: observation({ sentAtMs: ago(1), heardAtMs: ago(900) }) } },
+    { path: { slot: "a" }, observed: { a: observation({ sentAtMs: ago(1), heardAtMs: ago(900) }) } },
     "a, candidate 0; nothing new",
   ],
   [
     "silent: the recorded endpoint is pinned first",
-    { path: { slot: "a", candidate: 1 }, sight: silentA },
+    { path: { slot: "a", candidate: 1 }, observed: silentA },
     "a, candidate 1, initiate a, pinned; silent reset-endpoint",
   ],
   [
     "a recovery step takes 15 s",
     {
       path: { slot: "a", pinned: true },
-      sight: silentA,
+      observed: silentA,
       silent: { step: "reset-endpoint", stepAtMs: ago(14) },
     },
     "a, candidate 0, pinned; nothing new",
@@ -62,21 +62,21 @@ const table: [string, Case, string][] = [
     "then the peer is added anew",
     {
       path: { slot: "a", pinned: true },
-      sight: silentA,
+      observed: silentA,
       silent: { step: "reset-endpoint", stepAtMs: ago(15) },
     },
     "a, candidate 0, initiate a, pinned, readd a; silent re-add",
   ],
   [
     "then the other slot is asked",
-    { path: { slot: "a" }, sight: silentA, silent: { step: "re-add", stepAtMs: ago(15) } },
+    { path: { slot: "a" }, observed: silentA, silent: { step: "re-add", stepAtMs: ago(15) } },
     "a, candidate 0, initiate ab; silent other-slot",
   ],
   [
     "and taken when it answers",
     {
       path: { slot: "a" },
-      sight: { ...silentA, b: observation({ handshakeAtMs: ago(1) }) },
+      observed: { ...silentA, b: observation({ handshakeAtMs: ago(1) }) },
       silent: { step: "other-slot", stepAtMs: ago(3) },
     },
     "b, candidate 0; moved",
@@ -85,7 +85,7 @@ const table: [string, Case, string][] = [
     "the other slot's handshake of before the silence proves nothing: its session is made anew",
     {
       path: { slot: "a" },
-      sight: { ...silentA, b: observation({ handshakeAtMs: ago(101) }) },
+      observed: { ...silentA, b: observation({ handshakeAtMs: ago(101) }) },
       silent: { step: "re-add", stepAtMs: ago(15) },
     },
     "a, candidate 0, initiate ab, readd b; silent other-slot",
@@ -94,7 +94,7 @@ const table: [string, Case, string][] = [
     "and is not moved to, however fresh it is",
     {
       path: { slot: "a", initiate: ["a", "b"] },
-      sight: { ...silentA, b: observation({ handshakeAtMs: ago(101) }) },
+      observed: { ...silentA, b: observation({ handshakeAtMs: ago(101) }) },
       silent: { step: "other-slot", stepAtMs: ago(3) },
     },
     "a, candidate 0, initiate ab; nothing new",
@@ -103,20 +103,20 @@ const table: [string, Case, string][] = [
     "at the first recovery step neither: the silence began when nothing was answered, before it was found",
     {
       path: { slot: "a" },
-      sight: { ...silentA, b: observation({ handshakeAtMs: ago(32) }) },
+      observed: { ...silentA, b: observation({ handshakeAtMs: ago(32) }) },
     },
     "a, candidate 0, initiate a, pinned; silent reset-endpoint",
   ],
   [
     "the recovery steps begin again after a minute, with the next endpoint",
-    { path: { slot: "a" }, sight: silentA, silent: { step: "other-slot", stepAtMs: ago(60) } },
+    { path: { slot: "a" }, observed: silentA, silent: { step: "other-slot", stepAtMs: ago(60) } },
     "a, candidate 1, initiate a, pinned; silent reset-endpoint",
   ],
   [
     "a handshake: all is as before",
     {
       path: { slot: "a", pinned: true, initiate: ["a"] },
-      sight: { a: observation({ sentAtMs: ago(0), heardAtMs: ago(0), handshakeAtMs: ago(0) }) },
+      observed: { a: observation({ sentAtMs: ago(0), heardAtMs: ago(0), handshakeAtMs: ago(0) }) },
       silent: { step: "re-add", stepAtMs: ago(3) },
     },
     "a, candidate 0; answers",
@@ -125,7 +125,7 @@ const table: [string, Case, string][] = [
     "what comes in without a handshake is no answer: it is heard, and need not hear us",
     {
       path: { slot: "a", pinned: true, initiate: ["a"] },
-      sight: {
+      observed: {
         a: observation({ sentAtMs: ago(0), heardAtMs: ago(0), dataAtMs: ago(0), handshakeAtMs: ago(131) }),
       },
       silent: { step: "reset-endpoint", stepAtMs: ago(3) },
@@ -134,19 +134,19 @@ const table: [string, Case, string][] = [
   ],
   [
     "had traffic, not heard for a minute: asked",
-    { path: { slot: "a" }, sight: { a: observation({ dataAtMs: ago(61), heardAtMs: ago(61) }) } },
+    { path: { slot: "a" }, observed: { a: observation({ dataAtMs: ago(61), heardAtMs: ago(61) }) } },
     "a, candidate 0, initiate a; nothing new",
   ],
   [
     "no traffic for ten minutes: left alone",
-    { path: { slot: "a" }, sight: { a: observation({ sentDataAtMs: ago(601), heardAtMs: ago(601) }) } },
+    { path: { slot: "a" }, observed: { a: observation({ sentDataAtMs: ago(601), heardAtMs: ago(601) }) } },
     "a, candidate 0; nothing new",
   ],
   [
     "asked and answered: left alone again",
     {
       path: { slot: "a", initiate: ["a"] },
-      sight: { a: observation({ dataAtMs: ago(70), heardAtMs: ago(1) }) },
+      observed: { a: observation({ dataAtMs: ago(70), heardAtMs: ago(1) }) },
       open: { askedAtMs: ago(5) },
     },
     "a, candidate 0; nothing new",
@@ -161,7 +161,7 @@ const table: [string, Case, string][] = [
     name,
     {
       path: { slot: "a" },
-      sight: {
+      observed: {
         a: observation({
           dataAtMs: ago(150),
           heardAtMs: ago(150),
@@ -177,7 +177,7 @@ const table: [string, Case, string][] = [
     "asked with a handshake that stays unanswered: silent",
     {
       path: { slot: "a", initiate: ["a"] },
-      sight: {
+      observed: {
         a: observation({
           dataAtMs: ago(90),
           heardAtMs: ago(90),
@@ -193,7 +193,7 @@ const table: [string, Case, string][] = [
     "asked, and not even that counts as sent: silent",
     {
       path: { slot: "a", initiate: ["a"] },
-      sight: { a: observation({ dataAtMs: ago(90), heardAtMs: ago(90) }) },
+      observed: { a: observation({ dataAtMs: ago(90), heardAtMs: ago(90) }) },
       open: { askedAtMs: ago(21) },
     },
     "a, candidate 0, initiate a, pinned; silent reset-endpoint",
@@ -203,14 +203,14 @@ const table: [string, Case, string][] = [
 const wantedTable: [string, Case, string][] = [
   [
     "asked by the peer to begin a handshake: put on the device anew, on both slots",
-    { path: { slot: "a" }, isAsked: true, sight: { a: observation({ handshakeAtMs: ago(30) }) } },
+    { path: { slot: "a" }, isAsked: true, observed: { a: observation({ handshakeAtMs: ago(30) }) } },
     "a, candidate 0, initiate ab, readd a; nothing new",
   ],
   [
     "still asked, with sessions: left alone",
     {
       ...{ path: { slot: "a" }, isAsked: true, open: { wasAsked: true } },
-      sight: { a: observation({ handshakeAtMs: ago(119) }), b: observation({ handshakeAtMs: ago(119) }) },
+      observed: { a: observation({ handshakeAtMs: ago(119) }), b: observation({ handshakeAtMs: ago(119) }) },
     },
     "a, candidate 0; nothing new",
   ],
@@ -218,7 +218,7 @@ const wantedTable: [string, Case, string][] = [
     "still asked, and a session gets old: renewed",
     {
       ...{ path: { slot: "a" }, isAsked: true, open: { wasAsked: true } },
-      sight: { a: observation({ handshakeAtMs: ago(121) }), b: observation({ handshakeAtMs: ago(30) }) },
+      observed: { a: observation({ handshakeAtMs: ago(121) }), b: observation({ handshakeAtMs: ago(30) }) },
     },
     "a, candidate 0, initiate a; nothing new",
   ],
@@ -226,7 +226,7 @@ const wantedTable: [string, Case, string][] = [
 
 wantedTable.push([
   "wanted to see whether it is there: renewed when it gets old, and not put on the device anew",
-  { path: { slot: "a" }, isWanted: true, sight: { a: observation({ handshakeAtMs: ago(121) }) } },
+  { path: { slot: "a" }, isWanted: true, observed: { a: observation({ handshakeAtMs: ago(121) }) } },
   "a, candidate 0, initiate ab; nothing new",
 ]);
 

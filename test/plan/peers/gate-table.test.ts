@@ -37,12 +37,12 @@ const table: [string, Case, string][] = [
   ["waiting: pathOpen -> adoptPath, open", { path: a, waiting: {} }, "a, candidate 0; nothing new"],
   [
     "open: pathReleased -> expectNewHandshake, waiting",
-    { open: {}, sight: { a: shaken } },
+    { open: {}, observed: { a: shaken } },
     "closed, candidate 0, initiate ab; nothing new, soon",
   ],
   [
     "silent: pathReleased -> expectNewHandshake, waiting",
-    { silent: {}, sight: { a: shaken } },
+    { silent: {}, observed: { a: shaken } },
     "closed, candidate 0, initiate ab; nothing new, soon",
   ],
   ["open: disabled -> closeDisabled, waiting", { isDisabled: true, path: a }, "closed, candidate 0; closed"],
@@ -60,10 +60,10 @@ const table: [string, Case, string][] = [
   ],
   [
     "waiting: provenWhileDisabled -> restClosed, waiting",
-    { isDisabled: true, sight: { b: observation({ handshakeAtMs: ago(599) }) } },
+    { isDisabled: true, observed: { b: observation({ handshakeAtMs: ago(599) }) } },
     "closed, candidate 0; nothing new",
   ],
-  ["waiting: handshake -> openPath, open", { sight: { b: shaken } }, "b, candidate 0; opened"],
+  ["waiting: handshake -> openPath, open", { observed: { b: shaken } }, "b, candidate 0; opened"],
   [
     "waiting: endpointDue -> nextEndpoint, waiting",
     { waiting: { endpointSinceMs: ago(10) } },
@@ -71,7 +71,7 @@ const table: [string, Case, string][] = [
   ],
   [
     "waiting: proofAwaited -> awaitProof, waiting",
-    { waiting: untried, hasUnprovenIPs: true, sight: { a: shaken } },
+    { waiting: untried, hasUnprovenIPs: true, observed: { a: shaken } },
     "closed, candidate 0, initiate ab; nothing new, soon",
   ],
   [
@@ -91,12 +91,12 @@ const table: [string, Case, string][] = [
   ],
   [
     "open: unresponsive -> startRecovery, silent",
-    { path: a, sight: { a: unanswered } },
+    { path: a, observed: { a: unanswered } },
     "a, candidate 0, initiate a, pinned; silent reset-endpoint, soon",
   ],
   [
     "silent: otherSlotAnswers -> switchSlot, open",
-    { path: a, silent: {}, sight: { b: shaken } },
+    { path: a, silent: {}, observed: { b: shaken } },
     "b, candidate 0; moved",
   ],
   [
@@ -107,17 +107,17 @@ const table: [string, Case, string][] = [
   ["silent: unanswered -> none, silent", { path: a, silent: {} }, "a, candidate 0; nothing new, soon"],
   [
     "open: drainable -> drain, open",
-    { peer: drainingA, path: a, sight: { b: shaken } },
+    { peer: drainingA, path: a, observed: { b: shaken } },
     "b, candidate 0; moved",
   ],
   [
     "silent: drainable -> drain, open",
-    { peer: drainingA, path: a, silent: {}, sight: { a: shaken, b: shaken } },
+    { peer: drainingA, path: a, silent: {}, observed: { a: shaken, b: shaken } },
     "b, candidate 0; moved",
   ],
   [
     "silent: otherwise -> endRecovery, open",
-    { path: a, silent: {}, sight: { a: shaken } },
+    { path: a, silent: {}, observed: { a: shaken } },
     "a, candidate 0; answers",
   ],
   [
@@ -127,16 +127,20 @@ const table: [string, Case, string][] = [
   ],
   [
     "open: newlyAsked -> answerRequest, open",
-    { path: a, isAsked: true, sight: { a: shaken } },
+    { path: a, isAsked: true, observed: { a: shaken } },
     "a, candidate 0, initiate ab, readd a; nothing new",
   ],
   [
     "open: sessionWanted -> renewSessions, open",
-    { path: a, isWanted: true, sight: { a: shaken } },
+    { path: a, isWanted: true, observed: { a: shaken } },
     "a, candidate 0, initiate b; nothing new",
   ],
-  ["open: overdue -> ask, open", { path: a, sight: { a: idle } }, "a, candidate 0, initiate a; nothing new"],
-  ["open: otherwise -> carry, open", { path: a, sight: { a: shaken } }, "a, candidate 0; nothing new"],
+  [
+    "open: overdue -> ask, open",
+    { path: a, observed: { a: idle } },
+    "a, candidate 0, initiate a; nothing new",
+  ],
+  ["open: otherwise -> carry, open", { path: a, observed: { a: shaken } }, "a, candidate 0; nothing new"],
 ];
 
 /** The rows as a case names them: one for each state that a row applies to. */

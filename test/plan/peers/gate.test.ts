@@ -46,13 +46,13 @@ const table: [string, Case, string][] = [
     {
       peer: { ...peer(), endpoints: [] },
       path: { slot: "a" },
-      sight: { a: observation({ sentAtMs: ago(1), unansweredSinceMs: ago(31), handshakeAtMs: ago(131) }) },
+      observed: { a: observation({ sentAtMs: ago(1), unansweredSinceMs: ago(31), handshakeAtMs: ago(131) }) },
     },
     "a, candidate 0, initiate a, pinned; silent reset-endpoint",
   ],
   [
     "no endpoint to send to: it may begin, and a handshake opens",
-    { peer: { ...peer(), endpoints: [] }, sight: { a: observation({ handshakeAtMs: ago(1) }) } },
+    { peer: { ...peer(), endpoints: [] }, observed: { a: observation({ handshakeAtMs: ago(1) }) } },
     "a, candidate 0; opened",
   ],
   [
@@ -77,32 +77,32 @@ const table: [string, Case, string][] = [
   ],
   [
     "a handshake opens, on the endpoint that had it",
-    { path: { candidate: 1 }, sight: { a: observation({ handshakeAtMs: ago(1) }) } },
+    { path: { candidate: 1 }, observed: { a: observation({ handshakeAtMs: ago(1) }) } },
     "a, candidate 1; opened",
   ],
   [
     "a handshake on slot b only opens b",
-    { sight: { a: observation({}), b: observation({ handshakeAtMs: ago(1) }) } },
+    { observed: { a: observation({}), b: observation({ handshakeAtMs: ago(1) }) } },
     "b, candidate 0; opened",
   ],
   [
     "an old handshake opens nothing",
-    { sight: { a: observation({ handshakeAtMs: ago(151) }) }, waiting: { endpointSinceMs: ago(1) } },
+    { observed: { a: observation({ handshakeAtMs: ago(151) }) }, waiting: { endpointSinceMs: ago(1) } },
     "closed, candidate 0, initiate ab; nothing new",
   ],
   [
     "released by an operator: the handshake of before does not open it again",
-    { open: {}, sight: { a: observation({ handshakeAtMs: ago(1) }) } },
+    { open: {}, observed: { a: observation({ handshakeAtMs: ago(1) }) } },
     "closed, candidate 0, initiate ab; nothing new",
   ],
   [
     "but the next one does",
-    { waiting: { releasedAtMs: ago(2) }, sight: { a: observation({ handshakeAtMs: ago(1) }) } },
+    { waiting: { releasedAtMs: ago(2) }, observed: { a: observation({ handshakeAtMs: ago(1) }) } },
     "a, candidate 0; opened",
   ],
   [
     "the ratchet: no handshake, no way back to plaintext",
-    { path: { slot: "a" }, sight: {} },
+    { path: { slot: "a" }, observed: {} },
     "a, candidate 0; nothing new",
   ],
   [
@@ -110,7 +110,7 @@ const table: [string, Case, string][] = [
     {
       peer: peer({ a: "draining", b: "active" }),
       path: { slot: "a" },
-      sight: { b: observation({ handshakeAtMs: ago(2) }) },
+      observed: { b: observation({ handshakeAtMs: ago(2) }) },
     },
     "b, candidate 0; moved",
   ],
@@ -124,7 +124,7 @@ const table: [string, Case, string][] = [
     {
       peer: peer({ a: "draining", b: "active" }),
       path: { slot: "a" },
-      sight: { b: observation({ handshakeAtMs: ago(150) }) },
+      observed: { b: observation({ handshakeAtMs: ago(150) }) },
     },
     "a, candidate 0, initiate b; nothing new",
   ],
@@ -135,7 +135,7 @@ const table: [string, Case, string][] = [
   ],
   [
     "a path is not moved without need",
-    { path: { slot: "b" }, sight: { a: observation({ handshakeAtMs: ago(1) }) } },
+    { path: { slot: "b" }, observed: { a: observation({ handshakeAtMs: ago(1) }) } },
     "b, candidate 0; nothing new",
   ],
   [
@@ -143,7 +143,7 @@ const table: [string, Case, string][] = [
     {
       isDisabled: true,
       path: { slot: "a", candidate: 1 },
-      sight: { a: observation({ handshakeAtMs: ago(1) }) },
+      observed: { a: observation({ handshakeAtMs: ago(1) }) },
     },
     "closed, candidate 0; closed",
   ],
@@ -162,7 +162,7 @@ const table: [string, Case, string][] = [
     {
       isDisabled: true,
       path: { candidate: 1, initiate: ["a", "b"] },
-      sight: { b: observation({ handshakeAtMs: ago(599) }) },
+      observed: { b: observation({ handshakeAtMs: ago(599) }) },
     },
     "closed, candidate 1; nothing new",
   ],
@@ -171,7 +171,7 @@ const table: [string, Case, string][] = [
     {
       isDisabled: true,
       waiting: { endpointSinceMs: ago(1) },
-      sight: { b: observation({ handshakeAtMs: ago(600) }) },
+      observed: { b: observation({ handshakeAtMs: ago(600) }) },
     },
     "closed, candidate 0, initiate ab; nothing new",
   ],
@@ -195,9 +195,9 @@ describe("gate", () => {
 
   test("mode off and back: a handshake of meanwhile opens the gate again", () => {
     const shaken = { a: observation({ handshakeAtMs: ago(1) }) };
-    const off = step({ isDisabled: true, path: { slot: "a" }, sight: shaken });
+    const off = step({ isDisabled: true, path: { slot: "a" }, observed: shaken });
     expect(off.events).toEqual([{ kind: "closed", why: "off" }]);
-    const on = step({ state: off.state, sight: shaken }, now + s);
+    const on = step({ state: off.state, observed: shaken }, now + s);
     expect(say(on)).toBe("a, candidate 0; opened");
   });
 
@@ -206,7 +206,7 @@ describe("gate", () => {
       slot.slot === "a" ? { ...slot, state: "draining" as const } : slot,
     );
     const decision = step(
-      { path: { slot: "a" }, sight: { b: observation({ handshakeAtMs: ago(1) }) } },
+      { path: { slot: "a" }, observed: { b: observation({ handshakeAtMs: ago(1) }) } },
       now,
       {
         ...localRecord,
@@ -243,7 +243,7 @@ describe("gate", () => {
     );
     const given = {
       peer: peer({ a: "draining", b: "active" }),
-      sight: { b: observation({ handshakeAtMs: ago(1) }) },
+      observed: { b: observation({ handshakeAtMs: ago(1) }) },
     };
     const node = { ...localRecord, slots: own };
     expect(say(step({ ...given, path: { slot: "a" } }, now, node))).toBe("b, candidate 0; moved");

@@ -46,7 +46,7 @@ export interface Case {
   readonly waiting?: Partial<WaitingState>;
   readonly open?: Partial<OpenState>;
   readonly silent?: Partial<SilentState>;
-  readonly sight?: PeerObservation;
+  readonly observed?: PeerObservation;
   readonly isDisabled?: boolean;
   readonly isWanted?: boolean;
   readonly hasUnprovenIPs?: boolean;
@@ -75,7 +75,7 @@ export function run(given: Case, nowMs = now, node = localRecord): GateRun {
   return runGate(
     {
       ...{ node, peer: given.peer ?? peer(), path: { ...closedPath, ...given.path } },
-      ...{ state: stateOf(given), observation: given.sight ?? {}, isDisabled: given.isDisabled ?? false },
+      ...{ state: stateOf(given), observation: given.observed ?? {}, isDisabled: given.isDisabled ?? false },
       ...{ isWanted: given.isWanted ?? false, isAsked: given.isAsked ?? false },
       hasUnprovenIPs: given.hasUnprovenIPs ?? false,
     },

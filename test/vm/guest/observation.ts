@@ -113,7 +113,7 @@ let n1: End;
 let n2: End;
 
 beforeAll(async () => {
-  lab = await Lab.create("observation");
+  lab = await Lab.create("observe");
   n1 = new End(await addNode(lab, 1), "10.9.0.1");
   n2 = new End(await addNode(lab, 2), "10.9.0.2");
 });
