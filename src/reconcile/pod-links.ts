@@ -8,7 +8,7 @@ import { podFirewallName } from "../plan/pods/firewall-name.ts";
 import { podLinkGroup, podLinkSysctls } from "../plan/pods/link.ts";
 import type { Step } from "../plan/step.ts";
 import type { Store } from "../state/store.ts";
-import { applySteps, readSysctl } from "./apply.ts";
+import { applySteps, type Failure, isOutdated, readSysctl } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
 
 /** An ADD that is under way makes the rest within this, on a busy node too. */
@@ -46,7 +46,21 @@ function keepPodLinks(store: Store, kernel: Kernel, wallMs: number) {
   const steps = [...drifts.flatMap((drift) => drift.steps), ...firewall];
   // The first pod's ADD makes the table.
   const unexplained = [...old.flatMap((drift) => drift.steps), ...(old.length === 0 ? [] : firewall)];
-  return { steps, unexplained, failures: applySteps(steps, kernel).map(({ error }) => error.message) };
+  const failures = applyCurrent(steps, kernel);
+  return { steps, unexplained, failures: failures.map(({ error }) => error.message) };
+}
+
+/** A plugin process that makes the table in the same moment has done the work. */
+const maxPlans = 10;
+
+function applyCurrent(steps: readonly Step[], kernel: Kernel): readonly Failure[] {
+  let failures = applySteps(steps, kernel);
+  for (let plans = 1; plans < maxPlans && failures.some(isOutdated); plans++)
+    failures = [
+      ...failures.filter((failure) => !isOutdated(failure)),
+      ...applySteps(firewallDrift(kernel), kernel),
+    ];
+  return failures;
 }
 
 function linkDrift({ name, group }: Link): Step[] {

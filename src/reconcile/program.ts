@@ -35,9 +35,9 @@ export function programMesh(
   if (broken.size === 0 || (isLost && whole.appliedToThisKernel)) return { plan: whole, failures, conflicts };
   applySteps(removalOf(broken, whole.settings, kernel), kernel, options);
   for (const [slot, fault] of broken) failed.set(slot, fault);
-  const rest = plan(failed);
-  const others = applySteps(rest.steps, kernel, options);
-  return { plan: { ...rest, steps: [...whole.steps, ...rest.steps] }, failures: others, conflicts };
+  const rest = applyCurrent(plan(failed), () => plan(failed), kernel, options);
+  const steps = [...whole.steps, ...rest.plan.steps];
+  return { plan: { ...rest.plan, steps }, failures: rest.failures, conflicts };
 }
 
 /** Other programs that flush nftables as often as this in one sync leave a failure; the next sync tries again. */

@@ -1,13 +1,18 @@
 // Changes by hand in our table, here by nft(8), are noticed and repaired, and nothing else is
 // changed.
 import { afterAll, expect, test } from "bun:test";
+import type { NftTableName } from "../../../src/net/nftables.ts";
 import { diffNftTables } from "../../../src/net/nftables-diff.ts";
 import { formatNftCommand } from "../../../src/net/nftables-text.ts";
 import type { Rule } from "../../../src/net/objects.ts";
 import { Nft } from "../../../src/netlink/nft/table.ts";
+import { podFirewall } from "../../../src/plan/pods/firewall.ts";
+import { podFirewallName } from "../../../src/plan/pods/firewall-name.ts";
 import type { Step } from "../../../src/plan/step.ts";
 import { applySteps, isOutdated } from "../../../src/reconcile/apply.ts";
 import { Kernel } from "../../../src/reconcile/kernel.ts";
+import { syncPodLinks } from "../../../src/reconcile/pod-links.ts";
+import type { Store } from "../../../src/state/store.ts";
 import { describeKernel, Namespace, removeNamespaces } from "../support/namespaces.ts";
 import { list, nft, noNft, ourTable, permissive, read } from "../support/nft.ts";
 
@@ -132,6 +137,32 @@ describeKernel(
       expect(applySteps(steps(), kernel)).toEqual([]);
       expect(namespace.ip("rule show")).toContain("lookup 18099");
       expect(read(namespace)).toEqual(permissive);
+    });
+
+    test("a table of pods that a plugin process makes in the same moment is no failure", () => {
+      const namespace = new Namespace();
+      using nftables = Nft.open(namespace.path);
+      const changed: boolean[] = [];
+      const firewall = {
+        // The plugin makes the table after it was searched.
+        find: (name: NftTableName) => {
+          const found = nftables.find(name);
+          if (found === undefined) {
+            using plugin = Nft.open(namespace.path);
+            plugin.sync(podFirewall);
+          }
+          return found;
+        },
+        change: (...change: Parameters<Nft["change"]>) => {
+          changed.push(true);
+          nftables.change(...change);
+        },
+      };
+      const kernel = { host: { links: () => [] }, firewall, writes: 0 } as unknown as Kernel;
+      const store = { hasStandalonePods: () => true, attachments: () => [] } as unknown as Store;
+      expect(syncPodLinks(store, kernel, 0)).toMatchObject({ failures: [], unexplained: [] });
+      expect(changed).toEqual([true]);
+      expect(nftables.find(podFirewallName)).toEqual(podFirewall);
     });
 
     test("is named", () => {
