@@ -8,7 +8,7 @@
 import { attempt, messageOf } from "../net/error.ts";
 import { Spacing } from "../net/spacing.ts";
 import { firewallEvents, type KernelEvent, routeEvents } from "../netlink/events.ts";
-import { readSettings } from "../reconcile/node.ts";
+import { readSettings } from "../reconcile/node-reader";
 import type { Session } from "../reconcile/session.ts";
 import { NotUpError } from "../reconcile/sync.ts";
 import { StoreError } from "../state/error.ts";

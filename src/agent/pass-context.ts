@@ -3,7 +3,7 @@
 import { disk } from "../install/disk.ts";
 import { findTarget } from "../install/target.ts";
 import type { MeshState } from "../reconcile/mesh-plan.ts";
-import { readSettings } from "../reconcile/node.ts";
+import { readSettings } from "../reconcile/node-reader";
 import type { Session } from "../reconcile/session.ts";
 import type { View } from "../sources/node-view.ts";
 import type { Attachment } from "../state/model.ts";

@@ -6,7 +6,7 @@ import type { CidrRefusal } from "../plan/peers/cluster-cidrs.ts";
 import { describePod } from "../plan/pods/local-pods.ts";
 import { followPlaintext, type PlaintextWindow } from "../plan/report/plaintext-window.ts";
 import type { Settings } from "../plan/settings/settings.ts";
-import { ownRecord, readSettings, withdrawnRecord } from "../reconcile/node.ts";
+import { ownRecord, readSettings, withdrawnRecord } from "../reconcile/node-reader";
 import type { Session } from "../reconcile/session.ts";
 import { DirectorySource } from "../sources/directory/source.ts";
 import { followClusterHosts, refuseClusterCIDRs } from "../sources/kube/cluster-addresses.ts";

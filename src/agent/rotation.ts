@@ -14,7 +14,7 @@ import {
 import type { Clocks } from "../plan/peers/observation.ts";
 import { slots } from "../plan/peers/path.ts";
 import type { Settings } from "../plan/settings/settings.ts";
-import { ownRecord, readSettings } from "../reconcile/node.ts";
+import { ownRecord, readSettings } from "../reconcile/node-reader";
 import { StoreError } from "../state/error.ts";
 import type { Identity, Rotation } from "../state/model.ts";
 import { readSealKey, SealError } from "../state/seal.ts";

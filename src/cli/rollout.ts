@@ -3,7 +3,7 @@
 // missing nodes. It makes a step down at once.
 import { existsSync } from "node:fs";
 import { homedir } from "node:os";
-import { formatMesh, meshesPath, meshName, readMesh } from "../kube/mesh.ts";
+import { formatMesh, meshesPath, meshName, readMesh } from "../kube/mesh-object";
 import { objectsPath } from "../kube/object.ts";
 import { describeRollout, isUp, modes, type Rollout } from "../kube/rollout.ts";
 import { KubeClient } from "../kubeclient/client.ts";

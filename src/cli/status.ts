@@ -7,7 +7,7 @@ import { describeEndpoints } from "../plan/host/endpoints.ts";
 import { keyOf, slots } from "../plan/peers/path.ts";
 import { describePod, type LocalPods } from "../plan/pods/local-pods.ts";
 import { describeArrivals, type InterfaceArrivals } from "../plan/report/arrivals.ts";
-import { describePeers, type PeerStatus } from "../plan/report/status.ts";
+import { describePeers, type PeerStatus } from "../plan/report/peer-status";
 import {
   type Mode,
   type SettingName,

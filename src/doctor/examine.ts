@@ -1,11 +1,11 @@
 // Lists all checks, each after those that it depends on, and applies them to the facts of a node.
 import type { Facts } from "./facts.ts";
 import type { Check, Finding } from "./finding.ts";
-import { kernelChecks } from "./kernel.ts";
-import { nodeChecks } from "./node.ts";
-import { peerChecks } from "./peers.ts";
-import { storeChecks } from "./store.ts";
-import { underlayChecks } from "./underlay.ts";
+import { kernelChecks } from "./kernel-checks";
+import { nodeChecks } from "./node-checks";
+import { peerChecks } from "./peer-checks";
+import { storeChecks } from "./store-checks";
+import { underlayChecks } from "./underlay-checks";
 
 export const checks: readonly Check[] = [
   ...storeChecks,

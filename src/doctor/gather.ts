@@ -12,14 +12,14 @@ import { describeRotation } from "../plan/keys/rotation.ts";
 import { findConflicts } from "../plan/mesh/conflicts.ts";
 import { firewallName } from "../plan/mesh/desired.ts";
 import { judgePods } from "../plan/pods/local-pods.ts";
-import { describePeers } from "../plan/report/status.ts";
+import { describePeers } from "../plan/report/peer-status";
 import type { Settings } from "../plan/settings/settings.ts";
 import { readSysctl } from "../reconcile/apply.ts";
 import { observeTransport } from "../reconcile/endpoints.ts";
 import type { Kernel } from "../reconcile/kernel.ts";
 import { observeBridgedPods, observePods } from "../reconcile/local-pods.ts";
 import { observeMtu } from "../reconcile/mtu.ts";
-import { readSettings } from "../reconcile/node.ts";
+import { readSettings } from "../reconcile/node-reader";
 import { observeHost } from "../reconcile/observe.ts";
 import { observeOutside } from "../reconcile/outside.ts";
 import { Session, systemPath } from "../reconcile/session.ts";
@@ -30,7 +30,7 @@ import { findProgram, implementations } from "../wireguard/start.ts";
 import { findBypassRules } from "./bypass-rules.ts";
 import type { Facts, FileFacts, KernelFacts, NodeFacts, UplinkFilter } from "./facts.ts";
 import { observePodLinks } from "./pod-links.ts";
-import { readPodMtus } from "./pods.ts";
+import { readPodMtus } from "./pod-mtus";
 import { explainFault } from "./port-holder.ts";
 
 /** `nowMs`: Unix milliseconds. Throws only if not even the filesystem of the state directory can be read. */

@@ -14,7 +14,7 @@ import type { Store } from "../state/store.ts";
 import type { ApplyContext, Failure } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
 import type { RouteLookupCache } from "./mtu.ts";
-import type { NodeReader, SlotFaults } from "./node.ts";
+import type { NodeReader, SlotFaults } from "./node-reader";
 import type { KeyRecovery } from "./recover-keys.ts";
 
 // A plan of the mesh and what a sync goes by and returns, as plain values.

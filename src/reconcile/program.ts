@@ -5,7 +5,7 @@ import { type Conflict, findConflicts } from "../plan/mesh/conflicts.ts";
 import { applySteps, type Failure, isOutdated } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
 import type { MeshPlan, SyncContext, SyncOptions } from "./mesh-plan.ts";
-import type { SlotFaults } from "./node.ts";
+import type { SlotFaults } from "./node-reader";
 import { observeHost } from "./observe.ts";
 import { areAllFaulty, failuresOf, findBroken, findLockedKeys, removalOf } from "./slots.ts";
 

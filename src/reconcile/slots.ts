@@ -21,7 +21,7 @@ import {
   type NodeState,
   type SlotFaults,
   withFaults,
-} from "./node.ts";
+} from "./node-reader";
 import { makePortReader, withoutForeign } from "./observe.ts";
 import { readUdpPorts } from "./ports.ts";
 

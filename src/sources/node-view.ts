@@ -10,7 +10,7 @@ import type { PeerObservations } from "../plan/peers/observation.ts";
 import { resolvePath } from "../plan/peers/path.ts";
 import type { PlaintextWindow } from "../plan/report/plaintext-window.ts";
 import type { Mode, Settings } from "../plan/settings/settings.ts";
-import type { NodeReader } from "../reconcile/node.ts";
+import type { NodeReader } from "../reconcile/node-reader";
 import type { Identity } from "../state/model.ts";
 
 /** The gate's input: the node as resolved for the store's present generation. */

@@ -2,7 +2,7 @@
 // rotation from the store. Peers are those of the last sync, because resolving thousands
 // of claims again would cost more than the rest.
 import { describeRotation } from "../plan/keys/rotation.ts";
-import { describePeers } from "../plan/report/status.ts";
+import { describePeers } from "../plan/report/peer-status";
 import type { MeshState } from "../reconcile/mesh-plan.ts";
 import type { Session } from "../reconcile/session.ts";
 import type { Identity } from "../state/model.ts";

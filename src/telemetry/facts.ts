@@ -5,7 +5,7 @@ import type { Slot, SlotState } from "../net/record.ts";
 import type { HostEncryption } from "../plan/host/host-encryption.ts";
 import type { Mesh } from "../plan/mesh/model.ts";
 import type { InterfaceArrivals, StrayPackets } from "../plan/report/arrivals.ts";
-import type { PeerStatus } from "../plan/report/status.ts";
+import type { PeerStatus } from "../plan/report/peer-status";
 import type { Mode } from "../plan/settings/settings.ts";
 import type { Step } from "../plan/step.ts";
 import type { SyncReport } from "../reconcile/mesh-plan.ts";

@@ -4,7 +4,7 @@
 import type { Slot } from "../net/record.ts";
 import { hostEncryptionStates } from "../plan/host/host-encryption.ts";
 import type { InterfaceArrivals } from "../plan/report/arrivals.ts";
-import { type PeerStatus, peerStates, reaches } from "../plan/report/status.ts";
+import { type PeerStatus, peerStates, reaches } from "../plan/report/peer-status";
 import type { ScrapeFacts } from "./facts.ts";
 
 export interface Value {

@@ -2,7 +2,7 @@
 // there: what is missing, what is refused, and what is written.
 import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { usualSelector } from "../../src/cli/rollout.ts";
-import { meshesPath } from "../../src/kube/mesh.ts";
+import { meshesPath } from "../../src/kube/mesh-object";
 import { objectsPath } from "../../src/kube/object.ts";
 import { nodeOf } from "../kube/objects.ts";
 import { FakeApi, refuse } from "../sources/fake-api.ts";

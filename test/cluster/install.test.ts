@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findKubeAssets } from "../../scripts/kube-assets.ts";
-import { meshesPath } from "../../src/kube/mesh.ts";
+import { meshesPath } from "../../src/kube/mesh-object";
 import { DocumentedBlocks } from "../docs/support/documented.ts";
 import { keyOf } from "../kernel/support/mesh-reference.ts";
 import { repository } from "../lab/paths.ts";

@@ -6,7 +6,7 @@ import { nodeStates } from "../../src/cli/status.ts";
 import { checks } from "../../src/doctor/examine.ts";
 import { conditionRows } from "../../src/kube/conditions.ts";
 import { hostEncryptionStates } from "../../src/plan/host/host-encryption.ts";
-import { peerStates } from "../../src/plan/report/status.ts";
+import { peerStates } from "../../src/plan/report/peer-status";
 
 const root = `${import.meta.dir}/../..`;
 const page = readFileSync(`${root}/docs/operations/runbook.md`, "utf8");

@@ -5,7 +5,7 @@ import type { FileStatus } from "../../src/linux/file.ts";
 import type { Route } from "../../src/net/objects.ts";
 import { fullCapabilities } from "../../src/plan/mesh/capabilities.ts";
 import { emptyMesh, type Mesh } from "../../src/plan/mesh/model.ts";
-import type { PeerStatus } from "../../src/plan/report/status.ts";
+import type { PeerStatus } from "../../src/plan/report/peer-status";
 import { parseSettings } from "../../src/plan/settings/settings.ts";
 import type { MeshPlan } from "../../src/reconcile/mesh-plan.ts";
 import type { Identity } from "../../src/state/model.ts";

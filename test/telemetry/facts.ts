@@ -1,7 +1,7 @@
 // A node with three peers as the agent would tell of it, for tests of what is
 // made of the facts. Times are fixed.
 
-import type { PeerStatus } from "../../src/plan/report/status.ts";
+import type { PeerStatus } from "../../src/plan/report/peer-status";
 import type { AgentFacts, ScrapeFacts, SyncFacts } from "../../src/telemetry/facts.ts";
 import { Log } from "../../src/telemetry/log.ts";
 

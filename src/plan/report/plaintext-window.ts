@@ -1,5 +1,5 @@
 // Measures the plaintext window from the counters of consecutive passes. Pure: sums and time are arguments.
-import type { Plaintext } from "./status.ts";
+import type { Plaintext } from "./peer-status";
 
 export interface PlaintextWindow {
   /** Nothing was counted since; milliseconds on the clock of `nowMs`. */

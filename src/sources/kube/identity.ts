@@ -1,9 +1,9 @@
 // Derives this node's identity from its Node object. It is created once with new keys, and follows
 // the Node's addresses and pod CIDRs. Values that were given to `up` on such a node hold until the
-// next reconcile pass. kube/node.ts reads the Node object.
+// next reconcile pass. kube/node-object.ts reads the Node object.
 import { explainConflict } from "../../doctor/port-holder.ts";
-import { type NodeIdentity, type NodeObject, planIdentity } from "../../kube/node.ts";
-import { nodeObjectName } from "../../kube/peers.ts";
+import { type NodeIdentity, type NodeObject, planIdentity } from "../../kube/node-object";
+import { nodeObjectName } from "../../kube/record-entries";
 import { countOf } from "../../net/human-format.ts";
 import { hostPrefix, prefixContains } from "../../net/prefix.ts";
 import { findConflicts } from "../../plan/mesh/conflicts.ts";

@@ -5,8 +5,8 @@
 import type { Contest, StatusFacts } from "../../kube/conditions.ts";
 import { eventsPath, formatEvent, formatLapseEvent, formatMeshEvent } from "../../kube/event.ts";
 import { objectsPath, type RecordObject } from "../../kube/object.ts";
-import { compareAge } from "../../kube/peers.ts";
-import { formatStatus, planStatus, statusSpacingMs } from "../../kube/status.ts";
+import { compareAge } from "../../kube/record-entries";
+import { formatStatus, planStatus, statusSpacingMs } from "../../kube/status-report";
 import type { KubeClient } from "../../kubeclient/client.ts";
 import { messageOf } from "../../net/error.ts";
 import type { Lapse } from "../../plan/peers/lapses.ts";

@@ -2,7 +2,7 @@
 // claims are refused, and which packets went in plaintext.
 import { countOf, formatAge, formatBytes, formatSpan } from "../net/human-format.ts";
 import { describeForeign } from "../plan/report/arrivals.ts";
-import type { PeerStatus } from "../plan/report/status.ts";
+import type { PeerStatus } from "../plan/report/peer-status";
 import type { Facts, KernelFacts } from "./facts.ts";
 import { type Check, type Finding, fail, ok, shorten, warn } from "./finding.ts";
 

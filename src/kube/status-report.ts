@@ -1,7 +1,7 @@
 // The status of this node's WireGuardNode describes how the node sees its peers, for
 // `kubectl get wireguardnodes` and `kubectl wait`. It is coarse and rarely written,
 // because every agent of the cluster receives each write. Pure.
-// Its conditions are conditions.ts.
+// conditions.ts has its conditions.
 import type { Mode } from "../plan/settings/settings.ts";
 import { type ConditionVerdict, judgeConditions, type StatusFacts } from "./conditions.ts";
 import { apiVersion, kind } from "./object.ts";
