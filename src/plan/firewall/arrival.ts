@@ -12,7 +12,7 @@
 import type { NftChain, NftRule, NftStatement } from "../../net/nftables.ts";
 import { connectionMarkOf, marksOf } from "./marks.ts";
 import { receivedChain, receivedChains } from "./received.ts";
-import { accept, byInterfaces, drop, goto, inSet, rawPriority } from "./rules.ts";
+import { accept, byInterfaces, drop, goto, icmpErrors, inSet, rawPriority } from "./rules.ts";
 import { clusterSet, type Firewall, families, hostSet, localSet, nodeSet, unknownSourceSet } from "./sets.ts";
 import { countArrived, fromPeersPods, ifSpoofed, sourceChains } from "./sources.ts";
 import { unannouncedChain, unannouncedChains } from "./unannounced.ts";
@@ -83,12 +83,16 @@ const fromUnknownSources: readonly NftRule[] = families.map((family) => [
 
 /**
  * Packets that our devices deliver mark their connections: answers of this node's own processes then
- * go back into the tunnel (output.ts).
+ * go back into the tunnel (output.ts). ICMP errors do not: conntrack gives them the connection of the packet
+ * that they quote, which may be one outside the tunnel, that of the encrypted packets themselves among others.
  */
 function deliveredChains({ connections, mark }: Firewall): NftChain[] {
   if (!connections) return [];
   const setMark: NftStatement = { kind: "setConnectionMark", mark: connectionMarkOf(mark) };
-  return [{ name: deliveredChain, rules: [[setMark]] }];
+  const isError = families.flatMap((family) =>
+    icmpErrors[family].map((type): NftRule => [{ kind: "icmp", family, type }, accept]),
+  );
+  return [{ name: deliveredChain, rules: [...isError, [setMark]] }];
 }
 
 /**

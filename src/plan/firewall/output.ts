@@ -3,9 +3,9 @@
 // exempt from host encryption. Pods' packets pass through none of the chains that mark. Pure.
 import type { Exemption, TransportProtocol } from "../../net/exemption.ts";
 import type { Family } from "../../net/ip.ts";
-import type { IcmpType, NftChain, NftRule, NftStatement } from "../../net/nftables.ts";
+import type { NftChain, NftRule, NftStatement } from "../../net/nftables.ts";
 import { connectionMarkOf, marksOf } from "./marks.ts";
-import { accept, byInterfaces, drop, goto, inSet, looksEncrypted, rawPriority } from "./rules.ts";
+import { accept, byInterfaces, drop, goto, icmpErrors, inSet, looksEncrypted, rawPriority } from "./rules.ts";
 import {
   type Firewall,
   families,
@@ -32,11 +32,6 @@ const tunneledPriority = 200;
 const exemptChain = "exempt";
 const knownChain = "known";
 const routedChain = "routed";
-/** ICMP errors about a forwarded packet quote that packet. */
-const errors: Readonly<Record<Family, readonly IcmpType[]>> = {
-  4: ["destination-unreachable", "time-exceeded"],
-  6: ["destination-unreachable", "time-exceeded", "packet-too-big"],
-};
 
 export function outputChains(firewall: Firewall): NftChain[] {
   return [
@@ -103,23 +98,28 @@ function unmark(firewall: Firewall, packets: readonly NftStatement[][]): NftRule
  * node sends from a foreign address, as proxies in the kernel (IPVS) do. All other traffic between hosts
  * stays outside. The mark leads to the table of hosts, which has only peers behind the tunnel.
  */
-function answers({ connections, mark }: Firewall): NftChain {
+function answers(firewall: Firewall): NftChain {
+  const { connections, mark } = firewall;
   const setInside: NftStatement = { kind: "setMark", mark: marksOf(mark).inside };
   const connectionMark: NftStatement = { kind: "hasConnectionMark", mark: connectionMarkOf(mark) };
+  // A device's packet is never routed into a device again, whatever a peer has made of its connection: it
+  // would be encrypted without end.
+  const encrypted = looksEncrypted(firewall).map((looks): NftRule => [...looks, accept]);
+  const answersOf = (family: Family): NftRule[] => {
+    const toNode = inSet(family, "daddr", nodeSet(family));
+    const fromOwn = inSet(family, "saddr", ownSet(family));
+    return [
+      ...(connections ? [[toNode, fromOwn, connectionMark, setInside]] : []),
+      ...icmpErrors[family].map(
+        (type): NftRule => [toNode, fromOwn, { kind: "icmp", family, type }, setInside],
+      ),
+      [toNode, { kind: "local", field: "saddr", not: true }, setInside],
+    ];
+  };
   return {
     name: "answers",
     base: { type: "route", hook: "output", priority: beforeNatPriority, policy: "accept" },
-    rules: families.flatMap((family): NftRule[] => {
-      const toNode = inSet(family, "daddr", nodeSet(family));
-      const fromOwn = inSet(family, "saddr", ownSet(family));
-      return [
-        ...(connections ? [[toNode, fromOwn, connectionMark, setInside]] : []),
-        ...errors[family].map(
-          (type): NftRule => [toNode, fromOwn, { kind: "icmp", family, type }, setInside],
-        ),
-        [toNode, { kind: "local", field: "saddr", not: true }, setInside],
-      ];
-    }),
+    rules: [...encrypted, ...families.flatMap(answersOf)],
   };
 }
 

@@ -1,6 +1,6 @@
 // Rules that several chains of our nftables table share. Pure.
 import type { Family } from "../../net/ip.ts";
-import type { NftRule, NftStatement } from "../../net/nftables.ts";
+import type { IcmpType, NftRule, NftStatement } from "../../net/nftables.ts";
 import { marksOf } from "./marks.ts";
 import { type Firewall, families, localSet } from "./sets.ts";
 
@@ -28,6 +28,12 @@ export function inSet(family: Family, field: "saddr" | "daddr", set: string): Nf
 export function goto(chain: string): NftStatement {
   return { kind: "goto", chain };
 }
+
+/** ICMP errors about a packet quote that packet. */
+export const icmpErrors: Readonly<Record<Family, readonly IcmpType[]>> = {
+  4: ["destination-unreachable", "time-exceeded"],
+  6: ["destination-unreachable", "time-exceeded", "packet-too-big"],
+};
 
 /**
  * Matches packets that look like our encrypted ones. None of their parts is a proof: a process that may

@@ -59,6 +59,8 @@ test("permissive: count, and mark what the tunnel cannot take", () => {
 	}
 	chain answers {
 		type route hook output priority mangle; policy accept;
+		meta mark & 0x60000000 == 0x20000000 udp sport 51820 @th,64,32 & 0xf8ffffff == 0x0 accept
+		meta mark & 0x60000000 == 0x20000000 udp sport 51821 @th,64,32 & 0xf8ffffff == 0x0 accept
 		ip daddr @nodes4 ip saddr @own4 ct mark & 0x40000000 == 0x40000000 meta mark set meta mark & 0xdfffffff | 0x40000000
 		ip daddr @nodes4 ip saddr @own4 icmp type destination-unreachable meta mark set meta mark & 0xdfffffff | 0x40000000
 		ip daddr @nodes4 ip saddr @own4 icmp type time-exceeded meta mark set meta mark & 0xdfffffff | 0x40000000
