@@ -2,7 +2,7 @@
 // times are kept in memory only, so an agent that restarts begins to wait anew.
 import type { Absences } from "../plan/absence.ts";
 import { planOrphaned } from "../plan/pods/orphaned.ts";
-import { readSettings } from "../reconcile/node-reader";
+import { readSettings } from "../reconcile/node-reader.ts";
 import {
   type ObservedAttachment,
   observeAttachments,

@@ -4,7 +4,7 @@
 // and only then rejects encrypted packets.
 
 import { isAnnounced, type Settings } from "../plan/settings/settings.ts";
-import { readSettings, withdrawnRecord } from "../reconcile/node-reader";
+import { readSettings, withdrawnRecord } from "../reconcile/node-reader.ts";
 import type { Session } from "../reconcile/session.ts";
 import { NotUpError } from "../reconcile/sync.ts";
 import { publishRecord, RecordsError } from "../sources/directory/files.ts";

@@ -8,7 +8,7 @@ import { ParseError } from "../net/error.ts";
 import { type Entry, formatEntry, makesInterfaces, parseEntry } from "../plan/settings/entry.ts";
 import { absolutePath, duration } from "../plan/settings/parsers.ts";
 import { parseSettings, type Settings } from "../plan/settings/settings.ts";
-import { readSettings } from "../reconcile/node-reader";
+import { readSettings } from "../reconcile/node-reader.ts";
 import { Store } from "../state/store.ts";
 import { type Context, findValue, type Given, type Output, UsageError } from "./command.ts";
 import { oneLine } from "./style.ts";

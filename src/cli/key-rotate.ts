@@ -4,7 +4,7 @@
 import { countOf } from "../net/human-format.ts";
 import { slots } from "../plan/peers/path.ts";
 import { isAnnounced } from "../plan/settings/settings.ts";
-import { ownRecord, readSettings } from "../reconcile/node-reader";
+import { ownRecord, readSettings } from "../reconcile/node-reader.ts";
 import type { Session } from "../reconcile/session.ts";
 import { NotUpError } from "../reconcile/sync.ts";
 import { publishRecord, RecordsError } from "../sources/directory/files.ts";

@@ -4,7 +4,7 @@
 import { formatAge } from "../net/human-format.ts";
 import type { NodeRecord } from "../net/record.ts";
 import type { Settings } from "../plan/settings/settings.ts";
-import { ownRecord, readSettings } from "../reconcile/node-reader";
+import { ownRecord, readSettings } from "../reconcile/node-reader.ts";
 import { NotUpError } from "../reconcile/sync.ts";
 import type { Identity } from "../state/model.ts";
 import type { Context, Output } from "./command.ts";

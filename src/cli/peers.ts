@@ -6,7 +6,7 @@ import { suggest } from "../net/suggest.ts";
 import type { OwnedPeer } from "../plan/peers/model.ts";
 import { resolvePath } from "../plan/peers/path.ts";
 import { recordFile } from "../plan/records/directory.ts";
-import { noNode } from "../reconcile/node-reader";
+import { noNode } from "../reconcile/node-reader.ts";
 import type { Session } from "../reconcile/session.ts";
 import type { RejectedRecord } from "../state/model.ts";
 import { type Context, type Output, UsageError } from "./command.ts";

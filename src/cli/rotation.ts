@@ -2,7 +2,7 @@
 // peers that the agent waits for are in its log and metrics.
 import { formatAge, formatSpan } from "../net/human-format.ts";
 import { describeRotation, type RotationState } from "../plan/keys/rotation.ts";
-import { readSettings } from "../reconcile/node-reader";
+import { readSettings } from "../reconcile/node-reader.ts";
 import type { Identity, Rotation } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 

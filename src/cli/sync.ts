@@ -3,7 +3,7 @@ import { countOf } from "../net/human-format.ts";
 import { nextEndpoints } from "../plan/host/endpoints.ts";
 import { followTransport, observeTransport } from "../reconcile/endpoints.ts";
 import type { MeshPlan } from "../reconcile/mesh-plan.ts";
-import { readSettings } from "../reconcile/node-reader";
+import { readSettings } from "../reconcile/node-reader.ts";
 import type { Session } from "../reconcile/session.ts";
 import { PodAddresses } from "../sources/pod-addresses.ts";
 import type { Context, Output } from "./command.ts";

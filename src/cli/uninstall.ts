@@ -13,7 +13,7 @@ import { hasNftTable } from "../netlink/nft/presence.ts";
 import { Nft } from "../netlink/nft/table.ts";
 import { podFirewallName } from "../plan/pods/firewall-name.ts";
 import { parseSettings, type Settings } from "../plan/settings/settings.ts";
-import { readSettings } from "../reconcile/node-reader";
+import { readSettings } from "../reconcile/node-reader.ts";
 import { StoreError } from "../state/error.ts";
 import { Store } from "../state/store.ts";
 import type { Context, Output } from "./command.ts";

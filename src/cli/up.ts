@@ -14,7 +14,7 @@ import {
   slotDevice,
 } from "../plan/settings/settings.ts";
 import { observeTransport } from "../reconcile/endpoints.ts";
-import { noNode, readSettings } from "../reconcile/node-reader";
+import { noNode, readSettings } from "../reconcile/node-reader.ts";
 import { observeHost } from "../reconcile/observe.ts";
 import type { Session } from "../reconcile/session.ts";
 import { PodAddresses } from "../sources/pod-addresses.ts";

@@ -3,7 +3,7 @@
 import { readBootId } from "../linux/boot.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 import { Kernel } from "../reconcile/kernel.ts";
-import { readSettings } from "../reconcile/node-reader";
+import { readSettings } from "../reconcile/node-reader.ts";
 import type { Owner } from "../state/model.ts";
 import { Store } from "../state/store.ts";
 import type { Request } from "./request.ts";

@@ -4,7 +4,7 @@
 import { CniError } from "./error.ts";
 import { Host } from "./host.ts";
 import { logVerb, withLog, withLoggedFailures } from "./log.ts";
-import { isMeshBehind, podFamilies } from "./mesh-check";
+import { isMeshBehind, podFamilies } from "./mesh-check.ts";
 import { loadPodFirewall, releasePodFirewall } from "./pod-firewall.ts";
 import type { Request } from "./request.ts";
 import { type Answer, type Io, perform, readRequest } from "./skel.ts";

@@ -1,11 +1,11 @@
 // Lists all checks, each after those that it depends on, and applies them to the facts of a node.
 import type { Facts } from "./facts.ts";
 import type { Check, Finding } from "./finding.ts";
-import { kernelChecks } from "./kernel-checks";
-import { nodeChecks } from "./node-checks";
-import { peerChecks } from "./peer-checks";
-import { storeChecks } from "./store-checks";
-import { underlayChecks } from "./underlay-checks";
+import { kernelChecks } from "./kernel-checks.ts";
+import { nodeChecks } from "./node-checks.ts";
+import { peerChecks } from "./peer-checks.ts";
+import { storeChecks } from "./store-checks.ts";
+import { underlayChecks } from "./underlay-checks.ts";
 
 export const checks: readonly Check[] = [
   ...storeChecks,

@@ -9,7 +9,7 @@ import type { RotationState } from "../plan/keys/rotation.ts";
 import type { DerivedMtu } from "../plan/mesh/mtu.ts";
 import type { LocalPods } from "../plan/pods/local-pods.ts";
 import type { InterfaceArrivals } from "../plan/report/arrivals.ts";
-import type { PeerStatus } from "../plan/report/peer-status";
+import type { PeerStatus } from "../plan/report/peer-status.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 import type { MeshPlan } from "../reconcile/mesh-plan.ts";
 import type { Identity, RejectedRecord, Rotation } from "../state/model.ts";

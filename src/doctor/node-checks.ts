@@ -1,6 +1,6 @@
 // Checks of the node itself: it is up, an agent decides and repairs, the requested features are
 // on, and its keys are not too old.
-import { isObstacle } from "../kube/record-entries";
+import { isObstacle } from "../kube/record-entries.ts";
 import { countOf, formatAge, formatSpan } from "../net/human-format.ts";
 import { showSetting } from "../plan/settings/settings.ts";
 import type { NodeFacts } from "./facts.ts";

@@ -5,7 +5,7 @@
 import { escapeControls } from "../net/printable.ts";
 import type { Lapse } from "../plan/peers/lapses.ts";
 import type { Contest } from "./conditions.ts";
-import { meshName } from "./mesh-object";
+import { meshName } from "./mesh-object.ts";
 import { apiVersion, kind, type RecordObject } from "./object.ts";
 
 /** The namespace for events about cluster-scoped objects. */

@@ -4,7 +4,7 @@ import { compareText, countOf } from "../net/human-format.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
 import type { AbsenceRule, RecordEntry } from "../plan/records/peer-changes.ts";
 import { explainPresence, type Presence } from "./census.ts";
-import { meshObjectName } from "./mesh-object";
+import { meshObjectName } from "./mesh-object.ts";
 import { objectLabel, type RecordObject, sortableVersion } from "./object.ts";
 
 /**

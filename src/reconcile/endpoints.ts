@@ -3,7 +3,7 @@ import { findUplinks } from "../netlink/uplinks.ts";
 import { findTransport, type NoTransport, nextEndpoints, type Transport } from "../plan/host/endpoints.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 import type { Kernel } from "./kernel.ts";
-import { readSettings } from "./node-reader";
+import { readSettings } from "./node-reader.ts";
 import type { Session } from "./session.ts";
 
 export function observeTransport(settings: Settings, { host }: Kernel): Transport | NoTransport {

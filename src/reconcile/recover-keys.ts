@@ -22,7 +22,7 @@ import {
 import { makeSlotKey } from "../state/slot-key.ts";
 import type { Store } from "../state/store.ts";
 import type { Kernel } from "./kernel.ts";
-import { readSettings } from "./node-reader";
+import { readSettings } from "./node-reader.ts";
 import { meshLinks, readDevices } from "./observe.ts";
 
 export interface KeyRecovery {

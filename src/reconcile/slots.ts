@@ -21,7 +21,7 @@ import {
   type NodeState,
   type SlotFaults,
   withFaults,
-} from "./node-reader";
+} from "./node-reader.ts";
 import { makePortReader, withoutForeign } from "./observe.ts";
 import { readUdpPorts } from "./ports.ts";
 

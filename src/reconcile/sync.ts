@@ -32,7 +32,7 @@ import type { Kernel } from "./kernel.ts";
 import { judgeOwnCIDRs } from "./landmarks.ts";
 import type { MeshPlan, SyncContext, SyncOptions, SyncReport } from "./mesh-plan.ts";
 import { observeMtu, type RouteLookupCache } from "./mtu.ts";
-import { readSettings, type SlotFaults } from "./node-reader";
+import { readSettings, type SlotFaults } from "./node-reader.ts";
 import { hasConntrack, observeMesh, observeRules, readSysctls } from "./observe.ts";
 import { judgeFailures } from "./outcome.ts";
 import { programMesh } from "./program.ts";

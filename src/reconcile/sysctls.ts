@@ -10,7 +10,7 @@ import { reservedPortsSysctl, withoutPorts } from "../plan/host/reserved-ports.t
 import type { Store } from "../state/store.ts";
 import { readSysctl } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
-import { readSettings } from "./node-reader";
+import { readSettings } from "./node-reader.ts";
 
 /**
  * Restores what is still as we set it; a value that another program changed since is

@@ -9,7 +9,7 @@
 //                                 copies the key would count as much as its owner until the next rotation.
 import { attempt } from "../net/error.ts";
 import type { Slot } from "../net/record.ts";
-import { readSettings } from "../reconcile/node-reader";
+import { readSettings } from "../reconcile/node-reader.ts";
 import type { Identity, IdentitySlot } from "../state/model.ts";
 import { makeProof } from "../state/proof.ts";
 import { openPrivateKey, readSealKey, SealError } from "../state/seal.ts";

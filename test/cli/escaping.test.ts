@@ -11,7 +11,7 @@ import { withLog, withLoggedFailures } from "../../src/cni/log.ts";
 import type { Request } from "../../src/cni/request.ts";
 import type { Verbs } from "../../src/cni/skel.ts";
 import { formatMeshEvent } from "../../src/kube/event.ts";
-import { planStatus } from "../../src/kube/status-report";
+import { planStatus } from "../../src/kube/status-report.ts";
 import { AF_UNIX, SOCK_DGRAM, Socket } from "../../src/linux/socket.ts";
 import { Store } from "../../src/state/store.ts";
 import { plain } from "../../src/telemetry/http.ts";

@@ -3,7 +3,7 @@
 import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { findTarget } from "../../src/install/target.ts";
-import { readSettings } from "../../src/reconcile/node-reader";
+import { readSettings } from "../../src/reconcile/node-reader.ts";
 import { Store } from "../../src/state/store.ts";
 import { run } from "../cli/terminal.ts";
 import { Host, ptpConf, ptpList } from "./host.ts";

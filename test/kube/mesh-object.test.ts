@@ -1,6 +1,6 @@
 // The mesh object, as anybody may have written it.
 import { expect, test } from "bun:test";
-import { formatMesh, readMesh } from "../../src/kube/mesh-object";
+import { formatMesh, readMesh } from "../../src/kube/mesh-object.ts";
 
 const metadata = { name: "default", resourceVersion: "7" };
 const read = (spec: unknown) => readMesh({ metadata, spec });

@@ -6,7 +6,7 @@ import {
   planIdentity,
   readNodeObject,
   startupTaint,
-} from "../../src/kube/node-object";
+} from "../../src/kube/node-object.ts";
 import { type NodeChange, nodeOf } from "./objects.ts";
 
 const facts = (change: NodeChange = {}) => readNodeObject(nodeOf("node-1", change)) as NodeObject;

@@ -1,7 +1,7 @@
 // Objects become entries of their nodes; slots of this node that another record names are found.
 import { expect, test } from "bun:test";
 import { judgeObject, type RecordObject } from "../../src/kube/object.ts";
-import { findTakenSlots, toEntry } from "../../src/kube/record-entries";
+import { findTakenSlots, toEntry } from "../../src/kube/record-entries.ts";
 import { recordOf } from "../sources/directory/directory.ts";
 import { objectOf } from "./objects.ts";
 

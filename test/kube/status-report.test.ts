@@ -1,7 +1,7 @@
 // The status in the API describes how a node sees its peers, and is written only if it is new.
 import { describe, expect, test } from "bun:test";
 import type { StatusFacts } from "../../src/kube/conditions.ts";
-import { type NodeStatus, planStatus, statusSpacingMs } from "../../src/kube/status-report";
+import { type NodeStatus, planStatus, statusSpacingMs } from "../../src/kube/status-report.ts";
 
 const wallMs = Date.parse("2026-03-01T12:00:00.789Z");
 const well: StatusFacts = {

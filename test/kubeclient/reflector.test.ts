@@ -1,7 +1,7 @@
 // The reflector survives everything that can go wrong with a watch: after each fault the peers are as they
 // were, and changes meanwhile arrive in the end.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { meshesPath } from "../../src/kube/mesh-object";
+import { meshesPath } from "../../src/kube/mesh-object.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { recordOf } from "../sources/directory/directory.ts";
 import { FakeApi, kindOf, refuse } from "../sources/fake-api.ts";

@@ -4,7 +4,7 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { rmSync } from "node:fs";
 import type { NodeRecord, SlotRecord } from "../../src/net/record.ts";
 import { resolveClaims } from "../../src/plan/peers/claims.ts";
-import { toClaimingPeer } from "../../src/reconcile/node-reader";
+import { toClaimingPeer } from "../../src/reconcile/node-reader.ts";
 import { addMissingProofs, replaceTakenKeys } from "../../src/sources/own-keys.ts";
 import { isProven } from "../../src/sources/proof-check.ts";
 import { ProofQueue } from "../../src/sources/proof-queue.ts";

@@ -8,7 +8,7 @@ import type { ClusterHosts } from "../../net/cluster-hosts.ts";
 import { isIp, parseIp } from "../../net/ip.ts";
 import { judgeClusterCIDRs } from "../../plan/peers/cluster-cidrs.ts";
 import { knownLandmarks } from "../../plan/peers/landmarks.ts";
-import { noNode } from "../../reconcile/node-reader";
+import { noNode } from "../../reconcile/node-reader.ts";
 import type { Session } from "../../reconcile/session.ts";
 import type { Store } from "../../state/store.ts";
 import type { ClusterAnswer } from "./session.ts";

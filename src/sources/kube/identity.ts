@@ -2,8 +2,8 @@
 // the Node's addresses and pod CIDRs. Values that were given to `up` on such a node hold until the
 // next reconcile pass. kube/node-object.ts reads the Node object.
 import { explainConflict } from "../../doctor/port-holder.ts";
-import { type NodeIdentity, type NodeObject, planIdentity } from "../../kube/node-object";
-import { nodeObjectName } from "../../kube/record-entries";
+import { type NodeIdentity, type NodeObject, planIdentity } from "../../kube/node-object.ts";
+import { nodeObjectName } from "../../kube/record-entries.ts";
 import { countOf } from "../../net/human-format.ts";
 import { hostPrefix, prefixContains } from "../../net/prefix.ts";
 import { findConflicts } from "../../plan/mesh/conflicts.ts";

@@ -1,7 +1,7 @@
 // Follows the WireGuardMesh object. Its settings are kept in the store with priority over this node's
 // own settings, so that every process programs the same, and an outage of the API or a restart of the
 // agent changes nothing. If the object is deleted, its last settings become the node's own.
-import { type MeshObject, meshObjectName } from "../../kube/mesh-object";
+import { type MeshObject, meshObjectName } from "../../kube/mesh-object.ts";
 import type { JsonValue } from "../../state/model.ts";
 import type { Store } from "../../state/store.ts";
 import type { Log } from "../../telemetry/log.ts";

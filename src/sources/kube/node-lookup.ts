@@ -1,6 +1,6 @@
 // Reads Node objects of other nodes, one at a time. They are needed only if two nodes claim the same
 // and one of them seems to be dead. An answer is kept for a minute.
-import { type NodeObject, readNodeObject } from "../../kube/node-object";
+import { type NodeObject, readNodeObject } from "../../kube/node-object.ts";
 import { readListPage } from "../../kube/watch.ts";
 import type { KubeClient } from "../../kubeclient/client.ts";
 import { messageOf } from "../../net/error.ts";

@@ -8,8 +8,8 @@ import {
   readServiceCIDR,
   serviceCIDRsPath,
 } from "../../kube/cluster.ts";
-import { type MeshObject, meshesPath, meshName, readMesh } from "../../kube/mesh-object";
-import { confirmsClaim, type NodeObject, readNodeObject } from "../../kube/node-object";
+import { type MeshObject, meshesPath, meshName, readMesh } from "../../kube/mesh-object.ts";
+import { confirmsClaim, type NodeObject, readNodeObject } from "../../kube/node-object.ts";
 import { isOlder } from "../../kube/object.ts";
 import { type Credentials, KubeClient } from "../../kubeclient/client.ts";
 import {

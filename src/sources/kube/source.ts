@@ -7,7 +7,7 @@
 import type { Presence } from "../../kube/census.ts";
 import type { StatusFacts } from "../../kube/conditions.ts";
 import { KubeError } from "../../kube/error.ts";
-import type { NodeObject } from "../../kube/node-object";
+import type { NodeObject } from "../../kube/node-object.ts";
 import {
   formatObject,
   isPublished,
@@ -17,7 +17,7 @@ import {
   objectsPath,
   type RecordObject,
 } from "../../kube/object.ts";
-import { apiAbsences, findTakenSlots, obstacleNames, toEntry } from "../../kube/record-entries";
+import { apiAbsences, findTakenSlots, obstacleNames, toEntry } from "../../kube/record-entries.ts";
 import type { Credentials } from "../../kubeclient/client.ts";
 import { KubeCredentials } from "../../kubeclient/credentials.ts";
 import { Reflector, usualTiming, type WatchTiming } from "../../kubeclient/reflector.ts";

@@ -1,7 +1,7 @@
 // Removes the start-up taint from this node's Node once the node is ready, so that pods are scheduled
 // here. It sends one request at a time. A failure is logged once and retried, because the node stays
 // empty until the taint is removed.
-import { formatTaintRemoval, startupTaint } from "../../kube/node-object";
+import { formatTaintRemoval, startupTaint } from "../../kube/node-object.ts";
 import type { KubeClient } from "../../kubeclient/client.ts";
 import { Backoff, type BackoffBounds } from "../../net/backoff.ts";
 import { messageOf } from "../../net/error.ts";

@@ -6,7 +6,7 @@
 
 import { readFileSync } from "node:fs";
 import type { StatusFacts } from "../../../src/kube/conditions.ts";
-import { planStatus } from "../../../src/kube/status-report";
+import { planStatus } from "../../../src/kube/status-report.ts";
 import type { KubeObject } from "../../cluster/support/kube-client.ts";
 import { nodesPath, recordObject, recordPath } from "../../cluster/support/nodes.ts";
 import { paperRecord } from "../../kernel/support/mesh-reference.ts";

@@ -3,7 +3,7 @@
 // on what one was seen to do. Pure but for colours.
 
 import { bold, cyan, dim } from "../../../scripts/stage/screen.ts";
-import { statusSpacingMs } from "../../../src/kube/status-report";
+import { statusSpacingMs } from "../../../src/kube/status-report.ts";
 import { usualTiming } from "../../../src/kubeclient/reflector.ts";
 import type { Report } from "../report.ts";
 import { quantile } from "../samples.ts";

@@ -10,7 +10,7 @@
 // Witnesses are a capture of the wire, ping, HTTP, and counted datagrams.
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../../src/net/record.ts";
-import type { PeerStatus } from "../../../src/plan/report/peer-status";
+import type { PeerStatus } from "../../../src/plan/report/peer-status.ts";
 import type { Capture } from "../../lab/capture.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";

@@ -1,6 +1,6 @@
 // How the store's peers follow the entries of a source: who is put, in which order, who leaves and when.
 import { expect, test } from "bun:test";
-import { apiAbsences } from "../../../src/kube/record-entries";
+import { apiAbsences } from "../../../src/kube/record-entries.ts";
 import type { PeerSource } from "../../../src/net/record.ts";
 import { directoryAbsences } from "../../../src/plan/records/directory.ts";
 import {

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { NodeRecord } from "../../../src/net/record.ts";
 import { resolveClaims } from "../../../src/plan/peers/claims.ts";
-import { toClaimingPeer } from "../../../src/reconcile/node-reader";
+import { toClaimingPeer } from "../../../src/reconcile/node-reader.ts";
 import { DirectorySource } from "../../../src/sources/directory/source.ts";
 import type { Publication, RecordSnapshot } from "../../../src/sources/record-source.ts";
 import { RejectedRecords } from "../../../src/sources/rejected-records.ts";

@@ -1,7 +1,7 @@
 // This node's mode follows the cluster's mesh object; if the API has no such object, or none that is
 // understood, the mode stays.
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { meshesPath } from "../../../src/kube/mesh-object";
+import { meshesPath } from "../../../src/kube/mesh-object.ts";
 import { ModeFollower } from "../../../src/sources/kube/mode.ts";
 import { RejectedRecords } from "../../../src/sources/rejected-records.ts";
 import { Log } from "../../../src/telemetry/log.ts";

@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { resolveClaims } from "../../../src/plan/peers/claims.ts";
-import { toClaimingPeer } from "../../../src/reconcile/node-reader";
+import { toClaimingPeer } from "../../../src/reconcile/node-reader.ts";
 import { DirectorySource } from "../../../src/sources/directory/source.ts";
 import { RejectedRecords } from "../../../src/sources/rejected-records.ts";
 import { SourceSetting } from "../../../src/sources/source-setting.ts";

@@ -1,7 +1,7 @@
 // The start-up taint, where the watch of the Node tells of its end later than the
 // answer to the request that took it off.
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { startupTaint } from "../../../src/kube/node-object";
+import { startupTaint } from "../../../src/kube/node-object.ts";
 import { nodeOf } from "../../kube/objects.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { own } from "../directory/directory.ts";
