@@ -25,9 +25,10 @@ const separateDirectories: Record<string, number> = {
   runtime: 300_000,
   cluster: 900_000,
   "small-cluster": 1_500_000,
+  reporting: 2_700_000,
 };
 /** Directories whose tests take too long for each run: they run when a filter has the name in it. */
-const onlyWhenNamed: readonly string[] = ["small-cluster"];
+const onlyWhenNamed: readonly string[] = ["small-cluster", "reporting"];
 /** Its tests emulate two processors, which is as much as there may be: one of them at a time, and one other job beside it. */
 const emulatedFolder = "vm";
 /** Directory -> the script that provides the programs its tests talk to, and the variable that has them required. */
@@ -36,6 +37,7 @@ const providers: Record<string, { readonly script: string; readonly requires: st
   // Before the other: Kubernetes' programs are built together, once.
   "small-cluster": { script: "small-cluster-assets", requires: "REQUIRE_SMALL_CLUSTER" },
   cluster: { script: "kube-assets", requires: "REQUIRE_KUBE" },
+  reporting: { script: "kube-assets", requires: "REQUIRE_KUBE" },
 };
 const sharedLimitMs = 300_000;
 /**

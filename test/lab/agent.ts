@@ -67,6 +67,11 @@ export class Agent {
     return agent;
   }
 
+  /** True once its process has ended. */
+  get hasEnded(): boolean {
+    return this.#ended;
+  }
+
   /** As the test process sees it. */
   get pid(): number {
     return this.#pid;
