@@ -3,7 +3,8 @@
 // missing nodes. It makes a step down at once.
 import { existsSync } from "node:fs";
 import { homedir } from "node:os";
-import { formatMesh, meshesPath, meshName, readMesh } from "../kube/mesh-object";
+import { KubeError } from "../kube/error.ts";
+import { formatMesh, meshesPath, meshName, readMesh } from "../kube/mesh-object.ts";
 import { objectsPath } from "../kube/object.ts";
 import { describeRollout, isUp, modes, type Rollout } from "../kube/rollout.ts";
 import { KubeClient } from "../kubeclient/client.ts";
@@ -12,7 +13,7 @@ import { listAll, listNames } from "../kubeclient/list.ts";
 import { anyOf, countOf } from "../net/human-format.ts";
 import type { Mode } from "../plan/settings/settings.ts";
 import { type Context, findValue, type Output, UsageError } from "./command.ts";
-import { alignColumns, type Style } from "./style.ts";
+import { alignColumns, type Style, wrapText } from "./style.ts";
 
 const nodesPath = "/api/v1/nodes";
 /** Linux is the only system that an agent runs on, and a virtual node runs none. */
@@ -24,6 +25,7 @@ const notReady = 3;
 /** Further nodes are only in `--json`. */
 const maxShown = 20;
 const maxLeftOut = 3;
+const messageColumns = 100;
 
 export async function rollout(context: Context): Promise<Output> {
   const to = readMode(context.given.positional[0]);
@@ -38,7 +40,12 @@ export async function rollout(context: Context): Promise<Output> {
     };
   if (isUp(now.mode, to) && to !== now.next) throw new UsageError(explainLeap(now, to));
   if (isUp(now.mode, to) && now.missing.length > 0) return refuse(now, to);
-  await client.apply(`${meshesPath}/${meshName}`, formatMesh(to), signal);
+  try {
+    await client.apply(`${meshesPath}/${meshName}`, formatMesh(to), signal);
+  } catch (error) {
+    if (now.mode === undefined && isRefusal(error)) return refuseStart(now, to, error);
+    throw error;
+  }
   return { json: { ...now, mode: to, changed: true }, text: (style) => renderChange(now, to, style) };
 }
 
@@ -84,6 +91,21 @@ function refuse(now: Rollout, to: Mode): Output {
   };
 }
 
+/** True if a policy of the API server has refused the request, not the network or the server's load. */
+function isRefusal(error: unknown): error is KubeError {
+  return error instanceof KubeError && (error.failure.status === 403 || error.failure.status === 422);
+}
+
+/** A cluster whose nodes may have pods does not begin in strict mode; the API server knows which do. */
+function refuseStart(now: Rollout, to: Mode, { message }: KubeError): Output {
+  return {
+    json: { ...now, changed: false, refusal: message },
+    text: (style) =>
+      `${style.red("✗")} a rollout does not begin with mode ${to}: begin with \`wg-cni rollout ${now.next}\`, and \`wg-cni rollout ${to}\` follows once nothing is missing\n\n${wrapText(message, messageColumns).join("\n")}\n\n${renderRollout(now, style)}`,
+    exitCode: notReady,
+  };
+}
+
 function renderChange(before: Rollout, to: Mode, style: Style): string {
   const from = before.mode === undefined ? "" : `, which was ${before.mode}`;
   const lines = [
@@ -124,7 +146,8 @@ function describeLeftOut(nodes: readonly string[]): string {
 }
 
 function renderNext({ mode, next, missing }: Rollout, style: Style): string {
-  if (mode === undefined) return `${style.yellow("!")} \`wg-cni rollout off\` begins a rollout`;
+  if (mode === undefined)
+    return `${style.yellow("!")} \`wg-cni rollout ${next}\` begins a rollout, and changes no node's mode`;
   if (next === undefined) {
     if (missing.length === 0) return `${style.green("✓")} nothing of a pod leaves a node in plaintext`;
     return `${style.yellow("!")} pods of these nodes may not reach each other; \`wg-cni rollout permissive\` goes back`;

@@ -28,7 +28,7 @@ export interface Missing {
 
 export interface Rollout {
   readonly mode?: Mode;
-  /** Absent in strict mode. */
+  /** The next step; without a mesh object the first one. Absent in strict mode. */
   readonly next?: Mode;
   readonly nodes: number;
   /** Nodes that report the mode. */
@@ -52,7 +52,7 @@ export function describeRollout({ mode, nodes, others, records }: RolloutFacts):
     const reason = findReason(report, mode);
     return reason === undefined ? [] : [{ node, reason }];
   });
-  const next = mode === undefined ? undefined : modes[modes.indexOf(mode) + 1];
+  const next = mode === undefined ? firstStep(reports.values()) : modes[modes.indexOf(mode) + 1];
   return {
     ...(mode === undefined ? {} : { mode }),
     ...(next === undefined ? {} : { next }),
@@ -60,6 +60,11 @@ export function describeRollout({ mode, nodes, others, records }: RolloutFacts):
     missing: missing.sort((a, b) => compareText(a.node, b.node)),
     leftOut: others.filter((node) => !reports.has(node)).sort(compareText),
   };
+}
+
+/** The mode that changes nothing on any node: the least that one has of its own, and not strict. */
+function firstStep(reports: Iterable<Report>): Mode {
+  return [...reports].some(({ mode }) => mode === "off") ? "off" : "permissive";
 }
 
 /** True if `to` is stricter than the present mode. */

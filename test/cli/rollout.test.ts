@@ -2,7 +2,7 @@
 // there: what is missing, what is refused, and what is written.
 import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { usualSelector } from "../../src/cli/rollout.ts";
-import { meshesPath } from "../../src/kube/mesh-object";
+import { meshesPath } from "../../src/kube/mesh-object.ts";
 import { objectsPath } from "../../src/kube/object.ts";
 import { nodeOf } from "../kube/objects.ts";
 import { FakeApi, refuse } from "../sources/fake-api.ts";
@@ -36,8 +36,28 @@ test("a cluster without a mesh: what there is, and how to begin", async () => {
   const said = await rollout();
   expect(said).toMatchObject({ exitCode: 0, stderr: "" });
   expectGolden("rollout-none", said.stdout);
-  expect(await rollout("off")).toMatchObject({ exitCode: 0 });
-  expect(mode()).toBe("off");
+  expect(await rollout("permissive")).toMatchObject({ exitCode: 0 });
+  expect(mode()).toBe("permissive");
+});
+
+test("a cluster whose nodes are off begins with off", async () => {
+  putNode("n1", "off");
+  putNode("n2", "permissive");
+  expect(JSON.parse((await rollout("--json")).stdout)).toMatchObject({ next: "off" });
+});
+
+test("a cluster that has pods does not begin in strict mode, and is told how", async () => {
+  putNode("n1", "permissive");
+  const words = "node n1 may have pods already, which strict mode would cut off until all agents are up";
+  api.fault = ({ method }, response) => {
+    if (method !== "PATCH") return false;
+    refuse(response, 422, "Invalid", words);
+    return true;
+  };
+  const said = await rollout("strict");
+  expect([said.exitCode, said.stderr]).toEqual([3, ""]);
+  expectGolden("rollout-strict-start", said.stdout);
+  expect(said.stdout).toContain("may have pods already");
 });
 
 test("a step up is refused with all that is missing, and nothing is written", async () => {

@@ -114,7 +114,14 @@ describeKube("a rollout", () => {
 
   test("begins with off: `rollout off` makes the mesh, and agents that come are in it", async () => {
     expect(await copied(show)).toMatchObject({ exitCode: 0 });
-    expect(await shown()).toEqual({ nodes: 0, inMode: 0, covered: 0, missing: [], leftOut: [] } as never);
+    expect(await shown()).toEqual({
+      next: "permissive",
+      nodes: 0,
+      inMode: 0,
+      covered: 0,
+      missing: [],
+      leftOut: [],
+    } as never);
     expect(await rollout("off")).toMatchObject({ exitCode: 0 });
     // As nodes whose agents have not reported yet.
     for (const node of nodes) {

@@ -58,12 +58,14 @@ test("every kind of thing that is missing, by node", () => {
   ]);
 });
 
-test("strict is the last step, and without a mesh there is none", () => {
+test("strict is the last step, and without a mesh the first is the one that changes no node", () => {
   const records = [record("n1", "strict", yes)];
   expect(describeRollout({ mode: "strict", nodes: ["n1"], others: [], records })).not.toHaveProperty("next");
   expect(describeRollout({ nodes: ["n1"], others: [], records })).toEqual({
-    ...{ nodes: 1, inMode: 0, covered: 1, missing: [], leftOut: [] },
+    ...{ next: "permissive", nodes: 1, inMode: 0, covered: 1, missing: [], leftOut: [] },
   });
+  const mixed = [record("n1", "permissive", yes), record("n2", "off", yes)];
+  expect(describeRollout({ nodes: ["n1", "n2"], others: [], records: mixed }).next).toBe("off");
 });
 
 test.each([
