@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findKubeAssets } from "../../scripts/kube-assets.ts";
-import { meshesPath } from "../../src/kube/mesh-object";
+import { meshesPath } from "../../src/kube/mesh-object.ts";
 import { DocumentedBlocks } from "../docs/support/documented.ts";
 import { keyOf } from "../kernel/support/mesh-reference.ts";
 import { repository } from "../lab/paths.ts";
@@ -168,10 +168,11 @@ describeKube("a cluster by kubectl and Helm", () => {
   test(
     "and gets rid of it: the DaemonSet that leaves, of the same image, then nothing is left",
     async () => {
-      const [leave = "", waitAgain = "", remove = ""] = documented.take(
+      const [leave = "", waitAgain = "", remove = "", removeTaint = ""] = documented.take(
         "docs/guides/uninstall.md",
         "conf/wg-cni-uninstall.yaml",
       );
+      await must("kubectl apply -f conf/kubernetes/startup-taint.yaml");
       await meshesServed();
       const before = (await agentPods(server.admin)).map(({ metadata: { name } }) => name);
       expect(await must(leave)).toEqual(["daemonset.apps/wg-cni configured"]);
@@ -183,6 +184,10 @@ describeKube("a cluster by kubectl and Helm", () => {
       expect(await must(remove)).toEqual(objects.map(() => expect.stringMatching(/ deleted( from .*)?$/)));
       const left = await Promise.all(objects.map((object) => server.admin.find(pathOf(object))));
       expect(left.filter((object) => object !== undefined)).toEqual([]);
+      // Left behind, they would be in the way of the chart, which has objects of the same names.
+      await must(removeTaint);
+      expect(await server.admin.find(taintPolicy)).toBeUndefined();
+      await must(removeTaint);
     },
     5 * commandSeconds * 1000,
   );
