@@ -40,6 +40,7 @@ export function decide(pass: PassContext): void {
     changed: gate.changed || events.length > 0 || rotation.changed,
     drifted: gate.drifted || parts.drift.detects(gate.polled),
     hurry: gate.hurry,
+    devices: gate.polled.devices,
   };
   if (rotation.wakeInMs !== undefined) pass.wakesInMs.push(rotation.wakeInMs);
 }

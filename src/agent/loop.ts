@@ -8,7 +8,7 @@
 import { attempt, messageOf } from "../net/error.ts";
 import { Spacing } from "../net/spacing.ts";
 import { firewallEvents, type KernelEvent, routeEvents } from "../netlink/events.ts";
-import { readSettings } from "../reconcile/node-reader";
+import { readSettings } from "../reconcile/node-reader.ts";
 import type { Session } from "../reconcile/session.ts";
 import { NotUpError } from "../reconcile/sync.ts";
 import { StoreError } from "../state/error.ts";
@@ -83,6 +83,7 @@ export class Agent implements Disposable {
     this.#metrics = new Metrics(
       {
         ...{ version, stateDir, resyncMs, nowMs: wallClock, monotonicMs: () => performance.now() },
+        findPathProblem: () => this.#pass.findPathProblem(),
         collect: () => collectFacts(session, this.#pass.state, this.#pass.kubernetes, wallClock()),
       },
       log,

@@ -2,8 +2,9 @@
 // and with the values that the stages of one pass hand on to each other.
 import { disk } from "../install/disk.ts";
 import { findTarget } from "../install/target.ts";
+import type { Device } from "../net/device.ts";
 import type { MeshState } from "../reconcile/mesh-plan.ts";
-import { readSettings } from "../reconcile/node-reader";
+import { readSettings } from "../reconcile/node-reader.ts";
 import type { Session } from "../reconcile/session.ts";
 import type { View } from "../sources/node-view.ts";
 import type { Attachment } from "../state/model.ts";
@@ -19,7 +20,10 @@ import { Gate } from "./gate.ts";
 import { HeapTrimmer } from "./heap-trimmer.ts";
 import { Installation } from "./installation.ts";
 import { OrphanedPods } from "./orphaned-pods.ts";
+import { PathCheck } from "./path-check.ts";
+import { PlaintextWatch } from "./plaintext-watch.ts";
 import { RecordSync } from "./record-sync.ts";
+import { RepairLog } from "./repair-log.ts";
 import { KeyRotation } from "./rotation.ts";
 import { SlotLog } from "./slot-log.ts";
 import { isPollOnly, type Trigger, type Triggers } from "./triggers.ts";
@@ -66,6 +70,9 @@ export function makeParts(session: Session, options: PassOptions) {
     slots: new SlotLog(log),
     problems: new ProblemLog(log),
     drift: new DriftDetector(),
+    paths: new PathCheck(),
+    plaintext: new PlaintextWatch(log),
+    repairs: new RepairLog(log),
     heap: new HeapTrimmer(),
   };
 }
@@ -78,6 +85,8 @@ export interface Memory {
   state?: MeshState;
   /** The peers that this node's record asks to initiate a handshake. */
   asks: readonly string[];
+  /** A clause that names the damage of another process that the last sync has repaired. */
+  lastRepair?: string | undefined;
   /** Pods that have not yet received the tunnel's MTU. */
   waitingPods: readonly Attachment[];
 }
@@ -90,6 +99,8 @@ export interface Decision {
   readonly drifted: boolean;
   /** True if a peer waits for a handshake. */
   readonly hurry: boolean;
+  /** The devices as the gate has read them. */
+  readonly devices?: ReadonlyMap<string, Device>;
 }
 
 /** One pass. Each stage reads what the stages before it have set. */
@@ -112,6 +123,8 @@ export interface PassContext {
   readonly refusals: string[];
   /** Why the mesh is not programmed. */
   syncProblem?: string | undefined;
+  /** Why packets for a peer go another way than intended, although the mesh is programmed. */
+  pathProblem?: string | undefined;
   /** Why pods are not attached through us. */
   installationProblem?: string | undefined;
 }
@@ -133,6 +146,11 @@ export function beginPass(
 }
 
 /** The most urgent problem of the pass so far. */
-export function problemOf({ refusals, syncProblem, installationProblem }: PassContext): string | undefined {
-  return refusals[0] ?? syncProblem ?? installationProblem;
+export function problemOf({
+  refusals,
+  syncProblem,
+  pathProblem,
+  installationProblem,
+}: PassContext): string | undefined {
+  return refusals[0] ?? syncProblem ?? pathProblem ?? installationProblem;
 }

@@ -70,6 +70,12 @@ export class ReconcilePass implements Disposable {
     return this.#hasNewPods;
   }
 
+  /** Asks the kernel now, for a probe of readiness. Throws NetlinkError, SysError. */
+  findPathProblem(): string | undefined {
+    const { state } = this.#memory;
+    return state === undefined ? undefined : this.#parts.paths.sample(this.session, state);
+  }
+
   [Symbol.dispose](): void {
     const { deadMan, records, installation } = this.#parts;
     for (const part of [deadMan, records, installation]) part[Symbol.dispose]();

@@ -4,9 +4,9 @@ import type { StatusFacts } from "../kube/conditions.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
 import type { CidrRefusal } from "../plan/peers/cluster-cidrs.ts";
 import { describePod } from "../plan/pods/local-pods.ts";
-import { followPlaintext, type PlaintextWindow } from "../plan/report/plaintext-window.ts";
+import { plaintextWindow } from "../plan/report/plaintext-evidence.ts";
 import type { Settings } from "../plan/settings/settings.ts";
-import { ownRecord, readSettings, withdrawnRecord } from "../reconcile/node-reader";
+import { ownRecord, readSettings, withdrawnRecord } from "../reconcile/node-reader.ts";
 import type { Session } from "../reconcile/session.ts";
 import { DirectorySource } from "../sources/directory/source.ts";
 import { followClusterHosts, refuseClusterCIDRs } from "../sources/kube/cluster-addresses.ts";
@@ -52,7 +52,6 @@ export class RecordSync implements Disposable {
   readonly #mode: ModeFollower;
   readonly #follower: NodeFollower | undefined;
   readonly #pods: PodAddresses;
-  #plaintextWindow: PlaintextWindow | undefined;
   #published: string | undefined;
 
   constructor(
@@ -188,15 +187,14 @@ export class RecordSync implements Disposable {
     return current.source.takenSlots(record);
   }
 
-  /** Reads the counters of thousands of peers, so it is called only when the API gets a status. */
+  /** Looks at every pod and peer, so it is called only when the API gets a status. */
   #describe(identity: Identity, settings: Settings, { view, ...observed }: MeshObservation): StatusFacts {
-    const plaintext = this.session.readPlaintext(view?.ownership.peers ?? []);
-    this.#plaintextWindow = followPlaintext(this.#plaintextWindow, plaintext.byPeer, observed.nowMs);
+    const window = plaintextWindow(this.session.store.plaintext(), this.options.wallClock());
     const refusedCIDRs = observed.refusedCIDRs.map(({ reason }) => reason);
     const meshWarning = this.#mode.warning;
     const unknownPods = this.#pods.unknown(settings).map(describePod);
     return describeMesh(view, identity, settings.mode, {
-      ...{ ...observed, plaintextWindow: this.#plaintextWindow, unknownPods, meshWarning },
+      ...{ ...observed, plaintextWindow: window, unknownPods, meshWarning },
       refusedCIDRs: [...(meshWarning === "" ? [] : [meshWarning]), ...refusedCIDRs],
     });
   }

@@ -14,7 +14,7 @@ import {
 import type { Clocks } from "../plan/peers/observation.ts";
 import { slots } from "../plan/peers/path.ts";
 import type { Settings } from "../plan/settings/settings.ts";
-import { ownRecord, readSettings } from "../reconcile/node-reader";
+import { ownRecord, readSettings } from "../reconcile/node-reader.ts";
 import { StoreError } from "../state/error.ts";
 import type { Identity, Rotation } from "../state/model.ts";
 import { readSealKey, SealError } from "../state/seal.ts";
@@ -152,7 +152,7 @@ export class KeyRotation {
       case "rekey": {
         const { slot, undrained } = change;
         if (undrained.length > 0)
-          log.warn("peers did not leave the slot in time: they lose packets until they take its new key", {
+          log.warn("peers did not leave the slot in time: what they still send to its old key is lost", {
             slot,
             peers: listNames(undrained),
           });

@@ -5,6 +5,7 @@ import { followTransport } from "../reconcile/endpoints.ts";
 import { mayReturn } from "../reconcile/slots.ts";
 import { decide } from "./decide.ts";
 import { type PassContext, problemOf } from "./pass-context.ts";
+import { hasTable } from "./path-check.ts";
 import type { Stage } from "./stage.ts";
 import { syncMesh } from "./sync-mesh.ts";
 import type { Trigger } from "./triggers.ts";
@@ -23,9 +24,12 @@ export const stages: readonly Stage<PassContext>[] = [
   { name: "installation", when: always, run: keepInstallation, storeErrorEnds: "stage" },
   { name: "orphaned pods", when: always, run: releaseOrphans, storeErrorEnds: "stage" },
   { name: "records", when: unlessPoll, run: ingestRecords, storeErrorEnds: "stage" },
+  // Before the decision, which may want packets in the tunnel that were rightly outside it until now.
+  { name: "plaintext", when: always, run: keepPlaintext, storeErrorEnds: "stage" },
   { name: "decision", when: always, run: decide, storeErrorEnds: "stage", freesMemory: true },
   { name: "idle check", when: always, run: checkIdle, storeErrorEnds: "pass" },
   { name: "sync", when: unlessIdle, run: sync, storeErrorEnds: "pass" },
+  { name: "packet paths", when: always, run: checkPaths, storeErrorEnds: "stage" },
   { name: "pods", when: always, run: updatePods, storeErrorEnds: "stage", freesMemory: true },
   { name: "pod links", when: unlessIdle, run: restorePodLinks, storeErrorEnds: "stage" },
   { name: "dead-man switch", when: always, run: runDeadMan, storeErrorEnds: "stage" },
@@ -62,6 +66,33 @@ function checkIdle(pass: PassContext): void {
 
 function sync(pass: PassContext): void {
   pass.syncProblem = syncMesh(pass, pass.triggers, pass.decision.changed);
+}
+
+/** Adds what was counted outside the tunnel to what is known, before a sync can make the table anew. */
+function keepPlaintext({ session, parts, memory }: PassContext): void {
+  const { state } = memory;
+  parts.repairs.settle(parts.clock.read().nowMs);
+  if (state === undefined) return;
+  parts.plaintext.keep(session, state, parts.clock.read().nowMs, (peer) => {
+    const { reach, why } = session.readReach(state, hasTable()).get(peer) ?? {};
+    return reach === "plaintext" ? why : memory.lastRepair;
+  });
+}
+
+/** Asks the kernel where packets for the peers go, and reports those that go another way than intended. */
+function checkPaths(pass: PassContext): void {
+  const { parts, memory } = pass;
+  if (memory.state === undefined) return;
+  const drift = parts.paths.check(
+    pass.session,
+    memory.state,
+    pass.isIdle ? pass.decision.devices : undefined,
+  );
+  parts.problems.reportAllOnChange("packet paths", drift, "wg-cni status");
+  const [first] = drift.values();
+  if (first === undefined) return;
+  const more = drift.size > 1 ? `, and so of ${drift.size - 1} more` : "";
+  pass.pathProblem = `${first.message}${more}`;
 }
 
 /** Gives existing pods the tunnel's MTU. Processes in a pod can choose what is read there, so it is not trusted. */
@@ -101,11 +132,12 @@ function runDeadMan(pass: PassContext): void {
 }
 
 function publish({ parts, memory, isIdle }: PassContext): void {
-  const { gate, clock, records } = parts;
+  const { gate, clock, records, paths: pathCheck } = parts;
   records.publish(isIdle, memory.asks, () => {
     const { paths, observations } = gate;
     const refusedCIDRs = memory.state?.refusedCIDRs ?? [];
-    return { view: memory.view, paths, observations, refusedCIDRs, nowMs: clock.read().nowMs };
+    const { drifted } = pathCheck;
+    return { view: memory.view, paths, observations, drifted, refusedCIDRs, nowMs: clock.read().nowMs };
   });
 }
 

@@ -4,7 +4,6 @@ import type { MeshState, SyncReport } from "../reconcile/mesh-plan.ts";
 import { findObstacle } from "../reconcile/outcome.ts";
 import { NotUpError } from "../reconcile/sync.ts";
 import { describeSync } from "../telemetry/facts.ts";
-import type { Log } from "../telemetry/log.ts";
 import { reportRefusals } from "./claim-log.ts";
 import type { PassContext } from "./pass-context.ts";
 import { firstCommand, isAboutPods, reportLimits, reportRefusedCIDRs } from "./sync-log.ts";
@@ -35,7 +34,7 @@ export function syncMesh(pass: PassContext, triggers: Triggers, changed: boolean
   const wasDecided = changed || isPods || before?.generation !== report.generation;
   const ms = performance.now() - startMs;
   options.metrics.synced(describeSync(report, ms, wasDecided));
-  logSync(options.log, report, { reason: [...triggers].join(", "), ms, isPods });
+  memory.lastRepair = logSync(pass, report, { reason: [...triggers].join(", "), ms, isPods, wasDecided });
   // A resync lists all pods too: an ADD may have read the MTU just before the devices changed.
   const isLater = before?.mtu.bytes === report.mtu.bytes && !triggers.has("resync");
   if (!report.up) memory.waitingPods = [];
@@ -58,15 +57,30 @@ function sync({ session, parts, options }: PassContext, startMs: number, reexami
   }
 }
 
+interface SyncOccasion {
+  readonly reason: string;
+  readonly ms: number;
+  readonly isPods: boolean;
+  /** The store had changed, or the agent had decided something. */
+  readonly wasDecided: boolean;
+}
+
+/** Returns a clause about what another process had changed; undefined if none had. */
 function logSync(
-  log: Log,
+  { parts, options: { log } }: PassContext,
   report: SyncReport,
-  { reason, ms, isPods }: { readonly reason: string; readonly ms: number; readonly isPods: boolean },
-): void {
+  { reason, ms, isPods, wasDecided }: SyncOccasion,
+): string | undefined {
   const { writes } = report;
   log.debug("reconciled", { reason, writes, ms: Math.round(ms) });
-  if (writes > 0)
-    log[isPods ? "debug" : "info"]("mesh changed", { reason, writes, first: firstCommand(report) });
+  const first = firstCommand(report);
+  // A change that the kernel refused is none; the failure has a line of its own.
+  if (first === undefined || writes <= report.failures.length) return undefined;
+  const change = { reason, writes, first };
+  if (isPods) log.debug("mesh changed", change);
+  else if (wasDecided) parts.repairs.changed(change);
+  else parts.repairs.restored(change, parts.clock.read().nowMs);
+  return wasDecided ? undefined : `another process had changed the mesh, restored: ${first}`;
 }
 
 /** Drops thousands of desired and observed peers and routes, which the next pass does not need. */

@@ -12,14 +12,15 @@ import { describeRotation } from "../plan/keys/rotation.ts";
 import { findConflicts } from "../plan/mesh/conflicts.ts";
 import { firewallName } from "../plan/mesh/desired.ts";
 import { judgePods } from "../plan/pods/local-pods.ts";
-import { describePeers } from "../plan/report/peer-status";
+import { describePeers } from "../plan/report/peer-status.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 import { readSysctl } from "../reconcile/apply.ts";
 import { observeTransport } from "../reconcile/endpoints.ts";
 import type { Kernel } from "../reconcile/kernel.ts";
 import { observeBridgedPods, observePods } from "../reconcile/local-pods.ts";
+import { hasWholeFirewall } from "../reconcile/mesh-plan.ts";
 import { observeMtu } from "../reconcile/mtu.ts";
-import { readSettings } from "../reconcile/node-reader";
+import { readSettings } from "../reconcile/node-reader.ts";
 import { observeHost } from "../reconcile/observe.ts";
 import { observeOutside } from "../reconcile/outside.ts";
 import { Session, systemPath } from "../reconcile/session.ts";
@@ -30,7 +31,7 @@ import { findProgram, implementations } from "../wireguard/start.ts";
 import { findBypassRules } from "./bypass-rules.ts";
 import type { Facts, FileFacts, KernelFacts, NodeFacts, UplinkFilter } from "./facts.ts";
 import { observePodLinks } from "./pod-links.ts";
-import { readPodMtus } from "./pod-mtus";
+import { readPodMtus } from "./pod-mtus.ts";
 import { explainFault } from "./port-holder.ts";
 
 /** `nowMs`: Unix milliseconds. Throws only if not even the filesystem of the state directory can be read. */
@@ -106,7 +107,7 @@ function readKernel(session: Session, identity: Identity, nowMs: number): Kernel
   const { store, kernel } = session;
   const plan = session.plan();
   const { settings, node, ownership } = plan;
-  const plaintext = session.readPlaintext(ownership.peers);
+  const evidence = session.readEvidence(plan, hasWholeFirewall(plan));
   const podIPs = store.attachments().flatMap(({ ips }) => ips);
   const derivedMtu = observeMtu({ ...settings, mtu: 0 }, node, ownership.peers, podIPs, kernel);
   const program = findProgram(implementations, process.env["PATH"] ?? systemPath);
@@ -122,8 +123,8 @@ function readKernel(session: Session, identity: Identity, nowMs: number): Kernel
   const uplinks = new Set([...derivedMtu.uplinks.map(({ dev }) => dev), ...findUplinks(kernel.host)]);
   return {
     ...{ plan, derivedMtu, conflicts, bypassRules, faults, markRules: findMarkRules(settings, kernel) },
-    peers: describePeers(plan, nowMs, session.readDevices(settings), plaintext.byPeer),
-    arrivals: plaintext.byInterface,
+    peers: describePeers(plan, nowMs, evidence),
+    arrivals: evidence.arrivals.byInterface,
     hasKernelWireGuard: kernel.hasKernelWireGuard(),
     ...(program === undefined ? {} : { userspaceProgram: program }),
     hasFirewall: kernel.firewall !== undefined,

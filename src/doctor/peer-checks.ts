@@ -2,7 +2,7 @@
 // claims are refused, and which packets went in plaintext.
 import { countOf, formatAge, formatBytes, formatSpan } from "../net/human-format.ts";
 import { describeForeign } from "../plan/report/arrivals.ts";
-import type { PeerStatus } from "../plan/report/peer-status";
+import { describeDrift, type PeerStatus } from "../plan/report/peer-status.ts";
 import type { Facts, KernelFacts } from "./facts.ts";
 import { type Check, type Finding, fail, ok, shorten, warn } from "./finding.ts";
 
@@ -28,6 +28,19 @@ export const peerChecks: readonly Check[] = [
             ({ name, reach }) => `${name}, ${reach === "plaintext" ? "reached in plaintext" : "refused"}`,
           ),
         ),
+      );
+    }),
+  },
+  {
+    name: "packet paths",
+    impact: "packets go where the kernel sends them, whatever the agent has decided",
+    run: withPeers(({ peers }) => {
+      const drifted = peers.flatMap((peer) => describeDrift(peer) ?? []);
+      if (drifted.length === 0) return ok("the kernel sends packets for every peer where they should go");
+      return fail(
+        `packets for ${countOf(drifted.length, "peer")} go another way than they should`,
+        "`wg-cni sync` sets routes, rules, devices and peers right; if it does not help, `plan` shows nothing to do, and another program is in the way: see `bypass rules`",
+        shorten(drifted),
       );
     }),
   },
@@ -72,7 +85,7 @@ export const peerChecks: readonly Check[] = [
   {
     name: "plaintext",
     impact: "packets between pods of different nodes should not cross the network in plaintext",
-    run: withPeers((kernel) => checkPlaintext(kernel)),
+    run: withPeers((kernel, { nowMs }) => checkPlaintext(kernel, nowMs)),
   },
   {
     name: "spoofed sources",
@@ -151,24 +164,38 @@ function checkSpoofed({ plan, hasFirewall, arrivals }: KernelFacts): Finding | u
   );
 }
 
-function checkPlaintext({ plan, peers }: KernelFacts): Finding | undefined {
+function checkPlaintext({ plan, peers }: KernelFacts, nowMs: number): Finding | undefined {
   const counted = peers.filter(({ plaintext }) => plaintext !== undefined);
   if (counted.length === 0) return undefined;
-  const some = counted.flatMap(({ name, plaintext }) => {
-    const { inPackets = 0, outPackets = 0 } = plaintext ?? {};
-    return inPackets + outPackets === 0 ? [] : [`${name}: ${inPackets} in, ${outPackets} out`];
-  });
+  const { mode } = plan.settings;
+  const isStrict = mode === "strict";
+  const some = counted.filter(({ plaintext }) => packetsOf(plaintext) > 0);
   if (some.length === 0) return ok("no packet of a pod went outside the tunnel");
-  if (plan.settings.mode === "off") return ok("packets of pods go in plaintext, because the mode is off");
-  if (plan.settings.mode === "strict")
+  if (mode === "off") return ok("packets of pods go in plaintext, because the mode is off");
+  const wrong = isStrict ? some : some.filter(({ plaintext }) => (plaintext?.leakedPackets ?? 0) > 0);
+  if (wrong.length === 0)
+    return ok("packets of pods went in plaintext only while their peers could not be encrypted");
+  const lines = shorten(wrong.map((peer) => describePlaintext(peer, nowMs)));
+  if (isStrict)
     return warn(
-      `packets outside the tunnel between pods here and ${countOf(some.length, "peer")} were dropped`,
+      `packets outside the tunnel between pods here and ${countOf(wrong.length, "peer")} were dropped`,
       "if they arrive, run `wg-cni doctor` on the node that sends them; if they are from or to an address that is no node IP, see `node IPs`",
-      shorten(some),
+      lines,
     );
   return warn(
-    `packets between pods here and ${countOf(some.length, "peer")} went in plaintext`,
-    "this is right while a gate was closed; if the numbers grow although it is open, check whether the packets are for an address that is no node IP (`node IPs`, on both nodes), and what else reroutes them (NAT, routing rules of other programs)",
-    shorten(some),
+    `packets between pods here and ${countOf(wrong.length, "peer")} went in plaintext that should have been in the tunnel`,
+    "the agent's log has the cause (`packets in plaintext`); if the numbers still grow, check whether the packets are for an address that is no node IP (`node IPs`, on both nodes), and what else reroutes them (NAT, `bypass rules`)",
+    lines,
   );
+}
+
+function packetsOf({ inPackets, outPackets } = { inPackets: 0, outPackets: 0 }): number {
+  return inPackets + outPackets;
+}
+
+function describePlaintext({ name, plaintext }: PeerStatus, nowMs: number): string {
+  if (plaintext === undefined) return name;
+  const { inPackets, outPackets, leakedPackets, lastAtMs } = plaintext;
+  const leaked = leakedPackets === 0 ? "" : `, ${leakedPackets} of them leaked`;
+  return `${name}: ${inPackets} in, ${outPackets} out${leaked}, the last ${formatAge(lastAtMs, nowMs)}`;
 }

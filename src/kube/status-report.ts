@@ -56,6 +56,11 @@ export function statusSpacingMs(peers: number): number {
   return 1000 * Math.max(30, peers);
 }
 
+/** Returns the time between two looks for something new to write, which cost this node alone. */
+export function lookSpacingMs(peers: number): number {
+  return Math.max(2000, 10 * peers);
+}
+
 function findTransition(known: readonly Condition[], { type, status }: ConditionVerdict): string | undefined {
   return known.find((one) => one.type === type && one.status === status)?.lastTransitionTime;
 }

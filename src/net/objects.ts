@@ -99,6 +99,8 @@ export interface RouteLookup {
   readonly type?: RouteType;
   /** Interfaces of the route: several if it has several next hops. */
   readonly devs: readonly string[];
+  /** True if the next hop is a gateway, so that the address is not on the interface's own link. */
+  readonly hasGateway?: true;
   /** The route's own MTU, if it has one; one that was learned from ICMP is not meant. */
   readonly mtu?: number;
   /** The reason if there is no route: "ENETUNREACH", "EHOSTUNREACH", "EACCES" (prohibit), "EINVAL" (blackhole). */

@@ -10,21 +10,47 @@ import type { LinkNames } from "./names.ts";
 import { toRouteType } from "./objects.ts";
 import type { NetlinkSocket, Request } from "./socket.ts";
 
-/** One entry an address, in order. Throws SysError, DecodeError. */
+/** A packet that is looked up. */
+export interface LookupQuery {
+  readonly dst: string;
+  readonly mark: number;
+  /** Present for a packet that arrives and is forwarded; absent for one that this node sends. */
+  readonly arrival?: { readonly src: string; readonly dev: string };
+}
+
+/**
+ * One entry a packet, in order. A packet that arrives by an interface that is not there is answered with
+ * ENODEV, one that the reverse-path filter drops with EXDEV
+ * (EINVAL since Linux 6.14). Throws SysError, DecodeError.
+ */
 export function lookUpRoutes(
   socket: NetlinkSocket,
   names: LinkNames,
-  dsts: readonly string[],
-  mark: number,
+  queries: readonly LookupQuery[],
 ): RouteLookup[] {
+  const dsts = queries.map(({ dst }) => dst);
+  const indexes = new Map(
+    [...new Set(queries.flatMap(({ arrival }) => arrival?.dev ?? []))].map((dev) => [
+      dev,
+      names.findIndex(dev),
+    ]),
+  );
   const found = new Array<Found | undefined>(dsts.length);
   const errnos = socket.query(
-    dsts.map((dst) => lookUpRequest(dst, mark)),
+    queries.map((query) => lookUpRequest(query, indexes.get(query.arrival?.dev ?? ""))),
     (index, bytes, at, end) => {
-      const { rtm_type, RTA_OIF, RTA_MULTIPATH, RTA_METRICS } = routeMessage.read(bytes, at, end, "skip");
+      const { rtm_type, RTA_OIF, RTA_GATEWAY, RTA_VIA, RTA_MULTIPATH, RTA_METRICS } = routeMessage.read(
+        bytes,
+        at,
+        end,
+        "skip",
+      );
       const interfaces =
         RTA_MULTIPATH === undefined ? RTA_OIF : nexthops(RTA_MULTIPATH).map((hop) => hop.interfaceIndex);
-      found[index] = { type: toRouteType(rtm_type), interfaces, mtu: RTA_METRICS?.RTAX_MTU };
+      found[index] = {
+        ...{ type: toRouteType(rtm_type), interfaces, mtu: RTA_METRICS?.RTAX_MTU },
+        hasGateway: RTA_GATEWAY !== undefined || RTA_VIA !== undefined,
+      };
     },
   );
   // The names come last: asking for one is another conversation on the same socket.
@@ -32,9 +58,12 @@ export function lookUpRoutes(
   return dsts.map((dst, i) => {
     const answer = found[i];
     if (answer === undefined) return { dst, devs: [], error: errnoCode(errnos[i] as number) };
-    const { type, interfaces, mtu } = answer;
-    const devs = devsOf(interfaces);
-    return mtu === undefined ? { dst, type, devs } : { dst, type, devs, mtu };
+    const { type, interfaces, mtu, hasGateway } = answer;
+    return {
+      ...{ dst, type, devs: devsOf(interfaces) },
+      ...(hasGateway ? { hasGateway } : {}),
+      ...(mtu === undefined ? {} : { mtu }),
+    };
   });
 }
 
@@ -43,6 +72,7 @@ interface Found {
   /** The interfaces; several if the route has several next hops. */
   readonly interfaces: number | readonly number[] | undefined;
   readonly mtu: number | undefined;
+  readonly hasGateway: boolean;
 }
 
 /** Thousands of answers name a handful of interfaces: each of these is one list, made once. */
@@ -60,7 +90,10 @@ function namesOf(names: LinkNames): (interfaces: Found["interfaces"]) => readonl
     typeof interfaces === "number" ? one(interfaces) : [...new Set(interfaces.flatMap(one))];
 }
 
-function lookUpRequest(dst: string, mark: number): Request {
+/** The kernel has no interface with this index (ENODEV). */
+const noInterface = 0x7fff_ffff;
+
+function lookUpRequest({ dst, mark, arrival }: LookupQuery, index: number | undefined): Request {
   const family = familyOf(dst);
   return {
     type: RTM_GETROUTE,
@@ -73,6 +106,13 @@ function lookUpRequest(dst: string, mark: number): Request {
         rtm_flags: RTM_F_FIB_MATCH,
         RTA_DST: dst,
         RTA_MARK: mark,
+        ...(arrival === undefined
+          ? {}
+          : {
+              rtm_src_len: familyBits(family),
+              RTA_SRC: arrival.src,
+              RTA_IIF: index ?? noInterface,
+            }),
       }),
   };
 }

@@ -24,7 +24,7 @@ import { RTM_GETRULE, ruleMessage } from "../wire/rule.ts";
 import type { Writer } from "../wire/writer.ts";
 import { Batch } from "./batch.ts";
 import { NetlinkError } from "./error.ts";
-import { lookUpRoutes } from "./lookup.ts";
+import { type LookupQuery, lookUpRoutes } from "./lookup.ts";
 import { LinkNames } from "./names.ts";
 import { fromRouteType, toAddress, toLink, toNeighbour, toRoute, toRule } from "./objects.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
@@ -145,8 +145,13 @@ export class Rtnl implements Disposable {
 
   /** The kernel's way to each address for packets with the mark `mark`, in order. */
   lookUpRoutes(dsts: readonly string[], mark: number): RouteLookup[] {
+    return this.lookUpPackets(dsts.map((dst) => ({ dst, mark })));
+  }
+
+  /** The kernel's way for each packet, in order. */
+  lookUpPackets(queries: readonly LookupQuery[]): RouteLookup[] {
     this.#names.forget();
-    return lookUpRoutes(this.socket, this.#names, dsts, mark);
+    return lookUpRoutes(this.socket, this.#names, queries);
   }
 
   /** Reads routes, each with the kernel's message, to change one without losing attributes that we do not know. */

@@ -14,7 +14,7 @@ import type { Store } from "../state/store.ts";
 import type { ApplyContext, Failure } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
 import type { RouteLookupCache } from "./mtu.ts";
-import type { NodeReader, SlotFaults } from "./node-reader";
+import type { NodeReader, SlotFaults } from "./node-reader.ts";
 import type { KeyRecovery } from "./recover-keys.ts";
 
 // A plan of the mesh and what a sync goes by and returns, as plain values.
@@ -53,6 +53,11 @@ export interface MeshPlan extends MeshState {
   readonly steps: readonly Step[];
 }
 
+/** True if our nftables tables are there as they should be, so that strict mode drops plaintext. */
+export function hasWholeFirewall({ observed, steps }: MeshPlan): boolean {
+  return observed.firewall.length > 0 && !steps.some((step) => step.do === "applyFirewall");
+}
+
 export interface SyncReport extends MeshPlan {
   /** The failures, without those of objects that this host cannot have. */
   readonly failures: readonly Failure[];
@@ -73,6 +78,8 @@ export interface SyncOptions extends ApplyContext {
   readonly nowMs: number;
   /** False if slots whose device could not be made are left as they are, and not tried again. */
   readonly retriesSlots?: boolean;
+  /** Done before a plan changes the table that counts plaintext. */
+  readonly keepPlaintext?: (plan: MeshPlan) => unknown;
   /** Done before anything is planned: keys that the store cannot open may be had otherwise. */
   readonly recoverKeys?: () => KeyRecovery | undefined;
   /** It is called when much memory is needed no longer. */

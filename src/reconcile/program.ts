@@ -2,10 +2,11 @@
 // on the way: what is left is planned anew, so that a device that cannot be had never
 // has a route that leads into it.
 import { type Conflict, findConflicts } from "../plan/mesh/conflicts.ts";
+import type { Step } from "../plan/step.ts";
 import { applySteps, type Failure, isOutdated } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
 import type { MeshPlan, SyncContext, SyncOptions } from "./mesh-plan.ts";
-import type { SlotFaults } from "./node-reader";
+import type { SlotFaults } from "./node-reader.ts";
 import { observeHost } from "./observe.ts";
 import { areAllFaulty, failuresOf, findBroken, findLockedKeys, removalOf } from "./slots.ts";
 
@@ -24,6 +25,8 @@ export function programMesh(
 ): Programming {
   const failed = new Map(options.retriesSlots === false ? failuresOf(nodes) : []);
   const first = plan(failed);
+  const isFirewall = ({ do: kind }: Step) => kind === "applyFirewall" || kind === "deleteFirewall";
+  if (first.steps.some(isFirewall)) options.keepPlaintext?.(first);
   if (!first.up) return { plan: first, failures: applySteps(first.steps, kernel, options), conflicts: [] };
   const conflicts = first.appliedToThisKernel ? [] : findForeign(first, kernel);
   for (const [slot, fault] of findLockedKeys(first.steps, options)) failed.set(slot, fault);

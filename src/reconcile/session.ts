@@ -8,9 +8,9 @@ import type { Slot } from "../net/record.ts";
 import { isNftUnsupported } from "../netlink/nft/presence.ts";
 import { Nft } from "../netlink/nft/table.ts";
 import { firewallName } from "../plan/mesh/desired.ts";
-import type { OwnedPeer } from "../plan/peers/model.ts";
-import { listArrivals, listStrayPackets } from "../plan/report/arrivals.ts";
-import { type PlaintextReport, sumPlaintext } from "../plan/report/peer-status";
+import type { PeerEvidence } from "../plan/report/peer-status.ts";
+import type { FoldedPlaintext, PlaintextContext } from "../plan/report/plaintext-evidence.ts";
+import type { PeerReach } from "../plan/report/reach.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 import { publicKeyOf } from "../state/keys.ts";
 import { openPrivateKey, readSealKey, SealError } from "../state/seal.ts";
@@ -19,12 +19,14 @@ import { openKernelWireGuard } from "../wireguard/kernel.ts";
 import { startUserspace } from "../wireguard/start.ts";
 import { openUserspaceWireGuard } from "../wireguard/uapi.ts";
 import { type Backends, Kernel } from "./kernel.ts";
-import type { MeshPlan, SyncOptions, SyncReport } from "./mesh-plan.ts";
+import type { MeshPlan, MeshState, SyncOptions, SyncReport } from "./mesh-plan.ts";
 import { RouteLookupCache } from "./mtu.ts";
-import { NodeReader, readSettings } from "./node-reader";
+import { NodeReader, readSettings } from "./node-reader.ts";
 import { meshLinks, readDevices } from "./observe.ts";
+import { type Arrivals, describePlaintext, type PlaintextReading, readPlaintext } from "./plaintext.ts";
 import { type PodLinkReport, syncPodLinks } from "./pod-links.ts";
 import { type PodReport, type PodTurn, syncPods } from "./pods.ts";
+import { observeReach } from "./reach.ts";
 import { type KeyRecovery, recoverKeys } from "./recover-keys.ts";
 import { failuresOf } from "./slots.ts";
 import { planMesh, syncMesh } from "./sync.ts";
@@ -45,6 +47,11 @@ export const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 export interface SyncHow extends Pick<SyncOptions, "relieve" | "reexamine" | "retriesSlots"> {
   /** True if keys that are lost with the seal key may be replaced: the caller publishes the new ones. */
   readonly mayReplaceKeys?: boolean;
+}
+
+/** The facts about peers that the kernel shows, and packets that came in plaintext by interface. */
+export interface Evidence extends PeerEvidence {
+  readonly arrivals: Arrivals;
 }
 
 /** One run's view of one node. */
@@ -90,22 +97,45 @@ export class Session implements Disposable {
     return { links, devices: readDevices(links, this.kernel) };
   }
 
-  /** Reads the packets that went in plaintext; empty without nftables or if the table is not there. */
-  readPlaintext(peers: readonly OwnedPeer[]): PlaintextReport {
-    const counters = this.kernel.firewall?.counters({ family: "inet", name: firewallName });
-    if (counters === undefined || counters.size === 0)
-      return { byPeer: new Map(), byInterface: [], strayPackets: [] };
-    return {
-      byPeer: sumPlaintext(peers, counters),
-      byInterface: listArrivals(counters),
-      strayPackets: listStrayPackets(counters),
-    };
+  /** Reads what the kernel shows of the peers: devices, where packets go, what went in plaintext. */
+  readEvidence(state: MeshState, hasFirewall: boolean): Evidence {
+    const devices = this.readDevices(state.settings);
+    const { evidence, byInterface, strayPackets } = this.#readPlaintext(state);
+    const reach = this.readReach(state, hasFirewall, devices);
+    const plaintext = describePlaintext(state.ownership.peers, evidence);
+    return { devices, reach, plaintext, arrivals: { byInterface, strayPackets } };
+  }
+
+  /** Asks where packets for each peer go. `hasFirewall`: strict mode's table drops plaintext. */
+  readReach(
+    state: MeshState,
+    hasFirewall: boolean,
+    devices: ReadonlyMap<string, Device> = this.readDevices(state.settings),
+  ): Map<string, PeerReach> {
+    const podIPs = this.store.attachments().flatMap(({ ips }) => ips);
+    return observeReach(state, podIPs, devices, this.kernel, hasFirewall);
+  }
+
+  /**
+   * Adds what the kernel has counted to what the store knows, before the counters can be lost. Writes
+   * nothing if nothing was counted. `isProtected`: as in PlaintextContext; by intent if it is not given.
+   */
+  keepPlaintext(state: MeshState, isProtected?: PlaintextContext["isProtected"]): FoldedPlaintext {
+    const folded = this.#readPlaintext(state, isProtected);
+    if (folded.hasChanged) this.store.putPlaintext(folded.evidence);
+    return folded;
+  }
+
+  #readPlaintext(state: MeshState, isProtected?: PlaintextContext["isProtected"]): PlaintextReading {
+    const { store, kernel, bootId } = this;
+    return readPlaintext(state, { store, kernel, bootId, nowMs: this.now() }, isProtected);
   }
 
   /** `how`: as in SyncOptions. */
   sync({ mayReplaceKeys = false, ...how }: SyncHow = {}): SyncReport {
     return syncMesh(this, {
       ...{ ...this.#options(), ...how },
+      keepPlaintext: (plan) => this.keepPlaintext(plan),
       recoverKeys: () => this.#recoverKeys(mayReplaceKeys),
     });
   }

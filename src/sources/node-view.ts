@@ -8,9 +8,9 @@ import type { Lapse } from "../plan/peers/lapses.ts";
 import type { OwnedPeer, Ownership } from "../plan/peers/model.ts";
 import type { PeerObservations } from "../plan/peers/observation.ts";
 import { resolvePath } from "../plan/peers/path.ts";
-import type { PlaintextWindow } from "../plan/report/plaintext-window.ts";
+import type { PlaintextWindow } from "../plan/report/plaintext-evidence.ts";
 import type { Mode, Settings } from "../plan/settings/settings.ts";
-import type { NodeReader } from "../reconcile/node-reader";
+import type { NodeReader } from "../reconcile/node-reader.ts";
 import type { Identity } from "../state/model.ts";
 
 /** The gate's input: the node as resolved for the store's present generation. */
@@ -49,6 +49,8 @@ export interface PeerKnowledge {
   readonly observations: PeerObservations;
   /** Absent if nothing counts plaintext packets. */
   readonly plaintextWindow: PlaintextWindow | undefined;
+  /** Names of the peers whose packets go another way than intended, as the kernel says. */
+  readonly drifted: ReadonlySet<string>;
   /** Pods of this node whose addresses its record does not have. */
   readonly unknownPods: readonly string[];
   /** One sentence for each cluster CIDR that is ignored, with the reason. */
@@ -64,7 +66,16 @@ export function describeMesh(
   view: View | undefined,
   { up, slots }: Identity,
   mode: Mode,
-  { paths, observations, plaintextWindow, unknownPods, refusedCIDRs, meshWarning, nowMs }: PeerKnowledge,
+  {
+    paths,
+    observations,
+    plaintextWindow,
+    drifted,
+    unknownPods,
+    refusedCIDRs,
+    meshWarning,
+    nowMs,
+  }: PeerKnowledge,
 ): StatusFacts {
   const keyCreatedAtMs = Math.min(...slots.map(({ createdAtMs }) => createdAtMs));
   const withoutPeers = {
@@ -82,7 +93,9 @@ export function describeMesh(
   const namesOf = (which: (peer: OwnedPeer) => boolean) => peers.filter(which).map(({ name }) => name);
   return {
     ...{ up, mode, keyCreatedAtMs, unknownPods, refusedCIDRs, meshWarning, peers: peers.length },
-    unencrypted: namesOf((peer) => resolvePath(node, peer, paths).slot === undefined),
+    unencrypted: namesOf(
+      (peer) => resolvePath(node, peer, paths).slot === undefined || drifted.has(peer.name),
+    ),
     unproven: namesOf(({ name }) => !isProved(observations.get(name) ?? {}, nowMs)),
     contested: ownership.refusals.filter(({ owner }) => owner === node.name),
     ...(lapses.length === 0 ? {} : { lapsed: lapses }),
@@ -90,7 +103,7 @@ export function describeMesh(
       ? {}
       : {
           plaintextWindow: {
-            ...{ forMs: nowMs - plaintextWindow.sinceMs, peers: plaintextWindow.peers },
+            ...plaintextWindow,
             wantedMs: settings.plaintextWindow * 1000,
           },
         }),

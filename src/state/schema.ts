@@ -138,4 +138,20 @@ export const migrations: readonly string[] = [
     json_remove(json_set(applied, '$.unsupported', json_extract(applied, '$.lacking')), '$.lacking')
     WHERE json_extract(applied, '$.lacking') IS NOT NULL;
   `,
+  `
+  -- Packets that went outside the tunnel, by peer, longer than the kernel's counters live.
+  CREATE TABLE plaintext (
+    peer TEXT PRIMARY KEY,
+    in_packets INTEGER NOT NULL,
+    out_packets INTEGER NOT NULL,
+    leaked_packets INTEGER NOT NULL,
+    first_at_ms INTEGER NOT NULL,
+    last_at_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  -- Where those counters stood at the last reading: JSON.
+  CREATE TABLE plaintext_counting (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    data TEXT NOT NULL
+  ) STRICT;
+  `,
 ];

@@ -9,6 +9,7 @@
 //     state.lock        held only while state.db is made or migrated
 import type { ClusterHosts } from "../net/cluster-hosts.ts";
 import type { PeerPath } from "../net/path.ts";
+import type { PlaintextEvidence } from "../net/plaintext.ts";
 import type { NodeRecord, PeerSource, SlotRecord } from "../net/record.ts";
 import * as agent from "./agent.ts";
 import * as attachments from "./attachments.ts";
@@ -33,6 +34,7 @@ import type {
 import * as proofs from "./node-ip-proofs.ts";
 import { openState } from "./open.ts";
 import * as peers from "./peers.ts";
+import * as plaintext from "./plaintext.ts";
 import * as settings from "./settings.ts";
 import * as sysctls from "./sysctls.ts";
 
@@ -178,6 +180,15 @@ export class Store implements Disposable {
   /** Undoes the ratchet for one peer, by an operator's word; false if there was nothing to undo. */
   closeGate(peer: string): boolean {
     return agent.closeGate(this.#db, peer);
+  }
+
+  /** Returns the knowledge of packets that went outside the tunnel. */
+  plaintext(): PlaintextEvidence {
+    return plaintext.readPlaintext(this.#db);
+  }
+
+  putPlaintext(evidence: PlaintextEvidence): void {
+    plaintext.writePlaintext(this.#db, evidence);
   }
 
   rotation(): Rotation | undefined {

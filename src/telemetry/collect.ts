@@ -1,8 +1,11 @@
 // Collects the facts for a scrape: the counters of devices and nftables table, and keys and
 // rotation from the store. Peers are those of the last sync, because resolving thousands
 // of claims again would cost more than the rest.
+
+import { hasNftTable } from "../netlink/nft/presence.ts";
 import { describeRotation } from "../plan/keys/rotation.ts";
-import { describePeers } from "../plan/report/peer-status";
+import { firewallName } from "../plan/mesh/desired.ts";
+import { describePeers } from "../plan/report/peer-status.ts";
 import type { MeshState } from "../reconcile/mesh-plan.ts";
 import type { Session } from "../reconcile/session.ts";
 import type { Identity } from "../state/model.ts";
@@ -19,14 +22,15 @@ export function collectFacts(
   const identity = store.identity();
   if (identity === undefined || last === undefined) return undefined;
   const applied = store.applied();
-  const plaintext = session.readPlaintext(last.ownership.peers);
+  // The agent repairs the table within a second, so that its presence says what it does.
+  const evidence = session.readEvidence(last, hasNftTable(firewallName) === true);
   return {
     node: identity.name,
     mode: last.settings.mode,
     backend: last.linkKind === "wireguard" ? "kernel" : "userspace",
-    peers: describePeers(last, nowMs, session.readDevices(last.settings), plaintext.byPeer),
-    arrivals: plaintext.byInterface,
-    strayPackets: plaintext.strayPackets,
+    peers: describePeers(last, nowMs, evidence),
+    arrivals: evidence.arrivals.byInterface,
+    strayPackets: evidence.arrivals.strayPackets,
     slots: identity.slots.map(({ fault, ...slot }) => ({ ...slot, state: fault ? "withdrawn" : slot.state })),
     generation: {
       desired: store.generation,
@@ -35,6 +39,7 @@ export function collectFacts(
     keyRotationSeconds: last.settings.keyRotation,
     rotation: readRotation(session, last, identity, nowMs),
     hostEncryption: last.hostEncryption.state,
+    refusedClaims: last.ownership.refusals.length,
     rejectedRecords: store.rejectedRecords().length,
     ...(kubernetes === undefined ? {} : { kubernetes }),
   };

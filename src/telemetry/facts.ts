@@ -5,7 +5,7 @@ import type { Slot, SlotState } from "../net/record.ts";
 import type { HostEncryption } from "../plan/host/host-encryption.ts";
 import type { Mesh } from "../plan/mesh/model.ts";
 import type { InterfaceArrivals, StrayPackets } from "../plan/report/arrivals.ts";
-import type { PeerStatus } from "../plan/report/peer-status";
+import type { PeerStatus } from "../plan/report/peer-status.ts";
 import type { Mode } from "../plan/settings/settings.ts";
 import type { Step } from "../plan/step.ts";
 import type { SyncReport } from "../reconcile/mesh-plan.ts";
@@ -20,6 +20,8 @@ export interface AgentFacts {
   readonly nowMs: () => number;
   /** Milliseconds of a monotonic clock. */
   readonly monotonicMs: () => number;
+  /** Asks the kernel where packets go; a sentence if some go another way than intended. Its errors are answers too. */
+  readonly findPathProblem?: () => string | undefined;
   /** Returns undefined on a node that was never brought up. Its errors are logged, and the rest is served. */
   readonly collect: () => ScrapeFacts | undefined;
 }
@@ -61,6 +63,8 @@ export interface ScrapeFacts {
   readonly hostEncryption: HostEncryption;
   /** Number of rejected records of the records directory and the Kubernetes API, and of problems with all of them. */
   readonly rejectedRecords: number;
+  /** Number of claims of peers' records that were refused. */
+  readonly refusedClaims: number;
   /** Absent if records are not kept in the Kubernetes API. */
   readonly kubernetes?: KubernetesFacts;
 }

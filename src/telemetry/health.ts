@@ -16,6 +16,16 @@ export interface HealthVerdict {
   readonly text: string;
 }
 
+/** The agent, as `wg-cni status` shows it. */
+export interface AgentReport {
+  /** Unix milliseconds. */
+  readonly startedAtMs: number;
+  /** Unix milliseconds of the end of the last reconcile pass; absent before the first. */
+  readonly lastPassAtMs?: number;
+  /** A sentence that says why the agent is not ready; absent if it is. */
+  readonly problem?: string;
+}
+
 /** After so many resync periods without a pass, the loop has stopped. */
 const missedResyncs = 3;
 const fine: HealthVerdict = { ok: true, text: "ok" };

@@ -5,13 +5,19 @@ import Counter from "prom-client/lib/counter.js";
 import Gauge from "prom-client/lib/gauge.js";
 import Histogram from "prom-client/lib/histogram.js";
 import Registry from "prom-client/lib/registry.js";
-import { attempt } from "../net/error.ts";
+import { attempt, messageOf } from "../net/error.ts";
 import { escapeLines } from "../net/printable.ts";
 import type { GateEvent } from "../plan/peers/gate-state.ts";
 import { CallLogTail } from "./call-log-tail.ts";
 import { eventSeries, type HistogramHead } from "./event-series.ts";
 import type { AgentFacts, ScrapeFacts, SyncFacts } from "./facts.ts";
-import { type HealthVerdict, judgeLiveness, judgeReadiness, type LoopFacts } from "./health.ts";
+import {
+  type AgentReport,
+  type HealthVerdict,
+  judgeLiveness,
+  judgeReadiness,
+  type LoopFacts,
+} from "./health.ts";
 import type { Log } from "./log.ts";
 import { ProblemLog } from "./problem-log.ts";
 import { processSeries } from "./process.ts";
@@ -27,12 +33,19 @@ function clean(text: string): string {
   return /[^\n\x20-\x7e]/.test(text) ? escapeLines(text, "\\\\") : text;
 }
 
+/** Probes of readiness may come as often as they like. */
+const askPathsEveryMs = 1000;
+
 export class Metrics implements Disposable {
   readonly #registry = new Registry();
   readonly #registers = [this.#registry];
   readonly #callLog: CallLogTail;
   readonly #encoder = new TextEncoder();
   readonly #startedMs: number;
+  readonly #startedAtMs: number;
+  #pathsAskedMs = Number.NEGATIVE_INFINITY;
+  #pathProblem: string | undefined;
+  #lastPassAtMs: number | undefined;
   #lastPassMs: number | undefined;
   #problem: string | undefined;
   #scraped: ScrapeFacts | undefined;
@@ -64,6 +77,7 @@ export class Metrics implements Disposable {
   ) {
     this.#scrapeProblems = new ProblemLog(log);
     this.#startedMs = facts.monotonicMs();
+    this.#startedAtMs = facts.nowMs();
     this.#callLog = new CallLogTail(facts.stateDir);
     this.#gauge(eventSeries.buildInfo).set({ version: facts.version }, 1);
     for (const result of ["ok", "failed"]) this.#syncs.inc({ result }, 0);
@@ -79,6 +93,7 @@ export class Metrics implements Disposable {
   /** Is called after every reconcile pass; `problem` says why the mesh is not as the store says. */
   passEnded(problem: string | undefined): void {
     this.#lastPassMs = this.facts.monotonicMs();
+    this.#lastPassAtMs = this.facts.nowMs();
     if (problem !== undefined && problem !== this.#problem) this.#problems.inc();
     this.#problem = problem;
   }
@@ -120,12 +135,25 @@ export class Metrics implements Disposable {
     this.#rotationWaits.set(peers);
   }
 
+  /** Describes the agent for `wg-cni status`. */
+  agent(): AgentReport {
+    const { ok, text } = this.readiness();
+    return {
+      startedAtMs: this.#startedAtMs,
+      ...(this.#lastPassAtMs === undefined ? {} : { lastPassAtMs: this.#lastPassAtMs }),
+      ...(ok ? {} : { problem: text }),
+    };
+  }
+
   liveness(): HealthVerdict {
     return judgeLiveness(this.#loop());
   }
 
   readiness(): HealthVerdict {
-    return judgeReadiness(this.#loop());
+    const loop = judgeReadiness(this.#loop());
+    if (!loop.ok) return loop;
+    const problem = this.#findPathProblem();
+    return problem === undefined ? loop : { ok: false, text: problem };
   }
 
   get contentType(): string {
@@ -191,6 +219,15 @@ export class Metrics implements Disposable {
       if (errorCode !== undefined) this.#verbFailures.inc({ verb, code: String(errorCode) });
     }
     this.#malformed.inc(malformed);
+  }
+
+  /** Probes may come often: the kernel is asked once a second at most. */
+  #findPathProblem(): string | undefined {
+    const nowMs = this.facts.monotonicMs();
+    if (nowMs - this.#pathsAskedMs < askPathsEveryMs) return this.#pathProblem;
+    this.#pathsAskedMs = nowMs;
+    this.#pathProblem = attempt(Error, () => this.facts.findPathProblem?.(), messageOf);
+    return this.#pathProblem;
   }
 
   #loop(): LoopFacts {

@@ -1,4 +1,4 @@
-// The agent's pages: /metrics for Prometheus, and /healthz and /readyz for probes,
+// The agent's pages: /metrics for Prometheus, /agent for `wg-cni status`, and /healthz and /readyz for probes,
 // with a sentence that says the reason if the answer is no.
 import type { HealthVerdict } from "./health.ts";
 import { type Pages, plain } from "./http.ts";
@@ -11,6 +11,11 @@ export function agentPages(metrics: Metrics): Pages {
       status: 200,
       contentType: metrics.contentType,
       body: await metrics.scrape(),
+    }),
+    "/agent": () => ({
+      status: 200,
+      contentType: "application/json",
+      body: `${JSON.stringify(metrics.agent())}\n`,
     }),
     "/healthz": () => verdictPage(metrics.liveness()),
     "/readyz": () => verdictPage(metrics.readiness()),

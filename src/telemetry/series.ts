@@ -4,7 +4,8 @@
 import type { Slot } from "../net/record.ts";
 import { hostEncryptionStates } from "../plan/host/host-encryption.ts";
 import type { InterfaceArrivals } from "../plan/report/arrivals.ts";
-import { type PeerStatus, peerStates, reaches } from "../plan/report/peer-status";
+import { type PeerStatus, peerStates } from "../plan/report/peer-status.ts";
+import { reaches } from "../plan/report/reach.ts";
 import type { ScrapeFacts } from "./facts.ts";
 
 export interface Value {
@@ -175,6 +176,13 @@ export const scrapeSeries: readonly Series<ScrapeFacts>[] = [
     help: "Rejected records, and problems that concern all records; `wg-cni peer list` has the reasons.",
     labels: [],
     values: ({ rejectedRecords }) => [{ labels: {}, value: rejectedRecords }],
+  },
+  {
+    name: "wg_cni_refused_claims",
+    type: "gauge",
+    help: "Claims of peers' records that were refused, because a key, CIDR or address belongs to another node; `wg-cni peer list` has the reasons.",
+    labels: [],
+    values: ({ refusedClaims }) => [{ labels: {}, value: refusedClaims }],
   },
   {
     name: "wg_cni_kubernetes_watching",

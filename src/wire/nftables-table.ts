@@ -3,7 +3,7 @@
 // other nftables messages: a plugin process needs only these.
 import { type Fields, list, message, NLA_F_NESTED, nested } from "./attributes.ts";
 import { raw, text, u8 } from "./codec.ts";
-import { u16Be, u32Be } from "./nftables-numbers.ts";
+import { u16Be, u32Be, u64Be } from "./nftables-numbers.ts";
 
 export const NFNL_SUBSYS_NFTABLES = 10;
 export const NFPROTO_INET = 1;
@@ -18,6 +18,8 @@ export const tableMessage = message("nfgenmsg", nfgenmsg, {
   NFTA_TABLE_FLAGS: [2, u32Be],
   /** The number of chains, sets, objects and flow tables in it. */
   NFTA_TABLE_USE: [3, u32Be],
+  /** Of all tables that this network namespace ever had, only this one has it. */
+  NFTA_TABLE_HANDLE: [4, u64Be],
 });
 
 const key = nested({ NFTA_DATA_VALUE: [1, raw] }, NLA_F_NESTED);

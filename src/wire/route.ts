@@ -71,6 +71,8 @@ export function nexthops(hops: Uint8Array): Nexthop[] {
 
 export const routeMessage = message("rtmsg", rtmsg, {
   RTA_DST: [1, ipAddress],
+  RTA_SRC: [2, ipAddress],
+  RTA_IIF: [3, u32],
   RTA_OIF: [4, u32],
   RTA_GATEWAY: [5, ipAddress],
   RTA_PRIORITY: [6, u32],

@@ -118,7 +118,7 @@ test("peers that never leave are waited for, then named in one warning", () => {
   expect(node.reconcile(streaming(names, "a", node.nowMs)).changed).toBe(true);
   const [warning, ...rest] = node.logged();
   expect(warning).toBe(
-    'warn  peers did not leave the slot in time: they lose packets until they take its new key slot=a peers="n2, n3, n4, n5, n6, n7, n8, n9, n10, n11 and 2 more"',
+    'warn  peers did not leave the slot in time: what they still send to its old key is lost slot=a peers="n2, n3, n4, n5, n6, n7, n8, n9, n10, n11 and 2 more"',
   );
   expect(rest.filter((line) => line.startsWith("warn"))).toEqual([]);
 });

@@ -2,11 +2,11 @@
 // no heading for one that is gone.
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { nodeStates } from "../../src/cli/status.ts";
+import { nodeStates } from "../../src/cli/status-text.ts";
 import { checks } from "../../src/doctor/examine.ts";
 import { conditionRows } from "../../src/kube/conditions.ts";
 import { hostEncryptionStates } from "../../src/plan/host/host-encryption.ts";
-import { peerStates } from "../../src/plan/report/peer-status";
+import { peerStates } from "../../src/plan/report/peer-status.ts";
 
 const root = `${import.meta.dir}/../..`;
 const page = readFileSync(`${root}/docs/operations/runbook.md`, "utf8");

@@ -1,14 +1,16 @@
 // A node that is well, as facts; tests change one thing of it.
+
 import type { Facts, FileFacts, KernelFacts, NodeFacts } from "../../src/doctor/facts.ts";
 import type { Level } from "../../src/doctor/finding.ts";
 import type { FileStatus } from "../../src/linux/file.ts";
 import type { Route } from "../../src/net/objects.ts";
 import { fullCapabilities } from "../../src/plan/mesh/capabilities.ts";
 import { emptyMesh, type Mesh } from "../../src/plan/mesh/model.ts";
-import type { PeerStatus } from "../../src/plan/report/peer-status";
+import type { PeerStatus } from "../../src/plan/report/peer-status.ts";
 import { parseSettings } from "../../src/plan/settings/settings.ts";
 import type { MeshPlan } from "../../src/reconcile/mesh-plan.ts";
 import type { Identity } from "../../src/state/model.ts";
+import { plaintextOf } from "../plan/report/plaintext.ts";
 
 export const nowMs = Date.UTC(2030, 0, 2);
 export const minuteMs = 60_000;
@@ -84,8 +86,9 @@ export const plan: MeshPlan = {
 
 export const peer: PeerStatus = {
   ...{ name: "n2", state: "encrypted", reach: "tunnel", slot: "a", endpoint: "192.0.2.2:51820" },
+  intent: { reach: "tunnel", slot: "a" },
   ...{ lastHandshakeMs: nowMs - minuteMs, rxBytes: 1000, txBytes: 1000, nodeIPs: ["192.0.2.2"] },
-  ...{ podCIDRs: ["10.2.0.0/24"], plaintext: { inPackets: 0, outPackets: 0 } },
+  ...{ podCIDRs: ["10.2.0.0/24"], plaintext: plaintextOf(0, 0) },
 };
 
 const file: FileStatus = { identity: "1:2:3", kind: "file", mode: 0o600, uid: 0, sizeBytes: 4096 };

@@ -1,5 +1,7 @@
 // Cases of the checks of the kernel, of the network to the peers, and of the peers.
+
 import { parseSettings } from "../../src/plan/settings/settings.ts";
+import { plaintextOf } from "../plan/report/plaintext.ts";
 import {
   address,
   agentless,
@@ -291,6 +293,14 @@ export const meshCases: readonly Case[] = [
   ],
 
   [
+    "packets for a peer leave in plaintext although its gate is open",
+    withPeer({ state: "drift", reach: "plaintext", why: "the route to 10.2.0.1 is by eth0" }),
+    "packet paths",
+    "fail",
+    /1 peer /,
+    /wg-cni sync/,
+  ],
+  [
     "a peer without a key",
     withPeer({ state: "keyless", reach: "plaintext" }),
     "peer keys",
@@ -361,7 +371,7 @@ export const meshCases: readonly Case[] = [
   ],
   [
     "packets went in plaintext",
-    withPeer({ plaintext: { inPackets: 3, outPackets: 1 } }),
+    withPeer({ plaintext: plaintextOf(3, 1) }),
     "plaintext",
     "warn",
     /1 peer /,
@@ -369,14 +379,14 @@ export const meshCases: readonly Case[] = [
   ],
   [
     "packets go in plaintext, as they are to",
-    withPeer({ plaintext: { inPackets: 3, outPackets: 0 } }, parseSettings({ mode: "off" })),
+    withPeer({ plaintext: plaintextOf(3, 0) }, parseSettings({ mode: "off" })),
     "plaintext",
     "ok",
     /off/,
   ],
   [
     "packets would have gone in plaintext",
-    withPeer({ plaintext: { inPackets: 0, outPackets: 1 } }, strict),
+    withPeer({ plaintext: plaintextOf(0, 1) }, strict),
     "plaintext",
     "warn",
     /1 peer .*dropped/,

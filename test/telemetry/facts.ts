@@ -1,9 +1,10 @@
 // A node with three peers as the agent would tell of it, for tests of what is
 // made of the facts. Times are fixed.
 
-import type { PeerStatus } from "../../src/plan/report/peer-status";
+import type { PeerStatus } from "../../src/plan/report/peer-status.ts";
 import type { AgentFacts, ScrapeFacts, SyncFacts } from "../../src/telemetry/facts.ts";
 import { Log } from "../../src/telemetry/log.ts";
+import { plaintextOf } from "../plan/report/plaintext.ts";
 
 export const nowMs = 1_763_700_000_000;
 
@@ -15,21 +16,23 @@ export const peers: readonly PeerStatus[] = [
     state: "encrypted",
     reach: "tunnel",
     slot: "a",
+    intent: { reach: "tunnel", slot: "a" },
     endpoint: "192.0.2.2:51820",
     lastHandshakeMs: nowMs - 90_500,
     rxBytes: 1000,
     txBytes: 2000,
-    plaintext: { inPackets: 0, outPackets: 3 },
+    plaintext: plaintextOf(0, 3),
     ...addresses,
   },
   {
     name: "n3",
     state: "waiting",
     reach: "plaintext",
+    intent: { reach: "plaintext" },
     lastHandshakeMs: 0,
     rxBytes: 0,
     txBytes: 0,
-    plaintext: { inPackets: 7, outPackets: 0 },
+    plaintext: plaintextOf(7, 0),
     ...addresses,
   },
   // A kernel without nftables, and a name that needs escaping.
@@ -38,6 +41,7 @@ export const peers: readonly PeerStatus[] = [
     state: "idle",
     reach: "tunnel",
     slot: "b",
+    intent: { reach: "tunnel", slot: "b" },
     endpoint: "[2001:db8::4]:51821",
     lastHandshakeMs: nowMs - 3_600_000,
     rxBytes: 1,
@@ -64,6 +68,7 @@ export const scraped: ScrapeFacts = {
   keyRotationSeconds: 86_400,
   rotation: { phase: "draining a", startedAtMs: nowMs - 30_000 },
   hostEncryption: "off",
+  refusedClaims: 1,
   rejectedRecords: 2,
   kubernetes: { watching: true, published: false },
 };

@@ -142,3 +142,21 @@ test("readiness follows the looks, liveness their absence", () => {
   clock.ms += 200_000;
   expect(metrics.liveness().ok).toBe(false);
 });
+
+test("readiness asks the kernel, once a second at most", () => {
+  const { facts, log, clock } = setUp();
+  let problem: string | undefined;
+  let asked = 0;
+  const findPathProblem = () => {
+    asked++;
+    return problem;
+  };
+  const metrics = new Metrics({ ...facts, findPathProblem }, log);
+  metrics.passEnded(undefined);
+  expect(metrics.readiness().ok).toBe(true);
+  problem = "packets for n2 are lost";
+  expect(metrics.readiness().ok).toBe(true);
+  clock.ms += 1000;
+  expect(metrics.readiness()).toEqual({ ok: false, text: "packets for n2 are lost" });
+  expect(asked).toBe(2);
+});

@@ -90,6 +90,12 @@ export class Nft implements Disposable {
     }).value;
   }
 
+  /** The kernel's number of a table, which one that is made anew does not have; undefined if there is none. */
+  handle(table: NftTableName): string | undefined {
+    const found = this.#findTable(table);
+    return found === undefined ? undefined : String(found.NFTA_TABLE_HANDLE ?? 0);
+  }
+
   /** Carries out the commands in one transaction: all of them, or none if one is refused. */
   apply(commands: readonly NftCommand[]): void {
     const refusal = this.#transact(commands);

@@ -63,25 +63,37 @@ export function slotConflicts(settings: Settings, facts: SlotFacts): (Conflict &
 }
 
 /** True if a link has a device's name and is not ours. */
-export function isForeign(name: string, { links, devices, ownKeys, isApplied }: SlotFacts): boolean {
+export function isForeign(name: string, facts: SlotFacts): boolean {
+  return describeForeign(name, facts) !== undefined;
+}
+
+/** A predicate of the link that has a device's name and is not ours; undefined if it is ours, or there is none. */
+function describeForeign(
+  name: string,
+  { links, devices, ownKeys, isApplied }: SlotFacts,
+): string | undefined {
   const link = links.get(name);
-  if (link === undefined) return false;
-  if (link.kind !== "wireguard" && link.kind !== "tun") return true;
-  if (isApplied) return false;
+  if (link === undefined) return undefined;
+  if (link.kind !== "wireguard" && link.kind !== "tun")
+    return `is taken by a ${link.kind || "hardware"} interface of another program`;
+  if (isApplied) return undefined;
   const device = devices.get(name);
-  // The link is a TUN device without a WireGuard process.
-  if (device === undefined) return true;
+  if (device === undefined)
+    return link.kind === "tun"
+      ? "is taken by a TUN interface, and no WireGuard process answers for it"
+      : "is taken by a WireGuard device that does not answer";
   // A device without a key was made by a sync that was killed before it configured the device.
-  return device.publicKey !== undefined && !ownKeys.includes(device.publicKey);
+  if (device.publicKey === undefined || ownKeys.includes(device.publicKey)) return undefined;
+  return `is taken by a WireGuard device with the key ${device.publicKey}, which is not one of this node's`;
 }
 
 function takenName(settings: Settings, facts: SlotFacts, slot: Slot): Conflict | undefined {
   const name = slotDevice(settings, slot);
-  if (!isForeign(name, facts)) return undefined;
-  const kind = facts.links.get(name)?.kind || "hardware";
+  const why = describeForeign(name, facts);
+  if (why === undefined) return undefined;
   return {
     kind: "device",
-    text: `device name ${name} is taken by a ${kind} interface that is not ours: choose another with --device-${slot}`,
+    text: `device name ${name} ${why}: choose another with --device-${slot}, or delete the interface if nothing uses it (\`ip link delete ${name}\`)`,
   };
 }
 

@@ -9,19 +9,19 @@
 //   ready       has completed a handshake, and is left alone because the mode is off
 //   conflict    its key is another node's; if it was in the tunnel before, it is refused
 //   keyless     its record says that it has no key
+//   drift       packets for it go another way than the agent wants: the kernel is not as planned
+//
+// The kernel is asked for the way of packets (reach.ts). The intended way is beside it.
 
-import type { Device, Peer } from "../../net/device.ts";
-import type { NftCounter } from "../../net/nftables.ts";
+import type { Device, Endpoint, Peer } from "../../net/device.ts";
 import type { PeerPath } from "../../net/path.ts";
+import type { PlaintextRecord } from "../../net/plaintext.ts";
 import type { NodeRecord, Slot } from "../../net/record.ts";
 import { rejectAfterMs } from "../../net/wireguard-timers.ts";
-import { countingSets } from "../firewall/sets.ts";
-import { sumByPeer } from "../firewall/table.ts";
-import { remotesOf } from "../mesh/desired.ts";
 import type { OwnedPeer, Ownership } from "../peers/model.ts";
-import { isBarred, isKeyless, keyOf, ownSlots, resolvePath, routeSlot } from "../peers/path.ts";
-import { type Settings, slotDevice } from "../settings/settings.ts";
-import type { InterfaceArrivals, StrayPackets } from "./arrivals.ts";
+import { isBarred, isKeyless, keyOf, ownSlots, resolvePath, routeSlot, slots } from "../peers/path.ts";
+import { type Mode, type Settings, slotDevice } from "../settings/settings.ts";
+import type { PeerReach, Reach } from "./reach.ts";
 
 export const peerStates = [
   "encrypted",
@@ -32,38 +32,39 @@ export const peerStates = [
   "ready",
   "conflict",
   "keyless",
+  "drift",
 ] as const;
 export type PeerState = (typeof peerStates)[number];
-
-/** The way that a packet to the peer's pods takes now. */
-export const reaches = ["tunnel", "plaintext", "refused"] as const;
-export type Reach = (typeof reaches)[number];
 
 export interface PeerStatus {
   readonly name: string;
   readonly state: PeerState;
+  /** The way of packets for the peer's pods, as the kernel says; as intended if it has no pods to ask for. */
   readonly reach: Reach;
-  /** Absent if the peer is not encrypted. */
+  /** Of the tunnel that packets take now. */
   readonly slot?: Slot;
+  /** The way that packets should take. */
+  readonly intent: Intent;
+  /** A clause that says what the kernel does with the packets, if that is not the intent. */
+  readonly why?: string;
   readonly endpoint?: string;
   /** Unix milliseconds; 0 is never. */
   readonly lastHandshakeMs: number;
   readonly rxBytes: number;
   readonly txBytes: number;
-  /** Packets between pods that went outside the tunnel since the table was made; absent without nftables. */
-  readonly plaintext?: Plaintext;
+  /** Packets between pods that went outside the tunnel; absent if none is known of and nothing counts. */
+  readonly plaintext?: PlaintextRecord;
   readonly nodeIPs: readonly string[];
   readonly podCIDRs: readonly string[];
 }
 
-export interface Plaintext {
-  /** Arrived in plaintext. */
-  readonly inPackets: number;
-  /** Left in plaintext; in strict mode, was about to. */
-  readonly outPackets: number;
+export interface Intent {
+  readonly reach: Reach;
+  /** Of the tunnel. */
+  readonly slot?: Slot;
 }
 
-interface PeerStatusFacts {
+export interface PeerStatusFacts {
   readonly up: boolean;
   readonly settings: Settings;
   readonly node: NodeRecord;
@@ -71,65 +72,128 @@ interface PeerStatusFacts {
   readonly paths?: ReadonlyMap<string, PeerPath>;
 }
 
-/** Returns the status of each peer, sorted by name. `read`: the existing devices by name. */
+/** The states in which nothing has to be done about a peer. */
+export const goodStates: readonly PeerState[] = ["encrypted", "idle", "ready"];
+
+/** True if packets for the peer are encrypted, in plaintext because the mode is off, or refused as they should be. */
+export function isWell({ state, reach, intent, txBytes }: PeerStatus, mode: Mode): boolean {
+  if (mode === "off") return reach === intent.reach;
+  // Without an agent, the first packet begins the handshake.
+  const isUnused = state === "unanswered" && txBytes === 0;
+  if (reach === "refused" && intent.reach === "refused") return true;
+  return (isUnused || goodStates.includes(state)) && reach === "tunnel";
+}
+
+type Drifting = Pick<PeerStatus, "name" | "reach" | "intent" | "why">;
+
+/** A sentence about packets that go another way than intended; undefined if none do. */
+export function describeDrift({ name, reach, intent, why }: Drifting): string | undefined {
+  if (reach === intent.reach) return undefined;
+  const now = {
+    tunnel: "are encrypted",
+    plaintext: "go in plaintext",
+    refused: "are refused",
+    lost: "are lost",
+  };
+  const wanted = { tunnel: "encrypted", plaintext: "sent in plaintext", refused: "refused", lost: "lost" };
+  return `packets for ${name} ${now[reach]} and should be ${wanted[intent.reach]}${why === undefined ? "" : `: ${why}`}`;
+}
+
+/** The peers whose packets go another way than intended, by name, each with a sentence. */
+export function findDrift(
+  facts: PeerStatusFacts,
+  reaches: ReadonlyMap<string, PeerReach>,
+): Map<string, string> {
+  return new Map(
+    facts.ownership.peers.flatMap((peer) => {
+      const { name } = peer;
+      const observed = reaches.get(name);
+      if (observed === undefined) return [];
+      const sentence = describeDrift({ name, intent: intentFor(facts, peer), ...observed });
+      return sentence === undefined ? [] : [[name, sentence] as const];
+    }),
+  );
+}
+
+/** The facts about peers that the kernel shows. */
+export interface PeerEvidence {
+  /** The devices that there are, by name. */
+  readonly devices: ReadonlyMap<string, Device>;
+  /** Of each peer, where packets for it go. */
+  readonly reach: ReadonlyMap<string, PeerReach>;
+  /** Of each peer, the packets that went outside the tunnel. */
+  readonly plaintext: ReadonlyMap<string, PlaintextRecord>;
+}
+
+/** One status a peer, by name. */
 export function describePeers(
-  { up, settings, node, ownership, paths }: PeerStatusFacts,
+  facts: PeerStatusFacts,
   nowMs: number,
-  read: ReadonlyMap<string, Device>,
-  plaintext: ReadonlyMap<string, Plaintext>,
+  { devices: read, reach, plaintext }: PeerEvidence,
 ): PeerStatus[] {
+  const { settings, node, ownership, paths } = facts;
   const devices = new Map(
-    (["a", "b"] as const).map((slot) => {
+    slots.map((slot) => {
       const peers = read.get(slotDevice(settings, slot))?.peers ?? [];
       return [slot, new Map(peers.map((peer) => [peer.publicKey, peer]))];
     }),
   );
   return ownership.peers.map((peer) => {
-    const { slot, pinned } = resolvePath(node, peer, paths);
+    const intent = intentFor(facts, peer);
+    const observed: PeerReach = reach.get(peer.name) ?? intent;
+    const { why } = observed;
+    const { pinned } = resolvePath(node, peer, paths);
+    const hasDrifted = observed.reach !== intent.reach;
+    const slot = observed.reach === "tunnel" ? observed.slot : undefined;
     const key = keyOf(peer, slot);
     const seen = slot === undefined || key === undefined ? undefined : devices.get(slot)?.get(key);
     const inPlaintext = plaintext.get(peer.name);
-    const base = {
+    const latest = latestHandshake(peer, devices);
+    const lastHandshakeMs = seen?.lastHandshakeMs ?? (settings.mode === "off" ? latest : 0);
+    const plannedState =
+      seen === undefined
+        ? closedState(node, peer, lastHandshakeMs)
+        : pinned
+          ? "silent"
+          : stateOf(lastHandshakeMs, nowMs);
+    return {
       name: peer.name,
+      state: hasDrifted ? "drift" : plannedState,
+      reach: observed.reach,
+      ...(slot === undefined ? {} : { slot }),
+      intent,
+      ...(hasDrifted && why !== undefined ? { why } : {}),
       nodeIPs: peer.nodeIPs,
       podCIDRs: peer.podCIDRs,
       ...(inPlaintext === undefined ? {} : { plaintext: inPlaintext }),
-    };
-    if (slot === undefined || seen === undefined) {
-      const lastHandshakeMs = settings.mode === "off" ? latestHandshake(peer, devices) : 0;
-      const waiting = lastHandshakeMs > 0 ? "ready" : "waiting";
-      const isRefused = settings.mode === "strict" || isBarred(peer, paths);
-      const isConflict = !isKeyless(peer) && routeSlot(node, peer) === undefined;
-      // A node without a slot of its own reaches no peer, whatever keys the peers have.
-      const isOwnLoss = ownSlots(node).length === 0;
-      return {
-        ...base,
-        state: isOwnLoss ? waiting : isKeyless(peer) ? "keyless" : isConflict ? "conflict" : waiting,
-        reach: up && isRefused ? "refused" : "plaintext",
-        ...{ lastHandshakeMs, rxBytes: 0, txBytes: 0 },
-      };
-    }
-    const { lastHandshakeMs, rxBytes, txBytes, endpoint } = seen;
-    return {
-      ...base,
-      slot,
-      reach: "tunnel",
-      state: pinned ? "silent" : stateOf(lastHandshakeMs, nowMs),
-      ...(endpoint === undefined
-        ? {}
-        : {
-            endpoint: endpoint.ip.includes(":")
-              ? `[${endpoint.ip}]:${endpoint.port}`
-              : `${endpoint.ip}:${endpoint.port}`,
-          }),
-      lastHandshakeMs,
-      rxBytes,
-      txBytes,
+      ...(seen?.endpoint === undefined ? {} : { endpoint: formatEndpoint(seen.endpoint) }),
+      ...{ lastHandshakeMs, rxBytes: seen?.rxBytes ?? 0, txBytes: seen?.txBytes ?? 0 },
     };
   });
 }
 
-/** Returns the time of the latest handshake in Unix milliseconds; 0 if there was none on either slot. */
+/** Returns the way that packets for the peer should take. */
+export function intentFor({ up, settings, node, paths }: PeerStatusFacts, peer: OwnedPeer): Intent {
+  const { slot } = resolvePath(node, peer, paths);
+  if (up && settings.mode !== "off" && slot !== undefined) return { reach: "tunnel", slot };
+  const isRefused = up && (settings.mode === "strict" || isBarred(peer, paths));
+  return { reach: isRefused ? "refused" : "plaintext" };
+}
+
+/** The state of a peer that is not in the tunnel. */
+function closedState(node: NodeRecord, peer: OwnedPeer, lastHandshakeMs: number): PeerState {
+  const waiting = lastHandshakeMs > 0 ? "ready" : "waiting";
+  // A node without a slot of its own reaches no peer, whatever keys the peers have.
+  if (ownSlots(node).length === 0) return waiting;
+  if (isKeyless(peer)) return "keyless";
+  return routeSlot(node, peer) === undefined ? "conflict" : waiting;
+}
+
+function formatEndpoint({ ip, port }: Endpoint): string {
+  return ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
+}
+
+/** Unix milliseconds; 0 if there was none on either slot. */
 function latestHandshake(
   { slots }: OwnedPeer,
   devices: ReadonlyMap<Slot, ReadonlyMap<string, Peer>>,
@@ -141,28 +205,4 @@ function latestHandshake(
 function stateOf(lastHandshakeMs: number, nowMs: number): PeerState {
   if (lastHandshakeMs === 0) return "unanswered";
   return nowMs - lastHandshakeMs < rejectAfterMs ? "encrypted" : "idle";
-}
-
-/** The packets that went outside the tunnel since the table was created. It is empty if nothing counts. */
-export interface PlaintextReport {
-  readonly byPeer: ReadonlyMap<string, Plaintext>;
-  readonly byInterface: readonly InterfaceArrivals[];
-  readonly strayPackets: readonly StrayPackets[];
-}
-
-/** Sums the plaintext packets of each peer from the counters of the nftables table (set -> prefix -> counter). */
-export function sumPlaintext(
-  peers: readonly OwnedPeer[],
-  counters: ReadonlyMap<string, ReadonlyMap<string, NftCounter>>,
-): Map<string, Plaintext> {
-  const remotes = remotesOf(peers);
-  const sums = { in: new Map<string, number>(), out: new Map<string, number>() };
-  for (const { direction, name } of countingSets)
-    for (const [peer, { packets }] of sumByPeer(remotes, counters.get(name) ?? new Map()))
-      sums[direction].set(peer, (sums[direction].get(peer) ?? 0) + packets);
-  const count = ({ name }: OwnedPeer) => ({
-    inPackets: sums.in.get(name) ?? 0,
-    outPackets: sums.out.get(name) ?? 0,
-  });
-  return new Map(peers.map((peer) => [peer.name, count(peer)]));
 }

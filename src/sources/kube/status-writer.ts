@@ -5,8 +5,8 @@
 import type { Contest, StatusFacts } from "../../kube/conditions.ts";
 import { eventsPath, formatEvent, formatLapseEvent, formatMeshEvent } from "../../kube/event.ts";
 import { objectsPath, type RecordObject } from "../../kube/object.ts";
-import { compareAge } from "../../kube/record-entries";
-import { formatStatus, planStatus, statusSpacingMs } from "../../kube/status-report";
+import { compareAge } from "../../kube/record-entries.ts";
+import { formatStatus, lookSpacingMs, planStatus, statusSpacingMs } from "../../kube/status-report.ts";
 import type { KubeClient } from "../../kubeclient/client.ts";
 import { messageOf } from "../../net/error.ts";
 import type { Lapse } from "../../plan/peers/lapses.ts";
@@ -14,6 +14,8 @@ import type { Log } from "../../telemetry/log.ts";
 
 /** A new node needs this time for its first handshakes. */
 const settleMs = 10_000;
+/** A node that has not written for a while may write this often in a row: a change is seen at once. */
+const maxSavedWrites = 3;
 /** Bounds the events of one process, because a record may claim thousands of things. */
 const maxEvents = 100;
 
@@ -33,10 +35,14 @@ export class StatusWriter implements Disposable {
   readonly #ended = new AbortController();
   readonly #reported = new Set<string>();
   #nextMs: number;
+  /** Writes that may be made now, and when this was reckoned. */
+  #savedWrites = maxSavedWrites;
+  #savedAtMs: number;
   #isWriting = false;
 
   constructor(private readonly options: StatusWriterOptions) {
     this.#nextMs = options.now() + settleMs;
+    this.#savedAtMs = options.now();
   }
 
   [Symbol.dispose](): void {
@@ -58,7 +64,9 @@ export class StatusWriter implements Disposable {
     const { now, wallClock, random } = this.options;
     if (this.#isWriting || now() < this.#nextMs) return;
     const facts = read();
-    this.#nextMs = now() + statusSpacingMs(facts.peers) * (1 + random() / 2);
+    const spacingMs = statusSpacingMs(facts.peers) * (1 + random() / 2);
+    this.#nextMs = now() + lookSpacingMs(facts.peers);
+    this.#save(spacingMs);
     const own = objects.get(name);
     const wasFirst = (peer: string) => {
       const other = objects.get(peer);
@@ -74,7 +82,18 @@ export class StatusWriter implements Disposable {
       ...this.#meshEvent(name, facts.meshWarning),
       ...this.#lapses(name, facts.lapsed ?? [], objects),
     ];
-    if (writes.length > 0) void this.#write(writes);
+    if (writes.length === 0) return;
+    this.#savedWrites--;
+    if (this.#savedWrites < 1) this.#nextMs = now() + spacingMs;
+    void this.#write(writes);
+  }
+
+  /** One write for each spacing that has passed, so that in the long run there is no more than that. */
+  #save(spacingMs: number): void {
+    const nowMs = this.options.now();
+    const saved = this.#savedWrites + (nowMs - this.#savedAtMs) / spacingMs;
+    this.#savedWrites = Math.min(maxSavedWrites, saved);
+    this.#savedAtMs = nowMs;
   }
 
   /** This process reports each event once. */

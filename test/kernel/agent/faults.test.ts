@@ -46,7 +46,11 @@ describeKernel("an agent meets faults", () => {
     from = agent.lines().length;
   });
   const since = () => agent.lines().slice(from);
-  const problems = () => since().filter(({ level }: LogLine) => level === "error" || level === "warn");
+  /** Without the lines about repairs, which name the first command. */
+  const problems = () =>
+    since().filter(
+      ({ level, first }: LogLine) => (level === "error" || level === "warn") && first === undefined,
+    );
   const peerRoute = () =>
     routeLines(n1, 4, tables.pods)
       .filter((line) => line.includes("10.244.2.0/24"))
@@ -148,9 +152,15 @@ describeKernel("an agent meets faults", () => {
     agent = await n1.agent({ program: behind("other-path", "export PATH=/run/programs") });
     from = 0;
     await Bun.sleep(lockedMs / 2);
-    expect(problems().map(({ message }) => message)).toEqual([
-      expect.stringMatching(/Cannot start WireGuard device .* is in \/run\/programs; install one of them/),
+    // Beside the cause, what becomes of the peer's packets.
+    expect(problems().filter(({ peer }) => peer === undefined)).toEqual([
+      expect.objectContaining({
+        message: expect.stringMatching(
+          /Cannot start WireGuard device .* is in \/run\/programs; install one of them/,
+        ),
+      }),
     ]);
+    expect(problems().flatMap(({ peer }) => peer ?? [])).toEqual(["n2"]);
     const program = Bun.which("wireguard-go") ?? "/usr/bin/wireguard-go";
     n1.must(["ln", "-s", program, "/run/programs/wireguard-go"]);
     await agent.waitFor("resolved: ", soonMs, from);

@@ -66,7 +66,7 @@ describe.skipIf(missing !== undefined)("sync", () => {
     const before = storeFiles();
     const said = await monitor(n1, async () => {
       expect(await wgJson<object>(n1, ["plan"])).toEqual({ node: "n1", steps: [] });
-      await wgMust(n1, ["status"]);
+      expect((await n1.wg(["status"])).exitCode).toBe(0);
       await wgMust(n1, ["peer", "list"]);
       await wgMust(n1, ["node", "show"]);
     });

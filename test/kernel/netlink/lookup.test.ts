@@ -1,6 +1,6 @@
 // The way to an address, asked of the kernel for many at once: `ip route get
 // fibmatch` for each is the witness.
-import { afterAll, expect, test } from "bun:test";
+import { afterAll, describe, expect, test } from "bun:test";
 import type { RouteLookup } from "../../../src/net/objects.ts";
 import { readGateways } from "../../../src/netlink/gateways.ts";
 import { Rtnl } from "../../../src/netlink/rtnl.ts";
@@ -36,6 +36,7 @@ describeKernel("the way to an address", () => {
       dst,
       type: route.type ?? "unicast",
       devs: [...new Set(hops.map(({ dev }) => dev))],
+      ...(route.gateway !== undefined || route.via !== undefined ? { hasGateway: true } : {}),
       ...(mtu === undefined ? {} : { mtu }),
     };
   };
@@ -129,7 +130,78 @@ describeKernel("the way to an address", () => {
     inside(router, "echo 1 >/proc/sys/net/ipv4/ip_forward");
     inside(namespace, "ping -c 1 -W 5 -M do -s 1400 198.18.0.1 || true");
     expect(namespace.json("route get 198.18.0.1")).toMatchObject([{ metrics: [{ mtu: 1300 }] }]);
-    expect(lookUp(namespace, "198.18.0.1")).toEqual([{ dst: "198.18.0.1", type: "unicast", devs: ["eth0"] }]);
+    expect(lookUp(namespace, "198.18.0.1")).toEqual([
+      { dst: "198.18.0.1", type: "unicast", devs: ["eth0"], hasGateway: true },
+    ]);
+  });
+
+  describe("of a packet that arrives", () => {
+    const src = "192.0.2.7";
+    const arriving = (namespace: Namespace, dst: string, dev = "eth0", from = src) => {
+      using rtnl = Rtnl.open(namespace.path);
+      return rtnl.lookUpPackets([{ dst, mark: 0, arrival: { src: from, dev } }])[0];
+    };
+    const forward = (namespace: Namespace, on: boolean) =>
+      run([
+        "ip",
+        "netns",
+        "exec",
+        namespace.name,
+        "sh",
+        "-c",
+        `echo ${on ? 1 : 0} >/proc/sys/net/ipv4/ip_forward`,
+      ]);
+    const makeRouter = () => {
+      const namespace = make(["route add 198.18.0.0/24 dev eth1"]);
+      forward(namespace, true);
+      return namespace;
+    };
+
+    test("the route by which it is forwarded, as ip(8) says", () => {
+      const namespace = makeRouter();
+      expect(arriving(namespace, "198.18.0.1")).toEqual({
+        dst: "198.18.0.1",
+        type: "unicast",
+        devs: ["eth1"],
+      });
+      expect(namespace.json(`route get fibmatch 198.18.0.1 from ${src} iif eth0`)).toMatchObject([
+        { dev: "eth1" },
+      ]);
+    });
+
+    test("the route of a rule for its source and interface", () => {
+      const namespace = makeRouter();
+      namespace.ip(`rule add priority 50 from ${src} iif eth0 lookup 77`);
+      namespace.ip("route add prohibit 198.18.0.0/24 table 77");
+      expect(arriving(namespace, "198.18.0.1")?.error).toBe("EACCES");
+      expect(arriving(namespace, "198.18.0.1", "eth0", "192.0.2.8")?.devs).toEqual(["eth1"]);
+    });
+
+    test("no way if forwarding is off", () => {
+      const namespace = makeRouter();
+      forward(namespace, false);
+      expect(arriving(namespace, "198.18.0.1")?.error).toBe("EHOSTUNREACH");
+    });
+
+    test("no way if the reverse-path filter drops it", () => {
+      const namespace = makeRouter();
+      run([
+        "ip",
+        "netns",
+        "exec",
+        namespace.name,
+        "sh",
+        "-c",
+        "echo 1 >/proc/sys/net/ipv4/conf/eth0/rp_filter",
+      ]);
+      const { error } = arriving(namespace, "198.18.0.1", "eth0", "192.0.3.9") ?? {};
+      // Since Linux 6.14 the kernel says EINVAL for every packet that it would drop.
+      expect(["EXDEV", "EINVAL"]).toContain(error as string);
+    });
+
+    test("no way by an interface that is not there", () => {
+      expect(arriving(makeRouter(), "198.18.0.1", "gone0")?.error).toBe("ENODEV");
+    });
   });
 
   test("thousands at once, in order, some of them without a way", () => {

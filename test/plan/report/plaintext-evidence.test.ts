@@ -1,0 +1,118 @@
+// What counters of plaintext add up to, over resets, other tables and gates that open.
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import type { PlaintextEvidence } from "../../../src/net/plaintext.ts";
+import { foldPlaintext, plaintextWindow } from "../../../src/plan/report/plaintext-evidence.ts";
+
+const remotes = [
+  { element: "10.2.0.0/24", peer: "n2" },
+  { element: "10.3.0.0/24", peer: "n3" },
+];
+const none: PlaintextEvidence = { peers: new Map() };
+
+function counters(out: number, into = 0) {
+  const of = (packets: number) => new Map([["10.2.0.0/24", { packets, bytes: 100 * packets }]]);
+  return new Map([
+    ["pods4_out", of(out)],
+    ["pods4_in", of(into)],
+  ]);
+}
+
+function read(
+  before: PlaintextEvidence,
+  { table = "t1", out = 0, into = 0, nowMs = 1000, isProtected = true }: Partial<ReadingCase> = {},
+) {
+  const reading = { ...(table === "" ? {} : { table }), counters: counters(out, into), nowMs };
+  return foldPlaintext(before, reading, { remotes, isProtected: () => isProtected });
+}
+
+interface ReadingCase {
+  /** "" for none. */
+  readonly table: string;
+  readonly out: number;
+  readonly into: number;
+  readonly nowMs: number;
+  readonly isProtected: boolean;
+}
+
+describe("foldPlaintext", () => {
+  test("takes the first reading as news, and adds nothing when the counters stand still", () => {
+    const first = read(none, { out: 3, into: 2 });
+    expect(first.news).toEqual([
+      { peer: "n2", direction: "in", packets: 2, isLeak: true },
+      { peer: "n2", direction: "out", packets: 3, isLeak: true },
+    ]);
+    const second = read(first.evidence, { out: 3, into: 2, nowMs: 2000 });
+    expect(second).toMatchObject({ news: [], hasChanged: false, hasGap: false });
+    expect(second.evidence.peers.get("n2")).toEqual({
+      ...{ inPackets: 2, outPackets: 3, leakedPackets: 5, firstAtMs: 1000, lastAtMs: 1000 },
+    });
+  });
+
+  test("keeps what was counted when another table counts, and says that packets may be missing", () => {
+    const first = read(none, { out: 3 });
+    const second = read(first.evidence, { table: "t2", out: 1, nowMs: 2000 });
+    expect(second.hasGap).toBe(true);
+    expect(second.evidence.counting?.sinceMs).toBe(2000);
+    expect(second.evidence.peers.get("n2")).toMatchObject({ outPackets: 4, firstAtMs: 1000, lastAtMs: 2000 });
+  });
+
+  test("keeps what was counted while there is no table", () => {
+    const first = read(none, { out: 3 });
+    const second = read(first.evidence, { table: "", nowMs: 2000 });
+    expect(second.evidence.peers.get("n2")?.outPackets).toBe(3);
+    expect(read(second.evidence, { table: "t2", nowMs: 3000 }).hasGap).toBe(false);
+  });
+
+  test("counts an element that was made anew from 0", () => {
+    const first = read(none, { out: 30 });
+    expect(read(first.evidence, { out: 4 }).news).toMatchObject([{ packets: 4 }]);
+  });
+
+  test("tells leaks from packets that were rightly outside the tunnel", () => {
+    const first = read(none, { out: 5, isProtected: false });
+    const second = read(first.evidence, { out: 7, nowMs: 2000 });
+    expect(second.evidence.peers.get("n2")).toMatchObject({ outPackets: 7, leakedPackets: 2 });
+  });
+
+  test("loses no packet in any order of packets, readings and new tables", () => {
+    const event = fc.oneof(
+      fc.record({ kind: fc.constant("packets" as const), count: fc.integer({ min: 1, max: 50 }) }),
+      fc.record({ kind: fc.constant("reading" as const) }),
+      fc.record({ kind: fc.constant("new table" as const) }),
+    );
+    fc.assert(
+      fc.property(fc.array(event, { maxLength: 60 }), (events) => {
+        let [evidence, sent, counter, tables] = [none, 0, 0, 1];
+        const fold = () => {
+          evidence = read(evidence, { table: `t${tables}`, out: counter }).evidence;
+        };
+        for (const one of events) {
+          if (one.kind === "packets") [sent, counter] = [sent + one.count, counter + one.count];
+          else fold();
+          // Whoever makes the table anew on purpose reads it before.
+          if (one.kind === "new table") [tables, counter] = [tables + 1, 0];
+        }
+        fold();
+        expect(evidence.peers.get("n2")?.outPackets ?? 0).toBe(sent);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+describe("plaintextWindow", () => {
+  test("is unknown if nothing counts", () => {
+    expect(plaintextWindow(none, 5000)).toBeUndefined();
+    expect(plaintextWindow(read(none, { table: "" }).evidence, 5000)).toBeUndefined();
+  });
+
+  test("begins with the last packet, whichever agent counted it", () => {
+    const evidence = read(read(none, { nowMs: 0 }).evidence, { out: 1, nowMs: 2000 }).evidence;
+    expect(plaintextWindow(evidence, 5000)).toEqual({ forMs: 3000, peers: ["n2"] });
+  });
+
+  test("begins with the table if no packet came", () => {
+    expect(plaintextWindow(read(none, { nowMs: 1000 }).evidence, 5000)).toEqual({ forMs: 4000, peers: [] });
+  });
+});
