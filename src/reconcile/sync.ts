@@ -23,6 +23,7 @@ import { usesIpv6 } from "../plan/mesh/mtu.ts";
 import type { Ownership } from "../plan/peers/model.ts";
 import { slots } from "../plan/peers/path.ts";
 import { type Settings, slotDevice } from "../plan/settings/settings.ts";
+import type { Step } from "../plan/step.ts";
 import type { Store } from "../state/store.ts";
 import { appliedToThisKernel, isApplied } from "./applied.ts";
 import { applySteps, readSysctl } from "./apply.ts";
@@ -94,38 +95,33 @@ export function planMesh(
     uplinks: hasFirewall ? observeUplinks(settings, node, ownership.peers, kernel, peerRoutes) : [],
   };
   const desired = up ? withoutUnsupported(desiredMesh(facts), unsupported) : emptyMesh;
-  const slotOf = new Map(slots.map((slot) => [slotDevice(settings, slot), slot] as const));
   // Once a `down` is complete, objects with our names belong to another program.
-  const gone = !up && state.applied === undefined;
-  const withSysctls = { ...observed, sysctls: readSysctls([...desired.sysctls.keys()]) };
-  const released = up ? releaseValidMarks(store.savedSysctls(), desired.sysctls) : [];
-  const changes = diffMesh(desired, withSysctls, { slotOf, nowMs, ownIPs: node.nodeIPs });
-  const steps = gone ? [] : [...changes, ...released];
+  const isGone = !up && state.applied === undefined;
+  const steps = isGone ? [] : planSteps({ facts, desired, observed, up, nowMs }, store);
   return {
-    ...{
-      settings,
-      node,
-      up,
-      generation,
-      generationApplied,
-      ownership,
-      desired,
-      observed,
-      steps,
-      mtu,
-      linkKind,
-    },
-    ...{
-      capabilities,
-      unsupported,
-      missingCapabilities: describeMissing(capabilities, unsupported, facts),
-      appliedToThisKernel: here,
-      faults,
-    },
+    ...{ settings, node, up, generation, generationApplied, ownership, desired, observed, steps, mtu },
+    ...{ linkKind, capabilities, unsupported, faults, appliedToThisKernel: here },
+    missingCapabilities: describeMissing(capabilities, unsupported, facts),
     refusedCIDRs: clusterCIDRs.refusals,
     ...{ hostEncryption, tunneledHosts: up ? tunneledHosts(facts) : new Set<string>() },
     ...(state.paths === undefined ? {} : { paths: state.paths }),
   };
+}
+
+interface Planning {
+  readonly facts: MeshFacts;
+  readonly desired: Mesh;
+  readonly observed: Mesh;
+  readonly up: boolean;
+  readonly nowMs: number;
+}
+
+function planSteps({ facts, desired, observed, up, nowMs }: Planning, store: Store): Step[] {
+  const { settings, node } = facts;
+  const slotOf = new Map(slots.map((slot) => [slotDevice(settings, slot), slot] as const));
+  const withSysctls = { ...observed, sysctls: readSysctls([...desired.sysctls.keys()]) };
+  const released = up ? releaseValidMarks(store.savedSysctls(), desired.sysctls) : [];
+  return [...diffMesh(desired, withSysctls, { slotOf, nowMs, ownIPs: node.nodeIPs }), ...released];
 }
 
 /** Makes the kernel as the store says, and records it. Failures of single steps are returned, not thrown. */
