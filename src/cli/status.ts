@@ -1,6 +1,7 @@
 // `status` compares the kernel with the store, as JSON; status-text.ts has the text. The exit code is 3 if
 // they differ, so that a probe can use it.
 import { describeEndpoints } from "../plan/host/endpoints.ts";
+import type { StrayPackets } from "../plan/report/arrivals.ts";
 import { describePeers, isWell } from "../plan/report/peer-status.ts";
 import { type SettingName, settingNames, showSetting } from "../plan/settings/settings.ts";
 import { settingTable } from "../plan/settings/table.ts";
@@ -12,7 +13,7 @@ import { isAgentWell, observeAgent } from "./agent-status.ts";
 import type { Context, Output } from "./command.ts";
 import { readRotation } from "./rotation.ts";
 import { openSession, renderPlan } from "./session.ts";
-import { nodeStates, renderStatus } from "./status-text.ts";
+import { nodeStates, renderStatus, type Shown } from "./status-text.ts";
 
 const notAsItShouldBe = 3;
 
@@ -41,50 +42,45 @@ export async function status(context: Context): Promise<Output> {
     !areAllFaulty(plan.faults) &&
     isAgentWell(agent) &&
     peers.every((peer) => isWell(peer, plan.settings.mode));
+  const settings = settingNames.map((name) => describeSetting(plan, name, overrides, mesh));
+  const shown: Shown = {
+    ...{ plan, peers, arrivals: byInterface, pods, localPods, pending, rejectedRecords, rotation, agent },
+    ...{ endpointsFrom, overrides, nowMs: context.nowMs },
+  };
   return {
-    json: {
-      node: plan.node,
-      up: plan.up,
-      backend: plan.linkKind === "wireguard" ? "kernel" : "userspace",
-      endpointsFrom,
-      mtu: plan.mtu,
-      missingCapabilities: plan.missingCapabilities,
-      generation: plan.generation,
-      agent,
-      rotation,
-      hostEncryption: plan.hostEncryption,
-      pending,
-      faults: [...plan.faults].map(([slot, { reason }]) => ({ slot, reason })),
-      pods,
-      earlierPods: localPods.earlier,
-      unknownPods: localPods.unknown,
-      peers,
-      plaintextArrivals: byInterface,
-      strayPackets,
-      refusedClaims: plan.ownership.refusals,
-      refusedCIDRs: plan.refusedCIDRs,
-      rejectedRecords,
-      settings: settingNames.map((name) => describeSetting(plan, name, overrides, mesh)),
-    },
-    text: (style) =>
-      renderStatus(
-        {
-          plan,
-          peers,
-          arrivals: byInterface,
-          pods,
-          localPods,
-          pending,
-          rejectedRecords,
-          rotation,
-          agent,
-          endpointsFrom,
-          overrides,
-          nowMs: context.nowMs,
-        },
-        style,
-      ),
+    json: toJson(shown, { settings, strayPackets }),
+    text: (style) => renderStatus(shown, style),
     exitCode: good ? 0 : notAsItShouldBe,
+  };
+}
+
+function toJson(
+  { plan, peers, arrivals, pods, localPods, pending, rejectedRecords, rotation, agent, endpointsFrom }: Shown,
+  { settings, strayPackets }: { readonly settings: unknown; readonly strayPackets: readonly StrayPackets[] },
+): Output["json"] {
+  return {
+    node: plan.node,
+    up: plan.up,
+    backend: plan.linkKind === "wireguard" ? "kernel" : "userspace",
+    endpointsFrom,
+    mtu: plan.mtu,
+    missingCapabilities: plan.missingCapabilities,
+    generation: plan.generation,
+    agent,
+    rotation,
+    hostEncryption: plan.hostEncryption,
+    pending,
+    faults: [...plan.faults].map(([slot, { reason }]) => ({ slot, reason })),
+    pods,
+    earlierPods: localPods.earlier,
+    unknownPods: localPods.unknown,
+    peers,
+    plaintextArrivals: arrivals,
+    strayPackets,
+    refusedClaims: plan.ownership.refusals,
+    refusedCIDRs: plan.refusedCIDRs,
+    rejectedRecords,
+    settings,
   };
 }
 
