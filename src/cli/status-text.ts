@@ -1,6 +1,6 @@
 // The text of `status`: the node, its devices, its peers, and warnings, each as a block.
 import { shorten } from "../doctor/finding.ts";
-import { countOf, formatAge, formatBytes } from "../net/human-format.ts";
+import { countOf, formatAge, formatBytes, formatSpan } from "../net/human-format.ts";
 import { keyOf, slots } from "../plan/peers/path.ts";
 import { describePod, type LocalPods } from "../plan/pods/local-pods.ts";
 import { describeArrivals, type InterfaceArrivals } from "../plan/report/arrivals.ts";
@@ -36,6 +36,8 @@ export interface Shown {
   readonly endpointsFrom: string;
   readonly overrides: Record<string, unknown>;
   readonly nowMs: number;
+  /** Unix milliseconds since which plaintext is counted without a gap; absent if nothing counts it. */
+  readonly countedSinceMs?: number;
 }
 
 export function renderStatus(shown: Shown, style: Style): string {
@@ -73,6 +75,7 @@ function renderHead(shown: Shown, style: Style): string {
     [style.bold("hosts"), renderHostEncryption(plan, style)],
     [style.bold("pods"), `${countPods(shown)}; ${node.podCIDRs.join(", ") || "no CIDR of the node's own"}`],
     [style.bold("peers"), `${encrypted} of ${peers.length} encrypted`],
+    ...(up ? [[style.bold("plaintext"), renderCounting(shown, style)]] : []),
     ...(set.length === 0
       ? []
       : [
@@ -82,6 +85,12 @@ function renderHead(shown: Shown, style: Style): string {
           ],
         ]),
   ]);
+}
+
+/** Packets from before are known only as far as the store has them. */
+function renderCounting({ countedSinceMs, nowMs }: Shown, style: Style): string {
+  if (countedSinceMs === undefined) return style.yellow("not counted: there is no nftables table");
+  return `counted for ${formatSpan(nowMs - countedSinceMs)} without a gap`;
 }
 
 function countPods({ pods, localPods: { earlier } }: Shown): string {

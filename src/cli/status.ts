@@ -46,6 +46,7 @@ export async function status(context: Context): Promise<Output> {
   const shown: Shown = {
     ...{ plan, peers, arrivals: byInterface, pods, localPods, pending, rejectedRecords, rotation, agent },
     ...{ endpointsFrom, overrides, nowMs: context.nowMs },
+    ...(evidence.countedSinceMs === undefined ? {} : { countedSinceMs: evidence.countedSinceMs }),
   };
   return {
     json: toJson(shown, { settings, strayPackets }),
@@ -55,7 +56,19 @@ export async function status(context: Context): Promise<Output> {
 }
 
 function toJson(
-  { plan, peers, arrivals, pods, localPods, pending, rejectedRecords, rotation, agent, endpointsFrom }: Shown,
+  {
+    plan,
+    peers,
+    arrivals,
+    pods,
+    localPods,
+    pending,
+    rejectedRecords,
+    rotation,
+    agent,
+    endpointsFrom,
+    countedSinceMs,
+  }: Shown,
   { settings, strayPackets }: { readonly settings: unknown; readonly strayPackets: readonly StrayPackets[] },
 ): Output["json"] {
   return {
@@ -75,6 +88,7 @@ function toJson(
     earlierPods: localPods.earlier,
     unknownPods: localPods.unknown,
     peers,
+    ...(countedSinceMs === undefined ? {} : { plaintextCountedSinceMs: countedSinceMs }),
     plaintextArrivals: arrivals,
     strayPackets,
     refusedClaims: plan.ownership.refusals,

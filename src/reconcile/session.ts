@@ -52,6 +52,8 @@ export interface SyncHow extends Pick<SyncOptions, "relieve" | "reexamine" | "re
 /** The facts about peers that the kernel shows, and packets that came in plaintext by interface. */
 export interface Evidence extends PeerEvidence {
   readonly arrivals: Arrivals;
+  /** Unix milliseconds since which plaintext is counted without a gap; absent if nothing counts it. */
+  readonly countedSinceMs?: number;
 }
 
 /** One run's view of one node. */
@@ -101,9 +103,13 @@ export class Session implements Disposable {
   readEvidence(state: MeshState, hasFirewall: boolean): Evidence {
     const devices = this.readDevices(state.settings);
     const { evidence, byInterface, strayPackets } = this.#readPlaintext(state);
+    const { table, sinceMs } = evidence.counting ?? {};
     const reach = this.readReach(state, hasFirewall, devices);
     const plaintext = describePlaintext(state.ownership.peers, evidence);
-    return { devices, reach, plaintext, arrivals: { byInterface, strayPackets } };
+    return {
+      ...{ devices, reach, plaintext, arrivals: { byInterface, strayPackets } },
+      ...(table === undefined || sinceMs === undefined ? {} : { countedSinceMs: sinceMs }),
+    };
   }
 
   /** Asks where packets for each peer go. `hasFirewall`: strict mode's table drops plaintext. */

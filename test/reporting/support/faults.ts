@@ -135,6 +135,20 @@ export const wireguardFaults: readonly Fault[] = [
   },
 ];
 
+/** Strict mode: nothing may leave in plaintext, with or without an agent. */
+export const strictFaults: readonly Fault[] = [
+  { name: "strict, nothing, a control" },
+  { name: "strict, rules deleted", script: ownRules },
+  { name: "strict, rules deleted, agent dead", script: ownRules, agent: "killed" },
+  { name: "strict, routes flushed, agent dead", script: ownRoutes, agent: "killed" },
+  { name: "strict, nftables and rules flushed", script: ["nft flush ruleset", ...ownRules] },
+  {
+    name: "strict, nftables and rules flushed, agent dead",
+    script: ["nft flush ruleset", ...ownRules],
+    agent: "killed",
+  },
+];
+
 /** What is around the node. */
 export const hostFaults: readonly Fault[] = [
   { name: "agent killed", agent: "killed" },

@@ -16,6 +16,8 @@ export interface Expectation {
   readonly knownAfterS: number;
   /** False if the agent does not run. */
   readonly hasAgent: boolean;
+  /** Unix milliseconds of the fault: counting that began later does not say that there was nothing before. */
+  readonly madeAtMs: number;
 }
 
 type Outcome = "encrypted" | "plaintext" | "lost";
@@ -107,15 +109,24 @@ export function judge({ seconds, before, after, reports }: Sample, expectation: 
 export function judgeEvidence(
   leaked: number,
   { reports }: Sample,
-  { hasAgent }: Expectation,
+  { hasAgent, madeAtMs }: Expectation,
   peer: string,
 ): string[] {
   if (leaked === 0) return [];
   const { inPackets = 0, outPackets = 0 } = peerOf(reports)?.plaintext ?? {};
+  const { countedSinceMs = Number.POSITIVE_INFINITY } = reports.status;
+  // While no table is there nothing can count, and both say so.
+  const hasGap = countedSinceMs > madeAtMs;
   const isLogged = reports.warnings.some((line) => line["peer"] === peer && "packets" in line);
+  const isGapLogged = reports.warnings.some(({ message }) => message.includes("were not counted"));
+  const isCounted = inPackets + outPackets > 0;
   return [
-    ...(inPackets + outPackets > 0 ? [] : ["evidence: status counts no plaintext"]),
-    ...(hasAgent && (reports.plaintextMetric ?? 0) === 0 ? ["evidence: the metric counts no plaintext"] : []),
-    ...(hasAgent && !isLogged ? ["evidence: the log has no warning with peer and count"] : []),
+    ...(isCounted || hasGap ? [] : ["evidence: status counts no plaintext"]),
+    ...(!hasAgent || hasGap || (reports.plaintextMetric ?? 0) > 0
+      ? []
+      : ["evidence: the metric counts no plaintext"]),
+    ...(!hasAgent || isLogged || (hasGap && isGapLogged)
+      ? []
+      : ["evidence: the log has no warning with peer and count"]),
   ];
 }

@@ -25,6 +25,8 @@ export interface Reports {
     /** Of the peer that pods talk with; absent if it is not shown. */
     readonly peer?: PeerReport;
     readonly pending: readonly string[];
+    /** Unix milliseconds since which plaintext was counted; absent if it is not. */
+    readonly countedSinceMs?: number;
   };
   readonly doctor: { readonly exitCode: number; readonly findings: readonly FindingReport[] };
   /** Lines of at least `warn` since the fault. */
@@ -49,13 +51,20 @@ export async function readReports(faults: FaultLab, from: number): Promise<Repor
     get(node, "/metrics"),
     readConditions(faults),
   ]);
-  const shown = parse(status.stdout) as { peers?: readonly PeerReport[]; pending?: readonly string[] };
+  const shown = parse(status.stdout) as {
+    readonly peers?: readonly PeerReport[];
+    readonly pending?: readonly string[];
+    readonly plaintextCountedSinceMs?: number;
+  };
   const mine = shown.peers?.find(({ name }) => name === peer.name);
   const findings = (parse(doctor.stdout) as { findings?: readonly FindingReport[] }).findings ?? [];
   return {
     status: {
       exitCode: status.exitCode,
       pending: shown.pending ?? [],
+      ...(shown.plaintextCountedSinceMs === undefined
+        ? {}
+        : { countedSinceMs: shown.plaintextCountedSinceMs }),
       ...(mine === undefined ? {} : { peer: mine }),
     },
     doctor: { exitCode: doctor.exitCode, findings: findings.filter(({ level }) => level !== "ok") },

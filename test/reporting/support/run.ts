@@ -25,10 +25,11 @@ export async function runFault(faults: FaultLab, fault: Fault): Promise<Row> {
   if (fault.agent === "stopped") agent.freeze();
   const from = agent.lines().length;
   const plaintextBefore = await faults.plaintext();
+  const madeAtMs = Date.now();
   if (fault.script !== undefined) node.script(fault.script);
   await fault.make?.(faults);
   const startMs = performance.now();
-  const expectation = { knownAfterS: fault.knownAfterS ?? 1, hasAgent };
+  const expectation = { knownAfterS: fault.knownAfterS ?? 1, hasAgent, madeAtMs };
   const samples: Sample[] = [];
   for (const seconds of sampleAtS) {
     await Bun.sleep(Math.max(0, seconds * 1000 - 500 - (performance.now() - startMs)));
