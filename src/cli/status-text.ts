@@ -195,7 +195,8 @@ function renderPlaintext(plaintext: PeerStatus["plaintext"], nowMs: number, styl
   if (plaintext === undefined) return style.dim("not counted");
   const { inPackets, outPackets, leakedPackets, lastAtMs } = plaintext;
   if (inPackets + outPackets === 0) return style.green("none");
-  const text = `${inPackets} in, ${outPackets} out, ${formatAge(lastAtMs, nowMs)}`;
+  const age = lastAtMs === 0 ? "" : `, ${formatAge(lastAtMs, nowMs)}`;
+  const text = `${inPackets} in, ${outPackets} out${age}`;
   return leakedPackets === 0 ? style.yellow(text) : style.red(text);
 }
 

@@ -197,5 +197,6 @@ function describePlaintext({ name, plaintext }: PeerStatus, nowMs: number): stri
   if (plaintext === undefined) return name;
   const { inPackets, outPackets, leakedPackets, lastAtMs } = plaintext;
   const leaked = leakedPackets === 0 ? "" : `, ${leakedPackets} of them leaked`;
-  return `${name}: ${inPackets} in, ${outPackets} out${leaked}, the last ${formatAge(lastAtMs, nowMs)}`;
+  const last = lastAtMs === 0 ? "" : `, the last ${formatAge(lastAtMs, nowMs)}`;
+  return `${name}: ${inPackets} in, ${outPackets} out${leaked}${last}`;
 }

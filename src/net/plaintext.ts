@@ -9,7 +9,7 @@ export interface PlaintextRecord {
   readonly outPackets: number;
   /** Those of both while they should have been in the tunnel. */
   readonly leakedPackets: number;
-  /** Unix milliseconds of the reading that saw the first, and of the one that saw the last. */
+  /** Unix milliseconds of the reading that saw the first, and of the one that saw the last; 0 is unknown. */
   readonly firstAtMs: number;
   readonly lastAtMs: number;
 }

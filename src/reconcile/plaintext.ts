@@ -14,6 +14,7 @@ import {
   type FoldedPlaintext,
   foldPlaintext,
   type PlaintextContext,
+  type PlaintextNews,
 } from "../plan/report/plaintext-evidence.ts";
 import type { Store } from "../state/store.ts";
 import type { Kernel } from "./kernel.ts";
@@ -72,16 +73,22 @@ const nothing: PlaintextRecord = {
   ...{ firstAtMs: 0, lastAtMs: 0 },
 };
 
-/** A record for each peer of whom something is known: packets, or that there were none. */
+/**
+ * A record for each peer of whom something is known: packets, or that there were none. `undated`: packets of
+ * which only the number is known; their peers' records have no time of the last packet.
+ */
 export function describePlaintext(
   peers: readonly OwnedPeer[],
   evidence: PlaintextEvidence,
+  undated: readonly PlaintextNews[],
 ): Map<string, PlaintextRecord> {
   const counts = evidence.counting?.table !== undefined;
+  const isUndated = new Set(undated.map(({ peer }) => peer));
   return new Map(
     peers.flatMap(({ name }) => {
       const record = evidence.peers.get(name) ?? (counts ? nothing : undefined);
-      return record === undefined ? [] : [[name, record] as const];
+      if (record === undefined) return [];
+      return [[name, isUndated.has(name) ? { ...record, lastAtMs: 0 } : record] as const];
     }),
   );
 }

@@ -2,6 +2,7 @@
 // backends, the node's keys. Loaded only if a mesh is programmed: it brings
 // the cryptography along.
 import { readBootId } from "../linux/boot.ts";
+import { isLocked } from "../linux/lock.ts";
 import type { Device } from "../net/device.ts";
 import type { Link } from "../net/objects.ts";
 import type { Slot } from "../net/record.ts";
@@ -102,10 +103,12 @@ export class Session implements Disposable {
   /** Reads what the kernel shows of the peers: devices, where packets go, what went in plaintext. */
   readEvidence(state: MeshState, hasFirewall: boolean): Evidence {
     const devices = this.readDevices(state.settings);
-    const { evidence, byInterface, strayPackets } = this.#readPlaintext(state);
+    const { evidence, news, byInterface, strayPackets } = this.#readPlaintext(state);
     const { table, sinceMs } = evidence.counting ?? {};
     const reach = this.readReach(state, hasFirewall, devices);
-    const plaintext = describePlaintext(state.ownership.peers, evidence);
+    // Only an agent reads the counters every few seconds: without one it is not known when they grew.
+    const isWatched = isLocked(`${this.store.directory}/agent.lock`);
+    const plaintext = describePlaintext(state.ownership.peers, evidence, isWatched ? [] : news);
     return {
       ...{ devices, reach, plaintext, arrivals: { byInterface, strayPackets } },
       ...(table === undefined || sinceMs === undefined ? {} : { countedSinceMs: sinceMs }),

@@ -81,7 +81,7 @@ describe.skipIf(missing !== undefined)("up and down", () => {
       "a TUN device of another program with our name",
       "ip tuntap add wg-cni-a mode tun",
       "ip link delete wg-cni-a",
-      /wg-cni-a.*tun.*not ours.*--device-a/,
+      /wg-cni-a is taken by a TUN interface.*--device-a/,
     ],
   ];
 
