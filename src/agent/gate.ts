@@ -118,8 +118,10 @@ export class Gate {
     // Only now: if the store refuses to write, the next pass decides again, by what was remembered before.
     this.#states = new Map(results.map(({ peer, decision }) => [peer.name, decision.state]));
     this.#proofs.remember(new Map(results.map(({ peer, probe }) => [peer.name, probe])));
+    // The sync of the same pass adds again what is removed here.
+    const isReadded = results.some(({ decision, probe }) => (decision.readd ?? probe.readd) !== undefined);
     return {
-      ...{ changed: pathsChanged || lapsesChanged, lapsed: contest.come, polled },
+      ...{ changed: pathsChanged || lapsesChanged || isReadded, lapsed: contest.come, polled },
       events: results.flatMap(({ peer, decision }) =>
         decision.events.map((event) => ({ peer: peer.name, event })),
       ),

@@ -123,8 +123,8 @@ export interface PassContext {
   readonly refusals: string[];
   /** Why the mesh is not programmed. */
   syncProblem?: string | undefined;
-  /** Why packets for a peer go another way than intended, although the mesh is programmed. */
-  pathProblem?: string | undefined;
+  /** True if packets for a peer go another way than intended, although the mesh is programmed. */
+  hasDrift: boolean;
   /** Why pods are not attached through us. */
   installationProblem?: string | undefined;
 }
@@ -140,17 +140,13 @@ export function beginPass(
     isIdle: false,
     decision: { changed: false, drifted: false, hurry: false },
     hasNewPods: false,
+    hasDrift: false,
     wakesInMs: [],
     refusals: [],
   };
 }
 
 /** The most urgent problem of the pass so far. */
-export function problemOf({
-  refusals,
-  syncProblem,
-  pathProblem,
-  installationProblem,
-}: PassContext): string | undefined {
-  return refusals[0] ?? syncProblem ?? pathProblem ?? installationProblem;
+export function problemOf({ refusals, syncProblem, installationProblem }: PassContext): string | undefined {
+  return refusals[0] ?? syncProblem ?? installationProblem;
 }

@@ -17,7 +17,8 @@ const always = () => true;
 const unlessPoll = ({ isPoll }: PassContext) => !isPoll;
 const unlessIdle = ({ isIdle }: PassContext) => !isIdle;
 /** The node has the whole mesh, so it is ready for pods. */
-const ifHealthy = (pass: PassContext) => problemOf(pass) === undefined && pass.memory.state?.up === true;
+const ifHealthy = (pass: PassContext) =>
+  problemOf(pass) === undefined && !pass.hasDrift && pass.memory.state?.up === true;
 
 export const stages: readonly Stage<PassContext>[] = [
   // The installation is checked at polls too: a repair may be waiting for its time.
@@ -89,10 +90,7 @@ function checkPaths(pass: PassContext): void {
     pass.isIdle ? pass.decision.devices : undefined,
   );
   parts.problems.reportAllOnChange("packet paths", drift, "wg-cni status");
-  const [first] = drift.values();
-  if (first === undefined) return;
-  const more = drift.size > 1 ? `, and so of ${drift.size - 1} more` : "";
-  pass.pathProblem = `${first.message}${more}`;
+  pass.hasDrift = drift.size > 0;
 }
 
 /** Gives existing pods the tunnel's MTU. Processes in a pod can choose what is read there, so it is not trusted. */

@@ -116,8 +116,13 @@ describe.skipIf(reason !== undefined)(`the agent on kernel WireGuard${reason ? `
           sleep 8
           routed; answers`);
         const started = (await log(1)).slice(before + 1);
+        // Without the lines about the peers that were forgotten by hand, and put back.
+        const isAboutPeer = ({ peer, first }: Record<string, unknown>) =>
+          peer !== undefined || first !== undefined;
         expect(
-          started.filter(({ level, message }) => level !== "info" && !message.includes("nftables")),
+          started.filter(
+            (line) => line.level !== "info" && !line.message.includes("nftables") && !isAboutPeer(line),
+          ),
         ).toEqual([]);
       },
       testMs,
