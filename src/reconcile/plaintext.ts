@@ -75,7 +75,7 @@ const nothing: PlaintextRecord = {
 
 /**
  * A record for each peer of whom something is known: packets, or that there were none. `undated`: packets of
- * which only the number is known; their peers' records have no time of the last packet.
+ * which only the number is known; their peers' records have no times.
  */
 export function describePlaintext(
   peers: readonly OwnedPeer[],
@@ -88,7 +88,7 @@ export function describePlaintext(
     peers.flatMap(({ name }) => {
       const record = evidence.peers.get(name) ?? (counts ? nothing : undefined);
       if (record === undefined) return [];
-      return [[name, isUndated.has(name) ? { ...record, lastAtMs: 0 } : record] as const];
+      return [[name, isUndated.has(name) ? { ...record, firstAtMs: 0, lastAtMs: 0 } : record] as const];
     }),
   );
 }
