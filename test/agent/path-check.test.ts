@@ -60,3 +60,23 @@ test("a node that is down asks for nothing", () => {
   new PathCheck().check(kernel, { ...state, up: false }, undefined);
   expect(kernel.asked).toEqual([]);
 });
+
+test("of thousands of peers a check asks for a part, and for all once one of them is lost", () => {
+  const many = Array.from({ length: 1000 }, (_, i) => `n${i + 2}`);
+  const [first] = state.ownership.peers;
+  const large = {
+    ...state,
+    paths: new Map(many.map((name) => [name, state.paths?.get("n2")])),
+    ownership: { peers: many.map((name) => ({ ...first, name })), refusals: [] },
+  } as unknown as MeshState;
+  const [check, kernel] = [new PathCheck(), new Kernel()];
+  const seen = new Set<string>();
+  for (let i = 0; i < 4; i++) {
+    check.check(kernel, large, undefined);
+    expect(kernel.asked.length).toBeLessThan(300);
+    for (const name of kernel.asked) seen.add(name);
+  }
+  expect(seen.size).toBe(1000);
+  kernel.lost = new Set(many);
+  expect(check.check(kernel, large, undefined).size).toBe(1000);
+});
