@@ -60,6 +60,9 @@ the interface.`,
   {
     name: "status",
     summary: "show the node, its devices and every peer",
+    details: `PATH is where the kernel sends packets for a peer's pods now, INTENT where they should
+go. The exit code is 3 if they differ, if changes are pending, if a peer is silent, does
+not answer or is reached in plaintext (but in mode off), or if the agent is missing.`,
     flags: [],
     load: async () => (await import("./status.ts")).status,
   },
