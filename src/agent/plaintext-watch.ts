@@ -35,7 +35,8 @@ export class PlaintextWatch {
     const isProtected = (peer: string, direction: Direction) => {
       const sinceMs = this.#since.get(peer);
       if (sinceMs === undefined || state.settings.mode === "strict") return false;
-      return direction === "out" || nowMs - sinceMs >= peerDelayMs;
+      // What left until the kernel had the new routes was counted before this pass.
+      return direction === "out" ? nowMs > sinceMs : nowMs - sinceMs >= peerDelayMs;
     };
     const { news, hasGap } = session.keepPlaintext(state, isProtected);
     if (hasGap && state.up)
