@@ -99,7 +99,7 @@ function countPods({ pods, localPods: { earlier } }: Shown): string {
     : `${pods} here, and ${earlier.length} that wg-cni did not attach`;
 }
 
-const absentText = "no agent: nothing is repaired, keys are not rotated";
+const absentText = "none: nothing is repaired, keys are not rotated";
 
 const modeText: Readonly<Record<Mode, string>> = {
   off: "off: all peers are reached in plaintext; handshakes show whether they could be encrypted",
