@@ -35,7 +35,7 @@ export class PlaintextWatch {
     const isProtected = (peer: string, direction: Direction) => {
       const sinceMs = this.#since.get(peer);
       if (sinceMs === undefined || state.settings.mode === "strict") return false;
-      // What left until the kernel had the new routes was counted before this pass.
+      // Packets that left until the kernel had the new routes were counted before this pass.
       return direction === "out" ? nowMs > sinceMs : nowMs - sinceMs >= peerDelayMs;
     };
     const { news, hasGap } = session.keepPlaintext(state, isProtected);
