@@ -1,7 +1,7 @@
 // Checks in the kernel where packets for the peers go. A change of routes, rules or devices causes an event
-// or is seen by the poll, and the pass after it checks all peers, or some hundred of thousands in turn. A change without an event (forwarding
-// switched off) concerns all peers alike: a poll checks one, in turn, and all of them if that one is wrong.
-
+// or is seen by the poll. The pass after it checks all peers; of thousands of peers it checks some hundred, in
+// turn. A change without an event (forwarding switched off) concerns all peers alike: a poll checks one, in
+// turn, and all of them if that one is wrong.
 import type { Device } from "../net/device.ts";
 import { hasNftTable } from "../netlink/nft/presence.ts";
 import { firewallName } from "../plan/mesh/desired.ts";

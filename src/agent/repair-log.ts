@@ -2,8 +2,8 @@
 // same again and again, that is one line when it begins and one when it ends, not one a repair.
 import type { Log } from "../telemetry/log.ts";
 
-/** Two repairs that begin with the same command within this time are of one struggle. */
-const struggleMs = 60_000;
+/** Repairs that begin with the same command belong together if they are no further apart. */
+const repeatMs = 60_000;
 
 export interface Change {
   /** The triggers of the pass. */
@@ -13,13 +13,13 @@ export interface Change {
   readonly first: string;
 }
 
-interface Struggle {
+interface RepeatedRepair {
   lastMs: number;
   repairs: number;
 }
 
 export class RepairLog {
-  readonly #struggles = new Map<string, Struggle>();
+  readonly #recent = new Map<string, RepeatedRepair>();
 
   constructor(private readonly log: Log) {}
 
@@ -31,9 +31,9 @@ export class RepairLog {
   /** Neither had: another process has changed the mesh. */
   restored(change: Change, nowMs: number): void {
     const { reason, writes, first } = change;
-    const known = this.#struggles.get(first);
+    const known = this.#recent.get(first);
     if (known === undefined) {
-      this.#struggles.set(first, { lastMs: nowMs, repairs: 1 });
+      this.#recent.set(first, { lastMs: nowMs, repairs: 1 });
       this.log.warn("mesh changed by another process, restored", { reason, writes, first });
       return;
     }
@@ -43,11 +43,11 @@ export class RepairLog {
       this.log.warn("repairs of the mesh do not last: another process changes it again", { first });
   }
 
-  /** Called in every pass: struggles that have ended are forgotten. */
+  /** Forgets the repairs that were not repeated for a while; call it in every pass. */
   settle(nowMs: number): void {
-    for (const [first, { lastMs, repairs }] of this.#struggles) {
-      if (nowMs - lastMs < struggleMs) continue;
-      this.#struggles.delete(first);
+    for (const [first, { lastMs, repairs }] of this.#recent) {
+      if (nowMs - lastMs < repeatMs) continue;
+      this.#recent.delete(first);
       if (repairs > 1) this.log.info("resolved: repairs of the mesh do not last", { first, repairs });
     }
   }

@@ -87,7 +87,7 @@ function renderHead(shown: Shown, style: Style): string {
   ]);
 }
 
-/** Packets from before are known only as far as the store has them. */
+/** Shows for how long every packet has been counted. Earlier ones are known only as far as the store has them. */
 function renderCounting({ countedSinceMs, nowMs }: Shown, style: Style): string {
   if (countedSinceMs === undefined) return style.yellow("not counted: there is no nftables table");
   return `counted for ${formatSpan(nowMs - countedSinceMs)} without a gap`;
@@ -190,7 +190,7 @@ function renderAgent(agent: AgentStatus, nowMs: number, style: Style): string {
   return `running${started}, ${pass}`;
 }
 
-/** Packets that went outside the tunnel: none is the proof of the pudding. */
+/** Shows the packets that went outside the tunnel. None is the proof that everything was encrypted. */
 function renderPlaintext(plaintext: PeerStatus["plaintext"], nowMs: number, style: Style): string {
   if (plaintext === undefined) return style.dim("not counted");
   const { inPackets, outPackets, leakedPackets, lastAtMs } = plaintext;

@@ -34,7 +34,7 @@ test("a repair that does not last has one line more, and one when it does", () =
   expect(lines).toHaveLength(4);
 });
 
-test("repairs of different things are struggles of their own, and a single one ends without a line", () => {
+test("repairs of different things have lines of their own, and a single one ends without a line", () => {
   const { lines, log } = start();
   log.restored(change, 0);
   log.restored({ ...change, first: "wg set" }, 1000);

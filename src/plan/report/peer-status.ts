@@ -13,7 +13,8 @@
 //
 // The kernel is asked for the way of packets (reach.ts). The intended way is beside it.
 
-import type { Device, Endpoint, Peer } from "../../net/device.ts";
+import type { Device, Peer } from "../../net/device.ts";
+import { formatIpPort } from "../../net/ip-port.ts";
 import type { PeerPath } from "../../net/path.ts";
 import type { PlaintextRecord } from "../../net/plaintext.ts";
 import type { NodeRecord, Slot } from "../../net/record.ts";
@@ -166,7 +167,7 @@ export function describePeers(
       nodeIPs: peer.nodeIPs,
       podCIDRs: peer.podCIDRs,
       ...(inPlaintext === undefined ? {} : { plaintext: inPlaintext }),
-      ...(seen?.endpoint === undefined ? {} : { endpoint: formatEndpoint(seen.endpoint) }),
+      ...(seen?.endpoint === undefined ? {} : { endpoint: formatIpPort(seen.endpoint) }),
       ...{ lastHandshakeMs, rxBytes: seen?.rxBytes ?? 0, txBytes: seen?.txBytes ?? 0 },
     };
   });
@@ -187,10 +188,6 @@ function closedState(node: NodeRecord, peer: OwnedPeer, lastHandshakeMs: number)
   if (ownSlots(node).length === 0) return waiting;
   if (isKeyless(peer)) return "keyless";
   return routeSlot(node, peer) === undefined ? "conflict" : waiting;
-}
-
-function formatEndpoint({ ip, port }: Endpoint): string {
-  return ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
 }
 
 /** Unix milliseconds; 0 if there was none on either slot. */

@@ -83,7 +83,8 @@ export function foldPlaintext(
     evidence: { counting, peers },
     news: [...sums].flatMap(([peer, sum]) => newsOf(peer, sum, isProtected)),
     hasGap: known?.table !== undefined && !isSame,
-    hasChanged: !isSame || sums.size > 0,
+    // A counter that began anew is kept too: it may pass its former value before the next reading.
+    hasChanged: !isSame || !Bun.deepEquals(bases, known.bases),
   };
 }
 

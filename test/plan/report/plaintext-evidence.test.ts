@@ -69,6 +69,13 @@ describe("foldPlaintext", () => {
     expect(read(first.evidence, { out: 4 }).news).toMatchObject([{ packets: 4 }]);
   });
 
+  test("keeps that an element was made anew, so that it may pass its former count", () => {
+    const first = read(none, { out: 10 });
+    const emptied = read(first.evidence, { out: 0 });
+    expect(emptied).toMatchObject({ news: [], hasChanged: true });
+    expect(read(emptied.evidence, { out: 12 }).news).toMatchObject([{ packets: 12 }]);
+  });
+
   test("tells leaks from packets that were rightly outside the tunnel", () => {
     const first = read(none, { out: 5, isProtected: false });
     const second = read(first.evidence, { out: 7, nowMs: 2000 });
