@@ -4,26 +4,26 @@
 //
 //   scripts/bun scripts/build.ts [--arch x64|arm64] [--out FILE]
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { type BuildOptions, build, type Plugin } from "esbuild";
 import minimist from "minimist";
-import { fetchLocked, readLocked } from "./locked-package.ts";
+import { makeRecordable, recordOrder } from "./bytecode-order.ts";
+import { bunPackages, compile, hostArch } from "./compile.ts";
+import { type Arch, refuseEngineOptions } from "./engine-options.ts";
 
 const root = resolve(import.meta.dir, "..");
-const hostArch = process.arch === "arm64" ? "arm64" : "x64";
-const bunPackages = { x64: "@oven/bun-linux-x64", arm64: "@oven/bun-linux-aarch64" } as const;
-type Arch = keyof typeof bunPackages;
 
 /**
- * Variables by which a Bun executable runs other code or opens a debugger, each
- * a name or the start of one. BUN_JSC_* (engine tuning) stays: its name is not
- * one string in the executable, and it cannot load anything.
+ * Variables by which a Bun executable runs other code, opens a debugger or writes to a file, each
+ * a name or the start of one. engine-options.ts has those whose name is not one text in the executable.
  */
-const refusedVariables = ["BUN_OPTIONS", "BUN_BE_BUN", "BUN_INSPECT"];
+const refusedVariables = ["BUN_OPTIONS", "BUN_BE_BUN", "BUN_INSPECT", "BUN_BYTECODE"];
 
 /** The files that the CNI path imports only when it needs them. */
 const onDemand = ["src/cli/run.ts", "src/reconcile/repair.ts", "src/reconcile/pod-firewall.ts"];
+/** Each of these becomes one file, whole, with all that it imports otherwise. The second does a call that no server takes. */
+const whole = ["src/main.ts", "src/cni/main.ts"];
 
 const args = minimist(process.argv.slice(2), { string: ["arch", "out"] });
 const arch = (args["arch"] ?? hostArch) as Arch;
@@ -33,10 +33,13 @@ const outfile = resolve(args["out"] ?? join(root, "plugin-bin", defaultName));
 
 const work = mkdtempSync(join(root, "node_modules", ".wg-cni-build-"));
 try {
-  await bundle(work);
+  const recorded = join(work, "recorded");
+  for (const directory of [work, recorded]) await bundle(directory);
+  makeRecordable(recorded);
   // The same name for every output: the compiler's bytes depend on it.
-  const compiled = join(work, "wg-cni");
-  compile(work, compiled);
+  const [recorder, compiled] = [join(recorded, "wg-cni"), join(work, "wg-cni")];
+  compile(recorded, recorder, hostArch);
+  compile(work, compiled, arch, recordOrder(recorder, recorded));
   refuseVariables(compiled);
   mkdirSync(dirname(outfile), { recursive: true });
   renameSync(compiled, outfile);
@@ -48,10 +51,10 @@ const digest = createHash("sha256").update(bytes).digest("hex");
 console.log(`${outfile}  ${(bytes.length / 1e6).toFixed(1)} MB  sha256 ${digest}`);
 
 /**
- * The CNI path becomes one file, whole: a split one costs 1.5 ms more at every
- * call, since each chunk is a module to link. The files that it loads on demand
- * are a second bundle with chunks of its own and copies of the shared code: only
- * plain values cross between the two.
+ * The CNI path becomes two files, each whole: a split one costs 1.5 ms more at
+ * every call, since each chunk is a module to link. The files that it loads on demand
+ * are a bundle with chunks of its own. Each has copies of the shared code: only
+ * plain values and functions cross between them.
  */
 async function bundle(outdir: string): Promise<void> {
   const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
@@ -65,17 +68,22 @@ async function bundle(outdir: string): Promise<void> {
     external: ["bun:*"],
     // The Kubernetes client's HTTP library: only its configuration is used, requests are the runtime's (8 MB of memory).
     alias: { undici: join(root, "scripts/no-undici.ts") },
-    define: { WG_CNI_VERSION: JSON.stringify(version) },
+    define: { WG_CNI_VERSION: JSON.stringify(version), WG_CNI_BUILD: JSON.stringify(digestOfSources()) },
     outdir,
     logLevel: "warning",
   } satisfies BuildOptions;
-  await build({
-    ...options,
-    entryPoints: { main: join(root, "src/main.ts") },
-    plugins: [leaveOut(onDemand)],
-  });
-  const entryPoints = Object.fromEntries(onDemand.map((path) => [chunkName(path), join(root, path)]));
-  await build({ ...options, entryPoints, splitting: true });
+  const entries = (paths: readonly string[]) =>
+    Object.fromEntries(paths.map((path) => [chunkName(path), join(root, path)]));
+  await build({ ...options, entryPoints: entries(whole), plugins: [leaveOut([...whole, ...onDemand])] });
+  await build({ ...options, entryPoints: entries(onDemand), splitting: true });
+}
+
+/** Differs for builds of different sources, also of one version. */
+function digestOfSources(): string {
+  const hash = createHash("sha256");
+  for (const path of [...new Bun.Glob("src/**/*.ts").scanSync(root), "package-lock.json"].sort())
+    hash.update(`${path}\n`).update(readFileSync(join(root, path)));
+  return hash.digest("hex").slice(0, 16);
 }
 
 function chunkName(path: string): string {
@@ -98,40 +106,6 @@ function leaveOut(paths: readonly string[]): Plugin {
   };
 }
 
-function compile(outdir: string, target: string): void {
-  const flags = [
-    "--compile",
-    "--bytecode",
-    "--format=esm",
-    "--splitting",
-    `--target=bun-linux-${arch}`,
-    "--compile-jit-policy=1000",
-    "--no-compile-autoload-dotenv",
-    "--no-compile-autoload-bunfig",
-    "--no-compile-autoload-tsconfig",
-    "--no-compile-autoload-package-json",
-    `--compile-executable-path=${bunExecutable(arch, outdir)}`,
-  ];
-  run([join(root, "scripts/bun"), "build", ...flags, "main.js", "--outfile", target], outdir);
-}
-
-/** The Bun that the result is made of: installed for this machine, fetched through npm for another. */
-function bunExecutable(arch: Arch, work: string): string {
-  const name = bunPackages[arch];
-  const installed = join(root, "node_modules", name, "bin/bun");
-  if (existsSync(installed)) return installed;
-  const locked = readLocked(readFileSync(join(root, "package-lock.json"), "utf8"), name);
-  const pack = (spec: string, directory: string) => run(["npm", "pack", "--silent", spec], directory);
-  const tarball = fetchLocked(locked, join(root, ".cache"), pack);
-  run(["tar", "-xzf", tarball, "package/bin/bun"], work);
-  return join(work, "package/bin/bun");
-}
-
-function run(command: string[], cwd: string): void {
-  const done = Bun.spawnSync(command, { cwd, stdout: "pipe", stderr: "pipe" });
-  if (done.exitCode !== 0) throw new Error(`${command.join(" ")} failed:\n${done.stderr}${done.stdout}`);
-}
-
 /**
  * Overwrites the first byte of each refused name with NUL, which no environment
  * entry can hold: compared as bytes the name never matches, and as a C string
@@ -147,5 +121,6 @@ function refuseVariables(file: string): void {
     }
     if (count === 0) throw new Error(`${name} is not in the executable: has Bun renamed it?`);
   }
+  refuseEngineOptions(bytes, arch);
   writeFileSync(file, bytes, { mode: 0o755 });
 }

@@ -18,7 +18,6 @@ const longFiles: Readonly<Record<string, string>> = {
   "src/linux/file.ts": "files by system calls",
   "src/netlink/nft/table.ts": "one conversation with the kernel",
   "src/netlink/objects.ts": "the objects of rtnetlink",
-  "src/plan/mesh/desired.ts": "the desired state",
   "src/state/store.ts": "the store's interface",
 };
 

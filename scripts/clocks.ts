@@ -13,15 +13,19 @@ const edges: Readonly<Record<string, string>> = {
   "agent/control-plane.ts": "the time of a connection attempt",
   "cli/agent.ts": "the time of a log line",
   "cli/leave.ts": "a bound on waiting",
+  "cli/plugin-server.ts": "the clock that the server is given",
   "cli/run.ts": "the time of a command",
+  "cli/userspace.ts": "the pauses between starts, and the time of a log line",
   "cni/log.ts": "the time of a log line",
-  "cni/main.ts": "the duration of a call",
+  "cni/main.ts": "the time of a sync",
   "cni/publish-wait.ts": "a bound on waiting",
   "cni/verbs/addresses.ts": "when an attachment was made",
   "cni/verbs/chained.ts": "when an attachment was made",
   "install/install.ts": "a bound on waiting",
   "kubeclient/reflector.ts": "the age of a watch",
+  "linux/clock.ts": "the host's clock",
   "linux/lock.ts": "a bound on waiting",
+  "main.ts": "the age of the process, and the time of its request",
   "reconcile/pods.ts": "a bound on one turn",
   "telemetry/http.ts": "the spacing of log lines",
   "telemetry/http-listener.ts": "connections a second",
@@ -29,7 +33,7 @@ const edges: Readonly<Record<string, string>> = {
   "wireguard/start.ts": "a bound on waiting",
 };
 
-const reads = /\b(?:Date\.now|performance\.now|Bun\.nanoseconds)\(\)|\bnew Date\(\)/;
+const reads = /\b(?:Date\.now|performance\.now|Bun\.nanoseconds)\(\)|\bnew Date\(\)|\bhostMonotonicMs\b/;
 
 /** Returns the complaints about the sources under `root`/src, sorted; the list is empty if there are none. */
 export function checkClocks(root: string): string[] {

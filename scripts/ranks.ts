@@ -75,8 +75,10 @@ const mayImport: Record<string, readonly string[]> = {
   cni: services,
   "cni/verbs": [...services, "cni"],
   "cni/main": [...services, "cni", "cni/verbs"],
+  // Plugin processes load it last of all; the server has it loaded.
+  serve: [...services, "telemetry", "cni", "cni/verbs", "cni/main"],
   // `wg-cni agent` is a subcommand.
-  cli: [...outside, ...allSources, "agent"],
+  cli: [...outside, ...allSources, "agent", "serve"],
   main: [...services, "cni", "cni/main", "cli"],
 };
 

@@ -10,11 +10,13 @@ const cniVersion = "1.3.1";
 const pluginsVersion = "1.10.0";
 
 const packages = {
+  bridge: "github.com/containernetworking/plugins/plugins/main/bridge",
   cnitool: "github.com/containernetworking/cni/cnitool",
   crictl: "sigs.k8s.io/cri-tools/cmd/crictl",
   "host-local": "github.com/containernetworking/plugins/plugins/ipam/host-local",
   portmap: "github.com/containernetworking/plugins/plugins/meta/portmap",
   ptp: "github.com/containernetworking/plugins/plugins/main/ptp",
+  tuning: "github.com/containernetworking/plugins/plugins/meta/tuning",
 };
 type Program = keyof typeof packages;
 const programs = Object.keys(packages) as Program[];

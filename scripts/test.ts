@@ -8,38 +8,13 @@ import type { Subprocess } from "bun";
 import { type Case, parseJunit } from "./junit.ts";
 import { ok, seconds } from "./outcome.ts";
 import { dim, red } from "./stage/screen.ts";
+import { directoryOf, type Job, planJobs, providers, separateDirectories, takeJob } from "./test-plan.ts";
 
 const root = resolve(import.meta.dir, "..");
 const bun = join(root, "scripts/bun");
-/** Kernel tests wait most of the time; three of them keep two processors less busy than an emulated machine does. */
-const jobsAtOnce = 3;
 const stepLimitMs = 300_000;
-/** The time for building Kubernetes beside the other tests. */
-const assetsLimitMs = 1_500_000;
-/** Directories whose tests use the kernel: a process for each file, and the time it may take. All other files share one. */
-const separateDirectories: Record<string, number> = {
-  docs: 300_000,
-  kernel: 600_000,
-  lab: 300_000,
-  vm: 1_300_000,
-  runtime: 300_000,
-  cluster: 900_000,
-  "small-cluster": 1_500_000,
-  reporting: 2_700_000,
-};
-/** Directories whose tests take too long for each run: they run when a filter has the name in it. */
-const onlyWhenNamed: readonly string[] = ["small-cluster", "reporting"];
-/** Its tests emulate two processors, which is as much as there may be: one of them at a time, and one other job beside it. */
-const emulatedFolder = "vm";
-/** Directory -> the script that provides the programs its tests talk to, and the variable that has them required. */
-const providers: Record<string, { readonly script: string; readonly requires: string }> = {
-  runtime: { script: "runtime-assets", requires: "REQUIRE_RUNTIME" },
-  // Before the other: Kubernetes' programs are built together, once.
-  "small-cluster": { script: "small-cluster-assets", requires: "REQUIRE_SMALL_CLUSTER" },
-  cluster: { script: "kube-assets", requires: "REQUIRE_KUBE" },
-  reporting: { script: "kube-assets", requires: "REQUIRE_KUBE" },
-};
-const sharedLimitMs = 300_000;
+/** The time for building Kubernetes beside the other tests, which come first. */
+const assetsLimitMs = 2_100_000;
 /**
  * The time limit of a test that sets none. Bun's own 5 s is less than a busy machine needs for tests that
  * only compute; a test that hangs is ended all the same, long before its job.
@@ -47,12 +22,6 @@ const sharedLimitMs = 300_000;
 const testLimitMs = 30_000;
 /** The weight of builds beside the tests: they get a tenth of a processor that a test wants, and all of an idle one. */
 const buildNiceness = 10;
-
-interface Job {
-  readonly name: string;
-  readonly files: readonly string[];
-  readonly limitMs: number;
-}
 
 interface Ended {
   readonly text: string;
@@ -63,6 +32,8 @@ interface Ended {
 /** On a machine for testing, a test that cannot run has failed. */
 const isRequired = Boolean(process.env["CI"]) && process.getuid?.() === 0;
 const running = new Set<Subprocess>();
+/** Directories whose programs are not there yet. */
+const awaited = new Set<string>();
 const total = { passed: 0, failed: 0, skipped: 0 };
 const failures: string[] = [];
 const reports = mkdtempSync(join(tmpdir(), "wg-cni-test-"));
@@ -82,9 +53,9 @@ console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} sk
 process.exitCode = total.failed === 0 ? 0 : 1;
 
 async function main(filters: string[]): Promise<void> {
-  const jobs = planJobs(filters);
+  const jobs = planJobs(root, filters);
   if (jobs.length === 0) return fail(`no test file has ${filters.join(" or ")} in its path`, "");
-  if (filters.length === 0 || jobs.some((job) => job.name.endsWith(".ts"))) {
+  if (filters.length === 0 || jobs.some((job) => separateDirectories[directoryOf(job.name)] !== undefined)) {
     if (!(await step("build", ["scripts/build.ts"]))) return;
   }
   if (filters.length === 0) await step("check", ["scripts/check.ts"]);
@@ -92,60 +63,18 @@ async function main(filters: string[]): Promise<void> {
   const provided = provide(queue);
   const started = new Map<Job, Promise<void>>();
   while (queue.length > 0 || started.size > 0) {
-    const job = takeJob(queue, [...started.keys()]);
-    if (job === undefined) {
-      await Promise.race(started.values());
-      continue;
-    }
-    const run = async () => {
-      await provided[directoryOf(job.name)];
-      await runJob(job);
-      started.delete(job);
-    };
-    started.set(job, run());
+    const job = takeJob(queue, [...started.keys()], awaited);
+    if (job === undefined) await Promise.race([...started.values(), ...awaitedOf(provided)]);
+    else
+      started.set(
+        job,
+        runJob(job).then(() => void started.delete(job)),
+      );
   }
 }
 
-/**
- * Returns the next job that has room now. An emulated machine takes two places, so two of them never run
- * together; the first one waits until two places are free, because the jobs behind it would leave none.
- */
-function takeJob(queue: Job[], started: readonly Job[]): Job | undefined {
-  const places = (job: Job) => (isEmulated(job) ? 2 : 1);
-  const free = started.reduce((left, job) => left - places(job), jobsAtOnce);
-  const isWaiting = queue[0] !== undefined && isEmulated(queue[0]) && !started.some(isEmulated);
-  const at = (isWaiting ? queue.slice(0, 1) : queue).findIndex((job) => places(job) <= free);
-  return at < 0 ? undefined : queue.splice(at, 1)[0];
-}
-
-function isEmulated({ name }: Job): boolean {
-  return directoryOf(name) === emulatedFolder;
-}
-
-/** Orders the jobs: pure tests first, because they are quick and their failures explain the rest; last come those whose programs may still be built. */
-function planJobs(filters: string[]): Job[] {
-  const files = [...new Bun.Glob("test/**/*.test.ts").scanSync(root)].sort();
-  const chosen = files.filter((file) =>
-    onlyWhenNamed.includes(directoryOf(file))
-      ? filters.some((filter) => filter.includes(directoryOf(file)) && file.includes(filter))
-      : filters.length === 0 || filters.some((filter) => file.includes(filter)),
-  );
-  const shared = chosen.filter((file) => separateDirectories[directoryOf(file)] === undefined);
-  const jobs: Job[] =
-    shared.length === 0 ? [] : [{ name: directoriesOf(shared), files: shared, limitMs: sharedLimitMs }];
-  for (const [directory, limitMs] of Object.entries(separateDirectories)) {
-    for (const file of chosen.filter((one) => directoryOf(one) === directory))
-      jobs.push({ name: file, files: [file], limitMs });
-  }
-  return jobs;
-}
-
-function directoryOf(file: string): string {
-  return file.split("/")[1]!;
-}
-
-function directoriesOf(files: readonly string[]): string {
-  return `test/{${[...new Set(files.map(directoryOf))].join(",")}}`;
+function awaitedOf(provided: Readonly<Record<string, Promise<void>>>): Promise<void>[] {
+  return Object.entries(provided).flatMap(([directory, there]) => (awaited.has(directory) ? [there] : []));
 }
 
 /** Runs one of the steps before the tests: it passes silently, or counts as one failure. */
@@ -153,7 +82,7 @@ async function step(name: string, argv: string[]): Promise<boolean> {
   const start = performance.now();
   const { text, reason } = await execute([bun, ...argv], stepLimitMs);
   if (reason === "") printLine(ok, name, "", start);
-  else fail(name, text, start);
+  else fail(`${name}: ${reason}`, text, start);
   return reason === "";
 }
 
@@ -163,7 +92,8 @@ function provide(jobs: readonly Job[]): Record<string, Promise<void>> {
   const provided: Record<string, Promise<void>> = {};
   for (const directory of Object.keys(providers)) {
     if (!jobs.some((job) => directoryOf(job.name) === directory)) continue;
-    previous = previous.then(() => provideFor(directory));
+    awaited.add(directory);
+    previous = previous.then(() => provideFor(directory)).then(() => void awaited.delete(directory));
     provided[directory] = previous;
   }
   return provided;
@@ -173,9 +103,11 @@ function provide(jobs: readonly Job[]): Record<string, Promise<void>> {
 async function provideFor(directory: string): Promise<void> {
   const { script, requires } = providers[directory] as (typeof providers)[string];
   const start = performance.now();
-  const { text, reason } = await execute([join(root, "scripts", script)], assetsLimitMs, buildNiceness);
+  const { text, reason } = await execute([join(root, "scripts", script)], assetsLimitMs, {
+    niceness: buildNiceness,
+  });
   if (reason === "") printLine(ok, script, "", start);
-  else if (isRequired || process.env[requires] === "1") fail(script, `${text}\n${reason}`, start);
+  else if (isRequired || process.env[requires] === "1") fail(`${script}: ${reason}`, text, start);
   else printLine(dim("-"), script, reason, start);
 }
 
@@ -189,7 +121,9 @@ async function runJob(job: Job): Promise<void> {
     `--reporter-outfile=${report}`,
   ];
   const files = job.files.map((file) => `./${file}`);
-  const { text, reason } = await execute([bun, "test", ...options, ...files], job.limitMs);
+  const { text, reason } = await execute([bun, "test", ...options, ...files], job.limitMs, {
+    ...(job.env ? { env: job.env } : {}),
+  });
   const cases = existsSync(report) ? parseJunit(readFileSync(report, "utf8")) : [];
   const count = (outcome: Case["outcome"]) => cases.filter((one) => one.outcome === outcome).length;
   const [passed, failed, skipped] = [count("passed"), count("failed"), count("skipped")];
@@ -211,13 +145,17 @@ async function runJob(job: Job): Promise<void> {
 }
 
 /** Runs a program in a process group of its own, so that all it started can be ended with it. */
-async function execute(argv: string[], limitMs: number, niceness = 0): Promise<Ended> {
+async function execute(
+  argv: string[],
+  limitMs: number,
+  { niceness = 0, env = {} }: { readonly niceness?: number; readonly env?: Job["env"] } = {},
+): Promise<Ended> {
   const required = isRequired
     ? { REQUIRE_KERNEL: "1", REQUIRE_KUBE: "1", REQUIRE_RUNTIME: "1", REQUIRE_SMALL_CLUSTER: "1" }
     : {};
   const child = Bun.spawn(argv, {
     cwd: root,
-    env: { ...required, ...process.env, NO_COLOR: "1" },
+    env: { ...required, ...process.env, ...env, NO_COLOR: "1" },
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",

@@ -1,15 +1,20 @@
 // The one executable is a CNI plugin if a runtime calls it (CNI_COMMAND is set), and a
-// command line otherwise. Only this file prints and exits. It imports the CNI path at once
-// and the command line on demand (scripts/build.ts), because every ADD pays for start-up.
-import { runCni } from "./cni/main.ts";
+// command line otherwise. Only this file prints and exits. It imports what every call needs, and all
+// the rest on demand (scripts/build.ts), because every ADD pays for start-up.
+import { askServer } from "./cni/client.ts";
+import { maxStdinBytes } from "./cni/stdin.ts";
+import { hostMonotonicMs } from "./linux/clock.ts";
 import { readFd, writeFd } from "./linux/file.ts";
-import { findNetnsIdentity, ownNetns } from "./linux/netns.ts";
+import { isOwnNetns } from "./linux/netns.ts";
 import { exitProcess, forbidCoreDumps } from "./linux/syscall.ts";
 import { isatty } from "./linux/terminal.ts";
-import { supportedVersions } from "./net/cni-version.ts";
+import { formatVersions, supportedVersions } from "./net/cni-version.ts";
 
-/** The build inserts the version. */
+/** The build inserts the version, and a digest of the sources. */
 declare const WG_CNI_VERSION: string;
+declare const WG_CNI_BUILD: string;
+
+const program = { version: WG_CNI_VERSION, build: WG_CNI_BUILD };
 
 const stdin = 0;
 const stdout = 1;
@@ -25,18 +30,40 @@ async function main(): Promise<number> {
   const command = process.env["CNI_COMMAND"];
   if (command === undefined) return runAsCli();
   if (command === "") return printAbout();
+  if (command === "VERSION") return printVersions();
   return runAsPlugin();
 }
 
-function runAsPlugin(): Promise<number> {
-  return runCni({ env: process.env, readStdin, stdout: print(stdout), stderr: print(stderr), isOwnNetns });
+async function runAsPlugin(): Promise<number> {
+  let read: { readonly bytes: Uint8Array | undefined } | undefined;
+  const readOnce = () => {
+    read ??= { bytes: readStdin(maxStdinBytes) };
+    return read.bytes;
+  };
+  const output = { stdout: print(stdout), stderr: print(stderr) };
+  const io = { env: process.env, readStdin: readOnce, ...output, isOwnNetns, elapsedMs };
+  const exitCode = askServer({ ...io, build: WG_CNI_BUILD, nowMs: hostMonotonicMs });
+  if (exitCode !== undefined) return exitCode;
+  const { runCni } = await import("./cni/main.ts");
+  return runCni(io);
+}
+
+/** The age of this process. */
+function elapsedMs(): number {
+  return Bun.nanoseconds() / 1e6;
+}
+
+/** VERSION must not read stdin: a person who types the command would wait forever. */
+function printVersions(): number {
+  print(stdout)(formatVersions());
+  return 0;
 }
 
 async function runAsCli(): Promise<number> {
   const { runCli } = await import("./cli/run.ts");
   const { NO_COLOR, TERM } = process.env;
   const coloured = isatty(stdout) && (NO_COLOR ?? "") === "" && TERM !== "dumb";
-  return runCli(process.argv.slice(2), WG_CNI_VERSION, {
+  return runCli(process.argv.slice(2), program, {
     stdout: print(stdout),
     stderr: print(stderr),
     coloured,
@@ -50,13 +77,4 @@ function printAbout(): number {
     `CNI plugin wg-cni v${WG_CNI_VERSION}\nCNI protocol versions supported: ${supportedVersions.join(", ")}\n`,
   );
   return 0;
-}
-
-/** True if `path` is the network namespace that this process runs in. */
-function isOwnNetns(path: string): boolean {
-  try {
-    return findNetnsIdentity(path) === findNetnsIdentity(ownNetns);
-  } catch {
-    return false;
-  }
 }

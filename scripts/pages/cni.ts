@@ -1,9 +1,10 @@
 // docs/reference/cni-configuration.md: the keys of the network configuration. The
 // plugin warns about keys that are not in its lists; a key of these lists without
 // a row here does not compile.
-import { defaultStateDir, maxMtu, minMtu } from "../../src/cni/config.ts";
+import { maxMtu, minMtu } from "../../src/cni/config.ts";
 import type { capabilityKeys, ipamKeys, rangeKeys, routeKeys, topKeys } from "../../src/cni/unknown-keys.ts";
 import { supportedVersions } from "../../src/net/cni-version.ts";
+import { defaultStateDir } from "../../src/net/state-dir.ts";
 import { describeEnvironment } from "./environment.ts";
 import { code, page, table } from "./markdown.ts";
 

@@ -1,12 +1,15 @@
 // The deciding stage of a reconcile pass: the gate decides the path to every peer, and the rotation what
 // becomes of this node's keys. Decisions go into the store; the sync programs them.
+import type { Slot } from "../net/record.ts";
+import { withoutPeers } from "../plan/mesh/damage.ts";
 import { ownSlots } from "../plan/peers/path.ts";
+import { describeCutOff } from "../plan/peers/silence.ts";
 import { readView, type View } from "../sources/node-view.ts";
 import type { ProblemLog } from "../telemetry/problem-log.ts";
 import type { IsGiven } from "./claim-contest.ts";
 import { logLapses } from "./claim-log.ts";
 import { logGateEvents } from "./gate-log.ts";
-import type { PassContext } from "./pass-context.ts";
+import type { Memory, PassContext } from "./pass-context.ts";
 
 /** Throws StoreError, and what reading the kernel throws. */
 export function decide(pass: PassContext): void {
@@ -17,10 +20,14 @@ export function decide(pass: PassContext): void {
   if (view === undefined) return;
   const clocks = parts.clock.read();
   const isGiven: IsGiven = (peer, claim, kind) => parts.records.isGiven(peer, claim, kind);
-  const gate = parts.gate.step(view, isGiven, clocks);
+  const hadHandshake = (peer: string, slot: Slot) => parts.ports.hadHandshake(peer, slot);
+  const gate = parts.gate.step(view, { isGiven, hadHandshake }, clocks);
+  forgetRemoved(pass.memory, gate.removed);
   logLapses(options.log, gate.lapsed);
+  parts.problems.reportOnChange("cut off", describeCutOff(parts.gate.silence, view.settings));
   const events = gate.events.map(({ event }) => event);
   pass.memory.asks = gate.asks;
+  pass.memory.deviceIndexes = new Set(gate.polled.links.map(({ index }) => index));
   reportAsks(parts.problems, gate.asks);
   // A node without a usable slot reaches no peer. That is logged once elsewhere, and no peer is the cause.
   const isOwnLoss = ownSlots(view.node).length === 0;
@@ -35,12 +42,14 @@ export function decide(pass: PassContext): void {
     },
     clocks,
   );
+  const { replacedEndpoints } = gate;
   options.metrics.rotationWaits(rotation.view.waitingFor.length);
   pass.decision = {
     changed: gate.changed || events.length > 0 || rotation.changed,
-    drifted: gate.drifted || parts.drift.detects(gate.polled),
+    drifted: gate.drifted || replacedEndpoints.size > 0 || parts.drift.detects(gate.polled),
+    ...(replacedEndpoints.size === 0 ? {} : { replacedEndpoints }),
     hurry: gate.hurry,
-    devices: gate.polled.devices,
+    reading: gate.polled,
   };
   if (rotation.wakeInMs !== undefined) pass.wakesInMs.push(rotation.wakeInMs);
 }
@@ -55,6 +64,12 @@ function resolveView({ session, parts, memory }: PassContext): View | undefined 
     parts.gate.forgetPaths();
   }
   return memory.view;
+}
+
+/** A peer that the agent itself has removed is no damage: the sync brings it back. */
+function forgetRemoved(memory: Memory, removed: ReadonlySet<string>): void {
+  if (memory.programmed !== undefined && removed.size > 0)
+    memory.programmed = withoutPeers(memory.programmed, removed);
 }
 
 function reportAsks(problems: ProblemLog, asks: readonly string[]): void {

@@ -12,14 +12,27 @@ import type { Settings } from "../plan/settings/settings.ts";
 /** The number of rule priorities that are ours, from settings.rulePriority on. */
 const ownPriorities = 4;
 
-/** True if the event may be about the mesh. `podCIDRs`: those of this node; some plugins give their gateways to every pod's link. */
-export function affectsMesh(event: KernelChange, settings: Settings, podCIDRs: readonly string[]): boolean {
+export interface NodeFacts {
+  /** Those of this node; some plugins give their gateways to every pod's link. */
+  readonly podCIDRs: readonly string[];
+  /** The indexes of our devices: an address there is ours or has to go, whatever it is. */
+  readonly deviceIndexes: ReadonlySet<number>;
+}
+
+/** True if the event may be about the mesh. */
+export function affectsMesh(
+  event: KernelChange,
+  settings: Settings,
+  { podCIDRs, deviceIndexes }: NodeFacts,
+): boolean {
   const { hostTable, podTable, deviceA, deviceB, rulePriority: first, routeProtocol } = settings;
   switch (event.about) {
     case "firewall":
       return event.table === firewallName || event.table === podFirewallName.name;
     case "reversePathFilter":
       return true;
+    case "forwarding":
+      return event.index === undefined || deviceIndexes.has(event.index);
     case "route":
       return event.table === hostTable || event.table === podTable;
     case "link":
@@ -27,10 +40,12 @@ export function affectsMesh(event: KernelChange, settings: Settings, podCIDRs: r
     case "rule": {
       const { priority, table, protocol } = event;
       const isOurs = protocol === routeProtocol || table === hostTable || table === podTable;
-      return isOurs || (priority >= first && priority < first + ownPriorities);
+      // A rule before ours may lead packets for peers past the tunnel.
+      return isOurs || priority < first + ownPriorities;
     }
     case "address":
-      return !isLinkLocal(event.ip) && !podCIDRs.some((cidr) => holds(cidr, event.ip));
+      if (isLinkLocal(event.ip)) return false;
+      return deviceIndexes.has(event.index) || !podCIDRs.some((cidr) => holds(cidr, event.ip));
   }
 }
 
@@ -42,7 +57,8 @@ export function affectsMesh(event: KernelChange, settings: Settings, podCIDRs: r
 export function affectsPods(event: KernelChange, settings: Settings, podLinks: ReadonlySet<string>): boolean {
   if (settings.podAddresses !== "pods") return false;
   if (event.about === "link") return !event.up && podLinks.has(event.name);
-  if (event.about !== "route" || affectsMesh(event, settings, [])) return false;
+  if (event.about !== "route" || event.table === settings.hostTable || event.table === settings.podTable)
+    return false;
   const ip = addressOf(event.dst);
   return ip !== undefined && event.table !== localTable && !isLinkLocal(ip);
 }

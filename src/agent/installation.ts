@@ -5,7 +5,6 @@
 //
 //   const installation = new Installation(() => findTarget(readSettings(store)), options)
 //   installation.reconcile() in every pass, polls too, because a repair may be waiting for its time
-import { open } from "node:fs/promises";
 import { DirectoryWatch } from "../fswatch/directory-watch.ts";
 import { binaryPath, installBinary } from "../install/binary.ts";
 import { type Disk, InstallError } from "../install/disk.ts";
@@ -20,8 +19,6 @@ import {
 import { attempt } from "../net/error.ts";
 import type { Log } from "../telemetry/log.ts";
 import { ProblemLog } from "../telemetry/problem-log.ts";
-
-const blockBytes = 1024 * 1024;
 
 export interface InstallationOptions {
   readonly log: Log;
@@ -82,7 +79,6 @@ export class Installation implements Disposable {
       const directories = [target.confDir, target.binDir];
       const watches = directories.map((directory) => new DirectoryWatch(directory, this.options.onChange));
       this.#followed = { target, watches, restores: noRestores };
-      void warm(binaryPath(target.binDir));
     }
     return this.#followed;
   }
@@ -150,15 +146,4 @@ function describeProblem({ target: { confDir }, restores }: Followed): string | 
     return `Something takes wg-cni out of the network in ${confDir} whenever it is put in, so that is done ever more rarely, and new pods are mostly not attached through it. Have that leave the file alone; Cilium does with cni.exclusive=false`;
   if (restores.divergedAtMs === undefined) return undefined;
   return `The network in ${confDir} does not call wg-cni; new pods are not attached through it`;
-}
-
-/** Reads the file once in the background, so that the first pod does not wait for the disk. */
-async function warm(path: string): Promise<void> {
-  try {
-    await using file = await open(path);
-    const buffer = Buffer.alloc(blockBytes);
-    while ((await file.read(buffer, 0, blockBytes, null)).bytesRead > 0);
-  } catch {
-    // The file is absent; it will be read when it is installed.
-  }
 }

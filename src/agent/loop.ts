@@ -3,7 +3,7 @@
 // every decision of the agent is in the store.
 //
 //   kernel event ────┐
-//   store, records ──┼─► settle, at most once a spacing ─► reconcile pass
+//   store, records ──┼─► settle, at the pace of pace.ts ─► reconcile pass
 //   poll, resync ────┘
 import { attempt, messageOf } from "../net/error.ts";
 import { Spacing } from "../net/spacing.ts";
@@ -21,20 +21,30 @@ import { ProblemLog } from "../telemetry/problem-log.ts";
 import { Deadlines, type SetDeadline } from "./deadlines.ts";
 import { affectsMesh, affectsPods } from "./event-filter.ts";
 import { watchKernel, watchStore } from "./kernel-events.ts";
-import { spacingAfter } from "./pace.ts";
-import { ReconcilePass } from "./reconcile-pass.ts";
+import { Pace } from "./pace.ts";
+import { PodRoutes } from "./pod-routes.ts";
+import { pollMs, ReconcilePass } from "./reconcile-pass.ts";
+import { StoreFile } from "./store-file.ts";
 import type { Trigger, Triggers } from "./triggers.ts";
 import { UnderlayFilter } from "./underlay-filter.ts";
 
-/** Changes come in bursts; the pass after the first change waits this long for the rest. */
+/** Another process changes the kernel in several steps; the pass after the first event waits this long for the rest. */
 const settleMs = 50;
-/** Peers send to a pod outside the tunnel until they know its address, so a pass for pods waits less. */
+/** A record is complete when it comes; those that come in one answer of the API are taken together. */
+const recordSettleMs = 5;
+/** Peers send to a pod outside the tunnel until they know its address, so a pass for pods waits less than one for the kernel. */
 const podSettleMs = 10;
+/** At most twenty passes a second run, however much happens, */
+const spacingMs = 50;
+/** and at most four for pods, because each leads to a write to the API. */
+const podSpacingMs = 250;
+/** A DEL that has removed its pod's route has removed the record too by then, and a burst of pods is judged at once. */
+const podRoutesMs = 250;
 /** The safety net in case an event is missed. Calico resyncs every 90 s. */
 const resyncMs = 60_000;
 /** The delay after a pass that failed, and for a node that is not up. */
 const retryMs = 5000;
-/** A pass over thousands of peers takes a while; polling uses at most this part of the time. */
+/** A pass over thousands of peers takes a while; polling uses at most this part of the time, unless a poll is due. */
 const maxLoad = 1 / 20;
 /** The delay between two attempts to listen on the address of the metrics. */
 const listenRetryMs = 30_000;
@@ -56,6 +66,7 @@ export interface AgentOptions {
 export class Agent implements Disposable {
   readonly #watchers: Disposable[] = [];
   readonly #underlay = new UnderlayFilter();
+  readonly #podRoutes = new PodRoutes();
   readonly #metrics: Metrics;
   readonly #http: HttpServer;
   /** A Unix socket for probes: another process may own the port of `#http`. */
@@ -64,15 +75,15 @@ export class Agent implements Disposable {
   readonly #deadlines = new Deadlines();
   /** Fires when the earliest of `#deadlines` is due. */
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #lastPassMs = Number.NEGATIVE_INFINITY;
-  #lastPodPassMs = Number.NEGATIVE_INFINITY;
-  /** The processor time of the last pass. */
-  #lastCostMs = 0;
+  readonly #pace = new Pace(spacingMs);
+  /** A pass for pods does not wait because of other passes. */
+  readonly #podPace = new Pace(podSpacingMs);
   /** Events that overrun the agent mostly keep doing so. */
   readonly #lossLines = new Spacing(resyncMs);
   readonly #triggers = new Set<Trigger>();
   #problem: string | undefined;
   readonly #problems: ProblemLog;
+  readonly #storeFile: StoreFile;
 
   constructor(
     private readonly session: Session,
@@ -80,10 +91,14 @@ export class Agent implements Disposable {
   ) {
     const { log, wallClock, stateDir, version, node } = options;
     this.#problems = new ProblemLog(log);
+    this.#storeFile = new StoreFile(session.store.path);
     this.#metrics = new Metrics(
       {
         ...{ version, stateDir, resyncMs, nowMs: wallClock, monotonicMs: () => performance.now() },
-        findPathProblem: () => this.#pass.findPathProblem(),
+        // A node that leaves is ready once it has left.
+        findPathProblem: () => (options.leaving === undefined ? this.#pass.findPathProblem() : undefined),
+        findStoreProblem: () => this.#storeFile.findProblem(),
+        portGaps: () => this.#pass.portGaps,
         collect: () => collectFacts(session, this.#pass.state, this.#pass.kubernetes, wallClock()),
       },
       log,
@@ -133,11 +148,14 @@ export class Agent implements Disposable {
   }
 
   #handleEvent(event: KernelEvent): void {
-    if (this.#isOwn(event)) return;
-    const { settings, node } = this.#pass.state ?? {};
-    if (this.#underlay.affects(event)) this.#requestReconcile("underlay");
     // Before the first sync there is nothing of ours that an event could be about.
-    else if (settings !== undefined && affectsMesh(event, settings, node?.podCIDRs ?? []))
+    const { settings, node: { podCIDRs } = { podCIDRs: [] } } = this.#pass.state ?? {};
+    const { deviceIndexes } = this.#pass;
+    // Also if it is this agent's own: a pass that read the pods before an ADD may have deleted the route of that.
+    if (settings !== undefined && this.#podRoutes.note(event, settings)) this.#judgePodRoutes();
+    else if (this.#isOwn(event)) return;
+    else if (this.#underlay.affects(event)) this.#requestReconcile("underlay");
+    else if (settings !== undefined && affectsMesh(event, settings, { podCIDRs, deviceIndexes }))
       this.#requestReconcile(event.about);
     else if (settings !== undefined && affectsPods(event, settings, this.#pass.podLinks)) this.#requestPods();
   }
@@ -161,25 +179,35 @@ export class Agent implements Disposable {
     });
   }
 
-  /** Every pod changes the attachments, which mostly need no pass; settings, identity and peers have a generation. */
+  /** The event of a write may come before its commit can be read, so the store is read a second time. */
   #storeChanged(): void {
-    // The pass will report what cannot be read.
-    const isUnreadable = () => true;
+    this.#readStore();
+    const onDue = () => this.#readStore();
+    if (this.#deadlines.bringForward("store", performance.now() + settleMs, onDue)) this.#armTimer();
+  }
+
+  /** Every pod changes the attachments, which mostly need no pass; settings, identity and peers have a generation. */
+  #readStore(): void {
     const isNew = () => this.session.store.generation !== this.#pass.generation;
     if (attempt(StoreError, isNew, isUnreadable)) this.#requestReconcile("store");
     if (attempt(StoreError, () => this.#pass.arePodsNew, isUnreadable)) this.#requestPods();
   }
 
+  #judgePodRoutes(): void {
+    const judge = () => {
+      if (attempt(StoreError, () => this.#pass.arePodRoutesWrong(this.#podRoutes), isUnreadable))
+        this.#requestReconcile("route");
+    };
+    if (this.#deadlines.bringForward("pod routes", performance.now() + podRoutesMs, judge)) this.#armTimer();
+  }
+
   #requestPods(): void {
-    this.#requestReconcile(
-      "pods",
-      Math.max(performance.now() + podSettleMs, this.#lastPodPassMs + spacingAfter(this.#lastCostMs)),
-    );
+    this.#requestReconcile("pods", Math.max(performance.now() + podSettleMs, this.#podPace.nextMs));
   }
 
   #requestReconcile(
     trigger: Trigger,
-    dueMs = Math.max(performance.now() + settleMs, this.#lastPassMs + spacingAfter(this.#lastCostMs)),
+    dueMs = Math.max(performance.now() + settleOf(trigger), this.#pace.nextMs),
   ): void {
     this.#triggers.add(trigger);
     if (this.#deadlines.bringForward("request", dueMs, () => this.#reconcileNow())) this.#armTimer();
@@ -215,16 +243,21 @@ export class Agent implements Disposable {
     // The pass tries again what failed before.
     if (this.#problem !== undefined) triggers.add("retry");
     const spent = process.cpuUsage();
-    this.#lastPassMs = performance.now();
+    const startMs = performance.now();
     const wakeInMs = this.#run(triggers);
-    // The trigger does not matter: each set of new pods leads to a write to the API.
-    if (triggers.has("pods") || this.#pass.hasNewPods) this.#lastPodPassMs = this.#lastPassMs;
     this.#metrics.passEnded(this.#problem);
     this.options.onReconciled(this.#problem);
     // Only work counts, not the wait for a lock: the next pass should come soon after its release.
     const { user, system } = process.cpuUsage(spent);
-    this.#lastCostMs = (user + system) / 1000;
-    this.#setDeadline("poll", Math.max(wakeInMs, this.#lastCostMs / maxLoad), () => {
+    const costMs = (user + system) / 1000;
+    this.#pace.spend(startMs, costMs);
+    // The trigger does not matter: each set of new pods leads to a write to the API.
+    if (triggers.has("pods") || this.#pass.hasNewPods) this.#podPace.spend(startMs, costMs);
+    // A request from within the pass knew nothing of its cost.
+    if (this.#triggers.size > 0)
+      this.#deadlines.set("request", this.#pace.nextMs, () => this.#reconcileNow());
+    const restMs = Math.min(costMs / maxLoad, pollMs);
+    this.#setDeadline("poll", Math.max(wakeInMs, restMs), () => {
       this.#triggers.add("poll");
       this.#reconcileNow();
     });
@@ -233,7 +266,7 @@ export class Agent implements Disposable {
   #run(triggers: Triggers): number {
     try {
       this.#http.listen(readSettings(this.session.store).metricsAddress);
-      const { problem, wakeInMs } = this.#pass.run(triggers);
+      const { problem = this.#storeFile.findProblem(), wakeInMs } = this.#pass.run(triggers);
       this.#report(problem ?? this.options.leaving?.(), problem === undefined);
       return wakeInMs;
     } catch (error) {
@@ -250,6 +283,13 @@ export class Agent implements Disposable {
     this.#problems.reportOnChange("pass", message === undefined ? undefined : { message, level });
   }
 }
+
+function settleOf(trigger: Trigger): number {
+  return trigger === "records" || trigger === "store" ? recordSettleMs : settleMs;
+}
+
+/** A pass is due then, which reports what cannot be read. */
+const isUnreadable = () => true;
 
 const withoutNftables =
   "the kernel has no nftables: outgoing plaintext is still encrypted or refused, but not counted, and incoming plaintext is not dropped, not even in strict mode. Load the module (modprobe nf_tables) and restart the agent.";

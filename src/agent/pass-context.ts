@@ -1,10 +1,13 @@
 // The stages of a reconcile pass work with the agent's parts, with its memory from one pass to the next,
 // and with the values that the stages of one pass hand on to each other.
+import { binaryPath } from "../install/binary.ts";
 import { disk } from "../install/disk.ts";
 import { findTarget } from "../install/target.ts";
-import type { Device } from "../net/device.ts";
+import type { Mesh } from "../plan/mesh/model.ts";
+import type { ReplacedEndpoints } from "../plan/peers/replaced-endpoints.ts";
 import type { MeshState } from "../reconcile/mesh-plan.ts";
 import { readSettings } from "../reconcile/node-reader.ts";
+import type { DeviceReading } from "../reconcile/observe.ts";
 import type { Session } from "../reconcile/session.ts";
 import type { View } from "../sources/node-view.ts";
 import type { Attachment } from "../state/model.ts";
@@ -22,6 +25,8 @@ import { Installation } from "./installation.ts";
 import { OrphanedPods } from "./orphaned-pods.ts";
 import { PathCheck } from "./path-check.ts";
 import { PlaintextWatch } from "./plaintext-watch.ts";
+import { PluginCache } from "./plugin-cache.ts";
+import { PortChecks } from "./port-checks.ts";
 import { RecordSync } from "./record-sync.ts";
 import { RepairLog } from "./repair-log.ts";
 import { KeyRotation } from "./rotation.ts";
@@ -66,14 +71,16 @@ export function makeParts(session: Session, options: PassOptions) {
       ...{ log, disk, now, source: "/proc/self/exe" },
       onChange: () => requestReconcile("network configuration"),
     }),
+    pluginCache: new PluginCache(() => binaryPath(readSettings(store).installBinDir), { log, now }),
     orphans: new OrphanedPods({ log, now, onRelease: (pods) => metrics.podsReleased(pods) }),
     slots: new SlotLog(log),
     problems: new ProblemLog(log),
     drift: new DriftDetector(),
     paths: new PathCheck(),
+    ports: new PortChecks(),
     plaintext: new PlaintextWatch(log),
     repairs: new RepairLog(log),
-    heap: new HeapTrimmer(),
+    heap: new HeapTrimmer(now),
   };
 }
 
@@ -83,10 +90,16 @@ export interface Memory {
   view?: View | undefined;
   /** The state of the mesh after the last sync. */
   state?: MeshState;
+  /** The mesh as the last sync has programmed it; absent before the first one. */
+  programmed?: Mesh;
+  /** The commands of the last sync that the kernel refused. */
+  refusedCommands: ReadonlySet<string>;
   /** The peers that this node's record asks to initiate a handshake. */
   asks: readonly string[];
   /** A clause that names the damage of another process that the last sync has repaired. */
   lastRepair?: string | undefined;
+  /** The indexes of this node's devices, as they were read last. */
+  deviceIndexes: ReadonlySet<number>;
   /** Pods that have not yet received the tunnel's MTU. */
   waitingPods: readonly Attachment[];
 }
@@ -97,10 +110,12 @@ export interface Decision {
   readonly changed: boolean;
   /** True if another process has changed what the poll reads. */
   readonly drifted: boolean;
+  /** The endpoints that another process has replaced; absent if there are none. */
+  readonly replacedEndpoints?: ReplacedEndpoints;
   /** True if a peer waits for a handshake. */
   readonly hurry: boolean;
-  /** The devices as the gate has read them. */
-  readonly devices?: ReadonlyMap<string, Device>;
+  /** The links and devices as the gate has read them. */
+  readonly reading?: DeviceReading;
 }
 
 /** One pass. Each stage reads what the stages before it have set. */

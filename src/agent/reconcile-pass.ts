@@ -1,5 +1,7 @@
 // One reconcile pass of the agent: runs the table of stages over the agent's parts, and says what came
 // of it and when the next pass must run.
+import { describeCutOff } from "../plan/peers/silence.ts";
+import type { PortGap } from "../plan/report/port-evidence.ts";
 import type { MeshState } from "../reconcile/mesh-plan.ts";
 import type { Session } from "../reconcile/session.ts";
 import type { KubernetesFacts } from "../telemetry/facts.ts";
@@ -12,14 +14,18 @@ import {
   type PassOptions,
   problemOf,
 } from "./pass-context.ts";
+import type { PodRoutes } from "./pod-routes.ts";
 import { runStages } from "./stage.ts";
 import { stages } from "./stages.ts";
 import type { Triggers } from "./triggers.ts";
 
 /** Handshakes cause no event: while a peer waits for one, the devices are read this often, */
 const hurryMs = 1000;
-/** and otherwise this often. */
-const pollMs = 5000;
+/**
+ * and otherwise this often. The kernel sends no event about a changed key, port or peer of a device, nor about most sysctls:
+ * these are repaired within five seconds, which leaves one for the pass.
+ */
+export const pollMs = 4000;
 
 export interface PassResult {
   /** Why the mesh is not as the store says. */
@@ -30,7 +36,10 @@ export interface PassResult {
 
 export class ReconcilePass implements Disposable {
   readonly #parts: Parts;
-  readonly #memory: Memory = { asks: [], waitingPods: [] };
+  readonly #memory: Memory = {
+    ...{ asks: [], waitingPods: [] },
+    ...{ deviceIndexes: new Set(), refusedCommands: new Set() },
+  };
   #hasNewPods = false;
 
   constructor(
@@ -60,9 +69,20 @@ export class ReconcilePass implements Disposable {
     return this.#memory.view?.settings.podAddresses === "pods" && this.#parts.records.pods.haveChanged;
   }
 
+  /** True if one of the routes that events were about needs a pass. Throws StoreError. */
+  arePodRoutesWrong(routes: PodRoutes): boolean {
+    const { state } = this.#memory;
+    return state?.up !== true || routes.areWrong(this.session.store.podIPs(), state);
+  }
+
   /** The names of the links to pods which this node announces one by one. */
   get podLinks(): ReadonlySet<string> {
     return this.#parts.records.pods.links;
+  }
+
+  /** The indexes of this node's devices, as the last pass has read them. */
+  get deviceIndexes(): ReadonlySet<number> {
+    return this.#memory.deviceIndexes;
   }
 
   /** True if the last pass announced other pods than the one before. */
@@ -70,10 +90,22 @@ export class ReconcilePass implements Disposable {
     return this.#hasNewPods;
   }
 
-  /** Asks the kernel now, for a probe of readiness. Throws NetlinkError, SysError. */
+  /** Ports on which pairs of this node with a peer are not known to work, as of the last pass: the first of them. */
+  get portGaps(): readonly PortGap[] {
+    return this.#parts.ports.shown;
+  }
+
+  /** For a probe of readiness: why packets do not flow as they should. Asks the kernel now. Throws NetlinkError, SysError. */
   findPathProblem(): string | undefined {
     const { state } = this.#memory;
-    return state === undefined ? undefined : this.#parts.paths.sample(this.session, state);
+    if (state === undefined) return undefined;
+    if (!state.up)
+      return "The node is down: its pods' packets are not encrypted. `wg-cni up` brings it back.";
+    return (
+      this.#parts.paths.sample(this.session, state) ??
+      this.#parts.plaintext.describeLosses(this.session.readRefused(state)) ??
+      describeCutOff(this.#parts.gate.silence, state.settings)
+    );
   }
 
   [Symbol.dispose](): void {

@@ -5,6 +5,7 @@ import { Spacing } from "../net/spacing.ts";
 import { slotPort } from "../plan/settings/settings.ts";
 import type { SyncReport } from "../reconcile/mesh-plan.ts";
 import type { KeyRecovery } from "../reconcile/recover-keys.ts";
+import { areAllFaulty } from "../reconcile/slots.ts";
 import type { Log } from "../telemetry/log.ts";
 import { type Problem, ProblemLog } from "../telemetry/problem-log.ts";
 
@@ -39,16 +40,16 @@ export class SlotLog {
       );
   }
 
-  report({ up, faults, settings, conflicts, recovery }: SyncReport): void {
+  report({ up, faults, settings, conflicts, recovery, appliedToThisKernel }: SyncReport): void {
     if (recovery !== undefined) this.#reportRecovery(recovery);
     if (this.#isFirst)
       for (const { text } of conflicts) this.log.warn(`conflict with other software: ${text}`);
     this.#isFirst = false;
+    const message = describeLostSlots(faults, appliedToThisKernel);
     const withdrawn = Array.from(up ? faults : [], ([slot, { kind, reason }]): [string, Problem] => [
       slot,
       {
-        message: "slot withdrawn: peers are told to use the other one",
-        fields: { slot, reason },
+        ...{ message, fields: { slot, reason } },
         details: () => ({
           holder: kind === "conflict" ? findPortHolder(slotPort(settings, slot)) : undefined,
         }),
@@ -57,4 +58,12 @@ export class SlotLog {
     ]);
     this.#problems.reportAllOnChange("slots", new Map(withdrawn));
   }
+}
+
+/** `isRunning`: a node that has the mesh in this kernel does not tell its peers that it has lost both slots. */
+function describeLostSlots(faults: SyncReport["faults"], isRunning: boolean): string {
+  if (!areAllFaulty(faults)) return "slot withdrawn: peers are told to use the other one";
+  return isRunning
+    ? "slot lost, and there is no other one: packets to peers that were in the tunnel are refused"
+    : "slot withdrawn, and there is no other one: peers are told so";
 }

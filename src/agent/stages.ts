@@ -1,13 +1,14 @@
 // The stages of a reconcile pass. Each builds on those before it; docs/design/architecture.md has the
 // same table. If a pass fails, the next one begins anew from store and kernel.
+import { ownSlots } from "../plan/peers/path.ts";
 import { renderStep } from "../plan/step.ts";
 import { followTransport } from "../reconcile/endpoints.ts";
+import type { Session } from "../reconcile/session.ts";
 import { mayReturn } from "../reconcile/slots.ts";
 import { decide } from "./decide.ts";
 import { type PassContext, problemOf } from "./pass-context.ts";
-import { hasTable } from "./path-check.ts";
 import type { Stage } from "./stage.ts";
-import { syncMesh } from "./sync-mesh.ts";
+import { keepPlaintext, syncMesh } from "./sync-mesh.ts";
 import type { Trigger } from "./triggers.ts";
 
 /** The time that the pods of a node may take in one pass; one pod normally takes less than a millisecond. */
@@ -31,6 +32,7 @@ export const stages: readonly Stage<PassContext>[] = [
   { name: "idle check", when: always, run: checkIdle, storeErrorEnds: "pass" },
   { name: "sync", when: unlessIdle, run: sync, storeErrorEnds: "pass" },
   { name: "packet paths", when: always, run: checkPaths, storeErrorEnds: "stage" },
+  { name: "port checks", when: always, run: checkPorts, storeErrorEnds: "stage" },
   { name: "pods", when: always, run: updatePods, storeErrorEnds: "stage", freesMemory: true },
   { name: "pod links", when: unlessIdle, run: restorePodLinks, storeErrorEnds: "stage" },
   { name: "dead-man switch", when: always, run: runDeadMan, storeErrorEnds: "stage" },
@@ -39,9 +41,11 @@ export const stages: readonly Stage<PassContext>[] = [
 ];
 
 function keepInstallation(pass: PassContext): void {
-  const { problem, wakeInMs } = pass.parts.installation.reconcile();
+  const { installation, pluginCache } = pass.parts;
+  const { problem, wakeInMs } = installation.reconcile();
   pass.installationProblem = problem;
   if (wakeInMs !== undefined) pass.wakesInMs.push(wakeInMs);
+  pluginCache.keep();
 }
 
 function releaseOrphans({ session, parts }: PassContext): void {
@@ -59,38 +63,43 @@ function ingestRecords(pass: PassContext): void {
   parts.problems.reportOnChange("transport", problem);
 }
 
-/** A poll that has shown nothing ends most of the pass; a slot that may be usable again is something. */
+/**
+ * A poll that has shown nothing ends most of the pass. A slot that may be usable again is something, and so is a write
+ * to the store that no event has told of yet: the poll has read it, so the event will find nothing new.
+ */
 function checkIdle(pass: PassContext): void {
-  const { changed, drifted } = pass.decision;
-  pass.isIdle = pass.isPoll && !changed && !drifted && !mayReturn(pass.session);
+  const { decision, memory, session } = pass;
+  const { generation = memory.state?.generation } = memory.view ?? {};
+  const isSynced = memory.state?.generation === generation;
+  pass.isIdle = pass.isPoll && isSynced && !decision.changed && !decision.drifted && !mayReturn(session);
 }
 
 function sync(pass: PassContext): void {
-  pass.syncProblem = syncMesh(pass, pass.triggers, pass.decision.changed);
-}
-
-/** Adds what was counted outside the tunnel to what is known, before a sync can make the table anew. */
-function keepPlaintext({ session, parts, memory }: PassContext): void {
-  const { state } = memory;
-  parts.repairs.settle(parts.clock.read().nowMs);
-  if (state === undefined) return;
-  parts.plaintext.keep(session, state, parts.clock.read().nowMs, (peer) => {
-    const { reach, why } = session.readReach(state, hasTable()).get(peer) ?? {};
-    return reach === "plaintext" ? why : memory.lastRepair;
-  });
+  pass.syncProblem = syncMesh(pass, pass.triggers);
 }
 
 /** Asks the kernel where packets for the peers go, and reports those that go another way than intended. */
 function checkPaths(pass: PassContext): void {
-  const { parts, memory } = pass;
+  const { session, parts, memory, decision } = pass;
   if (memory.state === undefined) return;
-  const drift = parts.paths.check(
-    pass.session,
-    memory.state,
-    pass.isIdle ? pass.decision.devices : undefined,
-  );
+  const { reading } = decision;
+  // A sync that has changed nothing leaves the devices as the gate has read them.
+  const current = reading?.writes === session.kernel.writes ? reading.devices : undefined;
+  const asking: Pick<Session, "readReach"> = {
+    readReach: (state, hasFirewall, devices = current) => session.readReach(state, hasFirewall, devices),
+  };
+  const drift = parts.paths.check(asking, memory.state, pass.isIdle ? reading?.devices : undefined);
   parts.problems.reportAllOnChange("packet paths", drift, "wg-cni status");
   pass.hasDrift = drift.size > 0;
+}
+
+/** Shows to peers which of their ports are open for this node, and keeps what peers have shown. */
+function checkPorts({ session, parts, memory, decision: { reading } }: PassContext): void {
+  if (memory.state === undefined || reading === undefined) return;
+  const { nowMs } = parts.clock.read();
+  const { observations } = parts.gate;
+  parts.ports.run(session, memory.state, { observations, devices: reading.devices, nowMs });
+  parts.problems.reportAllOnChange("ports", parts.ports.problems());
 }
 
 /** Gives existing pods the tunnel's MTU. Processes in a pod can choose what is read there, so it is not trusted. */
@@ -123,19 +132,30 @@ function runDeadMan(pass: PassContext): void {
   if (memory.state === undefined) return;
   let result = parts.deadMan.reconcile(memory.state, parts.clock.read());
   if (result.changed) {
-    syncMesh(pass, new Set<Trigger>([...triggers, "dead-man switch"]), true);
+    syncMesh(pass, new Set<Trigger>([...triggers, "dead-man switch"]));
     result = parts.deadMan.reconcile(memory.state, parts.clock.read());
   }
   if (result.wakeInMs !== undefined) pass.wakesInMs.push(result.wakeInMs);
 }
 
 function publish({ parts, memory, isIdle }: PassContext): void {
-  const { gate, clock, records, paths: pathCheck } = parts;
+  const { gate, clock, records, ports, plaintext, paths: pathCheck } = parts;
   records.publish(isIdle, memory.asks, () => {
     const { paths, observations } = gate;
     const refusedCIDRs = memory.state?.refusedCIDRs ?? [];
     const { drifted } = pathCheck;
-    return { view: memory.view, paths, observations, drifted, refusedCIDRs, nowMs: clock.read().nowMs };
+    const { silent } = gate.silence;
+    const { gaps: portGaps } = ports;
+    const { nowMs } = clock.read();
+    const windowMs = (memory.state?.settings.plaintextWindow ?? 0) * 1000;
+    const transit = plaintext.transitSince(nowMs - windowMs);
+    const refusedSources = plaintext.refusedSince(nowMs - windowMs);
+    const { lossy } = plaintext;
+    const hasSlot = memory.state === undefined || ownSlots(memory.state.node).length > 0;
+    return {
+      ...{ view: memory.view, paths, observations, drifted, silent, portGaps, transit },
+      ...{ hasSlot, refusedSources, lossy, refusedCIDRs, nowMs },
+    };
   });
 }
 

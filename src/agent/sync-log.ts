@@ -1,6 +1,7 @@
 // Reports what a sync could not do for reasons outside the mesh, and describes a sync for the log.
 import { hostPrefix } from "../net/prefix.ts";
-import { renderStep } from "../plan/step.ts";
+import { renderStep, type Step } from "../plan/step.ts";
+import { splitStep } from "../plan/step-split.ts";
 import type { SyncReport } from "../reconcile/mesh-plan.ts";
 import type { ProblemLog } from "../telemetry/problem-log.ts";
 
@@ -29,9 +30,45 @@ export function reportLimits(
   problems.reportOnChange("peers", problem);
 }
 
-/** The first step of a sync as a command, by which a reader of the log recognises the sync. */
-export function firstCommand({ steps }: SyncReport): string | undefined {
-  return steps.flatMap(renderStep)[0];
+/** The steps of a sync that the kernel did not refuse. */
+export function doneSteps({ steps, failures }: Pick<SyncReport, "steps" | "failures">): Step[] {
+  const failed = new Set(failures.map(({ step }) => step));
+  return steps.filter((step) => !failed.has(step));
+}
+
+/** The part of a sync that undid what another process had done. */
+export interface Repair {
+  readonly steps: readonly Step[];
+  /** The first command, by which a reader of the log recognises the damage. */
+  readonly first?: string;
+}
+
+/**
+ * Returns what a sync has brought back of that which this agent had programmed before. All else follows a
+ * decision, or a change of the host. `refused`: the commands that the kernel refused then, so it never had them.
+ */
+export function repairOf(report: SyncReport, refused: ReadonlySet<string>): Repair {
+  if (report.damage.length === 0 || isAboutPods(report)) return { steps: [] };
+  const damage = new Set(report.damage.flatMap(commandsOf));
+  const restores = (command: string) => damage.has(command) && !refused.has(command);
+  const steps = doneSteps(report).filter((step) => commandsOf(step).some(restores));
+  const first = steps.flatMap(commandsOf).find(restores);
+  return { steps, ...(first === undefined ? {} : { first }) };
+}
+
+/** Returns the commands of a sync that the kernel has refused. */
+export function refusedCommands({ failures }: Pick<SyncReport, "failures">): Set<string> {
+  return new Set(failures.flatMap(({ step }) => commandsOf(step)));
+}
+
+/** The changes of a step, one command each. */
+function commandsOf(step: Step): string[] {
+  return splitStep(step).flatMap(renderStep);
+}
+
+/** The first step as a command, by which a reader of the log recognises the sync. */
+export function firstCommand([step]: readonly Step[]): string | undefined {
+  return step === undefined ? undefined : renderStep(step)[0];
 }
 
 /** True if the sync did only what the ADD or DEL of a pod was about to do. Pods come and go all day. */

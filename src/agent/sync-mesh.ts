@@ -6,14 +6,21 @@ import { NotUpError } from "../reconcile/sync.ts";
 import { describeSync } from "../telemetry/facts.ts";
 import { reportRefusals } from "./claim-log.ts";
 import type { PassContext } from "./pass-context.ts";
-import { firstCommand, isAboutPods, reportLimits, reportRefusedCIDRs } from "./sync-log.ts";
+import { hasTable } from "./path-check.ts";
+import {
+  doneSteps,
+  firstCommand,
+  isAboutPods,
+  type Repair,
+  refusedCommands,
+  repairOf,
+  reportLimits,
+  reportRefusedCIDRs,
+} from "./sync-log.ts";
 import { mayAffectUnderlay, type Triggers } from "./triggers.ts";
 
-/**
- * Returns why the mesh is not programmed, undefined if it is. `changed`: the store was changed in this
- * pass. Throws what the kernel or the store throws, and NotUpError.
- */
-export function syncMesh(pass: PassContext, triggers: Triggers, changed: boolean): string | undefined {
+/** Returns why the mesh is not programmed, undefined if it is. Throws what the kernel or the store throws, and NotUpError. */
+export function syncMesh(pass: PassContext, triggers: Triggers): string | undefined {
   const { session, parts, memory, options } = pass;
   const startMs = performance.now();
   const before = memory.state;
@@ -30,11 +37,12 @@ export function syncMesh(pass: PassContext, triggers: Triggers, changed: boolean
   parts.drift.learn(report);
   reportRefusedCIDRs(parts.problems, report);
   if (report.up) reportRefusals(parts.problems, report.ownership.refusals);
-  const isPods = isAboutPods(report);
-  const wasDecided = changed || isPods || before?.generation !== report.generation;
+  const repair = repairOf(report, memory.refusedCommands);
+  memory.programmed = report.desired;
+  memory.refusedCommands = refusedCommands(report);
   const ms = performance.now() - startMs;
-  options.metrics.synced(describeSync(report, ms, wasDecided));
-  memory.lastRepair = logSync(pass, report, { reason: [...triggers].join(", "), ms, isPods, wasDecided });
+  options.metrics.synced(describeSync(report, ms, repair.steps));
+  memory.lastRepair = logSync(pass, report, { reason: [...triggers].join(", "), ms, repair });
   // A resync lists all pods too: an ADD may have read the MTU just before the devices changed.
   const isLater = before?.mtu.bytes === report.mtu.bytes && !triggers.has("resync");
   if (!report.up) memory.waitingPods = [];
@@ -43,11 +51,35 @@ export function syncMesh(pass: PassContext, triggers: Triggers, changed: boolean
   return findObstacle(report);
 }
 
-function sync({ session, parts, options }: PassContext, startMs: number, reexamine: boolean): SyncReport {
+/**
+ * Adds what was counted outside the tunnel to what is known. It is judged by what the last sync has programmed: a
+ * decision since then says nothing about the packets until now, and a peer that was removed since is still known.
+ */
+export function keepPlaintext({ session, parts, memory }: PassContext): void {
+  const { state } = memory;
+  const { nowMs } = parts.clock.read();
+  parts.repairs.settle(nowMs);
+  if (state === undefined) return;
+  parts.plaintext.keep(session, state, nowMs, (peer) => {
+    const { reach, why } = session.readReach(state, hasTable()).get(peer) ?? {};
+    return reach === "plaintext" ? why : memory.lastRepair;
+  });
+  const refused = parts.plaintext.refusedProblems(state);
+  parts.problems.reportAllOnChange("refused sources", refused, "wg-cni doctor");
+}
+
+function sync(pass: PassContext, startMs: number, reexamine: boolean): SyncReport {
+  const { session, parts, options, memory } = pass;
+  const { replacedEndpoints } = pass.decision;
   try {
     return session.sync({
+      ...(replacedEndpoints === undefined ? {} : { replacedEndpoints }),
+      // Before the table is changed, which takes the counters of some elements along.
+      ...(memory.state === undefined ? {} : { keepPlaintext: () => keepPlaintext(pass) }),
+      ...(pass.decision.reading === undefined ? {} : { reading: pass.decision.reading }),
       relieve: () => parts.heap.trim(),
       reexamine,
+      ...(memory.programmed === undefined ? {} : { programmed: memory.programmed }),
       retriesSlots: parts.slots.mayRetry(startMs),
       mayReplaceKeys: true,
     });
@@ -60,30 +92,28 @@ function sync({ session, parts, options }: PassContext, startMs: number, reexami
 interface SyncOccasion {
   readonly reason: string;
   readonly ms: number;
-  readonly isPods: boolean;
-  /** The store had changed, or the agent had decided something. */
-  readonly wasDecided: boolean;
+  readonly repair: Repair;
 }
 
 /** Returns a clause about what another process had changed; undefined if none had. */
 function logSync(
   { parts, options: { log } }: PassContext,
   report: SyncReport,
-  { reason, ms, isPods, wasDecided }: SyncOccasion,
+  { reason, ms, repair }: SyncOccasion,
 ): string | undefined {
   const { writes } = report;
   log.debug("reconciled", { reason, writes, ms: Math.round(ms) });
-  const first = firstCommand(report);
+  const first = repair.first ?? firstCommand(doneSteps(report));
   // A change that the kernel refused is none; the failure has a line of its own.
-  if (first === undefined || writes <= report.failures.length) return undefined;
+  if (first === undefined || writes === 0) return undefined;
   const change = { reason, writes, first };
-  if (isPods) log.debug("mesh changed", change);
-  else if (wasDecided) parts.repairs.changed(change);
+  if (isAboutPods(report)) log.debug("mesh changed", change);
+  else if (repair.first === undefined) parts.repairs.changed(change);
   else parts.repairs.restored(change, parts.clock.read().nowMs);
-  return wasDecided ? undefined : `another process had changed the mesh, restored: ${first}`;
+  return repair.first && `another process had changed the mesh, restored: ${repair.first}`;
 }
 
-/** Drops thousands of desired and observed peers and routes, which the next pass does not need. */
-function stateOf({ desired: _d, observed: _o, steps: _s, ...state }: SyncReport): MeshState {
+/** Drops thousands of observed peers and routes, which the next pass does not need. */
+function stateOf({ desired: _p, observed: _o, steps: _s, damage: _d, ...state }: SyncReport): MeshState {
   return state;
 }

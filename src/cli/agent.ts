@@ -7,6 +7,7 @@ import { tryLock } from "../linux/lock.ts";
 import { ParseError } from "../net/error.ts";
 import { parseNodeName } from "../plan/records/record.ts";
 import { parseSettings, settingNames } from "../plan/settings/settings.ts";
+import { PluginServerKeeper } from "../serve/keeper.ts";
 import type { JsonValue } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 import { type Level, Log, type LogFormat } from "../telemetry/log.ts";
@@ -55,6 +56,8 @@ async function run(context: Context, log: Log): Promise<Output> {
   });
   // Before the first pass, which takes a while: the first process of a container is not ended by a signal that it does not handle.
   const stopped = stopSignal(log);
+  // It gets ready, and serves, while the first pass programs thousands of peers.
+  using _plugin = leaving === undefined ? keepPluginServer(stateDir, log) : undefined;
   running.start();
   void leaving?.leave(context, running, log);
   using _watchdog = feedWatchdog(notifier, () => running.isAlive);
@@ -62,6 +65,13 @@ async function run(context: Context, log: Log): Promise<Output> {
   notifier.send("STOPPING=1");
   log.info("stopping; the mesh stays as it is", { signal });
   return { json: { signal }, text: () => "" };
+}
+
+/** Plugin processes have it do their calls. A node that leaves gets no more pods. */
+function keepPluginServer(stateDir: string, log: Log): Disposable {
+  const keeper = new PluginServerKeeper({ stateDir, log, now: () => performance.now() });
+  keeper.start();
+  return keeper;
 }
 
 function lockStore(stateDir: string): Disposable {

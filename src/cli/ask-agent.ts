@@ -1,6 +1,7 @@
 // Asks the agent of this node by its own socket. The port of the metrics may be another program's: an
 // answer from there says nothing of the agent.
-import { messageOf } from "../net/error.ts";
+import { SysError } from "../linux/syscall.ts";
+import { attempt, messageOf } from "../net/error.ts";
 import { agentSocket } from "../telemetry/http.ts";
 import { isAgentThere } from "./session.ts";
 
@@ -27,7 +28,13 @@ export async function askAgent(stateDir: string, page: string, timeoutMs: number
         fault: "silent",
         text: `The agent does not answer at ${path} within ${timeoutMs / 1000} s.`,
       };
-    if (isAgentThere(stateDir))
+    if (
+      attempt(
+        SysError,
+        () => isAgentThere(stateDir),
+        () => true,
+      )
+    )
       return { fault: "unreachable", text: `An agent runs, but cannot be asked at ${path}: ${why}` };
     return {
       fault: "absent",

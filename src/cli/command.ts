@@ -18,11 +18,17 @@ export interface Given {
   readonly positional: readonly string[];
 }
 
-export interface Context {
+/** The executable that runs. */
+export interface Program {
+  readonly version: string;
+  /** Differs if the sources do. */
+  readonly build: string;
+}
+
+export interface Context extends Program {
   readonly given: Given;
   readonly stateDir: string;
   readonly nowMs: number;
-  readonly version: string;
   /** The function prints to standard error; commands that run for long report progress with it. */
   readonly stderr: (text: string) => void;
   /** Returns all of standard input. Throws UsageError if it is larger than `maxBytes`. */
@@ -54,7 +60,7 @@ export const exitCodes = [
   [0, "done"],
   [1, "failed; standard error states what failed, where, and what to do"],
   [2, "the command line or the input is wrong; nothing was changed"],
-  [3, "status, doctor: the node is not up, or its state differs from the desired state"],
+  [3, "status, doctor, sync: the node is not up, or its state differs from the desired state"],
 ] as const;
 
 /** The command line, or the input of a command, is wrong. */

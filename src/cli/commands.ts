@@ -47,7 +47,7 @@ endpoints.`,
     name: "sync",
     summary: "bring the kernel to the state that the store describes",
     details: `Endpoints that were detected, not given, are updated to the current addresses of
-the interface.`,
+the interface. The exit code is 3 if the node is down, so that nothing is encrypted.`,
     flags: [],
     load: async () => (await import("./sync.ts")).sync,
   },
@@ -62,7 +62,8 @@ the interface.`,
     summary: "show the node, its devices and every peer",
     details: `PATH is where the kernel sends packets for a peer's pods now, INTENT where they should
 go. The exit code is 3 if they differ, if changes are pending, if a peer is silent, does
-not answer or is reached in plaintext (but in mode off), or if the agent is missing.`,
+not answer or is reached in plaintext (but in mode off), or if the agent is missing,
+does not answer or is not ready. \`doctor\` fails for each of these reasons too.`,
     flags: [],
     load: async () => (await import("./status.ts")).status,
   },
@@ -70,9 +71,18 @@ not answer or is reached in plaintext (but in mode off), or if the agent is miss
     name: "doctor",
     summary: "check this node and its network, report faults and their remedies",
     details: `It changes nothing. The exit code is 0 if no check failed, even if there are
-warnings, and 3 if a check failed.`,
+warnings, and 3 if a check failed. It fails for every reason for which \`status\` ends
+with 3. Only \`doctor\` looks at the disk, the files of the store and the seal key, other
+programs' rules and tables, the reverse-path filter and the links of pods.`,
     flags: [],
     load: async () => (await import("./doctor.ts")).doctor,
+  },
+  {
+    name: "plugin-server",
+    summary: "do the calls of plugin processes; the agent starts this for itself",
+    details: `It ends when its standard input does.`,
+    flags: [],
+    load: async () => (await import("./plugin-server.ts")).pluginServer,
   },
   {
     name: "probe",
@@ -85,6 +95,16 @@ the metrics, which another program may hold.`,
     flags: [],
     maxOperands: 1,
     load: async () => (await import("./probe.ts")).probe,
+  },
+  {
+    name: "userspace",
+    summary: "start the userspace WireGuard of this node's devices whenever one is missing",
+    details: `For a node without WireGuard in its kernel whose agent runs in a container and cannot
+start it. The command runs until it is stopped, as a service of the node, and waits for
+the node to be up; the agent configures the devices. It ends when its executable is
+removed or replaced, so that the service starts the new one.`,
+    flags: [],
+    load: async () => (await import("./userspace.ts")).userspace,
   },
   {
     name: "node show",

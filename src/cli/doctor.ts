@@ -6,14 +6,15 @@ import type { Level } from "../doctor/finding.ts";
 import { gatherFacts } from "../doctor/gather.ts";
 import { countOf } from "../net/human-format.ts";
 import type { Context, Output } from "./command.ts";
+import { observeAgent } from "./observe-agent.ts";
 import { oneLine, type Style, wrapText } from "./style.ts";
 
 const notAsItShouldBe = 3;
 /** The width of the second column, which fits beside the first one in a terminal of a hundred columns. */
 const proseColumns = 80;
 
-export function doctor({ stateDir, nowMs }: Context): Output {
-  const facts = gatherFacts(stateDir, nowMs);
+export async function doctor({ stateDir, nowMs }: Context): Promise<Output> {
+  const facts = gatherFacts(stateDir, nowMs, await observeAgent(stateDir));
   const findings = examine(facts);
   const node = facts.node?.identity?.name;
   const faults = findings.filter(({ level }) => level === "fail");

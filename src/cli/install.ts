@@ -95,11 +95,11 @@ function report({ binary, network }: Installed, { confDir }: Target, keep: boole
   return {
     json: { binary, network: { path, plugins: network.types, wrote: network.wrote }, kept: keep },
     text: (style) => {
-      const line = (text: string, wrote: boolean) =>
-        `  ${style.green("✓")} ${text} ${style.dim(wrote ? "(written)" : "(as it was)")}\n`;
+      const line = (text: string, state: string) =>
+        `  ${style.green("✓")} ${text} ${style.dim(`(${state})`)}\n`;
       const lines = [
-        line(binary.path, binary.wrote),
-        line(`${path}: ${network.types.join(", ")}`, network.wrote),
+        line(binary.path, binary.wrote ? "written, and read into memory" : "as it was"),
+        line(`${path}: ${network.types.join(", ")}`, network.wrote ? "written" : "as it was"),
       ];
       const kept = keep ? `  ${style.green("✓")} the agent keeps it so\n` : "";
       return `wg-cni is installed\n${lines.join("")}${kept}`;

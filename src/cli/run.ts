@@ -2,8 +2,9 @@
 // returns the exit code. It prints by the functions that it is given.
 import { messageOf } from "../net/error.ts";
 import { escapeControls, escapeLines, printable } from "../net/printable.ts";
+import { defaultStateDir } from "../net/state-dir.ts";
 import { suggest } from "../net/suggest.ts";
-import { type Command, type Context, findValue, UsageError } from "./command.ts";
+import { type Command, type Context, findValue, type Program, UsageError } from "./command.ts";
 import { commands } from "./commands.ts";
 import { parseFlags } from "./flags.ts";
 import { renderCommandHelp, renderOverview } from "./help.ts";
@@ -19,14 +20,17 @@ export interface Terminal {
 
 /** The longest error sentence, in characters. */
 const maxErrorLength = 4000;
-const defaultStateDir = "/var/lib/wg-cni";
 
 /** Runs `wg-cni WORDS…`; returns the exit code. */
-export async function runCli(words: readonly string[], version: string, terminal: Terminal): Promise<number> {
+export async function runCli(
+  words: readonly string[],
+  program: Program,
+  terminal: Terminal,
+): Promise<number> {
   const style = makeStyle(terminal.coloured);
   const asJson = words.includes("--json");
   try {
-    return await dispatch(words, version, terminal, style);
+    return await dispatch(words, program, terminal, style);
   } catch (error) {
     const usage = error instanceof UsageError || (error instanceof Error && error.name === "ParseError");
     const message = messageOf(error);
@@ -41,7 +45,7 @@ export async function runCli(words: readonly string[], version: string, terminal
 
 async function dispatch(
   words: readonly string[],
-  version: string,
+  program: Program,
   terminal: Terminal,
   style: Style,
 ): Promise<number> {
@@ -50,7 +54,7 @@ async function dispatch(
     terminal.stdout(style.finish(renderOverview(commands, style)));
     return 0;
   }
-  if (first === "--version") return dispatch(["version", ...words.slice(1)], version, terminal, style);
+  if (first === "--version") return dispatch(["version", ...words.slice(1)], program, terminal, style);
   const { command, rest } = findCommand(words);
   const given = parseFlags(command, rest);
   if (given.switches.has("help")) {
@@ -61,7 +65,7 @@ async function dispatch(
     given,
     stateDir: absolute(findValue(given, "state-dir") ?? defaultStateDir),
     nowMs: Date.now(),
-    version,
+    ...program,
     stderr: (text) => terminal.stderr(escapeLines(text)),
     readStdin: (maxBytes) => readInput(terminal, maxBytes),
   };

@@ -3,13 +3,21 @@ import { shorten } from "../doctor/finding.ts";
 import { countOf, formatAge, formatBytes, formatSpan } from "../net/human-format.ts";
 import { keyOf, slots } from "../plan/peers/path.ts";
 import { describePod, type LocalPods } from "../plan/pods/local-pods.ts";
-import { describeArrivals, type InterfaceArrivals } from "../plan/report/arrivals.ts";
-import { describeDrift, goodStates, type Intent, type PeerStatus } from "../plan/report/peer-status.ts";
+import type { AgentStatus } from "../plan/report/agent-status.ts";
+import { describeForeign, type InterfaceArrivals } from "../plan/report/arrivals.ts";
+import {
+  describeDrift,
+  describeLoss,
+  goodStates,
+  type Intent,
+  type PeerStatus,
+} from "../plan/report/peer-status.ts";
+import { describePortGap } from "../plan/report/port-evidence.ts";
+import { listSources, type RefusedPackets } from "../plan/report/refused-sources.ts";
 import { type Mode, settingNames, showSetting, slotDevice } from "../plan/settings/settings.ts";
 import type { MeshPlan } from "../reconcile/mesh-plan.ts";
 import { areAllFaulty } from "../reconcile/slots.ts";
 import type { RejectedRecord } from "../state/model.ts";
-import type { AgentStatus } from "./agent-status.ts";
 import { type RotationStatus, renderRotation } from "./rotation.ts";
 import { alignColumns, oneLine, type Style } from "./style.ts";
 
@@ -22,16 +30,22 @@ export const nodeStates = {
   up: "up",
 } as const;
 
+export interface ShownAgent extends AgentStatus {
+  /** True if no agent runs, and the node's routes or settings need one. */
+  readonly isMissed: boolean;
+}
+
 export interface Shown {
   readonly plan: MeshPlan;
   readonly peers: readonly PeerStatus[];
   readonly arrivals: readonly InterfaceArrivals[];
+  readonly refused: RefusedPackets;
   readonly pods: number;
   readonly localPods: LocalPods;
   readonly pending: readonly string[];
   readonly rejectedRecords: readonly RejectedRecord[];
   readonly rotation: RotationStatus;
-  readonly agent: AgentStatus;
+  readonly agent: ShownAgent;
   /** The origin of the endpoints, as text. */
   readonly endpointsFrom: string;
   readonly overrides: Record<string, unknown>;
@@ -180,7 +194,7 @@ function formatPath({ reach, slot }: Intent): string {
   return slot === undefined || reach !== "tunnel" ? reach : `${reach} ${slot}`;
 }
 
-function renderAgent(agent: AgentStatus, nowMs: number, style: Style): string {
+function renderAgent(agent: ShownAgent, nowMs: number, style: Style): string {
   if (agent.state === "absent") return agent.isMissed ? style.red(absentText) : style.dim(absentText);
   if (agent.state === "unanswering") return style.red("runs, and does not answer");
   const pass =
@@ -201,7 +215,7 @@ function renderPlaintext(plaintext: PeerStatus["plaintext"], nowMs: number, styl
 }
 
 function renderWarnings(
-  { plan, peers, agent, arrivals, localPods, pending, rejectedRecords }: Shown,
+  { plan, peers, agent, arrivals, refused: { sources }, localPods, pending, rejectedRecords }: Shown,
   style: Style,
 ): string {
   const refused = plan.ownership.refusals.map(
@@ -223,7 +237,8 @@ function renderWarnings(
           `${style.yellow("!")} ${countOf(unknown.length, "pod address")} outside the tunnel, not in this node's record or not routed by it, so not encrypted: ${shorten(unknown.map(describePod)).join(", ")}`,
         ];
   const outside = arrivals
-    .flatMap((one) => describeArrivals(one) ?? [])
+    // The peers' own rows have what arrived in their names.
+    .flatMap((one) => describeForeign(one) ?? [])
     .map((words) => `${style.yellow("!")} packets arrived outside the tunnel by ${words}`);
   const missingCapabilities = plan.missingCapabilities.map((why) => `${style.yellow("!")} ${why}`);
   const records = describeRecords(rejectedRecords, style);
@@ -232,17 +247,30 @@ function renderWarnings(
   );
   const faults = plan.up ? [...plan.faults.values()].map(({ reason }) => `${style.red("✗")} ${reason}`) : [];
   const drifted = peers
-    .flatMap((peer) => describeDrift(peer) ?? [])
+    .flatMap((peer) => describeDrift(peer) ?? describeLoss(peer) ?? [])
     .map((line) => `${style.red("✗")} ${line}`);
-  const problem = agent.problem === undefined ? [] : [`${style.red("✗")} ${agent.problem}`];
+  // The lines of peers name the sources of what is lost now.
+  const refusedSources =
+    sources.size === 0 || drifted.length > 0
+      ? []
+      : [
+          `${style.yellow("!")} packets to other nodes have the source ${listSources(sources)}, which no node takes out of the tunnel`,
+        ];
+  const ports = shorten((agent.portGaps ?? []).filter(({ isLasting }) => isLasting).map(describePortGap)).map(
+    (gap) => `${style.yellow("!")} ${gap}`,
+  );
+  const isNamed = [...plan.faults.values()].some(({ reason }) => reason === agent.problem);
+  const problem = agent.problem === undefined || isNamed ? [] : [`${style.red("✗")} ${agent.problem}`];
   return [
     ...faults,
     ...drifted,
     ...problem,
+    ...ports,
     ...refused,
     ...cidrs,
     ...unknownPods,
     ...outside,
+    ...refusedSources,
     ...records,
     ...hosts,
     ...missingCapabilities,

@@ -1,19 +1,21 @@
 // `status` compares the kernel with the store, as JSON; status-text.ts has the text. The exit code is 3 if
 // they differ, so that a probe can use it.
 import { describeEndpoints } from "../plan/host/endpoints.ts";
+import { isAgentMissed, isAgentWell } from "../plan/report/agent-status.ts";
 import type { StrayPackets } from "../plan/report/arrivals.ts";
-import { describePeers, isWell } from "../plan/report/peer-status.ts";
+import { describePeers } from "../plan/report/peer-status.ts";
 import { type SettingName, settingNames, showSetting } from "../plan/settings/settings.ts";
 import { settingTable } from "../plan/settings/table.ts";
+import { renderStep } from "../plan/step.ts";
 import { observeTransport } from "../reconcile/endpoints.ts";
-import { hasWholeFirewall, type MeshPlan } from "../reconcile/mesh-plan.ts";
-import { areAllFaulty } from "../reconcile/slots.ts";
+import { dueSteps, hasWholeFirewall, type MeshPlan } from "../reconcile/mesh-plan.ts";
 import { observeLocalPods } from "../sources/pod-addresses.ts";
-import { isAgentWell, observeAgent } from "./agent-status.ts";
 import type { Context, Output } from "./command.ts";
+import { observeAgent } from "./observe-agent.ts";
 import { readRotation } from "./rotation.ts";
-import { openSession, renderPlan } from "./session.ts";
+import { openSession } from "./session.ts";
 import { nodeStates, renderStatus, type Shown } from "./status-text.ts";
+import { isAsItShouldBe } from "./verdict.ts";
 
 const notAsItShouldBe = 3;
 
@@ -24,28 +26,25 @@ export async function status(context: Context): Promise<Output> {
   const plan = session.plan();
   const evidence = session.readEvidence(plan, hasWholeFirewall(plan));
   const { byInterface, strayPackets } = evidence.arrivals;
+  const { refused } = evidence;
   const peers = describePeers(plan, context.nowMs, evidence);
   const overrides = session.store.settings();
   const mesh = session.store.meshSettings();
   const pods = session.store.attachments().length;
   const localPods = observeLocalPods(session, plan.settings);
-  const pending = renderPlan(plan);
+  const pending = dueSteps(plan).flatMap(renderStep);
   const rejectedRecords = session.store.rejectedRecords();
   const rotation = readRotation(session.store, identity, context.nowMs);
   const endpointsFrom = describeEndpoints(identity, observeTransport(plan.settings, session.kernel));
-  const agent = await observeAgent(context.stateDir, plan.paths !== undefined);
-  const isFailed = [...plan.faults.values()].some(({ kind }) => kind === "failure");
-  const good =
-    plan.up &&
-    pending.length === 0 &&
-    !isFailed &&
-    !areAllFaulty(plan.faults) &&
-    isAgentWell(agent) &&
-    peers.every((peer) => isWell(peer, plan.settings.mode));
+  const needs = { isGated: plan.paths !== undefined, settings: plan.settings, overrides };
+  const observed = await observeAgent(context.stateDir);
+  const agent = { ...observed, isMissed: isAgentMissed(observed, needs) };
+  const hasFirewall = session.kernel.firewall !== undefined;
+  const good = isAsItShouldBe({ plan, peers, hasFirewall, isAgentWell: isAgentWell(observed, needs) });
   const settings = settingNames.map((name) => describeSetting(plan, name, overrides, mesh));
   const shown: Shown = {
     ...{ plan, peers, arrivals: byInterface, pods, localPods, pending, rejectedRecords, rotation, agent },
-    ...{ endpointsFrom, overrides, nowMs: context.nowMs },
+    ...{ refused, endpointsFrom, overrides, nowMs: context.nowMs },
     ...(evidence.countedSinceMs === undefined ? {} : { countedSinceMs: evidence.countedSinceMs }),
   };
   return {
@@ -60,6 +59,7 @@ function toJson(
     plan,
     peers,
     arrivals,
+    refused,
     pods,
     localPods,
     pending,
@@ -91,6 +91,7 @@ function toJson(
     ...(countedSinceMs === undefined ? {} : { plaintextCountedSinceMs: countedSinceMs }),
     plaintextArrivals: arrivals,
     strayPackets,
+    refusedSources: [...refused.sources].map(([source, packets]) => ({ source, packets })),
     refusedClaims: plan.ownership.refusals,
     refusedCIDRs: plan.refusedCIDRs,
     rejectedRecords,

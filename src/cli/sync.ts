@@ -22,8 +22,15 @@ export function sync(context: Context): Output {
       "the pods of this node differ from those in its record: give the record (`wg-cni node show --json`) to the other nodes, unless an agent publishes it",
     );
   const report = syncAll(session);
-  return reportSync(report, `Node ${report.node.name}`, warnings);
+  const { name } = report.node;
+  if (report.up) return reportSync(report, `Node ${name}`, warnings);
+  const output = reportSync(report, `Node ${name} is down: nothing is encrypted`, [...warnings, isDownText]);
+  // As with `status`: a script that encrypts by this must not believe that it has.
+  return { ...output, exitCode: output.exitCode || notAsItShouldBe };
 }
+
+const notAsItShouldBe = 3;
+const isDownText = "the node has left the mesh: `wg-cni up`, or its agent, brings it back";
 
 export function plan(context: Context): Output {
   using session = openSession(context);

@@ -9,6 +9,7 @@ import { ParseError, parseAt } from "../net/error.ts";
 import { parseIp } from "../net/ip.ts";
 import { parseMac } from "../net/mac.ts";
 import { parseInterfaceAddress } from "../net/prefix.ts";
+import { defaultStateDir } from "../net/state-dir.ts";
 import { isCniName } from "./env.ts";
 import { CniError } from "./error.ts";
 import { type IpamConf, parseIpam } from "./ipam.ts";
@@ -25,8 +26,6 @@ import {
 import type { Dns, PrevResult } from "./result.ts";
 import { optional, parseDns, parseResult } from "./result-parse.ts";
 import { unknownKeys } from "./unknown-keys.ts";
-
-export const defaultStateDir = "/var/lib/wg-cni";
 
 /** Bounds of `mtu`: the size that every IPv4 host must accept (RFC 791), and the largest of a veth (ETH_MAX_MTU). */
 export const minMtu = 576;

@@ -44,7 +44,7 @@ export function withLoggedFailures(verbs: Verbs): Verbs {
   return { add: logged(add), del: logged(del), check: logged(check), status: logged(status), gc: logged(gc) };
 }
 
-/** Records the result of a call. `durationMs`: since the process began. */
+/** Records the result of a call. `durationMs`: since the process of the call began. */
 export function logVerb(request: Request, errorCode: number | undefined, durationMs: number): void {
   const { command: verb, conf } = request;
   if (!isCountedVerb(verb)) return;

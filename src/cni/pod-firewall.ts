@@ -9,11 +9,15 @@ import { CniError } from "./error.ts";
 import type { Host } from "./host.ts";
 import type { Request } from "./request.ts";
 
+/** The code that makes the table, once this process has loaded it. */
+let loaded: (() => void) | undefined;
+
 /** Before ADD, loads the code that makes the table, if the table will be made. */
 export async function loadPodFirewall(host: Host, { conf }: Request): Promise<void> {
-  if (conf.role !== "standalone" || hasNftTable(podFirewallName.name) !== false) return;
-  const { makePodFirewall } = await import("../reconcile/pod-firewall.ts");
-  host.makePodFirewall = makePodFirewall;
+  if (conf.role !== "standalone") return;
+  if (loaded === undefined && hasNftTable(podFirewallName.name) === false)
+    loaded = (await import("../reconcile/pod-firewall.ts")).makePodFirewall;
+  if (loaded !== undefined) host.makePodFirewall = loaded;
 }
 
 /**

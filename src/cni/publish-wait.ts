@@ -9,10 +9,14 @@ import type { Request } from "./request.ts";
 
 const pauseMs = 10;
 
+/** True if an ADD has to wait. Throws StoreError. */
+export function isPublicationAwaited({ settings }: Host): boolean {
+  return settings.podAddresses === "pods" && settings.publishWait > 0;
+}
+
 /** Waits after the attachment was made. Throws StoreError. */
-export function awaitPublication(host: Host, request: Request): void {
-  const { podAddresses, publishWait } = host.settings;
-  if (podAddresses !== "pods" || publishWait === 0) return;
+export async function awaitPublication(host: Host, request: Request): Promise<void> {
+  const { publishWait } = host.settings;
   const ips = host.store.findAttachment(ownerOf(request))?.ips ?? [];
   const deadline = Bun.nanoseconds() + publishWait * 1e9;
   while (!areAnnounced(host, ips)) {
@@ -23,7 +27,7 @@ export function awaitPublication(host: Host, request: Request): void {
       );
       return;
     }
-    Bun.sleepSync(pauseMs);
+    await Bun.sleep(pauseMs);
   }
 }
 

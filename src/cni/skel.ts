@@ -5,9 +5,9 @@
 
 import {
   type CniVersion,
+  formatVersions,
   isSupported,
   newestVersion,
-  supportedVersions,
   versionAtLeast,
 } from "../net/cni-version.ts";
 import { messageOf } from "../net/error.ts";
@@ -17,6 +17,7 @@ import { type ConfHead, type NetConf, parseConf, parseHead } from "./config.ts";
 import { type Command, type Env, type EnvRequest, parseEnv } from "./env.ts";
 import { CniError, formatError, toCniError } from "./error.ts";
 import type { Request } from "./request.ts";
+import { maxStdinBytes } from "./stdin.ts";
 
 export interface Io {
   readonly env: Env;
@@ -26,6 +27,8 @@ export interface Io {
   stderr(text: string): void;
   /** True if the path leads to the network namespace of this process; false also if it leads nowhere. */
   isOwnNetns(path: string): boolean;
+  /** The age of the runtime's call in milliseconds. */
+  elapsedMs(): number;
 }
 
 /** The implementation of each verb; failures are thrown. */
@@ -77,8 +80,6 @@ export function perform(io: Io, request: Request, verbs: Verbs): Answer {
   }
 }
 
-/** The limit is far beyond any real configuration and bounds the memory that a broken caller can occupy. */
-const maxStdinBytes = 1024 * 1024;
 /** The longest message, in characters. */
 const maxWarningLength = 4000;
 
@@ -173,7 +174,7 @@ function refuseOwnNetns(io: Io, { netns, netnsOverride }: Request): void {
 
 /** Prints the version without reading stdin, as in the reference library: a person who types the command would wait forever. */
 function answerVersion(io: Io): number {
-  io.stdout(`${JSON.stringify({ cniVersion: newestVersion, supportedVersions })}\n`);
+  io.stdout(formatVersions());
   return 0;
 }
 

@@ -8,8 +8,10 @@ import type { NoTransport, Transport } from "../plan/host/endpoints.ts";
 import type { RotationState } from "../plan/keys/rotation.ts";
 import type { DerivedMtu } from "../plan/mesh/mtu.ts";
 import type { LocalPods } from "../plan/pods/local-pods.ts";
+import type { AgentStatus } from "../plan/report/agent-status.ts";
 import type { InterfaceArrivals } from "../plan/report/arrivals.ts";
 import type { PeerStatus } from "../plan/report/peer-status.ts";
+import type { RefusedPackets } from "../plan/report/refused-sources.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 import type { MeshPlan } from "../reconcile/mesh-plan.ts";
 import type { Identity, RejectedRecord, Rotation } from "../state/model.ts";
@@ -44,11 +46,13 @@ export interface NodeFacts {
   /** Settings that were set explicitly, without the defaults. */
   readonly overrides: Readonly<Record<string, unknown>>;
   readonly identity?: Identity;
+  /** The devices that are there although the node has no identity. */
+  readonly devicesWithoutIdentity: readonly string[];
   /** Why this node's private keys cannot be opened. */
   readonly sealFault?: string;
   /** True if an agent has decided how peers are reached. */
   readonly gated: boolean;
-  readonly agentRuns: boolean;
+  readonly agent: AgentStatus;
   readonly rotation?: RotationState & Partial<Rotation>;
   readonly rejectedRecords: readonly RejectedRecord[];
 }
@@ -58,6 +62,7 @@ export interface KernelFacts {
   readonly plan: MeshPlan;
   readonly peers: readonly PeerStatus[];
   readonly arrivals: readonly InterfaceArrivals[];
+  readonly refused: RefusedPackets;
   readonly hasKernelWireGuard: boolean;
   /** Path of a userspace WireGuard that is installed. */
   readonly userspaceProgram?: string;
@@ -78,6 +83,8 @@ export interface KernelFacts {
   readonly addresses: readonly Address[];
   readonly transport: Transport | NoTransport;
   readonly uplinks: readonly UplinkFilter[];
+  /** The paths of sysctls by which packets of this node's pods are not forwarded. */
+  readonly forwardingOff: readonly string[];
 }
 
 /** The largest packet that a pod on this node sends to other nodes. */

@@ -2,18 +2,20 @@
 // there is no store, it makes none. A read that fails becomes a sentence, and the other
 // reads still happen.
 import { findStatus, readSpace } from "../linux/file.ts";
-import { isLocked } from "../linux/lock.ts";
 import { attempt } from "../net/error.ts";
+import { familyOf } from "../net/ip.ts";
 import { formatNftTableName } from "../net/nftables-text.ts";
 import { type MarkRule, readMarkRules } from "../netlink/nft/marks.ts";
 import { findUplinks } from "../netlink/uplinks.ts";
-import { validMarkSysctl } from "../plan/host/host-changes.ts";
+import { deviceForwarding, forwardingSysctl, validMarkSysctl } from "../plan/host/host-changes.ts";
 import { describeRotation } from "../plan/keys/rotation.ts";
 import { findConflicts } from "../plan/mesh/conflicts.ts";
 import { firewallName } from "../plan/mesh/desired.ts";
+import { slots } from "../plan/peers/path.ts";
 import { judgePods } from "../plan/pods/local-pods.ts";
+import type { AgentStatus } from "../plan/report/agent-status.ts";
 import { describePeers } from "../plan/report/peer-status.ts";
-import type { Settings } from "../plan/settings/settings.ts";
+import { type Settings, slotDevice } from "../plan/settings/settings.ts";
 import { readSysctl } from "../reconcile/apply.ts";
 import { observeTransport } from "../reconcile/endpoints.ts";
 import type { Kernel } from "../reconcile/kernel.ts";
@@ -23,7 +25,8 @@ import { observeMtu } from "../reconcile/mtu.ts";
 import { readSettings } from "../reconcile/node-reader.ts";
 import { observeHost } from "../reconcile/observe.ts";
 import { observeOutside } from "../reconcile/outside.ts";
-import { Session, systemPath } from "../reconcile/session.ts";
+import { Session } from "../reconcile/session.ts";
+import { searchPath } from "../reconcile/userspace.ts";
 import type { Identity } from "../state/model.ts";
 import { findStateFault } from "../state/probe.ts";
 import { openPrivateKey, readSealKey, SealError } from "../state/seal.ts";
@@ -34,8 +37,11 @@ import { observePodLinks } from "./pod-links.ts";
 import { readPodMtus } from "./pod-mtus.ts";
 import { explainFault } from "./port-holder.ts";
 
-/** `nowMs`: Unix milliseconds. Throws only if not even the filesystem of the state directory can be read. */
-export function gatherFacts(stateDir: string, nowMs: number): Facts {
+/**
+ * `nowMs`: Unix milliseconds; `agent`: as it has answered. Throws only if not even the filesystem of the
+ * state directory can be read.
+ */
+export function gatherFacts(stateDir: string, nowMs: number, agent: AgentStatus): Facts {
   const files = readFiles(stateDir);
   const failures: string[] = [];
   const tryTo = <T>(read: () => T): T | undefined =>
@@ -46,7 +52,7 @@ export function gatherFacts(stateDir: string, nowMs: number): Facts {
   if (files.database === undefined || files.fault !== undefined) return { nowMs, files, failures };
   using session = tryTo(() => new Session(stateDir, () => nowMs));
   if (session === undefined) return { nowMs, files, failures };
-  const node = tryTo(() => readStore(session, stateDir, nowMs));
+  const node = tryTo(() => readStore(session, agent, nowMs));
   const { identity } = node ?? {};
   const kernel = identity === undefined ? undefined : tryTo(() => readKernel(session, identity, nowMs));
   return {
@@ -74,16 +80,19 @@ function nearestDirectory(path: string): string {
   return nearestDirectory(path.slice(0, path.lastIndexOf("/")));
 }
 
-function readStore({ store }: Session, stateDir: string, nowMs: number): NodeFacts {
+function readStore({ store, kernel }: Session, agent: AgentStatus, nowMs: number): NodeFacts {
   const settings = readSettings(store);
   const identity = store.identity();
   const rotation = store.rotation();
   const known = {
-    ...{ settings, overrides: store.settings(), gated: store.gated },
-    agentRuns: isLocked(`${stateDir}/agent.lock`),
-    rejectedRecords: store.rejectedRecords(),
+    ...{ settings, overrides: store.settings(), gated: store.gated, agent },
+    ...{ rejectedRecords: store.rejectedRecords(), devicesWithoutIdentity: [] },
   };
-  if (identity === undefined) return known;
+  if (identity === undefined) {
+    const isThere = (name: string) => kernel.host.hasLinks([name]);
+    const devices = slots.map((slot) => slotDevice(settings, slot)).filter(isThere);
+    return { ...known, devicesWithoutIdentity: devices };
+  }
   const sealFault = findSealFault(settings.sealKeyFile, identity);
   const { name, up, slots: keys } = identity;
   const keyFacts = { name, up, keys, settings, ...(rotation === undefined ? {} : { rotation }) };
@@ -91,6 +100,15 @@ function readStore({ store }: Session, stateDir: string, nowMs: number): NodeFac
     ...{ ...known, identity, rotation: { ...describeRotation(keyFacts, nowMs), ...rotation } },
     ...(sealFault === undefined ? {} : { sealFault }),
   };
+}
+
+/** IPv4 decides by the interface that a packet arrives at; IPv6 for the host as a whole. `devs`: ours, and those of pods. */
+function findForwardingOff(pods: readonly string[], devs: readonly string[]): string[] {
+  const families = [...new Set(pods.map(familyOf))];
+  const isOff = (path: string) => readSysctl(path) === "0";
+  const ofHost = families.map((family) => forwardingSysctl[family]).filter(isOff);
+  const ofDevs = families.includes(4) ? devs.map((dev) => deviceForwarding(4, dev)) : [];
+  return ofHost.includes(forwardingSysctl[4]) ? ofHost : [...ofHost, ...ofDevs.filter(isOff)];
 }
 
 function findSealFault(path: string, { name, slots }: Identity): string | undefined {
@@ -108,9 +126,11 @@ function readKernel(session: Session, identity: Identity, nowMs: number): Kernel
   const plan = session.plan();
   const { settings, node, ownership } = plan;
   const evidence = session.readEvidence(plan, hasWholeFirewall(plan));
-  const podIPs = store.attachments().flatMap(({ ips }) => ips);
+  const attachments = store.attachments();
+  const podIPs = attachments.flatMap(({ ips }) => ips);
+  const podDevs = attachments.flatMap(({ hostDev }) => hostDev ?? []);
   const derivedMtu = observeMtu({ ...settings, mtu: 0 }, node, ownership.peers, podIPs, kernel);
-  const program = findProgram(implementations, process.env["PATH"] ?? systemPath);
+  const program = findProgram(implementations, searchPath());
   const ownKeys = identity.slots.map(({ publicKey }) => publicKey);
   const host = observeHost(settings, kernel, { ownKeys, isApplied: plan.appliedToThisKernel });
   const conflicts = findConflicts(settings, host).flatMap(({ slot, text }) => (slot ? [] : [text]));
@@ -125,6 +145,7 @@ function readKernel(session: Session, identity: Identity, nowMs: number): Kernel
     ...{ plan, derivedMtu, conflicts, bypassRules, faults, markRules: findMarkRules(settings, kernel) },
     peers: describePeers(plan, nowMs, evidence),
     arrivals: evidence.arrivals.byInterface,
+    refused: evidence.refused,
     hasKernelWireGuard: kernel.hasKernelWireGuard(),
     ...(program === undefined ? {} : { userspaceProgram: program }),
     hasFirewall: kernel.firewall !== undefined,
@@ -143,6 +164,10 @@ function readKernel(session: Session, identity: Identity, nowMs: number): Kernel
     addresses: kernel.host.addresses(),
     transport: observeTransport(settings, kernel),
     uplinks: [...uplinks].map(readFilter),
+    forwardingOff: findForwardingOff(
+      [...node.podCIDRs, ...podIPs],
+      [...plan.observed.links.keys(), ...podDevs],
+    ),
   };
 }
 

@@ -1,9 +1,14 @@
 // Checks of this node's kernel: it can encrypt and count, it matches the store, and no other
 // program uses our objects.
 import { countOf } from "../net/human-format.ts";
+import type { Slot } from "../net/record.ts";
+import { sysctlName } from "../plan/host/host-changes.ts";
 import { slots } from "../plan/peers/path.ts";
 import { formatMark } from "../plan/settings/parsers.ts";
+import { slotDevice } from "../plan/settings/settings.ts";
 import { renderRoute, renderRule, renderStep } from "../plan/step.ts";
+import { dueSteps } from "../reconcile/mesh-plan.ts";
+import { areAllFaulty } from "../reconcile/slots.ts";
 import { implementations } from "../wireguard/start.ts";
 import type { KernelFacts } from "./facts.ts";
 import { type Check, type Finding, fail, ok, shorten, warn } from "./finding.ts";
@@ -50,13 +55,15 @@ export const kernelChecks: readonly Check[] = [
     impact: "if the kernel differs from the store, traffic may not be encrypted as configured",
     run: ({ kernel, node }) => {
       if (kernel === undefined) return undefined;
-      const commands = kernel.plan.steps.flatMap(renderStep);
+      const steps = dueSteps(kernel.plan);
+      const commands = steps.flatMap(renderStep);
       if (commands.length === 0) return kernel.plan.up ? ok("the kernel matches the store") : undefined;
-      const remedy = node?.agentRuns
-        ? "the agent repairs this within a second; if it stays, the agent's log says why"
-        : "run `wg-cni sync`";
+      const remedy =
+        node !== undefined && node.agent.state !== "absent"
+          ? "the agent repairs this within five seconds; if it stays, the agent's log says why"
+          : "run `wg-cni sync`";
       return fail(
-        `${countOf(kernel.plan.steps.length, "change")} to the kernel ${kernel.plan.steps.length === 1 ? "is" : "are"} pending`,
+        `${countOf(steps.length, "change")} to the kernel ${steps.length === 1 ? "is" : "are"} pending`,
         remedy,
         shorten(commands),
       );
@@ -69,8 +76,9 @@ export const kernelChecks: readonly Check[] = [
       if (kernel === undefined || !kernel.plan.up) return undefined;
       const { faults, plan } = kernel;
       if (faults.length === 0) return ok("both slots can be used");
-      return fail(
-        faults.length === slots.length
+      const isOccupied = [...plan.faults.values()].every(({ kind }) => kind === "conflict");
+      return (isOccupied && !areAllFaulty(plan.faults) ? warn : fail)(
+        areAllFaulty(plan.faults)
           ? "neither slot can be used: nothing is encrypted"
           : `slot ${[...plan.faults.keys()].join()} cannot be used; the other one carries all traffic`,
         "remove the cause that each line names; the agent then uses the slot again by itself",
@@ -130,6 +138,19 @@ export const kernelChecks: readonly Check[] = [
     },
   },
   {
+    name: "forwarding",
+    impact: "pods reach nothing outside their node, and no other node reaches them",
+    run: ({ kernel }) => {
+      if (kernel === undefined || !kernel.plan.up) return undefined;
+      const off = kernel.forwardingOff.map(sysctlName);
+      if (off.length === 0) return ok("this host forwards packets of its pods");
+      return fail(
+        `this host forwards no packets of its pods: ${off.map((name) => `${name} is 0`).join(", ")}`,
+        `\`sysctl -w ${off.map((name) => `${name}=1`).join(" ")}\`, and find what switches it off, such as a file in /etc/sysctl.d`,
+      );
+    },
+  },
+  {
     name: "reverse path",
     impact:
       "while one node encrypts and another does not yet, a strict reverse-path filter drops packets from the other",
@@ -145,11 +166,21 @@ function checkBackend({ plan, hasKernelWireGuard, userspaceProgram }: KernelFact
       "load its module (`modprobe wireguard`), or `wg-cni up --backend userspace`",
     );
   }
-  const missing = [...plan.desired.links.keys()].filter((dev) => !plan.observed.links.has(dev));
-  if (userspaceProgram === undefined && missing.length > 0)
+  const devices = slots.map((slot) => slotDevice(plan.settings, slot));
+  // A slot that another program occupies has its own finding.
+  const missing = devices.filter(
+    (dev, i) => !plan.observed.links.has(dev) && plan.faults.get(slots[i] as Slot)?.kind !== "conflict",
+  );
+  const lack = hasKernelWireGuard ? "the backend is userspace" : "the kernel has no WireGuard";
+  if (missing.length > 0 && userspaceProgram === undefined)
     return fail(
-      `the kernel has no WireGuard, and none of ${implementations.join(", ")} is installed`,
+      `${lack}, and none of ${implementations.join(", ")} is installed`,
       "load the kernel's module (`modprobe wireguard`), or install one of them",
+    );
+  if (missing.length > 0)
+    return fail(
+      `${lack}, and ${userspaceProgram} does not run for ${missing.join(", ")}`,
+      "run `wg-cni sync` on the node; if the agent runs in a container, it cannot start the program: the unit wg-cni-userspace.service does it, and its log says why it does not",
     );
   const program = userspaceProgram ?? "a process";
   if (plan.settings.backend === "userspace") return ok(`${program}, as configured`);

@@ -2,6 +2,7 @@
 // on, and its keys are not too old.
 import { isObstacle } from "../kube/record-entries.ts";
 import { countOf, formatAge, formatSpan } from "../net/human-format.ts";
+import { listDependents } from "../plan/report/agent-status.ts";
 import { showSetting } from "../plan/settings/settings.ts";
 import type { NodeFacts } from "./facts.ts";
 import { type Check, type Finding, fail, ok, shorten, warn } from "./finding.ts";
@@ -17,12 +18,20 @@ export const nodeChecks: readonly Check[] = [
   {
     name: "node",
     impact: "a node that is not up encrypts nothing",
-    run: ({ node }) => {
+    run: ({ node, files }) => {
       if (node === undefined) return undefined;
+      const { devicesWithoutIdentity: devices } = node;
+      if (devices.length > 0)
+        return fail(
+          `${files.stateDir} knows no identity of this node, and ${devices.join(" and ")} ${devices.length === 1 ? "is" : "are"} there`,
+          "if an agent runs with another --state-dir, name that; if the state was removed or is a new one, restart the agent, or run `wg-cni up` as it was run before",
+        );
       if (node.identity === undefined)
         return fail(
           "this node was never up",
-          "run `wg-cni up --pod-cidr CIDR` and import the other nodes' records",
+          node.settings.kubeconfig === ""
+            ? "run `wg-cni up --pod-cidr CIDR` and import the other nodes' records"
+            : "the agent takes the node's identity from its Node object: start the agent, or see its log for what it waits for",
         );
       const { name, up, slots } = node.identity;
       if (!up) return fail(`node ${name} is down`, "run `wg-cni up`");
@@ -100,32 +109,34 @@ function checkApi({ identity, rejectedRecords }: NodeFacts): Finding {
   );
 }
 
-function checkAgent({ agentRuns, gated, settings, overrides }: NodeFacts): Finding {
-  if (agentRuns && gated) return ok("an agent runs and decides how each peer is reached");
-  if (agentRuns) return warn("an agent runs, but has not decided anything yet", "see its log");
+function checkAgent({ agent, gated, settings, overrides }: NodeFacts): Finding {
+  if (agent.state === "unanswering")
+    return fail(
+      "an agent runs, and does not answer: nothing is repaired, keys are not rotated",
+      "see its log; if it has stopped, start its service or its pod again",
+      agent.problem === undefined ? [] : [agent.problem],
+    );
+  if (agent.problem !== undefined)
+    return fail("an agent runs, and is not ready", "mend what the line names", [agent.problem]);
+  const runs = agent.state === "running";
+  if (runs && gated) return ok("an agent runs and decides how each peer is reached");
+  if (runs) return warn("an agent runs, but has not decided anything yet", "see its log");
   if (gated)
     return fail(
       "an agent is to decide the routes of this node, and none runs",
       "start its service, or run `wg-cni agent`; to go on without one: `wg-cni down`, then `wg-cni up`",
     );
-  const dependents = [
-    ...(settings.hostEncryption ? ["hostEncryption"] : []),
-    ...(settings.recordsDir === "" ? [] : ["recordsDir"]),
-    ...(settings.kubeconfig === "" ? [] : ["kubeconfig"]),
-    ...(overrides["keyRotation"] === undefined || settings.keyRotation === 0 ? [] : ["keyRotation"]),
-  ];
+  const dependents = listDependents({ settings, overrides });
   if (dependents.length > 0)
-    return warn(
+    return fail(
       `no agent runs, and ${dependents.join(", ")} ${dependents.length === 1 ? "needs" : "need"} one`,
       "run `wg-cni agent`",
     );
   return ok("no agent: imported peers are routed at once, and nothing is repaired or rotated automatically");
 }
 
-function checkKeys(
-  { identity, settings, agentRuns, rotation, overrides }: NodeFacts,
-  nowMs: number,
-): Finding {
+function checkKeys({ identity, settings, agent, rotation, overrides }: NodeFacts, nowMs: number): Finding {
+  const agentRuns = agent.state !== "absent";
   const made = (identity?.slots ?? []).map(({ createdAtMs }) => createdAtMs).filter((at) => at > 0);
   const oldest = Math.min(...made);
   const age =

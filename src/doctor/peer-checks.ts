@@ -2,25 +2,28 @@
 // claims are refused, and which packets went in plaintext.
 import { countOf, formatAge, formatBytes, formatSpan } from "../net/human-format.ts";
 import { describeForeign } from "../plan/report/arrivals.ts";
-import { describeDrift, type PeerStatus } from "../plan/report/peer-status.ts";
+import {
+  clockSlackMs,
+  describeDrift,
+  describeLoss,
+  isWell,
+  type PeerStatus,
+} from "../plan/report/peer-status.ts";
+import { listSources } from "../plan/report/refused-sources.ts";
+import { areAllFaulty } from "../reconcile/slots.ts";
 import type { Facts, KernelFacts } from "./facts.ts";
 import { type Check, type Finding, fail, ok, shorten, warn } from "./finding.ts";
-
-/** WireGuard's own times differ from the wall clock by up to this. */
-const clockSlackMs = 5_000;
-/** With keepalives a handshake is renewed after two minutes; this one was not. */
-const overdueMs = 240_000;
 
 export const peerChecks: readonly Check[] = [
   {
     name: "peer keys",
     impact:
       "traffic to a peer without a key cannot be encrypted: it goes in plaintext, or is refused in strict mode",
-    run: withPeers(({ peers }) => {
+    run: withPeers(({ peers, plan }) => {
       const keyless = peers.filter(({ state }) => state === "keyless");
       if (keyless.length === 0)
         return ok(`${peers.length === 1 ? "the peer has" : `all ${peers.length} peers have`} keys`);
-      return warn(
+      return failUnlessWell(keyless, plan)(
         `${countOf(keyless.length, "peer")} ${keyless.length === 1 ? "has" : "have"} no key`,
         "run `wg-cni up` there, and import its record here",
         shorten(
@@ -39,7 +42,7 @@ export const peerChecks: readonly Check[] = [
       if (drifted.length === 0) return ok("the kernel sends packets for every peer where they should go");
       return fail(
         `packets for ${countOf(drifted.length, "peer")} go another way than they should`,
-        "`wg-cni sync` sets routes, rules, devices and peers right; if it does not help, `plan` shows nothing to do, and another program is in the way: see `bypass rules`",
+        "`wg-cni sync` sets routes, rules, devices and peers right; if it does not help, `plan` shows nothing to do, and another program is in the way: see `bypass rules`; if encrypted packets have no way to the peer, see `endpoint` and `ip route`",
         shorten(drifted),
       );
     }),
@@ -48,7 +51,8 @@ export const peerChecks: readonly Check[] = [
     name: "handshakes",
     impact:
       "traffic to a peer is encrypted after a handshake; until then the peer's gate is closed, or packets to it are lost",
-    run: withPeers((kernel) => checkHandshakes(kernel)),
+    // Without a slot of its own the node cannot make any: the check of the slots names the cause.
+    run: withPeers((kernel) => (areAllFaulty(kernel.plan.faults) ? undefined : checkHandshakes(kernel))),
   },
   {
     name: "silence",
@@ -72,10 +76,12 @@ export const peerChecks: readonly Check[] = [
     name: "claims",
     impact:
       "a key, CIDR or address belongs to the node that claimed it first; the other node's traffic there is not encrypted",
-    run: withPeers(({ plan: { ownership } }) => {
-      const { refusals } = ownership;
-      if (refusals.length === 0) return ok("no peer claims what belongs to another node");
-      return warn(
+    run: withPeers(({ plan, peers }) => {
+      const { refusals } = plan.ownership;
+      const conflicting = peers.filter(({ state }) => state === "conflict");
+      if (refusals.length === 0 && conflicting.length === 0)
+        return ok("no peer claims what belongs to another node");
+      return failUnlessWell(conflicting, plan)(
         `${countOf(refusals.length, "claim")} of peers ${refusals.length === 1 ? "was" : "were"} refused`,
         "let one of the two nodes give it up: `wg-cni up --pod-cidr` there, or `wg-cni peer remove` here",
         shorten(refusals.map(({ reason }) => reason)),
@@ -93,6 +99,11 @@ export const peerChecks: readonly Check[] = [
       "a packet from a source that its interface does not lead to does not come from that source: it is counted for no peer",
     run: withPeers((kernel) => checkSpoofed(kernel)),
   },
+  {
+    name: "translated sources",
+    impact: "peers take from the tunnel only packets from a node IP of this node or from its pods",
+    run: withPeers((kernel) => checkSources(kernel)),
+  },
 ];
 
 /** Limits a check to nodes that are up and have peers. */
@@ -105,13 +116,21 @@ function withPeers(run: (kernel: KernelFacts, facts: Facts) => Finding | undefin
   };
 }
 
+/** `status` ends with exit code 3 if a peer is not well, and `doctor` says the same. */
+function failUnlessWell(
+  peers: readonly PeerStatus[],
+  { settings }: KernelFacts["plan"],
+): (...finding: Parameters<typeof warn>) => Finding {
+  return peers.every((peer) => isWell(peer, settings.mode)) ? warn : fail;
+}
+
 function checkHandshakes({ plan, peers }: KernelFacts): Finding {
   const waiting = peers.filter(({ state }) => state === "waiting");
   const lost = peers.filter(({ state, txBytes }) => state === "unanswered" && txBytes > 0);
   const unused = peers.filter(({ state, txBytes }) => state === "unanswered" && txBytes === 0);
   const lines = [...lost, ...waiting].map((peer) => describeWaiting(plan.ownership.peers, peer));
   if (lines.length > 0)
-    return (lost.length > 0 ? fail : warn)(
+    return failUnlessWell([...lost, ...waiting], plan)(
       `${countOf(lines.length, "peer")} never completed a handshake with this node`,
       handshakeRemedy(plan),
       shorten(lines),
@@ -129,11 +148,7 @@ function describeWaiting(records: KernelFacts["plan"]["ownership"]["peers"], pee
 }
 
 function checkSilence({ plan, peers }: KernelFacts, nowMs: number): Finding {
-  const keepsAlive = plan.settings.persistentKeepalive > 0;
-  const silent = peers.filter(
-    ({ state, lastHandshakeMs }) =>
-      state === "silent" || (state === "idle" && keepsAlive && nowMs - lastHandshakeMs > overdueMs),
-  );
+  const silent = peers.filter(({ state }) => state === "silent");
   if (silent.length === 0) return ok("every peer with traffic answers");
   return fail(
     `${countOf(silent.length, "peer")} no longer ${silent.length === 1 ? "answers" : "answer"}`,
@@ -164,19 +179,33 @@ function checkSpoofed({ plan, hasFirewall, arrivals }: KernelFacts): Finding | u
   );
 }
 
+function checkSources({ plan, peers, hasFirewall, refused: { sources } }: KernelFacts): Finding | undefined {
+  if (!hasFirewall) return undefined;
+  if (sources.size === 0) return ok("packets to other nodes have sources that these take");
+  const lost = peers.flatMap((peer) => describeLoss(peer) ?? []);
+  const would = plan.settings.mode === "off" ? "would be lost in the tunnel" : "are lost in the tunnel";
+  return (lost.length > 0 ? fail : warn)(
+    `packets to other nodes ${would}: they have the source ${listSources(sources)}`,
+    "find the rule that translates their source (`nft list ruleset`, `iptables-save -t nat`), and let it leave out packets to the pods and nodes of the cluster",
+    shorten(lost),
+  );
+}
+
 function checkPlaintext({ plan, peers }: KernelFacts, nowMs: number): Finding | undefined {
   const counted = peers.filter(({ plaintext }) => plaintext !== undefined);
   if (counted.length === 0) return undefined;
   const { mode } = plan.settings;
-  const isStrict = mode === "strict";
   const some = counted.filter(({ plaintext }) => packetsOf(plaintext) > 0);
   if (some.length === 0) return ok("no packet of a pod went outside the tunnel");
   if (mode === "off") return ok("packets of pods go in plaintext, because the mode is off");
-  const wrong = isStrict ? some : some.filter(({ plaintext }) => (plaintext?.leakedPackets ?? 0) > 0);
+  // Packets that strict mode drops have not leaked; others may have before.
+  const leaked = some.filter(({ plaintext }) => (plaintext?.leakedPackets ?? 0) > 0);
+  const dropped = some.filter(({ plaintext }) => (plaintext?.droppedPackets ?? 0) > 0);
+  const wrong = leaked.length > 0 || mode !== "strict" ? leaked : dropped;
   if (wrong.length === 0)
     return ok("packets of pods went in plaintext only while their peers could not be encrypted");
   const lines = shorten(wrong.map((peer) => describePlaintext(peer, nowMs)));
-  if (isStrict)
+  if (leaked.length === 0)
     return warn(
       `packets outside the tunnel between pods here and ${countOf(wrong.length, "peer")} were dropped`,
       "if they arrive, run `wg-cni doctor` on the node that sends them; if they are from or to an address that is no node IP, see `node IPs`",
@@ -195,8 +224,9 @@ function packetsOf({ inPackets, outPackets } = { inPackets: 0, outPackets: 0 }):
 
 function describePlaintext({ name, plaintext }: PeerStatus, nowMs: number): string {
   if (plaintext === undefined) return name;
-  const { inPackets, outPackets, leakedPackets, lastAtMs } = plaintext;
+  const { inPackets, outPackets, leakedPackets, droppedPackets, lastAtMs } = plaintext;
   const leaked = leakedPackets === 0 ? "" : `, ${leakedPackets} of them leaked`;
+  const dropped = droppedPackets === 0 ? "" : `, ${droppedPackets} of them dropped`;
   const last = lastAtMs === 0 ? "" : `, the last ${formatAge(lastAtMs, nowMs)}`;
-  return `${name}: ${inPackets} in, ${outPackets} out${leaked}${last}`;
+  return `${name}: ${inPackets} in, ${outPackets} out${leaked}${dropped}${last}`;
 }

@@ -23,6 +23,7 @@ import {
 import { findSystemFailure } from "../linux/errno.ts";
 import { addName, exchange } from "../linux/file.ts";
 import { lockTemporarily } from "../linux/lock.ts";
+import { evict } from "../linux/page-cache.ts";
 import { SysError } from "../linux/syscall.ts";
 import { attempt } from "../net/error.ts";
 import { formatBytes } from "../net/human-format.ts";
@@ -66,7 +67,7 @@ export interface Disk {
   copy(from: string, to: string): void;
   /** Returns true if two files have the same content and `b` is executable. Reads both from beginning to end. */
   isSameProgram(a: string, b: string): boolean;
-  /** Reads a file from beginning to end, so that the next start does not wait for the disk. */
+  /** Puts a file into the page cache as one that is read from beginning to end, so that its first start does not wait for the disk, and no start is slow. */
   warm(path: string): void;
   /** Exchanges the files of two names; returns false if the filesystem cannot. */
   exchange(a: string, b: string): boolean;
@@ -117,7 +118,11 @@ export const disk: Disk = {
       }),
     ),
   isSameProgram: (a, b) => onDisk(`Cannot compare ${a} with ${b}`, () => isSameProgram(a, b)),
-  warm: (path) => onDisk(`Cannot read ${path}`, () => forEachBlock(path, () => true)),
+  warm: (path) =>
+    onDisk(`Cannot read ${path}`, () => {
+      evict(path);
+      forEachBlock(path, () => true);
+    }),
   exchange: (a, b) => onDisk(`Cannot put ${a} in the place of ${b}`, () => exchange(a, b)),
   name: (path, name) => onDisk(`Cannot give ${path} the name ${name}`, () => addName(path, name)),
   rename: (from, to) => onDisk(`Cannot rename ${from} to ${to}`, () => renameSync(from, to)),

@@ -3,6 +3,7 @@
 import { countOf, formatSpan } from "../net/human-format.ts";
 import { escapeControls } from "../net/printable.ts";
 import type { Lapse } from "../plan/peers/lapses.ts";
+import { describePortGap, type PortGap } from "../plan/report/port-evidence.ts";
 import type { Mode } from "../plan/settings/settings.ts";
 
 export interface StatusFacts {
@@ -12,8 +13,20 @@ export interface StatusFacts {
   readonly peers: number;
   /** Names of the peers that are not reached through the tunnel. */
   readonly unencrypted: readonly string[];
+  /** Names of the peers that are sent to through the tunnel and do not answer. */
+  readonly silent: readonly string[];
   /** Names of the peers that completed no handshake in mode off, so nothing shows that they can be encrypted. */
   readonly unproven: readonly string[];
+  /** Ports on which pairs of this node with a peer are not known to work. */
+  readonly portGaps: readonly PortGap[];
+  /** Names of peers that sent packets through this node to others, outside the tunnel, within the plaintext window. */
+  readonly transit: readonly string[];
+  /** Sources that packets to peers have had within the plaintext window and that no node takes out of the tunnel. */
+  readonly refusedSources: readonly string[];
+  /** Names of the peers to which packets with such a source go through the tunnel now. */
+  readonly lossy: readonly string[];
+  /** Node IPs of peers that no handshake has proven, although the pair has their family. */
+  readonly unprovenAddresses: readonly Contest[];
   /** Absent if plaintext packets are not counted. */
   readonly plaintextWindow?: PlaintextWindowFacts;
   /** Unix milliseconds. */
@@ -86,6 +99,29 @@ const isInPlaintext: ConditionRow = {
   message: ({ peers, unencrypted }) =>
     `${unencrypted.length} of ${countOf(peers, "peer")} not reached through the tunnel: ${listNames(unencrypted)}`,
 };
+const isSilent: ConditionRow = {
+  when: ({ silent }) => silent.length > 0,
+  ...{ status: "False", reason: "PeersSilent" },
+  message: ({ peers, silent }) =>
+    `${silent.length} of ${countOf(peers, "peer")} ${silent.length === 1 ? "does" : "do"} not answer through the tunnel: ${listNames(silent)}`,
+};
+const lacksPorts: ConditionRow = {
+  when: ({ portGaps }) => portGaps.length > 0,
+  ...{ status: "False", reason: "PortsUnproven" },
+  message: ({ portGaps }) => explainPorts(portGaps),
+};
+const explainSources = ({ refusedSources }: ConditionFacts) =>
+  `no node takes packets with the source ${listNames(refusedSources)} out of the tunnel, and this node sends such packets to pods and nodes of the cluster: let the rule of the host that translates their source leave these out`;
+const isLossy: ConditionRow = {
+  when: ({ lossy }) => lossy.length > 0,
+  ...{ status: "False", reason: "SourcesRefused" },
+  message: (facts) => `packets to ${listNames(facts.lossy)} are lost in the tunnel: ${explainSources(facts)}`,
+};
+const hasRefused: ConditionRow = {
+  when: ({ refusedSources }) => refusedSources.length > 0,
+  ...{ status: "False", reason: "SourcesRefused" },
+  message: explainSources,
+};
 const hasLost: ConditionRow = {
   when: ({ lost }) => lost.length > 0,
   ...{ status: "False", reason: "Conflict" },
@@ -93,6 +129,7 @@ const hasLost: ConditionRow = {
 };
 const always = () => true;
 const windowOf = ({ plaintextWindow }: ConditionFacts) => plaintextWindow as PlaintextWindowFacts;
+const isQuiet = (facts: ConditionFacts) => windowOf(facts).forMs >= windowOf(facts).wantedMs;
 const wantedOf = (facts: ConditionFacts) => formatSpan(windowOf(facts).wantedMs);
 
 /** The rows of each condition by its type. The last row of each is true of every node. */
@@ -107,6 +144,8 @@ export const conditionRows: Readonly<Record<string, readonly ConditionRow[]>> = 
       message: () => "the mode is off: nothing is encrypted",
     },
     isInPlaintext,
+    isSilent,
+    isLossy,
     {
       when: always,
       ...{ status: "True", reason: "AllPeers" },
@@ -124,8 +163,9 @@ export const conditionRows: Readonly<Record<string, readonly ConditionRow[]>> = 
     },
   ],
   /**
-   * A step up from the present mode is safe: peers that completed a handshake can be encrypted to, and
-   * traffic that no node sends in plaintext can be refused.
+   * A step up from the present mode is safe: peers that completed a handshake on each port, and whose own
+   * handshakes are let in, can be encrypted to; traffic that no node sends in plaintext can be refused.
+   * docs/design/decisions/coverage.md says which fact of the kernel each part is derived from.
    */
   Covered: [
     isDown,
@@ -135,18 +175,23 @@ export const conditionRows: Readonly<Record<string, readonly ConditionRow[]>> = 
       ...{ status: "False", reason: "UnknownPods" },
       message: ({ unknownPods }) => explainUnknown(unknownPods),
     },
+    hasRefused,
     {
       when: ({ mode, unproven }) => mode === "off" && unproven.length > 0,
       ...{ status: "False", reason: "NoHandshake" },
       message: ({ unproven, peers }) =>
         `${unproven.length} of ${countOf(peers, "peer")} never completed a handshake with this node: ${listNames(unproven)}`,
     },
+    { ...lacksPorts, when: (facts) => facts.mode === "off" && lacksPorts.when(facts) },
     {
       when: ({ mode }) => mode === "off",
       ...{ status: "True", reason: "AllPairs" },
-      message: ({ peers }) => `all ${countOf(peers, "peer")} have completed a handshake with this node`,
+      message: ({ peers }) =>
+        `all ${countOf(peers, "peer")} have completed a handshake with this node on both ports`,
     },
     isInPlaintext,
+    isSilent,
+    lacksPorts,
     {
       when: ({ refusedCIDRs }) => refusedCIDRs.length > 0,
       ...{ status: "False", reason: "ClusterCIDRRefused" },
@@ -154,12 +199,25 @@ export const conditionRows: Readonly<Record<string, readonly ConditionRow[]>> = 
     },
     noPeers,
     {
+      when: ({ transit }) => transit.length > 0,
+      ...{ status: "False", reason: "TransitTraffic" },
+      message: ({ transit }) =>
+        `this node leads on packets of other nodes that came outside the tunnel and are for no address of its own (a service's, or of a network behind it), which strict mode drops; they came from ${listNames(transit)}`,
+    },
+    {
       when: ({ plaintextWindow }) => plaintextWindow === undefined,
       ...{ status: "False", reason: "NotCounted" },
       message: () => "nothing counts what goes in plaintext: there is no nftables table",
     },
     {
-      when: (facts) => windowOf(facts).forMs >= windowOf(facts).wantedMs,
+      // Each address takes a handshake of its own, which comes after a while.
+      when: (facts) => facts.unprovenAddresses.length > 0 && isQuiet(facts),
+      ...{ status: "False", reason: "AddressesUnproven" },
+      message: ({ unprovenAddresses }) =>
+        `pods reach these node IPs outside the tunnel, because no handshake has come from them: ${listContests(unprovenAddresses)}`,
+    },
+    {
+      when: isQuiet,
       ...{ status: "True", reason: "AllPairs" },
       message: (facts) =>
         `all traffic takes the tunnel, and nothing went in plaintext for ${wantedOf(facts)}`,
@@ -191,10 +249,21 @@ function explainUnknown(pods: readonly string[]): string {
   return `${countOf(pods.length, "pod address")} of this node ${are} outside the tunnel, not in its record or not routed by it, so other nodes neither send to it that way nor take from it: ${listNames(pods)}`;
 }
 
+function explainPorts(gaps: readonly PortGap[]): string {
+  const shown = gaps.slice(0, maxNames).map(describePortGap);
+  const ports = [...new Set(gaps.map(({ port }) => port))].sort().join(" and ");
+  const more = gaps.length > maxNames ? `, and ${gaps.length - maxNames} more` : "";
+  return `${shown.join(", ")}${more}; let in UDP ${ports} between all nodes`;
+}
+
 function explainLost(lost: readonly Contest[]): string {
   const shown = lost.slice(0, maxNames).map(({ peer, claim }) => `${claim} was ${peer}'s first`);
   const more = lost.length > maxNames ? `, and ${lost.length - maxNames} more` : "";
   return `${shown.join(", ")}${more}`;
+}
+
+function listContests(contests: readonly Contest[]): string {
+  return listNames(contests.map(({ peer, claim }) => `${claim} of ${peer}`));
 }
 
 function listNames(names: readonly string[]): string {

@@ -39,11 +39,20 @@ export function planStatus(
   const status = {
     mode: facts.mode,
     peers: facts.peers,
-    encryptedPeers: facts.up ? facts.peers - facts.unencrypted.length : 0,
+    encryptedPeers: facts.up ? facts.peers - new Set([...facts.unencrypted, ...facts.silent]).size : 0,
     keyCreatedAt: formatTime(facts.keyCreatedAtMs),
     conditions,
   };
   return isSame(status, before) ? undefined : status;
+}
+
+/** True if a condition that the API has as True is not True any more. */
+export function isAlarm({ conditions }: NodeStatus, before: unknown): boolean {
+  const known = readConditions(before);
+  return conditions.some(
+    ({ type, status }) =>
+      status === "False" && known.some((one) => one.type === type && one.status === "True"),
+  );
 }
 
 /** Formats the object that is applied to the status subresource. */

@@ -54,6 +54,15 @@ export function findNetnsIdentity(path: string): string | undefined {
   return findStatus(path)?.identity;
 }
 
+/** True if the path leads to the network namespace of this thread; false also if it leads nowhere. */
+export function isOwnNetns(path: string): boolean {
+  try {
+    return findNetnsIdentity(path) === findNetnsIdentity(ownNetns);
+  } catch {
+    return false;
+  }
+}
+
 /** Returns the kind of the object at the path of a namespace. A plain file is left if its mount is gone. Throws SysError. */
 export function inspectNetns(path: string): "namespace" | "file" | "absent" {
   try {
@@ -78,6 +87,17 @@ export function isInitialPidNamespace(): boolean {
 export function netnsCookie(): string | undefined {
   using socket = Socket.open(AF_UNIX, SOCK_DGRAM, 0, "a socket to ask for the namespace's number");
   return socket.netnsCookie();
+}
+
+/** Moves this thread into a new network namespace, and returns a descriptor of it, to be closed by `closeFd`. Throws SysError. */
+export function enterNewNetns(): number {
+  syscall("unshare", "a new network namespace", CLONE_NEWNET);
+  return openFile(ownNetns);
+}
+
+/** Moves this thread into the namespace of a descriptor. Ends the process if it cannot, like `withNetns`. */
+export function returnTo(fd: number): void {
+  comeBack(fd);
 }
 
 function enter(path: string): void {

@@ -11,6 +11,8 @@ export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
 export const SOL_SOCKET = 1;
+/** Room for what was received and not read, in bytes, whatever the limit of other users is. */
+export const SO_RCVBUFFORCE = 33;
 /** Added to the type: no call waits. */
 export const SOCK_NONBLOCK = 0o4000;
 
@@ -20,6 +22,7 @@ const SO_SNDTIMEO = 21;
 const SO_NETNS_COOKIE = 71;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_TRUNC = 0x20;
+const MSG_DONTWAIT = 0x40;
 
 /** Owns one socket. `subject` names it in error messages. */
 export class Socket implements Disposable {
@@ -39,6 +42,18 @@ export class Socket implements Disposable {
 
   bind(address: Uint8Array): void {
     this.#call("bind", address, address.length);
+  }
+
+  listen(backlog: number): void {
+    this.#call("listen", backlog);
+  }
+
+  /** The next connection, which does not wait; undefined if there is none. Throws SysError. */
+  accept(): Socket | undefined {
+    const fd = rawSyscall("accept4", this.#fd, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd === -Errno.EAGAIN || fd === -Errno.ECONNABORTED) return undefined;
+    if (fd < 0) throw new SysError("accept4", -fd, this.subject);
+    return new Socket(fd, this.subject);
   }
 
   /** The descriptor, for callers that wait on it; this object closes it. */
@@ -75,6 +90,15 @@ export class Socket implements Disposable {
     return this.#call("recvfrom", buffer, buffer.length, MSG_TRUNC);
   }
 
+  /** Does the same as receive, but waits for nothing: undefined if nothing has come. Throws SysError. */
+  receiveNow(buffer: Uint8Array): number | undefined {
+    const flags = MSG_TRUNC | MSG_DONTWAIT;
+    const length = rawSyscall("recvfrom", this.#fd, buffer, buffer.length, flags);
+    if (length === -Errno.EAGAIN) return undefined;
+    if (length < 0) throw new SysError("recvfrom", -length, this.subject);
+    return length;
+  }
+
   /** Does the same as receive, without MSG_TRUNC, which on streams means "throw away". */
   receiveStream(buffer: Uint8Array): number {
     return this.#call("recvfrom", buffer, buffer.length, 0);
@@ -85,10 +109,17 @@ export class Socket implements Disposable {
     return rawSyscall("setsockopt", this.#fd, level, name, intBytes(value), 4) === 0;
   }
 
-  /** Limits every later wait. Throws SysError. */
+  /** Reads an option of as many bytes as `value` has. Throws SysError. */
+  getOption(level: number, name: number, value: Uint8Array): void {
+    this.#call("getsockopt", level, name, value, intBytes(value.length));
+  }
+
+  /** Limits every later wait; parts of a second count. Throws SysError. */
   setTimeLimit(seconds: number): void {
+    const whole = Math.floor(seconds);
     const timeval = new Uint8Array(16);
-    timeval.set(intBytes(seconds));
+    timeval.set(intBytes(whole));
+    timeval.set(intBytes(Math.round((seconds - whole) * 1e6)), 8);
     this.#call("setsockopt", SOL_SOCKET, SO_RCVTIMEO, timeval, timeval.length);
     this.#call("setsockopt", SOL_SOCKET, SO_SNDTIMEO, timeval, timeval.length);
   }

@@ -6,11 +6,14 @@ import { Errno, errnoCode, errnoText } from "./errno.ts";
 
 /** [x86-64, arm64] (asm/unistd_64.h, asm-generic/unistd.h); `verb` is the verb of error messages. */
 const calls = {
+  accept4: { numbers: [288, 242], verb: "accept a connection of" },
   bind: { numbers: [49, 200], verb: "bind" },
+  clock_gettime: { numbers: [228, 113], verb: "read" },
   close: { numbers: [3, 57], verb: "close" },
   connect: { numbers: [42, 203], verb: "connect to" },
   exit_group: { numbers: [231, 94], verb: "exit" },
   faccessat: { numbers: [269, 48], verb: "access" },
+  fadvise64: { numbers: [221, 223], verb: "take out of memory" },
   fchmodat: { numbers: [268, 53], verb: "change the mode of" },
   flock: { numbers: [73, 32], verb: "lock" },
   fsync: { numbers: [74, 82], verb: "flush" },
@@ -18,20 +21,29 @@ const calls = {
   getsockopt: { numbers: [55, 209], verb: "read an option of" },
   ioctl: { numbers: [16, 29], verb: "control" },
   linkat: { numbers: [265, 37], verb: "create" },
+  listen: { numbers: [50, 201], verb: "listen at" },
+  mincore: { numbers: [27, 232], verb: "find in memory" },
   mkdirat: { numbers: [258, 34], verb: "create directory" },
+  mmap: { numbers: [9, 222], verb: "map" },
+  munmap: { numbers: [11, 215], verb: "unmap" },
   openat: { numbers: [257, 56], verb: "open" },
+  ppoll: { numbers: [271, 73], verb: "wait for" },
   prctl: { numbers: [157, 167], verb: "change" },
   read: { numbers: [0, 63], verb: "read" },
   recvfrom: { numbers: [45, 207], verb: "receive from" },
+  recvmsg: { numbers: [47, 212], verb: "receive from" },
   renameat: { numbers: [264, 38], verb: "rename" },
   renameat2: { numbers: [316, 276], verb: "exchange" },
+  sendmsg: { numbers: [46, 211], verb: "send to" },
   sendto: { numbers: [44, 206], verb: "send to" },
+  setpriority: { numbers: [141, 140], verb: "change the priority of" },
   setns: { numbers: [308, 268], verb: "enter network namespace" },
   setsockopt: { numbers: [54, 208], verb: "set an option of" },
   socket: { numbers: [41, 198], verb: "create" },
   statfs: { numbers: [137, 43], verb: "read the filesystem of" },
   statx: { numbers: [332, 291], verb: "read the status of" },
   unlinkat: { numbers: [263, 35], verb: "remove" },
+  unshare: { numbers: [272, 97], verb: "make" },
   write: { numbers: [1, 64], verb: "write" },
 } as const satisfies Record<string, { numbers: readonly [number, number]; verb: string }>;
 
@@ -87,6 +99,11 @@ export function syscall(name: SyscallName, subject: string, ...args: SyscallArgu
   const result = rawSyscall(name, ...(args as [SyscallArgument?]));
   if (result < 0) throw new SysError(name, -result, subject);
   return result;
+}
+
+/** The address of bytes, for a structure that points to them. It holds as long as the caller keeps the bytes. */
+export function addressOf(bytes: Uint8Array): bigint {
+  return BigInt(word(bytes));
 }
 
 /** Text as system calls take it: UTF-8, ended by NUL. */

@@ -18,3 +18,8 @@ export function isSupported(version: string): version is CniVersion {
 export function versionAtLeast(version: CniVersion, least: CniVersion): boolean {
   return supportedVersions.indexOf(version) >= supportedVersions.indexOf(least);
 }
+
+/** Returns the answer to VERSION, the same for every configuration (CNI specification 1.1.0, "VERSION"). */
+export function formatVersions(): string {
+  return `${JSON.stringify({ cniVersion: newestVersion, supportedVersions })}\n`;
+}

@@ -8,6 +8,11 @@ export interface Endpoint {
   readonly port: number;
 }
 
+/** True if both are one endpoint, or both are absent. */
+export function isSameEndpoint(one: Endpoint | undefined, other: Endpoint | undefined): boolean {
+  return one?.ip === other?.ip && one?.port === other?.port;
+}
+
 /** A peer as read back from a device (WGPEER_A_*). */
 export interface Peer {
   readonly publicKey: string;

@@ -10,6 +10,7 @@ import { formatNftRule } from "./nftables-text.ts";
  * transaction.
  */
 export function diffNftTables(wanted: NftTable, observed: NftTable | undefined): NftCommand[] {
+  if (wanted === observed) return [];
   const { family, name } = wanted;
   const table = { family, name };
   const add: NftCommand = { table, do: "addTable" };
@@ -69,6 +70,8 @@ function elementChanges(
   { elements: wanted, ...set }: NftSet,
   observed: ReadonlySet<string> = new Set(),
 ): NftCommand[] {
+  // Tables that were made one after the other share the sets whose elements are the same.
+  if (wanted === observed) return [];
   const missing: string[] = [];
   for (const element of wanted) if (!observed.has(element)) missing.push(element);
   const surplus: string[] = [];
@@ -83,7 +86,7 @@ function elementChanges(
 
 function isSameSet(a: NftSet, b: NftSet): boolean {
   const isSame = a.family === b.family && a.interval === b.interval && a.counter === b.counter;
-  return isSame && a.dynamic === b.dynamic;
+  return isSame && a.dynamic === b.dynamic && a.timeoutMinutes === b.timeoutMinutes;
 }
 
 function isSameChain({ base: a }: NftChain, { base: b }: NftChain): boolean {
@@ -92,7 +95,8 @@ function isSameChain({ base: a }: NftChain, { base: b }: NftChain): boolean {
 
 function isSameRules(a: readonly NftRule[], b: readonly NftRule[] = []): boolean {
   return (
-    a.length === b.length && a.every((rule, i) => formatNftRule(rule) === formatNftRule(b[i] as NftRule))
+    a === b ||
+    (a.length === b.length && a.every((rule, i) => formatNftRule(rule) === formatNftRule(b[i] as NftRule)))
   );
 }
 

@@ -76,6 +76,7 @@ function setLines(set: NftSetDeclaration): string[] {
   const lines = [`type ${set.family === "ifname" ? set.family : `ipv${set.family}_addr`}`];
   if (set.interval) lines.push("flags interval");
   if (set.dynamic) lines.push(`size ${dynamicSetSize}`, "flags dynamic");
+  if (set.timeoutMinutes !== undefined) lines.push(`timeout ${set.timeoutMinutes}m`);
   if (set.counter) lines.push("counter");
   return lines;
 }
@@ -109,6 +110,8 @@ function formatStatement(statement: NftStatement): string {
       return `${formatFamily(statement.family)} ${statement.field} ${statement.not ? "!= " : ""}@${statement.set}`;
     case "countInterface":
       return `update @${statement.set} { iifname }`;
+    case "countAddress":
+      return `update @${statement.set} { ${formatFamily(statement.family)} ${statement.field} }`;
     case "senderInSet":
       return `arp saddr ip @${statement.set}`;
     case "address":
@@ -144,7 +147,9 @@ function formatStatement(statement: NftStatement): string {
     case "notTranslated":
       return `ct status ! ${statement.of === "both" ? "snat,dnat" : "dnat"}`;
     case "translated":
-      return "ct status dnat";
+      return `ct status ${statement.of === "either" ? "snat,dnat" : "dnat"}`;
+    case "connectionSource":
+      return `ct ${statement.of} ${formatFamily(statement.family)} saddr @${statement.set}`;
     case "reject":
       return "reject with icmpx host-unreachable";
     case "tcpSyn":

@@ -33,6 +33,8 @@ export interface NftSetDeclaration {
   readonly counter: boolean;
   /** Packets add its elements: which there are is neither wanted nor compared. */
   readonly dynamic?: true;
+  /** Minutes (below 60) after the last packet at which an element of a dynamic set ends, with its count. */
+  readonly timeoutMinutes?: number;
 }
 
 export interface NftSet extends NftSetDeclaration {
@@ -94,6 +96,13 @@ export type NftStatement =
     }
   /** Counts the packet in the dynamic set's element of the interface that it came by. */
   | { readonly kind: "countInterface"; readonly set: string }
+  /** Counts the packet in the dynamic set's element of its address. */
+  | {
+      readonly kind: "countAddress";
+      readonly family: Family;
+      readonly field: "saddr" | "daddr";
+      readonly set: string;
+    }
   /** The address that asks or answers, in the arp family. */
   | { readonly kind: "senderInSet"; readonly set: string }
   | { readonly kind: "address"; readonly field: "saddr" | "daddr"; readonly ip: string }
@@ -136,8 +145,18 @@ export type NftStatement =
   | { readonly kind: "direction"; readonly of: "original" | "reply" }
   /** The connection's destination, or neither of its ends, was translated; false for a packet without a connection. */
   | { readonly kind: "notTranslated"; readonly of: "destination" | "both" }
-  /** The connection's destination was translated; false for a packet without a connection. */
-  | { readonly kind: "translated" }
+  /** The connection's destination, or either of its ends, was translated; false for a packet without a connection. */
+  | { readonly kind: "translated"; readonly of: "destination" | "either" }
+  /**
+   * The source that the connection's packets of that direction come with, before this host changes it, is in
+   * the set; false for a packet without a connection.
+   */
+  | {
+      readonly kind: "connectionSource";
+      readonly of: "original" | "reply";
+      readonly family: Family;
+      readonly set: string;
+    }
   | { readonly kind: "tcpSyn" }
   /** Lowers the maximum segment size to what fits the route, in both directions; never raises it. */
   | { readonly kind: "clampMss" }

@@ -103,6 +103,8 @@ export interface RouteLookup {
   readonly hasGateway?: true;
   /** The route's own MTU, if it has one; one that was learned from ICMP is not meant. */
   readonly mtu?: number;
+  /** True if packets of the route go nowhere, because its interface has no carrier. */
+  readonly isDead?: true;
   /** The reason if there is no route: "ENETUNREACH", "EHOSTUNREACH", "EACCES" (prohibit), "EINVAL" (blackhole). */
   readonly error?: string;
 }

@@ -9,6 +9,8 @@ export interface PlaintextRecord {
   readonly outPackets: number;
   /** Those of both while they should have been in the tunnel. */
   readonly leakedPackets: number;
+  /** Those of both that strict mode counted, and dropped. */
+  readonly droppedPackets: number;
   /** Unix milliseconds of the reading that saw the first, and of the one that saw the last; 0 is unknown. */
   readonly firstAtMs: number;
   readonly lastAtMs: number;
@@ -22,6 +24,8 @@ export interface PlaintextCounting {
   readonly sinceMs: number;
   /** The counters that are not 0, by set and element. */
   readonly bases: Readonly<Record<string, number>>;
+  /** The owners of elements whose peers were removed or gave them up, for as long as the table has the elements. */
+  readonly former?: Readonly<Record<string, string>>;
 }
 
 export interface PlaintextEvidence {

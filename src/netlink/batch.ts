@@ -63,6 +63,17 @@ export class Batch {
     });
   }
 
+  /** Deletes all links of the group, in the time that one takes: the kernel waits once for all. */
+  deleteLinkGroup(group: number): this {
+    const describe = () => `delete the links of group ${group}`;
+    const write = (to: Writer) => linkMessage.write(to, { IFLA_GROUP: group });
+    return this.#add({
+      describe,
+      changesNames: true,
+      requests: () => [{ type: RTM_DELLINK, flags: 0, describe, write }],
+    });
+  }
+
   addAddress(address: Address): this {
     return this.#address("add", RTM_NEWADDR, add, address);
   }

@@ -2,7 +2,8 @@
 // (rtnetlink(7), multicast groups) and nftables, as the few facts needed to
 // decide whether to read again. Loss is normal: a reader that is too slow gets
 // ENOBUFS, and must read everything.
-import { AF_NETLINK, SOCK_RAW, Socket } from "../linux/socket.ts";
+import { AF_NETLINK, SO_RCVBUFFORCE, SOCK_RAW, SOL_SOCKET, Socket } from "../linux/socket.ts";
+import type { RouteType } from "../net/objects.ts";
 import { addressMessage, RTM_DELADDR, RTM_NEWADDR } from "../wire/address.ts";
 import { findFamily } from "../wire/codec.ts";
 import { linkMessage, RTM_DELLINK, RTM_NEWLINK } from "../wire/link.ts";
@@ -18,12 +19,21 @@ import { NETLINK_NETFILTER, NETLINK_ROUTE } from "./socket.ts";
 export type KernelChange =
   /** `up`: administratively; false too for one that is gone. */
   | { readonly about: "link"; readonly name: string; readonly mtu: number; readonly up: boolean }
-  | { readonly about: "address"; readonly ip: string }
+  /** `index`: of the interface. */
+  | { readonly about: "address"; readonly ip: string; readonly index: number }
   | { readonly about: "rule"; readonly priority: number; readonly table: number; readonly protocol: number }
   /** A process has changed a reverse-path filter (rp_filter) of IPv4. */
   | { readonly about: "reversePathFilter" }
+  /** A process has switched the forwarding of an interface, or of the whole host for one family: then `index` is absent. */
+  | { readonly about: "forwarding"; readonly index?: number }
   /** `dst` is a canonical prefix. */
-  | { readonly about: "route"; readonly table: number; readonly dst: string }
+  | {
+      readonly about: "route";
+      readonly table: number;
+      readonly dst: string;
+      readonly type: RouteType;
+      readonly isGone: boolean;
+    }
   /** Something in an nftables table of that name. */
   | { readonly about: "firewall"; readonly table: string };
 
@@ -48,6 +58,7 @@ const routeGroups = {
   ipv6Route: 11,
   ipv6Rule: 19,
   ipv4Netconf: 24,
+  ipv6Netconf: 25,
 };
 
 /** NFNLGRP_NFTABLES (linux/netfilter/nfnetlink.h). */
@@ -63,6 +74,12 @@ export const firewallEvents: EventSource = {
   read: (bytes, length) => readAll(bytes, length, readFirewallEvent),
 };
 
+/**
+ * A pod that starts causes about thirty events of 2 to 4 KB. A hundred pods may start during one pass over thousands
+ * of peers, and a loss costs another pass.
+ */
+const receiveBufferBytes = 8 * 1024 * 1024;
+
 /** Group n is bit n - 1. */
 function openSource(protocol: number, groups: readonly number[]): Socket {
   const socket = Socket.open(AF_NETLINK, SOCK_RAW, protocol, "the kernel's event socket");
@@ -74,6 +91,7 @@ function openSource(protocol: number, groups: readonly number[]): Socket {
   view.setUint16(0, AF_NETLINK, true);
   view.setUint32(8, mask, true);
   socket.bind(address);
+  socket.trySetOption(SOL_SOCKET, SO_RCVBUFFORCE, receiveBufferBytes);
   return socket;
 }
 
@@ -111,14 +129,11 @@ function readRouteEvent(type: number, bytes: Uint8Array, at: number, end: number
       const message = routeMessage.read(bytes, at, end, "skip");
       const family = findFamily(message.rtm_family);
       if (family === undefined) return undefined;
-      const { table, dst } = toRoute(message, family, undefined);
-      return { about: "route", table, dst };
+      const { table, dst, type: kind } = toRoute(message, family, undefined);
+      return { about: "route", table, dst, type: kind, isGone: type === RTM_DELROUTE };
     }
     case RTM_NEWNETCONF: {
-      // A new interface, as every pod brings one, has all settings in one message.
-      const { NETCONFA_FORWARDING, NETCONFA_RP_FILTER } = netconfMessage.read(bytes, at, end, "skip");
-      const isChange = NETCONFA_RP_FILTER !== undefined && NETCONFA_FORWARDING === undefined;
-      return isChange ? { about: "reversePathFilter" } : undefined;
+      return readNetconfEvent(bytes, at, end);
     }
     default:
       return undefined;
@@ -126,9 +141,24 @@ function readRouteEvent(type: number, bytes: Uint8Array, at: number, end: number
 }
 
 function readAddressEvent(bytes: Uint8Array, at: number, end: number): KernelChange | undefined {
-  const { IFA_LOCAL, IFA_ADDRESS } = addressMessage.read(bytes, at, end, "skip");
+  const { IFA_LOCAL, IFA_ADDRESS, ifa_index: index } = addressMessage.read(bytes, at, end, "skip");
   const ip = IFA_LOCAL ?? IFA_ADDRESS;
-  return ip === undefined ? undefined : { about: "address", ip };
+  return ip === undefined ? undefined : { about: "address", ip, index };
+}
+
+/** NETCONFA_IFINDEX_ALL (linux/netconf.h). */
+const allInterfaces = -1;
+
+/** A new interface, as every pod brings one, has all settings in one message; a change of one setting has only that one. */
+function readNetconfEvent(bytes: Uint8Array, at: number, end: number): KernelChange | undefined {
+  const { NETCONFA_IFINDEX, NETCONFA_FORWARDING, NETCONFA_RP_FILTER } = netconfMessage.read(
+    ...([bytes, at, end, "skip"] as const),
+  );
+  if (NETCONFA_RP_FILTER !== undefined)
+    return NETCONFA_FORWARDING === undefined ? { about: "reversePathFilter" } : undefined;
+  if (NETCONFA_FORWARDING === undefined) return undefined;
+  const isOfHost = NETCONFA_IFINDEX === undefined || NETCONFA_IFINDEX === allInterfaces;
+  return { about: "forwarding", ...(isOfHost ? {} : { index: NETCONFA_IFINDEX }) };
 }
 
 /** Every message about a table, chain, rule, set or element has the table's name as attribute 1; a new generation has none. */

@@ -5,7 +5,14 @@ import { errnoCode } from "../linux/errno.ts";
 import { familyBits, familyOf } from "../net/ip.ts";
 import type { RouteLookup, RouteType } from "../net/objects.ts";
 import { addressFamily } from "../wire/codec.ts";
-import { nexthops, RTM_F_FIB_MATCH, RTM_GETROUTE, routeMessage } from "../wire/route.ts";
+import {
+  nexthops,
+  RTM_F_FIB_MATCH,
+  RTM_GETROUTE,
+  RTNH_F_DEAD,
+  RTNH_F_LINKDOWN,
+  routeMessage,
+} from "../wire/route.ts";
 import type { LinkNames } from "./names.ts";
 import { toRouteType } from "./objects.ts";
 import type { NetlinkSocket, Request } from "./socket.ts";
@@ -14,6 +21,8 @@ import type { NetlinkSocket, Request } from "./socket.ts";
 export interface LookupQuery {
   readonly dst: string;
   readonly mark: number;
+  /** The address that this node sends from; absent if the kernel chooses it, and of a packet that arrives. */
+  readonly from?: string;
   /** Present for a packet that arrives and is forwarded; absent for one that this node sends. */
   readonly arrival?: { readonly src: string; readonly dev: string };
 }
@@ -39,17 +48,14 @@ export function lookUpRoutes(
   const errnos = socket.query(
     queries.map((query) => lookUpRequest(query, indexes.get(query.arrival?.dev ?? ""))),
     (index, bytes, at, end) => {
-      const { rtm_type, RTA_OIF, RTA_GATEWAY, RTA_VIA, RTA_MULTIPATH, RTA_METRICS } = routeMessage.read(
-        bytes,
-        at,
-        end,
-        "skip",
-      );
+      const { rtm_type, rtm_flags, RTA_OIF, RTA_GATEWAY, RTA_VIA, RTA_MULTIPATH, RTA_METRICS } =
+        routeMessage.read(bytes, at, end, "skip");
       const interfaces =
         RTA_MULTIPATH === undefined ? RTA_OIF : nexthops(RTA_MULTIPATH).map((hop) => hop.interfaceIndex);
       found[index] = {
         ...{ type: toRouteType(rtm_type), interfaces, mtu: RTA_METRICS?.RTAX_MTU },
         hasGateway: RTA_GATEWAY !== undefined || RTA_VIA !== undefined,
+        isDead: (rtm_flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN)) !== 0,
       };
     },
   );
@@ -58,10 +64,11 @@ export function lookUpRoutes(
   return dsts.map((dst, i) => {
     const answer = found[i];
     if (answer === undefined) return { dst, devs: [], error: errnoCode(errnos[i] as number) };
-    const { type, interfaces, mtu, hasGateway } = answer;
+    const { type, interfaces, mtu, hasGateway, isDead } = answer;
     return {
       ...{ dst, type, devs: devsOf(interfaces) },
       ...(hasGateway ? { hasGateway } : {}),
+      ...(isDead ? { isDead } : {}),
       ...(mtu === undefined ? {} : { mtu }),
     };
   });
@@ -73,6 +80,7 @@ interface Found {
   readonly interfaces: number | readonly number[] | undefined;
   readonly mtu: number | undefined;
   readonly hasGateway: boolean;
+  readonly isDead: boolean;
 }
 
 /** Thousands of answers name a handful of interfaces: each of these is one list, made once. */
@@ -93,8 +101,9 @@ function namesOf(names: LinkNames): (interfaces: Found["interfaces"]) => readonl
 /** The kernel has no interface with this index (ENODEV). */
 const noInterface = 0x7fff_ffff;
 
-function lookUpRequest({ dst, mark, arrival }: LookupQuery, index: number | undefined): Request {
+function lookUpRequest({ dst, mark, from, arrival }: LookupQuery, index: number | undefined): Request {
   const family = familyOf(dst);
+  const src = arrival?.src ?? from;
   return {
     type: RTM_GETROUTE,
     flags: 0,
@@ -106,13 +115,8 @@ function lookUpRequest({ dst, mark, arrival }: LookupQuery, index: number | unde
         rtm_flags: RTM_F_FIB_MATCH,
         RTA_DST: dst,
         RTA_MARK: mark,
-        ...(arrival === undefined
-          ? {}
-          : {
-              rtm_src_len: familyBits(family),
-              RTA_SRC: arrival.src,
-              RTA_IIF: index ?? noInterface,
-            }),
+        ...(src === undefined ? {} : { rtm_src_len: familyBits(family), RTA_SRC: src }),
+        ...(arrival === undefined ? {} : { RTA_IIF: index ?? noInterface }),
       }),
   };
 }

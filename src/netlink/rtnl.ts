@@ -44,10 +44,7 @@ export interface RouteFilter {
   readonly limit?: number;
 }
 
-/**
- * Owns a netlink socket. Reads throw NetlinkError, SysError and DecodeError;
- * after the last two the conversation is lost: open another.
- */
+/** Owns a netlink socket. Reads throw NetlinkError, SysError and DecodeError; after the last two the conversation is lost: open another. */
 export class Rtnl implements Disposable {
   readonly #names: LinkNames;
   #writes = 0;
@@ -61,7 +58,7 @@ export class Rtnl implements Disposable {
     return new Rtnl(NetlinkSocket.open(NETLINK_ROUTE, netns));
   }
 
-  /** Requests sent so far that change something, refused ones included. */
+  /** The requests so far that have changed something; refused ones are not counted. */
   get writes(): number {
     return this.#writes;
   }
@@ -69,6 +66,11 @@ export class Rtnl implements Disposable {
   /** The port by which the kernel's events name changes from here; undefined before the first answer. */
   get port(): number | undefined {
     return this.socket.port;
+  }
+
+  /** Remembers names of interfaces from now on: only for a call that is over before another program renames one. */
+  holdNames(): void {
+    this.#names.hold();
   }
 
   links(): Link[] {
@@ -86,6 +88,11 @@ export class Rtnl implements Disposable {
   findLink(name: string): Link | undefined {
     const found = this.#names.find({ IFLA_IFNAME: name });
     return found === undefined ? undefined : toLink(found);
+  }
+
+  /** The packets that were handed to a link to be transmitted; undefined if there is no such link. */
+  packetsInto(name: string): number | undefined {
+    return this.#names.transmitted(name);
   }
 
   findLinkAt(index: number): Link | undefined {
@@ -108,9 +115,13 @@ export class Rtnl implements Disposable {
     return id === undefined || id < 0 ? undefined : id;
   }
 
-  /** Tests if a link exists, which is cheaper than findLink: decoding a link is most of the work. */
   hasLink(name: string): boolean {
-    return this.#names.has(name);
+    return this.hasLinks([name]);
+  }
+
+  /** Tests if all of them exist, which is cheaper than findLink: decoding a link is most of the work. */
+  hasLinks(names: readonly string[]): boolean {
+    return this.#names.has(names).every((exists) => exists);
   }
 
   /** The index of an interface, remembered since the last read. Throws NetlinkError ENODEV if there is none. */
@@ -122,7 +133,7 @@ export class Rtnl implements Disposable {
 
   /** Reads addresses of one interface or of all; the first `limit` of them. Throws NetlinkError ENODEV if there is no such interface. */
   addresses(dev?: string, limit?: number): Address[] {
-    this.#names.forget();
+    this.#names.beginRead();
     const index = dev === undefined ? 0 : this.indexOf(dev);
     const messages = this.#list(
       RTM_GETADDR,
@@ -150,7 +161,7 @@ export class Rtnl implements Disposable {
 
   /** The kernel's way for each packet, in order. */
   lookUpPackets(queries: readonly LookupQuery[]): RouteLookup[] {
-    this.#names.forget();
+    this.#names.beginRead();
     return lookUpRoutes(this.socket, this.#names, queries);
   }
 
@@ -175,7 +186,7 @@ export class Rtnl implements Disposable {
 
   /** Throws NetlinkError ENODEV if there is no such interface. */
   neighbours(dev: string): Neighbour[] {
-    this.#names.forget();
+    this.#names.beginRead();
     const index = this.indexOf(dev);
     const messages = this.#list(
       RTM_GETNEIGH,
@@ -190,7 +201,7 @@ export class Rtnl implements Disposable {
 
   /** Reads what the bridges of this namespace have learned; the addresses of their ports are there too. */
   bridgeEntries(): BridgeEntry[] {
-    this.#names.forget();
+    this.#names.beginRead();
     const messages = this.#list(
       RTM_GETNEIGH,
       "list what bridges have learned",
@@ -206,8 +217,9 @@ export class Rtnl implements Disposable {
   /** Requests for changes, to be sent together. */
   batch(): Batch {
     return new Batch(this.#names, (requests) => {
-      this.#writes += requests.length;
-      return this.socket.transact(requests);
+      const refusals = this.socket.transact(requests);
+      this.#writes += refusals.filter((refusal) => refusal === undefined).length;
+      return refusals;
     });
   }
 
@@ -216,7 +228,7 @@ export class Rtnl implements Disposable {
   }
 
   #routeReplies({ family, table, type, dev, limit }: RouteFilter, unknown: Unknown): RouteReply[] {
-    this.#names.forget();
+    this.#names.beginRead();
     const index = dev === undefined ? undefined : this.#names.findIndex(dev);
     if (dev !== undefined && index === undefined) return [];
     const rtm_family = addressFamily(family);

@@ -3,7 +3,7 @@
 // meaning (linux/netlink.h; Documentation/userspace-api/netlink/intro.rst).
 import { Errno } from "../linux/errno.ts";
 import { withNetns } from "../linux/netns.ts";
-import { AF_NETLINK, SOCK_RAW, SOL_SOCKET, Socket } from "../linux/socket.ts";
+import { AF_NETLINK, SO_RCVBUFFORCE, SOCK_RAW, SOL_SOCKET, Socket } from "../linux/socket.ts";
 import { SysError } from "../linux/syscall.ts";
 import {
   type Ack,
@@ -31,7 +31,6 @@ const SOL_NETLINK = 270;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
-const SO_RCVBUFFORCE = 33;
 
 /** The kernel fills at most 32 KB of a dump per message; nothing else is longer. */
 const receiveBytes = 65_536;
@@ -54,6 +53,11 @@ export interface Request {
 
 /** Sees one message of an answer; its payload is bytes[at] to before bytes[end], valid during the call. */
 export type Visit = (bytes: Uint8Array, at: number, end: number) => void;
+
+/** Sees the message that answers one of several requests. */
+type VisitOne = (index: number, ...entry: Parameters<Visit>) => void;
+
+const found: Ack = { errno: 0 };
 
 /** Owns a netlink socket; not for use by two conversations at once. */
 export class NetlinkSocket implements Disposable {
@@ -96,42 +100,26 @@ export class NetlinkSocket implements Disposable {
     throw new NetlinkError(request.describe(), Errno.EAGAIN, why);
   }
 
-  /** Asks for one entry; false if the kernel says that there is none (ENODEV, ENOENT). */
+  /** Asks for one entry; false if the kernel says that there is none (ENODEV, ENOENT). Throws NetlinkError, SysError, DecodeError. */
   get(request: Request, visit: Visit): boolean {
-    const first = this.#start([request], NLM_F_ACK);
-    let ack: Ack | undefined;
-    this.#receive((header) => {
-      if (header.sequence !== first) return true;
-      if (header.type !== NLMSG_ERROR) {
-        visit(this.#received, header.at, header.end);
-        return true;
-      }
-      ack = readAck(this.#received, header);
-      return false;
+    return this.getAll([request], (_, ...entry) => visit(...entry))[0] ?? false;
+  }
+
+  /** Does the same for several requests at a time; `visit` sees what came for which one. */
+  getAll(requests: readonly Request[], visit: VisitOne): boolean[] {
+    return this.#ask(requests, visit).map(({ errno, extack }, i) => {
+      if (errno === 0) return true;
+      if (errno === Errno.ENODEV || errno === Errno.ENOENT) return false;
+      throw new NetlinkError((requests[i] as Request).describe(), errno, extack);
     });
-    const errno = ack?.errno ?? 0;
-    if (errno === Errno.ENODEV || errno === Errno.ENOENT) return false;
-    if (errno !== 0) throw new NetlinkError(request.describe(), errno, ack?.extack);
-    return true;
   }
 
   /**
    * Asks for one entry each, many at a time; `visit` sees what came for which
    * request. One errno a request, 0 if it was answered. Throws SysError, DecodeError.
    */
-  query(requests: readonly Request[], visit: (index: number, ...entry: Parameters<Visit>) => void): number[] {
-    const errnos: number[] = [];
-    while (errnos.length < requests.length) {
-      const done = errnos.length;
-      // Without an acknowledgement each request has one answer: the entry, or the error.
-      const flight = this.#flight(requests.slice(done, done + maxFlightRequests), 0, (index, header) => {
-        if (header.type === NLMSG_ERROR) return readAck(this.#received, header).errno;
-        visit(done + index, this.#received, header.at, header.end);
-        return 0;
-      });
-      errnos.push(...flight);
-    }
-    return errnos;
+  query(requests: readonly Request[], visit: VisitOne): number[] {
+    return this.#ask(requests, visit).map(({ errno }) => errno);
   }
 
   /**
@@ -154,6 +142,21 @@ export class NetlinkSocket implements Disposable {
 
   [Symbol.dispose](): void {
     this.socket[Symbol.dispose]();
+  }
+
+  #ask(requests: readonly Request[], visit: VisitOne): Ack[] {
+    const answers: Ack[] = [];
+    while (answers.length < requests.length) {
+      const done = answers.length;
+      // Without an acknowledgement each request has one answer: the entry, or the error.
+      const flight = this.#flight(requests.slice(done, done + maxFlightRequests), 0, (index, header) => {
+        if (header.type === NLMSG_ERROR) return readAck(this.#received, header);
+        visit(done + index, this.#received, header.at, header.end);
+        return found;
+      });
+      answers.push(...flight);
+    }
+    return answers;
   }
 
   /** True if the list is whole and consistent. */

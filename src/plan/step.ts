@@ -261,6 +261,8 @@ function renderPeer(peer: PeerConfig): string {
     const { ip, port } = peer.endpoint;
     words.push(`endpoint ${ip.includes(":") ? `[${ip}]` : ip}:${port}`);
   }
+  // The only one that is ever set removes a key; an empty file does that (wg(8)).
+  if (peer.presharedKey !== undefined) words.push("preshared-key /dev/null");
   if (peer.keepaliveSeconds !== undefined)
     words.push(`persistent-keepalive ${peer.keepaliveSeconds || "off"}`);
   if (peer.allowedIPs !== undefined) {

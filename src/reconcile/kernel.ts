@@ -23,6 +23,9 @@ const mountedSysctls = "/host/proc/sys";
 export class Kernel implements Disposable {
   readonly host: Rtnl;
   #pod: Rtnl | undefined;
+  /** The path by which the pod was entered. */
+  #podNetns = "";
+  #isInCall = false;
   #opened = new Map<string, WireGuard>();
   #firewall: { readonly nft: Nft | undefined } | undefined;
   #fileWrites = 0;
@@ -33,10 +36,19 @@ export class Kernel implements Disposable {
     this.host = Rtnl.open();
   }
 
+  /** Begins a runtime's call: names of interfaces, and the pod that was entered, stay known to its end. */
+  beginCall(): void {
+    this.#isInCall = true;
+    this.host.holdNames();
+  }
+
   /** Opens the pod's side; later steps marked "pod" go there. Throws SysError if there is no such namespace. */
   enterPod(netns: string): Rtnl {
+    if (this.#isInCall && this.#pod !== undefined && netns === this.#podNetns) return this.#pod;
     this.leavePod();
     this.#pod = Rtnl.open(netns);
+    this.#podNetns = netns;
+    if (this.#isInCall) this.#pod.holdNames();
     return this.#pod;
   }
 
@@ -90,7 +102,7 @@ export class Kernel implements Disposable {
     this.#fileWrites++;
   }
 
-  /** State-changing requests sent so far. */
+  /** The requests so far that have changed something; what was refused is no change. */
   get writes(): number {
     const backends = [...this.#opened.values()].reduce((sum, backend) => sum + backend.writes, 0);
     const firewall = this.#firewall?.nft?.writes ?? 0;

@@ -4,10 +4,12 @@ import type { NodeRecord } from "../net/record.ts";
 import type { HostEncryptionReport } from "../plan/host/host-encryption.ts";
 import type { Capabilities, UnsupportedObjects } from "../plan/mesh/capabilities.ts";
 import type { Conflict } from "../plan/mesh/conflicts.ts";
+import type { DesiredMeshCache } from "../plan/mesh/desired-cache.ts";
 import type { Mesh } from "../plan/mesh/model.ts";
 import type { DerivedMtu } from "../plan/mesh/mtu.ts";
 import type { CidrRefusal } from "../plan/peers/cluster-cidrs.ts";
 import type { Ownership } from "../plan/peers/model.ts";
+import type { ReplacedEndpoints } from "../plan/peers/replaced-endpoints.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 import type { Step } from "../plan/step.ts";
 import type { Store } from "../state/store.ts";
@@ -15,6 +17,7 @@ import type { ApplyContext, Failure } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
 import type { RouteLookupCache } from "./mtu.ts";
 import type { NodeReader, SlotFaults } from "./node-reader.ts";
+import type { DeviceReading } from "./observe.ts";
 import type { KeyRecovery } from "./recover-keys.ts";
 
 // A plan of the mesh and what a sync goes by and returns, as plain values.
@@ -27,8 +30,6 @@ export interface MeshState {
   readonly generation: number;
   /** True if this kernel was programmed by us, to whatever generation. */
   readonly appliedToThisKernel: boolean;
-  /** True if the kernel was already programmed to this generation. */
-  readonly generationApplied: boolean;
   readonly ownership: Ownership;
   /** Cluster CIDRs of the settings that are left out, since they hold what is no pod's. */
   readonly refusedCIDRs: readonly CidrRefusal[];
@@ -51,11 +52,42 @@ export interface MeshPlan extends MeshState {
   readonly desired: Mesh;
   readonly observed: Mesh;
   readonly steps: readonly Step[];
+  /** The steps from what is observed to what the caller had programmed before: others have changed that since. */
+  readonly damage: readonly Step[];
+}
+
+/** Returns the plan of a sync that has carried out `first` and then planned the rest. */
+export function continuePlan(first: MeshPlan, rest: MeshPlan): MeshPlan {
+  return { ...rest, steps: [...first.steps, ...rest.steps], damage: [...first.damage, ...rest.damage] };
 }
 
 /** True if our nftables tables are there as they should be, so that strict mode drops plaintext. */
 export function hasWholeFirewall({ observed, steps }: MeshPlan): boolean {
   return observed.firewall.length > 0 && !steps.some((step) => step.do === "applyFirewall");
+}
+
+/**
+ * The steps without which the mesh is not as it should be. An idle peer keeps the endpoint that it has roamed to until
+ * its session is over; the next resync sets the record's again, and nothing is lost meanwhile.
+ */
+export function dueSteps(plan: MeshPlan): Step[] {
+  return plan.steps.filter((step) => !isReturnOfRoamed(step, plan));
+}
+
+/** True if the step does nothing but set the endpoints of peers that may roam. */
+function isReturnOfRoamed(step: Step, { desired, observed }: MeshPlan): boolean {
+  if (step.do !== "configureDevice") return false;
+  const { peers = [], ...device } = step.config;
+  const wanted = desired.devices.get(step.dev)?.peers;
+  const seen = observed.devices.get(step.dev)?.peers;
+  return (
+    Object.keys(device).length === 0 &&
+    peers.every(({ publicKey, endpoint: _, ...rest }) => {
+      const hasRoamed =
+        wanted?.get(publicKey)?.mayRoam === true && seen?.get(publicKey)?.endpoint !== undefined;
+      return hasRoamed && Object.keys(rest).length === 0;
+    })
+  );
 }
 
 export interface SyncReport extends MeshPlan {
@@ -69,19 +101,25 @@ export interface SyncReport extends MeshPlan {
   readonly recovery?: KeyRecovery;
   /** The names and ports of ours that other programs use, at the first sync of a boot. They stop nothing. */
   readonly conflicts: readonly Conflict[];
-  /** State-changing requests sent to the kernel. */
+  /** The requests that have changed something. */
   readonly writes: number;
 }
 
 export interface SyncOptions extends ApplyContext {
   readonly bootId: string;
   readonly nowMs: number;
+  /** The mesh that the caller has programmed before; absent if it does not know. */
+  readonly programmed?: Mesh;
   /** False if slots whose device could not be made are left as they are, and not tried again. */
   readonly retriesSlots?: boolean;
+  /** The endpoints that another process has replaced; absent if there are none. */
+  readonly replacedEndpoints?: ReplacedEndpoints;
   /** Done before a plan changes the table that counts plaintext. */
   readonly keepPlaintext?: (plan: MeshPlan) => unknown;
   /** Done before anything is planned: keys that the store cannot open may be had otherwise. */
   readonly recoverKeys?: () => KeyRecovery | undefined;
+  /** The devices, if the caller has just read them. */
+  readonly reading?: DeviceReading;
   /** It is called when much memory is needed no longer. */
   readonly relieve?: () => void;
   /** Tries again what the kernel has refused for good. */
@@ -95,4 +133,5 @@ export interface SyncContext {
   readonly kernel: Kernel;
   readonly peerRoutes: RouteLookupCache;
   readonly arrivalRoutes: RouteLookupCache;
+  readonly desiredMeshes: DesiredMeshCache;
 }

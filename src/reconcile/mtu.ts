@@ -1,5 +1,6 @@
 // Observes the facts for the tunnel's MTU: it asks the kernel for the route that encrypted packets to
 // every peer's endpoint take. plan/mesh/mtu.ts derives the MTU.
+import { keepFor, keepLast } from "../net/keep.ts";
 import type { RouteLookup } from "../net/objects.ts";
 import type { NodeRecord } from "../net/record.ts";
 import { type DerivedMtu, deriveMtu, peerEndpoints, type Uplink } from "../plan/mesh/mtu.ts";
@@ -16,12 +17,15 @@ import { observeLandmarks } from "./landmarks.ts";
  */
 export class RouteLookupCache {
   #lookups = new Map<string, RouteLookup>();
+  /** The last question and its answer, as long as both hold. */
+  #last: { readonly ips: readonly string[]; readonly lookups: readonly RouteLookup[] } | undefined;
   #mark = 0;
   #landmarks: readonly Landmark[] = [];
   #areLandmarksKnown = false;
 
   forget(): void {
     this.#lookups.clear();
+    this.#last = undefined;
     this.#areLandmarksKnown = false;
   }
 
@@ -34,18 +38,35 @@ export class RouteLookupCache {
     return this.#landmarks;
   }
 
-  /** Returns one entry for each address, in their order; asks the kernel only for what is not known. */
-  lookUp(ips: readonly string[], mark: number, kernel: Kernel): RouteLookup[] {
+  /**
+   * Returns one entry for each address, in their order; asks the kernel only for what is not known. The answer to
+   * the same list is the same list.
+   */
+  lookUp(ips: readonly string[], mark: number, kernel: Kernel): readonly RouteLookup[] {
     if (mark !== this.#mark) this.forget();
     this.#mark = mark;
+    if (this.#last?.ips === ips) return this.#last.lookups;
     const unknown = ips.filter((ip) => !this.#lookups.has(ip));
     for (const way of kernel.host.lookUpRoutes(unknown, mark)) this.#lookups.set(way.dst, way);
     const lookups = ips.map((ip) => this.#lookups.get(ip) as RouteLookup);
     // Addresses that are not asked for any more are not kept.
     if (this.#lookups.size > lookups.length) this.#lookups = new Map(lookups.map((way) => [way.dst, way]));
+    this.#last = { ips, lookups };
     return lookups;
   }
 }
+
+/** Every address that tunnel packets may be sent to: the same list for the same peers. */
+export const endpointsOf = keepLast((node: NodeRecord, peers: readonly OwnedPeer[]): readonly string[] => [
+  ...peerEndpoints(node, peers).keys(),
+]);
+
+/** The interfaces that the routes lead to, to whatever host. */
+export const interfacesOf = keepFor((routes: readonly RouteLookup[]): readonly string[] => {
+  const names = new Set<string>();
+  for (const { type, devs } of routes) if (type === "unicast") for (const dev of devs) names.add(dev);
+  return [...names];
+});
 
 export function observeMtu(
   settings: Settings,
@@ -57,9 +78,8 @@ export function observeMtu(
 ): DerivedMtu {
   const facts = { settings, node, peers, podIPs };
   if (settings.mtu !== 0) return deriveMtu({ ...facts, routes: [], linkMtus: new Map() });
-  const endpoints = [...peerEndpoints(node, peers).keys()];
   // The lookup has our mark, so that our own tables are skipped.
-  const routes = cache.lookUp(endpoints, settings.fwmark.mark, kernel);
+  const routes = cache.lookUp(endpointsOf(node, peers), settings.fwmark.mark, kernel);
   const linkMtus = readLinkMtus(settings, routes, kernel);
   const own = linkMtus.size === 0 ? findOwnUplink(settings, node, kernel) : undefined;
   return deriveMtu({ ...facts, routes, linkMtus, ...(own === undefined ? {} : { own }) });
@@ -71,11 +91,10 @@ function readLinkMtus(
   routes: readonly RouteLookup[],
   kernel: Kernel,
 ): Map<string, number> {
-  const names = new Set<string>();
-  for (const { type, devs } of routes) if (type === "unicast") for (const dev of devs) names.add(dev);
-  for (const slot of slots) names.delete(slotDevice(settings, slot));
+  const own = slots.map((slot) => slotDevice(settings, slot));
   const mtus = new Map<string, number>();
-  for (const name of names) {
+  for (const name of interfacesOf(routes)) {
+    if (own.includes(name)) continue;
     const link = kernel.host.findLink(name);
     if (link !== undefined) mtus.set(name, link.mtu);
   }

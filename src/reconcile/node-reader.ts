@@ -1,5 +1,6 @@
 // Reads this node's part of the store, as the values that plan/ works with.
 
+import { keepEqualItems } from "../net/keep.ts";
 import type { PeerPath } from "../net/path.ts";
 import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord, Slot } from "../net/record.ts";
@@ -55,14 +56,22 @@ export interface NodeState extends Intent {
   readonly applied?: AppliedState;
 }
 
+/** Slots of this node that a sync finds unusable. */
+export interface FoundFaults {
+  readonly faults: SlotFaults;
+  /** True if the mesh is in this kernel. A node that then loses both slots does not tell its peers. */
+  readonly isRunning: boolean;
+}
+
 /**
  * Reads everything a sync needs. Values that change only with the generation and the landmarks are
- * kept: to parse thousands of records and to weigh their claims costs as much as to
- * read the kernel. All of it throws StoreError, ParseError for a setting of
- * another version.
+ * kept, because to parse thousands of records and to weigh their claims costs as much as to
+ * read the kernel; a peer that stays as it was stays the same object. The rest is kept as long as no process writes to the store. All of it throws StoreError,
+ * ParseError for a setting of another version.
  */
 export class NodeReader {
   #intent: Intent | undefined;
+  #read: { readonly version: string; readonly intent: Intent; readonly state: NodeState } | undefined;
 
   /** `around`: landmarks around this node, the same list for as long as they stand. */
   constructor(
@@ -70,43 +79,61 @@ export class NodeReader {
     private readonly around: (settings: Settings) => readonly Landmark[],
   ) {}
 
-  /** `faults`: of this node's slots, in place of those that the store has. */
-  intent(faults?: SlotFaults): Intent {
+  /** `found`: in place of what the store has. */
+  intent(found?: FoundFaults): Intent {
     // The generation is read first: a later commit makes the one that we note too old, and the next sync reads again.
     const { generation } = this.store;
     const settings =
       this.#intent?.generation === generation ? this.#intent.settings : readSettings(this.store);
     const landmarks = this.around(settings);
     if (this.#intent?.generation !== generation || this.#intent.landmarks !== landmarks)
-      this.#intent = readIntent(this.store, { generation, settings, landmarks });
-    if (faults === undefined || isSameFaults(faults, faultsOf(this.#intent.identity))) return this.#intent;
-    return readIntent(this.store, { generation, settings, landmarks }, faults);
+      this.#intent = keepPeers(readIntent(this.store, { generation, settings, landmarks }), this.#intent);
+    if (found === undefined || isSameFaults(found.faults, faultsOf(this.#intent.identity)))
+      return this.#intent;
+    return readIntent(this.store, { generation, settings, landmarks }, found);
   }
 
-  /** `faults`: as of `intent`. */
-  read(faults?: SlotFaults): NodeState {
+  /** `found`: as of `intent`. */
+  read(found?: FoundFaults): NodeState {
     const { store } = this;
-    const intent = this.intent(faults);
-    const applied = store.applied();
-    const paths = pathsOf(store, intent);
-    return {
-      ...intent,
-      ...paths,
-      ownership: withUnshown(intent.ownership, paths.paths),
-      podIPs: podIPsOf(store, intent),
-      ...(applied === undefined ? {} : { applied }),
-    };
+    // As with the generation, the version is read first.
+    const { version } = store;
+    const intent = this.intent(found);
+    if (this.#read?.version === version && this.#read.intent === intent) return this.#read.state;
+    const state = readState(store, intent);
+    this.#read = { version, intent, state };
+    return state;
   }
+}
+
+/** Peers that stay as they are stay the same objects, because much is kept for each of them. */
+function keepPeers(intent: Intent, last: Intent | undefined): Intent {
+  const { ownership } = intent;
+  const peers = keepEqualItems(ownership.peers, last?.ownership.peers ?? []);
+  return { ...intent, ownership: { ...ownership, peers } };
+}
+
+function readState(store: Store, intent: Intent): NodeState {
+  const applied = store.applied();
+  const paths = pathsOf(store, intent);
+  return {
+    ...intent,
+    ...paths,
+    ownership: withUnshown(intent.ownership, paths.paths),
+    podIPs: podIPsOf(store, intent),
+    ...(applied === undefined ? {} : { applied }),
+  };
 }
 
 function readIntent(
   store: Store,
   { generation, settings, landmarks }: Pick<Intent, "generation" | "settings" | "landmarks">,
-  faults?: SlotFaults,
+  found?: FoundFaults,
 ): Intent {
   const stored = store.identity();
-  const identity = stored === undefined || faults === undefined ? stored : withFaults(stored, faults);
+  const identity = stored === undefined || found === undefined ? stored : withFaults(stored, found.faults);
   const record = identity === undefined ? noNode : ownRecord(identity, settings);
+  const published = stored !== undefined && found?.isRunning ? ownRecord(stored, settings) : record;
   const peers = store.peers();
   const hostRevert = store.hostRevert();
   const lapses = store.lapses();
@@ -118,7 +145,7 @@ function readIntent(
     ...{ generation, settings, landmarks },
     ...(identity === undefined ? {} : { identity, record }),
     up: identity?.up ?? false,
-    ownership: { refusals, peers: reachablePeers(record, ownership.peers) },
+    ownership: { refusals, peers: reachablePeers(record, ownership.peers, published) },
     ...{ lapses, contested: new Map(contested.map((peer) => [peer.record.name, peer])) },
     changedAt: new Map(peers.map((peer) => [peer.record.name, peer.changedAt])),
     ...(hostRevert === undefined ? {} : { hostRevert }),
@@ -134,8 +161,7 @@ function withUnshown(ownership: Ownership, paths: ReadonlyMap<string, PeerPath> 
 
 /** The addresses of the pods on record, without those that a peer owns: the peer may have come later than the pod. */
 function podIPsOf(store: Store, { record, ownership }: Intent): readonly string[] {
-  const ips = store.attachments().flatMap((attachment) => attachment.ips);
-  return withoutTaken(ips, { own: record?.podCIDRs ?? [], peers: ownership.peers });
+  return withoutTaken(store.podIPs(), { own: record?.podCIDRs ?? [], peers: ownership.peers });
 }
 
 /**

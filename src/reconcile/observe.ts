@@ -6,11 +6,13 @@ import type { Device } from "../net/device.ts";
 import type { Family } from "../net/ip.ts";
 import type { NftFamily, NftTable } from "../net/nftables.ts";
 import type { Address, Link, Route, Rule } from "../net/objects.ts";
+import { deviceForwarding } from "../plan/host/host-changes.ts";
 import { type HostFacts, isForeign, type SlotFacts } from "../plan/mesh/conflicts.ts";
 import { firewallName } from "../plan/mesh/desired.ts";
 import type { Mesh, MeshDevice, MeshLink, MeshPeer } from "../plan/mesh/model.ts";
 import { slots } from "../plan/peers/path.ts";
 import { type Settings, slotDevice } from "../plan/settings/settings.ts";
+import type { Step } from "../plan/step.ts";
 import { readSysctl } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
 import { readThreading } from "./napi.ts";
@@ -24,12 +26,30 @@ export function observeRules({ host }: Kernel): Rule[] {
   return families.flatMap((family) => host.rules(family));
 }
 
-/** The mesh as the kernel has it now; `rules` are all of the host. */
-export function observeMesh(settings: Settings, kernel: Kernel, rules = observeRules(kernel)): Mesh {
+/** Our links and devices, as they were read together. */
+export interface DeviceReading {
+  readonly links: readonly Link[];
+  /** The devices by name, with their counters. */
+  readonly devices: ReadonlyMap<string, Device>;
+  /** The number of changes that this process had made until then. */
+  readonly writes: number;
+}
+
+/**
+ * The mesh as the kernel has it now; `rules` are all of the host. `reading`: the devices, if they were just
+ * read. It stands in for another one unless this process has changed something since.
+ */
+export function observeMesh(
+  settings: Settings,
+  kernel: Kernel,
+  rules = observeRules(kernel),
+  reading?: DeviceReading,
+): Mesh {
   const links = meshLinks(settings, kernel);
+  const isCurrent = reading?.writes === kernel.writes && isSameLinks(links, reading.links);
   return {
     links: new Map(links.map((link) => [link.name, toMeshLink(link)])),
-    devices: observeDevices(links, kernel),
+    devices: toMeshDevices(isCurrent ? reading.devices : readDevices(links, kernel)),
     addresses: links.flatMap(({ name }) =>
       kernel.host.addresses(name).filter((address) => !isKernelMade(address)),
     ),
@@ -42,6 +62,18 @@ export function observeMesh(settings: Settings, kernel: Kernel, rules = observeR
 
 function observeFirewall({ firewall }: Kernel): NftTable[] {
   return nftFamilies.flatMap((family) => firewall?.find({ family, name: firewallName }) ?? []);
+}
+
+/** Tables that need no step have the desired content. The next pass finds them by that, and compares nothing. */
+export function identifyTables(
+  { firewall }: Kernel,
+  { desired, observed, steps }: Record<"desired" | "observed", Mesh> & { readonly steps: readonly Step[] },
+): void {
+  if (steps.some(({ do: kind }) => kind === "applyFirewall")) return;
+  for (const found of observed.firewall) {
+    const wanted = desired.firewall.find(({ family }) => family === found.family);
+    if (wanted !== undefined) firewall?.identify(found, wanted);
+  }
 }
 
 /** True if the kernel tracks connections, or has loaded what does: nothing is translated without. */
@@ -68,7 +100,7 @@ export function observeHost(
     slots: {
       ...known,
       links: new Map(links.map((link) => [link.name, link])),
-      devices: observeDevices(links, kernel),
+      devices: toMeshDevices(readDevices(links, kernel)),
       isPortTaken: makePortReader(),
     },
   };
@@ -112,8 +144,12 @@ export function readDevices(links: readonly Link[], kernel: Kernel): Map<string,
   return devices;
 }
 
-function observeDevices(links: readonly Link[], kernel: Kernel): Map<string, MeshDevice> {
-  const devices = readDevices(links, kernel);
+/** A device that was made anew has another index. */
+function isSameLinks(links: readonly Link[], others: readonly Link[]): boolean {
+  return links.length === others.length && links.every(({ index }, i) => index === others[i]?.index);
+}
+
+function toMeshDevices(devices: ReadonlyMap<string, Device>): Map<string, MeshDevice> {
   return new Map([...devices].map(([name, device]) => [name, toMeshDevice(device)]));
 }
 
@@ -146,7 +182,9 @@ function isOurs(settings: Settings, rule: Rule): boolean {
 }
 
 function observeSysctls(links: readonly Link[]): Map<string, string> {
-  return readSysctls(links.map(({ name }) => `net/ipv4/conf/${name}/rp_filter`));
+  return readSysctls(
+    links.flatMap(({ name }) => [`net/ipv4/conf/${name}/rp_filter`, deviceForwarding(4, name)]),
+  );
 }
 
 export function readSysctls(paths: readonly string[]): Map<string, string> {

@@ -18,7 +18,7 @@ export interface PodLinkReport {
   readonly steps: readonly Step[];
   /** Those that no ADD explains which may be under way: another program has changed something. */
   readonly unexplained: readonly Step[];
-  /** State-changing requests sent to the kernel. */
+  /** The requests that have changed something. */
   readonly writes: number;
   /** A sentence each. */
   readonly failures: readonly string[];

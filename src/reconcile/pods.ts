@@ -18,7 +18,7 @@ export interface PodReport {
   readonly pods: number;
   /** The steps in the pods and for them. */
   readonly steps: readonly Step[];
-  /** State-changing requests sent to the kernel. */
+  /** The requests that have changed something. */
   readonly writes: number;
   /** A sentence each, one a pod at most. */
   readonly failures: readonly string[];

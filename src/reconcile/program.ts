@@ -5,7 +5,7 @@ import { type Conflict, findConflicts } from "../plan/mesh/conflicts.ts";
 import type { Step } from "../plan/step.ts";
 import { applySteps, type Failure, isOutdated } from "./apply.ts";
 import type { Kernel } from "./kernel.ts";
-import type { MeshPlan, SyncContext, SyncOptions } from "./mesh-plan.ts";
+import { continuePlan, type MeshPlan, type SyncContext, type SyncOptions } from "./mesh-plan.ts";
 import type { SlotFaults } from "./node-reader.ts";
 import { observeHost } from "./observe.ts";
 import { areAllFaulty, failuresOf, findBroken, findLockedKeys, removalOf } from "./slots.ts";
@@ -39,8 +39,7 @@ export function programMesh(
   applySteps(removalOf(broken, whole.settings, kernel), kernel, options);
   for (const [slot, fault] of broken) failed.set(slot, fault);
   const rest = applyCurrent(plan(failed), () => plan(failed), kernel, options);
-  const steps = [...whole.steps, ...rest.plan.steps];
-  return { plan: { ...rest.plan, steps }, failures: rest.failures, conflicts };
+  return { plan: continuePlan(whole, rest.plan), failures: rest.failures, conflicts };
 }
 
 /** Other programs that flush nftables as often as this in one sync leave a failure; the next sync tries again. */
@@ -58,7 +57,7 @@ function applyCurrent(
   for (let plans = 1; plans < maxPlans && failures.some(isOutdated); plans++) {
     const rest = replan();
     failures = applySteps(rest.steps, kernel, options);
-    plan = { ...rest, steps: [...plan.steps, ...rest.steps] };
+    plan = continuePlan(plan, rest);
   }
   return { plan, failures };
 }

@@ -1,12 +1,18 @@
 // Asks the kernel for the route of a packet to each peer, as a pod of this node would send it: with the
-// pod's address, by the pod's interface, without our mark; and for the route of the answer, as it arrives
-// from the tunnel. plan/report/reach.ts judges the answers.
+// pod's address, by the pod's interface, without our mark; for the route of the answer, as it arrives
+// from the tunnel; and for the routes of the encrypted packets, as they leave and as they arrive.
+// plan/report/reach.ts judges what the kernel says.
+import { Errno } from "../linux/errno.ts";
 import type { Device } from "../net/device.ts";
 import { type Family, familyOf } from "../net/ip.ts";
 import type { RouteLookup } from "../net/objects.ts";
+import type { NodeRecord } from "../net/record.ts";
+import { specialAddress } from "../net/special.ts";
+import { NetlinkError } from "../netlink/error.ts";
 import type { LookupQuery } from "../netlink/lookup.ts";
+import { marksOf } from "../plan/firewall/marks.ts";
 import type { OwnedPeer } from "../plan/peers/model.ts";
-import { slots } from "../plan/peers/path.ts";
+import { keyOf, slots } from "../plan/peers/path.ts";
 import {
   AllowedIPs,
   judgeReach,
@@ -43,6 +49,7 @@ export function observeReach(
     peer.podCIDRs.filter(isCarried).map((cidr) => ({ peer, dst: probeAddress(cidr) })),
   );
   const found = lookUpPackets(settings, packets, podIPs, host);
+  lookUpEncrypted(found, { settings, node, devices, host });
   const known = new Map(
     slots.flatMap((slot) => {
       const device = devices.get(slotDevice(settings, slot));
@@ -58,7 +65,7 @@ export function observeReach(
   return reaches;
 }
 
-type Lookups = Map<OwnedPeer, PacketLookup[]>;
+type Lookups = Map<OwnedPeer, { -readonly [K in keyof PacketLookup]: PacketLookup[K] }[]>;
 
 /** An address of a peer's pods that packets are asked about. */
 interface Probe {
@@ -98,13 +105,93 @@ function lookUpFrom(
   const back = host.lookUpPackets(answers.flatMap((query) => query ?? []));
   let next = 0;
   const found: Lookups = new Map();
-  for (const [i, { peer }] of packets.entries()) {
-    const answer = answers[i] === undefined ? undefined : (back[next++] as RouteLookup);
+  for (const [i, { peer, pod }] of packets.entries()) {
+    const answer = answers[i] === undefined ? {} : { back: back[next++] as RouteLookup };
     const list = found.get(peer) ?? [];
-    list.push({ outward: outward[i] as RouteLookup, ...(answer === undefined ? {} : { back: answer }) });
+    const podDev = pod === undefined ? {} : { podDev: pod.dev };
+    list.push({ outward: outward[i] as RouteLookup, ...answer, ...podDev });
     found.set(peer, list);
   }
   return found;
+}
+
+interface EncryptionContext extends Pick<MeshState, "settings" | "node"> {
+  readonly devices: ReadonlyMap<string, Device>;
+  readonly host: Kernel["host"];
+}
+
+/** Adds the way of the encrypted packets of those that go into the tunnel: past our tables, to the endpoint that the device has. */
+function lookUpEncrypted(found: Lookups, { settings, node, devices, host }: EncryptionContext): void {
+  const { mark } = settings.fwmark;
+  const endpoints = new Map([...devices].map(([dev, device]) => [dev, endpointsOf(device)]));
+  const packets = [...found].flatMap(([peer, lookups]) =>
+    lookups.flatMap((packet) => {
+      const slot = tunnelSlot(settings, packet.outward);
+      const dst = endpoints.get(packet.outward.devs[0] ?? "")?.get(keyOf(peer, slot) ?? "");
+      return dst === undefined || specialAddress(dst) !== undefined ? [] : [{ packet, dst }];
+    }),
+  );
+  const dsts = [...new Set(packets.map(({ dst }) => dst))];
+  const routes = new Map(host.lookUpRoutes(dsts, mark).map((route) => [route.dst, route]));
+  // Rules may have a way for packets from this node's address alone, which is what WireGuard sends from.
+  const queries = [...routes.values()].flatMap(({ dst, error }) => {
+    const from = node.endpoints.find((own) => familyOf(own) === familyOf(dst));
+    return error === undefined || from === undefined ? [] : [{ dst, mark, from }];
+  });
+  for (const route of host.lookUpPackets(queries))
+    if (route.error === undefined) routes.set(route.dst, route);
+  const arriving = lookUpArriving([...routes.values()], {
+    ...{ mark: marksOf(settings.fwmark).arrived.mark, node, host },
+  });
+  for (const { packet, dst } of packets) {
+    const encrypted = routes.get(dst) as RouteLookup;
+    const [arrival] = encrypted.devs.flatMap((dev) => arriving.get(wayIn(dev, familyOf(dst))) ?? []);
+    Object.assign(packet, { encrypted, ...(arrival === undefined ? {} : { arriving: arrival }) });
+  }
+}
+
+const wayIn = (dev: string, family: Family) => `${dev} ${family}`;
+
+/**
+ * The routes of encrypted packets as they arrive, by interface and family: from one peer's endpoint to this node's
+ * own, if that address is on the interface. An endpoint behind an address translation is on none. They have the mark
+ * that our table gives them before a strict reverse-path filter looks at it.
+ */
+function lookUpArriving(
+  routes: readonly RouteLookup[],
+  { mark, node, host }: { readonly mark: number; readonly node: NodeRecord; readonly host: Kernel["host"] },
+): Map<string, RouteLookup> {
+  const sources = new Map<string, { readonly dev: string; readonly src: string }>();
+  for (const { devs, dst: src } of routes)
+    for (const dev of devs) sources.set(wayIn(dev, familyOf(src)), { dev, src });
+  const addresses = new Map<string, ReadonlySet<string>>();
+  for (const { dev } of sources.values()) if (!addresses.has(dev)) addresses.set(dev, addressesOf(dev, host));
+  const queries = [...sources].flatMap(([way, { dev, src }]) => {
+    const own = addresses.get(dev) as ReadonlySet<string>;
+    const dst = node.endpoints.find((ip) => familyOf(ip) === familyOf(src) && own.has(ip));
+    return dst === undefined ? [] : [{ way, query: { dst, mark, arrival: { src, dev } } }];
+  });
+  const found = host.lookUpPackets(queries.map(({ query }) => query));
+  return new Map(queries.map(({ way }, i) => [way, found[i] as RouteLookup]));
+}
+
+/** Empty if the interface has gone meanwhile. */
+function addressesOf(dev: string, host: Kernel["host"]): ReadonlySet<string> {
+  try {
+    return new Set(host.addresses(dev).map(({ ip }) => ip));
+  } catch (error) {
+    if (error instanceof NetlinkError && error.errno === Errno.ENODEV) return new Set();
+    throw error;
+  }
+}
+
+/** The addresses of the endpoints by the peers' keys. */
+function endpointsOf({ peers }: Device): Map<string, string> {
+  return new Map(
+    peers.flatMap(({ publicKey, endpoint }) =>
+      endpoint === undefined ? [] : [[publicKey, endpoint.ip] as const],
+    ),
+  );
 }
 
 function knownDevice(device: Device): KnownDevice {

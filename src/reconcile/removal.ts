@@ -1,7 +1,7 @@
 // Removes the node's objects of an attachment, for every way it ends: DEL, GC, an ADD
 // that failed, and the agent if none of these came.
 import { hostPrefix } from "../net/prefix.ts";
-import { localRoutes } from "../plan/mesh/desired.ts";
+import { localRoutes } from "../plan/mesh/routes.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 import type { Step } from "../plan/step.ts";
 import type { Attachment, Owner } from "../state/model.ts";

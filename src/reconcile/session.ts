@@ -4,48 +4,60 @@
 import { readBootId } from "../linux/boot.ts";
 import { isLocked } from "../linux/lock.ts";
 import type { Device } from "../net/device.ts";
-import type { Link } from "../net/objects.ts";
 import type { Slot } from "../net/record.ts";
 import { isNftUnsupported } from "../netlink/nft/presence.ts";
 import { Nft } from "../netlink/nft/table.ts";
 import { firewallName } from "../plan/mesh/desired.ts";
+import { DesiredMeshCache } from "../plan/mesh/desired-cache.ts";
+import type { DeviceLoad } from "../plan/peers/stall.ts";
 import type { PeerEvidence } from "../plan/report/peer-status.ts";
-import type { FoldedPlaintext, PlaintextContext } from "../plan/report/plaintext-evidence.ts";
+import type { PlaintextJudge } from "../plan/report/plaintext-evidence.ts";
 import type { PeerReach } from "../plan/report/reach.ts";
+import { addLosses, type RefusedPackets } from "../plan/report/refused-sources.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 import { publicKeyOf } from "../state/keys.ts";
 import { openPrivateKey, readSealKey, SealError } from "../state/seal.ts";
 import { Store } from "../state/store.ts";
 import { openKernelWireGuard } from "../wireguard/kernel.ts";
-import { startUserspace } from "../wireguard/start.ts";
 import { openUserspaceWireGuard } from "../wireguard/uapi.ts";
 import { type Backends, Kernel } from "./kernel.ts";
 import type { MeshPlan, MeshState, SyncOptions, SyncReport } from "./mesh-plan.ts";
 import { RouteLookupCache } from "./mtu.ts";
 import { NodeReader, readSettings } from "./node-reader.ts";
-import { meshLinks, readDevices } from "./observe.ts";
-import { type Arrivals, describePlaintext, type PlaintextReading, readPlaintext } from "./plaintext.ts";
+import { type DeviceReading, meshLinks, readDevices } from "./observe.ts";
+import {
+  type Arrivals,
+  describePlaintext,
+  type PlaintextReading,
+  readPlaintext,
+  readRefused,
+} from "./plaintext.ts";
 import { type PodLinkReport, syncPodLinks } from "./pod-links.ts";
 import { type PodReport, type PodTurn, syncPods } from "./pods.ts";
 import { observeReach } from "./reach.ts";
 import { type KeyRecovery, recoverKeys } from "./recover-keys.ts";
 import { failuresOf } from "./slots.ts";
 import { planMesh, syncMesh } from "./sync.ts";
+import { hasKernelWireGuard, startDevice } from "./userspace.ts";
 
 const backends: Backends = {
   open: (linkKind) =>
     linkKind === "wireguard" ? getKernelWireGuard() : openUserspaceWireGuard({ publicKeyOf }),
-  hasKernel: () => {
-    using kernel = openKernelWireGuard();
-    return kernel !== undefined;
-  },
+  hasKernel: hasKernelWireGuard,
   openFirewall,
 };
 
-/** The directories in which runtimes that pass no PATH have their programs. */
-export const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-export interface SyncHow extends Pick<SyncOptions, "relieve" | "reexamine" | "retriesSlots"> {
+export interface SyncHow
+  extends Pick<
+    SyncOptions,
+    | "relieve"
+    | "reexamine"
+    | "reading"
+    | "retriesSlots"
+    | "keepPlaintext"
+    | "replacedEndpoints"
+    | "programmed"
+  > {
   /** True if keys that are lost with the seal key may be replaced: the caller publishes the new ones. */
   readonly mayReplaceKeys?: boolean;
 }
@@ -53,6 +65,7 @@ export interface SyncHow extends Pick<SyncOptions, "relieve" | "reexamine" | "re
 /** The facts about peers that the kernel shows, and packets that came in plaintext by interface. */
 export interface Evidence extends PeerEvidence {
   readonly arrivals: Arrivals;
+  readonly refused: RefusedPackets;
   /** Unix milliseconds since which plaintext is counted without a gap; absent if nothing counts it. */
   readonly countedSinceMs?: number;
 }
@@ -67,6 +80,7 @@ export class Session implements Disposable {
   readonly peerRoutes = new RouteLookupCache();
   /** Routes to the addresses that other nodes send from, which are more than those that they receive at. */
   readonly arrivalRoutes = new RouteLookupCache();
+  readonly desiredMeshes = new DesiredMeshCache();
   #hasVerified = false;
   /** The reason why a new seal key could not be made, though it was needed. */
   #sealProblem: SealError | undefined;
@@ -84,6 +98,11 @@ export class Session implements Disposable {
     this.nodes = new NodeReader(this.store, (settings) => this.peerRoutes.landmarks(settings, this.kernel));
   }
 
+  /** True if the store has this node up, whatever the kernel has. */
+  get isUp(): boolean {
+    return this.store.identity()?.up === true;
+  }
+
   /** Slots that could not be made are left out: whether they can be now shows when a sync tries. */
   plan(): MeshPlan {
     return planMesh(this, this.#options(), failuresOf(this.nodes));
@@ -95,22 +114,31 @@ export class Session implements Disposable {
   }
 
   /** The same, with the links. */
-  readMesh(settings: Settings): { readonly links: Link[]; readonly devices: Map<string, Device> } {
+  readMesh(settings: Settings): DeviceReading & { readonly devices: Map<string, Device> } {
     const links = meshLinks(settings, this.kernel);
-    return { links, devices: readDevices(links, this.kernel) };
+    const { writes } = this.kernel;
+    return { links, devices: readDevices(links, this.kernel), writes };
+  }
+
+  /** The counters of a userspace device; undefined for the kernel's, which count as sent whatever they hand on. */
+  readLoad(device: Device | undefined): DeviceLoad | undefined {
+    if (device?.backend !== "userspace") return undefined;
+    const packets = this.kernel.host.packetsInto(device.name);
+    if (packets === undefined) return undefined;
+    return { packets, sentBytes: device.peers.reduce((sum, { txBytes }) => sum + txBytes, 0) };
   }
 
   /** Reads what the kernel shows of the peers: devices, where packets go, what went in plaintext. */
   readEvidence(state: MeshState, hasFirewall: boolean): Evidence {
     const devices = this.readDevices(state.settings);
-    const { evidence, news, byInterface, strayPackets } = this.#readPlaintext(state);
+    const { evidence, news, byInterface, strayPackets, refused } = this.#readPlaintext(state);
     const { table, sinceMs } = evidence.counting ?? {};
-    const reach = this.readReach(state, hasFirewall, devices);
+    const reach = addLosses(this.readReach(state, hasFirewall, devices), refused);
     // Only an agent reads the counters every few seconds: without one it is not known when they grew.
     const isWatched = isLocked(`${this.store.directory}/agent.lock`);
     const plaintext = describePlaintext(state.ownership.peers, evidence, isWatched ? [] : news);
     return {
-      ...{ devices, reach, plaintext, arrivals: { byInterface, strayPackets } },
+      ...{ devices, reach, plaintext, refused, arrivals: { byInterface, strayPackets } },
       ...(table === undefined || sinceMs === undefined ? {} : { countedSinceMs: sinceMs }),
     };
   }
@@ -127,24 +155,29 @@ export class Session implements Disposable {
 
   /**
    * Adds what the kernel has counted to what the store knows, before the counters can be lost. Writes
-   * nothing if nothing was counted. `isProtected`: as in PlaintextContext; by intent if it is not given.
+   * nothing if nothing was counted. Packets are judged by the intent if no `judge` is given.
    */
-  keepPlaintext(state: MeshState, isProtected?: PlaintextContext["isProtected"]): FoldedPlaintext {
-    const folded = this.#readPlaintext(state, isProtected);
+  keepPlaintext(state: MeshState, judge?: PlaintextJudge): PlaintextReading {
+    const folded = this.#readPlaintext(state, judge);
     if (folded.hasChanged) this.store.putPlaintext(folded.evidence);
     return folded;
   }
 
-  #readPlaintext(state: MeshState, isProtected?: PlaintextContext["isProtected"]): PlaintextReading {
+  /** Reads the packets of the last minute that peers do not take out of the tunnel. Throws NetlinkError, SysError. */
+  readRefused(state: MeshState): RefusedPackets {
+    return readRefused(state, this.kernel);
+  }
+
+  #readPlaintext(state: MeshState, judge?: PlaintextJudge): PlaintextReading {
     const { store, kernel, bootId } = this;
-    return readPlaintext(state, { store, kernel, bootId, nowMs: this.now() }, isProtected);
+    return readPlaintext(state, { store, kernel, bootId, nowMs: this.now() }, judge);
   }
 
   /** `how`: as in SyncOptions. */
   sync({ mayReplaceKeys = false, ...how }: SyncHow = {}): SyncReport {
     return syncMesh(this, {
-      ...{ ...this.#options(), ...how },
       keepPlaintext: (plan) => this.keepPlaintext(plan),
+      ...{ ...this.#options(), ...how },
       recoverKeys: () => this.#recoverKeys(mayReplaceKeys),
     });
   }
@@ -191,12 +224,7 @@ export class Session implements Disposable {
       },
       saveSysctl: (path, before) => store.saveSysctl(path, before),
       forgetSysctl: (path) => store.forgetSysctl(path),
-      startUserspace: (dev) => {
-        startUserspace(dev, { path: process.env["PATH"] ?? systemPath });
-        // The daemon sets the device's MTU once more after its socket is there; it answers when that is done.
-        using wireguard = openUserspaceWireGuard();
-        wireguard.read(dev);
-      },
+      startUserspace: startDevice,
     };
   }
 }

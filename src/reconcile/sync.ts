@@ -16,16 +16,17 @@ import {
   type UnsupportedObjects,
   withoutUnsupported,
 } from "../plan/mesh/capabilities.ts";
-import { desiredMesh, type MeshFacts, tunneledHosts } from "../plan/mesh/desired.ts";
+import { diffDamage } from "../plan/mesh/damage.ts";
+import { type MeshFacts, tunneledHosts } from "../plan/mesh/desired.ts";
 import { diffMesh } from "../plan/mesh/diff.ts";
 import { emptyMesh, type Mesh } from "../plan/mesh/model.ts";
 import { usesIpv6 } from "../plan/mesh/mtu.ts";
 import type { Ownership } from "../plan/peers/model.ts";
 import { slots } from "../plan/peers/path.ts";
+import { noneReplaced } from "../plan/peers/replaced-endpoints.ts";
 import { type Settings, slotDevice } from "../plan/settings/settings.ts";
-import type { Step } from "../plan/step.ts";
 import type { Store } from "../state/store.ts";
-import { appliedToThisKernel, isApplied } from "./applied.ts";
+import { appliedToThisKernel } from "./applied.ts";
 import { applySteps, readSysctl } from "./apply.ts";
 import { observeStrictArrivals } from "./arrivals.ts";
 import { observeCapabilities } from "./capabilities.ts";
@@ -34,7 +35,7 @@ import { judgeOwnCIDRs } from "./landmarks.ts";
 import type { MeshPlan, SyncContext, SyncOptions, SyncReport } from "./mesh-plan.ts";
 import { observeMtu, type RouteLookupCache } from "./mtu.ts";
 import { readSettings, type SlotFaults } from "./node-reader.ts";
-import { hasConntrack, observeMesh, observeRules, readSysctls } from "./observe.ts";
+import { hasConntrack, identifyTables, observeMesh, observeRules, readSysctls } from "./observe.ts";
 import { judgeFailures } from "./outcome.ts";
 import { programMesh } from "./program.ts";
 import { areAllFaulty, describeLost, keepFaults, noFaults, observeSlots } from "./slots.ts";
@@ -42,7 +43,7 @@ import { restoreSysctls } from "./sysctls.ts";
 import { observeUplinks } from "./uplinks.ts";
 
 /** Longer than any sync: 5,000 peers under emulation take 10 s; a runtime gives an ADD two minutes. */
-const lockTimeoutMs = 60_000;
+export const lockTimeoutMs = 60_000;
 
 /** A node that was never brought up has no mesh. */
 export class NotUpError extends Error {
@@ -51,27 +52,26 @@ export class NotUpError extends Error {
 
 /** Plans what a sync would do now; writes nothing. Throws NotUpError if there is no identity. */
 export function planMesh(
-  { store, nodes, kernel, peerRoutes, arrivalRoutes }: SyncContext,
-  { bootId, nowMs, relieve, reexamine }: SyncOptions,
+  { store, nodes, kernel, peerRoutes, arrivalRoutes, desiredMeshes }: SyncContext,
+  { bootId, nowMs, relieve, reexamine, reading, programmed, replacedEndpoints }: SyncOptions,
   failed: SlotFaults = noFaults,
 ): MeshPlan {
   const rules = observeRules(kernel);
-  const seen = observeMesh(readSettings(store), kernel, rules);
+  const seen = observeMesh(readSettings(store), kernel, rules, reading);
   relieve?.();
   const before = nodes.read();
   if (before.record === undefined)
     throw new NotUpError(
-      "This node has no identity yet: run `wg-cni up --node NAME --endpoint IP --pod-cidr CIDR` first.",
+      "This node has no identity yet: run `wg-cni up --node NAME --endpoint IP --pod-cidr CIDR` first; in Kubernetes, wait for the agent, which takes it from the Node object.",
     );
   const here = appliedToThisKernel(before.applied, bootId);
   const { faults, observed } = observeSlots(before, seen, here, failed);
-  const state = nodes.read(faults);
+  const state = nodes.read({ faults, isRunning: here });
   const { settings, record: node = before.record, up, generation, ownership } = state;
   const clusterCIDRs = judgeOwnCIDRs(settings, node, ownership, state.landmarks);
   const mtu = observeMtu(settings, node, ownership.peers, state.podIPs, kernel, peerRoutes);
   const linkKind = chooseLinkKind(settings, observed, kernel);
   const hasFirewall = kernel.firewall !== undefined;
-  const generationApplied = isApplied(state.applied, generation, bootId);
   const known = here ? (state.applied?.generation ?? -1) : -1;
   const { hostRevert: revert } = state;
   const hostEncryption = describeHostEncryption({
@@ -88,18 +88,23 @@ export function planMesh(
     capabilities,
     strictArrivals: up && hasFirewall ? findArrivals(settings, ownership, kernel, arrivalRoutes) : [],
     ...(state.paths === undefined ? {} : { paths: state.paths }),
-    changedPeers: new Set([...state.changedAt].flatMap(([name, at]) => (at > known ? [name] : []))),
+    changedPeers: peersSince(state.changedAt, known),
+    ...(replacedEndpoints === undefined ? {} : { replacedEndpoints }),
     hostEncryption: hostEncryption.state === "on",
     hasConntrack: hasConntrack(),
     ...(reservedPorts === undefined ? {} : { reservedPorts }),
     uplinks: hasFirewall ? observeUplinks(settings, node, ownership.peers, kernel, peerRoutes) : [],
   };
-  const desired = up ? withoutUnsupported(desiredMesh(facts), unsupported) : emptyMesh;
+  const desired = up ? withoutUnsupported(desiredMeshes.make(facts), unsupported) : emptyMesh;
   // Once a `down` is complete, objects with our names belong to another program.
   const isGone = !up && state.applied === undefined;
-  const steps = isGone ? [] : planSteps({ facts, desired, observed, up, nowMs }, store);
+  const changes = isGone
+    ? noChanges
+    : planChanges({ facts, desired, observed, up, nowMs, programmed }, store);
+  identifyTables(kernel, { desired, observed, ...changes });
   return {
-    ...{ settings, node, up, generation, generationApplied, ownership, desired, observed, steps, mtu },
+    ...{ settings, node, up, generation, ownership, desired, observed, mtu },
+    ...changes,
     ...{ linkKind, capabilities, unsupported, faults, appliedToThisKernel: here },
     missingCapabilities: describeMissing(capabilities, unsupported, facts),
     refusedCIDRs: clusterCIDRs.refusals,
@@ -108,20 +113,36 @@ export function planMesh(
   };
 }
 
+/** Names of the peers whose record has changed since a generation. */
+function peersSince(changedAt: ReadonlyMap<string, number>, generation: number): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const [name, at] of changedAt) if (at > generation) names.add(name);
+  return names;
+}
+
 interface Planning {
   readonly facts: MeshFacts;
   readonly desired: Mesh;
   readonly observed: Mesh;
   readonly up: boolean;
   readonly nowMs: number;
+  readonly programmed: Mesh | undefined;
 }
 
-function planSteps({ facts, desired, observed, up, nowMs }: Planning, store: Store): Step[] {
-  const { settings, node } = facts;
+type Changes = Pick<MeshPlan, "steps" | "damage">;
+
+const noChanges: Changes = { steps: [], damage: [] };
+
+function planChanges({ facts, desired, observed, up, nowMs, programmed }: Planning, store: Store): Changes {
+  const { settings, node, replacedEndpoints = noneReplaced } = facts;
   const slotOf = new Map(slots.map((slot) => [slotDevice(settings, slot), slot] as const));
   const withSysctls = { ...observed, sysctls: readSysctls([...desired.sysctls.keys()]) };
   const released = up ? releaseValidMarks(store.savedSysctls(), desired.sysctls) : [];
-  return [...diffMesh(desired, withSysctls, { slotOf, nowMs, ownIPs: node.nodeIPs }), ...released];
+  const options = { slotOf, nowMs, ownIPs: node.nodeIPs };
+  const steps = [...diffMesh(desired, withSysctls, options), ...released];
+  const isAsked = programmed !== undefined && steps.length > 0;
+  const damage = isAsked ? diffDamage(steps, programmed, withSysctls, replacedEndpoints, options) : [];
+  return { steps, damage };
 }
 
 /** Makes the kernel as the store says, and records it. Failures of single steps are returned, not thrown. */

@@ -3,12 +3,11 @@
 import type { Family } from "../net/ip.ts";
 import type { NodeRecord } from "../net/record.ts";
 import { chooseUplinks } from "../plan/host/uplinks.ts";
-import { peerEndpoints } from "../plan/mesh/mtu.ts";
 import type { OwnedPeer } from "../plan/peers/model.ts";
 import { slots } from "../plan/peers/path.ts";
 import { type Settings, slotDevice } from "../plan/settings/settings.ts";
 import type { Kernel } from "./kernel.ts";
-import type { RouteLookupCache } from "./mtu.ts";
+import { endpointsOf, interfacesOf, type RouteLookupCache } from "./mtu.ts";
 
 /** Addresses that no host has (RFC 7600, RFC 6666): the route to them is the one of last resort. */
 export const nowhere: Readonly<Record<Family, string>> = { 4: "192.0.0.8", 6: "100::1" };
@@ -22,12 +21,12 @@ export function observeUplinks(
   known: RouteLookupCache,
 ): string[] {
   const { mark } = settings.fwmark;
-  const endpoints = [...peerEndpoints(node, peers).keys()];
-  const routes = [
-    ...known.lookUp(endpoints, mark, kernel),
-    ...kernel.host.lookUpRoutes(Object.values(nowhere), mark),
-  ];
-  const routed = new Set(routes.flatMap(({ type, devs }) => (type === "unicast" ? devs : [])));
+  const routed = new Set([
+    ...interfacesOf(known.lookUp(endpointsOf(node, peers), mark, kernel)),
+    ...kernel.host
+      .lookUpRoutes(Object.values(nowhere), mark)
+      .flatMap(({ type, devs }) => (type === "unicast" ? devs : [])),
+  ]);
   return chooseUplinks(
     kernel.host.links(),
     routed,

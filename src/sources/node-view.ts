@@ -1,14 +1,16 @@
 // The node as the agent's parts see it, for as long as the store's generation stands.
 
-import type { StatusFacts } from "../kube/conditions.ts";
+import type { Contest, StatusFacts } from "../kube/conditions.ts";
+import { familyOf } from "../net/ip.ts";
 import type { PeerPath } from "../net/path.ts";
 import type { NodeRecord, PeerSource, Slot } from "../net/record.ts";
-import { isProved } from "../plan/peers/handshakes.ts";
+import { hasNoSession, isProved } from "../plan/peers/handshakes.ts";
 import type { Lapse } from "../plan/peers/lapses.ts";
 import type { OwnedPeer, Ownership } from "../plan/peers/model.ts";
 import type { PeerObservations } from "../plan/peers/observation.ts";
 import { resolvePath } from "../plan/peers/path.ts";
 import type { PlaintextWindow } from "../plan/report/plaintext-evidence.ts";
+import type { PortGap } from "../plan/report/port-evidence.ts";
 import type { Mode, Settings } from "../plan/settings/settings.ts";
 import type { NodeReader } from "../reconcile/node-reader.ts";
 import type { Identity } from "../state/model.ts";
@@ -49,8 +51,20 @@ export interface PeerKnowledge {
   readonly observations: PeerObservations;
   /** Absent if nothing counts plaintext packets. */
   readonly plaintextWindow: PlaintextWindow | undefined;
+  /** False if this node can use none of its slots. */
+  readonly hasSlot: boolean;
   /** Names of the peers whose packets go another way than intended, as the kernel says. */
   readonly drifted: ReadonlySet<string>;
+  /** Names of the peers that are sent to and do not answer. */
+  readonly silent: ReadonlySet<string>;
+  /** Ports on which pairs of this node with a peer are not known to work. */
+  readonly portGaps: readonly PortGap[];
+  /** Names of peers that sent packets through this node to others, outside the tunnel, within the plaintext window. */
+  readonly transit: readonly string[];
+  /** Sources that packets to peers have had within the plaintext window and that no node takes out of the tunnel. */
+  readonly refusedSources: readonly string[];
+  /** Names of the peers to which packets with such a source go through the tunnel now. */
+  readonly lossy: readonly string[];
   /** Pods of this node whose addresses its record does not have. */
   readonly unknownPods: readonly string[];
   /** One sentence for each cluster CIDR that is ignored, with the reason. */
@@ -70,7 +84,13 @@ export function describeMesh(
     paths,
     observations,
     plaintextWindow,
+    hasSlot,
     drifted,
+    silent,
+    portGaps,
+    transit,
+    refusedSources,
+    lossy,
     unknownPods,
     refusedCIDRs,
     meshWarning,
@@ -81,7 +101,13 @@ export function describeMesh(
   const withoutPeers = {
     peers: 0,
     unencrypted: [],
+    silent: [],
     unproven: [],
+    portGaps: [],
+    transit: [],
+    refusedSources: [],
+    lossy: [],
+    unprovenAddresses: [],
     contested: [],
     unknownPods,
     refusedCIDRs,
@@ -90,13 +116,20 @@ export function describeMesh(
   if (view === undefined) return { up: false, mode, keyCreatedAtMs, ...withoutPeers };
   const { node, ownership, settings, lapses } = view;
   const { peers } = ownership;
+  /** True if a peer has answered no handshake since it was added to the device anew: the gate may not call it silent yet. */
+  const isWithoutAnswer = (peer: OwnedPeer) => {
+    const { slot } = resolvePath(node, peer, paths);
+    return slot !== undefined && hasNoSession(observations.get(peer.name)?.[slot], nowMs);
+  };
   const namesOf = (which: (peer: OwnedPeer) => boolean) => peers.filter(which).map(({ name }) => name);
   return {
     ...{ up, mode, keyCreatedAtMs, unknownPods, refusedCIDRs, meshWarning, peers: peers.length },
     unencrypted: namesOf(
-      (peer) => resolvePath(node, peer, paths).slot === undefined || drifted.has(peer.name),
+      (peer) => !hasSlot || resolvePath(node, peer, paths).slot === undefined || drifted.has(peer.name),
     ),
+    silent: namesOf((peer) => silent.has(peer.name) || isWithoutAnswer(peer)),
     unproven: namesOf(({ name }) => !isProved(observations.get(name) ?? {}, nowMs)),
+    ...{ portGaps, transit, refusedSources, lossy, unprovenAddresses: findUnprovenAddresses(node, peers) },
     contested: ownership.refusals.filter(({ owner }) => owner === node.name),
     ...(lapses.length === 0 ? {} : { lapsed: lapses }),
     ...(plaintextWindow === undefined
@@ -108,4 +141,15 @@ export function describeMesh(
           },
         }),
   };
+}
+
+/** Node IPs of peers that no handshake has proven, of the families that this node has. */
+function findUnprovenAddresses(
+  { endpoints, nodeIPs }: NodeRecord,
+  peers: readonly OwnedPeer[],
+): readonly Contest[] {
+  const own = new Set([...endpoints, ...nodeIPs].map(familyOf));
+  return peers.flatMap(({ name: peer, earlyIPs = [] }) =>
+    earlyIPs.filter((ip) => own.has(familyOf(ip))).map((claim) => ({ peer, claim })),
+  );
 }

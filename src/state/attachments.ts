@@ -43,6 +43,12 @@ export function readAttachments(db: Connection, network?: string): Attachment[] 
   return rows.map((row) => fromRow(db, row));
 }
 
+/** Returns the addresses of all attachments. */
+export function readPodIPs(db: Connection): string[] {
+  const rows = db.all<Pick<AttachmentRow, "ips">>("SELECT ips FROM attachments");
+  return rows.flatMap(({ ips }) => db.parseJson(ips, "the addresses of an attachment") as string[]);
+}
+
 /** True if a pod is there that we are the main plugin of. */
 export function hasStandalone(db: Connection): boolean {
   return db.find("SELECT 1 FROM attachments WHERE role = 'standalone' LIMIT 1") !== undefined;

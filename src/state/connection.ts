@@ -24,6 +24,7 @@ export class Connection implements Disposable {
   readonly #database: Database;
   readonly #statements = new Map<string, Statement>();
   #depth = 0;
+  #questions = 0;
   #configured = false;
   #mustFlush = false;
 
@@ -32,6 +33,15 @@ export class Connection implements Disposable {
     this.path = path;
     this.#database = this.#guard(() => new Database(path, SQLITE_OPEN_READWRITE));
     this.execute(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
+  }
+
+  /** A text that is another one after every commit, whichever process made it, and in each question of a transaction. */
+  get version(): string {
+    // A transaction may be undone, and with it what was read in it.
+    if (this.isWriting) return `in a transaction ${++this.#questions}`;
+    const others = this.find<{ data_version: number }>("PRAGMA data_version")?.data_version;
+    const own = this.find<{ changes: number }>("SELECT total_changes() AS changes")?.changes;
+    return `${others} ${own}`;
   }
 
   /** Runs statements that return nothing and are used once. */
@@ -63,6 +73,11 @@ export class Connection implements Disposable {
   /** Does the same as `transaction`, but a failure within another one is undone only with all of that. */
   join<T>(inside: () => T): T {
     return this.#depth === 0 ? this.#outermost(inside) : inside();
+  }
+
+  /** True within a transaction, which may still be undone. */
+  get isWriting(): boolean {
+    return this.#depth > 0;
   }
 
   /** Makes the current transaction one that survives a power failure, not only a crash. */

@@ -5,6 +5,7 @@ import type { Connection } from "./connection.ts";
 import { bumpGeneration, readGeneration, takeClaimSeqs } from "./meta.ts";
 import type { PeerClaims, StoredPeer } from "./model.ts";
 import { keepNodeIPProofs } from "./node-ip-proofs.ts";
+import { keepFormerOwner } from "./plaintext.ts";
 
 interface PeerRow {
   name: string;
@@ -21,15 +22,52 @@ export type ProofCheck = (node: string, slot: SlotRecord) => boolean;
 
 const columns = "name, record, claims, source, changed_at, unproven";
 
-/** All peers by name. */
-export function readPeers(db: Connection): StoredPeer[] {
-  const rows = db.all<PeerRow>(`SELECT ${columns} FROM peers ORDER BY name`);
-  return rows.map(({ name, record, claims, source, changed_at: changedAt, unproven }) => ({
-    record: parseRecord(db, name, record),
-    claims: () => parseClaims(db, name, claims),
-    unproven: parseSlots(db, name, unproven),
-    ...{ source, changedAt },
-  }));
+/**
+ * All peers in the order of their names. `known`: the peers as they were read last; those that have not changed
+ * are the same objects, and only changed records are parsed.
+ */
+export function readPeers(db: Connection, known: ReadonlyMap<string, StoredPeer>): Map<string, StoredPeer> {
+  let latest = -1;
+  for (const { changedAt } of known.values()) latest = Math.max(latest, changedAt);
+  const changed = db.all<RecordRow>(
+    "SELECT name, record, changed_at FROM peers WHERE changed_at > ?",
+    latest,
+  );
+  const records = new Map(changed.map((row) => [row.name, row]));
+  const rows = db.all<ListRow>("SELECT name, source, unproven FROM peers ORDER BY name");
+  const peers = new Map<string, StoredPeer>();
+  for (const row of rows) {
+    const peer = readPeer(db, row, records.get(row.name), known.get(row.name));
+    if (peer !== undefined) peers.set(row.name, peer);
+  }
+  return peers;
+}
+
+type RecordRow = Pick<PeerRow, "name" | "record" | "changed_at">;
+type ListRow = Pick<PeerRow, "name" | "source" | "unproven">;
+
+/** Undefined if the peer was added between the two questions. Then the next reading has it. */
+function readPeer(
+  db: Connection,
+  { name, source, unproven: text }: ListRow,
+  changed: RecordRow | undefined,
+  known: StoredPeer | undefined,
+): StoredPeer | undefined {
+  const unproven = parseSlots(db, name, text);
+  const record = changed === undefined ? known?.record : parseRecord(db, name, changed.record);
+  const changedAt = changed?.changed_at ?? known?.changedAt;
+  if (record === undefined || changedAt === undefined) return undefined;
+  const isKnown = changed === undefined && known?.source === source;
+  if (isKnown && formatSlots(known.unproven) === text) return known;
+  return { record, claims: () => readClaims(db, name), unproven, source, changedAt };
+}
+
+/** A peer that was removed since claims nothing. */
+function readClaims(db: Connection, name: string): PeerClaims {
+  const row = db.find<Pick<PeerRow, "claims">>("SELECT claims FROM peers WHERE name = ?", name);
+  return row === undefined
+    ? { keyClaims: [], cidrClaims: [], nodeIPClaims: [] }
+    : parseClaims(db, name, row.claims);
 }
 
 /**
@@ -65,7 +103,10 @@ export function writePeers(
 /** False if there is no such peer. */
 export function deletePeer(db: Connection, name: string): boolean {
   return db.transaction(() => {
-    if (db.change("DELETE FROM peers WHERE name = ?", name) === 0) return false;
+    const row = db.find<Pick<PeerRow, "record">>("SELECT record FROM peers WHERE name = ?", name);
+    if (row === undefined) return false;
+    keepFormerOwner(db, parseRecord(db, name, row.record));
+    db.change("DELETE FROM peers WHERE name = ?", name);
     keepNodeIPProofs(db, name, []);
     bumpGeneration(db);
     return true;
@@ -87,6 +128,7 @@ function writePeer(db: Connection, record: NodeRecord, source: PeerSource, isPro
   if (row?.record === text && row.source === source) return false;
   const before = row === undefined ? undefined : parseClaims(db, row.name, row.claims);
   const previous = previousOf(row, before, record);
+  if (row !== undefined) keepFormerOwner(db, without(parseRecord(db, row.name, row.record), record));
   db.change(
     `INSERT OR REPLACE INTO peers (${columns}, previous) VALUES (?, ?, ?, ?, ?, ?, ?)`,
     record.name,
@@ -162,6 +204,15 @@ function claimsOf(db: Connection, record: NodeRecord, before: PeerClaims | undef
 
 function parseClaims(db: Connection, name: string, text: string): PeerClaims {
   return db.parseJson(text, `the claims of peer "${name}"`) as PeerClaims;
+}
+
+/** The pod CIDRs and node IPs of a record that the next one has not. */
+function without({ name, podCIDRs, nodeIPs }: NodeRecord, next: NodeRecord) {
+  return {
+    name,
+    podCIDRs: podCIDRs.filter((cidr) => !next.podCIDRs.includes(cidr)),
+    nodeIPs: nodeIPs.filter((ip) => !next.nodeIPs.includes(ip)),
+  };
 }
 
 function parseRecord(db: Connection, name: string, text: string): NodeRecord {

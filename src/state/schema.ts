@@ -154,4 +154,8 @@ export const migrations: readonly string[] = [
     data TEXT NOT NULL
   ) STRICT;
   `,
+  `
+  -- What strict mode has dropped, apart from what went in plaintext before it.
+  ALTER TABLE plaintext ADD COLUMN dropped_packets INTEGER NOT NULL DEFAULT 0;
+  `,
 ];

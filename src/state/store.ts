@@ -8,6 +8,7 @@
 //     state.db-wal,-shm SQLite's, left behind by processes that just exit
 //     state.lock        held only while state.db is made or migrated
 import type { ClusterHosts } from "../net/cluster-hosts.ts";
+import { keepEqual } from "../net/keep.ts";
 import type { PeerPath } from "../net/path.ts";
 import type { PlaintextEvidence } from "../net/plaintext.ts";
 import type { NodeRecord, PeerSource, SlotRecord } from "../net/record.ts";
@@ -41,6 +42,10 @@ import * as sysctls from "./sysctls.ts";
 /** Every method throws StoreError if the file refuses. */
 export class Store implements Disposable {
   readonly #db: Connection;
+  #peers: ReadonlyMap<string, StoredPeer> = new Map();
+  #paths: { readonly version: string; readonly all: ReadonlyMap<string, PeerPath> } = {
+    ...{ version: "", all: new Map() },
+  };
 
   private constructor(db: Connection) {
     this.#db = db;
@@ -83,6 +88,11 @@ export class Store implements Disposable {
     return meta.readGeneration(this.#db);
   }
 
+  /** A text that is another one after every commit of any process; it costs much less than reading. */
+  get version(): string {
+    return this.#db.version;
+  }
+
   applied(): AppliedState | undefined {
     return meta.readApplied(this.#db);
   }
@@ -120,9 +130,12 @@ export class Store implements Disposable {
     identity.writeIdentity(this.#db, value);
   }
 
-  /** The list is in order of names. */
+  /** The list is in order of names. A peer that has not changed since the last call is the same object. */
   peers(): StoredPeer[] {
-    return peers.readPeers(this.#db);
+    const read = peers.readPeers(this.#db, this.#peers);
+    // A transaction that is undone gives its numbers to the next one.
+    if (!this.#db.isWriting) this.#peers = read;
+    return [...read.values()];
   }
 
   /** Returns a peer's record from before, if the present one has given something up. */
@@ -167,9 +180,12 @@ export class Store implements Disposable {
     agent.writeGated(this.#db, gated);
   }
 
-  /** The key is the peer's name. A peer that is not in the map has a closed gate. */
-  paths(): Map<string, PeerPath> {
-    return agent.readPaths(this.#db);
+  /** The key is the peer's name. A peer that is not in the map has a closed gate. Equal paths are the same objects. */
+  paths(): ReadonlyMap<string, PeerPath> {
+    const { version } = this;
+    if (this.#paths.version !== version)
+      this.#paths = { version, all: keepEqual(agent.readPaths(this.#db), this.#paths.all) };
+    return this.#paths.all;
   }
 
   /** Undefined forgets a peer's path. */
@@ -267,6 +283,11 @@ export class Store implements Disposable {
 
   attachments(network?: string): Attachment[] {
     return attachments.readAttachments(this.#db, network);
+  }
+
+  /** Returns the addresses of all attachments. */
+  podIPs(): string[] {
+    return attachments.readPodIPs(this.#db);
   }
 
   /** True if a pod is there that we are the main plugin of. */

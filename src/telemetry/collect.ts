@@ -22,7 +22,7 @@ export function collectFacts(
   const identity = store.identity();
   if (identity === undefined || last === undefined) return undefined;
   const applied = store.applied();
-  // The agent repairs the table within a second, so that its presence says what it does.
+  // The kernel tells the agent of changes to the table, and it repairs them at once: its presence says what it does.
   const evidence = session.readEvidence(last, hasNftTable(firewallName) === true);
   return {
     node: identity.name,

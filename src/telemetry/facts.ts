@@ -6,6 +6,7 @@ import type { HostEncryption } from "../plan/host/host-encryption.ts";
 import type { Mesh } from "../plan/mesh/model.ts";
 import type { InterfaceArrivals, StrayPackets } from "../plan/report/arrivals.ts";
 import type { PeerStatus } from "../plan/report/peer-status.ts";
+import type { PortGap } from "../plan/report/port-evidence.ts";
 import type { Mode } from "../plan/settings/settings.ts";
 import type { Step } from "../plan/step.ts";
 import type { SyncReport } from "../reconcile/mesh-plan.ts";
@@ -22,6 +23,10 @@ export interface AgentFacts {
   readonly monotonicMs: () => number;
   /** Asks the kernel where packets go; a sentence if some go another way than intended. Its errors are answers too. */
   readonly findPathProblem?: () => string | undefined;
+  /** Returns a sentence if the file of the store is not the one that the agent has open. */
+  readonly findStoreProblem?: () => string | undefined;
+  /** The ports on which pairs of this node with a peer are not known to work. */
+  readonly portGaps?: () => readonly PortGap[];
   /** Returns undefined on a node that was never brought up. Its errors are logged, and the rest is served. */
   readonly collect: () => ScrapeFacts | undefined;
 }
@@ -30,7 +35,7 @@ export interface AgentFacts {
 export interface SyncFacts {
   readonly result: "ok" | "failed";
   readonly durationMs: number;
-  /** State-changing requests sent to the kernel. */
+  /** The requests that have changed something. */
   readonly writes: number;
   /** Steps that were needed although neither the store nor a decision of the agent had changed. */
   readonly corrections: readonly Step[];
@@ -90,9 +95,13 @@ export interface RotationSample {
   readonly startedAtMs?: number;
 }
 
-/** `decided`: something of the agent's own had changed, so what was done is no correction. */
-export function describeSync(report: SyncReport, durationMs: number, decided: boolean): SyncFacts {
-  const { writes, steps, generationApplied, failures, desired, observed } = report;
+/** `corrections`: the steps that brought back what another process had changed. */
+export function describeSync(
+  report: SyncReport,
+  durationMs: number,
+  corrections: readonly Step[],
+): SyncFacts {
+  const { writes, failures, desired, observed } = report;
   const wanted = countObjects(desired);
   // If a step failed, the observed state is the best knowledge.
   const there = failures.length === 0 ? wanted : countObjects(observed);
@@ -105,7 +114,7 @@ export function describeSync(report: SyncReport, durationMs: number, decided: bo
     result: failures.length === 0 ? "ok" : "failed",
     durationMs,
     writes,
-    corrections: generationApplied && !decided ? steps : [],
+    corrections,
     objectCounts,
   };
 }

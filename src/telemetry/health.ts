@@ -8,6 +8,8 @@ export interface LoopFacts {
   readonly resyncMs: number;
   /** Why the mesh is not as the store says. */
   readonly problem?: string;
+  /** A sentence if the agent has lost the file of its store. */
+  readonly storeProblem?: string;
 }
 
 export interface HealthVerdict {
@@ -16,22 +18,13 @@ export interface HealthVerdict {
   readonly text: string;
 }
 
-/** The agent, as `wg-cni status` shows it. */
-export interface AgentReport {
-  /** Unix milliseconds. */
-  readonly startedAtMs: number;
-  /** Unix milliseconds of the end of the last reconcile pass; absent before the first. */
-  readonly lastPassAtMs?: number;
-  /** A sentence that says why the agent is not ready; absent if it is. */
-  readonly problem?: string;
-}
-
 /** After so many resync periods without a pass, the loop has stopped. */
 const missedResyncs = 3;
 const fine: HealthVerdict = { ok: true, text: "ok" };
 
 /** Judges whether a restart of the agent would help; it does not if the mesh cannot be programmed. */
-export function judgeLiveness({ sinceMs, hasReconciled, resyncMs }: LoopFacts): HealthVerdict {
+export function judgeLiveness({ sinceMs, hasReconciled, resyncMs, storeProblem }: LoopFacts): HealthVerdict {
+  if (storeProblem !== undefined) return { ok: false, text: storeProblem };
   if (sinceMs <= missedResyncs * resyncMs) return fine;
   const seconds = Math.round(sinceMs / 1000);
   const last = hasReconciled ? `last reconciled ${seconds} s ago` : `has not reconciled once in ${seconds} s`;

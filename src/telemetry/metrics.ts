@@ -8,16 +8,11 @@ import Registry from "prom-client/lib/registry.js";
 import { attempt, messageOf } from "../net/error.ts";
 import { escapeLines } from "../net/printable.ts";
 import type { GateEvent } from "../plan/peers/gate-state.ts";
+import type { AgentReport } from "../plan/report/agent-status.ts";
 import { CallLogTail } from "./call-log-tail.ts";
 import { eventSeries, type HistogramHead } from "./event-series.ts";
 import type { AgentFacts, ScrapeFacts, SyncFacts } from "./facts.ts";
-import {
-  type AgentReport,
-  type HealthVerdict,
-  judgeLiveness,
-  judgeReadiness,
-  type LoopFacts,
-} from "./health.ts";
+import { type HealthVerdict, judgeLiveness, judgeReadiness, type LoopFacts } from "./health.ts";
 import type { Log } from "./log.ts";
 import { ProblemLog } from "./problem-log.ts";
 import { processSeries } from "./process.ts";
@@ -25,16 +20,18 @@ import { type SeriesHead, scrapeSeries, type Value } from "./series.ts";
 
 /** Above this size, memory is collected after a scrape (3 ms); otherwise the agent would keep twice as much. */
 const collectedBytes = 1024 * 1024;
-/** The pause after a scrape, as a multiple of its duration: scrapes take at most a fifth of the time. */
+/** The rest after a scrape, as a multiple of its duration: scrapes take at most a fifth of the time. */
 const restFactor = 4;
+/** A scrape that waits for the rest and is read then fits into the 10 s that Prometheus waits. */
+const longestRestMs = 5000;
 
 /** The library escapes line ends, quotes and backslashes of labels; nothing of ours has more than ASCII. */
 function clean(text: string): string {
   return /[^\n\x20-\x7e]/.test(text) ? escapeLines(text, "\\\\") : text;
 }
 
-/** Probes of readiness may come as often as they like. */
-const askPathsEveryMs = 1000;
+/** Probes of readiness may come as often as they like; an answer costs a few milliseconds. */
+const askPathsEveryMs = 250;
 
 export class Metrics implements Disposable {
   readonly #registry = new Registry();
@@ -49,7 +46,10 @@ export class Metrics implements Disposable {
   #lastPassMs: number | undefined;
   #problem: string | undefined;
   #scraped: ScrapeFacts | undefined;
-  #scraping: Promise<Uint8Array> | undefined;
+  /** Ends when the next scrape may be read. */
+  #rest: Promise<void> = Promise.resolve();
+  /** The scrape whose reading has not begun. */
+  #next: Promise<Uint8Array> | undefined;
   readonly #scrapeProblems: ProblemLog;
 
   readonly #syncs = this.#counter(eventSeries.syncs);
@@ -138,10 +138,12 @@ export class Metrics implements Disposable {
   /** Describes the agent for `wg-cni status`. */
   agent(): AgentReport {
     const { ok, text } = this.readiness();
+    const portGaps = this.facts.portGaps?.() ?? [];
     return {
       startedAtMs: this.#startedAtMs,
       ...(this.#lastPassAtMs === undefined ? {} : { lastPassAtMs: this.#lastPassAtMs }),
       ...(ok ? {} : { problem: text }),
+      ...(portGaps.length === 0 ? {} : { portGaps }),
     };
   }
 
@@ -161,20 +163,27 @@ export class Metrics implements Disposable {
   }
 
   /**
-   * Returns the text as UTF-8. Concurrent requests, and those within a pause afterwards, get the same
-   * text: reading thousands of peers is expensive, and any host may send requests.
+   * Returns the text as UTF-8, with what happened before the request. Reading thousands of peers is expensive and
+   * any host may send requests, so there is a rest after each reading, and requests that come meanwhile share the
+   * next one. None of them gets an older text: a client that has seen a pod start must find the ADD.
    */
   scrape(): Promise<Uint8Array> {
+    this.#next ??= this.#rest.then(() => this.#read());
+    return this.#next;
+  }
+
+  async #read(): Promise<Uint8Array> {
+    this.#next = undefined;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#rest = promise;
     const startMs = this.facts.monotonicMs();
-    this.#scraping ??= this.#write().finally(() => {
-      const restMs = restFactor * (this.facts.monotonicMs() - startMs);
-      const forget = () => {
-        this.#scraping = undefined;
-      };
-      if (restMs > 0) setTimeout(forget, restMs).unref();
-      else forget();
-    });
-    return this.#scraping;
+    try {
+      return await this.#write();
+    } finally {
+      const restMs = Math.min(restFactor * (this.facts.monotonicMs() - startMs), longestRestMs);
+      if (restMs > 0) setTimeout(resolve, restMs).unref();
+      else resolve();
+    }
   }
 
   async #write(): Promise<Uint8Array> {
@@ -221,7 +230,7 @@ export class Metrics implements Disposable {
     this.#malformed.inc(malformed);
   }
 
-  /** Probes may come often: the kernel is asked once a second at most. */
+  /** Probes may come often: the kernel is asked four times a second at most. */
   #findPathProblem(): string | undefined {
     const nowMs = this.facts.monotonicMs();
     if (nowMs - this.#pathsAskedMs < askPathsEveryMs) return this.#pathProblem;
@@ -231,11 +240,13 @@ export class Metrics implements Disposable {
   }
 
   #loop(): LoopFacts {
+    const storeProblem = this.facts.findStoreProblem?.();
     return {
       sinceMs: this.facts.monotonicMs() - (this.#lastPassMs ?? this.#startedMs),
       hasReconciled: this.#lastPassMs !== undefined,
       resyncMs: this.facts.resyncMs,
       ...(this.#problem === undefined ? {} : { problem: this.#problem }),
+      ...(storeProblem === undefined ? {} : { storeProblem }),
     };
   }
 

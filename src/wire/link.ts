@@ -1,7 +1,7 @@
 // Network interfaces: struct ifinfomsg and IFLA_* (linux/if_link.h,
 // linux/rtnetlink.h, linux/veth.h).
 import { message, nested } from "./attributes.ts";
-import { linkAddress, raw, s32, text, u8, u16, u32 } from "./codec.ts";
+import { type Codec, linkAddress, raw, s32, text, u8, u16, u32, u64 } from "./codec.ts";
 
 export const RTM_NEWLINK = 16;
 export const RTM_DELLINK = 17;
@@ -48,6 +48,15 @@ const inet6 = nested({ IFLA_INET6_ADDR_GEN_MODE: [8, u8] });
 
 const afSpec = nested({ AF_INET: [2, inet], AF_INET6: [10, inet6] });
 
+/** The beginning of struct rtnl_link_stats64: received and transmitted packets, of 8 bytes each. The value is the second. */
+const linkStats: Codec<number> = {
+  write: (to, value) => {
+    u64.write(to, 0);
+    u64.write(to, value);
+  },
+  read: (bytes, at, end) => u64.read(bytes, at + 8, Math.min(at + 16, end)),
+};
+
 export const linkMessage = message("ifinfomsg", ifinfomsg, {
   IFLA_ADDRESS: [1, linkAddress],
   IFLA_IFNAME: [3, text],
@@ -55,6 +64,7 @@ export const linkMessage = message("ifinfomsg", ifinfomsg, {
   IFLA_LINK: [5, s32],
   IFLA_MASTER: [10, u32],
   IFLA_LINKINFO: [18, linkInfo],
+  IFLA_STATS64: [23, linkStats],
   IFLA_AF_SPEC: [26, afSpec],
   IFLA_GROUP: [27, u32],
   IFLA_NET_NS_FD: [28, u32],

@@ -44,6 +44,8 @@ export const NFT_DYNSET_OP_UPDATE = 1;
 export const NFT_CT_DIRECTION = 1;
 export const NFT_CT_STATUS = 2;
 export const NFT_CT_MARK = 3;
+export const NFT_CT_SRC_IP = 19;
+export const NFT_CT_SRC_IP6 = 21;
 
 export const NFT_REJECT_ICMPX_UNREACH = 2;
 export const NFT_REJECT_ICMPX_HOST_UNREACH = 2;

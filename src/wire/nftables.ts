@@ -5,7 +5,7 @@ import { message, NLA_F_NESTED, nested } from "./attributes.ts";
 import { raw, text } from "./codec.ts";
 import { setElements } from "./nftables-elements.ts";
 import { expression, expressionList } from "./nftables-expressions.ts";
-import { s32Be, u32Be } from "./nftables-numbers.ts";
+import { s32Be, u32Be, u64Be } from "./nftables-numbers.ts";
 import { NFNL_SUBSYS_NFTABLES, nfgenmsg } from "./nftables-table.ts";
 
 export const NFNL_MSG_BATCH_BEGIN = 16;
@@ -34,6 +34,8 @@ export const NFT_MSG_GETGEN = type(16);
 export const NFT_TABLE_F_DORMANT = 1;
 export const NFT_SET_ANONYMOUS = 1;
 export const NFT_SET_INTERVAL = 4;
+/** Elements end by themselves. */
+export const NFT_SET_TIMEOUT = 16;
 /** Elements are added by packets ("dynamic"). */
 export const NFT_SET_EVAL = 32;
 /** The types that nft(8) calls ipv4_addr, ipv6_addr and ifname; the kernel only keeps the number. */
@@ -90,7 +92,8 @@ export const setMessage = message("nfgenmsg", nfgenmsg, {
   NFTA_SET_DESC: [9, description],
   /** Told apart by this within a transaction; the kernel insists on it. */
   NFTA_SET_ID: [10, u32Be],
-  NFTA_SET_TIMEOUT: [11, raw],
+  /** Milliseconds. */
+  NFTA_SET_TIMEOUT: [11, u64Be],
   /** The expression that each element gets. */
   NFTA_SET_EXPR: [17, expression],
   NFTA_SET_EXPRESSIONS: [18, expressionList],

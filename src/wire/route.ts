@@ -7,6 +7,9 @@ export const RTM_NEWROUTE = 24;
 export const RTM_DELROUTE = 25;
 export const RTM_GETROUTE = 26;
 
+/** The next hop cannot be used, or its interface has no carrier. */
+export const RTNH_F_DEAD = 1;
+export const RTNH_F_LINKDOWN = 16;
 export const RTNH_F_ONLINK = 4;
 /** An entry of the routing cache, not a route. */
 export const RTM_F_CLONED = 0x200;

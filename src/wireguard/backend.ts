@@ -4,7 +4,7 @@ import type { Backend, Device, DeviceConfig } from "../net/device.ts";
 
 export interface WireGuard extends Disposable {
   readonly backend: Backend;
-  /** Requests sent so far that change something, refused ones included. */
+  /** The requests so far that have changed something; refused ones are not counted. */
   readonly writes: number;
   /** The device as it is, or undefined if there is none of that name. */
   read(name: string): Device | undefined;

@@ -91,7 +91,6 @@ class KernelWireGuard implements WireGuard {
   configure(name: string, config: DeviceConfig): void {
     for (const part of splitConfig(config)) {
       const message = toMessage(name, part);
-      this.#writes++;
       const [refusal] = this.socket.transact([
         {
           type: this.family,
@@ -101,6 +100,7 @@ class KernelWireGuard implements WireGuard {
         },
       ]);
       if (refusal !== undefined) throw refusal;
+      this.#writes++;
     }
   }
 

@@ -21,6 +21,8 @@ export interface StartOptions {
   /** Directories to search, separated by colons, as in the environment variable PATH. */
   readonly path: string;
   readonly socketDirectory?: string;
+  /** True if this process runs in a container, which has programs of its own. */
+  readonly isContainer?: boolean;
 }
 
 /**
@@ -31,10 +33,7 @@ export function startUserspace(name: string, options: StartOptions): string {
   const candidates = options.candidates ?? implementations;
   const program = findProgram(candidates, options.path);
   if (program === undefined)
-    throw new StartError(
-      `Cannot start WireGuard device ${name}: the kernel has no WireGuard, and none of ${candidates.join(", ")} ` +
-        `is in ${options.path}; install one of them (Debian: apt install wireguard-go) or load the kernel's module`,
-    );
+    throw new StartError(`Cannot start WireGuard device ${name}: ${explainAbsence(candidates, options)}`);
   const directory = options.socketDirectory ?? uapiDirectory;
   try {
     run(program, name, options.path);
@@ -48,6 +47,16 @@ export function startUserspace(name: string, options: StartOptions): string {
   }
   waitForSocket(program, socketPath(directory, name));
   return program;
+}
+
+function explainAbsence(candidates: readonly string[], { path, isContainer }: StartOptions): string {
+  const some = candidates.join(", ");
+  if (isContainer)
+    return (
+      `this container has none of ${some}, and does not see the node's programs. On the node, load the kernel's ` +
+      "WireGuard (modprobe wireguard), or install wireguard-go and the unit wg-cni-userspace.service, which starts it"
+    );
+  return `none of ${some} is in ${path}; install one of them (Debian: apt install wireguard-go), or load the kernel's WireGuard (modprobe wireguard)`;
 }
 
 /** The first of `names` that is an executable file in one of the directories of `path`. */

@@ -55,31 +55,85 @@ export function parseErrno(answer: string): number {
   return Math.abs(Number(errno));
 }
 
-/** Throws UapiTextError, ParseError. */
-export function parseGet(name: string, answer: string): GetAnswer {
-  const peers: MutablePeer[] = [];
-  const device: Mutable<Device> = { name, backend: "userspace", listenPort: 0, fwmark: 0, peers };
-  let peer: MutablePeer | undefined;
-  let errno: number | undefined;
-  for (let at = 0; at < answer.length; ) {
-    const end = answer.indexOf("\n", at);
-    if (end < 0) throw new UapiTextError("the answer ends within a line");
-    const equals = answer.indexOf("=", at);
-    if (equals >= 0 && equals < end) {
-      const word = answer.slice(at, equals);
-      const value = answer.slice(equals + 1, end);
-      if (word === "errno") errno = Math.abs(Number(value));
-      else if (word === "public_key") {
-        peer = emptyPeer(keyFromHex(value));
-        peers.push(peer);
-      } else if (peer === undefined) setDevice(device, word, value);
-      else setPeer(peer, word, value);
-    }
-    at = end + 1;
+/** Peers by a hash of the text that they were parsed from. */
+export type PeersByText = ReadonlyMap<bigint, Peer>;
+
+const peerStart = Buffer.from("\npublic_key=");
+
+/**
+ * Parses the answer to a get request while it arrives. Most of thousands of peers have the same text in each
+ * answer, though not in the same order: these are the same objects, and their text is only hashed.
+ */
+export class GetParser {
+  readonly #peers: Peer[] = [];
+  readonly #device: Mutable<Device>;
+  readonly #byText = new Map<bigint, Peer>();
+  #errno: number | undefined;
+
+  /** `known`: as of the last answer of the device. */
+  constructor(
+    name: string,
+    private readonly known: PeersByText,
+  ) {
+    this.#device = { name, backend: "userspace", listenPort: 0, fwmark: 0, peers: this.#peers };
   }
-  if (errno === undefined) throw new UapiTextError("the answer has no errno");
-  return { errno, device };
+
+  /** The peers that were taken, for the next answer. */
+  get byText(): PeersByText {
+    return this.#byText;
+  }
+
+  /** Takes what is followed by another peer; returns the number of these bytes. Throws UapiTextError, ParseError. */
+  take(bytes: Uint8Array): number {
+    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    for (let at = 0; ; ) {
+      const end = buffer.indexOf(peerStart, at);
+      if (end < 0) return at;
+      this.#takeBlock(bytes.subarray(at, end + 1));
+      at = end + 1;
+    }
+  }
+
+  /** `bytes`: the rest of the answer. Throws UapiTextError, ParseError. */
+  finish(bytes: Uint8Array): GetAnswer {
+    const last = this.#parse(bytes.subarray(this.take(bytes)));
+    if (last !== undefined) this.#peers.push(last);
+    if (this.#errno === undefined) throw new UapiTextError("the answer has no errno");
+    return { errno: this.#errno, device: this.#device };
+  }
+
+  #takeBlock(bytes: Uint8Array): void {
+    const hash = Bun.hash(bytes) as bigint;
+    const peer = this.known.get(hash) ?? this.#parse(bytes);
+    // The lines of the device itself come before those of its peers.
+    if (peer === undefined) return;
+    this.#peers.push(peer);
+    this.#byText.set(hash, peer);
+  }
+
+  /** Parses the lines of the device or of one peer, which is returned. */
+  #parse(bytes: Uint8Array): Peer | undefined {
+    const text = decoder.decode(bytes);
+    let peer: MutablePeer | undefined;
+    for (let at = 0; at < text.length; ) {
+      const end = text.indexOf("\n", at);
+      if (end < 0) throw new UapiTextError("the answer ends within a line");
+      const equals = text.indexOf("=", at);
+      if (equals >= 0 && equals < end) {
+        const word = text.slice(at, equals);
+        const value = text.slice(equals + 1, end);
+        if (word === "errno") this.#errno = Math.abs(Number(value));
+        else if (word === "public_key") peer = emptyPeer(keyFromHex(value));
+        else if (peer === undefined) setDevice(this.#device, word, value);
+        else setPeer(peer, word, value);
+      }
+      at = end + 1;
+    }
+    return peer;
+  }
 }
+
+const decoder = new TextDecoder();
 
 function emptyPeer(publicKey: string): MutablePeer {
   return {
@@ -105,7 +159,7 @@ function setDevice(device: Mutable<Device>, word: string, value: string): void {
 function setPeer(peer: MutablePeer, word: string, value: string): void {
   switch (word) {
     case "allowed_ip":
-      peer.allowedIPs.push(isCanonical(value) ? value : parsePrefix(value));
+      peer.allowedIPs.push(isCanonical(value) ? detach(value) : parsePrefix(value));
       break;
     case "endpoint":
       peer.endpoint = parseEndpoint(value);
@@ -141,7 +195,15 @@ function parseEndpoint(value: string): Endpoint {
   const colon = value.lastIndexOf(":");
   const host = value.slice(0, colon);
   const ip = host.startsWith("[") ? host.replace(/^\[|(%.*)?\]$/g, "") : host;
-  return { ip: isCanonical(ip) ? ip : parseIp(ip), port: parseNumber("endpoint", value.slice(colon + 1)) };
+  return {
+    ip: isCanonical(ip) ? detach(ip) : parseIp(ip),
+    port: parseNumber("endpoint", value.slice(colon + 1)),
+  };
+}
+
+/** Returns a copy: a piece of a text keeps the whole text in memory, and peers are kept. */
+function detach(piece: string): string {
+  return Buffer.from(piece, "latin1").toString("latin1");
 }
 
 /** Implementations write addresses canonically but for IPv4-mapped ones ("::ffff:192.0.2.1"). */

@@ -6,7 +6,7 @@ import { cString, SysError } from "../linux/syscall.ts";
 import type { Device, DeviceConfig } from "../net/device.ts";
 import { attempt } from "../net/error.ts";
 import type { WireGuard } from "./backend.ts";
-import { formatSet, getRequest, parseErrno, parseGet, UapiTextError } from "./text.ts";
+import { formatSet, GetParser, getRequest, type PeersByText, parseErrno, UapiTextError } from "./text.ts";
 
 /** The directory in which wg(8) and all implementations have the sockets. */
 export const uapiDirectory = "/var/run/wireguard";
@@ -47,6 +47,8 @@ class UserspaceWireGuard implements WireGuard {
   readonly backend = "userspace";
   /** The keys of each device as read last: to derive a public one takes longer than to read the device. */
   readonly #ownKeys = new Map<string, { readonly privateKey: string; readonly publicKey: string }>();
+  /** The peers of each device as read last. */
+  readonly #peers = new Map<string, PeersByText>();
   #writes = 0;
 
   constructor(
@@ -81,8 +83,12 @@ class UserspaceWireGuard implements WireGuard {
 
   #receive(name: string, socket: Socket): Device {
     const request = `read WireGuard device ${name}`;
-    const { errno, device } = understood(request, () => parseGet(name, receive(socket, request)));
+    const parser = new GetParser(name, this.#peers.get(name) ?? new Map());
+    const { errno, device } = understood(request, () =>
+      parser.finish(receive(socket, request, (bytes) => parser.take(bytes))),
+    );
     if (errno !== 0) throw new UapiError(request, errno);
+    this.#peers.set(name, parser.byText);
     const { privateKey } = device;
     if (privateKey === undefined || this.publicKeyOf === undefined) return device;
     const known = this.#ownKeys.get(name);
@@ -99,10 +105,10 @@ class UserspaceWireGuard implements WireGuard {
       throw new UapiError(request, Errno.ENODEV, {
         why: `no process answers at ${socketPath(this.directory, name)}`,
       });
-    this.#writes++;
     send(socket, formatSet(config));
-    const errno = understood(request, () => parseErrno(receive(socket, request)));
+    const errno = understood(request, () => parseErrno(new TextDecoder().decode(receive(socket, request))));
     if (errno !== 0) throw new UapiError(request, errno);
+    this.#writes++;
   }
 
   /** There is nothing to let go of: each request has its own connection. */
@@ -145,21 +151,34 @@ function send(socket: Socket, request: string): void {
   socket.send(new TextEncoder().encode(request));
 }
 
-/** An answer ends with an empty line. */
-function receive(socket: Socket, what: string): string {
-  const decoder = new TextDecoder();
-  const buffer = new Uint8Array(receiveBytes);
-  const parts: string[] = [];
-  let tail = "";
+/**
+ * Receives an answer, which ends with an empty line, and returns its last bytes. `take` sees what has come so far and
+ * returns the number of bytes that it needs no longer: a whole answer of thousands of peers is never held.
+ */
+function receive(socket: Socket, what: string, take: (bytes: Uint8Array) => number = () => 0): Uint8Array {
+  let buffer = new Uint8Array(receiveBytes);
+  let held = 0;
   for (let total = 0; total <= maxAnswerBytes; ) {
-    const length = socket.receiveStream(buffer);
-    const part = decoder.decode(buffer.subarray(0, length), { stream: true });
-    parts.push(part);
+    if (held === buffer.length) buffer = enlarge(buffer);
+    const length = socket.receiveStream(buffer.subarray(held));
     total += length;
-    tail = (tail + part).slice(-2);
-    if (length === 0 || tail === "\n\n") return parts.join("");
+    held += length;
+    const isWhole = buffer[held - 1] === newline && buffer[held - 2] === newline;
+    if (length === 0 || isWhole) return buffer.subarray(0, held);
+    const taken = take(buffer.subarray(0, held));
+    buffer.copyWithin(0, taken, held);
+    held -= taken;
   }
   throw new UapiError(what, Errno.EMSGSIZE, { why: `the answer is longer than ${maxAnswerBytes} bytes` });
+}
+
+const newline = 0x0a;
+
+/** One peer may have more allowed IPs than fit. */
+function enlarge(buffer: Uint8Array): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(2 * buffer.length);
+  larger.set(buffer);
+  return larger;
 }
 
 function understood<T>(request: string, parse: () => T): T {

@@ -1,33 +1,106 @@
-// The trimmer collects garbage by resident memory, which is an argument here.
+// The trimmer collects garbage by resident memory and by time, which are arguments here.
 import { expect, test } from "bun:test";
 import { HeapTrimmer } from "../../src/agent/heap-trimmer.ts";
 
 const megabyte = 1024 ** 2;
 
-/** Calls trim() with each number of resident megabytes; returns the numbers at which it collected. A collection gives back two of them. */
-function collectionsAt(...resident: readonly number[]): number[] {
-  let now = resident[0] as number;
-  const collected: number[] = [];
-  const trimmer = new HeapTrimmer(
-    () => now * megabyte,
-    () => {
-      collected.push(now);
-      now -= 2;
+/** Seconds and resident megabytes at a call of trim(). */
+type Call = readonly [seconds: number, megabytes: number];
+
+/** Returns what was collected, and at how many megabytes. A collection of the whole heap gives back two of them. */
+function collections(...calls: readonly Call[]): string[] {
+  let [seconds, resident] = calls[0] as Call;
+  const collected: string[] = [];
+  const trimmer = new HeapTrimmer(() => seconds * 1000, {
+    residentBytes: () => resident * megabyte,
+    collectYoung: () => collected.push(`young ${resident}`),
+    collectWhole: () => {
+      collected.push(`whole ${resident}`);
+      resident -= 2;
     },
-  );
-  for (const megabytes of resident) {
-    now = megabytes;
+  });
+  for (const [atSeconds, megabytes] of calls) {
+    [seconds, resident] = [atSeconds, megabytes];
     trimmer.trim();
   }
   return collected;
 }
 
-test.each([
-  ["little comes", [100, 101, 103], []],
-  ["much comes at once", [100, 104], [104]],
-  ["much comes little by little", [100, 102, 104, 105], [104]],
-  ["memory that was freed is given back in a pause, and comes again", [100, 110, 100, 105], [110, 105]],
-  ["what a collection has left is not collected again", [100, 110, 109, 111], [110]],
-])("%s", (_, resident, expected) => {
-  expect(collectionsAt(...resident)).toEqual(expected);
+test.each<[string, Call[], string[]]>([
+  [
+    "little comes",
+    [
+      [0, 100],
+      [1, 101],
+      [9, 103],
+    ],
+    [],
+  ],
+  [
+    "much comes at once",
+    [
+      [0, 100],
+      [1, 104],
+    ],
+    ["young 104"],
+  ],
+  [
+    "very much comes at once",
+    [
+      [0, 100],
+      [1, 124],
+    ],
+    ["whole 124"],
+  ],
+  [
+    "much comes little by little",
+    [
+      [0, 100],
+      [1, 102],
+      [2, 104],
+      [3, 103],
+    ],
+    ["young 104"],
+  ],
+  [
+    "young collections leave too much",
+    [
+      [0, 100],
+      [1, 110],
+      [2, 120],
+      [3, 124],
+    ],
+    ["young 110", "young 120", "whole 124"],
+  ],
+  [
+    "the last whole collection is long ago",
+    [
+      [0, 100],
+      [1, 110],
+      [5, 110],
+    ],
+    ["young 110", "whole 110"],
+  ],
+  [
+    "memory that was freed is given back in a pause, and comes again",
+    [
+      [0, 100],
+      [5, 110],
+      [9, 100],
+      [11, 105],
+    ],
+    ["whole 110", "whole 105"],
+  ],
+  [
+    "what a whole collection has left is not collected again",
+    [
+      [0, 100],
+      [5, 110],
+      [11, 109],
+      [12, 111],
+    ],
+    ["whole 110"],
+  ],
+])("%s", (_, calls, expected) => {
+  expect(collections(...calls)).toEqual(expected);
 });

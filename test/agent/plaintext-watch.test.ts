@@ -2,10 +2,11 @@
 // is one line a minute.
 import { expect, test } from "bun:test";
 import { PlaintextWatch } from "../../src/agent/plaintext-watch.ts";
-import type { PlaintextContext, PlaintextNews } from "../../src/plan/report/plaintext-evidence.ts";
+import type { PlaintextJudge, PlaintextNews } from "../../src/plan/report/plaintext-evidence.ts";
 import { parseSettings } from "../../src/plan/settings/settings.ts";
 import type { MeshState } from "../../src/reconcile/mesh-plan.ts";
 import { Log } from "../../src/telemetry/log.ts";
+import { plaintextOf } from "../plan/report/plaintext.ts";
 
 const second = 1000;
 const peer = {
@@ -31,23 +32,30 @@ class Watched {
     }),
   );
 
-  /** One pass in which packets were counted; returns whether they were leaks. */
+  /** The leaked packets that the store knows of. */
+  #stored = 0;
+
+  /** One pass in which packets were counted, and `stored` more were by another process; returns whether they were leaks. */
   pass(
     state: MeshState,
     nowMs: number,
     packets: Partial<Record<"in" | "out", number>> = {},
-    hasGap = false,
+    { hasGap = false, stored = 0, isUp = true } = {},
   ): boolean[] {
     const leaks: boolean[] = [];
-    const keepPlaintext = (_: MeshState, isProtected: PlaintextContext["isProtected"] = () => false) => {
+    const refused = { sources: new Map(), peers: [] };
+    const none = { transit: new Map(), byInterface: [], strayPackets: [], refused };
+    const keepPlaintext = (_: MeshState, judge?: PlaintextJudge) => {
       const news = Object.entries(packets).map(([direction, count]): PlaintextNews => {
-        const isLeak = isProtected("n2", direction as "in" | "out");
+        const isLeak = judge?.isProtected("n2", direction as "in" | "out") ?? false;
         leaks.push(isLeak);
         return { peer: "n2", direction: direction as "in" | "out", packets: count, isLeak };
       });
-      return { news, hasGap, hasChanged: news.length > 0, evidence: { peers: new Map() } };
+      this.#stored += stored + news.reduce((sum, { packets, isLeak }) => sum + (isLeak ? packets : 0), 0);
+      const peers = new Map([["n2", plaintextOf(0, this.#stored)]]);
+      return { news, hasGap, hasChanged: news.length > 0, evidence: { peers }, ...none };
     };
-    this.watch.keep({ keepPlaintext }, state, nowMs, () => "the route is by eth0");
+    this.watch.keep({ keepPlaintext, isUp }, state, nowMs, () => "the route is by eth0");
     return leaks;
   }
 
@@ -86,9 +94,40 @@ test("a flood is one line a minute with the sum, and the last packets are not fo
   expect(watched.texts).toEqual(["warn out 10", "warn out 600", "warn out 20"]);
 });
 
+test("a leak that another process has stored is a line too, unless it was before this agent", () => {
+  const watched = new Watched();
+  watched.pass(stateOf(true), 0, {}, { stored: 7 });
+  watched.pass(stateOf(true), second, {}, { stored: 1 });
+  watched.pass(stateOf(true), 2 * second);
+  expect(watched.texts).toEqual(["warn undefined 1"]);
+  expect(watched.lines[0]).toMatchObject({ peer: "n2", cause: "the route is by eth0" });
+});
+
 test("a table that another process removed is a line, unless the node is down", () => {
   const watched = new Watched();
-  watched.pass(stateOf(true), 0, {}, true);
-  watched.pass({ ...stateOf(true), up: false }, second, {}, true);
+  watched.pass(stateOf(true), 0, {}, { hasGap: true });
+  watched.pass(stateOf(true), second);
+  watched.pass({ ...stateOf(true), up: false }, 2 * second, {}, { hasGap: true });
   expect(watched.lines).toHaveLength(1);
+});
+
+test("a table that goes because an operator puts the node down was removed by no other process", () => {
+  const watched = new Watched();
+  watched.pass(stateOf(true), 0, {}, { hasGap: true, isUp: false });
+  expect(watched.lines).toEqual([]);
+});
+
+test("a set that stays empty is one line, and one that is emptied again is another", () => {
+  const watched = new Watched();
+  for (const hasGap of [true, true, false, true]) watched.pass(stateOf(true), 0, {}, { hasGap });
+  expect(watched.lines).toHaveLength(2);
+});
+
+test("a loss is told of a peer whose packets are to be in the tunnel, with the source", () => {
+  const { watch } = new Watched();
+  const refused = { sources: new Map([["198.51.100.9", 1]]), peers: ["n2", "n3"] };
+  expect(watch.describeLosses(refused)).toBeUndefined();
+  const watched = new Watched();
+  watched.pass(stateOf(true), 0);
+  expect(watched.watch.describeLosses(refused)).toMatch(/n2.*198\.51\.100\.9/);
 });

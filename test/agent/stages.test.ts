@@ -93,3 +93,17 @@ test("the startup taint stays while there is a problem, and while the node is no
   expect(isRun({ memory: { state: { up: false } } })).toBe(false);
   expect(isRun({ memory: {} })).toBe(false);
 });
+
+test.each([
+  ["has shown nothing", 7, true],
+  ["has read a write to the store that no event has told of yet", 8, false],
+] as const)("a poll that %s", (_, generation, isIdle) => {
+  const pass = {
+    ...{ isPoll: true, isIdle: false, decision: { changed: false, drifted: false, hurry: false } },
+    memory: { view: { generation }, state: { generation: 7 } },
+    // No slot of the node is withdrawn.
+    session: { nodes: { intent: () => ({}) } },
+  } as unknown as PassContext;
+  stages.find(({ name }) => name === "idle check")?.run(pass);
+  expect(pass.isIdle).toBe(isIdle);
+});

@@ -22,7 +22,9 @@ const facts = {
 };
 
 const link = (name: string, mtu: number, up = true): KernelChange => ({ about: "link", name, mtu, up });
-const route = (dst: string, table = 254): KernelChange => ({ about: "route", dst, table });
+const route = (dst: string, table = 254): KernelChange => ({
+  ...{ about: "route", dst, table, type: "unicast", isGone: false },
+});
 
 describe("what concerns the underlay", () => {
   const underlay = new UnderlayFilter();
@@ -46,7 +48,7 @@ describe("what concerns the underlay", () => {
     ["a pod's IPv6 route", route("fd00::7/128"), false],
     ["a link-local one, which comes with every link", route("fe80::/64"), false],
     ["our own tables", route("0.0.0.0/0", 18099), false],
-    ["an address", { about: "address", ip: "192.0.2.1" }, false],
+    ["an address", { about: "address", ip: "192.0.2.1", index: 2 }, false],
     ["nftables", { about: "firewall", table: "wg-cni" }, false],
   ])("%s", (_, event, expected) => {
     expect(underlay.affects(event)).toBe(expected);

@@ -4,8 +4,18 @@
 //
 //   nsenter … bun test/bench/measure.ts OPTIONS-JSON
 
+import { basename, dirname } from "node:path";
 import { findPlugin, type PluginConf, pluginEnv } from "../lab/runtime.ts";
-import type { Burst, Contender, Measured, Options, Samples, Verb } from "./samples.ts";
+import { measureColdStarts } from "./cold-start.ts";
+import {
+  addSample,
+  type Burst,
+  type Contender,
+  type Measured,
+  type Options,
+  type Samples,
+  type Verb,
+} from "./samples.ts";
 
 interface Subject {
   readonly name: Contender;
@@ -14,7 +24,11 @@ interface Subject {
   readonly pod: string;
   /** Chained ones work on the result that this other subject's ADD left. */
   readonly on?: Subject;
+  /** It and its plugin for addresses are taken from this directory, and from nowhere else. */
+  readonly binDir?: string;
 }
+
+type Call = Exclude<Verb, "cold start">;
 
 const options = JSON.parse(process.argv[2] ?? "{}") as Options;
 const cniVersion = "1.0.0";
@@ -31,10 +45,26 @@ const ptp: Subject = {
   plugin: { type: "ptp", ipam: hostLocal("10.201.0.0/16") },
   pod: "ptp",
 };
+const current: Subject = {
+  name: "current ptp",
+  plugin: { type: "ptp", ipam: hostLocal("10.204.0.0/16") },
+  pod: "current",
+  binDir: options.currentPlugins ?? "",
+};
+const cilium: Subject = {
+  name: "cilium-cni",
+  plugin: { type: "cilium-cni" },
+  pod: "ptp",
+  binDir: dirname(options.cilium ?? ""),
+};
 const bridge: Subject = {
   name: "bridge",
   plugin: { type: "bridge", bridge: "cni0", isGateway: true, ipam: hostLocal("10.202.0.0/16") },
   pod: "bridge",
+};
+const currentBridge: Subject = {
+  ...{ name: "current bridge", pod: "current-bridge", binDir: options.currentPlugins ?? "" },
+  plugin: { ...bridge.plugin, bridge: "cni1", ipam: hostLocal("10.205.0.0/16") },
 };
 const standalone: Subject = { name: "wg-cni", plugin: { type: "wg-cni", ipam: {} }, pod: "wg" };
 /** The plugin that the chained ones follow; its own times are not reported. */
@@ -49,15 +79,28 @@ const tuning: Subject = {
   pod: "chain",
   on: base,
 };
+const currentTuning: Subject = { ...tuning, name: "current tuning", binDir: options.currentPlugins ?? "" };
+const emptyProgram: Subject = {
+  ...{ name: "empty program", plugin: { type: basename(options.emptyProgram) }, pod: "ptp" },
+  binDir: dirname(options.emptyProgram),
+};
 const chained: Subject = { name: "wg-cni chained", plugin: { type: "wg-cni" }, pod: "chain", on: base };
 
-const mains = options.product ? [ptp, bridge, standalone] : [ptp, bridge];
-const onTop = options.product ? [tuning, chained] : [tuning];
+const ifBuilt = (...subjects: Subject[]) => (options.currentPlugins === undefined ? [] : subjects);
+const mains = [
+  ...[ptp, ...ifBuilt(current), bridge, ...ifBuilt(currentBridge)],
+  ...(options.product ? [standalone] : []),
+];
+const onTop = [tuning, ...ifBuilt(currentTuning), ...(options.product ? [chained] : [])];
+const starters = [
+  ...[...mains, tuning, ...ifBuilt(currentTuning), emptyProgram],
+  ...(options.cilium === undefined ? [] : [cilium]),
+];
 
 const samples: Samples = {};
 const results = new Map<Subject, unknown>();
-
-for (const pod of ["ptp", "bridge", "wg", "chain"]) addPod(pod);
+for (const pod of new Set([...mains, base].map((subject) => subject.pod))) addPod(pod);
+for (const subject of mains) keepPod(subject);
 for (let i = 0; i < options.warmup + options.iterations; i++) {
   if (i % 10 === 0)
     console.error(`ADD, CHECK, VERSION, STATUS, DEL: ${i} of ${options.warmup + options.iterations}`);
@@ -65,37 +108,44 @@ for (let i = 0; i < options.warmup + options.iterations; i++) {
 }
 const bursts: Burst[] = [];
 for (const count of options.bursts) bursts.push(...(await measureBursts(count)));
-const measured: Measured = { samples, bursts };
+console.error("cold starts");
+const programs = starters.map((subject) => ({ name: subject.name, path: programOf(subject) }));
+const cold = measureColdStarts(programs, options.storage, options.coldStarts);
+const measured: Measured = { samples: { ...samples, ...cold }, bursts };
 console.log(JSON.stringify(measured));
 
 /** Every subject once: ADD, CHECK, VERSION, STATUS, DEL. */
 function iterate(i: number, counts: boolean): void {
   const id = `bench-${i}`;
   const turn = <T>(list: readonly T[]): T[] => list.map((_, k) => list[(i + k) % list.length] as T);
-  const measure = (verb: Verb, subject: Subject) => {
+  const measure = (verb: Call, subject: Subject) => {
     const milliseconds = call(verb, subject, id);
-    if (!counts) return;
-    const key = `${verb} ${subject.name}`;
-    samples[key] ??= [];
-    samples[key].push(milliseconds);
+    if (counts) addSample(samples, verb, subject.name, milliseconds);
   };
   for (const subject of turn(mains)) measure("ADD", subject);
   call("ADD", base, id);
   for (const subject of turn(onTop)) measure("ADD", subject);
   for (const subject of turn([...mains, ...onTop])) measure("CHECK", subject);
-  for (const subject of turn([...mains, tuning])) measure("VERSION", subject);
+  for (const subject of turn(starters)) measure("VERSION", subject);
   if (options.product) measure("STATUS", standalone);
   for (const subject of turn(onTop)) measure("DEL", subject);
   call("DEL", base, id);
   for (const subject of turn(mains)) measure("DEL", subject);
 }
 
+/** A pod that stays: what a plugin makes for its first pod, and removes after its last one, is there on most nodes. */
+function keepPod(subject: Subject): void {
+  const pod = `${subject.pod}-stays`;
+  addPod(pod);
+  call("ADD", subject, "stays", pod);
+}
+
 /** One call, timed from start to reaped exit. Throws if the plugin fails: a wrong fast answer is no sample. */
-function call(verb: Verb, subject: Subject, containerID: string): number {
-  const pod = { containerID, netns: `/run/netns/${subject.pod}` };
+function call(verb: Call, subject: Subject, containerID: string, netns = subject.pod): number {
+  const pod = { containerID, netns: `/run/netns/${netns}` };
   const stdin = Buffer.from(configuration(verb, subject));
-  const command = [findPlugin(subject.plugin.type)];
-  const env = environment(verb, pod);
+  const command = [programOf(subject)];
+  const env = environment(verb, subject, pod);
   const start = Bun.nanoseconds();
   const done = Bun.spawnSync(command, { env, stdin, stdout: "pipe", stderr: "pipe" });
   const milliseconds = (Bun.nanoseconds() - start) / 1e6;
@@ -104,7 +154,7 @@ function call(verb: Verb, subject: Subject, containerID: string): number {
   return milliseconds;
 }
 
-function configuration(verb: Verb, subject: Subject): string {
+function configuration(verb: Call, subject: Subject): string {
   const previous = results.get(subject.on ?? subject);
   return JSON.stringify({
     cniVersion: verb === "STATUS" ? statusVersion : cniVersion,
@@ -115,8 +165,17 @@ function configuration(verb: Verb, subject: Subject): string {
   });
 }
 
-function environment(verb: Verb, pod: { containerID: string; netns: string }): Record<string, string> {
-  return { PATH: process.env["PATH"] ?? "", ...pluginEnv(verb, pod) };
+function programOf({ plugin, binDir }: Subject): string {
+  return binDir === undefined ? findPlugin(plugin.type) : `${binDir}/${plugin.type}`;
+}
+
+function environment(
+  verb: Call,
+  { binDir }: Subject,
+  pod: { containerID: string; netns: string },
+): Record<string, string> {
+  const options = binDir === undefined ? {} : { binDir };
+  return { PATH: process.env["PATH"] ?? "", ...pluginEnv(verb, pod, options) };
 }
 
 /** `count` pods at once, all contenders in turn, several rounds. */
@@ -137,11 +196,11 @@ async function measureBursts(count: number): Promise<Burst[]> {
 }
 
 async function burst(verb: "ADD" | "DEL", subject: Subject, pods: string[], round: number): Promise<Burst> {
-  const command = [findPlugin(subject.plugin.type)];
+  const command = [programOf(subject)];
   const stdin = Buffer.from(JSON.stringify({ cniVersion, name: `bench-${subject.pod}`, ...subject.plugin }));
   const start = Bun.nanoseconds();
   const calls = pods.map((pod) => {
-    const env = environment(verb, { containerID: `${pod}-r${round}`, netns: `/run/netns/${pod}` });
+    const env = environment(verb, subject, { containerID: `${pod}-r${round}`, netns: `/run/netns/${pod}` });
     return Bun.spawn(command, { env, stdin, stdout: "pipe", stderr: "pipe" });
   });
   const codes = await Promise.all(calls.map((child) => child.exited));

@@ -1,130 +1,80 @@
-// Samples to the lines of a table: medians, p90, ratios against the plugin that
-// the budget names, and whether the budget is met. Pure but for colours.
-
-import { bold, cyan, dim, red } from "../../scripts/stage/screen.ts";
-import { type Contender, type Measured, quantile, type Verb } from "./samples.ts";
-import { isOver, median, milliseconds, table, verdict } from "./table.ts";
-
-interface Line {
-  readonly verb: Verb;
-  readonly contender: Contender;
-  readonly label: string;
-  readonly against?: { verb: Verb; contender: Contender };
-  /** Times `against`, at most. */
-  readonly budget?: number;
-}
+// Rows to the lines of a table for a terminal. Pure but for colours.
+import { bold, cyan, dim, glyphs, green, red, yellow } from "../../scripts/stage/screen.ts";
+import { type Comparison, compare, type Row, type Verdict } from "./compare.ts";
+import type { Measured } from "./samples.ts";
+import { milliseconds, table } from "./table.ts";
 
 export interface Report {
   readonly lines: readonly string[];
   readonly missedBudgets: number;
 }
 
-const labels: Readonly<Record<Contender, string>> = {
-  ptp: "ptp + host-local, IPv4",
-  bridge: "bridge + host-local, IPv4",
-  "wg-cni": "wg-cni standalone, dual-stack",
-  tuning: "tuning, chained",
-  "wg-cni chained": "wg-cni, chained",
-};
-
-const verbs: readonly Verb[] = ["ADD", "DEL", "CHECK"];
-const lines: readonly Line[] = [
-  ...verbs.flatMap((verb): Line[] => [
-    { verb, contender: "ptp", label: labels.ptp },
-    { verb, contender: "bridge", label: labels.bridge },
-    { verb, contender: "wg-cni", label: labels["wg-cni"], against: { verb, contender: "ptp" }, budget: 1 },
-    { verb, contender: "tuning", label: labels.tuning },
-    {
-      verb,
-      contender: "wg-cni chained",
-      label: labels["wg-cni chained"],
-      against: { verb, contender: "tuning" },
-      budget: verb === "ADD" ? 2 : 1,
-    },
-  ]),
-  { verb: "VERSION", contender: "ptp", label: "ptp" },
-  { verb: "VERSION", contender: "bridge", label: "bridge" },
-  { verb: "VERSION", contender: "tuning", label: "tuning" },
-  { verb: "VERSION", contender: "wg-cni", label: "wg-cni", against: { verb: "VERSION", contender: "ptp" } },
-  {
-    verb: "STATUS",
-    contender: "wg-cni",
-    label: "wg-cni (against VERSION of ptp)",
-    against: { verb: "VERSION", contender: "ptp" },
-    budget: 2,
-  },
-];
-
 const aligns = ["left", "left", "right", "right", "right", "left"] as const;
+const head = ["", "", "median", "p10 to p90", "ratio", ""];
 
 export function report(measured: Measured): Report {
-  const calls = callRows(measured);
-  const bursts = burstRows(measured);
-  const missedBudgets = [...calls, ...bursts].filter(isOver).length;
-  const count = Math.max(0, ...Object.values(measured.samples).map((values) => values.length));
+  const comparison = compare(measured);
+  const { calls, bursts } = comparison;
   return {
-    missedBudgets,
+    missedBudgets: [...calls, ...bursts].filter(({ verdict }) => verdict?.kind === "missed").length,
     lines: [
       "",
-      `${bold(cyan("One at a time"))}  ${dim(`${count} calls each, taking turns`)}`,
+      `${bold(cyan("One at a time"))}  ${dim(`${callCount(measured)} calls each, taking turns`)}`,
       "",
-      ...table(["", "", "median", "p90", "ratio", ""], calls, aligns),
+      ...table(head, cellsOf(calls), aligns),
       "",
       `${bold(cyan("All at once"))}  ${dim("wall-clock time of the whole burst")}`,
       "",
-      ...table(["", "", "median", "worst", "ratio", ""], bursts, aligns),
+      ...table(head, cellsOf(bursts), aligns),
+      "",
+      ...describeFloors(comparison).map((sentence) => `  ${yellow(glyphs.dot)} ${sentence}`),
       "",
     ],
   };
 }
 
-function callRows({ samples }: Measured): string[][] {
-  const of = (verb: Verb, contender: Contender) => samples[`${verb} ${contender}`];
-  const rows: string[][] = [];
-  let previous: Verb | undefined;
-  for (const { verb, contender, label, against, budget } of lines) {
-    const values = of(verb, contender);
-    if (!values) continue;
-    if (previous && previous !== verb) rows.push([]);
-    const other = against && of(against.verb, against.contender);
-    const ratio = other && quantile(values, 0.5) / quantile(other, 0.5);
-    rows.push([
-      previous === verb ? "" : bold(verb),
-      label,
-      milliseconds(quantile(values, 0.5)),
-      milliseconds(quantile(values, 0.9)),
-      ...verdict(ratio, budget),
-    ]);
-    previous = verb;
-  }
-  return rows;
+/** The number of calls of each plugin and verb. */
+export function callCount({ samples }: Measured): number {
+  return Math.max(0, ...Object.values(samples).map((values) => values.length));
 }
 
-function burstRows({ bursts }: Measured): string[][] {
-  const rows: string[][] = [];
-  const kinds = [...new Set(bursts.map(({ verb, count }) => `${count} ${verb}`))];
-  for (const kind of kinds) {
-    const ofKind = bursts.filter(({ verb, count }) => `${count} ${verb}` === kind);
-    const walls = (contender: Contender) =>
-      ofKind.filter((burst) => burst.contender === contender).map(({ wallMs }) => wallMs);
-    if (rows.length > 0) rows.push([]);
-    let first = true;
-    for (const contender of new Set(ofKind.map((burst) => burst.contender))) {
-      const ratio = contender === "wg-cni" ? median(walls(contender)) / median(walls("ptp")) : undefined;
-      const failures = ofKind
-        .filter((burst) => burst.contender === contender)
-        .flatMap((burst) => burst.failures);
-      const [ratioText, verdictText] = verdict(ratio, ratio === undefined ? undefined : 1);
-      rows.push([
-        first ? bold(kind) : "",
-        labels[contender],
-        milliseconds(median(walls(contender))),
-        milliseconds(Math.max(...walls(contender))),
-        ratioText as string,
-        failures.length > 0 ? red(`${failures.length} failed: ${failures[0]}`) : (verdictText as string),
-      ]);
-      first = false;
-    }
-  }
-  return rows;
+/** Returns a sentence for each budget that is not held, with what stops it. */
+export function describeFloors({ calls, bursts }: Comparison): string[] {
+  return [...calls, ...bursts].flatMap(({ group, label, ratio, medianMs, verdict }) => {
+    if (verdict === undefined || verdict.kind === "held") return [];
+    const found = ratio === undefined ? milliseconds(medianMs) : `${ratio.toFixed(2)} times`;
+    const within = verdict.kind === "above" ? ", within the margin for a busy machine" : "";
+    const why = verdict.floor === undefined ? within : `: ${verdict.floor.text}`;
+    return [`${group} of ${label} takes ${found} instead of ${verdict.budget}${why}.`];
+  });
+}
+
+function cellsOf(rows: readonly Row[]): string[][] {
+  return rows.flatMap(({ group, label, medianMs, spreadMs, ratio, verdict, failures }, i) => {
+    const isFirst = rows[i - 1]?.group !== group;
+    const cells = [
+      isFirst ? bold(group) : "",
+      label,
+      milliseconds(medianMs),
+      spreadMs.map((value) => value.toFixed(1)).join(" to "),
+      ratio === undefined ? "" : bold(`${ratio.toFixed(2)} ${glyphs.times}`),
+      failures === undefined ? describeVerdict(verdict) : red(`${failures.count} failed: ${failures.first}`),
+    ];
+    return isFirst && i > 0 ? [[], cells] : [cells];
+  });
+}
+
+/** The value under which no call can be, to be printed after the budget. */
+export function describeFloor({ floor }: Verdict): string {
+  return floor?.value === undefined ? "" : `, floor ${floor.value}`;
+}
+
+function describeVerdict(verdict: Verdict | undefined): string {
+  if (verdict === undefined) return "";
+  const text = `${glyphs.atMost} ${verdict.budget}`;
+  if (verdict.kind === "held") return green(`${glyphs.yes} ${text}`);
+  const floor = describeFloor(verdict);
+  return verdict.kind === "above"
+    ? yellow(`${glyphs.dot} ${text}${floor}`)
+    : red(`${glyphs.no} over budget (${text}${floor})`);
 }

@@ -2,8 +2,19 @@
 // Shared by the process that measures (in a node) and the one that prints.
 
 /** The compared plugins. "main" makes an interface, "chained" works on a prevResult. */
-export type Contender = "ptp" | "bridge" | "wg-cni" | "tuning" | "wg-cni chained";
-export type Verb = "ADD" | "DEL" | "CHECK" | "STATUS" | "VERSION";
+export type Contender =
+  | "ptp"
+  | "current ptp"
+  | "bridge"
+  | "current bridge"
+  | "wg-cni"
+  | "tuning"
+  | "current tuning"
+  | "wg-cni chained"
+  | "cilium-cni"
+  | "empty program";
+/** A cold start is a VERSION whose executable is not in the page cache. */
+export type Verb = "ADD" | "DEL" | "CHECK" | "STATUS" | "VERSION" | "cold start";
 
 /** Milliseconds by "VERB contender", for instance "ADD ptp". */
 export type Samples = Record<string, number[]>;
@@ -26,10 +37,25 @@ export interface Measured {
 export interface Options {
   /** False while plugin-bin/wg-cni cannot be brought up: then only the reference plugins run. */
   readonly product: boolean;
+  /** The directory of the current reference plugins; absent if they are not built. */
+  readonly currentPlugins?: string;
+  /** The path of cilium-cni; absent if it is not built. */
+  readonly cilium?: string;
+  /** The path of a program that does nothing, made by the compiler that makes wg-cni. */
+  readonly emptyProgram: string;
+  /** A directory on disk. */
+  readonly storage: string;
   readonly iterations: number;
   readonly warmup: number;
   readonly bursts: readonly number[];
   readonly burstRounds: number;
+  readonly coldStarts: number;
+}
+
+export function addSample(samples: Samples, verb: Verb, contender: Contender, milliseconds: number): void {
+  const key = `${verb} ${contender}`;
+  samples[key] ??= [];
+  samples[key].push(milliseconds);
 }
 
 /** Of a list that is not empty; `fraction` 0.5 is the median, 0.9 the p90 (nearest rank). */

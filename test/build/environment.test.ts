@@ -45,11 +45,13 @@ describe("the built executable", () => {
       cwd,
       env: { PATH, ...env },
       stdin: "ignore",
+      stderr: "pipe",
       timeout,
       killSignal: "SIGKILL",
     });
     return {
       stdout: done.stdout.toString(),
+      stderr: done.stderr.toString(),
       late: done.exitedDueToTimeout === true,
       intruded: existsSync(ran),
     };
@@ -67,6 +69,7 @@ describe("the built executable", () => {
   function expectUnmoved(env: Record<string, string>, cwd?: string): void {
     expect(product(env, cwd)).toEqual({
       stdout: expect.stringMatching(/^wg-cni \d/),
+      stderr: "",
       late: false,
       intruded: false,
     });
@@ -102,6 +105,37 @@ describe("the built executable", () => {
       BUN_INSPECT_NOTIFY: env.BUN_INSPECT,
     });
     expect(existsSync(socket)).toBe(false);
+  });
+
+  test("ignores BUN_JSC_*, with which its engine would not start or not work", () => {
+    for (const [name, value] of [
+      ["BUN_JSC_noSuchOption", "1"],
+      ["BUN_JSC_useJIT", "0"],
+      ["BUN_JSC_useJIT", "maybe"],
+      ["BUN_JSC_", ""],
+    ] as const) {
+      const env = { [name]: value };
+      if (name !== "BUN_JSC_useJIT" || value !== "0") expect(run([control], env).stdout).toBe("");
+      expectUnmoved(env);
+    }
+    expect(run([control], { BUN_JSC_logGC: "2" }).stderr).toContain("GC");
+    expect(run([binary, "version"], { BUN_JSC_logGC: "2" }).stderr).toBe("");
+  });
+
+  test("ignores BUN_BYTECODE_*, with which it would write a file at its end", () => {
+    const file = join(directory, "order");
+    for (const name of [
+      "BUN_BYTECODE_ORDER_OUT",
+      "BUN_BYTECODE_ORDER_NAMES_OUT",
+      "BUN_BYTECODE_DIGEST_OUT",
+    ]) {
+      const env = { [name]: file, BUN_BYTECODE_ORDER_OUT: file };
+      run([control], env);
+      expect(existsSync(file)).toBe(true);
+      rmSync(file);
+      expectUnmoved(env);
+      expect(existsSync(file)).toBe(false);
+    }
   });
 
   test("ignores NODE_OPTIONS, as Bun does", () => {
@@ -180,7 +214,7 @@ describe("the build", () => {
   }
 
   const machines = { x64: 62, arm64: 183 } as const;
-  const hidden = ["BUN_OPTIONS", "BUN_BE_BUN", "BUN_INSPECT"];
+  const hidden = ["BUN_OPTIONS", "BUN_BE_BUN", "BUN_INSPECT", "BUN_BYTECODE"];
 
   test(
     "gives the same bytes twice, and under another name",

@@ -1,6 +1,7 @@
 // Nothing that others have written acts on a terminal, forges a line of a log, or
 // reorders what is read: names, files, messages and errors go through the real edges of
 // the program, one after the other, with everything in them that could.
+
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -19,6 +20,7 @@ import { Log, type LogFormat } from "../../src/telemetry/log.ts";
 import { Metrics } from "../../src/telemetry/metrics.ts";
 import { Notifier } from "../../src/telemetry/sd-notify.ts";
 import { call, fullEnv } from "../cni/io.ts";
+import { covered } from "../kube/facts.ts";
 import { binary } from "../lab/paths.ts";
 import { parseExposition, parseSample } from "../telemetry/exposition.ts";
 import { makeFacts, scraped } from "../telemetry/facts.ts";
@@ -210,15 +212,16 @@ describe("what other programs ask for or are told", () => {
     expect(formatMeshEvent("n1", hostile, 0).note).not.toMatch(raw);
     const status = planStatus(
       {
+        ...{ ...covered, up: true, mode: "permissive", peers: 1, keyCreatedAtMs: 0 },
         ...{
-          up: true,
-          mode: "permissive",
-          peers: 1,
           unencrypted: [hostile],
-          unproven: [],
-          keyCreatedAtMs: 0,
+          silent: [hostile],
+          unknownPods: [hostile],
+          refusedCIDRs: [hostile],
+          transit: [hostile],
+          refusedSources: [hostile],
+          lossy: [hostile],
         },
-        ...{ contested: [], unknownPods: [hostile], refusedCIDRs: [hostile], meshWarning: "" },
       },
       () => false,
       undefined,

@@ -14,19 +14,23 @@ export interface Said {
 /** `wg-cni WORDS…` with a text on standard input. */
 export async function run(words: readonly string[], stdin = "", coloured = false): Promise<Said> {
   let [stdout, stderr] = ["", ""];
-  const exitCode = await runCli(words, "1.2.3", {
-    stdout: (text) => {
-      stdout += text;
+  const exitCode = await runCli(
+    words,
+    { version: "1.2.3", build: "test" },
+    {
+      stdout: (text) => {
+        stdout += text;
+      },
+      stderr: (text) => {
+        stderr += text;
+      },
+      coloured,
+      readStdin: (maxBytes) => {
+        const bytes = new TextEncoder().encode(stdin);
+        return bytes.length > maxBytes ? undefined : bytes;
+      },
     },
-    stderr: (text) => {
-      stderr += text;
-    },
-    coloured,
-    readStdin: (maxBytes) => {
-      const bytes = new TextEncoder().encode(stdin);
-      return bytes.length > maxBytes ? undefined : bytes;
-    },
-  });
+  );
   return { exitCode, stdout, stderr };
 }
 

@@ -4,8 +4,10 @@
 // follows pods' MTU; each of its rights and mounts is needed; it is restarted and
 // leaves without losing a packet, and nothing stays behind.
 import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { Client, socketPath } from "../kernel/plugin-server/support.ts";
 import { addNode, routeLines, tables } from "../kernel/support/mesh-reference.ts";
+import { addressesOf, linkNames } from "../kernel/support/reference.ts";
 import {
   type Container,
   containerPid,
@@ -18,7 +20,7 @@ import { buildImage, imageBytes, imageFiles } from "../lab/image.ts";
 import type { Node } from "../lab/node.ts";
 import { binary, repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
-import { type ConfList, readConfList, withoutPlugin } from "../lab/runtime.ts";
+import { type CniResult, type ConfList, readConfList, type Verb, withoutPlugin } from "../lab/runtime.ts";
 import { eachWay, losses, Streams } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
 import { withLab } from "../lab/with-lab.ts";
@@ -30,12 +32,18 @@ import { withApiServer } from "./support/with-api-server.ts";
 
 const binDir = "/opt/cni/bin";
 const plugin = `${binDir}/wg-cni`;
+/** The service that starts the devices waits for this file. */
+const mayServe = "/run/may-serve";
 const confFile = "/etc/cni/net.d/10-ptp.conflist";
 const validMark = "/proc/sys/net/ipv4/conf/eth0/src_valid_mark";
 const original = `${JSON.stringify(withoutPlugin(readConfList(`${repository}/conf/10-ptp.conflist`), "wg-cni"), null, 4)}\n`;
 /** Anything between API, agents and kernel on a busy machine. */
 const soonMs = 60_000;
 const testMs = 180_000;
+
+interface Doctor {
+  readonly findings: readonly { readonly check: string; readonly level: string }[];
+}
 
 function readSpec(file: string): PodSpec {
   const objects = readObjects(readFileSync(`${repository}/conf/${file}`, "utf8"));
@@ -73,11 +81,15 @@ describeKube("the DaemonSet's pod", () => {
       `cp /usr/lib/cni/ptp /usr/lib/cni/host-local ${binDir}`,
     ]);
     writeFileSync(n1.outsidePath(confFile), original);
+    // conf/wg-cni-userspace.service does the same: this kernel has no WireGuard, and the container no program for one.
+    const serve = `while sleep 1; do [ ! -e ${mayServe} ] || [ ! -x ${plugin} ] || ${plugin} userspace; done`;
+    n1.start(["sh", "-c", serve], { timeoutMs: 0, onStderrLine: (line) => service.push(line) });
     await startAgent(n2);
     p2 = n2.pod("p2");
     await n2.runtime.add(readConfList(`${repository}/conf/10-bridge.conflist`), p2);
   }, 400_000);
 
+  const service: string[] = [];
   let log: string[] = [];
   const start = (spec: PodSpec, container: Container) => {
     log = [];
@@ -123,7 +135,7 @@ describeKube("the DaemonSet's pod", () => {
   };
   const ready = () =>
     waitUntil(async () => (await probe("readinessProbe")).ok, {
-      what: () => `the agent is ready, which said:\n${log.slice(-15).join("\n")}`,
+      what: () => `the agent is ready, which said:\n${[...log.slice(-15), ...service].join("\n")}`,
       timeoutMs: soonMs,
     });
   const encrypts = (node: Node, cidr: string) =>
@@ -150,10 +162,11 @@ describeKube("the DaemonSet's pod", () => {
     expect(list().plugins.map(({ type }) => type)).toEqual(["ptp", "wg-cni"]);
     const isSame = readFileSync(n1.outsidePath(plugin)).equals(readFileSync(binary));
     expect(isSame, `the image, made of src, has the executable of ${binary} (npm run build)`).toBe(true);
-    await waitUntil(() => n1.exec([plugin, "node", "show"]).exitCode === 0, {
-      what: "the node has an identity",
-    });
-    await startDevices();
+    // Until the service has started the devices, the agent says what is so and what to do.
+    const withdrawn = () => log.filter((line) => line.includes("slot withdrawn"));
+    await waitUntil(() => withdrawn().length > 0, { what: () => `slots withdrawn: ${log.join("\n")}` });
+    for (const line of withdrawn()) expect(line).toContain("wg-cni-userspace.service");
+    n1.must(["touch", mayServe]);
     p1 = n1.pod("p1");
     await n1.runtime.add(list(), p1, { binDir });
     await ready();
@@ -163,10 +176,51 @@ describeKube("the DaemonSet's pod", () => {
     expect(await server.admin.find(recordPath("n1"))).toMatchObject({ spec: { endpoints: n1.nodeIps } });
   });
 
+  test("its plugin server attaches pods, though neither their namespaces' paths nor /proc/sys are its own", async () => {
+    const conf = {
+      ...{ cniVersion: "1.1.0", name: "served", type: "wg-cni" },
+      ipam: { ranges: [[{ subnet: "10.9.0.0/24" }], [{ subnet: "fd00:9::/64" }]] },
+    };
+    const pod = n1.pod("served");
+    // As container runtimes leave a pod's namespace on a host without IPv6.
+    pod.script(["for name in all default lo; do echo 1 >/proc/sys/net/ipv6/conf/$name/disable_ipv6; done"]);
+    const serve = (verb: Verb, more: object = {}) => {
+      using client = new Client(n1);
+      const call = client.callFor(verb, { ...conf, ...more }, pod);
+      client.send({ ...call, env: { ...call.env, CNI_NETNS: "/nowhere/served" } }, pod);
+      const { kinds, texts } = client.rest();
+      expect({ kinds, exit: texts["exit"] }, JSON.stringify(texts)).toEqual({
+        ...{ kinds: ["hello", ...(verb === "ADD" ? ["stdout"] : []), "exit"], exit: "0" },
+      });
+      return JSON.parse(texts["stdout"] ?? "{}") as CniResult;
+    };
+    await waitUntil(() => existsSync(socketPath(n1)), { what: "the plugin server" });
+    const prevResult = serve("ADD");
+    expect(addressesOf(pod, "eth0")).toEqual(["10.9.0.2/32", "fd00:9::2/128"]);
+    serve("CHECK", { prevResult });
+    serve("DEL", { prevResult });
+    expect(linkNames(pod)).toEqual(["lo"]);
+  });
+
+  test("doctor and status on the node are content, but for the kernel without WireGuard", async () => {
+    let seen = "";
+    const look = async () => {
+      const [status, doctor] = await Promise.all([n1.wg(["status"]), n1.wg(["doctor", "--json"])]);
+      const { findings } = JSON.parse(doctor.stdout) as Doctor;
+      const complaints = findings.filter(({ level }) => level !== "ok").map(({ check }) => check);
+      seen = `${status.exitCode} ${doctor.exitCode} ${complaints}`;
+      return seen === "0 0 wireguard";
+    };
+    // What the first handshakes change is there soon.
+    await waitUntil(look, { what: () => `both are content, not ${seen}`, timeoutMs: soonMs });
+    // The kubelet makes the directory for everybody to read.
+    expect(n1.must(["stat", "-c", "%a", "/var/lib/wg-cni"])).toBe("700\n");
+  });
+
   test("it has the manifest's rights and restrictions", () => {
     const status = n1.must(["cat", `/proc/${pid()}/status`]);
     for (const set of ["CapPrm", "CapEff", "CapBnd"])
-      expect(status).toMatch(new RegExp(`${set}:\\s0+201000\n`));
+      expect(status).toMatch(new RegExp(`${set}:\\s0+a01000\n`));
     expect(status).toMatch(/NoNewPrivs:\s1\n/);
     expect(status).toMatch(/Seccomp:\s2\n/);
     const mounts = n1.must(["cat", `/proc/${pid()}/mounts`]).split("\n");
@@ -256,7 +310,6 @@ describeKube("the DaemonSet's pod", () => {
     expect(before?.["spec"].slots ?? []).toEqual([]);
     await stopPod();
     await startPod(installing);
-    await startDevices();
     await ready();
     await bothEncrypt();
     expect(list().plugins.map(({ type }) => type)).toEqual(["ptp", "wg-cni"]);
@@ -272,15 +325,6 @@ describeKube("the DaemonSet's pod", () => {
   const withoutMount = (name: string): PodSpec =>
     withAgent({ ...agent, volumeMounts: agent.volumeMounts.filter((mount) => mount.name !== name) });
   const withAgent = (container: Container): PodSpec => ({ ...installing, containers: [container] });
-
-  /** This kernel has no WireGuard, and a userspace one is the node's to start, not the container's: once the agent has made it a node that is up. */
-  async function startDevices(): Promise<void> {
-    const areThere = () => {
-      n1.exec([plugin, "sync"]);
-      return n1.exec(["ip", "link", "show", "wg-cni-b"]).exitCode === 0;
-    };
-    await waitUntil(areThere, { what: "the devices on the node", timeoutMs: soonMs, everyMs: 500 });
-  }
 
   /** Everything that the agent has to bring back; nobody is there who would. */
   function damage(): void {

@@ -25,9 +25,17 @@ const meshPath = "/apis/wg-cni.dev/v1alpha1/wireguardmeshes/default";
 /** Reports come every 30 to 45 s, and are made at a look, of which there is one a minute at least. */
 const reportMs = 180_000;
 const soonMs = 60_000;
-const agentOptions = {
-  args: ["--plaintext-window", "5s", "--cluster-cidrs", "10.244.0.0/16,fd00:10:244::/48"],
-};
+/** A node that joins first reports after 10 s and looks every 2 s; the rest is for a slow machine. */
+const joinedMs = 30_000;
+/** The quiet time of an agent that is restarted; its first report comes sooner, after 10 s. */
+const quietMs = 25_000;
+const firstReportMs = 15_000;
+/** What was in plaintext last is counted at the next pass. */
+const marginMs = 5000;
+const optionsOf = (plaintextWindow: string) => ({
+  args: ["--plaintext-window", plaintextWindow, "--cluster-cidrs", "10.244.0.0/16,fd00:10:244::/48"],
+});
+const agentOptions = optionsOf("5s");
 
 interface Shown {
   readonly mode?: string;
@@ -48,6 +56,7 @@ describeKube("a rollout", () => {
   let config: string;
   let agents: Agent[];
   let streams: Streams;
+  let lastPlaintextMs = 0;
   const nodes: Node[] = [];
   const pods: Pod[] = [];
   const n1 = () => nodes[0] as Node;
@@ -171,8 +180,22 @@ describeKube("a rollout", () => {
     expect(await missing()).toContain(node.name);
     await refusesStep("strict");
     node.must(["ip", "rule", "delete", "priority", "90"]);
+    lastPlaintextMs = Date.now();
     await covered("permissive");
   }, 400_000);
+
+  test("an agent that is restarted does not begin its quiet time anew", async () => {
+    await Bun.sleep(Math.max(0, lastPlaintextMs + quietMs + marginMs - Date.now()));
+    await (agents[0] as Agent).kill();
+    agents[0] = await startAgent(n1(), optionsOf(`${quietMs / 1000}s`));
+    // If it began anew, its first report would say so, long before the quiet time is over.
+    const untilMs = Date.now() + firstReportMs;
+    while (Date.now() < untilMs) {
+      expect(await missing()).toEqual([]);
+      await Bun.sleep(1000);
+    }
+    await unrefused(() => kubectlSets("strict", { dryRun: true }), "wg-cni-rollout");
+  }, 120_000);
 
   test("strict: the step is taken, which a plain kubectl may do, too, and a node that joins begins in it", async () => {
     await unrefused(() => kubectlSets("strict", { dryRun: true }), "wg-cni-rollout");
@@ -191,6 +214,11 @@ describeKube("a rollout", () => {
     const routes = late.must(["ip", "route", "show", "table", "18099"]);
     expect(routes).toMatch(/prohibit|dev wg-cni-/);
     expect(routes).not.toMatch(/throw 10\.244\.[123]/);
+    const said = async () => (await server.admin.get(recordPath("n4")))["status"]?.encryptedPeers;
+    await waitUntil(async () => (await said()) === nodes.length, {
+      what: "n4 being shown as encrypted",
+      timeoutMs: joinedMs,
+    });
     await server.admin.remove(`${nodesPath}/n4`);
   }, 400_000);
 

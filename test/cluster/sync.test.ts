@@ -87,7 +87,14 @@ describeKube("a mesh through the API", () => {
   test("the API shows the state of each node's peers", async () => {
     const said = async (node: Node) => (await server.admin.get(recordPath(node.name)))["status"];
     for (const node of nodes) {
-      await waitUntil(async () => (await said(node))?.encryptedPeers === 2, {
+      const isKnown = async () => {
+        const { encryptedPeers, conditions = [] } = (await said(node)) ?? {};
+        return (
+          encryptedPeers === 2 &&
+          conditions.some(({ reason }: { reason: string }) => reason === "JustStarted")
+        );
+      };
+      await waitUntil(isKnown, {
         what: `the status of ${node.name}`,
         timeoutMs: 3 * soonMs,
       });

@@ -47,6 +47,7 @@ export function testIo(env: Env, stdin: string | Uint8Array, more: Partial<Io> =
       out.stderr += text;
     },
     isOwnNetns: () => false,
+    elapsedMs: () => 0,
     out,
     ...more,
   };

@@ -40,6 +40,7 @@ const page = readFileSync(join(repository, "docs/design/decisions/privileges.md"
 const capabilities: Record<string, string> = {
   NET_ADMIN: "links, routes, rules, nftables, WireGuard and sysctls below net",
   SYS_ADMIN: "entering pods' network namespaces, so that live pods follow the tunnel's MTU",
+  SYS_NICE: "the plugin server's turn before the agent's own work",
 };
 
 /** Directory of the node -> who has it, and how. */

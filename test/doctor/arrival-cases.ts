@@ -1,5 +1,5 @@
-// Cases of the check of spoofed sources.
-import { type Case, plan, strict, withKernel } from "./facts.ts";
+// Cases of the checks of spoofed sources and of translated ones.
+import { type Case, peer, plan, strict, withKernel } from "./facts.ts";
 
 const arrived = { peerPackets: 0, spoofedPackets: 0, unannouncedPackets: 0 };
 
@@ -30,4 +30,25 @@ export const arrivalCases: readonly Case[] = [
     "ok",
     /no packet/,
   ],
+  ...translatedCases(),
 ];
+
+/** The same, of packets that leave. */
+function translatedCases(): Case[] {
+  const refused = { sources: new Map([["198.51.100.9", 4]]), peers: ["n2"] };
+  const [lossy, name] = [{ ...peer, state: "drift", loss: "a rule" } as const, "translated sources"];
+  return [
+    ["sources that peers take", withKernel({}), name, "ok", /these take/],
+    ["sources that no peer takes", withKernel({ refused }), name, "warn", /198\.51\.100\.9/, /iptables-save/],
+    [
+      "sources that no peer takes, in mode off",
+      withKernel({ refused, plan: { ...plan, settings: { ...plan.settings, mode: "off" } } }),
+      ...([name, "warn", /would be lost/, /iptables-save/] as const),
+    ],
+    [
+      "packets to a peer that are lost for their source",
+      withKernel({ refused, peers: [lossy] }),
+      ...([name, "fail", /are lost/, /iptables-save/] as const),
+    ],
+  ];
+}

@@ -1,14 +1,9 @@
-// Runs every check alone, by tables (node-cases.ts, mesh-cases.ts) of changes to a healthy node
+// Runs every check alone, by tables (node-cases.ts, mesh-cases.ts, peer-cases.ts) of changes to a healthy node
 // and of the finding that each leads to.
 import { describe, expect, test } from "bun:test";
 import { checks, examine } from "../../src/doctor/examine.ts";
-import { arrivalCases } from "./arrival-cases.ts";
-import { healthy, identity, node, peer, withKernel, withPlan } from "./facts.ts";
-import { meshCases } from "./mesh-cases.ts";
-import { nodeCases } from "./node-cases.ts";
-import { podCases } from "./pod-cases.ts";
-
-const rows = [...nodeCases, ...meshCases, ...arrivalCases, ...podCases];
+import { allCases } from "./cases.ts";
+import { healthy, identity, node, peer, plan, withKernel, withPlan } from "./facts.ts";
 
 describe("checks", () => {
   test("every check passes on a healthy node, except those of records that are not exchanged", () => {
@@ -20,7 +15,7 @@ describe("checks", () => {
     ]);
   });
 
-  test.each(rows.map(([change, facts, ...seen]) => ({ change, facts, seen })))(
+  test.each(allCases.map(([change, facts, ...seen]) => ({ change, facts, seen })))(
     "$change",
     ({ facts, seen }) => {
       const [check, level, summary, remedy] = seen;
@@ -32,8 +27,22 @@ describe("checks", () => {
   );
 
   test("every check is seen to fail or warn somewhere above", () => {
-    const seen = new Set(rows.filter((row) => row[3] !== "ok").map((row) => row[2]));
+    const seen = new Set(allCases.filter((row) => row[3] !== "ok").map((row) => row[2]));
     expect(checks.map(({ name }) => name).filter((name) => !seen.has(name))).toEqual([]);
+  });
+
+  test("a node that cannot make a handshake is not told to look for the cause at its peers", () => {
+    const fault = { kind: "failure", reason: "Cannot start …" } as const;
+    const faults = new Map([
+      ["a", fault],
+      ["b", fault],
+    ] as const);
+    const way = { reach: "plaintext" } as const;
+    const waiting = { ...peer, state: "waiting", ...way, intent: way, lastHandshakeMs: 0 } as const;
+    const lost = { ...plan, faults };
+    const found = examine(withKernel({ plan: lost, faults: [fault.reason], peers: [waiting] }));
+    expect(found.filter(({ level }) => level === "fail").map(({ name }) => name)).toEqual(["slots"]);
+    expect(found.map(({ name }) => name)).not.toContain("handshakes");
   });
 
   test("a node that is down is asked only about itself", () => {

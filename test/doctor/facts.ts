@@ -61,10 +61,10 @@ export const plan: MeshPlan = {
     up: true,
     appliedToThisKernel: true,
     generation: 7,
-    generationApplied: true,
     desired: mesh,
     observed: mesh,
     steps: [],
+    damage: [],
     mtu,
   },
   ownership: {
@@ -101,14 +101,25 @@ export const files: FileFacts = {
 };
 
 export const node: NodeFacts = {
-  ...{ settings, overrides: {}, identity, gated: true, agentRuns: true, rejectedRecords: [] },
+  ...{ settings, overrides: {}, identity, gated: true, agent: { state: "running" } },
+  ...{ rejectedRecords: [], devicesWithoutIdentity: [] },
   rotation: { phase: "scheduled", nextAtMs: nowMs + 20 * hourMs },
 };
 
 export const address = { scope: "global", noPrefixRoute: false, noDad: false } as const;
 
+const refused = { sources: new Map(), peers: [] };
+
 export const kernel: KernelFacts = {
-  ...{ plan, peers: [peer], arrivals: [], hasKernelWireGuard: true, hasFirewall: true, derivedMtu: mtu },
+  ...{
+    plan,
+    peers: [peer],
+    arrivals: [],
+    refused,
+    hasKernelWireGuard: true,
+    hasFirewall: true,
+    derivedMtu: mtu,
+  },
   conflicts: [],
   faults: [],
   bypassRules: [],
@@ -119,6 +130,7 @@ export const kernel: KernelFacts = {
   addresses: [{ ...address, dev: "eth0", ip: "192.0.2.1", length: 24 }],
   transport: { endpoints: ["192.0.2.1"], from: "eth0, which has the default route" },
   uplinks: [{ dev: "eth0", mode: 1, validMark: true }],
+  forwardingOff: [],
 };
 
 export const healthy: Facts = { nowMs, files, node, kernel, failures: [] };
@@ -147,7 +159,10 @@ export const withPlan = (change: Partial<MeshPlan>) => withKernel({ plan: { ...p
 export const withPeer = (change: Partial<PeerStatus>, settings = plan.settings) =>
   withKernel({ plan: { ...plan, settings }, peers: [{ ...peer, ...change }] });
 const { rotation: _, ...unrotated } = node;
-export const agentless: Facts = { ...healthy, node: { ...unrotated, gated: false, agentRuns: false } };
+export const agentless: Facts = {
+  ...healthy,
+  node: { ...unrotated, gated: false, agent: { state: "absent" } },
+};
 export const strict = parseSettings({ mode: "strict" });
 export const tun = { ...plan, linkKind: "tun" as const };
 export const defaultRoute: Route = {

@@ -57,7 +57,7 @@ test("says what was written and what was so already; and the same as JSON", asyn
     exitCode: 0,
     stderr: "",
     stdout: `wg-cni is installed
-  ✓ /bin/wg-cni (written)
+  ✓ /bin/wg-cni (written, and read into memory)
   ✓ /net.d/10-ptp.conflist: ptp, wg-cni (written)
 `,
   });

@@ -1,21 +1,13 @@
 // The status in the API describes how a node sees its peers, and is written only if it is new.
+
 import { describe, expect, test } from "bun:test";
 import type { StatusFacts } from "../../src/kube/conditions.ts";
 import { type NodeStatus, planStatus, statusSpacingMs } from "../../src/kube/status-report.ts";
+import { covered } from "./facts.ts";
 
 const wallMs = Date.parse("2026-03-01T12:00:00.789Z");
 const well: StatusFacts = {
-  ...{
-    up: true,
-    mode: "permissive",
-    peers: 3,
-    unencrypted: [],
-    unproven: [],
-    contested: [],
-    unknownPods: [],
-    refusedCIDRs: [],
-    meshWarning: "",
-  },
+  ...{ ...covered, up: true, mode: "permissive", peers: 3 },
   plaintextWindow: { forMs: 300_000, wantedMs: 300_000, peers: [] },
   keyCreatedAtMs: Date.parse("2026-03-01T06:30:00.123Z"),
 };
@@ -62,6 +54,16 @@ describe("encryption", () => {
       "PeersInPlaintext",
       "2 of 3 peers not reached through the tunnel: n2, n3",
     ],
+    [{ refusedSources: ["192.0.2.9"] }, 3, "True", "AllPeers", "3 peers are reached through the tunnel"],
+    [
+      { refusedSources: ["198.51.100.9"], lossy: ["n3"] },
+      ...[3, "False", "SourcesRefused", expect.stringContaining("packets to n3 are lost in the tunnel")],
+    ],
+    [{ silent: ["n3"] }, 2, "False", "PeersSilent", "1 of 3 peers does not answer through the tunnel: n3"],
+    [
+      { unencrypted: ["n2"], silent: ["n2", "n3"] },
+      ...[1, "False", "PeersInPlaintext", "1 of 3 peers not reached through the tunnel: n2"],
+    ],
     [{ up: false }, 0, "False", "NodeDown", "the node does not encrypt: it is down"],
     [
       { mode: "off", unencrypted: ["n1", "n2", "n3"] },
@@ -95,17 +97,45 @@ describe("coverage", () => {
     plaintextWindow: { forMs, wantedMs: 120_000, peers },
   });
   const { plaintextWindow: _, ...uncounted } = well;
+  const portGaps = [
+    { peer: "n2", port: 51821, direction: "both", isLasting: false },
+    { peer: "n3", port: 51820, direction: "in", isLasting: true },
+  ] as const;
   test.each([
     [{ up: false }, "False", "NodeDown", "the node does not encrypt: it is down"],
-    [off, "True", "AllPairs", "all 3 peers have completed a handshake with this node"],
+    [off, "True", "AllPairs", "all 3 peers have completed a handshake with this node on both ports"],
     [
       { ...off, unproven: ["n3"] },
       ...["False", "NoHandshake", "1 of 3 peers never completed a handshake with this node: n3"],
     ],
+    ...[off, {}].map((mode) => [
+      { ...mode, portGaps },
+      ...["False", "PortsUnproven"],
+      "no handshake with n2 has succeeded on UDP 51821, no port check from n3 has arrived on UDP 51820 of this node; let in UDP 51820 and 51821 between all nodes",
+    ]),
+    [
+      { unprovenAddresses: [{ peer: "n3", claim: "2001:db8::3" }] },
+      ...["False", "AddressesUnproven"],
+      "pods reach these node IPs outside the tunnel, because no handshake has come from them: 2001:db8::3 of n3",
+    ],
+    [
+      { transit: ["n3"] },
+      ...["False", "TransitTraffic"],
+      "this node leads on packets of other nodes that came outside the tunnel and are for no address of its own (a service's, or of a network behind it), which strict mode drops; they came from n3",
+    ],
+    [{ ...off, transit: ["n3"] }, "True", "AllPairs", expect.anything()],
+    ...[off, {}].map((mode) => [
+      { ...mode, refusedSources: ["198.51.100.9"] },
+      ...["False", "SourcesRefused", expect.stringContaining("198.51.100.9")],
+    ]),
     [{ peers: 0 }, "True", "NoPeers", "there are no other nodes"],
     [
-      { unencrypted: ["n3"] },
+      { unencrypted: ["n3"], portGaps },
       ...["False", "PeersInPlaintext", "1 of 3 peers not reached through the tunnel: n3"],
+    ],
+    [
+      { silent: ["n2", "n3"] },
+      ...["False", "PeersSilent", "2 of 3 peers do not answer through the tunnel: n2, n3"],
     ],
     [
       quiet(119_999, ["n2", "n1"]),

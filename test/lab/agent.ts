@@ -77,6 +77,12 @@ export class Agent {
     return this.#pid;
   }
 
+  /** The processes that it has started and that run. */
+  children(): number[] {
+    const text = readFileSync(`/proc/${this.#pid}/task/${this.#pid}/children`, "utf8").trim();
+    return text === "" ? [] : text.split(" ").map(Number);
+  }
+
   /** Returns the lines that it has logged so far. */
   lines(): readonly LogLine[] {
     return this.#lines;
@@ -176,7 +182,8 @@ function unixAddress(path: string): Uint8Array {
   return new Uint8Array([AF_UNIX, 0, ...new TextEncoder().encode(`${path}\0`)]);
 }
 
-function childOf(pid: number): number {
+/** The process that nsenter has started, and no other one. */
+export function childOf(pid: number): number {
   const child = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
   if (!/^\d+$/.test(child)) throw new Error(`nsenter ${pid} has not one child but: "${child}"`);
   return Number(child);

@@ -8,7 +8,7 @@ const startMs = 5000;
 
 function lost(arrived: readonly number[], count: number) {
   const arrivals = new Arrivals();
-  for (const number of arrived) arrivals.note(number, startMs + number);
+  for (const number of arrived) arrivals.note(number, startMs + number, startMs + number);
   const sent = { count, firstMs: startMs, lastMs: startMs + count - 1 };
   const ranges = lostRanges(arrivals.runs(), sent).map(({ first, last, fromMs, toMs }) => [
     first,
@@ -45,7 +45,7 @@ describe("what a stream lost", () => {
 
   test("a million packets have room", () => {
     const arrivals = new Arrivals();
-    for (let number = 0; number < 1_000_000; number += 2) arrivals.note(number, number);
+    for (let number = 0; number < 1_000_000; number += 2) arrivals.note(number, number, number);
     expect(arrivals.runs().length).toBe(500_000);
   });
 });

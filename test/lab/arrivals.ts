@@ -28,17 +28,20 @@ export interface LostRange {
 export class Arrivals {
   received = 0;
   duplicates = 0;
+  /** The longest time that a packet took. */
+  slowestMs = 0;
   /** When the packet of that number was sent; NaN while it has not arrived. */
   #sentMs = new Float64Array(1024).fill(Number.NaN);
   #end = 0;
 
-  note(number: number, sentMs: number): void {
+  note(number: number, sentMs: number, arrivedMs: number): void {
     if (number >= this.#sentMs.length) this.#grow(number + 1);
     if (!Number.isNaN(this.#sentMs[number])) {
       this.duplicates++;
       return;
     }
     this.#sentMs[number] = sentMs;
+    this.slowestMs = Math.max(this.slowestMs, arrivedMs - sentMs);
     this.received++;
     this.#end = Math.max(this.#end, number + 1);
   }

@@ -67,8 +67,18 @@ describe.skipIf(missing !== undefined)("lab with reference plugins", () => {
   });
 
   test("an address of no host gives a result, not an error", async () => {
-    expect(await ping(a, "10.244.2.250", { count: 1 })).toEqual({ sent: 1, received: 0 });
+    expect(await ping(a, "10.244.2.250", { count: 1 })).toMatchObject({ sent: 1, received: 0 });
     expect((await http(a, "10.244.2.250", 1)).ok).toBe(false);
+  });
+
+  test("an answer that comes late is not lost", async () => {
+    // The first answer spends the tokens of the queue, and the second one waits for new ones.
+    const delay = "root tbf rate 64kbit burst 1600 limit 100000";
+    n2.must(["tc", "qdisc", "add", "dev", "eth0", ...delay.split(" ")]);
+    const { received, averageMs } = await ping(n1, n2.options.ip4, { count: 2, size: 1400 });
+    n2.must(["tc", "qdisc", "delete", "dev", "eth0", "root"]);
+    expect(received).toBe(2);
+    expect(averageMs).toBeGreaterThan(50);
   });
 
   test("the capture sees pod traffic in plaintext, and none of the same node's", async () => {

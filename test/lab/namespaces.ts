@@ -153,6 +153,13 @@ export class Running {
     stdin.flush();
   }
 
+  /** Ends the standard input of a command that was started as interactive. */
+  async closeInput(): Promise<void> {
+    const { stdin } = this.#child;
+    if (stdin === undefined || typeof stdin === "number") throw new Error("The command is not interactive");
+    await stdin.end();
+  }
+
   /** Signals nsenter and the command inside: a process group reaches across PID namespaces. */
   signal(name: "SIGINT" | "SIGTERM" | "SIGKILL"): void {
     try {

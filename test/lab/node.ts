@@ -8,6 +8,7 @@ import { Agent, type AgentOptions } from "./agent.ts";
 import { type Holder, hold } from "./holder.ts";
 import { type Completed, Namespaces, type Running, type RunOptions } from "./namespaces.ts";
 import { binary, repository } from "./paths.ts";
+import { PluginServer } from "./plugin-server.ts";
 import { Pod } from "./pod.ts";
 import { Runtime } from "./runtime.ts";
 import { serveHttp } from "./traffic.ts";
@@ -33,9 +34,14 @@ export class Node extends Namespaces {
   /** The default of the product, and private to this node. */
   readonly stateDir = "/var/lib/wg-cni";
   readonly pods: Pod[] = [];
+  /** Those that were started here, ended ones too. */
+  readonly agents: Agent[] = [];
+  #pluginServer: Promise<PluginServer> | undefined;
   readonly podCidrs: readonly string[];
   readonly pid: number;
   readonly innerPid: number;
+  /** A process in the namespace of the lab's bridge, as the test process sees it. */
+  readonly wirePid: number;
   /** Path of the node's network namespace, valid outside of it. */
   readonly netns: string;
 
@@ -43,6 +49,7 @@ export class Node extends Namespaces {
     readonly name: string,
     readonly options: NodeOptions,
     holder: Holder,
+    lab: Holder,
     readonly gateways: Readonly<Record<Family, string>>,
     /** A directory that all nodes of the lab and the test see under this path; it goes with the lab. */
     readonly sharedDirectory: string,
@@ -50,6 +57,7 @@ export class Node extends Namespaces {
     super(name, ["-t", `${holder.pid}`, "-m", "-u", "-p", "-n"]);
     this.pid = holder.pid;
     this.innerPid = holder.innerPid;
+    this.wirePid = lab.pid;
     this.netns = `/proc/${holder.pid}/ns/net`;
     this.podCidrs = options.podCidrs;
     this.runtime = new Runtime(this);
@@ -80,7 +88,7 @@ export class Node extends Namespaces {
       throw new Error(`A lab node hides ${hidden}, but the repository is in it: ${repository}. Move it.`);
     const wrapper = ["nsenter", "-t", `${lab.pid}`, "-p", "--", "unshare", "--net", "--mount", "--uts"];
     const holder = await hold(wrapper, setup(name, options.storage));
-    return new Node(name, options, holder, gateways, sharedDirectory);
+    return new Node(name, options, holder, lab, gateways, sharedDirectory);
   }
 
   /** Configures the uplink once the lab has made it. */
@@ -126,9 +134,18 @@ export class Node extends Namespaces {
     return this.run([binary, ...args], options);
   }
 
+  /** Starts a plugin server, as the agent does, and resolves when it takes calls; the same one if it is there. */
+  async servePlugin(): Promise<PluginServer> {
+    const server = await this.#pluginServer;
+    if (server === undefined || server.hasEnded) this.#pluginServer = PluginServer.start(this);
+    return (await this.#pluginServer) as PluginServer;
+  }
+
   /** Starts the product's agent here; resolves when it has looked at everything once. */
-  agent(options: AgentOptions = {}): Promise<Agent> {
-    return Agent.start(this, options);
+  async agent(options: AgentOptions = {}): Promise<Agent> {
+    const agent = await Agent.start(this, options);
+    this.agents.push(agent);
+    return agent;
   }
 
   /**

@@ -49,7 +49,7 @@ export async function probePaths(
   family: Family,
   options: StreamOptions = {},
 ): Promise<FlowResult[]> {
-  const streams = await pathStreams(one, two, family, { rate: probeRate, ...options });
+  const streams = await pathStreams(one, two, family, { rate: probeRate, mayLose: true, ...options });
   await Bun.sleep(probeMs);
   return streams.stop();
 }

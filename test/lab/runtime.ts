@@ -80,6 +80,9 @@ export function findPlugin(type: string): string {
   return `${directory}/${type}`;
 }
 
+/** True in the second run of the plugin's tests (scripts/test.ts): a plugin server does the calls. */
+export const isServed = process.env["PLUGIN_SERVER"] === "1";
+
 export class Runtime {
   /** Results of ADD by network, container and interface: libcni's /var/lib/cni/results. */
   readonly cache = new Map<string, CniResult>();
@@ -133,7 +136,7 @@ export class Runtime {
   }
 
   /** One plugin with any text on standard input; never throws for its exit code. */
-  plugin(
+  async plugin(
     verb: Verb,
     type: string,
     stdin: string,
@@ -142,6 +145,7 @@ export class Runtime {
   ): Promise<Completed> {
     const env = { ...pluginEnv(verb, pod, options), ...options.env };
     const program = options.binDir === undefined ? findPlugin(type) : `${options.binDir}/${type}`;
+    if (isServed) await this.node.servePlugin();
     return this.node.run([program], { stdin, env, timeoutMs: 120_000 });
   }
 }

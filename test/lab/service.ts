@@ -1,6 +1,7 @@
 // A long-lived program that a test starts, ends, kills and starts
 // again. It runs in a space of the lab and ends with it.
 
+import { childOf } from "./agent.ts";
 import { CommandError, type Namespaces, type Running } from "./namespaces.ts";
 import { waitUntil } from "./wait.ts";
 
@@ -52,6 +53,12 @@ export class Service {
   async #end(name: "SIGTERM" | "SIGKILL"): Promise<void> {
     await this.#running?.stop(name);
     this.#running = undefined;
+  }
+
+  /** As the test process sees it. */
+  get pid(): number {
+    if (this.#running === undefined) throw new Error(`${this.#name} does not run`);
+    return childOf(this.#running.pid);
   }
 
   get #name(): string {

@@ -5,6 +5,8 @@
 import { afterEach, beforeAll, expect, test } from "bun:test";
 import { describeKernel } from "../kernel/support/gate.ts";
 import { numberInNft } from "./datagram.ts";
+import { readDropCounters } from "./drop-counters.ts";
+import { LossEvidence } from "./loss-evidence.ts";
 import type { Node } from "./node.ts";
 import { answering, pathStreams, paths, probePaths, table } from "./path-matrix.ts";
 import { repository } from "./paths.ts";
@@ -75,7 +77,7 @@ describeKernel("streams", () => {
   test.each(families)("packets dropped on the way are missing by their numbers, IPv%i", async (family) => {
     dropAt2(`udp dport ${port} ${numberInNft} { 100-149, 300 }`);
     const startMs = Date.now();
-    const stream = await Stream.start(a(), b(), { toIp: b().ip(family), port });
+    const stream = await Stream.start(a(), b(), { toIp: b().ip(family), port, mayLose: true });
     await Bun.sleep(1500);
     const result = await stream.stop();
     expect(result.sent).toBeGreaterThan(400);
@@ -89,13 +91,33 @@ describeKernel("streams", () => {
     expect(result.lostRanges[1]!.toMs).toBeWithin(result.lostRanges[0]!.toMs, Date.now() + 1);
     const said = losses([result])["n1/p -> n2/p"];
     expect(said).toMatch(
-      /^51 of \d+ lost: 100 to 149 \(after \S+\), 300 to 300 \(after \S+\), longest \d+ ms$/,
+      /^51 of \d+ lost: 100 to 149 \(after \S+\), 300 to 300 \(after \S+\), longest \d+ ms, slowest \d+ ms$/,
     );
+  });
+
+  test("what is known of the cause: rules that dropped, reverse paths, changes of routes", async () => {
+    const n2 = nodes[1]!;
+    const counted = dropAt2(`udp dport ${port} ${numberInNft} 40`);
+    n2.strictReversePath();
+    const filtered = () => readDropCounters(`/proc/${n2.pid}/net`).get("TcpExt.IPReversePathFilter") ?? 0;
+    const before = filtered();
+    const evidence = await LossEvidence.start(new Set(nodes));
+    const stream = await Stream.start(a(), b(), { toIp: b().ip(4), port, mayLose: true });
+    await waitUntil(() => counted() === 1, { what: "the dropped packet" });
+    n2.script(["ip route add 198.51.100.0/24 dev lo", "ip route replace 10.244.1.0/24 dev lo"]);
+    await waitUntil(() => filtered() > before, { what: "packets with a wrong reverse path" });
+    n2.script([`ip route replace 10.244.1.0/24 via ${nodes[0]!.ip(4)} dev eth0`]);
+    const { lostRanges } = await stream.stop();
+    evidence.end(new Map());
+    const told = evidence.describe(lostRanges);
+    expect(told["rules and queues of n2"]).toEqual([expect.stringMatching(/^inet lossy chain in: .* \+1$/)]);
+    expect(told["counters of n2"]?.join()).toMatch(/TcpExt.IPReversePathFilter \+\d+/);
+    expect(told["changes on n2"]?.join()).toContain("198.51.100.0/24 dev lo");
   });
 
   test("as many are missing as the dropping rule counts", async () => {
     const counted = dropAt2(`udp dport ${port} numgen inc mod 7 == 0`);
-    const stream = await Stream.start(a(), b(), { toIp: b().ip(4), port });
+    const stream = await Stream.start(a(), b(), { toIp: b().ip(4), port, mayLose: true });
     await Bun.sleep(500);
     const { sent, received } = await stream.stop();
     expect(received).toBeLessThan(sent);
@@ -104,7 +126,7 @@ describeKernel("streams", () => {
 
   test("an answer that is lost counts, and shows that the request arrived", async () => {
     dropAt2(`udp sport ${port} ${numberInNft} 5-9`);
-    const options = { port, rate: 100 };
+    const options = { port, rate: 100, mayLose: true };
     const streams = await Streams.start([{ ...flow(b(), a(), 4), echo: true }], options);
     await Bun.sleep(1000);
     const [result] = await streams.stop();
@@ -114,7 +136,7 @@ describeKernel("streams", () => {
 
   test("what the sender's own kernel refuses is sent, lost, and named", async () => {
     nodes[0]!.must(["ip", "route", "add", "prohibit", `${b().ip(4)}/32`]);
-    const stream = await Stream.start(nodes[0]!, b(), { toIp: b().ip(4), rate: 100 });
+    const stream = await Stream.start(nodes[0]!, b(), { toIp: b().ip(4), rate: 100, mayLose: true });
     await Bun.sleep(100);
     const result = await stream.stop();
     nodes[0]!.must(["ip", "route", "delete", "prohibit", `${b().ip(4)}/32`]);
@@ -140,14 +162,16 @@ describeKernel("streams", () => {
   });
 
   test("of the seven paths only the broken one loses, and only while it is broken", async () => {
-    const streams = await pathStreams(a(), b(), 4, { port });
+    const streams = await pathStreams(a(), b(), 4, { port, mayLose: true });
     const counted = dropAt2(`ip saddr ${a().ip(4)} ip daddr ${b().ip(4)} udp dport ${port}`);
     await waitUntil(() => counted() >= 3, { what: "three dropped packets" });
     const dropped = counted();
     nodes[1]!.must(["nft", "flush", "ruleset"]);
     await Bun.sleep(300);
     const results = await streams.stop();
-    expect(Object.keys(losses(results))).toEqual(["pod -> pod 1 -> 2"]);
+    expect(results.filter(({ sent, received }) => received < sent).map(({ name }) => name)).toEqual([
+      "pod -> pod 1 -> 2",
+    ]);
     const { sent, received } = results[0]!;
     expect(sent - received).toBeGreaterThanOrEqual(dropped);
     expect(received).toBeGreaterThan(0);

@@ -8,6 +8,7 @@
 
 import type { Family } from "../../src/net/ip.ts";
 import { type LostRange, lostRanges } from "./arrivals.ts";
+import { type Evidence, LossEvidence } from "./loss-evidence.ts";
 import { CommandError, type Namespaces, type Running } from "./namespaces.ts";
 import { Node } from "./node.ts";
 import { atPace } from "./pace.ts";
@@ -34,6 +35,8 @@ export interface StreamOptions {
   readonly port?: number;
   /** Readable in every packet, for Capture.readable(). */
   readonly text?: string;
+  /** For a stream that may have losses: nothing is recorded that would explain them, and it waits less long for late packets. */
+  readonly mayLose?: boolean;
 }
 
 export interface FlowResult {
@@ -50,7 +53,14 @@ export interface FlowResult {
   readonly longestGapMs: number;
   /** By error, the sends that the sender's own kernel refused: `prohibit` is EACCES, a drop on the way out EPERM. */
   readonly refused: Readonly<Record<string, number>>;
+  /** The same of the answers. */
+  readonly answersRefused: Readonly<Record<string, number>>;
+  /** The longest time that one of the received took: with `echo`, there and back. */
+  readonly slowestMs: number;
 }
+
+/** The evidence of each result of a stream that lost something. */
+const evidenceOf = new WeakMap<FlowResult, LossEvidence>();
 
 const firstPort = 7000;
 const ports = 1000;
@@ -67,20 +77,25 @@ export class Streams {
     private readonly programs: readonly Program[],
     /** The packets that were dropped in each node before. */
     private readonly dropped: ReadonlyMap<Node, number>,
+    private readonly evidence: LossEvidence | undefined,
   ) {}
 
   /** Resolves once all receivers listen and all senders have begun. */
   static async start(flows: readonly Flow[], options: StreamOptions = {}): Promise<Streams> {
-    const { rate = 1000, port = firstPort + (streams++ % ports), text = "" } = options;
+    const { rate = 1000, port = firstPort + (streams++ % ports), text = "", mayLose = false } = options;
     const spaces = [...new Set(flows.flatMap(({ from, to }) => [from, to]))];
     const nodes = new Set(spaces.flatMap((space) => nodeOf(space) ?? []));
     widenTunnels(nodes);
     const dropped = new Map([...nodes].map((node) => [node, droppedIn(node)]));
-    const programs = spaces.map((space) => new Program(space, specOf(space, flows, { rate, port, text })));
-    await Promise.all(programs.map((program) => program.said("ready")));
+    const programs = spaces.map(
+      (space) => new Program(space, specOf(space, flows, { rate, port, text, mayLose })),
+    );
+    const ready = Promise.all(programs.map((program) => program.said("ready")));
+    // Together: a program that fails before the evidence is there is an error of this call, and of nothing else.
+    const [evidence] = await Promise.all([mayLose ? undefined : LossEvidence.start(nodes), ready]);
     for (const program of programs) program.tell("go");
     await Promise.all(programs.map((program) => program.said("started")));
-    return new Streams(flows, rate, port, programs, dropped);
+    return new Streams(flows, rate, port, programs, dropped, evidence);
   }
 
   /** Ends the sending, waits for what is still on its way, and counts. Throws if the instrument failed. */
@@ -90,8 +105,15 @@ export class Streams {
     const sent = Object.assign({}, ...halted.map((line) => JSON.parse(line.slice("halted ".length))));
     for (const program of this.programs) program.tell(`report ${JSON.stringify(sent)}`);
     const reports = await Promise.all(this.programs.map((program) => program.report()));
+    const inPods = reports.flatMap(({ moved }, index) => {
+      const { space } = this.programs[index] as Program;
+      return space instanceof Node ? [] : [[space.label, moved] as const];
+    });
+    this.evidence?.end(new Map(inPods));
     for (const [node, before] of this.dropped) refuseDrops(node, droppedIn(node) - before);
-    return this.flows.map((flow, index) => resultOf(flow, index, reports));
+    const results = this.flows.map((flow, index) => resultOf(flow, index, reports));
+    if (this.evidence) for (const result of results) evidenceOf.set(result, this.evidence);
+    return results;
   }
 }
 
@@ -126,21 +148,30 @@ export function eachWay(pairs: readonly (readonly [Pod | Node, Pod | Node])[], f
   return pairs.flatMap(([one, other]) => [flow(one, other, family), flow(other, one, family)]);
 }
 
-/** Describes the losses by flow, for a failing test; the list is empty if there are none. */
-export function losses(results: readonly FlowResult[]): Record<string, string> {
+/** Describes the losses by flow, and what is known of their cause, for a failing test; it is empty if there are none. */
+export function losses(results: readonly FlowResult[]): Record<string, string | Evidence> {
   const lossy = results.filter(({ sent, received }) => received < sent);
-  return Object.fromEntries(lossy.map((result) => [result.name, describeLoss(result)]));
+  const flows = lossy.map((result) => [result.name, describeLoss(result)] as const);
+  const all = new Set(lossy.flatMap((result) => evidenceOf.get(result) ?? []));
+  const ranges = lossy.flatMap(({ lostRanges }) => lostRanges);
+  const evidence = [...all].map((one, index) => [`evidence ${index + 1}`, one.describe(ranges)] as const);
+  return Object.fromEntries([...flows, ...evidence]);
 }
 
-function describeLoss({ sent, received, lostRanges, longestGapMs, refused }: FlowResult): string {
+function describeLoss(result: FlowResult): string {
+  const { sent, received, arrived, lostRanges, longestGapMs, refused, answersRefused, slowestMs } = result;
   const first = lostRanges.slice(0, 5).map((range) => {
     const after = new Date(range.fromMs).toISOString().slice(11, -1);
     return `${range.first} to ${range.last} (after ${after})`;
   });
   const rest = lostRanges.length > first.length ? ` and ${lostRanges.length - first.length} more` : "";
-  const errors = Object.entries(refused).map(([error, count]) => `, ${count} refused with ${error}`);
-  const longest = `longest ${Math.round(longestGapMs)} ms`;
-  return `${sent - received} of ${sent} lost: ${first.join(", ")}${rest}, ${longest}${errors.join("")}`;
+  const errors = [
+    ...Object.entries(refused).map(([error, count]) => `, ${count} refused with ${error}`),
+    ...Object.entries(answersRefused).map(([error, count]) => `, ${count} answers refused with ${error}`),
+  ];
+  const answers = arrived > received ? ` (${arrived - received} of them answers)` : "";
+  const times = `longest ${Math.round(longestGapMs)} ms, slowest ${Math.round(slowestMs)} ms`;
+  return `${sent - received} of ${sent} lost${answers}: ${first.join(", ")}${rest}, ${times}${errors.join("")}`;
 }
 
 function nodeOf(space: Namespaces): Node | undefined {
@@ -157,16 +188,17 @@ function refuseDrops(node: Node, dropped: number): void {
 }
 
 function specOf(space: Namespaces, flows: readonly Flow[], options: Required<StreamOptions>): Spec {
+  const { mayLose, ...pace } = options;
   const sources: SourceSpec[] = [];
   const sinks = new Map<string, { ip: string; port: number; flows: Record<number, { echo: boolean }> }>();
   for (const [index, { from, to, toIp, echo = false }] of flows.entries()) {
-    if (from === space) sources.push({ flow: index, ip: toIp, echo, ...options });
+    if (from === space) sources.push({ flow: index, ip: toIp, echo, ...pace });
     if (to !== space) continue;
     const sink = sinks.get(toIp) ?? { ip: toIp, port: options.port, flows: {} };
     sink.flows[index] = { echo };
     sinks.set(toIp, sink);
   }
-  return { sources, sinks: [...sinks.values()] satisfies SinkSpec[] };
+  return { sources, sinks: [...sinks.values()] satisfies SinkSpec[], mayLose };
 }
 
 function resultOf({ name, echo }: Flow, index: number, reports: readonly Report[]): FlowResult {
@@ -185,6 +217,8 @@ function resultOf({ name, echo }: Flow, index: number, reports: readonly Report[
     lostRanges: lost,
     longestGapMs: Math.max(0, ...lost.map(({ fromMs, toMs }) => toMs - fromMs)),
     refused: sent.refused,
+    answersRefused: arrived.refused,
+    slowestMs: counted.slowestMs,
   };
 }
 

@@ -8,6 +8,8 @@ export interface PingResult {
   readonly received: number;
   /** Absent when nothing came back. */
   readonly averageMs?: number;
+  /** What ping said of each request and answer, unless all were answered. */
+  readonly said?: string;
 }
 
 export interface HttpResult {
@@ -19,24 +21,42 @@ export interface HttpResult {
 export interface PingOptions {
   /** 3 unless told. */
   readonly count?: number;
-  /** 0.05 s unless told. */
-  readonly intervalSeconds?: number;
   /** Payload bytes, 56 unless told. */
   readonly size?: number;
   /** Sets Don't Fragment (`-M do`), to measure the path's MTU. */
   readonly dontFragment?: boolean;
+  /** The sender's address; the kernel's choice unless told. */
+  readonly source?: string;
+  /** How long to wait for a first answer; 2 s unless told. */
+  readonly timeoutSeconds?: number;
 }
 
+/** How long ping waits for the other answers once it has one. */
+const lateSeconds = 10;
+
+/**
+ * Sends all requests at once. ping(8) obeys -W only as long as it has no answer: after the first one it waits
+ * for the others no longer than its interval, or twice the longest time so far. With requests in intervals of
+ * 50 ms it calls an answer lost that a busy machine delays by 60 ms. So the interval is how long it waits.
+ */
 export async function ping(from: Namespaces, ip: string, options: PingOptions = {}): Promise<PingResult> {
-  const count = options.count ?? 3;
-  const interval = options.intervalSeconds ?? 0.05;
-  const command = ["ping", "-n", "-q", "-c", `${count}`, "-i", `${interval}`, "-W", "2"];
+  const { count = 3, timeoutSeconds = 2 } = options;
+  const command = ["ping", "-n", "-D", "-c", `${count}`, "-l", `${count}`];
+  command.push("-i", `${lateSeconds}`, "-W", `${timeoutSeconds}`);
   if (options.size !== undefined) command.push("-s", `${options.size}`);
   if (options.dontFragment) command.push("-M", "do");
-  const { stdout } = await from.run([...command, ip], { timeoutMs: count * interval * 1000 + 20_000 });
+  if (options.source !== undefined) command.push("-I", options.source);
+  const { stdout, stderr } = await from.run([...command, ip], {
+    timeoutMs: (lateSeconds + timeoutSeconds) * 1000 + 20_000,
+  });
   const received = Number(/(\d+) received/.exec(stdout)?.[1] ?? 0);
   const average = /= [\d.]+\/([\d.]+)\//.exec(stdout)?.[1];
-  return { sent: count, received, ...(average !== undefined && { averageMs: Number(average) }) };
+  return {
+    sent: count,
+    received,
+    ...(average !== undefined && { averageMs: Number(average) }),
+    ...(received !== count && { said: `${stdout}${stderr}` }),
+  };
 }
 
 // bash speaks enough HTTP, and every Debian has it: busybox-static's wget crashes

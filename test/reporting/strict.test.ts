@@ -1,5 +1,5 @@
-// What is said of faults in strict mode, against what is so (faults.ts has the table).
-import { strictFaults } from "./support/faults.ts";
+// The reports of a node with a fault, against what is so: strict mode.
+
 import { describeFaults } from "./support/table.ts";
 
-describeFaults("reports on faults in strict mode", strictFaults, { args: ["--mode", "strict"] });
+describeFaults("strict mode");

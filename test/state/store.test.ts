@@ -78,6 +78,25 @@ test("everything is read back as it was put, by another connection too", () => {
   expect(second.findAttachment(owner("c1", "other"))).toBeUndefined();
 });
 
+test("the version is another one after every commit of either process, and only then", () => {
+  const dir = newStateDir();
+  using one = Store.open(dir, "b1");
+  using other = Store.open(dir, "b1");
+  const changes = [
+    () => one.putPeers([peer("n2")]),
+    () => other.putPaths(new Map([["n2", { slot: "a", candidate: 0, pinned: false, initiate: [] }]]), false),
+    () => other.putAttachment(attachment(owner("c1"))),
+    () => one.setApplied(programmed),
+  ];
+  for (const change of changes) {
+    const { version } = one;
+    one.peers();
+    expect(one.version).toBe(version);
+    change();
+    expect(one.version).not.toBe(version);
+  }
+});
+
 test("the generation goes up with every change of intent, and with nothing else", () => {
   using store = Store.open(newStateDir(), "b1");
   const bumps = (change: () => void) => {
@@ -102,6 +121,47 @@ test("the generation goes up with every change of intent, and with nothing else"
   expect(bumps(() => void store.removePeer("p1"))).toBe(0);
   expect(bumps(() => store.putAttachment(attachment(owner("c1"))))).toBe(0);
   expect(bumps(() => store.setApplied(programmed))).toBe(0);
+});
+
+test("a peer is read again after a change of either process, and an unchanged peer is the same object", () => {
+  const dir = newStateDir();
+  using one = Store.open(dir, "b1");
+  using other = Store.open(dir, "b1");
+  const find = (name: string) => one.peers().find(({ record }) => record.name === name);
+  one.putPeers([peer("p1"), peer("p2")]);
+  const [first, second] = one.peers();
+  expect(one.peers().map((found, i) => found === [first, second][i])).toEqual([true, true]);
+  const changes: [() => void, { podCIDRs?: string[]; source?: string } | undefined][] = [
+    [() => other.putPeers([peer("p2", { podCIDRs: ["10.9.0.0/24"] })]), { podCIDRs: ["10.9.0.0/24"] }],
+    // Another source of the same record.
+    [() => other.putPeers([peer("p2", { podCIDRs: ["10.9.0.0/24"] })], "kube"), { source: "kube" }],
+    [() => other.removePeer("p2"), undefined],
+    [() => one.putPeers([peer("p2", { podCIDRs: ["10.8.0.0/24"] })]), { podCIDRs: ["10.8.0.0/24"] }],
+  ];
+  for (const [change, expected] of changes) {
+    change();
+    const found = find("p2");
+    if (expected === undefined) expect(found).toBeUndefined();
+    else expect({ source: found?.source, ...found?.record }).toMatchObject(expected);
+    expect(find("p1")).toBe(first as NonNullable<typeof first>);
+  }
+});
+
+test("peers that a transaction has read and undone are forgotten", () => {
+  using store = Store.open(newStateDir(), "b1");
+  const cidrs = () => store.peers().map(({ record }) => record.podCIDRs[0]);
+  store.putPeers([peer("p1", { podCIDRs: ["10.1.0.0/24"] })]);
+  expect(cidrs()).toEqual(["10.1.0.0/24"]);
+  const undo = () =>
+    store.transaction(() => {
+      store.putPeers([peer("p1", { podCIDRs: ["10.2.0.0/24"] })]);
+      expect(cidrs()).toEqual(["10.2.0.0/24"]);
+      throw new Error("undone");
+    });
+  expect(undo).toThrow("undone");
+  expect(cidrs()).toEqual(["10.1.0.0/24"]);
+  store.putPeers([peer("p1", { podCIDRs: ["10.3.0.0/24"] })]);
+  expect(cidrs()).toEqual(["10.3.0.0/24"]);
 });
 
 test("a claim keeps its place until it is dropped", () => {

@@ -25,6 +25,12 @@ const cases: readonly [string, LoopFacts, string, string][] = [
     "The agent has not reconciled once in 181 s, though it should every 60 s: its loop has stopped. Restart it and report this.",
     "The agent has not reconciled once in 181 s, though it should every 60 s: its loop has stopped. Restart it and report this.",
   ],
+  [
+    "the file of the store is gone",
+    { ...loop, storeProblem: "state.db was removed. Restart the agent." },
+    "state.db was removed. Restart the agent.",
+    "state.db was removed. Restart the agent.",
+  ],
 ];
 
 for (const [name, facts, live, ready] of cases)

@@ -128,6 +128,24 @@ test("scrapes at the same time are one", async () => {
   expect(reads).toBe(2);
 });
 
+test("a scrape that comes while one is read, or in the rest after it, has what happened before it", async () => {
+  let there = scraped;
+  let meanwhile: ReturnType<typeof read> | undefined;
+  const { read, clock } = setUp(() => {
+    const found = there;
+    there = { ...scraped, peers: peers.slice(1) };
+    meanwhile ??= read();
+    // So there is a rest of 20 ms.
+    clock.ms += 5;
+    return found;
+  });
+  const peersIn = (all: Awaited<ReturnType<typeof read>>) => all.get("wg_cni_peer_state")?.samples.size;
+  expect(peersIn(await read())).toBe(peers.length);
+  expect(peersIn((await meanwhile) ?? new Map())).toBe(peers.length - 1);
+  there = { ...scraped, peers: [] };
+  expect(peersIn(await read())).toBe(0);
+});
+
 test("readiness follows the looks, liveness their absence", () => {
   const { metrics, clock } = setUp();
   expect(metrics.readiness()).toEqual({
@@ -143,7 +161,7 @@ test("readiness follows the looks, liveness their absence", () => {
   expect(metrics.liveness().ok).toBe(false);
 });
 
-test("readiness asks the kernel, once a second at most", () => {
+test("readiness asks the kernel, four times a second at most", () => {
   const { facts, log, clock } = setUp();
   let problem: string | undefined;
   let asked = 0;

@@ -93,12 +93,11 @@ describe.skipIf(reason !== undefined)(`the agent on kernel WireGuard${reason ? `
           until_true 60 sh -c 'tail -n +${before + 1} /tmp/log1 | grep -q stepped'
           cat /tmp/ping`);
         expect(pinged).toContain(" 0% packet loss");
-        const lines = (await log(1)).slice(before);
-        expect(lines).toHaveLength(1);
-        expect(lines[0]).toMatchObject({
-          level: "warn",
-          message: expect.stringContaining("clock stepped"),
-        });
+        const said = await log(1);
+        // At any time the agent may try the slot that carries nothing, which it says as information.
+        const lines = said.slice(before).filter(({ level }) => level !== "info");
+        const stepped = { level: "warn", message: expect.stringContaining("clock stepped") };
+        expect(lines).toEqual([expect.objectContaining(stepped)]);
         expect(Math.abs(Number(lines[0]?.["seconds"]) - seconds)).toBeLessThan(10);
         // By an operator the peer is in plaintext; only a new handshake encrypts again. Both forget the session,
         // and the newest handshake they have seen: WireGuard takes no older one for two minutes or so.
@@ -115,7 +114,7 @@ describe.skipIf(reason !== undefined)(`the agent on kernel WireGuard${reason ? `
           until_true 90 sh -c "tail -n +$((said + 1)) /tmp/log1 | grep -q 'health are served'"
           sleep 8
           routed; answers`);
-        const started = (await log(1)).slice(before + 1);
+        const started = (await log(1)).slice(said.length);
         // Without the lines about the peers that were forgotten by hand, and put back.
         const isAboutPeer = ({ peer, first }: Record<string, unknown>) =>
           peer !== undefined || first !== undefined;

@@ -3,7 +3,7 @@
 import { guestTests } from "./guest.ts";
 
 await guestTests(["test/vm/guest/observation.ts", "test/vm/guest/mesh.ts"], {
-  // Nine minutes alone; an emulated machine gets what the job beside it leaves of two processors.
+  // An emulated machine gets what the job beside it leaves of two processors.
   timeoutMs: 1_200_000,
   // A rotation of three nodes at once, and their agents started anew.
   testTimeoutMs: 700_000,

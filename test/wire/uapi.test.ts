@@ -1,12 +1,18 @@
 // The userspace API's text, and how a change of a device is cut into messages.
 // Made by hand from wireguard.com/xplatform; what wireguard-go really answers is in test/kernel.
 import { describe, expect, test } from "bun:test";
-import type { DeviceConfig, PeerConfig } from "../../src/net/device.ts";
+import type { DeviceConfig, Peer, PeerConfig } from "../../src/net/device.ts";
 import { zeroKey } from "../../src/net/key.ts";
 import { deviceMessage } from "../../src/wire/wireguard.ts";
 import { toMessage } from "../../src/wireguard/kernel.ts";
 import { splitConfig } from "../../src/wireguard/split.ts";
-import { formatSet, parseErrno, parseGet, UapiTextError } from "../../src/wireguard/text.ts";
+import {
+  formatSet,
+  GetParser,
+  type PeersByText,
+  parseErrno,
+  UapiTextError,
+} from "../../src/wireguard/text.ts";
 import { encode, random } from "./bytes.ts";
 
 const key = (n: number) => {
@@ -62,6 +68,9 @@ describe("set", () => {
     expect(formatSet({ peers: [{ publicKey: key(1) }] })).toBe(`set=1\npublic_key=${hex(1)}\n\n`);
   });
 });
+
+const parseGet = (name: string, answer: string) =>
+  new GetParser(name, new Map()).finish(new TextEncoder().encode(answer));
 
 describe("get", () => {
   const answer = [
@@ -131,6 +140,37 @@ describe("get", () => {
     for (let length = 0; length < answer.length - 2; length++)
       expect(() => parseGet("wg0", answer.slice(0, length))).toThrow(UapiTextError);
     expect(() => parseErrno("")).toThrow(UapiTextError);
+  });
+});
+
+describe("an answer that arrives in pieces", () => {
+  const block = (n: number, bytes = 0) =>
+    `public_key=${hex(n)}\npreshared_key=${"0".repeat(64)}\nrx_bytes=${bytes}\nallowed_ip=10.0.${n}.0/24\n`;
+  const answer = (...blocks: string[]) => `listen_port=51820\n${blocks.join("")}errno=0\n\n`;
+  const read = (text: string, known = new Map() as PeersByText, size = text.length) => {
+    const parser = new GetParser("wg0", known);
+    const bytes = new TextEncoder().encode(text);
+    let from = 0;
+    for (let to = size; to < bytes.length; to += size) from += parser.take(bytes.subarray(from, to));
+    const { device } = parser.finish(bytes.subarray(from));
+    return { device, byText: parser.byText };
+  };
+
+  test("is the same device, wherever it is cut", () => {
+    const text = answer(block(1), block(2), block(3, 7));
+    for (let size = 1; size < text.length; size++)
+      expect(read(text, undefined, size).device).toEqual(read(text).device);
+  });
+
+  test("has the same objects for peers whose text is as it was, in any order", () => {
+    const before = read(answer(block(1), block(2), block(3), block(4)));
+    const after = read(answer(block(3), block(1, 9), block(2), block(5)), before.byText);
+    const [first, changed, third, last] = after.device.peers;
+    expect(first).toBe(before.device.peers[2] as Peer);
+    expect(third).toBe(before.device.peers[1] as Peer);
+    expect(changed).toEqual({ ...(before.device.peers[0] as Peer), rxBytes: 9 });
+    expect(last?.publicKey).toBe(key(5));
+    expect(after.device).toEqual(read(answer(block(3), block(1, 9), block(2), block(5))).device);
   });
 });
 

@@ -55,8 +55,9 @@ function takeDelegated(host: Host, request: Request, hostDev: string): Addresses
   return { ips, routes: result.routes };
 }
 
-function takeEmbedded({ store }: Host, request: Request, hostDev: string, ipam: EmbeddedIpam): Addresses {
-  const sets = ipam.ranges.length > 0 ? ipam.ranges : nodeRangeSets(store, request);
+function takeEmbedded(host: Host, request: Request, hostDev: string, ipam: EmbeddedIpam): Addresses {
+  const { store } = host;
+  const sets = ipam.ranges.length > 0 ? ipam.ranges : nodeRangeSets(host, request);
   const owner = ownerOf(request);
   const ips = store.transaction(() => {
     // An ADD that was killed has left its leases, so the same container gets the same addresses.
@@ -111,8 +112,8 @@ function refuseUnmet({ conf }: Request, taken: readonly string[]): void {
 }
 
 /** Makes one set for each family from the node's pod CIDRs. */
-function nodeRangeSets(store: Store, { conf }: Request): readonly RangeSet[] {
-  const sets = rangeSetsOfPodCIDRs(store.identity()?.podCIDRs ?? []);
+function nodeRangeSets({ intent }: Host, { conf }: Request): readonly RangeSet[] {
+  const sets = rangeSetsOfPodCIDRs(intent.identity?.podCIDRs ?? []);
   if (sets.length > 0) return sets;
   const msg = `Network "${conf.name}" has "ipam" without "ranges", and the node has no pod CIDRs: add ranges, or run \`wg-cni up --pod-cidr CIDR\``;
   throw new CniError("invalidConfig", msg);

@@ -14,7 +14,6 @@ import {
 } from "../../plan/pods/mtu.ts";
 import { throwSteps } from "../../plan/pods/pod.ts";
 import { applyAll, applySteps } from "../../reconcile/apply.ts";
-import type { Kernel } from "../../reconcile/kernel.ts";
 import { routeRemovals } from "../../reconcile/removal.ts";
 import type { Attachment } from "../../state/model.ts";
 import { type Host, ownerOf } from "../host.ts";
@@ -62,7 +61,7 @@ function noMtu(before: Attachment | undefined): RouteMtuPlan {
 function planMtu(host: Host, request: Request, before: Attachment | undefined): RouteMtuPlan {
   const { routes: known = [] } = readPodMtu(before?.restore);
   const mtu = podMtu(host, request);
-  const pod = mtu === undefined ? undefined : enterPod(host.kernel, request);
+  const pod = mtu === undefined ? undefined : enterPod(host, request);
   const link = pod?.findLink(request.ifname);
   if (mtu === undefined || pod === undefined || link === undefined) return { steps: [], changed: known };
   return planRouteMtus(readMainRoutes(pod, request.ifname), link, known, mtu);
@@ -91,7 +90,7 @@ export function findChainedFaults(host: Host, request: Request): string[] {
   const ips = given.filter((ip) => !outside?.ips.includes(ip));
   if (attachment === undefined)
     faults.push("the store has no record of this container; ADD was never run or its state was lost");
-  const pod = enterPod(kernel, request);
+  const pod = enterPod(host, request);
   const link = pod.findLink(request.ifname);
   if (link === undefined) faults.push(`the pod has no interface ${request.ifname}`);
   else {
@@ -109,13 +108,13 @@ export function findChainedFaults(host: Host, request: Request): string[] {
  * namespace.
  */
 export function restoreRoutes(
-  kernel: Kernel,
+  host: Host,
   { netns, ifname, restore }: Attachment,
   warn: Request["warn"],
 ): void {
   const { routes: changed = [] } = readPodMtu(restore);
   if (changed.length === 0) return;
-  const pod = kernel.enterPod(netns);
-  for (const { error } of applySteps(planRestore(readMainRoutes(pod, ifname), changed), kernel))
+  const pod = host.kernel.enterPod(host.locateNetns(netns));
+  for (const { error } of applySteps(planRestore(readMainRoutes(pod, ifname), changed), host.kernel))
     warn(error.message);
 }

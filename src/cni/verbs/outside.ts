@@ -26,8 +26,9 @@ export interface Judged {
 export function judgeChained(host: Host, request: Request, ips: readonly string[]): Judged {
   if (ips.length === 0) return { ips };
   const { kernel, settings } = host;
-  const pod = enterPod(kernel, request);
-  const { netns, ifname } = request;
+  const pod = enterPod(host, request);
+  const { ifname } = request;
+  const netns = host.locateNetns(request.netns);
   const connection = observePodConnection(kernel.host, pod, settings, { netns, ifname, ips });
   const why = findBypass(connection);
   const own = connection.routes.filter(({ isNode }) => isNode).map(({ ip }) => ip);
@@ -36,12 +37,12 @@ export function judgeChained(host: Host, request: Request, ips: readonly string[
     : settle(host, request, ips, { kind: "bypass", ips, why });
 }
 
-/** Judges only the addresses; `ofNode`: those that are known to be this node's own. Throws CniError in strict mode. */
+/** Judges only the addresses; `ofNode`: the node's own among them, if they are known. Throws CniError in strict mode. */
 export function judgeAddresses(
   host: Host,
   request: Request,
   ips: readonly string[],
-  ofNode: readonly string[] = [],
+  ofNode = findOwn(host, ips),
 ): Judged {
   const found = ips.flatMap((ip) => {
     const why = ofNode.includes(ip) ? `${ip} is an address of this node` : findOwner(host, ip);
@@ -62,22 +63,32 @@ function settle({ settings }: Host, { warn }: Request, ips: readonly string[], o
   return { ips: outside.kind === "bypass" ? [] : ips, outside };
 }
 
+/** Returns the addresses of this node itself. Those of its pods are not looked up. */
+function findOwn(host: Host, ips: readonly string[]): string[] {
+  const foreign = ips.filter((ip) => isForeign(host, ip));
+  if (foreign.length === 0) return [];
+  return host.kernel.host
+    .lookUpRoutes(foreign, 0)
+    .flatMap(({ dst, type }) => (type === "local" ? [dst] : []));
+}
+
+/** True for an address that is none of this node's pod CIDRs. Without a mesh nothing is routed into the tunnel, and no peer has claims. */
+function isForeign({ intent: { identity } }: Host, ip: string): boolean {
+  return identity !== undefined && !isHeld(identity.podCIDRs, ip);
+}
+
 /** Returns a clause that names the owner of the address, if it is not for a pod of this node. */
-function findOwner({ store, kernel: { host } }: Host, ip: string): string | undefined {
-  const identity = store.identity();
-  // Without a mesh nothing is routed into the tunnel, and no peer has claims.
-  if (identity === undefined || isHeld(identity.podCIDRs, ip)) return undefined;
-  if (host.lookUpRoutes([ip], 0)[0]?.type === "local") return `${ip} is an address of this node`;
+function findOwner(node: Host, ip: string): string | undefined {
+  if (!isForeign(node, ip)) return undefined;
+  const { store, kernel } = node;
   const family = familyOf(ip);
-  const answers = peerSets(family).map((set) => hasNftElement(meshTable, set, ip));
-  if (answers.includes(true)) return `${ip} belongs to another node`;
-  const holder = answers.includes(undefined)
-    ? findHolder(
-        store.peers().map(({ record }) => record),
-        ip,
-      )
-    : undefined;
+  const isOfPeer = hasNftElement(meshTable, peerSets(family), ip);
+  if (isOfPeer) return `${ip} belongs to another node`;
+  const records = isOfPeer === undefined ? store.peers().map(({ record }) => record) : [];
+  const holder = findHolder(records, ip);
   if (holder !== undefined) return `${ip} belongs to ${holder}`;
-  const gateway = host.routes({ family, table: mainTable, type: "unicast" }).find(({ via }) => via === ip);
+  const gateway = kernel.host
+    .routes({ family, table: mainTable, type: "unicast" })
+    .find(({ via }) => via === ip);
   return gateway === undefined ? undefined : `${ip} is this node's gateway to ${gateway.dst}`;
 }

@@ -2,15 +2,14 @@
 import { SysError } from "../../linux/syscall.ts";
 import { familyOf } from "../../net/ip.ts";
 import type { Rtnl } from "../../netlink/rtnl.ts";
-import type { Kernel } from "../../reconcile/kernel.ts";
 import { CniError } from "../error.ts";
 import type { Host } from "../host.ts";
 import type { Request } from "../request.ts";
 
 /** Opens the pod's network namespace. Throws CniError if CNI_NETNS is no network namespace. */
-export function enterPod(kernel: Kernel, { netns }: Request): Rtnl {
+export function enterPod(host: Host, { netns }: Request): Rtnl {
   try {
-    return kernel.enterPod(netns);
+    return host.kernel.enterPod(host.locateNetns(netns));
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     const msg = `Cannot enter the pod's network namespace ${netns}: ${error.code}. Has the container ended meanwhile?`;
@@ -19,12 +18,12 @@ export function enterPod(kernel: Kernel, { netns }: Request): Rtnl {
 }
 
 /** Returns the addresses that can have a route in a table of ours. */
-export function routedIps({ store }: Host, ips: readonly string[]): readonly string[] {
-  const routing = store.applied()?.routing;
+export function routedIps({ applied }: Host, ips: readonly string[]): readonly string[] {
+  const routing = applied?.routing;
   return routing === undefined ? ips : ips.filter((ip) => routing.includes(familyOf(ip)));
 }
 
 /** Returns the MTU of the pod's traffic in bytes: the configured one, else the tunnel's; undefined if there is no tunnel yet. */
 export function podMtu(host: Host, { conf }: Request): number | undefined {
-  return conf.mtu ?? host.store.applied()?.mtu?.[host.settings.deviceA];
+  return conf.mtu ?? host.applied?.mtu?.[host.settings.deviceA];
 }

@@ -71,7 +71,7 @@ function removeUnknown(host: Host, request: Request): Failure[] {
 /** A chained pod's removal reports its failures and never throws. */
 function withoutStore(host: Host, request: Request, attachment: Attachment | undefined): Error[] {
   try {
-    return removeUnrecorded(host.kernel, request, attachment).map(({ error }) => error);
+    return removeUnrecorded(host, request, attachment).map(({ error }) => error);
   } catch (error) {
     return [error instanceof Error ? error : new Error(String(error))];
   }
@@ -89,9 +89,9 @@ function warnOfRecord({ warn, ifname, containerID }: Request, { message }: Error
 }
 
 /** Restores routes if it can: the pod's namespace is often gone already. */
-function restoreIfThere({ kernel }: Host, attachment: Attachment, warn: Request["warn"]): void {
+function restoreIfThere(host: Host, attachment: Attachment, warn: Request["warn"]): void {
   try {
-    restoreRoutes(kernel, attachment, warn);
+    restoreRoutes(host, attachment, warn);
   } catch (error) {
     if (!isAbsent(error) && !isGone(error)) warn(messageOf(error));
   }

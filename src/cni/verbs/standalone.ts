@@ -55,9 +55,9 @@ export function addStandalone(host: Host, request: Request): string {
  * Refuses a second ADD of the same container before it changes anything, because undoing it would
  * remove the objects of the first one.
  */
-function refuseExisting({ kernel }: Host, request: Request, hostDev: string): void {
-  if (enterPod(kernel, request).hasLink(request.ifname)) throw alreadyThere(request, request.ifname);
-  if (kernel.host.hasLink(hostDev)) throw alreadyThere(request, hostDev);
+function refuseExisting(host: Host, request: Request, hostDev: string): void {
+  if (enterPod(host, request).hasLink(request.ifname)) throw alreadyThere(request, request.ifname);
+  if (host.kernel.host.hasLink(hostDev)) throw alreadyThere(request, hostDev);
 }
 
 function describePod(host: Host, request: Request, names: PodNames, addresses: Addresses): StandalonePod {
@@ -87,8 +87,8 @@ function refuseSmallMtu(mtu: number | undefined, ips: readonly string[]): void {
 function makePod(host: Host, request: Request, pod: StandalonePod): void {
   const { kernel, settings, store } = host;
   ensurePodFirewall(host, request);
-  makeLink(kernel, request, pod);
-  enableIpv6(request.netns, pod.ifname, pod.ips);
+  makeLink(host, request, pod);
+  enableIpv6(kernel, host.locateNetns(request.netns), pod.ifname, pod.ips);
   enableForwarding(kernel, store, pod.ips.map(familyOf));
   try {
     const throws = throwSteps(settings, routedIps(host, keepOwn(host, request, pod.ips)));
@@ -114,10 +114,10 @@ function keepOwn(host: Host, request: Request, given: readonly string[]): readon
   return ips;
 }
 
-function makeLink(kernel: Host["kernel"], request: Request, pod: StandalonePod): void {
-  const netnsFd = openNetns(request.netns);
+function makeLink(host: Host, request: Request, pod: StandalonePod): void {
+  const netnsFd = openNetns(host.locateNetns(request.netns));
   try {
-    for (const { step, error } of applySteps(linkSteps(pod, netnsFd), kernel)) {
+    for (const { step, error } of applySteps(linkSteps(pod, netnsFd), host.kernel)) {
       const { code } = error as { readonly code?: string };
       // The nftables table of pods drops what these settings would ignore, so the pod may start.
       if (step.do === "writeSysctl" && code === "EROFS") {
@@ -181,7 +181,7 @@ export function findStandaloneFaults(host: Host, request: Request): string[] {
   const { hostDev, hostMac, podMac } = podNames(request);
   const routes = request.conf.prevResult?.routes ?? [];
   const described = { ifname: request.ifname, hostDev, hostMac, podMac, ips, routes };
-  const pod = enterPod(kernel, request);
+  const pod = enterPod(host, request);
   const podLink = pod.findLink(request.ifname);
   const hostLink = kernel.host.findLink(hostDev);
   if (podLink === undefined) faults.push(`the pod has no interface ${request.ifname}`);

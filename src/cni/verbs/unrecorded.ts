@@ -17,6 +17,7 @@ import { applySteps, type Failure } from "../../reconcile/apply.ts";
 import type { Kernel } from "../../reconcile/kernel.ts";
 import { findEnd } from "../../reconcile/pod-connection.ts";
 import type { Attachment } from "../../state/model.ts";
+import type { Host } from "../host.ts";
 import type { Request } from "../request.ts";
 import { podIps } from "../result.ts";
 
@@ -28,12 +29,13 @@ const lastCommonProtocol = 4;
 
 /** `attachment`: its record, if it could be read before the store failed. */
 export function removeUnrecorded(
-  kernel: Kernel,
+  host: Host,
   request: Request,
   attachment: Attachment | undefined,
 ): Failure[] {
+  const { kernel } = host;
   // The link goes with the pod's addresses, so these are read first.
-  const shown = readPod(kernel, request);
+  const shown = readPod(host, request);
   const failures = removeLink(kernel, request, attachment);
   const named = attachment?.ips ?? namedIps(request);
   const gone = withoutOthers(kernel.host, named.length > 0 ? named : shown.ips, shown.end);
@@ -60,8 +62,11 @@ interface ShownPod {
 }
 
 /** Returns no addresses if the namespace or the interface is gone, or the namespace is the node's own. */
-function readPod(kernel: Kernel, { netns, ifname }: Request): ShownPod {
-  if (netns === "") return { ips: [] };
+function readPod(host: Host, request: Request): ShownPod {
+  if (request.netns === "") return { ips: [] };
+  const { kernel } = host;
+  const { ifname } = request;
+  const netns = host.locateNetns(request.netns);
   try {
     if (findNetnsIdentity(netns) === findNetnsIdentity(ownNetns)) return { ips: [] };
     const pod = kernel.enterPod(netns);

@@ -92,9 +92,10 @@ export const storeMark: Expression = {
   data: { NFTA_META_KEY: NFT_META_MARK, NFTA_META_SREG: NFT_REG_1 },
 };
 
-/** An attribute of the packet's connection, NFT_CT_*. */
-export function loadConnection(key: number): Expression {
-  return { name: "ct", data: { NFTA_CT_KEY: key, NFTA_CT_DREG: NFT_REG_1 } };
+/** An attribute of the packet's connection, NFT_CT_*; of some there is one for each direction. */
+export function loadConnection(key: number, direction?: number): Expression {
+  const of = direction === undefined ? {} : { NFTA_CT_DIRECTION: direction };
+  return { name: "ct", data: { NFTA_CT_KEY: key, NFTA_CT_DREG: NFT_REG_1, ...of } };
 }
 
 /** The connection's mark becomes what is in the register. */

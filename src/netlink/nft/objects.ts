@@ -31,6 +31,7 @@ import {
   NFT_SET_ANONYMOUS,
   NFT_SET_EVAL,
   NFT_SET_INTERVAL,
+  NFT_SET_TIMEOUT,
   NFT_TABLE_F_DORMANT,
   ruleMessage,
   setMessage,
@@ -165,32 +166,42 @@ function findSet(reply: SetReply): NftSetDeclaration | undefined {
   const { NFTA_SET_NAME: name, NFTA_SET_FLAGS: flags = 0, NFTA_SET_KEY_TYPE: type } = reply;
   const { NFTA_SET_EXPR: expression, NFTA_SET_DESC: description } = reply;
   const dynamic = (flags & NFT_SET_EVAL) !== 0;
+  const timeoutMinutes = minutesOf(reply);
   const isPlain =
     reply.NFTA_SET_DATA_TYPE === undefined &&
-    reply.NFTA_SET_TIMEOUT === undefined &&
     reply.NFTA_SET_EXPRESSIONS === undefined &&
     description?.NFTA_SET_DESC_SIZE === (dynamic ? dynamicSetSize : undefined) &&
     description?.NFTA_SET_DESC_CONCAT === undefined &&
-    (flags & ~(dynamic ? NFT_SET_EVAL : NFT_SET_INTERVAL)) === 0 &&
+    (flags & ~(dynamic ? NFT_SET_EVAL | NFT_SET_TIMEOUT : NFT_SET_INTERVAL)) === 0 &&
     (expression === undefined || expression.name === "counter");
   const family = ([4, 6, "ifname"] as const).find((key) => keys[key].type === type);
   if (name === undefined || !isPlain || family === undefined) return undefined;
   return {
     ...{ name, family, interval: flags === NFT_SET_INTERVAL, counter: expression !== undefined },
     ...(dynamic ? { dynamic } : {}),
+    ...(timeoutMinutes === undefined ? {} : { timeoutMinutes }),
   };
 }
 
+const msPerMinute = 60_000;
+
+/** Undefined if elements of the set stay. Another time than ours is no whole number of minutes, or another number. */
+function minutesOf({ NFTA_SET_FLAGS: flags = 0, NFTA_SET_TIMEOUT: ms = 0 }: SetReply): number | undefined {
+  return (flags & NFT_SET_TIMEOUT) === 0 ? undefined : Number(ms) / msPerMinute;
+}
+
 function fromSet(table: NftTableName, declaration: NftSetDeclaration, setId: number) {
-  const { name, family, interval, counter, dynamic } = declaration;
+  const { name, family, interval, counter, dynamic, timeoutMinutes } = declaration;
+  const endless = (interval ? NFT_SET_INTERVAL : 0) | (dynamic ? NFT_SET_EVAL : 0);
   return {
     ...familyHeader(table.family),
     NFTA_SET_TABLE: table.name,
     NFTA_SET_NAME: name,
-    NFTA_SET_FLAGS: (interval ? NFT_SET_INTERVAL : 0) | (dynamic ? NFT_SET_EVAL : 0),
+    NFTA_SET_FLAGS: endless | (timeoutMinutes === undefined ? 0 : NFT_SET_TIMEOUT),
     NFTA_SET_KEY_TYPE: keys[family].type,
     NFTA_SET_KEY_LEN: keys[family].bytes,
     ...(dynamic ? { NFTA_SET_DESC: { NFTA_SET_DESC_SIZE: dynamicSetSize } } : {}),
+    ...(timeoutMinutes === undefined ? {} : { NFTA_SET_TIMEOUT: timeoutMinutes * msPerMinute }),
     NFTA_SET_ID: setId,
     NFTA_SET_EXPR: counter ? ({ name: "counter", data: {} } as const) : undefined,
   };

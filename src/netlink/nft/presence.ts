@@ -10,6 +10,7 @@ import {
   NFT_MSG_GETTABLE,
   tableMessage,
 } from "../../wire/nftables-table.ts";
+import type { Writer } from "../../wire/writer.ts";
 import { NetlinkError } from "../error.ts";
 import { NETLINK_NETFILTER, NetlinkSocket, type Request } from "../socket.ts";
 
@@ -28,22 +29,24 @@ export function hasNftTable(name: string): boolean | undefined {
   });
 }
 
-/** Tests in the same way for an element that is the address, or an interval that holds it. False without the table. */
-export function hasNftElement(table: string, set: string, ip: string): boolean | undefined {
-  return ask({
-    ...{ type: NFT_MSG_GETSETELEM, flags: 0, describe: () => `find ${ip} in set inet ${table} ${set}` },
-    write: (to) =>
-      elementQuery.write(to, {
-        ...{ nfgen_family: NFPROTO_INET, NFTA_SET_ELEM_LIST_TABLE: table, NFTA_SET_ELEM_LIST_SET: set },
-        NFTA_SET_ELEM_LIST_ELEMENTS: [{ NFTA_SET_ELEM_KEY: { NFTA_DATA_VALUE: ipBytes(ip) } }],
-      }),
-  });
+/** Tests in the same way if one of the sets has an element that is the address, or an interval that holds it. False without the table. */
+export function hasNftElement(table: string, sets: readonly string[], ip: string): boolean | undefined {
+  return ask(
+    ...sets.map((set) => ({
+      ...{ type: NFT_MSG_GETSETELEM, flags: 0, describe: () => `find ${ip} in set inet ${table} ${set}` },
+      write: (to: Writer) =>
+        elementQuery.write(to, {
+          ...{ nfgen_family: NFPROTO_INET, NFTA_SET_ELEM_LIST_TABLE: table, NFTA_SET_ELEM_LIST_SET: set },
+          NFTA_SET_ELEM_LIST_ELEMENTS: [{ NFTA_SET_ELEM_KEY: { NFTA_DATA_VALUE: ipBytes(ip) } }],
+        }),
+    })),
+  );
 }
 
-function ask(request: Request): boolean | undefined {
+function ask(...requests: readonly Request[]): boolean | undefined {
   try {
     using socket = NetlinkSocket.open(NETLINK_NETFILTER);
-    return socket.get(request, () => {});
+    return socket.getAll(requests, () => {}).includes(true);
   } catch (error) {
     if (isNftUnsupported(error)) return undefined;
     throw error;

@@ -9,7 +9,7 @@ import {
   NFT_META_NFPROTO,
   NFT_PAYLOAD_NETWORK_HEADER,
 } from "../../wire/nftables-expressions.ts";
-import { compare, loadMeta, loadPayload, lookup } from "./expressions.ts";
+import { compare, loadMeta, loadPayload, lookup, update } from "./expressions.ts";
 import { type Codecs, comparedWith, dataOf, metaKey } from "./statement-codec.ts";
 
 /** The offsets and lengths of the addresses in the headers of IPv4 and IPv6. */
@@ -23,7 +23,7 @@ const arpIpBytes = 4;
 
 type Field = "saddr" | "daddr";
 
-export const addressStatements: Codecs<"inSet" | "senderInSet" | "address"> = {
+export const addressStatements: Codecs<"inSet" | "countAddress" | "senderInSet" | "address"> = {
   inSet: {
     encode: ({ family, field, set, not }, known) => [...loadAddress(family, field, known), lookup(set, not)],
     match: (expressions, known) => {
@@ -33,6 +33,15 @@ export const addressStatements: Codecs<"inSet" | "senderInSet" | "address"> = {
       const { family, field } = found;
       const not = sought.NFTA_LOOKUP_FLAGS === NFT_LOOKUP_F_INV ? { not: true as const } : {};
       return { kind: "inSet", family, field, set: sought.NFTA_LOOKUP_SET ?? "", ...not };
+    },
+  },
+  countAddress: {
+    encode: ({ family, field, set }, known) => [...loadAddress(family, field, known), update(set)],
+    match: (expressions, known) => {
+      const found = matchAddress(expressions, known);
+      const set = dataOf(found?.next, "dynset")?.NFTA_DYNSET_SET_NAME;
+      if (found === undefined || set === undefined) return undefined;
+      return { kind: "countAddress", family: found.family, field: found.field, set };
     },
   },
   senderInSet: {
@@ -61,7 +70,7 @@ export const addressStatements: Codecs<"inSet" | "senderInSet" | "address"> = {
 
 /** The family that packets are of which the statement has let pass. */
 export function familyAfter(statement: NftStatement, known: Family | undefined): Family | undefined {
-  if (statement.kind === "inSet" || statement.kind === "icmp") return statement.family;
+  if ("family" in statement) return statement.family;
   return statement.kind === "address" ? familyOf(statement.ip) : known;
 }
 

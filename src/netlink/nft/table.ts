@@ -1,18 +1,11 @@
 // Tables of nftables in one network namespace, read as plain values
 // (net/nftables.ts) and changed in transactions. plan/firewall/ decides their content.
 import { Errno } from "../../linux/errno.ts";
-import type {
-  NftCommand,
-  NftCounter,
-  NftSetDeclaration,
-  NftTable,
-  NftTableName,
-} from "../../net/nftables.ts";
+import type { NftCommand, NftCounter, NftTable, NftTableName } from "../../net/nftables.ts";
 import { diffNftTables, isSameNftTable } from "../../net/nftables-diff.ts";
 import { formatNftTableName } from "../../net/nftables-text.ts";
 import {
   chainMessage,
-  elementsMessage,
   generationMessage,
   NFT_MSG_GETCHAIN,
   NFT_MSG_GETGEN,
@@ -21,12 +14,12 @@ import {
   ruleMessage,
   setMessage,
 } from "../../wire/nftables.ts";
-import type { SetElement } from "../../wire/nftables-elements.ts";
-import { NFT_MSG_GETSETELEM, NFT_MSG_GETTABLE, tableMessage } from "../../wire/nftables-table.ts";
+import { NFT_MSG_GETTABLE, tableMessage } from "../../wire/nftables-table.ts";
 import { NetlinkError } from "../error.ts";
 import { NETLINK_NETFILTER, NetlinkSocket, type Request } from "../socket.ts";
 import { eachElement } from "./elements.ts";
 import { commandRequests, familyHeader, type TableReply, toTable } from "./objects.ts";
+import { SetReader } from "./set-reader.ts";
 import { NftTransactions } from "./transaction.ts";
 
 /** The kernel's error if nftables has changed since the generation that a transaction names. */
@@ -48,11 +41,14 @@ export class Nft implements Disposable {
   #writes = 0;
   /** The last state of each table: the kernel takes seconds to list 100,000 elements, and mostly nothing has changed. */
   readonly #last = new Map<string, Moment<NftTable | undefined>>();
+  readonly #sets: SetReader;
 
   private constructor(
     private readonly socket: NetlinkSocket,
     private readonly transactions: NftTransactions,
-  ) {}
+  ) {
+    this.#sets = new SetReader(socket);
+  }
 
   /** Opens the sockets in the namespace at `netns` (default: this thread's), where they stay. Throws SysError. */
   static open(netns?: string): Nft {
@@ -65,7 +61,7 @@ export class Nft implements Disposable {
     }
   }
 
-  /** Commands sent so far, refused ones included. */
+  /** The commands so far that have changed something; refused ones are not counted. */
   get writes(): number {
     return this.#writes;
   }
@@ -80,12 +76,22 @@ export class Nft implements Disposable {
     return this.#observe(table).value;
   }
 
-  /** Reads the counts of the elements of each counting set; empty if there is no such table. */
-  counters(table: NftTableName): Map<string, Map<string, NftCounter>> {
+  /** Notes that a table that was found has the same content as `wanted`, and is returned as that from now on. */
+  identify(found: NftTable, wanted: NftTable): void {
+    const name = formatNftTableName(wanted);
+    const last = this.#last.get(name);
+    if (last?.value === found) this.#last.set(name, { ...last, value: wanted });
+  }
+
+  /** Reads the counts of the elements of each counting set that is wanted; empty if there is no such table. */
+  counters(
+    table: NftTableName,
+    isWanted: (set: string) => boolean = () => true,
+  ): Map<string, ReadonlyMap<string, NftCounter>> {
     return this.#atOneMoment(table, () => {
-      const counters = new Map<string, Map<string, NftCounter>>();
+      const counters = new Map<string, ReadonlyMap<string, NftCounter>>();
       for (const set of this.#findDeclared(table)?.sets ?? [])
-        if (set.counter) counters.set(set.name, this.#counters(table, set));
+        if (set.counter && isWanted(set.name)) counters.set(set.name, this.#sets.counters(table, set));
       return counters;
     }).value;
   }
@@ -156,10 +162,11 @@ export class Nft implements Disposable {
 
   #transact(commands: readonly NftCommand[], generation?: number): NetlinkError | undefined {
     if (commands.length === 0) return undefined;
-    this.#writes += commands.length;
     // Any number will do that no other set of the transaction has.
     const requests = commands.flatMap((command, i) => commandRequests(command, i + 1));
-    return this.transactions.transact(requests, generation);
+    const refusal = this.transactions.transact(requests, generation);
+    if (refusal === undefined) this.#writes += commands.length;
+    return refusal;
   }
 
   /** Advances the known generation: no process changed the other tables between that generation and our transaction. */
@@ -182,7 +189,7 @@ export class Nft implements Disposable {
   #read(table: NftTableName): (() => NftTable) | undefined {
     const declared = this.#findDeclared(table);
     if (declared === undefined) return undefined;
-    const elements = declared.sets.map((set) => (set.dynamic ? [] : this.#elements(table, set)));
+    const elements = declared.sets.map((set) => (set.dynamic ? [] : this.#sets.elements(table, set)));
     return () => ({
       ...declared.complete(),
       sets: declared.sets.map((set, i) => {
@@ -236,26 +243,6 @@ export class Nft implements Disposable {
       },
     );
     return reply;
-  }
-
-  #counters(table: NftTableName, set: NftSetDeclaration): Map<string, NftCounter> {
-    const counters = new Map<string, NftCounter>();
-    eachElement(set, this.#elements(table, set), (element, counter) => {
-      if (counter !== undefined) counters.set(element, counter);
-    });
-    return counters;
-  }
-
-  #elements(table: NftTableName, { name }: NftSetDeclaration): SetElement[] {
-    return this.#dump(
-      { type: NFT_MSG_GETSETELEM, what: `list elements of set ${formatNftTableName(table)} ${name}` },
-      (to) =>
-        elementsMessage.write(to, {
-          ...{ ...familyHeader(table.family), NFTA_SET_ELEM_LIST_TABLE: table.name },
-          NFTA_SET_ELEM_LIST_SET: name,
-        }),
-      (bytes, at, end) => elementsMessage.read(bytes, at, end, "skip").NFTA_SET_ELEM_LIST_ELEMENTS ?? [],
-    ).flat();
   }
 
   #dump<Item>(

@@ -3,7 +3,7 @@
 // (net/netfilter/nfnetlink.c). Owns a socket of its own, for its large buffer.
 import { Errno } from "../../linux/errno.ts";
 import { withNetns } from "../../linux/netns.ts";
-import { AF_NETLINK, SOCK_RAW, SOL_SOCKET, Socket } from "../../linux/socket.ts";
+import { AF_NETLINK, SO_RCVBUFFORCE, SOCK_RAW, SOL_SOCKET, Socket } from "../../linux/socket.ts";
 import { SysError } from "../../linux/syscall.ts";
 import { batchMessage, NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END } from "../../wire/nftables.ts";
 import { NFNL_SUBSYS_NFTABLES } from "../../wire/nftables-table.ts";
@@ -25,7 +25,6 @@ const SOL_NETLINK = 270;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const SO_SNDBUFFORCE = 32;
-const SO_RCVBUFFORCE = 33;
 
 const receiveBytes = 65_536;
 /** Room for the refusals of a whole transaction: each takes about 1 KB of the kernel's memory. */

@@ -131,7 +131,11 @@ function unknownSourceChains({ uplinks, connections }: Firewall): NftChain[] {
  */
 function fromPeers(firewall: Firewall): NftChain[] {
   const { strict, connections, mark } = firewall;
-  const byPort: NftRule = [{ kind: "direction", of: "original" }, { kind: "translated" }, goto(rerouteChain)];
+  const byPort: NftRule = [
+    { kind: "direction", of: "original" },
+    { kind: "translated", of: "destination" },
+    goto(rerouteChain),
+  ];
   return [
     {
       name: untunneledChain,

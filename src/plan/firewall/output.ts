@@ -5,17 +5,18 @@ import type { Exemption, TransportProtocol } from "../../net/exemption.ts";
 import type { Family } from "../../net/ip.ts";
 import type { NftChain, NftRule, NftStatement } from "../../net/nftables.ts";
 import { connectionMarkOf, marksOf } from "./marks.ts";
-import { accept, byInterfaces, drop, goto, icmpErrors, inSet, looksEncrypted, rawPriority } from "./rules.ts";
 import {
-  type Firewall,
-  families,
-  hostSet,
-  localSet,
-  nodeSet,
-  ownSet,
-  podSet,
-  unknownSourceSet,
-} from "./sets.ts";
+  accept,
+  byInterfaces,
+  from,
+  goto,
+  icmpErrors,
+  inSet,
+  looksEncrypted,
+  looksLikeCheck,
+  rawPriority,
+} from "./rules.ts";
+import { type Firewall, families, localSet, nodeSet, ownSet } from "./sets.ts";
 
 /** This priority comes before destinations are translated (-100), at which iptables routes a packet again, too. */
 const beforeNatPriority = -150;
@@ -26,12 +27,8 @@ const beforeNatPriority = -150;
 const exemptPriority = -50;
 /** This priority is between the two: a mark that a packet still has here was not set for an exemption. */
 const translatedPriority = -60;
-/** This priority comes after sources are translated (100), so that they are those that the other node would see. */
-const tunneledPriority = 200;
 
 const exemptChain = "exempt";
-const knownChain = "known";
-const routedChain = "routed";
 
 export function outputChains(firewall: Firewall): NftChain[] {
   return [
@@ -52,7 +49,7 @@ function markedChains(firewall: Firewall): NftChain[] {
   const { connections, hostEncryption } = firewall;
   if (!hostEncryption) return [];
   const translated = families.map((family): NftStatement[] => [
-    { kind: "translated" },
+    { kind: "translated", of: "destination" },
     inSet(family, "saddr", ownSet(family)),
     inSet(family, "daddr", nodeSet(family)),
   ]);
@@ -77,12 +74,12 @@ function markedChains(firewall: Firewall): NftChain[] {
   ];
 }
 
-/** Removes the marks that lead past the tunnel from packets that meet one of the lists of conditions and do not look encrypted. */
+/** Removes the marks that lead past the tunnel from packets that meet one of the lists of conditions, and look neither encrypted nor like a port check. */
 function unmark(firewall: Firewall, packets: readonly NftStatement[][]): NftRule[] {
   const { outside, arrived, none } = marksOf(firewall.mark);
   return [
     [{ kind: "hasMark", mark: none }, accept],
-    ...looksEncrypted(firewall).map((looks): NftRule => [...looks, accept]),
+    ...[...looksEncrypted(firewall), ...looksLikeCheck(firewall)].map((looks): NftRule => [...looks, accept]),
     ...packets.flatMap((conditions) =>
       [outside, arrived].map(
         (mark): NftRule => [{ kind: "hasMark", mark }, ...conditions, { kind: "setMark", mark: none }],
@@ -135,47 +132,18 @@ function answers(firewall: Firewall): NftChain {
  */
 function foreignChains(firewall: Firewall): NftChain[] {
   const { strict, hostEncryption, mark, devices } = firewall;
+  if (strict && !hostEncryption) return [];
   const setOutside: NftStatement = { kind: "setMark", mark: marksOf(mark).outside };
-  const known = families.flatMap((family) => [
-    // Nearly all packets that a node sends end here, after one look-up.
-    from(family, ownSet(family)),
-    from(family, localSet(family)),
-  ]);
+  // Nearly all packets that a node sends end here, after one look-up.
+  const known = families.flatMap((family) => [from(family, ownSet(family)), from(family, localSet(family))]);
   const toNodes = families.map((family): NftRule => [inSet(family, "daddr", nodeSet(family)), setOutside]);
-  const foreign: NftChain = {
-    name: "foreign",
-    base: { type: "route", hook: "output", priority: beforeNatPriority, policy: "accept" },
-    rules: [...known, ...(strict ? toNodes : byInterfaces(devices, "oif", setOutside))],
-  };
-  return [...(strict && !hostEncryption ? [] : [foreign]), ...(strict ? refusal(firewall) : [])];
-}
-
-/** These packets are dropped here, where they are counted and the sender is told. The other node would do neither. */
-function refusal({ devices, uplinks }: Firewall): NftChain[] {
   return [
     {
-      name: knownChain,
-      rules: [
-        ...families.flatMap((family) => [from(family, localSet(family)), from(family, ownSet(family))]),
-        // Packets that other hosts would send through this node's tunnel are not this node's plaintext.
-        ...byInterfaces(uplinks, "iif", goto(routedChain)),
-        ...families.flatMap((family): NftRule[] => [
-          [inSet(family, "daddr", podSet(family, "out")), drop],
-          [inSet(family, "daddr", hostSet(family, "out")), drop],
-        ]),
-      ],
-    },
-    { name: routedChain, rules: [[{ kind: "countInterface", set: unknownSourceSet }], [drop]] },
-    {
-      name: "tunneled",
-      base: { type: "filter", hook: "postrouting", priority: tunneledPriority, policy: "accept" },
-      rules: byInterfaces(devices, "oif", goto(knownChain)),
+      name: "foreign",
+      base: { type: "route", hook: "output", priority: beforeNatPriority, policy: "accept" },
+      rules: [...known, ...(strict ? toNodes : byInterfaces(devices, "oif", setOutside))],
     },
   ];
-}
-
-function from(family: Family, set: string): NftRule {
-  return [inSet(family, "saddr", set), accept];
 }
 
 /**

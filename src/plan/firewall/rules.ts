@@ -25,6 +25,11 @@ export function inSet(family: Family, field: "saddr" | "daddr", set: string): Nf
   return { kind: "inSet", family, field, set };
 }
 
+/** Accepts packets from the addresses of a set. */
+export function from(family: Family, set: string): NftRule {
+  return [inSet(family, "saddr", set), accept];
+}
+
 export function goto(chain: string): NftStatement {
   return { kind: "goto", chain };
 }
@@ -43,6 +48,15 @@ export function looksEncrypted({ mark, ports }: Firewall): NftStatement[][] {
   return ports.map((port) => [
     { kind: "hasMark", mark: marksOf(mark).outside },
     { kind: "port", protocol: "udp", field: "sport", port },
+    { kind: "wireguardMessage" },
+  ]);
+}
+
+/** Matches packets that look like a port check of this node (port-checks.ts), which goes where encrypted packets go. */
+export function looksLikeCheck({ mark, ports }: Firewall): NftStatement[][] {
+  return ports.map((port) => [
+    { kind: "hasMark", mark: marksOf(mark).outside },
+    { kind: "port", protocol: "udp", field: "dport", port },
     { kind: "wireguardMessage" },
   ]);
 }

@@ -1,6 +1,7 @@
 // The sets of our nftables tables, with their names and elements. The chains use them (table.ts). Pure.
 import type { Exemption } from "../../net/exemption.ts";
 import { type Family, familyOf } from "../../net/ip.ts";
+import { keepFor } from "../../net/keep.ts";
 import type { NftSet } from "../../net/nftables.ts";
 import type { Mark } from "../../net/objects.ts";
 import { comparePrefixes, prefixContains } from "../../net/prefix.ts";
@@ -28,6 +29,8 @@ export interface Firewall {
   readonly pods: readonly string[];
   /** Addresses of the other nodes. */
   readonly nodes: readonly string[];
+  /** Addresses that other nodes send encrypted packets from. */
+  readonly senders: readonly string[];
   /** Addresses that a node claims and another node has claimed before: no handshake has shown the owner yet. They are few. */
   readonly contested?: readonly string[];
   /** This node's own node IPs: peers accept packets from these addresses out of the tunnel. */
@@ -76,6 +79,11 @@ export function nodeSet(family: Family): string {
   return `nodes${family}`;
 }
 
+/** Counts what other nodes send through this node to others outside the tunnel, unless strict mode drops it. */
+export function transitSet(family: Family): string {
+  return `transit${family}`;
+}
+
 export function ownSet(family: Family): string {
   return `own${family}`;
 }
@@ -96,6 +104,19 @@ export const spoofedSet = "spoofed";
 export const unknownSourceSet = "unknown_sources";
 /** Counts stray packets: our devices delivered them, they have no receiver here, and they are refused. */
 export const strayPacketSet = "stray_packets";
+/** Counts, by source, packets to peers that no peer would take out of the tunnel: this host has given them a foreign source. */
+export function refusedSourceSet(family: Family): string {
+  return `refused_sources${family}`;
+}
+
+/** Counts the same by destination. */
+export function refusedDestinationSet(family: Family): string {
+  return `refused_destinations${family}`;
+}
+
+/** Minutes for which a packet with a refused source is a fact of the present. */
+const refusedMinutes = 1;
+
 /** The sets whose elements are interfaces. */
 export const interfaceSets = [arrivedSet, spoofedSet, unknownSourceSet, strayPacketSet] as const;
 
@@ -111,7 +132,22 @@ export function setsOf({ pods, nodes, own, localPods, clusterCIDRs }: Firewall):
     prefixSet(localSet(family), family, localPods),
     prefixSet(clusterSet(family), family, clusterCIDRs),
   ]);
-  return [...byFamily, ...interfaceSets.map(interfaceSet)];
+  return [...byFamily, ...refusedSets(), ...interfaceSets.map(interfaceSet)];
+}
+
+function refusedSets(): NftSet[] {
+  return families.flatMap((family) =>
+    [refusedSourceSet(family), refusedDestinationSet(family)].map((name) => ({
+      ...{ name, family, interval: false, counter: true, dynamic: true, timeoutMinutes: refusedMinutes },
+      elements: new Set<string>(),
+    })),
+  );
+}
+
+/** Makes the sets that only a table has that lets plaintext pass. */
+export function transitSetsOf({ nodes, strict }: Firewall): NftSet[] {
+  if (strict) return [];
+  return families.map((family) => ({ ...addressSet(transitSet(family), family, nodes), counter: true }));
 }
 
 function interfaceSet(name: string): NftSet {
@@ -123,9 +159,15 @@ function interfaceSet(name: string): NftSet {
 
 /** Makes the set of the prefixes that are of the family. */
 export function addressSet(name: string, family: Family, addresses: readonly string[]): NftSet {
-  const elements = new Set(addresses.filter((address) => familyOf(address) === family));
-  return { name, family, interval: false, counter: false, elements };
+  return { name, family, interval: false, counter: false, elements: elementsOf(addresses)[family] };
 }
+
+/** Several sets have the thousands of addresses of one list, and the list is often that of the table before. */
+const elementsOf = keepFor((addresses: readonly string[]): Record<Family, ReadonlySet<string>> => {
+  const elements = { 4: new Set<string>(), 6: new Set<string>() };
+  for (const address of addresses) elements[familyOf(address)].add(address);
+  return elements;
+});
 
 function prefixSet(name: string, family: Family, prefixes: readonly string[]): NftSet {
   const elements = new Set<string>();

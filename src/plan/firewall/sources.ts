@@ -6,7 +6,7 @@
 //   ─────────────────────────────────  ───────────────────────────  ──────────────────────────────────
 //   a pod of a peer                    counted                      in any way
 //   a peer, to a pod of this node      counted                      in any way but by a translated port
-//   a peer, to another host            marked                       in any way, services' addresses included
+//   a peer, to another host            counted apart, marked        in any way, services' addresses included
 //   a peer, to this node               -                            by a pod's link
 //   a pod of this node                 -                            by an uplink, or another pod's link
 //   a cluster CIDR, of no known pod    -                            by an uplink, or routed to by one
@@ -23,6 +23,7 @@ import {
   nodeSet,
   podSet,
   spoofedSet,
+  transitSet,
 } from "./sets.ts";
 
 export const spoofedChain = "spoofed";
@@ -92,7 +93,7 @@ export function sourceChains(firewall: Firewall): NftChain[] {
           { name: elsewhereChain, rules: [ifSpoofed(), ...countArrived(firewall, hostSet)] },
           betweenHosts(firewall),
         ]
-      : []),
+      : [{ name: elsewhereChain, rules: countTransit }]),
     fromNodes(firewall),
     ...(strict ? [fromLocalPods(firewall)] : []),
     {
@@ -118,8 +119,14 @@ const ownSources: readonly NftRule[] = [
 function fromNodes({ strict, mark, hostEncryption }: Firewall): NftChain {
   const setArrived: NftStatement = { kind: "setMark", mark: marksOf(mark).arrived };
   if (!strict) {
-    const isForwarded: NftStatement[] = hostEncryption ? [] : [{ kind: "local", field: "daddr", not: true }];
-    return { name: nodesChain, rules: [[...isForwarded, setArrived]] };
+    // Nearly all packets from nodes are encrypted packets for this node.
+    const toThisNode: NftRule = [{ kind: "local", field: "daddr" }, accept];
+    return {
+      name: nodesChain,
+      rules: hostEncryption
+        ? [[setArrived], toThisNode, ...elsewhere]
+        : [toThisNode, [setArrived], ...elsewhere],
+    };
   }
   // Nearly all packets from nodes are encrypted packets for this node: they need only one look-up.
   const toThisNode: NftRule = [{ kind: "local", field: "daddr" }, goto(hostsChain)];
@@ -158,6 +165,15 @@ function fromLocalPods({ uplinks }: Firewall): NftChain {
     ],
   };
 }
+
+/**
+ * Strict mode drops these packets at the same place, whatever this node would make of their destination later. A
+ * forged packet, which came by another interface than the peer's, counts for no peer.
+ */
+const countTransit: readonly NftRule[] = families.map((family) => [
+  { kind: "routedBack", marked: true },
+  inSet(family, "saddr", transitSet(family)),
+]);
 
 function dropIf(strict: boolean): NftStatement[] {
   return strict ? [drop] : [];

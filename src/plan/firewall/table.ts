@@ -2,14 +2,16 @@
 // pods of different nodes, and between a pod and another node, that travels outside
 // the tunnel; it marks what arrives so (arrival.ts), keeps outside what the
 // tunnel cannot take, and leads answers into it (output.ts). It refuses stray
-// packets (received.ts), and clamps TCP's segment size to the tunnel. The other table
+// packets (received.ts), counts port checks (port-checks.ts), and clamps TCP's segment size to the tunnel. The other table
 // marks ARP. Pure.
 // Needs Linux 5.9: packets are rejected before they are routed. Sets whose elements
 // count are older (5.7), and so are route chains in a table of both families (5.2).
 import type { NftChain, NftCounter, NftRule, NftStatement, NftTable } from "../../net/nftables.ts";
 import { arrivalChains } from "./arrival.ts";
+import { leavingChains } from "./leaving.ts";
 import { marksOf } from "./marks.ts";
 import { outputChains } from "./output.ts";
+import { checkChain, checkSets } from "./port-checks.ts";
 import { refuseStray } from "./received.ts";
 import {
   accept,
@@ -32,6 +34,7 @@ import {
   podSet,
   type Remote,
   setsOf,
+  transitSetsOf,
 } from "./sets.ts";
 
 /** The table that marks ARP packets. */
@@ -47,7 +50,12 @@ export function firewallTables(firewall: Firewall): NftTable[] {
 /** Makes the table that sees packets. */
 export function firewallTable(firewall: Firewall): NftTable {
   const name = { family: "inet", name: firewall.table } as const;
-  return { ...name, sets: setsOf(firewall), chains: chainsOf(firewall), foreign: [] };
+  return {
+    ...name,
+    sets: [...setsOf(firewall), ...checkSets(firewall), ...transitSetsOf(firewall)],
+    chains: chainsOf(firewall),
+    foreign: [],
+  };
 }
 
 /**
@@ -94,6 +102,8 @@ function chainsOf(firewall: Firewall): NftChain[] {
     ...arrivalChains(firewall),
     ...forwardChains(firewall),
     postrouting(firewall),
+    checkChain(firewall),
+    ...leavingChains(firewall),
     ...outputChains(firewall),
   ];
 }

@@ -15,6 +15,11 @@ export function isValidMarkSysctl(path: string): boolean {
 
 export const forwardingSysctl = { 4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding" } as const;
 
+/** Returns the name that sysctl(8) takes: with slashes if an interface has a dot in its name. */
+export function sysctlName(path: string): string {
+  return path.includes(".") ? path : path.replaceAll("/", ".");
+}
+
 /** The kernel sets this one of every interface together with the one above. */
 export function deviceForwarding(family: Family, dev: string): string {
   return family === 4 ? `net/ipv4/conf/${dev}/forwarding` : `net/ipv6/conf/${dev}/forwarding`;

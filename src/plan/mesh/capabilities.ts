@@ -3,6 +3,7 @@
 // they are left out of the desired state, reported once, and observed again. Pure; the observations
 // come from reconcile/capabilities.ts.
 import type { Family } from "../../net/ip.ts";
+import { sysctlName } from "../host/host-changes.ts";
 import type { Step } from "../step.ts";
 import type { Mesh } from "./model.ts";
 
@@ -62,7 +63,7 @@ export function findUnsupported(step: Step, error: Error): readonly [key: string
   if (step.do === "writeSysctl" && unwritable.includes(code))
     return [
       sysctlKey(step.path),
-      `${step.path.replaceAll("/", ".")} cannot be set to ${step.value}: ${error.message}. Make /proc/sys writable, or set it on the host`,
+      `${sysctlName(step.path)} cannot be set to ${step.value}: ${error.message}. Make /proc/sys writable, or set it on the host`,
     ];
   return undefined;
 }

@@ -1,7 +1,7 @@
 // Compares the desired and the observed state of one WireGuard device, and returns changes that lose no
 // packet. Pure: time is an argument.
 
-import type { PeerConfig } from "../../net/device.ts";
+import { isSameEndpoint, type PeerConfig } from "../../net/device.ts";
 import { zeroKey } from "../../net/key.ts";
 import type { Slot } from "../../net/record.ts";
 import { rejectAfterMs } from "../../net/wireguard-timers.ts";
@@ -14,6 +14,8 @@ export interface DiffOptions {
   /** The node's own addresses: no peer has one of them. */
   readonly ownIPs: readonly string[];
   readonly nowMs: number;
+  /** True if an endpoint of the public key that differs is where the peer itself has moved to. Absent: the handshake's age decides. */
+  readonly hasRoamed?: (publicKey: string) => boolean;
 }
 
 /**
@@ -67,8 +69,7 @@ export function diffDevice(
 /** True in the usual case of thousands of peers. It makes no set and no object. */
 function isSame(desired: MeshPeer, seen: MeshPeer): boolean {
   return (
-    desired.endpoint?.ip === seen.endpoint?.ip &&
-    desired.endpoint?.port === seen.endpoint?.port &&
+    isSameEndpoint(desired.endpoint, seen.endpoint) &&
     desired.keepaliveSeconds === seen.keepaliveSeconds &&
     desired.hasPresharedKey === seen.hasPresharedKey &&
     isSameList(desired.allowedIPs, seen.allowedIPs)
@@ -89,7 +90,7 @@ function diffPeer(
 ): PeerConfig[] {
   const added = without(desired.allowedIPs, seen?.allowedIPs ?? []);
   const change = {
-    ...(endpointStands(desired, seen, options) || desired.endpoint === undefined
+    ...(endpointStands(publicKey, desired, seen, options) || desired.endpoint === undefined
       ? {}
       : { endpoint: desired.endpoint }),
     ...(desired.keepaliveSeconds === (seen?.keepaliveSeconds ?? 0)
@@ -125,9 +126,15 @@ export function initiateHandshakes(
 }
 
 /** True if the endpoint that is there needs no change. */
-function endpointStands(desired: MeshPeer, seen: MeshPeer | undefined, options: DiffOptions): boolean {
+function endpointStands(
+  publicKey: string,
+  desired: MeshPeer,
+  seen: MeshPeer | undefined,
+  options: DiffOptions,
+): boolean {
   if (seen?.endpoint === undefined) return false;
-  if (seen.endpoint.ip === desired.endpoint?.ip && seen.endpoint.port === desired.endpoint.port) return true;
+  if (isSameEndpoint(seen.endpoint, desired.endpoint)) return true;
+  if (options.hasRoamed?.(publicKey) === true) return true;
   // A peer had the address before this node: packets to it would not leave this node.
   if (options.ownIPs.includes(seen.endpoint.ip)) return false;
   // If the handshake is ahead of the clock, the clock was set back, and the age is unknown.

@@ -11,28 +11,46 @@ export function diffRoutes(
   observed: readonly Route[],
   renewed: ReadonlySet<string>,
 ): PhasedSteps {
-  const wanted = new RouteIndex();
-  for (const route of desired) wanted.put(route);
-  const seen = new RouteIndex();
-  const doubled = new RouteIndex();
+  const wanted = RouteIndex.of(desired);
+  /** The wanted routes that have their place in the kernel taken: true if it is by the same route, alone. */
+  const places = new Map<Route, boolean>();
+  const extraneous = new RouteIndex();
   const surplus: Step[] = [];
   for (const route of observed) {
-    if (seen.find(route) === undefined) seen.put(route);
-    else {
-      doubled.put(route);
-      surplus.push({ do: "deleteRoute", route });
-    }
+    const want = wanted.find(route);
+    const isSecond = want === undefined ? extraneous.find(route) !== undefined : places.has(want);
+    if (isSecond) surplus.push({ do: "deleteRoute", route });
+    else if (want === undefined) extraneous.put(route);
+    // A deletion may hit either of two routes with one key, so the remaining one is replaced by ours.
+    if (want !== undefined) places.set(want, !isSecond && sameRoute(want, route));
   }
-  const make: Step[] = [];
-  for (const route of wanted.list()) {
-    const there = seen.find(route);
-    // A deletion may hit either of two routes with one key: the remaining one is replaced by ours.
-    const stands = there !== undefined && sameRoute(route, there) && doubled.find(route) === undefined;
-    if (!stands || renewed.has(`${route.dev} ${route.src}`)) make.push({ do: "replaceRoute", route });
-  }
-  const extraneous = seen.list().filter((route) => wanted.find(route) === undefined);
-  const teardown = extraneous.map((route): Step => ({ do: "deleteRoute", route }));
-  return { setup: [...surplus, ...make], teardown };
+  const isRenewed = ({ dev, src }: Route) => renewed.size > 0 && renewed.has(`${dev} ${src}`);
+  const make = wanted.list().filter((route) => places.get(route) !== true || isRenewed(route));
+  const teardown = extraneous.list().toSorted((a, b) => a.family - b.family || comparePreference(b, a));
+  return {
+    setup: [
+      ...surplus,
+      ...make
+        .sort((a, b) => a.family - b.family || comparePreference(a, b))
+        .map((route): Step => ({ do: "replaceRoute", route })),
+    ],
+    teardown: teardown.map((route): Step => ({ do: "deleteRoute", route })),
+  };
+}
+
+/**
+ * Sorts routes as a lookup prefers them: longer prefixes first, then lower metrics. Set up in this order and
+ * taken down in the opposite one, a table has for each address the old route or the new one at any moment. If
+ * the refusal of a wide network came before the exceptions from it, this node's own pods would be refused in
+ * between. Of two prefixes as long, a refusal comes last: the exception may be in another table.
+ */
+function comparePreference(a: Route, b: Route): number {
+  const refuses = ({ type }: Route) => Number(type === "prohibit");
+  return lengthOf(b) - lengthOf(a) || (a.priority ?? 0) - (b.priority ?? 0) || refuses(a) - refuses(b);
+}
+
+function lengthOf({ dst }: Route): number {
+  return Number(dst.slice(dst.indexOf("/") + 1));
 }
 
 function sameRoute(a: Route, b: Route): boolean {
@@ -66,17 +84,25 @@ export function diffRules(desired: readonly Rule[], observed: readonly Rule[]): 
   }
   const removed = observed.filter((rule) => conflicting.has(place(rule)));
   const deletion = (rule: Rule): Step => ({ do: "deleteRule", rule });
-  // The target of the goto first: a goto without its target is skipped, harmless but not ours.
-  const missing = desired
-    .filter((rule) => conflicting.has(place(rule)) || !seen.has(text(rule)))
-    .sort((a, b) => b.priority - a.priority);
+  const missing = desired.filter((rule) => conflicting.has(place(rule)) || !seen.has(text(rule)));
+  const surplus = removed.filter((rule) => !taken.has(place(rule)));
   return {
     setup: [
       ...removed.filter((rule) => taken.has(place(rule))).map(deletion),
-      ...missing.map((rule): Step => ({ do: "addRule", rule })),
+      ...missing.sort(compareTurn).map((rule): Step => ({ do: "addRule", rule })),
     ],
-    teardown: removed.filter((rule) => !taken.has(place(rule))).map(deletion),
+    teardown: surplus.sort((a, b) => compareTurn(b, a)).map(deletion),
   };
+}
+
+/**
+ * Sorts rules as they are set up, and in the opposite order taken down: the target of a goto, because a goto
+ * without its target is skipped; then by priority, so that packets that skip our tables skip them as long as
+ * a rule leads there.
+ */
+function compareTurn(a: Rule, b: Rule): number {
+  const turn = ({ action, priority }: Rule) => (action === "nop" ? -1 : priority);
+  return turn(a) - turn(b);
 }
 
 /** An address with other properties blocks ours: IPv6 has an address only once on a device. */

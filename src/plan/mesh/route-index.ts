@@ -3,11 +3,16 @@
 // stays. Pure.
 import type { Route } from "../../net/objects.ts";
 
+/** The index of each list that an index has made: the diff looks up what the desired mesh has put together. */
+const indexes = new WeakMap<readonly Route[], RouteIndex>();
+
 export class RouteIndex {
   /** The key is the table, then the route's key: thousands of routes are in a handful of tables. */
   readonly #tables = new Map<number, Map<string, Route>>();
+  #list: readonly Route[] | undefined;
 
   put(route: Route): void {
+    this.#list = undefined;
     const table = this.#tables.get(route.table);
     if (table === undefined) this.#tables.set(route.table, new Map([[keyInTable(route), route]]));
     else table.set(keyInTable(route), route);
@@ -18,8 +23,24 @@ export class RouteIndex {
     return this.#tables.get(route.table)?.get(keyInTable(route));
   }
 
-  list(): Route[] {
-    return [...this.#tables.values()].flatMap((table) => [...table.values()]);
+  /** Returns the same list until another route is put. */
+  list(): readonly Route[] {
+    if (this.#list !== undefined) return this.#list;
+    const list: Route[] = [];
+    for (const table of this.#tables.values()) for (const route of table.values()) list.push(route);
+    this.#list = list;
+    indexes.set(list, this);
+    return list;
+  }
+
+  /** Returns the index of a list that will not change. */
+  static of(routes: readonly Route[]): RouteIndex {
+    const known = indexes.get(routes);
+    if (known !== undefined) return known;
+    const index = new RouteIndex();
+    for (const route of routes) index.put(route);
+    indexes.set(routes, index);
+    return index;
   }
 }
 

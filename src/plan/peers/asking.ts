@@ -2,15 +2,19 @@
 // clock was set back, so that its timestamps are old; a firewall at the peer admits only answers), only the
 // peer can begin one. A record is the only way to ask for that. Pure: time is an argument.
 //
-//   silent for 45 s, and a while that depends on the cluster's size     the record names the peer
+//   silent for 35 s, and a while that depends on the cluster's size     the record names the peer
 //   answers, for an hour after the last silence                         the record still does
 //
 // All nodes that send to a dead node ask it, so the agents of a cluster together write at most one record
 // a second.
-import { recoveryStepMs, unansweredMs } from "./gate-timers.ts";
+import { rekeyTimeoutMs } from "../../net/wireguard-timers.ts";
+import { unansweredMs } from "./gate-timers.ts";
 
-/** By then the gate has found the silence, and the first recovery step has had its time. */
-const askAfterMs = unansweredMs + recoveryStepMs;
+/**
+ * By then the gate has found the silence, and a handshake with the endpoint of the record was tried in vain. The
+ * peer itself may learn of the silence only by being asked: if nothing of ours reaches it, its own packets still do.
+ */
+const askAfterMs = unansweredMs + rekeyTimeoutMs;
 /** A peer that could not be reached without asking once will need it again. */
 const holdMs = 3_600_000;
 

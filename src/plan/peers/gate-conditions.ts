@@ -18,6 +18,7 @@ import {
 import { hadHandshakeWithin, handshakeMs, isFresh, lastHeardMs } from "./handshakes.ts";
 import { endpointCandidates, isDraining, isKeyless, keyOf, otherSlot, slots, usableSlot } from "./path.ts";
 import { isStepDue } from "./recovery.ts";
+import { isStalled } from "./stall.ts";
 
 const never = Number.NEGATIVE_INFINITY;
 
@@ -70,9 +71,13 @@ export const conditions = {
    * This node sends, and the peer has not answered for longer than WireGuard takes. Or the gate asked
    * the peer, and not even the question left this node: nothing counts as sent if this node's own
    * kernel refuses to send (no route, perhaps a firewall). The absence of an answer alone is no sign
-   * then, because a peer does not answer a keepalive within a session.
+   * then, because a peer does not answer a keepalive within a session. Or packets enter this node's device and
+   * none leaves it: then a peer is as silent as if it did not answer, even if its own packets still arrive.
    */
-  unresponsive: ({ observation, path: { slot }, state, nowMs }: GateContext<"open">) => {
+  unresponsive: (context: GateContext<"open">) => {
+    const { observation, stalls, path, state, nowMs } = context;
+    const { slot } = path;
+    if (hadTraffic(context) && isStalled(stalls?.[slot], nowMs, state.sinceMs)) return true;
     const { sentAtMs = never, unansweredSinceMs = nowMs } = observation[slot] ?? {};
     const { askedAtMs = Number.POSITIVE_INFINITY, sinceMs } = state;
     const lastMs = Math.max(lastHeardMs(observation, slot, sinceMs), sentAtMs);
@@ -147,9 +152,17 @@ function isToDrain({ node, peer, path, preferred }: Open): boolean {
   return preferred !== path.slot && isDraining(node, peer, path.slot);
 }
 
-function isOverdue({ observation, path: { slot }, state, nowMs }: GateContext<"open">): boolean {
-  const { dataAtMs = never, sentDataAtMs = never, unansweredSinceMs = never } = observation[slot] ?? {};
-  if (nowMs - Math.max(dataAtMs, sentDataAtMs) > trafficMs) return false;
+/** True if packets of pods or hosts came from the peer or were sent to it recently. */
+function hadTraffic({ observation, path: { slot }, nowMs }: GateContext<"open">): boolean {
+  const { dataAtMs = never, sentDataAtMs = never } = observation[slot] ?? {};
+  return nowMs - Math.max(dataAtMs, sentDataAtMs) <= trafficMs;
+}
+
+function isOverdue(context: GateContext<"open">): boolean {
+  const { observation, path, state, nowMs } = context;
+  const { slot } = path;
+  const { unansweredSinceMs = never } = observation[slot] ?? {};
+  if (!hadTraffic(context)) return false;
   const isOld = nowMs - lastHeardMs(observation, slot, state.sinceMs) > overdueMs;
   return isOld && nowMs - unansweredSinceMs > unansweredMs;
 }

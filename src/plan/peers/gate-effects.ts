@@ -116,9 +116,11 @@ export const effects = {
   startRecovery,
   continueRecovery,
 
-  /** Moves the peer's traffic to the slot that answers. */
-  switchSlot: (context: GateContext<"silent">): Decision<"open"> =>
-    move(context, otherSlot(context.path.slot), "silent"),
+  /** Moves the peer's traffic to the slot that answers, which ends the silence. */
+  switchSlot: (context: GateContext<"silent">): Decision<"open"> => {
+    const moved = move(context, otherSlot(context.path.slot), "silent");
+    return { ...moved, events: [...moved.events, { kind: "answers" }] };
+  },
 
   /** Moves the peer's traffic off a draining slot. */
   drain: (context: Unreached): Decision<"open"> => move(context, context.preferred, "drained"),

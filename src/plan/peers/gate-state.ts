@@ -3,6 +3,7 @@ import type { PeerPath } from "../../net/path.ts";
 import type { NodeRecord, Slot } from "../../net/record.ts";
 import type { OwnedPeer } from "./model.ts";
 import type { PeerObservation } from "./observation.ts";
+import type { Stalls } from "./stall.ts";
 
 /** The recovery steps for a silent peer in their order (recovery.ts). */
 export const recoverySteps = ["reset-endpoint", "re-add", "other-slot"] as const;
@@ -84,6 +85,8 @@ export interface GateFacts {
   /** Absent at the first pass of this process. */
   readonly state?: GateState;
   readonly observation: PeerObservation;
+  /** By slot, whether this node's device sends what enters it; a slot that was not read is left out. */
+  readonly stalls?: Stalls;
   /** True in mode off: the gate makes handshakes and leaves traffic alone. */
   readonly isDisabled: boolean;
   /** True if a session is wanted although nothing is sent. */

@@ -1,7 +1,8 @@
 // Judges what the handshakes with a peer prove, by the observations of its slots. Pure: time is an argument.
 import type { Slot } from "../../net/record.ts";
+import { rekeyTimeoutMs } from "../../net/wireguard-timers.ts";
 import { provenMs, sessionFreshMs } from "./gate-timers.ts";
-import type { PeerObservation } from "./observation.ts";
+import type { PeerObservation, SlotObservation } from "./observation.ts";
 import { slots } from "./path.ts";
 
 const never = Number.NEGATIVE_INFINITY;
@@ -19,6 +20,12 @@ export function isFresh(observation: PeerObservation, slot: Slot, nowMs: number)
 /** True if a handshake on either slot is younger than `ms`. */
 export function hadHandshakeWithin(ms: number, observation: PeerObservation, nowMs: number): boolean {
   return slots.some((slot) => nowMs - handshakeMs(observation, slot) < ms);
+}
+
+/** True if the slot has had no handshake although one was due: packets to the peer are lost. */
+export function hasNoSession(slot: SlotObservation | undefined, nowMs: number): boolean {
+  const { handshakeAtMs, unansweredSinceMs = nowMs } = slot ?? {};
+  return handshakeAtMs === undefined && nowMs - unansweredSinceMs > rekeyTimeoutMs;
 }
 
 /** True if a handshake on either slot has shown recently that the peer could be encrypted to. */

@@ -40,6 +40,8 @@ export interface OwnedPeer {
   readonly podCIDRs: readonly string[];
   /** Slots that its record offers, and whose key is another node's or not proven to be its own. Absent if there are none. */
   readonly refusedSlots?: readonly Slot[];
+  /** Present if this node has lost both its slots, and the peer, which was not told, goes on to encrypt to it. */
+  readonly waitsForSlot?: true;
   /** Present if its record names endpoints, and all of them are addresses of this node. */
   readonly endpointsRefused?: true;
   /** Names of nodes that the peer asks to begin a handshake. */

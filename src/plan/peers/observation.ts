@@ -2,7 +2,7 @@
 // its last handshake, the time at which it last sent something. Counters and the
 // kernel's wall-clock times become times here, so that a clock that is stepped
 // changes no decision. Pure: both clocks are arguments.
-import type { Device, Peer } from "../../net/device.ts";
+import { type Device, type Endpoint, isSameEndpoint, type Peer } from "../../net/device.ts";
 import type { Slot } from "../../net/record.ts";
 import type { OwnedPeer } from "./model.ts";
 import { slots, usableSlot } from "./path.ts";
@@ -29,6 +29,8 @@ export interface SlotObservation {
   readonly sentAtMs?: number;
   /** The last time that packets of pods or hosts were sent. */
   readonly sentDataAtMs?: number;
+  /** The peer's endpoint as it was read last; absent if it had none. */
+  readonly endpoint?: Endpoint;
   /** The value as it was read last. */
   readonly lastHandshakeMs: number;
   readonly rxBytes: number;
@@ -88,7 +90,8 @@ function observeSlot(
 ): SlotObservation {
   const { publicKey, lastHandshakeMs, rxBytes, txBytes, endpoint } = read;
   const from = endpoint === undefined ? {} : { handshakeFrom: endpoint.ip };
-  const counters = { publicKey, ownKey, lastHandshakeMs, rxBytes, txBytes };
+  const place = endpoint === undefined ? {} : { endpoint };
+  const counters = { publicKey, ownKey, ...place, lastHandshakeMs, rxBytes, txBytes };
   if (before === undefined || before.publicKey !== publicKey || before.ownKey !== ownKey) {
     // The kernel keeps a peer's handshake time when our own key changes; it proves nothing about the new key.
     const isKept = before?.publicKey === publicKey && before.lastHandshakeMs === lastHandshakeMs;
@@ -98,8 +101,8 @@ function observeSlot(
     return { ...counters, ...from, handshakeAtMs: clocks.nowMs - ageOf(lastHandshakeMs, clocks.wallMs) };
   }
   // Most of thousands of peers.
-  const isUnchanged = rxBytes === before.rxBytes && txBytes === before.txBytes;
-  if (isUnchanged && lastHandshakeMs === before.lastHandshakeMs) return before;
+  const isSilent = rxBytes === before.rxBytes && lastHandshakeMs === before.lastHandshakeMs;
+  if (isSilent && txBytes === before.txBytes && isSameEndpoint(endpoint, before.endpoint)) return before;
   const { nowMs } = clocks;
   // A peer that was removed and added again counts from zero, and has no session.
   const received = rxBytes >= before.rxBytes ? rxBytes - before.rxBytes : rxBytes;

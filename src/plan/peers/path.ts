@@ -19,16 +19,24 @@ export function ownSlots(node: Pick<NodeRecord, "slots">): Slot[] {
   return slots.filter((slot) => node.slots.find((own) => own.slot === slot)?.state !== "withdrawn");
 }
 
-/** Returns the peers as this node can reach them: it reaches none on a slot that it has withdrawn itself. */
+/**
+ * Returns the peers as this node can reach them: it reaches none on a slot that it cannot use. `published`: this node's
+ * record as the peers have it, which may still offer slots.
+ */
 export function reachablePeers(
   node: Pick<NodeRecord, "slots">,
   peers: readonly OwnedPeer[],
+  published: Pick<NodeRecord, "slots">,
 ): readonly OwnedPeer[] {
   const own = ownSlots(node);
   if (own.length === slots.length) return peers;
+  const isMissed = own.length === 0 && ownSlots(published).length > 0;
   const withdraw = (record: SlotRecord): SlotRecord =>
     own.includes(record.slot) ? record : { ...record, state: "withdrawn" };
-  return peers.map((peer) => ({ ...peer, slots: peer.slots.map(withdraw) }));
+  return peers.map((peer) => ({
+    ...{ ...peer, slots: peer.slots.map(withdraw) },
+    ...(isMissed && !isKeyless(peer) ? { waitsForSlot: true as const } : {}),
+  }));
 }
 
 export function otherSlot(slot: Slot): Slot {
@@ -53,7 +61,8 @@ export function usableSlot(peer: OwnedPeer, slot: Slot): SlotRecord | undefined 
  * is refused because another node had it first is still a key.
  */
 export function isKeyless(peer: OwnedPeer): boolean {
-  return peer.refusedSlots === undefined && slots.every((slot) => usableSlot(peer, slot) === undefined);
+  if (peer.refusedSlots !== undefined || peer.waitsForSlot === true) return false;
+  return slots.every((slot) => usableSlot(peer, slot) === undefined);
 }
 
 /** Returns the peer's endpoints that this node can reach, best first: those of families that this node has, else all. */
@@ -107,7 +116,8 @@ export function hasNoPlace({ endpoints, endpointsRefused }: OwnedPeer): boolean 
 
 /**
  * True if traffic to the peer is refused, in permissive mode, too: it was in the tunnel, and all keys of the
- * peer are another node's now. Without an agent it is not known which traffic was in the tunnel.
+ * peer are another node's now, or this node has lost both its slots. Without an agent it is not known which traffic
+ * was in the tunnel.
  */
 export function isBarred(peer: OwnedPeer, paths: ReadonlyMap<string, PeerPath> | undefined): boolean {
   if (isKeyless(peer) || slots.some((slot) => usableSlot(peer, slot) !== undefined)) return false;

@@ -11,7 +11,7 @@
 import { type Family, familyOf } from "../../net/ip.ts";
 import type { Address, Neighbour, Route } from "../../net/objects.ts";
 import { defaultPrefix, hostPrefix } from "../../net/prefix.ts";
-import { localRoutes } from "../mesh/desired.ts";
+import { localRoutes } from "../mesh/routes.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { RouteStep, RtnlStep, Step } from "../step.ts";
 import { podLinkGroup, podLinkIpv4, podLinkIpv6Sysctls } from "./link.ts";

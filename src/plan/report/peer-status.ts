@@ -2,14 +2,15 @@
 // argument.
 //
 //   encrypted   routed into the tunnel, handshake fresh
-//   idle        routed into the tunnel, handshake old: nothing was sent lately
+//   idle        routed into the tunnel, handshake old: nothing was sent lately, or the clock was set
 //   unanswered  routed into the tunnel, no handshake ever on this slot
 //   silent      routed into the tunnel, unresponsive under traffic: the agent runs recovery steps
 //   waiting     has a key, but no handshake has opened the gate yet
 //   ready       has completed a handshake, and is left alone because the mode is off
 //   conflict    its key is another node's; if it was in the tunnel before, it is refused
 //   keyless     its record says that it has no key
-//   drift       packets for it go another way than the agent wants: the kernel is not as planned
+//   drift       packets for it go another way than the agent wants: the kernel is not as planned, or some of
+//               them have a source that the peer does not take out of the tunnel
 //
 // The kernel is asked for the way of packets (reach.ts). The intended way is beside it.
 
@@ -48,6 +49,8 @@ export interface PeerStatus {
   readonly intent: Intent;
   /** A clause that says what the kernel does with the packets, if that is not the intent. */
   readonly why?: string;
+  /** A clause that says why some packets that take the tunnel are lost. */
+  readonly loss?: string;
   readonly endpoint?: string;
   /** Unix milliseconds; 0 is never. */
   readonly lastHandshakeMs: number;
@@ -76,6 +79,9 @@ export interface PeerStatusFacts {
 /** The states in which nothing has to be done about a peer. */
 export const goodStates: readonly PeerState[] = ["encrypted", "idle", "ready"];
 
+/** WireGuard's own times differ from the wall clock by up to this. */
+export const clockSlackMs = 5_000;
+
 /** True if packets for the peer are encrypted, in plaintext because the mode is off, or refused as they should be. */
 export function isWell({ state, reach, intent, txBytes }: PeerStatus, mode: Mode): boolean {
   if (mode === "off") return reach === intent.reach;
@@ -98,6 +104,11 @@ export function describeDrift({ name, reach, intent, why }: Drifting): string | 
   };
   const wanted = { tunnel: "encrypted", plaintext: "sent in plaintext", refused: "refused", lost: "lost" };
   return `packets for ${name} ${now[reach]} and should be ${wanted[intent.reach]}${why === undefined ? "" : `: ${why}`}`;
+}
+
+/** A sentence about packets that are lost in the tunnel; undefined if none are known to be. */
+export function describeLoss({ name, loss }: Pick<PeerStatus, "name" | "loss">): string | undefined {
+  return loss === undefined ? undefined : `some packets for ${name} are lost in the tunnel: ${loss}`;
 }
 
 /** The peers whose packets go another way than intended, by name, each with a sentence. */
@@ -142,7 +153,7 @@ export function describePeers(
   return ownership.peers.map((peer) => {
     const intent = intentFor(facts, peer);
     const observed: PeerReach = reach.get(peer.name) ?? intent;
-    const { why } = observed;
+    const { why, loss } = observed;
     const { pinned } = resolvePath(node, peer, paths);
     const hasDrifted = observed.reach !== intent.reach;
     const slot = observed.reach === "tunnel" ? observed.slot : undefined;
@@ -156,14 +167,15 @@ export function describePeers(
         ? closedState(node, peer, lastHandshakeMs)
         : pinned
           ? "silent"
-          : stateOf(lastHandshakeMs, nowMs);
+          : stateOf(lastHandshakeMs, nowMs, settings);
     return {
       name: peer.name,
-      state: hasDrifted ? "drift" : plannedState,
+      state: hasDrifted || loss !== undefined ? "drift" : plannedState,
       reach: observed.reach,
       ...(slot === undefined ? {} : { slot }),
       intent,
       ...(hasDrifted && why !== undefined ? { why } : {}),
+      ...(loss === undefined ? {} : { loss }),
       nodeIPs: peer.nodeIPs,
       podCIDRs: peer.podCIDRs,
       ...(inPlaintext === undefined ? {} : { plaintext: inPlaintext }),
@@ -199,7 +211,13 @@ function latestHandshake(
   return Math.max(0, ...times);
 }
 
-function stateOf(lastHandshakeMs: number, nowMs: number): PeerState {
+/** With keepalives a session is renewed after two minutes; this one was not, so the peer does not answer. */
+const overdueMs = 240_000;
+
+function stateOf(lastHandshakeMs: number, nowMs: number, { persistentKeepalive }: Settings): PeerState {
   if (lastHandshakeMs === 0) return "unanswered";
-  return nowMs - lastHandshakeMs < rejectAfterMs ? "encrypted" : "idle";
+  const ageMs = nowMs - lastHandshakeMs;
+  if (persistentKeepalive > 0 && ageMs > overdueMs) return "silent";
+  // The age of a handshake that is ahead of the clock is unknown: the clock was set back since.
+  return ageMs >= -clockSlackMs && ageMs < rejectAfterMs ? "encrypted" : "idle";
 }

@@ -5,13 +5,15 @@
 //   ─────────────────────────────────────  ─────────────────────────────────  ──────────────────────
 //   by a WireGuard device of ours          has this node's key, and the peer  tunnel
 //                                          of this slot has the address
-//                                          anything else                      lost
+//                                          anything else, or encrypted        lost
+//                                          packets have no way to the peer
+//                                          or, from it, to this node
 //   by another interface                   strict mode's firewall is there    refused
 //                                          it is not, or the mode is another  plaintext
 //   prohibit                                                                  refused
 //   none, unreachable, blackhole, an address of this node itself, or the
-//   answers are dropped on the way back                                       lost
-import type { Device } from "../../net/device.ts";
+//   answers are dropped on the way back, or led away from the pod             lost
+import type { Peer } from "../../net/device.ts";
 import type { RouteLookup } from "../../net/objects.ts";
 import { formatPrefix, hostPrefix, prefixBytes } from "../../net/prefix.ts";
 import type { NodeRecord, Slot } from "../../net/record.ts";
@@ -29,6 +31,8 @@ export interface PeerReach {
   readonly slot?: Slot;
   /** A clause that says what the kernel does with the packet; absent in the tunnel. */
   readonly why?: string;
+  /** A clause that says why some packets that take the tunnel are lost (refused-sources.ts). */
+  readonly loss?: string;
 }
 
 /** The routes of one packet to a peer's pod. */
@@ -36,6 +40,12 @@ export interface PacketLookup {
   readonly outward: RouteLookup;
   /** Of the answer as it leaves our device; absent if this node has no pod, or the packet is not in the tunnel. */
   readonly back?: RouteLookup;
+  /** The interface of the pod that is answered. */
+  readonly podDev?: string;
+  /** Of the encrypted packet to the peer's endpoint; absent if the packet is not in the tunnel, or the device knows no endpoint. */
+  readonly encrypted?: RouteLookup;
+  /** Of the peer's encrypted packets as they arrive by that way's interface; absent if this node's address is not on it. */
+  readonly arriving?: RouteLookup;
 }
 
 export interface KnownDevice {
@@ -80,9 +90,10 @@ export function judgeReach(
 
 function judgePacket(
   peer: OwnedPeer,
-  { outward, back }: PacketLookup,
+  packet: PacketLookup,
   { settings, node, devices, hasFirewall }: ReachContext,
 ): PeerReach {
+  const { outward } = packet;
   const { dst, type, devs, error } = outward;
   if (error === "EACCES") return { reach: "refused", why: `the route to ${dst} is prohibited` };
   if (error !== undefined) return { reach: "lost", why: `the kernel has no way for ${dst} (${error})` };
@@ -96,11 +107,61 @@ function judgePacket(
   }
   const fault = findDeviceFault(slot, { dst, peer, node, device: devices.get(devs[0] as string) });
   if (fault !== undefined) return { reach: "lost", slot, why: `${devs[0]} ${fault}` };
-  if (back?.error === undefined) return { reach: "tunnel", slot };
-  // EXDEV; since Linux 6.14 EINVAL stands for every packet that would be dropped.
-  const isFiltered = back.error === "EXDEV" || back.error === "EINVAL";
-  const cause = isFiltered ? "by its reverse-path filter (rp_filter), as a rule" : back.error;
-  return { reach: "lost", slot, why: `answers that arrive by ${devs[0]} are dropped (${cause})` };
+  const why = findObstacle(devs[0] as string, packet);
+  return why === undefined ? { reach: "tunnel", slot } : { reach: "lost", slot, why };
+}
+
+/** Returns a clause that says where packets of the tunnel, or their answers, are lost; undefined if they are not. */
+function findObstacle(
+  tunnel: string,
+  { back, podDev, encrypted, arriving }: PacketLookup,
+): string | undefined {
+  const outside = [tunnel, ...(encrypted?.devs ?? [])].filter((dev) => dev !== podDev);
+  return (
+    (encrypted && findEncryptedObstacle(encrypted, tunnel)) ??
+    (arriving && findArrivingObstacle(arriving)) ??
+    (back && findAnswerObstacle(back, tunnel, outside))
+  );
+}
+
+/** Returns a clause that says why encrypted packets do not leave this node; undefined if they do. */
+function findEncryptedObstacle(
+  { dst, type, devs, error, isDead }: RouteLookup,
+  tunnel: string,
+): string | undefined {
+  if (error !== undefined) return `the kernel has no way for encrypted packets to ${dst} (${error})`;
+  if (type === "local") return `${dst}, the peer's endpoint, is an address of this node`;
+  if (devs.includes(tunnel)) return `the route of encrypted packets to ${dst} is by ${tunnel} itself`;
+  if (isDead)
+    return `the route of encrypted packets to ${dst} is by ${devs.join(" and ")}, which has no carrier`;
+  return undefined;
+}
+
+/** EXDEV; since Linux 6.14 EINVAL stands for every packet that would be dropped. */
+const filterErrors: readonly (string | undefined)[] = ["EXDEV", "EINVAL"];
+
+/** Returns a clause that says why encrypted packets do not get to this node's socket; undefined if they do. */
+function findArrivingObstacle({ dst, type, devs, error }: RouteLookup): string | undefined {
+  // Another program may mark or unmark what arrives, which decides what the reverse-path filter does: doctor has a check of it.
+  if (type === "local" || filterErrors.includes(error)) return undefined;
+  const led = devs.length === 0 ? (error ?? type) : `the route is by ${devs.join(" and ")}`;
+  return `encrypted packets that arrive for ${dst} are not delivered to this node (${led})`;
+}
+
+/** Returns a clause that says why answers do not get to the pod; undefined if they do. They must not leave the node again. */
+function findAnswerObstacle(
+  { dst, devs, error }: RouteLookup,
+  tunnel: string,
+  outside: readonly string[],
+): string | undefined {
+  if (error === undefined) {
+    const away = devs.filter((dev) => outside.includes(dev));
+    return away.length === 0
+      ? undefined
+      : `answers for ${dst} are led away from it, by ${away.join(" and ")}`;
+  }
+  const cause = filterErrors.includes(error) ? "by its reverse-path filter (rp_filter), as a rule" : error;
+  return `answers that arrive by ${tunnel} are dropped (${cause})`;
 }
 
 interface DevicePacket {
@@ -119,13 +180,13 @@ function findDeviceFault(slot: Slot, { dst, peer, node, device }: DevicePacket):
   return taker === keyOf(peer, slot) ? undefined : `has another peer for ${dst}`;
 }
 
-/** The allowed IPs of a device, by prefix: thousands of peers are asked for one address each. */
+/** The allowed IPs of a device, by prefix, or prefixes of other owners: thousands of peers are asked for one address each. */
 export class AllowedIPs {
   readonly #owners = new Map<string, string>();
   /** Of the prefixes that there are, longest first. */
   readonly #lengths: readonly number[];
 
-  constructor({ peers }: Pick<Device, "peers">) {
+  constructor({ peers }: { readonly peers: readonly Pick<Peer, "publicKey" | "allowedIPs">[] }) {
     const lengths = new Set<number>();
     for (const { publicKey, allowedIPs } of peers)
       for (const prefix of allowedIPs) {

@@ -6,7 +6,13 @@ import type { Contest, StatusFacts } from "../../kube/conditions.ts";
 import { eventsPath, formatEvent, formatLapseEvent, formatMeshEvent } from "../../kube/event.ts";
 import { objectsPath, type RecordObject } from "../../kube/object.ts";
 import { compareAge } from "../../kube/record-entries.ts";
-import { formatStatus, lookSpacingMs, planStatus, statusSpacingMs } from "../../kube/status-report.ts";
+import {
+  formatStatus,
+  isAlarm,
+  lookSpacingMs,
+  planStatus,
+  statusSpacingMs,
+} from "../../kube/status-report.ts";
 import type { KubeClient } from "../../kubeclient/client.ts";
 import { messageOf } from "../../net/error.ts";
 import type { Lapse } from "../../plan/peers/lapses.ts";
@@ -15,7 +21,9 @@ import type { Log } from "../../telemetry/log.ts";
 /** A new node needs this time for its first handshakes. */
 const settleMs = 10_000;
 /** A node that has not written for a while may write this often in a row: a change is seen at once. */
-const maxSavedWrites = 3;
+const maxSavedWrites = 4;
+/** The last of these is for alarms: a condition that was True and is not any more. */
+const keptForAlarms = 1;
 /** Bounds the events of one process, because a record may claim thousands of things. */
 const maxEvents = 100;
 
@@ -73,6 +81,8 @@ export class StatusWriter implements Disposable {
       return own !== undefined && other !== undefined && compareAge(other, own) < 0;
     };
     const status = planStatus(facts, wasFirst, before, wallClock());
+    const needed = status !== undefined && isAlarm(status, before) ? 1 : 1 + keptForAlarms;
+    if (this.#savedWrites < needed) return;
     const refused = facts.contested.filter(({ peer }) => !wasFirst(peer));
     const writes = [
       ...(status === undefined
@@ -84,7 +94,6 @@ export class StatusWriter implements Disposable {
     ];
     if (writes.length === 0) return;
     this.#savedWrites--;
-    if (this.#savedWrites < 1) this.#nextMs = now() + spacingMs;
     void this.#write(writes);
   }
 

@@ -32,6 +32,12 @@ export interface ChangeCost extends PassCost {
   readonly rows: number;
 }
 
+/** Milliseconds of ADDs, one after the other, taking turns. */
+export interface AddTimes {
+  readonly ours: readonly number[];
+  readonly ptp: readonly number[];
+}
+
 export interface Figures {
   readonly peers: number;
   /** Processes that wanted to run, by the kernel's average of five minutes, and what could run them. */
@@ -66,6 +72,11 @@ export interface Figures {
     readonly ms: number;
     readonly rows: number;
     readonly writes: number;
+  };
+  readonly adds: {
+    /** While an agent programs all peers after a restart of its node. */
+    readonly during: AddTimes;
+    readonly afterwards: AddTimes;
   };
   /** Milliseconds, taking turns. */
   readonly firstSync: {

@@ -10,6 +10,7 @@ import { planStatus } from "../../../src/kube/status-report.ts";
 import type { KubeObject } from "../../cluster/support/kube-client.ts";
 import { nodesPath, recordObject, recordPath } from "../../cluster/support/nodes.ts";
 import { paperRecord } from "../../kernel/support/mesh-reference.ts";
+import { covered } from "../../kube/facts.ts";
 
 /** As many as keep two cores of a server busy. */
 const atOnce = 48;
@@ -21,8 +22,8 @@ const applying = "?fieldManager=wg-cni&force=true";
 
 /** All is well, as nodes of a large cluster say it. */
 const facts: StatusFacts = {
+  ...covered,
   ...{ up: true, mode: "permissive", peers: Number(count), keyCreatedAtMs: Date.now() },
-  ...{ unencrypted: [], unproven: [], contested: [], unknownPods: [], refusedCIDRs: [], meshWarning: "" },
   plaintextWindow: { forMs: 600_000, wantedMs: 300_000, peers: [] },
 };
 const startMs = performance.now();

@@ -5,16 +5,15 @@
 //
 //   scripts/bench scale [--quick] [--json] [--enforce] [--peers N]
 
-import { mkdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
-import { join } from "node:path";
 import minimist from "minimist";
-import { print, spin, unspin, yellow } from "../../../scripts/stage/screen.ts";
 import { giveAccount, registerNode, startAgent } from "../../cluster/support/join.ts";
-import { addressing, paperRecord, wgMust } from "../../kernel/support/mesh-reference.ts";
+import { paperRecord, wgMust } from "../../kernel/support/mesh-reference.ts";
 import type { Agent } from "../../lab/agent.ts";
 import type { Node } from "../../lab/node.ts";
-import { openStage } from "../stage.ts";
+import { openStage, present, show } from "../stage.ts";
+import { measureAdds } from "./adds-beside.ts";
 import { Cluster } from "./cluster.ts";
 import type { Figures, Memory } from "./figures.ts";
 import { measureFirstSync } from "./first-sync.ts";
@@ -37,51 +36,36 @@ const timeoutMs = 120_000;
 const debug = ["--log-level", "debug"];
 const records = Array.from({ length: peers }, (_, i) => paperRecord(i + 1));
 
-const { lab, storage, run } = await openStage("scale");
+const { lab, addNode, run } = await openStage("scale");
 await run(main);
 
 /** Measures and prints; returns the exit code. */
 async function main(): Promise<number> {
   const count = peers.toLocaleString("en");
-  const cluster = await stage(`an API server with ${count} nodes`, () => Cluster.start(lab, peers));
+  const cluster = await show(`an API server with ${count} nodes`, () => Cluster.start(lab, peers));
   const n1 = await addNode(1);
-  const imported = await stage("an agent with as many peers and no API", () => measureImported(n1));
-  const settled = await stage("the same agent with the API", () => settle(cluster, n1));
-  const rest = await stage(`nothing changes for ${restSeconds} s`, () => measureRest(cluster, settled.agent));
-  const { noop, change } = await stage("passes with nothing to do, and changes, in turn", () =>
+  const imported = await show("an agent with as many peers and no API", () => measureImported(n1));
+  const settled = await show("the same agent with the API", () => settle(cluster, n1));
+  const rest = await show(`nothing changes for ${restSeconds} s`, () => measureRest(cluster, settled.agent));
+  const { noop, change } = await show("passes with nothing to do, and changes, in turn", () =>
     measureTurns(cluster, n1, settled.agent),
   );
-  const relist = await stage("the API server forgets", () => measureRelist(cluster, n1, settled.agent));
+  const relist = await show("the API server forgets", () => measureRelist(cluster, n1, settled.agent));
   const api = { ...settled.memory, peak: memoryOf(settled.agent.pid).peak };
   await settled.agent.stop();
-  const joined = await stage("a node that joins", async () => measureJoining(cluster, await addNode(2)));
+  const joined = await show("a node that joins", async () => measureJoining(cluster, await addNode(2)));
   const n3 = await addNode(3);
-  const firstSync = await stage("the first sync, beside wg and ip", async () =>
+  const firstSync = await show("the first sync, beside wg and ip", async () =>
     measureFirstSync(n3, records, rounds),
   );
+  const n4 = await addNode(4);
+  const adds = await show("ADDs beside the first sync", () => measureAdds(lab, n4, records));
   const [, load = 0] = readFileSync("/proc/loadavg", "utf8").split(" ").map(Number);
   const figures: Figures = {
     ...{ peers, load, cores: cpus().length, memory: { imported, api, joined: joined.memory } },
-    ...{ start: joined.start, rest, noop, change, relist, firstSync },
+    ...{ start: joined.start, rest, noop, change, relist, adds, firstSync },
   };
-  unspin();
-  const { lines, missedBudgets } = report(figures);
-  print(args["json"] ? JSON.stringify(figures) : lines.join("\n"));
-  if (missedBudgets > 0) console.error(yellow(`${missedBudgets} over budget.`));
-  return args["enforce"] && missedBudgets > 0 ? 1 : 0;
-}
-
-/** Shown while it lasts: the report is all that is printed. */
-function stage<T>(text: string, work: () => Promise<T>): Promise<T> {
-  spin(text);
-  return work();
-}
-
-function addNode(index: number): Promise<Node> {
-  const directory = join(storage, `n${index}`);
-  mkdirSync(directory);
-  const { ip4, podCidrs } = addressing(index);
-  return lab.node(`n${index}`, { ip4, podCidrs: podCidrs.slice(0, 1), storage: directory });
+  return present(figures, report(figures), { json: args["json"], enforce: args["enforce"] });
 }
 
 /** Without an agent routes are installed at once; the agent finds them and keeps the gates open. */

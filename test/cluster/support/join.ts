@@ -28,9 +28,13 @@ export async function giveAccount(
 }
 
 /** The agent as the DaemonSet starts it. */
-export function startAgent(node: Node, { args = [], env = {} }: AgentOptions = {}): Promise<Agent> {
+export function startAgent(node: Node, { args = [], env = {}, ...rest }: AgentOptions = {}): Promise<Agent> {
   const cluster = { KUBERNETES_SERVICE_HOST: gateways[4], KUBERNETES_SERVICE_PORT: "6443" };
-  return node.agent({ args: ["--kubernetes", ...args], env: { ...cluster, NODE_NAME: node.name, ...env } });
+  return node.agent({
+    ...rest,
+    args: ["--kubernetes", ...args],
+    env: { ...cluster, NODE_NAME: node.name, ...env },
+  });
 }
 
 /** Registers them and starts an agent on each. */

@@ -57,6 +57,8 @@ export class KubeClient {
   constructor(
     readonly url: string,
     public credentials: Credentials,
+    /** True if no other client of this process has other credentials: connections are shared. */
+    private readonly keepsConnections = false,
   ) {}
 
   /** Any request; the answer as it comes, whatever its status. */
@@ -77,7 +79,7 @@ export class KubeClient {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       tls: { ca, ...(cert === undefined || key === undefined ? {} : { cert, key }) },
       // A connection that another client has made would carry that one's certificate.
-      keepalive: false,
+      keepalive: this.keepsConnections,
       signal: AbortSignal.timeout(timeoutMs),
     });
   }

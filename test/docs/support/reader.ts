@@ -74,7 +74,9 @@ export class Reader {
 
   /** A block that only shows something is repeated until it succeeds, as a person does who waits for a handshake. */
   async #copy(page: string, { code, line, output }: ShellBlock, node: Node): Promise<void> {
-    const onlyShows = code.split("\n").every((command) => /^(wg-cni (status|doctor)|curl)\b/.test(command));
+    const onlyShows = code
+      .split("\n")
+      .every((command) => /^(wg-cni (status|doctor|key show)|curl)\b/.test(command));
     const PATH = `${node.sharedDirectory}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/cni/bin`;
     let said = "";
     const succeeds = async () => {

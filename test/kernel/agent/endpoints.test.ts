@@ -4,6 +4,7 @@
 import { beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { NodeRecord } from "../../../src/net/record.ts";
 import type { Node } from "../../lab/node.ts";
+import { ping } from "../../lab/traffic.ts";
 import { withLab } from "../../lab/with-lab.ts";
 import {
   addNode,
@@ -227,8 +228,7 @@ describe.skipIf(missing !== undefined)("endpoints that were not configured", () 
       "ip address add 10.244.2.9/32 dev pod0",
       "ip link set pod0 up",
     ]);
-    const ping = await n1.run(["ping", "-q", "-c", "3", "-i", "0.2", "-W", "10", "10.244.2.9"]);
-    expect(ping.stdout).toContain("3 received");
+    expect(await ping(n1, "10.244.2.9", { timeoutSeconds: 10 })).toMatchObject({ received: 3 });
     const peers = Object.values(wgDump(n1)["wg-cni-a"]?.peers ?? {});
     expect(peers).toMatchObject([{ endpoint: "10.9.0.2:51820" }]);
     expect(peers[0]?.handshake).toBeGreaterThan(0);

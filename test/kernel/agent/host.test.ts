@@ -238,7 +238,7 @@ describeKernel("host encryption", () => {
         expect(await asks()).toEqual(answered);
         const streams = await Streams.start(
           families.flatMap((family) => [flow(n3, n1, family), flow(n3, n2, family)]),
-          { rate },
+          { rate, mayLose: true },
         );
         await turn(n3, ["--host-encryption", "on"], takenBack);
         const line = agentOf(n3)

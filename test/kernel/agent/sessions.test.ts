@@ -42,7 +42,7 @@ describeKernel("lost sessions", () => {
 
   test.each(deeds)("%s: what comes from outside is lost for a moment only", async (_, commands) => {
     const [p1, p2] = pods as [Pod, Pod];
-    const stream = await Streams.start([flow(p2, p1, 4)], { rate: 100 });
+    const stream = await Streams.start([flow(p2, p1, 4)], { rate: 100, mayLose: true });
     await Bun.sleep(1000);
     n1.script(commands);
     await Bun.sleep(watchMs);

@@ -170,10 +170,18 @@ describe.skipIf(missing !== undefined)("doctor", () => {
     ],
     [
       "an endpoint that is no address of this host",
+      // The routes to the peer go with it.
       ["ip address delete 192.0.2.1/24 dev eth0"],
       ["ip address add 192.0.2.1/24 dev eth0", "ip route add default via 192.0.2.254 dev eth0"],
-      ["endpoint warn"],
+      ["endpoint warn", "packet paths fail"],
       /no interface of this node has 192\.0\.2\.1/,
+    ],
+    [
+      "no rule for addresses of this host, which then takes no packet",
+      ["ip rule delete priority 0"],
+      ["ip rule add priority 0 lookup local"],
+      ["packet paths fail"],
+      /arrive for 192\.0\.2\.1 are not delivered to this node/,
     ],
     [
       "a store that others may write",
@@ -234,7 +242,7 @@ describe.skipIf(missing !== undefined)("doctor", () => {
     expect(found.map(({ check, level }) => `${check} ${level}`).sort()).toEqual([
       "claims warn",
       "handshakes fail",
-      "peer keys warn",
+      "peer keys fail",
     ]);
     const by = new Map(found.map((finding) => [finding.check, finding]));
     expect(by.get("peer keys")?.details).toEqual(["paper-2, reached in plaintext"]);

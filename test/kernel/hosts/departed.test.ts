@@ -16,10 +16,10 @@ import { addNode, wgMust } from "../support/mesh-reference.ts";
 const families = [4, 6] as const;
 const secret = "of-a-pod-that-has-gone";
 
-/** Returns the results of three packets to an address. The kernel limits the number of its ICMP errors. */
+/** Returns the results of three packets to an address; see ping() for -l and -i. The kernel limits the number of its ICMP errors. */
 async function knock(from: Namespaces, ip: string): Promise<{ answered: number; told: boolean }> {
   const pattern = Buffer.from(secret).toString("hex").slice(0, 32);
-  const done = await from.run(["ping", "-n", "-c", "3", "-i", "0.05", "-W", "1", "-p", pattern, ip]);
+  const done = await from.run(["ping", "-n", "-c", "3", "-l", "3", "-i", "5", "-W", "1", "-p", pattern, ip]);
   const count = (text: RegExp) => (done.stdout.match(text) ?? []).length;
   return {
     answered: count(/bytes from/g),

@@ -10,6 +10,10 @@ import { addNode, wgMust } from "../support/mesh-reference.ts";
 
 const metricsPort = 9586;
 
+interface Doctor {
+  readonly findings: readonly { readonly check: string; readonly level: string }[];
+}
+
 describeKernel("probes", () => {
   const lab = withLabPerTest("probes");
   let n1: Node;
@@ -51,6 +55,28 @@ describeKernel("probes", () => {
     expect(await probe("live")).toBe(3);
     agent.thaw();
     await waitUntil(async () => (await probe("live")) === 0, { what: "it is alive again" });
+  });
+
+  test("status and doctor agree about an agent that runs, hangs, was killed, or cannot be asked", async () => {
+    const verdicts = async () => {
+      const [status, doctor] = await Promise.all(["status", "doctor"].map((name) => n1.wg([name, "--json"])));
+      const { findings } = JSON.parse(doctor?.stdout ?? "") as Doctor;
+      return {
+        ...{ status: status?.exitCode, agent: JSON.parse(status?.stdout ?? "").agent.state },
+        ...{ doctor: doctor?.exitCode, level: findings.find(({ check }) => check === "agent")?.level },
+      };
+    };
+    const bad = { status: 3, doctor: 3, level: "fail" };
+    const agent = await n1.agent();
+    expect(await verdicts()).toEqual({ status: 0, doctor: 0, level: "ok", agent: "running" });
+    agent.freeze();
+    expect(await verdicts()).toEqual({ ...bad, agent: "unanswering" });
+    agent.thaw();
+    await agent.kill();
+    expect(await verdicts()).toEqual({ ...bad, agent: "absent" });
+    n1.script([`rm ${n1.stateDir}/agent.sock`, `mkdir -p ${n1.stateDir}/agent.sock/theirs`]);
+    await n1.agent();
+    expect(await verdicts()).toEqual({ ...bad, agent: "unanswering" });
   });
 
   test("the socket that a killed agent leaves behind is taken over", async () => {

@@ -20,7 +20,7 @@ import { ping } from "../../lab/traffic.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { withLab } from "../../lab/with-lab.ts";
 import { describeKernel } from "../support/gate.ts";
-import { addNode, paperRecord, routeLines, tables, wgJson } from "../support/mesh-reference.ts";
+import { addNode, paperRecord, routeLines, stepsBesideAgent, tables } from "../support/mesh-reference.ts";
 
 const aged = 170_000;
 /** The rest of the 180 s, the 30 s in which a living owner answers this agent, and a busy machine. */
@@ -131,7 +131,6 @@ describeKernel("a node that is replaced", () => {
     expect(claims).toContain("thief 192.0.2.2/32 n2");
     expect(claims).toContain("thief 10.244.2.0/25 n2");
     expect(paths().get("n2")?.contestedSinceMs).toBeUndefined();
-    const { steps } = await wgJson<{ steps: readonly string[] }>(n1, ["sync"]);
-    expect(steps).toEqual([]);
+    expect(await stepsBesideAgent(n1)).toEqual([]);
   }, 400_000);
 });

@@ -61,10 +61,7 @@ describe.skipIf(missing !== undefined)("a node with more addresses than node IPs
     return peers[0]?.plaintext ?? { inPackets: 0, outPackets: 0 };
   };
   /** From an address of node 2; how many of three were answered. */
-  const pingFrom = async (source: string, to: string) => {
-    const { stdout } = await n2.run(["ping", "-q", "-c", "3", "-i", "0.05", "-W", "1", "-I", source, to]);
-    return Number(/(\d+) received/.exec(stdout)?.[1]);
-  };
+  const pingFrom = async (source: string, to: string) => (await ping(n2, to, { source })).received;
   const expectAnswers = async () => {
     for (const family of families) {
       expect(await ping(pod, further[family])).toMatchObject({ received: 3 });

@@ -67,6 +67,36 @@ describeKernel("the kernel's events", () => {
     expect(before.filter((about) => about === "reversePathFilter")).toHaveLength(1);
   });
 
+  test.each(["ipv4/ip_forward", "ipv6/conf/all/forwarding"])("forwarding of the host: %s", (path) => {
+    const namespace = new Namespace();
+    namespace.ip("link add eth0 type bridge");
+    using socket = withNetns(namespace.path, () => routeEvents.open());
+    socket.setTimeLimit(waitSeconds);
+    const write = `read was </proc/sys/net/${path}; echo $((1 - was)) >/proc/sys/net/${path}`;
+    run(["ip", "netns", "exec", namespace.name, "sh", "-c", write]);
+    const buffer = new Uint8Array(65_536);
+    const events: KernelChange[] = [];
+    const isOfHost = (event: KernelChange) => event.about === "forwarding" && event.index === undefined;
+    while (!events.some(isOfHost)) events.push(...routeEvents.read(buffer, socket.receive(buffer)));
+    expect(new Set(events.map(({ about }) => about))).toEqual(new Set(["forwarding"]));
+    expect(events.filter(isOfHost)).toHaveLength(1);
+  });
+
+  test("forwarding of one interface", () => {
+    const namespace = new Namespace();
+    namespace.ip("link add eth0 type bridge");
+    using socket = withNetns(namespace.path, () => routeEvents.open());
+    socket.setTimeLimit(waitSeconds);
+    const index = Number(/^(\d+):/.exec(namespace.ip("link show eth0"))?.[1]);
+    const path = "/proc/sys/net/ipv4/conf/eth0/forwarding";
+    const write = `read was <${path}; echo $((1 - was)) >${path}`;
+    run(["ip", "netns", "exec", namespace.name, "sh", "-c", write]);
+    const buffer = new Uint8Array(65_536);
+    const events: KernelChange[] = [];
+    while (events.length === 0) events.push(...routeEvents.read(buffer, socket.receive(buffer)));
+    expect(events).toMatchObject([{ about: "forwarding", index }]);
+  });
+
   test("a link with another MTU, down, gone", () => {
     const link = { about: "link", name: "eth0", mtu: 1400 } as const;
     expect(hear(["link set eth0 mtu 1400"], { ...link, up: true })).not.toContainEqual({
@@ -88,8 +118,9 @@ describeKernel("the kernel's events", () => {
       ],
       last,
     );
-    expect(events).toContainEqual({ about: "address", ip: "192.0.2.7" });
-    expect(events).toContainEqual({ about: "address", ip: "2001:db8::7" });
+    const index = expect.any(Number);
+    expect(events).toContainEqual({ about: "address", ip: "192.0.2.7", index });
+    expect(events).toContainEqual({ about: "address", ip: "2001:db8::7", index });
   });
 
   test("routes with their table and destination, of both families", () => {
@@ -97,17 +128,20 @@ describeKernel("the kernel's events", () => {
       [
         "route add default via 192.0.2.254",
         "route add 198.51.100.0/24 via 192.0.2.254 table 18099",
+        "route add throw 198.51.100.7/32 table 18099",
         "-6 route add default via 2001:db8::fe",
         "-6 route add 2001:db8:7::/48 dev eth0 table 1000",
         "route delete default",
       ],
-      { about: "route", table: 1000, dst: "2001:db8:7::/48" },
+      { about: "route", table: 254, dst: "0.0.0.0/0", type: "unicast", isGone: true },
     );
-    for (const [table, dst] of [
-      [254, "0.0.0.0/0"],
-      [18099, "198.51.100.0/24"],
-      [254, "::/0"],
+    for (const [table, dst, type] of [
+      [254, "0.0.0.0/0", "unicast"],
+      [18099, "198.51.100.0/24", "unicast"],
+      [18099, "198.51.100.7/32", "throw"],
+      [254, "::/0", "unicast"],
+      [1000, "2001:db8:7::/48", "unicast"],
     ] as const)
-      expect(events).toContainEqual({ about: "route", table, dst });
+      expect(events).toContainEqual({ about: "route", table, dst, type, isGone: false });
   });
 });

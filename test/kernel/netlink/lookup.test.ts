@@ -41,6 +41,20 @@ describeKernel("the way to an address", () => {
     };
   };
 
+  test("by an interface without a carrier", () => {
+    const namespace = make(["link set far0 down"]);
+    const [dead, live] = lookUp(namespace, "192.0.2.7", "192.0.3.7");
+    expect([dead?.isDead, live?.isDead]).toEqual([true, undefined]);
+  });
+
+  test("from an address that alone has a way", () => {
+    const namespace = make(["rule add from 192.0.2.1 lookup 7", "route add default via 192.0.2.254 table 7"]);
+    using rtnl = Rtnl.open(namespace.path);
+    const query = { dst: "198.51.100.1", mark };
+    const found = rtnl.lookUpPackets([query, { ...query, from: "192.0.2.1" }]);
+    expect(found.map(({ error }) => error)).toEqual(["ENETUNREACH", undefined]);
+  });
+
   test.each<[string, ...string[]]>([
     ["on the link", "192.0.2.7", "2001:db8::7"],
     ["by a gateway, with an mtu", "198.18.0.1", "2001:db8:100::1"],

@@ -115,11 +115,14 @@ describeKernel(
         "delete element inet wg-cni hosts6_in { 2001:db8::2 }",
         "delete element inet wg-cni hosts6_out { 2001:db8::2 }",
         "delete element inet wg-cni nodes6 { 2001:db8::2 }",
+        "delete element inet wg-cni transit4 { 192.0.2.2 }",
+        "delete element inet wg-cni transit6 { 2001:db8::2 }",
       ]);
       nftables.sync(permissive);
       const stricter = nftables.sync(strict);
       expect(stricter.filter(({ do: what }) => what !== "addRule").map(formatNftCommand)).toEqual([
         "flush chain inet wg-cni spoofed",
+        "flush chain inet wg-cni elsewhere",
         "flush chain inet wg-cni nodes",
         "flush chain inet wg-cni other_sources",
         "flush chain inet wg-cni prerouting",
@@ -130,18 +133,23 @@ describeKernel(
         "flush chain inet wg-cni passing",
         "flush chain inet wg-cni forward",
         "flush chain inet wg-cni postrouting",
+        "flush chain inet wg-cni source_changed",
+        "flush chain inet wg-cni known",
+        "flush chain inet wg-cni tunneled",
+        "flush chain inet wg-cni translated_outside",
         "flush chain inet wg-cni foreign",
+        "delete chain inet wg-cni translated_outside",
         "delete chain inet wg-cni foreign",
-        "add chain inet wg-cni elsewhere",
+        "delete set inet wg-cni transit4",
+        "delete set inet wg-cni transit6",
         "add chain inet wg-cni hosts",
         "add chain inet wg-cni locals",
         "add chain inet wg-cni linked",
         "add chain inet wg-cni unannounced",
         "add chain inet wg-cni refused",
         "add chain inet wg-cni unknown_sources",
-        "add chain inet wg-cni known",
         "add chain inet wg-cni routed",
-        "add chain inet wg-cni tunneled { type filter hook postrouting priority 200; policy accept; }",
+        "add chain inet wg-cni foreign_source",
       ]);
       expect(inOrder(read(namespace))).toEqual(inOrder(strict));
     });

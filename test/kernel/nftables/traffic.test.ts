@@ -24,6 +24,7 @@ const firewall: Firewall = {
   strict: false,
   pods: ["10.2.0.0/24", "10.2.1.0/24", "fd02::/64"],
   nodes: ["10.0.0.2"],
+  senders: ["10.0.0.2"],
   own: ["10.0.0.1"],
   localPods: ["10.1.0.0/24", "fd01::/64"],
   clusterCIDRs: [],
@@ -169,6 +170,24 @@ describeKernel(
           ["n3", { packets: 1, bytes: 84 }],
         ]),
       );
+    });
+
+    test("counters that stood still are the same object, and a packet after that is seen", () => {
+      const read = () => nftables.counters(ourTable).get("pods4_out");
+      const packets = () => read()?.get("10.2.0.0/24")?.packets;
+      route("plaintext");
+      expect(packets()).toBe(0);
+      for (let expected = 1; expected <= 2; expected++) {
+        for (let i = 0; i < 3; i++) expect(packets()).toBe(expected - 1);
+        const before = read();
+        // Another program's change has no part in it.
+        run(["ip", "netns", "exec", node.name, "nft", "add", "table", "inet", `other${expected}`]);
+        expect(read()).toBe(before as never);
+        expect(ping(pod, "10.1.0.5", "10.2.0.5")).toBe(true);
+        expect(packets()).toBe(expected);
+      }
+      nftables.sync(firewallTable({ ...firewall, pods: ["10.2.0.0/23", "fd02::/64"] }));
+      expect([...(read()?.keys() ?? [])]).toEqual(["10.2.0.0/23"]);
     });
 
     test("counts nothing that travels through our devices, nor between other hosts", () => {

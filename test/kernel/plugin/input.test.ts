@@ -7,7 +7,7 @@ import { existsSync } from "node:fs";
 import type { Node } from "../../lab/node.ts";
 import { binary } from "../../lab/paths.ts";
 import type { Pod } from "../../lab/pod.ts";
-import { type AttachOptions, pluginEnv, type Verb } from "../../lab/runtime.ts";
+import { type AttachOptions, isServed, pluginEnv, type Verb } from "../../lab/runtime.ts";
 import { withLab } from "../../lab/with-lab.ts";
 import { describeKernel } from "../support/gate.ts";
 import { call, refuse, succeed } from "../support/plugin.ts";
@@ -32,7 +32,9 @@ describeKernel("bad input", () => {
   });
   afterEach(() => {
     expect([snapshot(node), snapshot(pod)]).toEqual(before);
-    expect(existsSync(node.outsidePath(node.stateDir))).toBe(false);
+    // A plugin server has made the directory.
+    const state = isServed ? `${node.stateDir}/state.db` : node.stateDir;
+    expect(existsSync(node.outsidePath(state))).toBe(false);
   });
 
   describe("on stdin", () => {

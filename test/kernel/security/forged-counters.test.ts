@@ -48,7 +48,7 @@ describeKernel("counters of plaintext", () => {
       const dev = { eth0: "eth0", eth1: "eth1", pod: evilDev };
       const found = origins.map((origin) => [origin, added(origin)]);
       expect(found).toEqual([
-        ["eth0", peers(2)],
+        ["eth0", { ...peers(2), "transit4 192.0.2.2": 4, "transit6 2001:db8::2": 4 }],
         ["eth1", { [`spoofed ${dev.eth1}`]: 10 }],
         ["pod", { [`spoofed ${dev.pod}`]: 10 }],
       ]);

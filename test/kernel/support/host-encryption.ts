@@ -35,7 +35,7 @@ export function encryptHost(node: Node, other: Node, how: HostEncryption): void 
   const wanted = firewallTables({
     ...{ table: "wg-cni", devices: ["wg-cni-a", "wg-cni-b"], ports: [51820, 51821] },
     mark: { mark: 0x20000000, mask: 0x60000000 },
-    ...{ pods: other.podCidrs, nodes: other.nodeIps, uplinks: ["eth0"] },
+    ...{ pods: other.podCidrs, nodes: other.nodeIps, senders: other.nodeIps, uplinks: ["eth0"] },
     ...{ podsAreAnnounced: false, connections: true },
     ...{ own: node.nodeIps, localPods: node.podCidrs, clusterCIDRs: [] },
     ...{ strict, hostEncryption: known, exempt: exempt.map(parseExemption) },

@@ -16,8 +16,17 @@ test("permissive: count and mark what arrives in plaintext, if it may be the pee
 	chain spoofed {
 		update @spoofed { iifname }
 	}
+	chain elsewhere {
+		fib saddr . mark . iif oif exists ip saddr @transit4
+		fib saddr . mark . iif oif exists ip6 saddr @transit6
+	}
 	chain nodes {
-		fib daddr type != local meta mark set meta mark | 0x60000000
+		fib daddr type local accept
+		meta mark set meta mark | 0x60000000
+		fib daddr type unicast goto elsewhere
+		fib daddr type blackhole goto elsewhere
+		fib daddr type unreachable goto elsewhere
+		fib daddr type prohibit goto elsewhere
 	}
 	chain other_sources {
 		ip saddr @nodes4 goto nodes

@@ -12,6 +12,7 @@ export const firewall: Firewall = {
   strict: false,
   pods: ["10.2.0.0/24", "fd00:2::/64", "10.9.0.7/32"],
   nodes: ["192.0.2.2", "2001:db8::2"],
+  senders: ["192.0.2.2", "2001:db8::2"],
   own: ["192.0.2.1", "2001:db8::1"],
   localPods: ["10.1.0.128/25", "10.1.0.0/24", "10.1.1.0/24", "fd00:1::/64"],
   clusterCIDRs: ["10.0.0.0/8", "fd00::/32"],
@@ -62,4 +63,14 @@ export const arrivalChains: readonly string[] = [
     "peers",
   ],
   ...["linked", "unannounced", "judged", "refused", "unknown_sources", "arrivals"],
+];
+
+/** Names of the chains for packets whose source is final (leaving.test.ts). */
+export const leavingChains: readonly string[] = [
+  "foreign_source",
+  "source_changed",
+  "routed",
+  "known",
+  "translated_outside",
+  "tunneled",
 ];

@@ -2,14 +2,27 @@
 // the same is tested with nft itself (test/kernel/nftables/tables.test.ts).
 import { expect, test } from "bun:test";
 import type { NftTable } from "../../../src/net/nftables.ts";
-import { countingSets, interfaceSets } from "../../../src/plan/firewall/sets.ts";
+import { checkSets } from "../../../src/plan/firewall/port-checks.ts";
+import { countingSets, interfaceSets, transitSetsOf } from "../../../src/plan/firewall/sets.ts";
 import { firewallTable, firewallTables, sumByPeer } from "../../../src/plan/firewall/table.ts";
-import { arrivalChains, chainNames, chains, chainsBeside, encrypting, firewall } from "./firewalls.ts";
+import { refusedSets } from "../../../src/plan/report/refused-sources.ts";
+import {
+  arrivalChains,
+  chainNames,
+  chains,
+  chainsBeside,
+  encrypting,
+  firewall,
+  leavingChains,
+} from "./firewalls.ts";
 
 /** The table but for chains of these names. */
 function without(names: readonly string[], table: NftTable): NftTable {
   return { ...table, chains: table.chains.filter(({ name }) => !names.includes(name)) };
 }
+
+/** The chains that files of their own test. */
+const others = [...arrivalChains, ...leavingChains];
 
 test("permissive: count, and mark what the tunnel cannot take", () => {
   const wanted = `
@@ -57,6 +70,17 @@ test("permissive: count, and mark what the tunnel cannot take", () => {
 		ip daddr @pods4_out
 		ip6 daddr @pods6_out
 	}
+	chain port_checks {
+		type filter hook input priority 1000; policy accept;
+		udp sport 51820 accept
+		udp sport 51821 accept
+		iifname "wg-cni-a" accept
+		iifname "wg-cni-b" accept
+		udp dport 51820 @th,64,32 & 0xf8ffffff == 0x0 ip saddr @checks4_51820
+		udp dport 51820 @th,64,32 & 0xf8ffffff == 0x0 ip6 saddr @checks6_51820
+		udp dport 51821 @th,64,32 & 0xf8ffffff == 0x0 ip saddr @checks4_51821
+		udp dport 51821 @th,64,32 & 0xf8ffffff == 0x0 ip6 saddr @checks6_51821
+	}
 	chain answers {
 		type route hook output priority mangle; policy accept;
 		meta mark & 0x60000000 == 0x20000000 udp sport 51820 @th,64,32 & 0xf8ffffff == 0x0 accept
@@ -80,7 +104,7 @@ test("permissive: count, and mark what the tunnel cannot take", () => {
 		oifname "wg-cni-a" meta mark set meta mark & 0xbfffffff | 0x20000000
 		oifname "wg-cni-b" meta mark set meta mark & 0xbfffffff | 0x20000000
 	}`;
-  expect(chains(without(arrivalChains, firewallTable(firewall)))).toEqual(wanted.split("\n").slice(1));
+  expect(chains(without(others, firewallTable(firewall)))).toEqual(wanted.split("\n").slice(1));
 });
 
 test("strict: drop what is counted, and what the tunnel cannot take; the other chains are the same", () => {
@@ -121,29 +145,9 @@ test("strict: drop what is counted, and what the tunnel cannot take; the other c
 		oifname "eth0" ip6 daddr @local6 drop
 		ip daddr @pods4_out drop
 		ip6 daddr @pods6_out drop
-	}
-	chain known {
-		ip saddr @local4 accept
-		ip saddr @own4 accept
-		ip6 saddr @local6 accept
-		ip6 saddr @own6 accept
-		iifname "eth0" goto routed
-		ip daddr @pods4_out drop
-		ip daddr @hosts4_out drop
-		ip6 daddr @pods6_out drop
-		ip6 daddr @hosts6_out drop
-	}
-	chain routed {
-		update @unknown_sources { iifname }
-		drop
-	}
-	chain tunneled {
-		type filter hook postrouting priority 200; policy accept;
-		oifname "wg-cni-a" goto known
-		oifname "wg-cni-b" goto known
 	}`;
   const permissive = firewallTable(firewall);
-  const strict = without(arrivalChains, firewallTable({ ...firewall, strict: true }));
+  const strict = without(others, firewallTable({ ...firewall, strict: true }));
   expect(chains(chainsBeside(permissive, strict))).toEqual(wanted.split("\n").slice(1));
   expect(chainNames(strict)).toEqual([
     "clamp",
@@ -151,10 +155,8 @@ test("strict: drop what is counted, and what the tunnel cannot take; the other c
     "passing",
     "forward",
     "postrouting",
+    "port_checks",
     "answers",
-    "known",
-    "routed",
-    "tunneled",
   ]);
 });
 
@@ -184,12 +186,22 @@ test("the sets hold each family's prefixes twice, once for each direction, and t
     ["own6", "2001:db8::1"],
     ["local6", "fd00:1::/64"],
     ["cluster6", "fd00::/32"],
+    ...refusedSets.map((name) => [name]),
     ["arrived"],
     ["spoofed"],
     ["unknown_sources"],
     ["stray_packets"],
+    ["checks4_51820", "192.0.2.2"],
+    ["checks6_51820", "2001:db8::2"],
+    ["checks4_51821", "192.0.2.2"],
+    ["checks6_51821", "2001:db8::2"],
+    ["transit4", "192.0.2.2"],
+    ["transit6", "2001:db8::2"],
   ]);
-  expect([...countingSets.map(({ name }) => name), ...interfaceSets].sort()).toEqual(
+  const counting = [...countingSets, ...checkSets(firewall), ...transitSetsOf(firewall)].map(
+    ({ name }) => name,
+  );
+  expect([...counting, ...interfaceSets, ...refusedSets].sort()).toEqual(
     sets.flatMap(({ name, counter }) => (counter ? [name] : [])).sort(),
   );
 });

@@ -1,8 +1,11 @@
 // Nodes that rotate at the same time, in every order that chance finds: all
 // come to an end, and no packet is lost. The nodes are those of rotation-sim.ts.
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { makeRandom, pick } from "../random.ts";
 import { randomTalk, type SimOptions, Simulation } from "./rotation-sim.ts";
+
+/** Three seconds of computation, on a machine that has other things to do. */
+setDefaultTimeout(60_000);
 
 const slots = ["a", "b"] as const;
 

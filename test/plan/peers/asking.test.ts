@@ -11,9 +11,9 @@ const silentFor = (seconds: number) => ({ silentSinceMs: nowMs - seconds * s });
 
 test.each([
   ["no silence", {}, undefined],
-  ["silence that recovery may end by itself", silentFor(44), undefined],
-  ["silence that lasts", silentFor(45), wallMs + hour],
-  ["others may write first", { ...silentFor(45), delayMs: 1 }, undefined],
+  ["silence that recovery may end by itself", silentFor(34), undefined],
+  ["silence that lasts", silentFor(35), wallMs + hour],
+  ["others may write first", { ...silentFor(35), delayMs: 1 }, undefined],
   [
     "asked, and still silent: not written again",
     { ...silentFor(60), asksUntilMs: wallMs + hour - s },

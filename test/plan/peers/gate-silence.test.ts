@@ -79,7 +79,7 @@ const table: [string, Case, string][] = [
       observed: { ...silentA, b: observation({ handshakeAtMs: ago(1) }) },
       silent: { step: "other-slot", stepAtMs: ago(3) },
     },
-    "b, candidate 0; moved",
+    "b, candidate 0; moved, answers",
   ],
   [
     "the other slot's handshake of before the silence proves nothing: its session is made anew",
@@ -131,6 +131,33 @@ const table: [string, Case, string][] = [
       silent: { step: "reset-endpoint", stepAtMs: ago(3) },
     },
     "a, candidate 0, initiate a, pinned; nothing new",
+  ],
+  [
+    "nothing of what enters this node's device leaves it: silent, even if packets of the peer arrive",
+    {
+      path: { slot: "a" },
+      observed: { a: observation({ dataAtMs: ago(1), heardAtMs: ago(1), handshakeAtMs: ago(50) }) },
+      stalledSinceMs: { a: ago(31) },
+    },
+    "a, candidate 0, initiate a, pinned; silent reset-endpoint",
+  ],
+  [
+    "nothing leaves the other slot's device: the peer is not concerned",
+    {
+      path: { slot: "a" },
+      observed: { a: observation({ dataAtMs: ago(1), heardAtMs: ago(1), handshakeAtMs: ago(50) }) },
+      stalledSinceMs: { b: ago(31) },
+    },
+    "a, candidate 0; nothing new",
+  ],
+  [
+    "nothing leaves this node's device, and the peer has had no traffic: it is not concerned",
+    {
+      path: { slot: "a" },
+      observed: { a: observation({ handshakeAtMs: ago(50) }) },
+      stalledSinceMs: { a: ago(31) },
+    },
+    "a, candidate 0; nothing new",
   ],
   [
     "had traffic, not heard for a minute: asked",

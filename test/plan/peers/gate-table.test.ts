@@ -97,7 +97,7 @@ const table: [string, Case, string][] = [
   [
     "silent: otherSlotAnswers -> switchSlot, open",
     { path: a, silent: {}, observed: { b: shaken } },
-    "b, candidate 0; moved",
+    "b, candidate 0; moved, answers",
   ],
   [
     "silent: stepDue -> continueRecovery, silent",

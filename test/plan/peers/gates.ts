@@ -1,6 +1,6 @@
 // Helpers of the gate's tests: a peer, its observations, one step, and the decision as a line.
 import { closedPath, type PeerPath } from "../../../src/net/path.ts";
-import type { SlotState } from "../../../src/net/record.ts";
+import type { Slot, SlotState } from "../../../src/net/record.ts";
 import { type GateRun, runGate } from "../../../src/plan/peers/gate.ts";
 import {
   type GateDecision,
@@ -13,6 +13,7 @@ import {
 } from "../../../src/plan/peers/gate-state.ts";
 import type { OwnedPeer } from "../../../src/plan/peers/model.ts";
 import type { PeerObservation, SlotObservation } from "../../../src/plan/peers/observation.ts";
+import type { Stalls } from "../../../src/plan/peers/stall.ts";
 import { localRecord } from "../random.ts";
 
 export const s = 1000;
@@ -47,6 +48,8 @@ export interface Case {
   readonly open?: Partial<OpenState>;
   readonly silent?: Partial<SilentState>;
   readonly observed?: PeerObservation;
+  /** By slot, since when the device sends nothing of what enters it. */
+  readonly stalledSinceMs?: Partial<Record<Slot, number>>;
   readonly isDisabled?: boolean;
   readonly isWanted?: boolean;
   readonly hasUnprovenIPs?: boolean;
@@ -78,8 +81,15 @@ export function run(given: Case, nowMs = now, node = localRecord): GateRun {
       ...{ state: stateOf(given), observation: given.observed ?? {}, isDisabled: given.isDisabled ?? false },
       ...{ isWanted: given.isWanted ?? false, isAsked: given.isAsked ?? false },
       hasUnprovenIPs: given.hasUnprovenIPs ?? false,
+      stalls: stallsOf(given),
     },
     nowMs,
+  );
+}
+
+function stallsOf({ stalledSinceMs = {} }: Case): Stalls {
+  return Object.fromEntries(
+    Object.entries(stalledSinceMs).map(([slot, sinceMs]) => [slot, { packets: 0, sentBytes: 0, sinceMs }]),
   );
 }
 

@@ -137,3 +137,16 @@ test("times stay when nothing happens, and sending is not hearing", () => {
   const third = slotA(read(second, 3000, { txBytes: 148 }));
   expect([third.sentAtMs, third.heardAtMs, third.dataAtMs]).toEqual([2000, undefined, undefined]);
 });
+
+test("an endpoint that another process sets is seen, and is not where the last handshake came from", () => {
+  const endpoint = { ip: "192.0.2.2", port: 51820 };
+  const first = read(new Map(), 1000, { lastHandshakeMs: wall, endpoint });
+  expect(read(first, 2000, { lastHandshakeMs: wall, endpoint: { ...endpoint } }).get("n2")?.a).toBe(
+    slotA(first),
+  );
+  const set = { ip: "203.0.113.9", port: 51820 };
+  expect(slotA(read(first, 3000, { lastHandshakeMs: wall, endpoint: set }))).toEqual({
+    ...slotA(first),
+    endpoint: set,
+  });
+});

@@ -20,10 +20,17 @@ function counters(out: number, into = 0) {
 
 function read(
   before: PlaintextEvidence,
-  { table = "t1", out = 0, into = 0, nowMs = 1000, isProtected = true }: Partial<ReadingCase> = {},
+  {
+    table = "t1",
+    out = 0,
+    into = 0,
+    nowMs = 1000,
+    isProtected = true,
+    isDropping = false,
+  }: Partial<ReadingCase> = {},
 ) {
   const reading = { ...(table === "" ? {} : { table }), counters: counters(out, into), nowMs };
-  return foldPlaintext(before, reading, { remotes, isProtected: () => isProtected });
+  return foldPlaintext(before, reading, { remotes, isProtected: () => isProtected, isDropping });
 }
 
 interface ReadingCase {
@@ -33,7 +40,29 @@ interface ReadingCase {
   readonly into: number;
   readonly nowMs: number;
   readonly isProtected: boolean;
+  readonly isDropping: boolean;
 }
+
+test("a set that should have elements and has none makes a gap, for who knows that it had them", () => {
+  const before = read(none, { out: 3 }).evidence;
+  const fold = (sets: readonly string[], more: { readonly isProgrammed?: true }) => {
+    const all = counters(3);
+    const reading = {
+      table: "t1",
+      counters: new Map(sets.map((set) => [set, all.get(set) ?? new Map()])),
+      nowMs: 5000,
+    };
+    const { hasGap, hasChanged, evidence } = foldPlaintext(before, reading, {
+      ...{ remotes, isProtected: () => true, isDropping: false, ...more },
+    });
+    return [hasGap, hasChanged, evidence.counting?.sinceMs];
+  };
+  const known = { isProgrammed: true } as const;
+  expect(fold(["pods4_out", "pods4_in"], known)).toEqual([false, false, 1000]);
+  expect(fold(["pods4_out"], known)).toEqual([true, true, 5000]);
+  expect(fold([], known)).toEqual([true, true, 5000]);
+  expect(fold(["pods4_out"], {})).toEqual([false, false, 1000]);
+});
 
 describe("foldPlaintext", () => {
   test("takes the first reading as news, and adds nothing when the counters stand still", () => {
@@ -46,7 +75,16 @@ describe("foldPlaintext", () => {
     expect(second).toMatchObject({ news: [], hasChanged: false, hasGap: false });
     expect(second.evidence.peers.get("n2")).toEqual({
       ...{ inPackets: 2, outPackets: 3, leakedPackets: 5, firstAtMs: 1000, lastAtMs: 1000 },
+      droppedPackets: 0,
     });
+  });
+
+  test("counts as dropped what strict mode counts, and not what went in plaintext before it", () => {
+    const first = read(none, { out: 5, isProtected: false });
+    expect(first.evidence.peers.get("n2")).toMatchObject({ outPackets: 5, droppedPackets: 0 });
+    const second = read(first.evidence, { out: 7, into: 1, isProtected: false, isDropping: true });
+    const third = read(second.evidence, { out: 9, into: 1, isProtected: false });
+    expect(third.evidence.peers.get("n2")).toMatchObject({ outPackets: 9, inPackets: 1, droppedPackets: 3 });
   });
 
   test("keeps what was counted when another table counts, and says that packets may be missing", () => {
@@ -74,6 +112,28 @@ describe("foldPlaintext", () => {
     const emptied = read(first.evidence, { out: 0 });
     expect(emptied).toMatchObject({ news: [], hasChanged: true });
     expect(read(emptied.evidence, { out: 12 }).news).toMatchObject([{ packets: 12 }]);
+  });
+
+  test("counts for a peer that was removed after the last reading, until the table has lost its elements", () => {
+    const counting = { table: "t1", sinceMs: 0, bases: { "pods4_out 10.9.0.0/24": 1 } };
+    const before = { counting: { ...counting, former: { "10.9.0.0/24": "n9" } }, peers: new Map() };
+    const fold = (known: PlaintextEvidence, elements: Record<string, number>) => {
+      const counted = Object.entries(elements).map(
+        ([element, packets]) => [element, { packets, bytes: 0 }] as const,
+      );
+      const reading = { table: "t1", counters: new Map([["pods4_out", new Map(counted)]]), nowMs: 1000 };
+      return foldPlaintext(known, reading, { remotes, isProtected: () => false, isDropping: false });
+    };
+    const first = fold(before, { "10.9.0.0/24": 3 });
+    expect(first.evidence.peers.get("n9")).toMatchObject({ outPackets: 2 });
+    expect(first.evidence.counting?.former).toEqual({ "10.9.0.0/24": "n9" });
+    const second = fold(first.evidence, {});
+    expect(second.evidence.counting?.former).toBeUndefined();
+    expect(second.evidence.peers.get("n9")).toMatchObject({ outPackets: 2 });
+    expect(fold(second.evidence, {}).hasChanged).toBe(false);
+    // Once another peer has the element, its packets are that peer's.
+    const given = { ...before, counting: { ...before.counting, former: { "10.2.0.0/24": "n9" } } };
+    expect(fold(given, { "10.2.0.0/24": 4 }).news).toMatchObject([{ peer: "n2", packets: 4 }]);
   });
 
   test("tells leaks from packets that were rightly outside the tunnel", () => {

@@ -12,6 +12,7 @@ import {
   type Reach,
 } from "../../../src/plan/report/reach.ts";
 import { parseSettings } from "../../../src/plan/settings/settings.ts";
+import { readSentences } from "../../docs/support/sentences.ts";
 
 const keys = { own: "own-a", peer: "peer-a", other: "other" };
 const slotOf = (publicKey: string) => ({ slot: "a", publicKey, port: 51820, state: "active" }) as const;
@@ -24,10 +25,13 @@ const peer: OwnedPeer = {
   podCIDRs: ["10.2.0.0/24"],
 };
 const dst = "10.2.0.1";
+const endpoint = "192.0.2.2";
 const tunnel: RouteLookup = { dst, type: "unicast", devs: ["wg-cni-a"] };
 const uplink: RouteLookup = { dst, type: "unicast", devs: ["eth0"] };
 const failing = (error: string): RouteLookup => ({ dst, devs: [], error });
 const back: RouteLookup = { dst: "10.1.0.7", type: "unicast", devs: ["veth0"] };
+const encrypted: RouteLookup = { ...uplink, dst: endpoint };
+const arriving: RouteLookup = { dst: "192.0.2.1", type: "local", devs: ["lo"] };
 
 function device(owners: Readonly<Record<string, string>>, publicKey: string | undefined): KnownDevice {
   const peers = Object.entries(owners).map(([prefix, key]) => ({ publicKey: key, allowedIPs: [prefix] }));
@@ -110,6 +114,58 @@ const cases: Readonly<Record<string, Case>> = {
     packets: [{ outward: tunnel, back: { dst: "10.1.0.7", devs: [], error: "EXDEV" } }],
     expected: "lost",
   },
+  "into the tunnel, with a way to the peer's endpoint": {
+    packets: [{ outward: tunnel, back, encrypted: { ...uplink, dst: endpoint } }],
+    expected: "tunnel",
+  },
+  "into the tunnel, without a way to the peer's endpoint": {
+    packets: [{ outward: tunnel, back, encrypted: { dst: endpoint, devs: [], error: "ENETUNREACH" } }],
+    expected: "lost",
+  },
+  "into the tunnel, whose uplink has no carrier": {
+    packets: [{ outward: tunnel, back, encrypted: { ...uplink, dst: endpoint, isDead: true } }],
+    expected: "lost",
+  },
+  "into the tunnel, and from there into the tunnel again": {
+    packets: [{ outward: tunnel, back, encrypted: { ...tunnel, dst: endpoint } }],
+    expected: "lost",
+  },
+  "into the tunnel, to an endpoint that this node has": {
+    packets: [{ outward: tunnel, back, encrypted: { dst: endpoint, type: "local", devs: ["lo"] } }],
+    expected: "lost",
+  },
+  "into the tunnel, with a way for what arrives": {
+    packets: [{ outward: tunnel, back, encrypted, arriving }],
+    expected: "tunnel",
+  },
+  "into the tunnel, and what arrives is led on": {
+    packets: [
+      { outward: tunnel, back, encrypted, arriving: { ...arriving, type: "unicast", devs: ["eth0"] } },
+    ],
+    expected: "lost",
+  },
+  "into the tunnel, and what arrives has no route": {
+    packets: [
+      { outward: tunnel, encrypted, arriving: { dst: "192.0.2.1", devs: [], error: "EHOSTUNREACH" } },
+    ],
+    expected: "lost",
+  },
+  "into the tunnel, and what arrives has passed no filter, as it has no mark": {
+    packets: [{ outward: tunnel, encrypted, arriving: { dst: "192.0.2.1", devs: [], error: "EXDEV" } }],
+    expected: "tunnel",
+  },
+  "into the tunnel, and answers go by the uplink again": {
+    packets: [{ outward: tunnel, back: { ...back, devs: ["eth0"] }, encrypted, arriving }],
+    expected: "lost",
+  },
+  "into the tunnel, and answers go to a pod that shares the uplink": {
+    packets: [{ outward: tunnel, back: { ...back, devs: ["eth0"] }, podDev: "eth0", encrypted, arriving }],
+    expected: "tunnel",
+  },
+  "into the tunnel, and answers go back into it": {
+    packets: [{ outward: tunnel, back: { ...back, devs: ["wg-cni-a"] } }],
+    expected: "lost",
+  },
   "into the tunnel by one CIDR and in plaintext by another": {
     packets: [{ outward: tunnel }, { outward: uplink }],
     expected: "plaintext",
@@ -117,16 +173,28 @@ const cases: Readonly<Record<string, Case>> = {
   "nowhere, without a CIDR": { packets: [], expected: undefined },
 };
 
+function judge(row: (typeof cases)[string]) {
+  const { packets, mode = "permissive", hasFirewall = false } = row;
+  const known = "device" in row ? row.device : good;
+  const devices = new Map(known === undefined ? [] : [["wg-cni-a", known] as const]);
+  const settings = parseSettings({ mode });
+  return judgeReach(peer, packets, { settings, node, devices, hasFirewall });
+}
+
 describe("judgeReach says that a packet goes", () => {
   test.each(Object.entries(cases))("%s", (_, row) => {
-    const { packets, mode = "permissive", hasFirewall = false, expected } = row;
-    const known = "device" in row ? row.device : good;
-    const devices = new Map(known === undefined ? [] : [["wg-cni-a", known] as const]);
-    const settings = parseSettings({ mode });
-    const judged = judgeReach(peer, packets, { settings, node, devices, hasFirewall });
+    const { expected } = row;
+    const judged = judge(row);
     expect(judged?.reach).toBe(expected as Reach);
     // Whoever is told of a packet that is not encrypted is told why.
     expect(judged?.why === undefined).toBe(expected === "tunnel" || expected === undefined);
+  });
+
+  const clauses = readSentences(`${import.meta.dir}/../../../src/plan/report/reach.ts`);
+  test.each(clauses.map(({ text, pattern }) => [text, pattern] as const))("a case has: %s", (_, pattern) => {
+    const whys = Object.values(cases).map((row) => judge(row)?.why ?? "");
+    expect(whys.some((why) => pattern.test(why))).toBe(true);
+    expect(whys.every((why) => pattern.test(why))).toBe(false);
   });
 });
 

@@ -1,5 +1,6 @@
 // Judges what was reported by what was measured. Pure. An untruth is a code: the report, and what it
 // said against what was so.
+import type { Fault } from "./fault.ts";
 import type { Truth } from "./fault-lab.ts";
 import type { Reports } from "./reports.ts";
 
@@ -18,13 +19,16 @@ export interface Expectation {
   readonly hasAgent: boolean;
   /** Unix milliseconds of the fault: counting that began later does not say that there was nothing before. */
   readonly madeAtMs: number;
+  readonly blames?: Fault["blames"];
+  readonly isOffline?: true;
 }
 
-type Outcome = "encrypted" | "plaintext" | "lost";
+export type Outcome = "encrypted" | "plaintext" | "lost" | "nothing sent";
 
 export function outcomeOf({ sent, delivered, plaintext }: Truth): Outcome {
   if (plaintext > 0) return "plaintext";
-  return delivered === 0 && sent > 0 ? "lost" : "encrypted";
+  if (sent === 0) return "nothing sent";
+  return delivered === 0 ? "lost" : "encrypted";
 }
 
 interface Rule {
@@ -33,6 +37,10 @@ interface Rule {
   readonly isUntrue: (outcome: Outcome, reports: Reports, expectation: Expectation) => boolean;
 }
 
+/** A session carries nothing any more after this time; reading the reports takes some. */
+const sessionMs = 180_000 + 5_000;
+
+const isBad = (outcome: Outcome) => outcome === "plaintext" || outcome === "lost";
 const peerOf = ({ status }: Reports) => status.peer;
 const isReady = ({ ready }: Reports) => ready === "ok";
 const says = (reports: Reports, condition: string) =>
@@ -50,15 +58,19 @@ const rules: readonly Rule[] = [
   },
   {
     code: "status: in plaintext, but not so",
-    isUntrue: (outcome, reports) => outcome !== "plaintext" && peerOf(reports)?.reach === "plaintext",
+    isUntrue: (outcome, reports) => outcome === "encrypted" && peerOf(reports)?.reach === "plaintext",
   },
   {
     code: "status: refused, but delivered",
-    isUntrue: (outcome, reports) => outcome !== "lost" && peerOf(reports)?.reach === "refused",
+    isUntrue: (outcome, reports) => outcome === "encrypted" && peerOf(reports)?.reach === "refused",
+  },
+  {
+    code: "status: lost, but delivered",
+    isUntrue: (outcome, reports) => outcome === "encrypted" && peerOf(reports)?.reach === "lost",
   },
   {
     code: "status: exit code 0, but not well",
-    isUntrue: (outcome, { status }) => outcome !== "encrypted" && status.exitCode === 0,
+    isUntrue: (outcome, { status }) => isBad(outcome) && status.exitCode === 0,
   },
   {
     code: "status: exit code 0 without an agent",
@@ -66,40 +78,63 @@ const rules: readonly Rule[] = [
   },
   {
     code: "doctor: healthy, but not well",
-    isUntrue: (outcome, { doctor }) => outcome !== "encrypted" && doctor.exitCode === 0,
+    isUntrue: (outcome, { doctor }) => isBad(outcome) && doctor.exitCode === 0,
   },
   {
     code: "readyz: ok, but not well",
-    isUntrue: (outcome, reports) => outcome !== "encrypted" && isReady(reports),
+    isUntrue: (outcome, reports, { blames }) => blames !== "peer" && isBad(outcome) && isReady(reports),
   },
   {
     code: "metric: not the state of status",
     isUntrue: (_, reports) => {
-      const { metric } = reports;
-      const peer = peerOf(reports);
-      return metric !== undefined && peer !== undefined && metric !== `${peer.state} ${peer.reach}`;
+      const { metric, peerAfter } = reports;
+      const shown = [peerOf(reports), peerAfter].flatMap((peer) =>
+        peer ? [`${peer.state} ${peer.reach}`] : [],
+      );
+      // While a state changes, either may be read.
+      return metric !== undefined && shown.length > 0 && !shown.includes(metric);
     },
   },
 ];
 
-/** The same, once conditions had the time to be written. */
-const conditionRules: readonly Rule[] = [
+/** The same, whenever it is said. */
+const timelessRules: readonly Rule[] = [
   {
-    code: "condition NetworkEncrypted: True, but not so",
-    isUntrue: (outcome, reports) => outcome !== "encrypted" && says(reports, "NetworkEncrypted"),
+    code: "status: encrypted by a session that is over",
+    isUntrue: (_, reports) => {
+      const { state, lastHandshakeMs = 0 } = peerOf(reports) ?? {};
+      return state === "encrypted" && reports.readAtMs - lastHandshakeMs > sessionMs;
+    },
   },
   {
-    code: "condition Covered: True, but not so",
-    isUntrue: (outcome, reports) => outcome !== "encrypted" && says(reports, "Covered"),
+    code: "readyz: not ok for the fault of another node",
+    isUntrue: (_, reports, { blames, hasAgent }) => blames === "peer" && hasAgent && !isReady(reports),
+  },
+  {
+    code: "alarm, but all is well",
+    isUntrue: (_, reports, { blames, hasAgent }) =>
+      blames === "nobody" &&
+      (reports.status.exitCode !== 0 || reports.doctor.exitCode !== 0 || (hasAgent && !isReady(reports))),
   },
 ];
+
+/** The same, once conditions had the time to be written. */
+const conditionRules: readonly Rule[] = ["NetworkEncrypted", "Covered"].map((condition) => ({
+  code: `condition ${condition}: True, but not so`,
+  isUntrue: (outcome, reports) => isBad(outcome) && says(reports, condition),
+}));
 const conditionsAfterS = 60;
 
 /** The codes of what was said and is not so. */
 export function judge({ seconds, before, after, reports }: Sample, expectation: Expectation): string[] {
-  if (seconds < expectation.knownAfterS) return [];
+  const canWrite = expectation.hasAgent && expectation.isOffline !== true;
+  const isKnown = seconds >= expectation.knownAfterS;
+  const applied = [
+    ...timelessRules,
+    ...(isKnown ? rules : []),
+    ...(isKnown && seconds >= conditionsAfterS && canWrite ? conditionRules : []),
+  ];
   const outcomes = [...new Set([outcomeOf(before), outcomeOf(after)])];
-  const applied = seconds >= conditionsAfterS && expectation.hasAgent ? [...rules, ...conditionRules] : rules;
   return applied
     .filter(({ isUntrue }) => outcomes.every((outcome) => isUntrue(outcome, reports, expectation)))
     .map(({ code }) => code);
@@ -112,7 +147,8 @@ export function judgeEvidence(
   { hasAgent, madeAtMs }: Expectation,
   peer: string,
 ): string[] {
-  if (leaked === 0) return [];
+  // A node that is down promises nothing: its packets should be in plaintext.
+  if (leaked === 0 || !reports.status.isUp) return [];
   const { inPackets = 0, outPackets = 0 } = peerOf(reports)?.plaintext ?? {};
   const { countedSinceMs = Number.POSITIVE_INFINITY } = reports.status;
   // While no table is there nothing can count, and both say so.
@@ -128,5 +164,22 @@ export function judgeEvidence(
     ...(!hasAgent || isLogged || (hasGap && isGapLogged)
       ? []
       : ["evidence: the log has no warning with peer and count"]),
+  ];
+}
+
+/** Faults of these kinds change nothing that the agent has programmed. */
+const outsideMesh: readonly Fault["kind"][] = ["records", "firewalls", "addresses", "clocks"];
+const blamesAnother = /mesh changed by another process|repairs of the mesh do not last/;
+
+/** Codes of warnings that are untrue, or there twice: a second line about one fault seems to be a second fault. */
+export function judgeLog({ reports: { warnings } }: Sample, kind: Fault["kind"]): string[] {
+  // Two leaks may be of as many packets.
+  const told = warnings.filter((line) => !("packets" in line));
+  const lines = told.map(({ time: _, ...line }) => JSON.stringify(line));
+  const isRepeated = lines.some((line, i) => lines.indexOf(line) !== i);
+  const isBlamed = outsideMesh.includes(kind) && warnings.some(({ message }) => blamesAnother.test(message));
+  return [
+    ...(isRepeated ? ["log: the same warning twice"] : []),
+    ...(isBlamed ? ["log: another process is blamed, but none has changed the mesh"] : []),
   ];
 }

@@ -1,7 +1,8 @@
 // Everything that a person or a controller can read about a node: status, doctor, the agent's log, its
 // metrics and readiness, and the conditions of its record.
 import { recordPath } from "../../cluster/support/nodes.ts";
-import type { LogLine } from "../../lab/agent.ts";
+import type { Agent, LogLine } from "../../lab/agent.ts";
+import type { Completed } from "../../lab/namespaces.ts";
 import type { Node } from "../../lab/node.ts";
 import type { FaultLab } from "./fault-lab.ts";
 
@@ -9,28 +10,37 @@ export interface PeerReport {
   readonly name: string;
   readonly state: string;
   readonly reach: string;
+  /** Unix milliseconds; 0 is never. */
+  readonly lastHandshakeMs: number;
   readonly plaintext?: { readonly inPackets: number; readonly outPackets: number };
 }
 
 export interface FindingReport {
   readonly check: string;
   readonly level: "ok" | "warn" | "fail";
-  readonly what: string;
+  readonly summary: string;
   readonly remedy?: string;
 }
 
 export interface Reports {
+  /** Unix milliseconds of the machine's clock. */
+  readonly readAtMs: number;
   readonly status: {
     readonly exitCode: number;
+    readonly isUp: boolean;
     /** Of the peer that pods talk with; absent if it is not shown. */
     readonly peer?: PeerReport;
     readonly pending: readonly string[];
+    /** What else its exit code may be about: the agent's state, and the other peers' names and states. */
+    readonly others: readonly string[];
     /** Unix milliseconds since which plaintext was counted; absent if it is not. */
     readonly countedSinceMs?: number;
   };
   readonly doctor: { readonly exitCode: number; readonly findings: readonly FindingReport[] };
   /** Lines of at least `warn` since the fault. */
   readonly warnings: readonly LogLine[];
+  /** The peer, as `status` shows it after everything else was read; absent if it is not shown. */
+  readonly peerAfter?: PeerReport;
   /** "ok", or what is wrong; undefined if nobody answers. */
   readonly ready?: string;
   /** wg_cni_peer_state of the peer: "state reach"; undefined without metrics. */
@@ -43,39 +53,62 @@ export interface Reports {
 
 /** `from`: the number of log lines before the fault. */
 export async function readReports(faults: FaultLab, from: number): Promise<Reports> {
-  const { node, peer, agent } = faults;
-  const [status, doctor, ready, metrics, conditions] = await Promise.all([
-    node.wg(["status", "--json"]),
-    node.wg(["doctor", "--json"]),
+  const { node, peer, trio } = faults;
+  const [agent] = trio.agents;
+  const status = await faults.wg(["status", "--json"]);
+  const [doctor, ready, metrics, conditions] = await Promise.all([
+    faults.wg(["doctor", "--json"]),
     get(node, "/readyz"),
     get(node, "/metrics"),
     readConditions(faults),
   ]);
+  const peerAfter = findPeer(await faults.wg(["status", "--json"]), peer);
   const shown = parse(status.stdout) as {
-    readonly peers?: readonly PeerReport[];
+    readonly up?: boolean;
     readonly pending?: readonly string[];
     readonly plaintextCountedSinceMs?: number;
+    readonly agent?: { readonly state: string };
+    readonly peers?: readonly PeerReport[];
   };
-  const mine = shown.peers?.find(({ name }) => name === peer.name);
+  const mine = findPeer(status, peer);
   const findings = (parse(doctor.stdout) as { findings?: readonly FindingReport[] }).findings ?? [];
   return {
+    readAtMs: Date.now(),
     status: {
       exitCode: status.exitCode,
+      isUp: shown.up === true,
       pending: shown.pending ?? [],
+      others: [
+        `agent ${shown.agent?.state}`,
+        ...(shown.peers ?? [])
+          .filter(({ name }) => name !== peer.name)
+          .map(({ name, state }) => `${name} ${state}`),
+      ],
       ...(shown.plaintextCountedSinceMs === undefined
         ? {}
         : { countedSinceMs: shown.plaintextCountedSinceMs }),
       ...(mine === undefined ? {} : { peer: mine }),
     },
     doctor: { exitCode: doctor.exitCode, findings: findings.filter(({ level }) => level !== "ok") },
-    warnings: agent
-      .lines()
-      .slice(from)
-      .filter(({ level }) => level === "warn" || level === "error"),
+    warnings: warningsOf(agent, from),
+    ...(peerAfter === undefined ? {} : { peerAfter }),
     ...(ready === undefined ? {} : { ready: ready.trim() }),
     ...readMetrics(metrics ?? "", peer.name),
     conditions,
   };
+}
+
+/** Lines of at least `warn` since the line of the number. */
+export function warningsOf(agent: Agent, from: number): LogLine[] {
+  return agent
+    .lines()
+    .slice(from)
+    .filter(({ level }) => level === "warn" || level === "error");
+}
+
+function findPeer({ stdout }: Completed, { name }: Node): PeerReport | undefined {
+  const { peers = [] } = parse(stdout) as { readonly peers?: readonly PeerReport[] };
+  return peers.find((peer) => peer.name === name);
 }
 
 function readMetrics(text: string, peer: string): Pick<Reports, "metric" | "plaintextMetric"> {

@@ -1,34 +1,30 @@
-// One test a fault of a table, and the table of what was said: printed, and kept for the document.
+// One test a fault of a table, and a row a fault of what was said.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
 import { describeKube } from "../../cluster/support/gate.ts";
 import { withApiServer } from "../../cluster/support/with-api-server.ts";
-import type { AgentOptions } from "../../lab/agent.ts";
-import { repository } from "../../lab/paths.ts";
 import { withLab } from "../../lab/with-lab.ts";
 import { FaultLab } from "./fault-lab.ts";
-import type { Fault } from "./faults.ts";
+import { keepRows } from "./rows.ts";
 import { type Row, recover, runFault } from "./run.ts";
+import { type FaultTable, type TableTitle, tables } from "./tables.ts";
 
-const rowTimeoutMs = 300_000;
+const rowTimeoutMs = 420_000;
 
-/** `only`: the environment's FAULT, a part of the name of the faults to make. */
-export function describeFaults(title: string, faults: readonly Fault[], options: AgentOptions = {}): void {
-  const only = process.env["FAULT"] ?? "";
-  describeKube(title, () => {
+/** The environment's FAULT has parts of the names of the faults to make, between bars; all are made without it. */
+export function describeFaults(title: TableTitle): void {
+  const table: FaultTable = tables[title];
+  const parts = (process.env["FAULT"] ?? "").split("|");
+  describeKube(`reports on faults of ${title}`, () => {
     const lab = withLab(title.replaceAll(" ", "-"));
     const server = withApiServer(lab, ["crd", "rbac", "policy"]);
     let faultLab: FaultLab;
     const rows: Row[] = [];
     beforeAll(async () => {
-      faultLab = await FaultLab.create(lab, server, options);
+      faultLab = await FaultLab.create(lab, server, table);
+      faultLab.startTraffic();
     }, rowTimeoutMs);
-    afterAll(() => {
-      const directory = `${repository}/.cache/reporting`;
-      mkdirSync(directory, { recursive: true });
-      writeFileSync(`${directory}/${title.replaceAll(" ", "-")}.json`, JSON.stringify(rows, undefined, 1));
-    });
-    for (const fault of faults.filter(({ name }) => name.includes(only)))
+    afterAll(() => keepRows(title, rows));
+    for (const fault of table.faults.filter(({ name }) => parts.some((part) => name.includes(part))))
       test(
         fault.name,
         async () => {

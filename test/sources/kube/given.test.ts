@@ -1,7 +1,9 @@
 // The claims that another node's Node object confirms, read if two nodes claim the same; and the event about
 // a claim that has passed on.
+
 import { expect, test } from "bun:test";
 import type { StatusFacts } from "../../../src/kube/conditions.ts";
+import { covered } from "../../kube/facts.ts";
 import { nodeOf } from "../../kube/objects.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { own } from "../directory/directory.ts";
@@ -34,8 +36,7 @@ test("a claim that has passed on is reported by one event, whichever node report
   put(api, 1);
   await node.published();
   const facts: StatusFacts = {
-    ...{ up: true, mode: "permissive", peers: 3, keyCreatedAtMs: 0 },
-    ...{ unencrypted: [], unproven: [], contested: [], unknownPods: [], refusedCIDRs: [], meshWarning: "" },
+    ...{ ...covered, up: true, mode: "permissive", peers: 3, keyCreatedAtMs: 0 },
     lapsed: [{ owner: "node-1", claimant: "node-2", claim: "198.18.0.2/32" }],
   };
   const events = () => api.seen.filter(({ path }) => path.startsWith("/apis/events.k8s.io/"));

@@ -2,6 +2,7 @@
 // time, after the others' records are here; and what stands in the way is said.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { StatusFacts } from "../../../src/kube/conditions.ts";
+import { covered } from "../../kube/facts.ts";
 import { nodeOf } from "../../kube/objects.ts";
 import { waitUntil } from "../../lab/wait.ts";
 import { own, recordOf } from "../directory/directory.ts";
@@ -301,10 +302,7 @@ test("an outage while it is written changes nothing, and the record is there aft
 });
 
 describe("the status", () => {
-  const facts: StatusFacts = {
-    ...{ up: true, mode: "permissive", peers: 3, keyCreatedAtMs: 0 },
-    ...{ unencrypted: [], unproven: [], contested: [], unknownPods: [], refusedCIDRs: [], meshWarning: "" },
-  };
+  const facts: StatusFacts = { ...covered, up: true, mode: "permissive", peers: 3, keyCreatedAtMs: 0 };
   const statuses = (api: FakeApi) => api.seen.filter(({ path }) => path.endsWith("/status")).length;
 
   test("is written after a while, then seldom, and only if it says something new", async () => {

@@ -1,0 +1,107 @@
+// Plans the test run: which test files are one job, how long a job may take, and which job comes next. Pure but for
+// the list of files.
+
+/** Kernel tests wait most of the time; three of them keep two processors less busy than an emulated machine does. */
+const jobsAtOnce = 3;
+/** Directories whose tests use the kernel: a process for each file, and the time it may take. All other files share one. */
+export const separateDirectories: Record<string, number> = {
+  docs: 300_000,
+  kernel: 600_000,
+  lab: 300_000,
+  vm: 1_300_000,
+  runtime: 300_000,
+  cluster: 900_000,
+  "small-cluster": 1_500_000,
+  reporting: 2_700_000,
+};
+/** Tests that take too long for each run, by the beginning of their path: they run when a filter has the name in it. */
+const onlyWhenNamed: Readonly<Record<string, string>> = {
+  "test/small-cluster/": "small-cluster",
+  "test/reporting/": "reporting",
+  "test/vm/repair": "vm",
+};
+/** Its tests run twice: a plugin's process does the calls, then a plugin server. */
+const servedDirectory = "test/kernel/plugin/";
+/**
+ * Its tests emulate two processors, which is as much as there may be: one of them at a time, and one other job beside
+ * it. They begin when the programs are built: a build beside them would hardly go on.
+ */
+const emulatedFolder = "vm";
+/** Directory -> the script that provides the programs its tests talk to, and the variable that has them required. */
+export const providers: Record<string, { readonly script: string; readonly requires: string }> = {
+  runtime: { script: "runtime-assets", requires: "REQUIRE_RUNTIME" },
+  // Before the other: Kubernetes' programs are built together, once.
+  "small-cluster": { script: "small-cluster-assets", requires: "REQUIRE_SMALL_CLUSTER" },
+  cluster: { script: "kube-assets", requires: "REQUIRE_KUBE" },
+  reporting: { script: "kube-assets", requires: "REQUIRE_KUBE" },
+};
+/** Alone it takes two minutes; programs may be built beside it. */
+const sharedLimitMs = 600_000;
+
+export interface Job {
+  readonly name: string;
+  readonly files: readonly string[];
+  readonly limitMs: number;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Returns the next job that has its programs, and room now. An emulated machine takes two places, so two of them never
+ * run together; the first one waits until two places are free, because the jobs behind it would leave none.
+ */
+export function takeJob(
+  queue: Job[],
+  started: readonly Job[],
+  awaited: ReadonlySet<string>,
+): Job | undefined {
+  const places = (job: Job) => (isEmulated(job) ? 2 : 1);
+  const free = started.reduce((left, job) => left - places(job), jobsAtOnce);
+  const ready = queue.filter((one) => isReady(one, awaited));
+  const isWaiting = ready[0] !== undefined && isEmulated(ready[0]) && !started.some(isEmulated);
+  const job = (isWaiting ? ready.slice(0, 1) : ready).find((one) => places(one) <= free);
+  if (job !== undefined) queue.splice(queue.indexOf(job), 1);
+  return job;
+}
+
+function isReady(job: Job, awaited: ReadonlySet<string>): boolean {
+  return isEmulated(job) ? awaited.size === 0 : !awaited.has(directoryOf(job.name));
+}
+
+function isEmulated({ name }: Job): boolean {
+  return directoryOf(name) === emulatedFolder;
+}
+
+/** Orders the jobs: pure tests first, because they are quick and their failures explain the rest; last come those whose programs may still be built. */
+export function planJobs(root: string, filters: readonly string[]): Job[] {
+  const files = [...new Bun.Glob("test/**/*.test.ts").scanSync(root)].sort();
+  const chosen = files.filter((file) => {
+    const [, name] = Object.entries(onlyWhenNamed).find(([beginning]) => file.startsWith(beginning)) ?? [];
+    const isAsked = (filter: string) => file.includes(filter) && filter.includes(name ?? "");
+    return filters.some(isAsked) || (filters.length === 0 && name === undefined);
+  });
+  const shared = chosen.filter((file) => separateDirectories[directoryOf(file)] === undefined);
+  const jobs: Job[] =
+    shared.length === 0 ? [] : [{ name: directoriesOf(shared), files: shared, limitMs: sharedLimitMs }];
+  for (const [directory, limitMs] of Object.entries(separateDirectories)) {
+    for (const file of chosen.filter((one) => directoryOf(one) === directory))
+      jobs.push({ name: file, files: [file], limitMs });
+    for (const file of chosen.filter(
+      (one) => one.startsWith(servedDirectory) && directoryOf(one) === directory,
+    ))
+      jobs.push({
+        name: `${file} with a plugin server`,
+        files: [file],
+        limitMs,
+        env: { PLUGIN_SERVER: "1" },
+      });
+  }
+  return jobs;
+}
+
+export function directoryOf(file: string): string {
+  return file.split("/")[1]!;
+}
+
+function directoriesOf(files: readonly string[]): string {
+  return `test/{${[...new Set(files.map(directoryOf))].join(",")}}`;
+}

@@ -1,0 +1,147 @@
+// Cases of the checks of the peers.
+import { parseSettings } from "../../src/plan/settings/settings.ts";
+import { plaintextOf } from "../plan/report/plaintext.ts";
+import { type Case, hourMs, nowMs, peer, plan, strict, withKernel, withPeer, withPlan } from "./facts.ts";
+
+export const peerCases: readonly Case[] = [
+  [
+    "packets for a peer leave in plaintext although its gate is open",
+    withPeer({ state: "drift", reach: "plaintext", why: "the route to 10.2.0.1 is by eth0" }),
+    "packet paths",
+    "fail",
+    /1 peer /,
+    /wg-cni sync/,
+  ],
+  [
+    "a peer without a key",
+    withPeer({ state: "keyless", reach: "plaintext", intent: { reach: "plaintext" } }),
+    "peer keys",
+    "fail",
+    /1 peer /,
+    /wg-cni up/,
+  ],
+  [
+    "a peer's gate is closed",
+    withPeer({ state: "waiting", reach: "plaintext", intent: { reach: "plaintext" }, lastHandshakeMs: 0 }),
+    "handshakes",
+    "fail",
+    /1 peer .*handshake/,
+    /UDP 51820 and 51821/,
+  ],
+  [
+    "a peer was sent to and never answered",
+    withPeer({ state: "unanswered", lastHandshakeMs: 0, txBytes: 444 }),
+    "handshakes",
+    "fail",
+    /1 peer .*handshake/,
+    /tcpdump -ni eth0/,
+  ],
+  [
+    "a peer's gate is closed, and strict mode refuses it",
+    withPeer(
+      { state: "waiting", reach: "refused", intent: { reach: "refused" }, lastHandshakeMs: 0 },
+      strict,
+    ),
+    "handshakes",
+    "warn",
+    /1 peer .*handshake/,
+    /UDP 51820 and 51821/,
+  ],
+  [
+    "a peer was never sent to",
+    withPeer({ state: "unanswered", lastHandshakeMs: 0, txBytes: 0 }),
+    "handshakes",
+    "ok",
+    /0 peers .* 1 /,
+  ],
+  ["a peer is silent", withPeer({ state: "silent" }), "silence", "fail", /1 peer /, /tcpdump/],
+  ["a peer is idle", withPeer({ state: "idle", lastHandshakeMs: nowMs - hourMs }), "silence", "ok", /peer/],
+  [
+    "a peer without a key that strict mode refuses",
+    withPeer({ state: "keyless", reach: "refused", intent: { reach: "refused" } }, strict),
+    "peer keys",
+    "warn",
+    /1 peer /,
+    /wg-cni up/,
+  ],
+  [
+    "the clock was set back by a day",
+    withPeer({ lastHandshakeMs: nowMs + 24 * hourMs }),
+    "clock",
+    "warn",
+    /24 h /,
+    /timedatectl/,
+  ],
+  [
+    "a claim was refused",
+    withPlan({
+      ownership: {
+        ...plan.ownership,
+        refusals: [
+          {
+            peer: "n3",
+            claim: "10.2.0.0/24",
+            owner: "n2",
+            reason: "pod CIDR 10.2.0.0/24 of n3 is already n2's",
+          },
+        ],
+      },
+    }),
+    "claims",
+    "warn",
+    /1 claim /,
+    /peer remove/,
+  ],
+  [
+    "packets went in plaintext",
+    withPeer({ plaintext: plaintextOf(3, 1) }),
+    "plaintext",
+    "warn",
+    /1 peer /,
+    /node IPs/,
+  ],
+  [
+    "packets go in plaintext, as they are to",
+    withPeer({ plaintext: plaintextOf(3, 0) }, parseSettings({ mode: "off" })),
+    "plaintext",
+    "ok",
+    /off/,
+  ],
+  [
+    "packets would have gone in plaintext",
+    withPeer({ plaintext: plaintextOf(0, 1, 0, 1) }, strict),
+    "plaintext",
+    "warn",
+    /1 peer .*dropped/,
+    /doctor/,
+  ],
+  [
+    "packets leaked before the mode was strict",
+    withPeer({ plaintext: plaintextOf(0, 3, 2, 1) }, strict),
+    "plaintext",
+    "warn",
+    /1 peer .*should have been in the tunnel/,
+    /log/,
+  ],
+  [
+    "packets went in plaintext before the gate opened, and the mode is strict now",
+    withPeer({ plaintext: plaintextOf(3, 2, 0) }, strict),
+    "plaintext",
+    "ok",
+    /could not be encrypted/,
+  ],
+  [
+    "two peers with keys",
+    withKernel({ peers: [peer, { ...peer, name: "n3" }] }),
+    "peer keys",
+    "ok",
+    /all 2 peers/,
+  ],
+  [
+    "packets went in plaintext while the peer could not be encrypted",
+    withPeer({ plaintext: { ...plaintextOf(3, 1), leakedPackets: 0 } }),
+    "plaintext",
+    "ok",
+    /could not be encrypted/,
+  ],
+];

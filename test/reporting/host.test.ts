@@ -1,6 +1,0 @@
-// What is said of faults, against what is so: host (faults.ts has the table).
-
-import { hostFaults } from "./support/faults.ts";
-import { describeFaults } from "./support/table.ts";
-
-describeFaults("reports on host faults", hostFaults);
