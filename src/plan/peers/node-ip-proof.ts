@@ -14,7 +14,8 @@
 //
 // A peer with an open gate may send by the tunnel already, and its second address may never be proven, for
 // example if a network carries IPv6 but no tunnels over it: packets from there are accepted, unless the
-// address is a landmark, another node's or the Internet's. To attract traffic needs a proof.
+// address is a landmark, another node's or the Internet's. The next hop of a route to the peer's own pods is
+// no landmark then: where nodes route each other's pods, each node is one. To attract traffic needs a proof.
 //
 // Records that the operator of this node imports are trusted, and so is an address that is named alone
 // in nodeCIDRs, unless it is a landmark: the API server, a gateway or a resolver. An address that was
@@ -185,8 +186,8 @@ export function splitNodeIPs(
   const known = new Set([...facts.proofs.values()].flatMap((ips) => [...ips]));
   const networks = facts.settings.mode === "strict" ? facts.settings.nodeCIDRs.map(spanOf) : [];
   const isNear = makeNearTest(facts.own);
-  const places = new Set(facts.landmarks.map(({ ip }) => ip));
-  const isSource = (ip: string) => isNear(ip) && !places.has(ip) && !known.has(ip);
+  const isPlace = makePlaceTest(facts.landmarks);
+  const isSource = (peer: OwnedPeer, ip: string) => isNear(ip) && !isPlace(peer, ip) && !known.has(ip);
   const isKnown = (ip: string) =>
     known.has(ip) || networks.some((network) => spanContains(network, spanOf(hostPrefix(ip))));
   return peers.map((peer) => {
@@ -196,9 +197,20 @@ export function splitNodeIPs(
       peer.nodeIPs.filter((ip) => isProven(peer.name, ip)),
       peer.nodeIPs.filter((ip) => unprovenIPs.includes(ip)),
     ];
-    const [sourceIPs, barredIPs] = [earlyIPs.filter(isSource), earlyIPs.filter(isKnown)];
-    return { ...peer, nodeIPs, unprovenIPs, earlyIPs, sourceIPs, barredIPs };
+    const sourceIPs = earlyIPs.filter((ip) => isSource(peer, ip));
+    return { ...peer, nodeIPs, unprovenIPs, earlyIPs, sourceIPs, barredIPs: earlyIPs.filter(isKnown) };
   });
+}
+
+/** Makes a test that is true for landmarks, except for next hops that lead to nothing but the peer's own pods. */
+function makePlaceTest(landmarks: readonly Landmark[]): (peer: OwnedPeer, ip: string) => boolean {
+  const places = Map.groupBy(landmarks, ({ ip }) => ip);
+  return ({ podCIDRs }, ip) =>
+    places
+      .get(ip)
+      ?.some(
+        ({ towards }) => towards === undefined || !podCIDRs.some((cidr) => prefixContains(cidr, towards)),
+      ) === true;
 }
 
 /** Returns the refused claims of peers whose gate is open and whose addresses are unproven. */

@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import type { NodeRecord } from "../../../src/net/record.ts";
 import { resolveClaims } from "../../../src/plan/peers/claims.ts";
+import type { Landmark } from "../../../src/plan/peers/landmarks.ts";
 import type { ClaimingPeer, Ownership } from "../../../src/plan/peers/model.ts";
 import {
   findProofs,
@@ -26,7 +27,7 @@ interface Situation {
   readonly proofs?: Record<string, readonly string[]>;
   readonly nodeCIDRs?: readonly string[];
   readonly mode?: "permissive" | "strict";
-  readonly landmarks?: readonly string[];
+  readonly landmarks?: readonly Landmark[];
   readonly typed?: readonly string[];
 }
 
@@ -41,7 +42,7 @@ function own({
   const facts: ProofFacts = {
     proofs: new Map(Object.entries(proofs).map(([peer, ips]) => [peer, new Set(ips)])),
     settings: { nodeCIDRs, mode },
-    landmarks: landmarks.map((ip) => ({ ip, whose: "a resolver", mayBeNode: true })),
+    landmarks,
     typed: new Set(typed),
     own: local.nodeIPs.map((ip) => `${ip}/${ip.includes(":") ? 128 : 32}`),
   };
@@ -80,6 +81,8 @@ const owns = (
 ) => ({
   ...{ nodeIPs, podCIDRs, earlyIPs, barredIPs },
 });
+
+const resolver = (ip: string): Landmark => ({ ip, whose: "a resolver", mayBeNode: true });
 
 describe("a node IP", () => {
   test("that nothing has shown does not count, and stands beside those that do", () => {
@@ -129,7 +132,11 @@ describe("a node IP", () => {
     ["only in a network that is named", ["203.0.113.0/24"], [], false],
     ["named alone, and a resolver", ["203.0.113.9/32"], ["203.0.113.9"], false],
   ])("that is %s", (_what, nodeCIDRs, landmarks, counts) => {
-    const { owned } = own({ records: [record("n3", ["203.0.113.9"])], nodeCIDRs, landmarks });
+    const { owned } = own({
+      records: [record("n3", ["203.0.113.9"])],
+      nodeCIDRs,
+      landmarks: landmarks.map(resolver),
+    });
     expect(owned["n3"]?.nodeIPs).toEqual(counts ? ["203.0.113.9"] : []);
   });
 
@@ -149,8 +156,27 @@ describe("a node IP", () => {
     ["of the Internet, IPv6", "2001:4860::8888", [], false],
     ["a resolver's", "10.9.9.53", ["10.9.9.53"], false],
   ])("that is %s: whether the peer may send from it once its gate is open", (_what, ip, landmarks, may) => {
-    const { owned, split } = own({ records: [record("n3", [ip])], landmarks });
+    const { owned, split } = own({ records: [record("n3", [ip])], landmarks: landmarks.map(resolver) });
     expect(owned["n3"]?.nodeIPs).toEqual([]);
+    expect(split[0]?.sourceIPs).toEqual(may ? [ip] : []);
+  });
+
+  const nextHop = (towards: string) => ({
+    whose: `the gateway of ${towards}`,
+    towards,
+    mayBeNode: true as const,
+  });
+  test.each([
+    ["the peer's pods", [nextHop("10.9.7.0/24")], true],
+    ["a part of the peer's pods", [nextHop("10.9.7.64/26"), nextHop("10.9.7.0/26")], true],
+    ["another node's pods", [nextHop("10.9.8.0/24")], false],
+    ["more than the peer's pods", [nextHop("10.9.0.0/16")], false],
+    ["the peer's pods and everything", [nextHop("10.9.7.0/24"), nextHop("0.0.0.0/0")], false],
+    ["the peer's pods, and is a resolver", [nextHop("10.9.7.0/24"), { whose: "a resolver" }], false],
+  ])("that is the next hop of a route to %s: whether the peer may send from it", (_what, hops, may) => {
+    const ip = "10.0.0.3";
+    const landmarks = hops.map((hop) => ({ ip, ...hop }));
+    const { split } = own({ records: [record("n3", [ip], ["10.9.7.0/24"])], landmarks });
     expect(split[0]?.sourceIPs).toEqual(may ? [ip] : []);
   });
 

@@ -10,7 +10,7 @@ import { pathStreams } from "../../lab/path-matrix.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { eachWay, losses, Streams } from "../../lab/stream.ts";
 import { waitUntil } from "../../lab/wait.ts";
-import { families, opens, phaseMs, podRoute, rate, record, Trio } from "./trio.ts";
+import { families, opens, phaseMs, podRoute, provesHosts, rate, record, Trio } from "./trio.ts";
 
 const rotationMs = 300_000;
 
@@ -47,6 +47,7 @@ test("the gate: no packet is lost on any path before, while and after node 2 enc
   expect(podRoute(n1, n2)).toStartWith("throw");
   trio.agentOf(n1).thaw();
   await opens(n1, n2);
+  await Promise.all([provesHosts(n1, n2), provesHosts(n2, n1)]);
   const both = await trio.inPlaintext(() => Bun.sleep(phaseMs));
   const results = (await Promise.all(streams.map((one) => one.stop()))).flat();
   expect(losses(results)).toEqual({});

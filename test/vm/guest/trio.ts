@@ -5,7 +5,7 @@
 //   n3 p3 ──┘
 import { writeFileSync } from "node:fs";
 import type { NodeRecord } from "../../../src/net/record.ts";
-import { addNode, wgJson } from "../../kernel/support/mesh-reference.ts";
+import { addNode, routeLines, tables, wgJson } from "../../kernel/support/mesh-reference.ts";
 import type { Agent } from "../../lab/agent.ts";
 import { Lab } from "../../lab/lab.ts";
 import type { Node } from "../../lab/node.ts";
@@ -82,5 +82,18 @@ export const opens = (node: Node, to: Node) =>
     what: `${node.name} routes ${to.name}'s pods into the tunnel`,
     timeoutMs: openMs,
   });
+
+/** Resolves once a node routes its pods' packets to all node IPs of another one into the tunnel: handshakes have proven them. */
+export const provesHosts = (node: Node, to: Node) =>
+  waitUntil(
+    () =>
+      families.every((family) =>
+        routeLines(node, family, tables.hosts).some((line) => leadsTo(line, to.ip(family))),
+      ),
+    { what: `${node.name} routes pods' packets to ${to.name} into the tunnel`, timeoutMs: openMs },
+  );
+
+const leadsTo = (line: string, ip: string | undefined) =>
+  line.includes(`${ip} `) && line.includes("dev wg-cni-") && !line.startsWith("throw");
 
 export const record = (node: Node) => wgJson<NodeRecord>(node, ["node", "show"]);
