@@ -23,8 +23,9 @@ const onlyWhenNamed: Readonly<Record<string, string>> = {
 /** Its tests run twice: a plugin's process does the calls, then a plugin server. */
 const servedDirectory = "test/kernel/plugin/";
 /**
- * Its tests emulate two processors, which is as much as there may be: one of them at a time, and one other job beside
- * it. They begin when the programs are built: a build beside them would hardly go on.
+ * Its tests emulate two processors, which is as much as there may be: each runs alone. Beside one other job they took
+ * three times as long, which is more than that job took. They begin when the programs are built: a build beside them
+ * would hardly go on.
  */
 const emulatedFolder = "vm";
 /** Directory -> the script that provides the programs its tests talk to, and the variable that has them required. */
@@ -46,18 +47,18 @@ export interface Job {
 }
 
 /**
- * Returns the next job that has its programs, and room now. An emulated machine takes two places, so two of them never
- * run together; the first one waits until two places are free, because the jobs behind it would leave none.
+ * Returns the next job that has its programs, and room now. An emulated machine takes all places: the first one waits
+ * until they are free, because the jobs behind it would leave none.
  */
 export function takeJob(
   queue: Job[],
   started: readonly Job[],
   awaited: ReadonlySet<string>,
 ): Job | undefined {
-  const places = (job: Job) => (isEmulated(job) ? 2 : 1);
+  const places = (job: Job) => (isEmulated(job) ? jobsAtOnce : 1);
   const free = started.reduce((left, job) => left - places(job), jobsAtOnce);
   const ready = queue.filter((one) => isReady(one, awaited));
-  const isWaiting = ready[0] !== undefined && isEmulated(ready[0]) && !started.some(isEmulated);
+  const isWaiting = ready[0] !== undefined && isEmulated(ready[0]);
   const job = (isWaiting ? ready.slice(0, 1) : ready).find((one) => places(one) <= free);
   if (job !== undefined) queue.splice(queue.indexOf(job), 1);
   return job;
