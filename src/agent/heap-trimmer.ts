@@ -8,8 +8,10 @@ import { edenGC, fullGC } from "bun:jsc";
  * fast as one of the whole heap, so there is one whenever this much was allocated.
  */
 const youngBytes = 4 * 1024 * 1024;
-/** Values that survive young collections, needed or not, must not add up to more than this. */
+/** Values that survive young collections, needed or not, must not add up to more than this at the end of a pass, */
 const wholeBytes = 24 * 1024 * 1024;
+/** and to more than this within one, where a collection of the whole heap (60 ms at 5,000 peers) delays a change. */
+const wholeWithinBytes = 56 * 1024 * 1024;
 /** The heap is rarely collected as a whole while passes follow each other, and soon after the last of them. */
 const wholeMs = 5000;
 
@@ -40,23 +42,30 @@ export class HeapTrimmer {
     this.#wholeAtMs = now();
   }
 
-  /**
-   * Collects garbage if there is much of it. Call it as soon as large values are no longer needed, and
-   * after a pause, in which a list may have allocated more or memory may have been returned.
-   */
+  /** Collects garbage within a pass if there is much of it. Call it as soon as large values are no longer needed. */
   trim(): void {
-    const { heap } = this;
-    const bytes = heap.residentBytes();
-    this.#leastBytes = Math.min(this.#leastBytes, bytes);
-    const grownBytes = bytes - this.#leastBytes;
+    const grownBytes = this.#grownBytes();
+    if (grownBytes >= wholeWithinBytes) this.#collectWhole();
+    else if (grownBytes >= youngBytes) this.heap.collectYoung();
+  }
+
+  /** Collects garbage at the end of a pass, after which nothing waits. A pause may come, and memory be returned in it. */
+  trimWhole(): void {
+    const grownBytes = this.#grownBytes();
     if (grownBytes < youngBytes) return;
-    const nowMs = this.now();
-    if (grownBytes < wholeBytes && nowMs - this.#wholeAtMs < wholeMs) {
-      heap.collectYoung();
-      return;
-    }
-    heap.collectWhole();
-    this.#leastBytes = heap.residentBytes();
-    this.#wholeAtMs = nowMs;
+    if (grownBytes >= wholeBytes || this.now() - this.#wholeAtMs >= wholeMs) this.#collectWhole();
+    else this.heap.collectYoung();
+  }
+
+  #grownBytes(): number {
+    const bytes = this.heap.residentBytes();
+    this.#leastBytes = Math.min(this.#leastBytes, bytes);
+    return bytes - this.#leastBytes;
+  }
+
+  #collectWhole(): void {
+    this.heap.collectWhole();
+    this.#leastBytes = this.heap.residentBytes();
+    this.#wholeAtMs = this.now();
   }
 }

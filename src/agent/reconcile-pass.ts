@@ -126,6 +126,7 @@ export class ReconcilePass implements Disposable {
         onFree: () => parts.heap.trim(),
       });
     } finally {
+      parts.heap.trimWhole();
       this.#hasNewPods = pass.hasNewPods;
     }
     const problem = problemOf(pass);
