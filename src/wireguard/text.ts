@@ -58,6 +58,8 @@ export function parseErrno(answer: string): number {
 /** Peers by a hash of the text that they were parsed from. */
 export type PeersByText = ReadonlyMap<bigint, Peer>;
 
+/** Peers choose parts of their text. Without the seed, they cannot find two texts that have one hash. */
+const hashSeed = crypto.getRandomValues(new BigUint64Array(1))[0];
 const peerStart = Buffer.from("\npublic_key=");
 
 /**
@@ -103,7 +105,7 @@ export class GetParser {
   }
 
   #takeBlock(bytes: Uint8Array): void {
-    const hash = Bun.hash(bytes) as bigint;
+    const hash = Bun.hash.wyhash(bytes, hashSeed);
     const peer = this.known.get(hash) ?? this.#parse(bytes);
     // The lines of the device itself come before those of its peers.
     if (peer === undefined) return;

@@ -11,8 +11,8 @@ import { familyHeader } from "./objects.ts";
 
 /** The counters of a set as they were read last. */
 interface Counted {
-  /** A hash of the list's bytes. */
-  readonly hash: bigint;
+  /** A digest of the list's bytes. Nodes choose addresses that are in it, so it must have no collisions. */
+  readonly digest: string;
   readonly counters: ReadonlyMap<string, NftCounter>;
   /** True if the reading before had the same. */
   readonly isStill: boolean;
@@ -35,42 +35,44 @@ export class SetReader {
   counters(table: NftTableName, set: NftSetDeclaration): ReadonlyMap<string, NftCounter> {
     const name = `${formatNftTableName(table)} ${set.name}`;
     const last = this.#counted.get(name);
-    if (last?.isStill && this.#hash(table, set) === last.hash) return last.counters;
-    const { elements, hash } = this.#read(table, set);
+    if (last?.isStill && this.#digest(table, set) === last.digest) return last.counters;
+    const { elements, digest } = this.#read(table, set);
     const counters = new Map<string, NftCounter>();
     eachElement(set, elements, (element, counter) => {
       if (counter !== undefined) counters.set(element, counter.packets === 0 ? zero : counter);
     });
     // A set that counts all the time would be listed twice for each reading.
-    this.#counted.set(name, { hash, counters, isStill: hash === last?.hash });
+    this.#counted.set(name, { digest, counters, isStill: digest === last?.digest });
     return counters;
   }
 
-  #hash(table: NftTableName, set: NftSetDeclaration): bigint {
-    let hash = 0n;
+  #digest(table: NftTableName, set: NftSetDeclaration): string {
+    let hasher = makeHasher();
     const restart = () => {
-      hash = 0n;
+      hasher = makeHasher();
     };
     this.socket.dump(elementsRequest(table, set), restart, (bytes, at, end) => {
-      hash = hashOf(bytes.subarray(at, end), hash);
+      hasher.update(bytes.subarray(at + nfgenmsgBytes, end));
     });
-    return hash;
+    return hasher.digest("base64");
   }
 
-  #read(table: NftTableName, set: NftSetDeclaration): { elements: SetElement[]; hash: bigint } {
+  #read(table: NftTableName, set: NftSetDeclaration): { elements: SetElement[]; digest: string } {
     const lists: (readonly SetElement[])[] = [];
-    let hash = 0n;
+    let hasher = makeHasher();
     const restart = () => {
       lists.length = 0;
-      hash = 0n;
+      hasher = makeHasher();
     };
     this.socket.dump(elementsRequest(table, set), restart, (bytes, at, end) => {
-      hash = hashOf(bytes.subarray(at, end), hash);
+      hasher.update(bytes.subarray(at + nfgenmsgBytes, end));
       lists.push(elementsMessage.read(bytes, at, end, "skip").NFTA_SET_ELEM_LIST_ELEMENTS ?? []);
     });
-    return { elements: lists.flat(), hash };
+    return { elements: lists.flat(), digest: hasher.digest("base64") };
   }
 }
+
+const makeHasher = () => new Bun.CryptoHasher("sha256");
 
 function elementsRequest(table: NftTableName, { name }: NftSetDeclaration): Request {
   return {
@@ -86,8 +88,3 @@ function elementsRequest(table: NftTableName, { name }: NftSetDeclaration): Requ
 
 /** The header of a message, struct nfgenmsg, has the generation of nftables: every program's changes change it. */
 const nfgenmsgBytes = 4;
-
-/** `seed`: the hash of the messages before. */
-function hashOf(message: Uint8Array, seed: bigint): bigint {
-  return Bun.hash.wyhash(message.subarray(nfgenmsgBytes), seed);
-}
