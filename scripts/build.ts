@@ -1,13 +1,13 @@
-// Builds plugin-bin/wg-cni: esbuild bundles the sources, Bun's compiler makes one executable of them, and the names of the environment
-// variables by which a Bun executable can be turned into something else are
-// made unreachable. Same sources, same bytes.
+// Builds plugin-bin/wg-cni: esbuild bundles the sources (bundle.ts), Bun's compiler makes one executable of
+// them, and the names of the environment variables by which a Bun executable can be turned into something else
+// are made unreachable. Same sources, same bytes.
 //
 //   scripts/bun scripts/build.ts [--arch x64|arm64] [--out FILE]
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join, relative, resolve } from "node:path";
-import { type BuildOptions, build, type Plugin } from "esbuild";
+import { dirname, join, resolve } from "node:path";
 import minimist from "minimist";
+import { bundle } from "./bundle.ts";
 import { makeRecordable, recordOrder } from "./bytecode-order.ts";
 import { bunPackages, compile, hostArch } from "./compile.ts";
 import { type Arch, refuseEngineOptions } from "./engine-options.ts";
@@ -19,11 +19,6 @@ const root = resolve(import.meta.dir, "..");
  * a name or the start of one. engine-options.ts has those whose name is not one text in the executable.
  */
 const refusedVariables = ["BUN_OPTIONS", "BUN_BE_BUN", "BUN_INSPECT", "BUN_BYTECODE"];
-
-/** The files that the CNI path imports only when it needs them. */
-const onDemand = ["src/cli/run.ts", "src/reconcile/repair.ts", "src/reconcile/pod-firewall.ts"];
-/** Each of these becomes one file, whole, with all that it imports otherwise. The second does a call that no server takes. */
-const whole = ["src/main.ts", "src/cni/main.ts"];
 
 const args = minimist(process.argv.slice(2), { string: ["arch", "out"] });
 const arch = (args["arch"] ?? hostArch) as Arch;
@@ -49,62 +44,6 @@ try {
 const bytes = readFileSync(outfile);
 const digest = createHash("sha256").update(bytes).digest("hex");
 console.log(`${outfile}  ${(bytes.length / 1e6).toFixed(1)} MB  sha256 ${digest}`);
-
-/**
- * The CNI path becomes two files, each whole: a split one costs 1.5 ms more at
- * every call, since each chunk is a module to link. The files that it loads on demand
- * are a bundle with chunks of its own. Each has copies of the shared code: only
- * plain values and functions cross between them.
- */
-async function bundle(outdir: string): Promise<void> {
-  const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
-  const options = {
-    absWorkingDir: root,
-    bundle: true,
-    minify: true,
-    platform: "node",
-    target: "esnext",
-    format: "esm",
-    external: ["bun:*"],
-    // The Kubernetes client's HTTP library: only its configuration is used, requests are the runtime's (8 MB of memory).
-    alias: { undici: join(root, "scripts/no-undici.ts") },
-    define: { WG_CNI_VERSION: JSON.stringify(version), WG_CNI_BUILD: JSON.stringify(digestOfSources()) },
-    outdir,
-    logLevel: "warning",
-  } satisfies BuildOptions;
-  const entries = (paths: readonly string[]) =>
-    Object.fromEntries(paths.map((path) => [chunkName(path), join(root, path)]));
-  await build({ ...options, entryPoints: entries(whole), plugins: [leaveOut([...whole, ...onDemand])] });
-  await build({ ...options, entryPoints: entries(onDemand), splitting: true });
-}
-
-/** Differs for builds of different sources, also of one version. */
-function digestOfSources(): string {
-  const hash = createHash("sha256");
-  for (const path of [...new Bun.Glob("src/**/*.ts").scanSync(root), "package-lock.json"].sort())
-    hash.update(`${path}\n`).update(readFileSync(join(root, path)));
-  return hash.digest("hex").slice(0, 16);
-}
-
-function chunkName(path: string): string {
-  return path.slice("src/".length).replace("/", "-").replace(/\.ts$/, "");
-}
-
-/** Dynamic imports of `paths` stay imports, of the second bundle's files; any other is a mistake. */
-function leaveOut(paths: readonly string[]): Plugin {
-  return {
-    name: "leave-out",
-    setup: ({ onResolve }) => {
-      onResolve({ filter: /\.ts$/ }, ({ kind, path, resolveDir }) => {
-        if (kind !== "dynamic-import") return undefined;
-        const name = relative(root, join(resolveDir, path));
-        if (!paths.includes(name))
-          throw new Error(`${name} is imported on demand: add it to onDemand in scripts/build.ts`);
-        return { path: `./${chunkName(name)}.js`, external: true };
-      });
-    },
-  };
-}
 
 /**
  * Overwrites the first byte of each refused name with NUL, which no environment

@@ -58,7 +58,10 @@ async function main(filters: string[]): Promise<void> {
   if (filters.length === 0 || jobs.some((job) => separateDirectories[directoryOf(job.name)] !== undefined)) {
     if (!(await step("build", ["scripts/build.ts"]))) return;
   }
-  if (filters.length === 0) await step("check", ["scripts/check.ts"]);
+  if (filters.length === 0) {
+    await step("check", ["scripts/check.ts"]);
+    await step("audit", ["scripts/supply/audit.ts"], { isNoteworthy: true });
+  }
   const queue = [...jobs];
   const provided = provide(queue);
   const started = new Map<Job, Promise<void>>();
@@ -77,11 +80,11 @@ function awaitedOf(provided: Readonly<Record<string, Promise<void>>>): Promise<v
   return Object.entries(provided).flatMap(([directory, there]) => (awaited.has(directory) ? [there] : []));
 }
 
-/** Runs one of the steps before the tests: it passes silently, or counts as one failure. */
-async function step(name: string, argv: string[]): Promise<boolean> {
+/** Runs one of the steps before the tests: it passes, and prints its text if that is noteworthy, or counts as one failure. */
+async function step(name: string, argv: string[], { isNoteworthy = false } = {}): Promise<boolean> {
   const start = performance.now();
   const { text, reason } = await execute([bun, ...argv], stepLimitMs);
-  if (reason === "") printLine(ok, name, "", start);
+  if (reason === "") printLine(ok, name, isNoteworthy ? text : "", start);
   else fail(`${name}: ${reason}`, text, start);
   return reason === "";
 }
