@@ -18,6 +18,7 @@ const longFiles: Readonly<Record<string, string>> = {
   "src/linux/file.ts": "files by system calls",
   "src/netlink/nft/table.ts": "one conversation with the kernel",
   "src/netlink/objects.ts": "the objects of rtnetlink",
+  "src/netlink/rtnl.ts": "the reads of rtnetlink",
   "src/state/store.ts": "the store's interface",
 };
 

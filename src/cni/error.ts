@@ -95,18 +95,21 @@ export function formatError({ code, message, details }: CniError, version: strin
   return JSON.stringify({ cniVersion: version, code, msg, details: printable(details, maxTextLength) });
 }
 
-const stackCharacters = 2000;
-
+/** The runtime shows the message in events of the pod; the stack is for the log (`findTrace`). */
 function defect(text: string, thrown: unknown): CniError {
-  const stack = thrown instanceof Error ? thrown.stack : undefined;
   return new CniError(
     "internal",
-    `wg-cni failed unexpectedly: ${text}. This is a defect: please report it.`,
-    {
-      details: stack?.slice(0, stackCharacters) ?? "",
-      cause: thrown,
-    },
+    `wg-cni failed unexpectedly: ${text}. This is a defect: please report it as an issue of the repository, with the lines of this call in plugin.log beside the store.`,
+    { cause: thrown },
   );
+}
+
+const stackCharacters = 2000;
+
+/** Returns the stack of an error that is a defect of ours, for the log; undefined for every other error. */
+export function findTrace(thrown: unknown): string | undefined {
+  const isDefect = toCniError(thrown).code === cniCodes.internal;
+  return isDefect && thrown instanceof Error ? thrown.stack?.slice(0, stackCharacters) : undefined;
 }
 
 const causesLimit = 8;

@@ -10,6 +10,7 @@ import { appendFile, findStatus, rename } from "../linux/file.ts";
 import { callLogName, formatCall, isCountedVerb } from "../net/call-log.ts";
 import { messageOf } from "../net/error.ts";
 import { printable } from "../net/printable.ts";
+import { findTrace } from "./error.ts";
 import type { Request } from "./request.ts";
 import type { Verbs } from "./skel.ts";
 
@@ -36,7 +37,7 @@ export function withLoggedFailures(verbs: Verbs): Verbs {
       try {
         return verb(request);
       } catch (error) {
-        append(request, `error: ${messageOf(error)}`);
+        append(request, `error: ${findTrace(error) ?? messageOf(error)}`);
         throw error;
       }
     };

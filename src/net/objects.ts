@@ -101,6 +101,8 @@ export interface RouteLookup {
   readonly devs: readonly string[];
   /** True if the next hop is a gateway, so that the address is not on the interface's own link. */
   readonly hasGateway?: true;
+  /** True if the route is for this one address, and not for a prefix that contains it. */
+  readonly isForOne?: true;
   /** The route's own MTU, if it has one; one that was learned from ICMP is not meant. */
   readonly mtu?: number;
   /** True if packets of the route go nowhere, because its interface has no carrier. */

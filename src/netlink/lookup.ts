@@ -48,13 +48,14 @@ export function lookUpRoutes(
   const errnos = socket.query(
     queries.map((query) => lookUpRequest(query, indexes.get(query.arrival?.dev ?? ""))),
     (index, bytes, at, end) => {
-      const { rtm_type, rtm_flags, RTA_OIF, RTA_GATEWAY, RTA_VIA, RTA_MULTIPATH, RTA_METRICS } =
+      const { rtm_type, rtm_dst_len, rtm_flags, RTA_OIF, RTA_GATEWAY, RTA_VIA, RTA_MULTIPATH, RTA_METRICS } =
         routeMessage.read(bytes, at, end, "skip");
       const interfaces =
         RTA_MULTIPATH === undefined ? RTA_OIF : nexthops(RTA_MULTIPATH).map((hop) => hop.interfaceIndex);
       found[index] = {
         ...{ type: toRouteType(rtm_type), interfaces, mtu: RTA_METRICS?.RTAX_MTU },
         hasGateway: RTA_GATEWAY !== undefined || RTA_VIA !== undefined,
+        isForOne: rtm_dst_len === familyBits(familyOf(dsts[index] as string)),
         isDead: (rtm_flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN)) !== 0,
       };
     },
@@ -64,10 +65,11 @@ export function lookUpRoutes(
   return dsts.map((dst, i) => {
     const answer = found[i];
     if (answer === undefined) return { dst, devs: [], error: errnoCode(errnos[i] as number) };
-    const { type, interfaces, mtu, hasGateway, isDead } = answer;
+    const { type, interfaces, mtu, hasGateway, isForOne, isDead } = answer;
     return {
       ...{ dst, type, devs: devsOf(interfaces) },
       ...(hasGateway ? { hasGateway } : {}),
+      ...(isForOne ? { isForOne } : {}),
       ...(isDead ? { isDead } : {}),
       ...(mtu === undefined ? {} : { mtu }),
     };
@@ -80,6 +82,7 @@ interface Found {
   readonly interfaces: number | readonly number[] | undefined;
   readonly mtu: number | undefined;
   readonly hasGateway: boolean;
+  readonly isForOne: boolean;
   readonly isDead: boolean;
 }
 

@@ -2,7 +2,7 @@
 // as plain values (net/objects.ts). Changes are requested through Batch; what
 // should be there is decided elsewhere (rtnetlink(7)).
 import { Errno } from "../linux/errno.ts";
-import type { Family } from "../net/ip.ts";
+import { type Family, familyOf } from "../net/ip.ts";
 import type {
   Address,
   BridgeEntry,
@@ -17,7 +17,7 @@ import { addressMessage, RTM_GETADDR } from "../wire/address.ts";
 import type { Unknown } from "../wire/attributes.ts";
 import { addressFamily } from "../wire/codec.ts";
 import { linkMessage, RTEXT_FILTER_SKIP_STATS, RTM_GETLINK } from "../wire/link.ts";
-import { AF_BRIDGE, neighbourMessage, RTM_GETNEIGH } from "../wire/neighbour.ts";
+import { AF_BRIDGE, NUD_FAILED, NUD_INCOMPLETE, neighbourMessage, RTM_GETNEIGH } from "../wire/neighbour.ts";
 import { netnsIdMessage, RTM_GETNSID } from "../wire/netns-id.ts";
 import { RTM_F_CLONED, RTM_GETROUTE, routeMessage } from "../wire/route.ts";
 import { RTM_GETRULE, ruleMessage } from "../wire/rule.ts";
@@ -31,6 +31,8 @@ import { NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
 
 /** A route with the kernel's message, which includes attributes that we do not know. */
 export type RouteReply = ReturnType<typeof routeMessage.read>;
+
+type NeighbourReply = ReturnType<typeof neighbourMessage.read>;
 
 export interface RouteFilter {
   readonly family: Family;
@@ -188,26 +190,24 @@ export class Rtnl implements Disposable {
   neighbours(dev: string): Neighbour[] {
     this.#names.beginRead();
     const index = this.indexOf(dev);
-    const messages = this.#list(
-      RTM_GETNEIGH,
-      `list neighbours of ${dev}`,
-      (to) => neighbourMessage.write(to, { NDA_IFINDEX: index }),
-      (bytes, at, end) => neighbourMessage.read(bytes, at, end, "skip"),
-    );
+    const messages = this.#neighbourReplies(`list neighbours of ${dev}`, { NDA_IFINDEX: index });
     return defined(messages, (message) =>
       message.ndm_ifindex === index ? toNeighbour(message, dev) : undefined,
     );
   }
 
+  /** True if a neighbour on any interface has the address, or had it when it was last asked. */
+  hasNeighbour(ip: string): boolean {
+    const ndm_family = addressFamily(familyOf(ip));
+    const isThere = ({ NDA_DST, ndm_state }: NeighbourReply) =>
+      NDA_DST === ip && (ndm_state & (NUD_INCOMPLETE | NUD_FAILED)) === 0;
+    return this.#neighbourReplies("list neighbours", { ndm_family }).some(isThere);
+  }
+
   /** Reads what the bridges of this namespace have learned; the addresses of their ports are there too. */
   bridgeEntries(): BridgeEntry[] {
     this.#names.beginRead();
-    const messages = this.#list(
-      RTM_GETNEIGH,
-      "list what bridges have learned",
-      (to) => neighbourMessage.write(to, { ndm_family: AF_BRIDGE }),
-      (bytes, at, end) => neighbourMessage.read(bytes, at, end, "skip"),
-    );
+    const messages = this.#neighbourReplies("list what bridges have learned", { ndm_family: AF_BRIDGE });
     return defined(messages, ({ ndm_ifindex, NDA_LLADDR: mac }) => {
       const dev = mac === undefined ? undefined : this.#names.findName(ndm_ifindex);
       return mac === undefined || dev === undefined ? undefined : { dev, mac };
@@ -225,6 +225,15 @@ export class Rtnl implements Disposable {
 
   [Symbol.dispose](): void {
     this.socket[Symbol.dispose]();
+  }
+
+  #neighbourReplies(what: string, request: Parameters<typeof neighbourMessage.write>[1]): NeighbourReply[] {
+    return this.#list(
+      RTM_GETNEIGH,
+      what,
+      (to) => neighbourMessage.write(to, request),
+      (bytes, at, end) => neighbourMessage.read(bytes, at, end, "skip"),
+    );
   }
 
   #routeReplies({ family, table, type, dev, limit }: RouteFilter, unknown: Unknown): RouteReply[] {

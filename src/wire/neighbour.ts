@@ -9,7 +9,9 @@ export const RTM_GETNEIGH = 30;
 /** ndm_family of what a bridge has learned (linux/socket.h). */
 export const AF_BRIDGE = 7;
 
+export const NUD_INCOMPLETE = 0x01;
 export const NUD_REACHABLE = 0x02;
+export const NUD_FAILED = 0x20;
 export const NUD_PERMANENT = 0x80;
 
 const ndmsg = {

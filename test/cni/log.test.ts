@@ -40,13 +40,26 @@ test("a failing verb is logged on one line and still fails; a good one leaves no
   const verbs = withLoggedFailures({
     add: () => "{}",
     del: () => {
-      throw new Error("first\nsecond");
+      throw Object.assign(new Error("first\nsecond"), { name: "SysError" });
     },
   } as unknown as Verbs);
   expect(verbs.add(request)).toBe("{}");
   expect(() => readFileSync(path)).toThrow("ENOENT");
   expect(() => verbs.del(request)).toThrow("first");
   expect(readFileSync(path, "utf8")).toEndWith(" eth0: error: first second\n");
+});
+
+test("the stack of a defect is in the log, on its line", () => {
+  const { path, request } = setUp();
+  const verbs = withLoggedFailures({
+    del: () => {
+      throw new TypeError("x is undefined");
+    },
+  } as unknown as Verbs);
+  expect(() => verbs.del(request)).toThrow("x is undefined");
+  expect(readFileSync(path, "utf8")).toMatch(
+    /^[^\n]* error: TypeError: x is undefined +at [^\n]*log\.test\.ts[^\n]*\n$/,
+  );
 });
 
 test("past a mebibyte the log begins anew and the old one is kept once", () => {

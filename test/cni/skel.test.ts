@@ -54,6 +54,7 @@ describe("verbs", () => {
         },
       });
       expect(answer).toMatchObject({ exitCode: 1, json: { code: 100 } });
+      expect(answer.json.details).toBeUndefined();
     }
   });
 

@@ -5,6 +5,7 @@ import { allocate, findRangeSet } from "../../ipam/allocate.ts";
 import { type RangeSet, rangeSetsOfPodCIDRs } from "../../ipam/range.ts";
 import { messageOf } from "../../net/error.ts";
 import { familyOf } from "../../net/ip.ts";
+import { isInUse } from "../../netlink/address-use.ts";
 import { configuredMtu } from "../../plan/pods/mtu.ts";
 import type { Attachment, Owner } from "../../state/model.ts";
 import type { Store } from "../../state/store.ts";
@@ -56,34 +57,50 @@ function takeDelegated(host: Host, request: Request, hostDev: string): Addresses
 }
 
 function takeEmbedded(host: Host, request: Request, hostDev: string, ipam: EmbeddedIpam): Addresses {
-  const { store } = host;
-  const sets = ipam.ranges.length > 0 ? ipam.ranges : nodeRangeSets(host, request);
-  const owner = ownerOf(request);
-  const ips = store.transaction(() => {
-    // An ADD that was killed has left its leases, so the same container gets the same addresses.
-    const kept = store.leasesOf(owner).map((lease) => lease.ip);
-    const taken = kept.length > 0 ? kept : sets.map((_, i) => takeOne(store, owner, sets, i, request));
-    refuseUnmet(request, taken);
-    store.putAttachment(describe(request, hostDev, taken));
-    return taken;
+  const ips = reserveAddresses(host.store, {
+    owner: ownerOf(request),
+    sets: ipam.ranges.length > 0 ? ipam.ranges : nodeRangeSets(host, request),
+    requested: request.conf.requested.ips,
+    isInUse: (ip) => isInUse(host.kernel.host, ip),
+    describe: (taken) => describe(request, hostDev, taken),
   });
   return { ips, routes: ipam.routes };
 }
 
-function takeOne(
-  store: Store,
-  owner: Owner,
-  sets: readonly RangeSet[],
-  index: number,
-  request: Request,
-): string {
+/** The addresses that a pod needs, and what is written with them. */
+export interface Reservation {
+  readonly owner: Owner;
+  readonly sets: readonly RangeSet[];
+  readonly requested: readonly string[];
+  /** Asks the kernel. The store may have lost a lease with its log or to a damaged disk, and the pod lives on. */
+  readonly isInUse: (ip: string) => boolean;
+  readonly describe: (ips: readonly string[]) => Attachment;
+}
+
+/** Leases one address of each set, and records the attachment. Throws CniError, StoreError. */
+export function reserveAddresses(store: Store, reservation: Reservation): readonly string[] {
+  const { owner, sets, requested, isInUse, describe } = reservation;
+  return store.transaction(() => {
+    // An ADD that was killed has left its leases, so the same container gets the same addresses. Its link is
+    // gone by now (`refuseExisting`): whatever still uses one of them is another pod.
+    const left = store.leasesOf(owner).map((lease) => lease.ip);
+    const kept = left.some(isInUse) ? [] : left;
+    if (kept.length < left.length) store.releaseLeases(owner);
+    const taken = kept.length > 0 ? kept : sets.map((_, i) => takeOne(store, reservation, i));
+    refuseUnmet(requested, taken);
+    store.putAttachment(describe(taken));
+    return taken;
+  });
+}
+
+function takeOne(store: Store, { owner, sets, requested, isInUse }: Reservation, index: number): string {
   const set = sets[index] as RangeSet;
   const last = store.lastLease(owner.network, index);
-  const requested = request.conf.requested.ips.find((ip) => setFor(sets, ip) === index);
+  const wanted = requested.find((ip) => setFor(sets, ip) === index);
   const outcome = allocate(set, {
-    isTaken: (ip) => store.isLeased(owner.network, ip),
+    isTaken: (ip) => store.isLeased(owner.network, ip) || isInUse(ip),
     ...(last === undefined ? {} : { last }),
-    ...(requested === undefined ? {} : { requested }),
+    ...(wanted === undefined ? {} : { requested: wanted }),
   });
   if (!outcome.ok) {
     const kind = outcome.reason === "exhausted" ? "exhausted" : "invalidConfig";
@@ -102,8 +119,8 @@ function setFor(sets: readonly RangeSet[], ip: string): number {
 }
 
 /** Fails the ADD if a requested address was not given, as host-local does. */
-function refuseUnmet({ conf }: Request, taken: readonly string[]): void {
-  const unmet = conf.requested.ips.filter((ip) => !taken.includes(ip));
+function refuseUnmet(requested: readonly string[], taken: readonly string[]): void {
+  const unmet = requested.filter((ip) => !taken.includes(ip));
   if (unmet.length === 0) return;
   throw new CniError(
     "invalidConfig",

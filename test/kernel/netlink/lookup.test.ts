@@ -37,6 +37,7 @@ describeKernel("the way to an address", () => {
       type: route.type ?? "unicast",
       devs: [...new Set(hops.map(({ dev }) => dev))],
       ...(route.gateway !== undefined || route.via !== undefined ? { hasGateway: true } : {}),
+      ...(route.dst.includes("/") || route.dst === "default" ? {} : { isForOne: true }),
       ...(mtu === undefined ? {} : { mtu }),
     };
   };

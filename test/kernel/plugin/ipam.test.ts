@@ -89,6 +89,53 @@ describeKernel("embedded IPAM", () => {
     expectNothingLeft();
   });
 
+  describe("an address of a live pod that the store has lost is not given to another", () => {
+    // Three addresses for pods, so the search comes by the lost one again.
+    const few = conf(ranges("10.9.4.0/29", "fd00:9:4::/125"));
+    const lose = () => {
+      const code = `const db = new (require("bun:sqlite").Database)("${node.stateDir}/state.db");
+        for (const table of ["leases", "last_leases", "attachments"]) db.run("DELETE FROM " + table);`;
+      node.must([process.execPath, "-e", code]);
+    };
+
+    test.each([
+      ["if its routes are there", (_: string) => []],
+      [
+        "if only its neighbours are left",
+        (dev: string) => [`ip route flush dev ${dev}`, `ip -6 route flush dev ${dev}`],
+      ],
+    ])("%s", async (_, damage) => {
+      const pod = newPod();
+      const held = await add(pod, few);
+      const hostDev = linkNames(node).find((name) => name.startsWith("wgc")) as string;
+      node.script(["true", ...damage(hostDev)]);
+      lose();
+      const others: Pod[] = [];
+      const given: string[] = [];
+      for (let i = 0; i < 4; i++) {
+        const other = newPod();
+        others.push(other);
+        given.push(...(await add(other, few)));
+      }
+      expect(new Set([...held, ...given]).size).toBe(10);
+      expect((await refuse(node, "ADD", few, newPod())).code).toBe(105);
+      for (const one of [pod, ...others]) await succeed(node, "DEL", few, one);
+      // Without a record only the sync knows that these are nobody's.
+      node.script(["ip route flush table 18099", "ip -6 route flush table 18099"]);
+      expectNothingLeft();
+    });
+
+    test("nor is one that the node has itself", async () => {
+      node.script(["ip address add 10.9.4.2/32 dev lo"]);
+      const pod = newPod();
+      const fresh = { ...few, name: "fresh" };
+      expect(await add(pod, fresh)).toEqual(["10.9.4.3", "fd00:9:4::2"]);
+      await succeed(node, "DEL", fresh, pod);
+      node.script(["ip address del 10.9.4.2/32 dev lo"]);
+      expectNothingLeft();
+    });
+  });
+
   describe("from the node's pod CIDRs", () => {
     test("without any, ADD names the sources that they could come from", async () => {
       const { code, msg } = await refuse(node, "ADD", conf({}), newPod());
