@@ -1,5 +1,6 @@
 // The table `attachments` has one row for each container interface that an ADD of ours configured. A row
 // is written before the kernel changes, and deleted after its objects are gone.
+import { checkSum, rowSum } from "./checksum.ts";
 import type { Connection } from "./connection.ts";
 import type { Attachment, JsonValue, Owner } from "./model.ts";
 
@@ -14,6 +15,7 @@ interface AttachmentRow {
   restore: string;
   ipam: string | null;
   created_at_ms: number;
+  sum: string;
 }
 
 const byOwner = "network = ? AND container_id = ? AND ifname = ?";
@@ -45,8 +47,7 @@ export function readAttachments(db: Connection, network?: string): Attachment[] 
 
 /** Returns the addresses of all attachments. */
 export function readPodIPs(db: Connection): string[] {
-  const rows = db.all<Pick<AttachmentRow, "ips">>("SELECT ips FROM attachments");
-  return rows.flatMap(({ ips }) => db.parseJson(ips, "the addresses of an attachment") as string[]);
+  return readAttachments(db).flatMap(({ ips }) => ips);
 }
 
 /** True if a pod is there that we are the main plugin of. */
@@ -56,21 +57,12 @@ export function hasStandalone(db: Connection): boolean {
 
 /** Adds an attachment, or replaces the one of the same owner. */
 export function writeAttachment(db: Connection, a: Attachment): void {
-  db.join(() =>
-    db.change(
-      "INSERT OR REPLACE INTO attachments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-      a.network,
-      a.containerID,
-      a.ifname,
-      a.netns,
-      a.role,
-      a.hostDev ?? null,
-      JSON.stringify(a.ips),
-      JSON.stringify(a.restore),
-      a.ipam ?? null,
-      a.createdAtMs,
-    ),
-  );
+  const values = [
+    ...[a.network, a.containerID, a.ifname, a.netns, a.role, a.hostDev ?? null],
+    ...[JSON.stringify(a.ips), JSON.stringify(a.restore), a.ipam ?? null, a.createdAtMs],
+  ];
+  const sql = "INSERT OR REPLACE INTO attachments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+  db.join(() => db.change(sql, ...values, rowSum(...values)));
 }
 
 /** False if there is none. */
@@ -83,7 +75,12 @@ function changeByOwner(db: Connection, sql: string, owner: Owner): boolean {
 }
 
 function fromRow(db: Connection, row: AttachmentRow): Attachment {
-  const what = `an attachment of container ${row.container_id}`;
+  const what = `the record of ${row.ifname} of container ${row.container_id}`;
+  const sum = rowSum(
+    ...[row.network, row.container_id, row.ifname, row.netns, row.role, row.host_dev],
+    ...[row.ips, row.restore, row.ipam, row.created_at_ms],
+  );
+  checkSum(db, what, row.sum, sum);
   return {
     network: row.network,
     containerID: row.container_id,

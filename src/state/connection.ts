@@ -27,6 +27,7 @@ export class Connection implements Disposable {
   #questions = 0;
   #configured = false;
   #mustFlush = false;
+  #kept: (() => void) | undefined;
 
   /** Opens a file that exists. Throws StoreError. */
   constructor(path: string) {
@@ -85,6 +86,15 @@ export class Connection implements Disposable {
     this.#mustFlush = true;
   }
 
+  /**
+   * Makes the current transaction one that is in the database file itself when it returns, and then calls `keep`,
+   * before any other process writes. If `keep` throws, the transaction is committed all the same.
+   */
+  keepAtCommit(keep: () => void): void {
+    this.#mustFlush = true;
+    this.#kept = keep;
+  }
+
   /** Returns the value of a JSON column. Throws StoreError if it holds something else. */
   parseJson(text: string, what: string): unknown {
     try {
@@ -117,6 +127,7 @@ export class Connection implements Disposable {
 
   #write<T>(inside: () => T): T {
     this.#mustFlush = false;
+    this.#kept = undefined;
     // IMMEDIATE: waits for the lock at the start. A read that turns into a write
     // later could not wait (SQLITE_BUSY_SNAPSHOT).
     this.execute("BEGIN IMMEDIATE");
@@ -126,7 +137,8 @@ export class Connection implements Disposable {
       return value;
     });
     if (this.#mustFlush) this.#flushLog();
-    this.#shortenLog();
+    this.#shortenLog(this.#kept === undefined ? maxLogPages : 1);
+    this.#guard(() => this.#kept?.());
     return result;
   }
 
@@ -174,9 +186,10 @@ export class Connection implements Disposable {
     });
   }
 
-  #shortenLog(): void {
+  /** `enough`: from how many pages on. */
+  #shortenLog(enough: number): void {
     const row = this.find<{ log: number }>("PRAGMA wal_checkpoint(NOOP)");
-    if (row === undefined || row.log < maxLogPages) return;
+    if (row === undefined || row.log < enough) return;
     // Readers of older pages are not waited for: the next commit tries again.
     this.execute("PRAGMA busy_timeout = 0");
     try {

@@ -81,7 +81,7 @@ function explain(kind: Exclude<StoreErrorKind, "exposed">, path: string, reason:
     case "readonly":
       return `it cannot be written (${reason}). Make the filesystem writable, or choose another stateDir.`;
     case "corrupt":
-      return `it is damaged (${reason}). Restore a backup; or move it away, and the next call starts an empty one: then run \`wg-cni up\` and import the peers again.`;
+      return `it is damaged (${reason}). Restore a backup; or move it away, and the next call starts an empty one, with the identity in identity.json beside it: then run \`wg-cni up\` and import the peers again.`;
     case "version":
     case "io":
       return `${reason}. Look at the directory, its filesystem and the kernel's log.`;

@@ -1,18 +1,37 @@
-// The one row of `identity`: this node's name, addresses and sealed keys.
+// The identity: this node's name, addresses and sealed keys. It is the one row of `identity`, and the same again in
+// a file beside the database, because no other node and no kernel can give a lost one back. Both have a
+// number and a checksum, and the newer sound one is the identity: a log that was lost, or came back from a
+// backup, brings no earlier one back, and the node does not make itself a new one.
+//
+//   commit, with its log flushed and written into state.db  ->  identity.json  ->  putIdentity returns
+import { createFile, findText, rename, syncDirectory, unlink } from "../linux/file.ts";
+import { rowSum } from "./checksum.ts";
 import type { Connection } from "./connection.ts";
+import { corruptError, StoreError } from "./error.ts";
 import { bumpGeneration } from "./meta.ts";
 import type { Identity, IdentitySlot } from "./model.ts";
+
+export const identityCopyName = "identity.json";
 
 /** The identity as it is stored: bytes are base64. */
 type StoredIdentity = Omit<Identity, "slots"> & {
   slots: (Omit<IdentitySlot, "sealedPrivateKey"> & { sealedPrivateKey: string })[];
 };
 
+/** A stored identity, as text, with its place among those that this node has had. */
+interface Version {
+  readonly seq: number;
+  readonly data: string;
+}
+
+/** "damaged": there was one, and it cannot be read. */
+type Found = Version | "damaged" | undefined;
+
 /** Undefined only if the node has none: what cannot be read throws StoreError. */
 export function readIdentity(db: Connection): Identity | undefined {
-  const row = readRow(db);
-  if (row === undefined) return undefined;
-  const stored = db.parseJson(row.data, "the node's identity") as StoredIdentity;
+  const newest = findNewest(db);
+  if (newest === undefined) return undefined;
+  const stored = db.parseJson(newest.data, "the node's identity") as StoredIdentity;
   return {
     ...stored,
     slots: stored.slots.map((slot) => ({
@@ -22,17 +41,90 @@ export function readIdentity(db: Connection): Identity | undefined {
   };
 }
 
+/** It is on disk twice when this returns. */
 export function writeIdentity(db: Connection, identity: Identity): void {
   const data = encode(identity);
   db.transaction(() => {
-    if (readRow(db)?.data === data) return;
-    db.change("INSERT OR REPLACE INTO identity (id, data) VALUES (1, ?)", data);
+    const newest = findNewest(db);
+    if (newest?.data === data) return;
+    writeRow(db, { seq: (newest?.seq ?? 0) + 1, data });
     bumpGeneration(db);
   });
 }
 
-function readRow(db: Connection): { data: string } | undefined {
-  return db.find<{ data: string }>("SELECT data FROM identity");
+function writeRow(db: Connection, version: Version): void {
+  const { seq, data } = version;
+  const sql = "INSERT OR REPLACE INTO identity (id, data, seq, sum) VALUES (1, ?, ?, ?)";
+  db.change(sql, data, seq, rowSum(seq, data));
+  db.keepAtCommit(() => writeCopy(db, version));
+}
+
+/** Writes row and file anew if one of them is not the identity. Returns true if one was not. Throws StoreError. */
+export function repairIdentity(db: Connection): boolean {
+  return db.transaction(() => {
+    const newest = findNewest(db);
+    if (newest === undefined || (isSame(readRow(db), newest) && isSame(readCopy(db), newest))) return false;
+    writeRow(db, newest);
+    return true;
+  });
+}
+
+function isSame(found: Found, { seq, data }: Version): boolean {
+  return typeof found === "object" && found.seq === seq && found.data === data;
+}
+
+function findNewest(db: Connection): Version | undefined {
+  // The row first: if another process writes both in between, the copy is the newer one.
+  const row = readRow(db);
+  const copy = readCopy(db);
+  const [newest] = [row, copy]
+    .flatMap((found) => (typeof found === "object" ? found : []))
+    .sort((a, b) => b.seq - a.seq);
+  if (newest === undefined && (row === "damaged" || copy === "damaged"))
+    throw corruptError(
+      db.path,
+      `the node's identity is not what was written, and ${identityCopyName} has none`,
+    );
+  return newest;
+}
+
+function readRow(db: Connection): Found {
+  try {
+    return checked(db.find<Version & { sum: string }>("SELECT data, seq, sum FROM identity"));
+  } catch (error) {
+    if (error instanceof StoreError && error.kind === "corrupt") return "damaged";
+    throw error;
+  }
+}
+
+function readCopy(db: Connection): Found {
+  const text = findText(copyPath(db));
+  if (text === undefined) return undefined;
+  try {
+    return checked(JSON.parse(text) as Version & { sum: string });
+  } catch {
+    return "damaged";
+  }
+}
+
+function checked(found: (Version & { readonly sum: string }) | undefined): Found {
+  if (found === undefined) return undefined;
+  const { seq, data, sum } = found;
+  return sum === rowSum(seq, data) ? { seq, data } : "damaged";
+}
+
+function writeCopy(db: Connection, { seq, data }: Version): void {
+  const path = copyPath(db);
+  const draft = `${path}.new`;
+  // One that another process began and did not live to finish.
+  unlink(draft);
+  createFile(draft, JSON.stringify({ seq, sum: rowSum(seq, data), data }), 0o600);
+  rename(draft, path);
+  syncDirectory(path.slice(0, path.lastIndexOf("/")));
+}
+
+function copyPath(db: Connection): string {
+  return `${db.path.slice(0, db.path.lastIndexOf("/"))}/${identityCopyName}`;
 }
 
 /** Encodes property by property: equal identities must have equal text, whatever made them. */

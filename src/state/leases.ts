@@ -1,6 +1,7 @@
 // The tables `leases` and `last_leases` have the addresses of the embedded IPAM. ipam/allocate.ts chooses
 // the next address. One transaction calls it, and writes the lease and the attachment, so no failure can
 // lose an address.
+import { checkSum, rowSum } from "./checksum.ts";
 import type { Connection } from "./connection.ts";
 import type { Lease, Owner } from "./model.ts";
 
@@ -10,6 +11,7 @@ interface LeaseRow {
   range_set: number;
   container_id: string;
   ifname: string;
+  sum: string;
 }
 
 const byOwner = "network = ? AND container_id = ? AND ifname = ?";
@@ -27,14 +29,9 @@ export function findLastLease(db: Connection, network: string, rangeSet: number)
 /** Takes an address. Throws StoreError if it is taken: ask `isLeased` in the same transaction. */
 export function insertLease(db: Connection, { owner, ip, rangeSet }: Lease): void {
   db.join(() => {
-    db.change(
-      "INSERT INTO leases VALUES (?, ?, ?, ?, ?)",
-      owner.network,
-      ip,
-      rangeSet,
-      owner.containerID,
-      owner.ifname,
-    );
+    const { network, containerID, ifname } = owner;
+    const values = [network, ip, rangeSet, containerID, ifname] as const;
+    db.change("INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?)", ...values, rowSum(...values));
     db.change("INSERT OR REPLACE INTO last_leases VALUES (?, ?, ?)", owner.network, rangeSet, ip);
   });
 }
@@ -52,15 +49,17 @@ export function readLeases(db: Connection, network?: string): Lease[] {
     network === undefined
       ? db.all<LeaseRow>("SELECT * FROM leases")
       : db.all<LeaseRow>("SELECT * FROM leases WHERE network = ?", network);
-  return rows.map(fromRow);
+  return rows.map((row) => fromRow(db, row));
 }
 
 export function readLeasesOf(db: Connection, owner: Owner): Lease[] {
   const sql = `SELECT * FROM leases WHERE ${byOwner} ORDER BY range_set`;
-  return db.all<LeaseRow>(sql, owner.network, owner.containerID, owner.ifname).map(fromRow);
+  return db.all<LeaseRow>(sql, owner.network, owner.containerID, owner.ifname).map((row) => fromRow(db, row));
 }
 
-function fromRow(row: LeaseRow): Lease {
+function fromRow(db: Connection, row: LeaseRow): Lease {
+  const sum = rowSum(row.network, row.ip, row.range_set, row.container_id, row.ifname);
+  checkSum(db, `the lease of ${row.ip}`, row.sum, sum);
   return {
     owner: { network: row.network, containerID: row.container_id, ifname: row.ifname },
     ip: row.ip,

@@ -1,7 +1,9 @@
 // The one row of `meta`: which boot the attachments are of, the generation of
 // the intent, the order of claims, what an operator has set, and what the
 // kernel was last programmed to.
+import { checkSum, rowSum } from "./checksum.ts";
 import type { Connection } from "./connection.ts";
+import { corruptError } from "./error.ts";
 import type { AppliedState } from "./model.ts";
 
 /** Tables whose rows describe what is gone after a boot. */
@@ -19,7 +21,7 @@ export function enterBoot(db: Connection, boot: string): void {
 }
 
 export function readGeneration(db: Connection): number {
-  return readMeta(db)?.generation ?? 0;
+  return readMeta(db).generation;
 }
 
 /** Records durably that settings, identity or peers have changed, because the operator's command has reported success. */
@@ -36,7 +38,7 @@ export function takeClaimSeqs(db: Connection, count: number): number {
 }
 
 export function readApplied(db: Connection): AppliedState | undefined {
-  const text = readMeta(db)?.applied ?? null;
+  const text = readMeta(db).applied;
   return text === null ? undefined : (db.parseJson(text, "the applied state") as AppliedState);
 }
 
@@ -47,26 +49,32 @@ export function writeApplied(db: Connection, applied: AppliedState | undefined):
 
 /** Returns the operator's settings, as a JSON object's text. */
 export function readSettingsText(db: Connection): string {
-  return readMeta(db)?.settings ?? "{}";
+  const { settings, settings_sum } = readMeta(db);
+  checkSum(db, "what is set", settings_sum, rowSum(settings));
+  return settings;
 }
 
 /** True if it was another text. */
 export function writeSettingsText(db: Connection, text: string): boolean {
-  return db.change("UPDATE meta SET settings = ? WHERE settings IS NOT ?", text, text) > 0;
+  const sql = "UPDATE meta SET settings = ?, settings_sum = ? WHERE settings IS NOT ?";
+  return db.change(sql, text, rowSum(text), text) > 0;
 }
 
 interface MetaRow {
   boot: string;
   generation: number;
   settings: string;
+  settings_sum: string;
   applied: string | null;
 }
 
-function readBoot(db: Connection): string | undefined {
-  return readMeta(db)?.boot;
+function readBoot(db: Connection): string {
+  return readMeta(db).boot;
 }
 
-/** One statement for all readers: it is prepared once. */
-function readMeta(db: Connection): MetaRow | undefined {
-  return db.find<MetaRow>("SELECT boot, generation, settings, applied FROM meta");
+/** One statement for all readers: it is prepared once. The row is there from the first moment of the file. */
+function readMeta(db: Connection): MetaRow {
+  const row = db.find<MetaRow>("SELECT boot, generation, settings, settings_sum, applied FROM meta");
+  if (row === undefined) throw corruptError(db.path, "a row that every store has is missing");
+  return row;
 }

@@ -16,14 +16,15 @@ import { withFileLock } from "../linux/lock.ts";
 import { closeDirectory, closeFile } from "../linux/private.ts";
 import { busyTimeoutMs, Connection } from "./connection.ts";
 import { corruptError, findStoreError, newerVersionError, type StoreError } from "./error.ts";
-import { migrations as ourMigrations } from "./schema.ts";
+import { identityCopyName, repairIdentity } from "./identity.ts";
+import { type Migration, migrations as ourMigrations } from "./schema.ts";
 
 const O_RDWR = 2;
 const sqliteSuffixes = ["", "-wal", "-shm", "-journal"];
-const locks = ["agent.lock", "state.lock", "sync.lock", "write.lock"];
+const others = [identityCopyName, "agent.lock", "state.lock", "sync.lock", "write.lock"];
 
 /** Opens `stateDir`/state.db, creating or migrating it if needed. Throws StoreError. */
-export function openState(stateDir: string, migrations: readonly string[] = ourMigrations): Connection {
+export function openState(stateDir: string, migrations: readonly Migration[] = ourMigrations): Connection {
   const path = `${stateDir}/state.db`;
   try {
     closeState(stateDir);
@@ -43,7 +44,7 @@ export function openState(stateDir: string, migrations: readonly string[] = ourM
 function closeState(stateDir: string): void {
   closeDirectory(stateDir, isOurs);
   for (const suffix of sqliteSuffixes) closeFile(`${stateDir}/state.db${suffix}`);
-  for (const name of locks) closeFile(`${stateDir}/${name}`);
+  for (const name of others) closeFile(`${stateDir}/${name}`);
 }
 
 /**
@@ -51,7 +52,7 @@ function closeState(stateDir: string): void {
  * itself. Earlier builds named the call log verbs.log.
  */
 function isOurs(name: string): boolean {
-  return /^(state|write|sync|agent|plugin|calls|verbs)\.|^seal\.key|^lost\+found$/.test(name);
+  return /^(state|identity|write|sync|agent|plugin|calls|verbs)\.|^seal\.key|^lost\+found$/.test(name);
 }
 
 /**
@@ -69,7 +70,7 @@ function diagnose(stateDir: string, error: StoreError | undefined): StoreError |
   }
 }
 
-function createState(stateDir: string, path: string, migrations: readonly string[]): Connection {
+function createState(stateDir: string, path: string, migrations: readonly Migration[]): Connection {
   mkdir(stateDir, 0o700);
   return locked(stateDir, () => {
     if (!exists(path)) {
@@ -81,7 +82,7 @@ function createState(stateDir: string, path: string, migrations: readonly string
 }
 
 /** Makes the whole file under another name, then names it. */
-function makeFile(path: string, migrations: readonly string[]): void {
+function makeFile(path: string, migrations: readonly Migration[]): void {
   const draft = `${path}.new`;
   // One that another process began and did not live to finish.
   for (const suffix of sqliteSuffixes) unlink(draft + suffix);
@@ -97,7 +98,7 @@ function makeFile(path: string, migrations: readonly string[]): void {
 }
 
 /** Checks which migrations the file has had; brings it up to date under the lock. */
-function withSchema(connection: Connection, stateDir: string, migrations: readonly string[]): Connection {
+function withSchema(connection: Connection, stateDir: string, migrations: readonly Migration[]): Connection {
   try {
     if (schemaVersion(connection) !== migrations.length)
       locked(stateDir, () => bringUpToDate(connection, migrations));
@@ -108,16 +109,19 @@ function withSchema(connection: Connection, stateDir: string, migrations: readon
   }
 }
 
-function bringUpToDate(connection: Connection, migrations: readonly string[]): void {
+function bringUpToDate(connection: Connection, migrations: readonly Migration[]): void {
   const version = schemaVersion(connection);
   if (version === 0) throw corruptError(connection.path, "it is empty or not one of wg-cni's");
   if (version > migrations.length) throw newerVersionError(connection.path, version, migrations.length);
   migrate(connection, version, migrations);
+  repairIdentity(connection);
 }
 
-function migrate(connection: Connection, from: number, migrations: readonly string[]): void {
+function migrate(connection: Connection, from: number, migrations: readonly Migration[]): void {
   connection.transaction(() => {
-    for (const script of migrations.slice(from)) connection.execute(script);
+    for (const migration of migrations.slice(from))
+      if (typeof migration === "string") connection.execute(migration);
+      else migration(connection);
     connection.execute(`PRAGMA user_version = ${migrations.length}`);
     connection.flushAtCommit();
   });

@@ -1,6 +1,7 @@
 // The table `peers` has one row for each node, with the order of its claims. plan/ decides the owner of a
 // contested key or CIDR by that order.
 import type { NodeRecord, PeerSource, Slot, SlotRecord } from "../net/record.ts";
+import { checkSum, rowSum } from "./checksum.ts";
 import type { Connection } from "./connection.ts";
 import { bumpGeneration, readGeneration, takeClaimSeqs } from "./meta.ts";
 import type { PeerClaims, StoredPeer } from "./model.ts";
@@ -15,12 +16,13 @@ interface PeerRow {
   changed_at: number;
   unproven: string | null;
   previous: string | null;
+  sum: string;
 }
 
 /** Tests if the proof of a node's slot shows that the node has its key. */
 export type ProofCheck = (node: string, slot: SlotRecord) => boolean;
 
-const columns = "name, record, claims, source, changed_at, unproven";
+const columns = "name, record, claims, source, changed_at, unproven, previous, sum";
 
 /**
  * All peers in the order of their names. `known`: the peers as they were read last; those that have not changed
@@ -29,10 +31,7 @@ const columns = "name, record, claims, source, changed_at, unproven";
 export function readPeers(db: Connection, known: ReadonlyMap<string, StoredPeer>): Map<string, StoredPeer> {
   let latest = -1;
   for (const { changedAt } of known.values()) latest = Math.max(latest, changedAt);
-  const changed = db.all<RecordRow>(
-    "SELECT name, record, changed_at FROM peers WHERE changed_at > ?",
-    latest,
-  );
+  const changed = db.all<PeerRow>(`SELECT ${columns} FROM peers WHERE changed_at > ?`, latest);
   const records = new Map(changed.map((row) => [row.name, row]));
   const rows = db.all<ListRow>("SELECT name, source, unproven FROM peers ORDER BY name");
   const peers = new Map<string, StoredPeer>();
@@ -43,16 +42,16 @@ export function readPeers(db: Connection, known: ReadonlyMap<string, StoredPeer>
   return peers;
 }
 
-type RecordRow = Pick<PeerRow, "name" | "record" | "changed_at">;
 type ListRow = Pick<PeerRow, "name" | "source" | "unproven">;
 
 /** Undefined if the peer was added between the two questions. Then the next reading has it. */
 function readPeer(
   db: Connection,
   { name, source, unproven: text }: ListRow,
-  changed: RecordRow | undefined,
+  changed: PeerRow | undefined,
   known: StoredPeer | undefined,
 ): StoredPeer | undefined {
+  if (changed !== undefined) checkRow(db, changed);
   const unproven = parseSlots(db, name, text);
   const record = changed === undefined ? known?.record : parseRecord(db, name, changed.record);
   const changedAt = changed?.changed_at ?? known?.changedAt;
@@ -64,7 +63,7 @@ function readPeer(
 
 /** A peer that was removed since claims nothing. */
 function readClaims(db: Connection, name: string): PeerClaims {
-  const row = db.find<Pick<PeerRow, "claims">>("SELECT claims FROM peers WHERE name = ?", name);
+  const row = findRow(db, name);
   return row === undefined
     ? { keyClaims: [], cidrClaims: [], nodeIPClaims: [] }
     : parseClaims(db, name, row.claims);
@@ -75,7 +74,7 @@ function readClaims(db: Connection, name: string): PeerClaims {
  * a node IP. It is needed only if another node owns a claim of the present record.
  */
 export function readPreviousRecord(db: Connection, name: string): NodeRecord | undefined {
-  const row = db.find<Pick<PeerRow, "previous">>("SELECT previous FROM peers WHERE name = ?", name);
+  const row = findRow(db, name);
   if (row === undefined || row.previous === null) return undefined;
   return db.parseJson(row.previous, `the previous record of peer "${name}"`) as NodeRecord;
 }
@@ -103,7 +102,7 @@ export function writePeers(
 /** False if there is no such peer. */
 export function deletePeer(db: Connection, name: string): boolean {
   return db.transaction(() => {
-    const row = db.find<Pick<PeerRow, "record">>("SELECT record FROM peers WHERE name = ?", name);
+    const row = findRow(db, name);
     if (row === undefined) return false;
     keepFormerOwner(db, parseRecord(db, name, row.record));
     db.change("DELETE FROM peers WHERE name = ?", name);
@@ -116,30 +115,27 @@ export function deletePeer(db: Connection, name: string): boolean {
 /** Slots of a record with a proof that has not been verified yet. */
 export function findUnverified(db: Connection, { name, slots }: NodeRecord): SlotRecord[] {
   if (slots.every(({ proof }) => proof === undefined)) return [];
-  const row = db.find<Pick<PeerRow, "record">>("SELECT record FROM peers WHERE name = ?", name);
+  const row = findRow(db, name);
   const before = row === undefined ? [] : parseRecord(db, name, row.record).slots;
   return slots.filter((slot) => slot.proof !== undefined && !before.some((one) => isSameKey(one, slot)));
 }
 
 /** False if it is as it was. */
 function writePeer(db: Connection, record: NodeRecord, source: PeerSource, isProven: ProofCheck): boolean {
-  const row = db.find<PeerRow>(`SELECT ${columns}, previous FROM peers WHERE name = ?`, record.name);
+  const row = findRow(db, record.name);
   const text = encode(record);
   if (row?.record === text && row.source === source) return false;
   const before = row === undefined ? undefined : parseClaims(db, row.name, row.claims);
   const previous = previousOf(row, before, record);
   if (row !== undefined) keepFormerOwner(db, without(parseRecord(db, row.name, row.record), record));
-  db.change(
-    `INSERT OR REPLACE INTO peers (${columns}, previous) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-    record.name,
-    text,
-    JSON.stringify(claimsOf(db, record, before)),
-    source,
-    // The generation that the transaction ends with.
-    row?.record === text ? row.changed_at : readGeneration(db) + 1,
-    formatSlots(findUnproven(db, row, record, isProven)),
-    previous,
-  );
+  // The generation that the transaction ends with.
+  const changedAt = row?.record === text ? row.changed_at : readGeneration(db) + 1;
+  const values = [
+    ...[record.name, text, JSON.stringify(claimsOf(db, record, before)), source, changedAt],
+    ...[formatSlots(findUnproven(db, row, record, isProven)), previous],
+  ];
+  const sql = `INSERT OR REPLACE INTO peers (${columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`;
+  db.change(sql, ...values, rowSum(...values));
   // Claims that the peer has given up may be held for it, or be refused to other peers, until its next record.
   const held = previous === null ? [] : (db.parseJson(previous, "a record") as NodeRecord).nodeIPs;
   if (row !== undefined) keepNodeIPProofs(db, record.name, [...record.nodeIPs, ...held]);
@@ -200,6 +196,18 @@ function claimsOf(db: Connection, record: NodeRecord, before: PeerClaims | undef
     cidrClaims: Array.from(podCIDRs, (cidr) => ({ cidr, seq: seqOf(cidrs, cidr) })),
     nodeIPClaims: Array.from(nodeIPs, (ip) => ({ ip, seq: seqOf(ips, ip) })),
   };
+}
+
+function findRow(db: Connection, name: string): PeerRow | undefined {
+  const row = db.find<PeerRow>(`SELECT ${columns} FROM peers WHERE name = ?`, name);
+  if (row !== undefined) checkRow(db, row);
+  return row;
+}
+
+function checkRow(db: Connection, row: PeerRow): void {
+  const { name, record, claims, source, changed_at, unproven, previous, sum } = row;
+  const values = [name, record, claims, source, changed_at, unproven, previous];
+  checkSum(db, `the record of peer "${name}"`, sum, rowSum(...values));
 }
 
 function parseClaims(db: Connection, name: string, text: string): PeerClaims {

@@ -1,9 +1,14 @@
 // The tables, as migrations: PRAGMA user_version counts the ones a file has had.
 // Never edit one that was released; add the next. Tables are WITHOUT ROWID so
 // that a row and its key are one page to write.
+import type { Connection } from "./connection.ts";
+import { addSums } from "./sums.ts";
 
-/** One script a version, applied in order. */
-export const migrations: readonly string[] = [
+/** A script of SQL, or what SQL cannot compute. */
+export type Migration = string | ((db: Connection) => void);
+
+/** One a version, applied in order. */
+export const migrations: readonly Migration[] = [
   `
   -- One row, for what every ADD reads: one statement, prepared once. generation:
   -- of the intent; claim_seq: the last one given to a claim; settings: JSON object.
@@ -158,4 +163,5 @@ export const migrations: readonly string[] = [
   -- What strict mode has dropped, apart from what went in plaintext before it.
   ALTER TABLE plaintext ADD COLUMN dropped_packets INTEGER NOT NULL DEFAULT 0;
   `,
+  addSums,
 ];

@@ -19,6 +19,7 @@ import { StoreError } from "../../src/state/error.ts";
 import { openState } from "../../src/state/open.ts";
 import { migrations } from "../../src/state/schema.ts";
 import { Store } from "../../src/state/store.ts";
+import { addSums } from "../../src/state/sums.ts";
 import { attachment, owner, peer } from "./samples.ts";
 import { newStateDir, removeStateDirs, runChild, runChildBy, startChild } from "./support.ts";
 
@@ -141,6 +142,32 @@ test("stored values are renamed when an older file is migrated", () => {
   expect(file.all("SELECT source FROM peers")).toEqual([{ source: "directory" }]);
 });
 
+test("rows from before they had checksums get them, and the identity its copy", () => {
+  const dir = newStateDir();
+  const of = owner("c1");
+  {
+    using older = openState(dir, migrations.slice(0, migrations.indexOf(addSums)));
+    older.transaction(() => {
+      older.change("UPDATE meta SET boot = 'b1', settings = '{\"mode\":\"strict\"}'");
+      older.change("INSERT INTO identity VALUES (1, ?)", JSON.stringify({ name: "n1", slots: [] }));
+      older.change(
+        "INSERT INTO peers (name, record, claims, source, changed_at) VALUES ('n2', '{\"slots\":[]}', '{}', 'import', 1)",
+      );
+      older.change(
+        "INSERT INTO attachments VALUES ('pods', 'c1', 'eth0', '/n', 'standalone', 'wgc1', '[\"10.1.0.2\"]', '{}', NULL, 5)",
+      );
+      older.change("INSERT INTO leases VALUES ('pods', '10.1.0.2', 0, 'c1', 'eth0')");
+    });
+  }
+  using store = Store.open(dir, "b1");
+  expect(store.settings()).toEqual({ mode: "strict" });
+  expect(store.identity()?.name).toBe("n1");
+  expect(store.peers().map(({ record }) => record)).toEqual([{ slots: [] }] as never);
+  expect(store.findAttachment(of)?.ips).toEqual(["10.1.0.2"]);
+  expect(store.leasesOf(of).map(({ ip }) => ip)).toEqual(["10.1.0.2"]);
+  expect(readdirSync(dir)).toContain("identity.json");
+});
+
 test("a migration that fails leaves the file as it was", () => {
   const dir = newStateDir();
   openState(dir)[Symbol.dispose]();
@@ -194,11 +221,11 @@ test.each([
 test("a damaged value is an error, not an absent one", () => {
   const dir = newStateDir();
   using db = openState(dir);
-  db.transaction(() => db.change("INSERT INTO identity VALUES (1, '{\"name\": ')"));
+  db.transaction(() => db.change("INSERT INTO identity VALUES (1, '{\"name\": ', 1, '')"));
   using store = Store.open(dir, "b1");
   const error = refusal(() => store.identity());
   expect(error.kind).toBe("corrupt");
-  expect(error.message).toContain("the node's identity is not JSON");
+  expect(error.message).toContain("the node's identity is not what was written");
 });
 
 test("a lock held for too long is busy, after waiting for it", async () => {
