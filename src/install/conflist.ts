@@ -1,8 +1,10 @@
 // The parser reads a network configuration file as container runtimes do (libcni's
 // conf.go, go-cni, ocicni), and knows which file of a directory they use. Texts have one
 // character per byte, so that bytes that are not understood pass through unchanged. Pure.
+
 import { isSupported, newestVersion } from "../net/cni-version.ts";
 import { messageOf, ParseError } from "../net/error.ts";
+import { scalarText } from "../net/scalar-text.ts";
 import { makesInterfaces, plainEntry } from "../plan/settings/entry.ts";
 
 /** Runtimes find our executable under this type. */
@@ -45,9 +47,9 @@ export function requireKnownVersion(text: string): void {
   const offered = [cniVersion, ...(Array.isArray(cniVersions) ? cniVersions : [])].filter(
     (version) => version !== undefined && version !== "",
   );
-  if (offered.length === 0 || offered.some((version) => isSupported(String(version)))) return;
+  if (offered.length === 0 || offered.some((version) => isSupported(scalarText(version)))) return;
   throw new ParseError(
-    `its cniVersion ${offered.join(", ")} is not known to this wg-cni, whose newest is ${newestVersion}`,
+    `its cniVersion ${offered.map(scalarText).join(", ")} is not known to this wg-cni, whose newest is ${newestVersion}`,
   );
 }
 

@@ -1,8 +1,10 @@
 // Reads the cluster's own networks and hosts from the API: the networks of the services, and the
 // addresses of the API server. Every agent reads them, because no peer may claim them. Pure.
+
 import { attempt, ParseError } from "../net/error.ts";
 import { isIp, parseIp } from "../net/ip.ts";
 import { parsePrefix } from "../net/prefix.ts";
+import { scalarText } from "../net/scalar-text.ts";
 
 /** Kubernetes has ServiceCIDR objects from 1.33 on. */
 export const serviceCIDRsPath = "/apis/networking.k8s.io/v1/servicecidrs";
@@ -45,7 +47,7 @@ function addressObject(json: unknown, addresses: readonly string[]): AddressObje
 function findPrefix(cidr: unknown): string[] {
   return attempt(
     ParseError,
-    () => [parsePrefix(String(cidr))],
+    () => [parsePrefix(scalarText(cidr))],
     () => [],
   );
 }

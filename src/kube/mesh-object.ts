@@ -1,6 +1,8 @@
 // The WireGuardMesh object: the settings that all nodes of the cluster share. There is one such
 // object, which an operator writes and every agent follows (conf/kubernetes/mesh.yaml). Pure.
+
 import { attempt, ParseError, parseAt } from "../net/error.ts";
+import { scalarText } from "../net/scalar-text.ts";
 import { refuseImpossibleCIDRs } from "../plan/peers/cluster-cidrs.ts";
 import { type Mode, parseSetting } from "../plan/settings/settings.ts";
 import { apiVersion } from "./object.ts";
@@ -49,7 +51,7 @@ export function readMesh(json: unknown): MeshObject | undefined {
 
 function readCIDRs(name: "clusterCIDRs" | "nodeCIDRs", given: unknown): readonly string[] {
   const cidrs = parseSetting(name, given);
-  const raw = Array.isArray(given) ? given.map(String) : cidrs;
+  const raw = Array.isArray(given) ? given.map(scalarText) : cidrs;
   parseAt(name, () => refuseImpossibleCIDRs(raw, name === "clusterCIDRs" ? "pods" : "nodes"));
   return cidrs;
 }

@@ -5,7 +5,9 @@
 //
 //   off ──► permissive ──► strict     up only if every node is covered
 //   off ◄── permissive ◄── strict     down at any time
+
 import { compareText } from "../net/human-format.ts";
+import { scalarText } from "../net/scalar-text.ts";
 import type { Mode } from "../plan/settings/settings.ts";
 
 export const modes: readonly Mode[] = ["off", "permissive", "strict"];
@@ -116,7 +118,7 @@ function readReport(json: unknown): Report {
     (one: { readonly type?: unknown }) => one?.type === "Covered",
   );
   return {
-    name: String(metadata?.["name"]),
+    name: scalarText(metadata?.["name"]),
     ...(typeof mode === "string" ? { mode } : {}),
     ...(covered === undefined ? {} : { covered }),
   };

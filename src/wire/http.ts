@@ -24,7 +24,7 @@ export function readRequest(bytes: Uint8Array): ReadRequest {
   const [method = "", target = "", version = "", ...rest] = line.split(" ");
   if (!/^[A-Z]+$/.test(method) || !/^HTTP\/1\.[01]$/.test(version) || rest.length > 0) return "malformed";
   const path = target.startsWith("/") ? target.replace(/[?#].*/, "") : URL.parse(target)?.pathname;
-  return path === undefined ? "malformed" : { method, path };
+  return path?.startsWith("/") ? { method, path } : "malformed";
 }
 
 const reasons: Readonly<Record<number, string>> = {

@@ -2,11 +2,12 @@
 // Links are made and removed through netlink/; here they are only configured.
 import { Errno } from "../linux/errno.ts";
 import type { Device, DeviceConfig, Peer, PeerConfig } from "../net/device.ts";
-import { familyOf } from "../net/ip.ts";
+import { familyBits, familyOf } from "../net/ip.ts";
 import { zeroKey } from "../net/key.ts";
 import { NetlinkError } from "../netlink/error.ts";
 import { NETLINK_GENERIC, NetlinkSocket } from "../netlink/socket.ts";
 import { addressFamily } from "../wire/codec.ts";
+import { DecodeError } from "../wire/error.ts";
 import { CTRL_CMD_GETFAMILY, controlMessage, GENL_ID_CTRL } from "../wire/genl.ts";
 import {
   type AllowedIpAttributes,
@@ -139,8 +140,7 @@ export class DeviceMerge {
   #addPeer(attributes: PeerAttributes): void {
     const publicKey = attributes.WGPEER_A_PUBLIC_KEY ?? zeroKey;
     const allowedIPs: string[] = [];
-    for (const ip of attributes.WGPEER_A_ALLOWEDIPS ?? [])
-      allowedIPs.push(`${ip.WGALLOWEDIP_A_IPADDR}/${ip.WGALLOWEDIP_A_CIDR_MASK}`);
+    for (const ip of attributes.WGPEER_A_ALLOWEDIPS ?? []) allowedIPs.push(formatAllowedIp(ip));
     const last = this.#peers.at(-1);
     if (last?.publicKey === publicKey)
       this.#peers[this.#peers.length - 1] = { ...last, allowedIPs: last.allowedIPs.concat(allowedIPs) };
@@ -160,6 +160,16 @@ export function toMessage(name: string, config: DeviceConfig): DeviceMessage {
     WGDEVICE_A_FLAGS: config.replacePeers ? WGDEVICE_F_REPLACE_PEERS : undefined,
     WGDEVICE_A_PEERS: config.peers?.length ? config.peers.map(fromPeer) : undefined,
   };
+}
+
+/** Throws DecodeError. */
+function formatAllowedIp({
+  WGALLOWEDIP_A_IPADDR: ip,
+  WGALLOWEDIP_A_CIDR_MASK: length,
+}: AllowedIpAttributes): string {
+  if (ip === undefined || length === undefined || length > familyBits(familyOf(ip)))
+    throw new DecodeError(`wireguard: an allowed IP has the address ${ip} and the length ${length}`);
+  return `${ip}/${length}`;
 }
 
 function toPeer(publicKey: string, attributes: PeerAttributes, allowedIPs: string[]): Peer {

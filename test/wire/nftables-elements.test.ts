@@ -5,7 +5,8 @@ import { eachElement, toSetElements } from "../../src/netlink/nft/elements.ts";
 import { DecodeError } from "../../src/wire/error.ts";
 import { elementsMessage } from "../../src/wire/nftables.ts";
 import { type SetElement, setElements } from "../../src/wire/nftables-elements.ts";
-import { bytesOf, decode, encode, random } from "./bytes.ts";
+import { bytesOf, decode, encode } from "./bytes.ts";
+import { random } from "./random.ts";
 
 const table = "0b00010077672d636e690000";
 

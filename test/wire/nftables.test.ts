@@ -17,12 +17,13 @@ import { expressionList } from "../../src/wire/nftables-expressions.ts";
 import { s32Be, u16Be, u32Be, u64Be } from "../../src/wire/nftables-numbers.ts";
 import { tableMessage } from "../../src/wire/nftables-table.ts";
 import { Writer } from "../../src/wire/writer.ts";
-import { bytesOf, decode, encode, expectBothWays, random } from "./bytes.ts";
+import { bytesOf, decode, encode, expectBothWays } from "./bytes.ts";
 import { connectionVectors } from "./nftables-connection-vectors.ts";
 import { exemptVectors } from "./nftables-exempt-vectors.ts";
 import { podVectors } from "./nftables-pods-vectors.ts";
 import { sourceVectors } from "./nftables-source-vectors.ts";
 import { ruleVectors } from "./nftables-vectors.ts";
+import { random } from "./random.ts";
 
 const table = "0b00010077672d636e690000";
 const name = { family: "inet", name: "wg-cni" } as const;

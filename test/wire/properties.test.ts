@@ -12,7 +12,8 @@ import { routeMessage } from "../../src/wire/route.ts";
 import { ruleMessage } from "../../src/wire/rule.ts";
 import { deviceMessage } from "../../src/wire/wireguard.ts";
 import { Writer } from "../../src/wire/writer.ts";
-import { decode, encode, random } from "./bytes.ts";
+import { decode, encode } from "./bytes.ts";
+import { random } from "./random.ts";
 
 const codecs = {
   linkMessage,

@@ -13,7 +13,8 @@ import {
   parseErrno,
   UapiTextError,
 } from "../../src/wireguard/text.ts";
-import { encode, random } from "./bytes.ts";
+import { encode } from "./bytes.ts";
+import { random } from "./random.ts";
 
 const key = (n: number) => {
   const bytes = new Uint8Array(32);

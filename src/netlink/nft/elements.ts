@@ -4,12 +4,19 @@
 import { formatIp, ipBytes } from "../../net/ip.ts";
 import type { NftCounter, NftSetDeclaration } from "../../net/nftables.ts";
 import { prefixBytes } from "../../net/prefix.ts";
+import { DecodeError } from "../../wire/error.ts";
 import {
   NFT_SET_ELEM_CATCHALL,
   NFT_SET_ELEM_INTERVAL_END,
   type SetElement,
 } from "../../wire/nftables-elements.ts";
 import { nameFrom } from "./statement-codec.ts";
+
+/** The bytes of a key, by what the set is of. */
+export const keyBytes = { 4: 4, 6: 16, ifname: 16 } as const satisfies Record<
+  NftSetDeclaration["family"],
+  number
+>;
 
 /** The element that matches what no other element matches. */
 const everything = "*";
@@ -24,7 +31,7 @@ export function toSetElements({ interval }: NftSetDeclaration, element: string):
   return after === undefined ? [start] : [start, { key: after, flags: NFT_SET_ELEM_INTERVAL_END }];
 }
 
-/** Shows each element as text, with what it has counted. */
+/** Shows each element as text, with what it has counted. Throws DecodeError for a key that is none of such a set. */
 export function eachElement(
   { family, interval }: NftSetDeclaration,
   elements: readonly SetElement[],
@@ -32,8 +39,9 @@ export function eachElement(
 ): void {
   const keyed: SetElement[] = [];
   for (const element of elements)
-    if (element.key.length > 0) keyed.push(element);
-    else visit(everything, element.counter);
+    if (element.key.length === keyBytes[family]) keyed.push(element);
+    else if (element.key.length === 0) visit(everything, element.counter);
+    else throw new DecodeError(`a key of ${element.key.length} bytes in a set of ${keyBytes[family]}`);
   if (!interval) {
     for (const { key, counter } of keyed) visit(family === "ifname" ? nameFrom(key) : formatIp(key), counter);
     return;

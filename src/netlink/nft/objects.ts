@@ -44,7 +44,7 @@ import { NF_ACCEPT, NF_DROP } from "../../wire/nftables-expressions.ts";
 import { NFPROTO_INET, tableMessage } from "../../wire/nftables-table.ts";
 import { NLM_F_CREATE } from "../../wire/nlmsg.ts";
 import type { Request } from "../socket.ts";
-import { toSetElements } from "./elements.ts";
+import { keyBytes, toSetElements } from "./elements.ts";
 import { toExpressions, toNftRule } from "./statements.ts";
 
 const NLM_F_APPEND = 0x800;
@@ -154,12 +154,12 @@ export function toTable(
   return { family, name: reply.NFTA_TABLE_NAME ?? "", sets: known, chains: knownChains, foreign };
 }
 
-/** The types of set keys in nft(8), by number, and how many bytes each has. */
-const keys = {
-  4: { type: TYPE_IPADDR, bytes: 4 },
-  6: { type: TYPE_IP6ADDR, bytes: 16 },
-  ifname: { type: TYPE_IFNAME, bytes: 16 },
-} as const satisfies Record<NftSetDeclaration["family"], unknown>;
+/** The types of set keys in nft(8), by number. */
+const keyTypes = {
+  4: TYPE_IPADDR,
+  6: TYPE_IP6ADDR,
+  ifname: TYPE_IFNAME,
+} as const satisfies Record<NftSetDeclaration["family"], number>;
 
 /** Undefined if it is more, or something else, than a set of addresses or of interfaces. */
 function findSet(reply: SetReply): NftSetDeclaration | undefined {
@@ -174,7 +174,7 @@ function findSet(reply: SetReply): NftSetDeclaration | undefined {
     description?.NFTA_SET_DESC_CONCAT === undefined &&
     (flags & ~(dynamic ? NFT_SET_EVAL | NFT_SET_TIMEOUT : NFT_SET_INTERVAL)) === 0 &&
     (expression === undefined || expression.name === "counter");
-  const family = ([4, 6, "ifname"] as const).find((key) => keys[key].type === type);
+  const family = ([4, 6, "ifname"] as const).find((key) => keyTypes[key] === type);
   if (name === undefined || !isPlain || family === undefined) return undefined;
   return {
     ...{ name, family, interval: flags === NFT_SET_INTERVAL, counter: expression !== undefined },
@@ -198,8 +198,8 @@ function fromSet(table: NftTableName, declaration: NftSetDeclaration, setId: num
     NFTA_SET_TABLE: table.name,
     NFTA_SET_NAME: name,
     NFTA_SET_FLAGS: endless | (timeoutMinutes === undefined ? 0 : NFT_SET_TIMEOUT),
-    NFTA_SET_KEY_TYPE: keys[family].type,
-    NFTA_SET_KEY_LEN: keys[family].bytes,
+    NFTA_SET_KEY_TYPE: keyTypes[family],
+    NFTA_SET_KEY_LEN: keyBytes[family],
     ...(dynamic ? { NFTA_SET_DESC: { NFTA_SET_DESC_SIZE: dynamicSetSize } } : {}),
     ...(timeoutMinutes === undefined ? {} : { NFTA_SET_TIMEOUT: timeoutMinutes * msPerMinute }),
     NFTA_SET_ID: setId,

@@ -1,5 +1,6 @@
 // The declaration of one setting, and the parsers that several settings share: from JSON or
 // a flag's text to a value, with "must be …" if it is none. Pure.
+
 import { ParseError } from "../../net/error.ts";
 import { type Exemption, formatExemption, parseExemption } from "../../net/exemption.ts";
 import { anyOf } from "../../net/human-format.ts";
@@ -7,6 +8,7 @@ import { formatIpPort, type IpPort, parseIpPort } from "../../net/ip-port.ts";
 import type { Mark } from "../../net/objects.ts";
 import { comparePrefixes, parsePrefix } from "../../net/prefix.ts";
 import type { Slot } from "../../net/record.ts";
+import { scalarText } from "../../net/scalar-text.ts";
 
 export interface Setting<T> {
   readonly default: T;
@@ -80,8 +82,8 @@ export function integer(min: number, max: number): (raw: unknown) => number {
 
 export function parseMark(raw: unknown): Mark {
   if (typeof raw === "object" && raw !== null && "mark" in raw && "mask" in raw)
-    return parseMark(`${raw.mark}/${raw.mask}`);
-  const [markText, maskText, extra] = String(raw).split("/");
+    return parseMark(`${scalarText(raw.mark)}/${scalarText(raw.mask)}`);
+  const [markText, maskText, extra] = scalarText(raw).split("/");
   const bits = integer(1, 0xffffffff);
   try {
     const mark = bits(markText);
@@ -106,7 +108,7 @@ export function formatMark({ mark, mask }: Mark): string {
 
 export function cidrList(raw: unknown): readonly string[] {
   return listOf(raw, "CIDRs")
-    .map((item) => parsePrefix(String(item)))
+    .map((item) => parsePrefix(scalarText(item)))
     .sort(comparePrefixes);
 }
 
@@ -155,7 +157,7 @@ const unitSeconds: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d:
 /** A time such as "24h" or "90m" to whole seconds; "off" is 0 if `mayBeOff`. */
 export function duration(minSeconds: number, mayBeOff: boolean): (raw: unknown) => number {
   return (raw) => {
-    const match = /^(\d{1,7})(s|m|h|d)?$/.exec(String(raw));
+    const match = /^(\d{1,7})(s|m|h|d)?$/.exec(scalarText(raw));
     const seconds = raw === "off" ? 0 : Number(match?.[1]) * (unitSeconds[match?.[2] ?? "s"] as number);
     if (mayBeOff && seconds === 0) return 0;
     if (!(seconds >= minSeconds))
@@ -194,7 +196,7 @@ export function kubeconfigPlace(raw: unknown): string {
 /** "ADDRESS:PORT" to listen on, canonical; "off" for nowhere. */
 export function listenAddress(raw: unknown): string {
   if (raw === "off") return "off";
-  const text = String(raw);
+  const text = scalarText(raw);
   try {
     return formatIpPort(parseIpPort(text));
   } catch (error) {

@@ -8,7 +8,7 @@ import { Nft } from "../../../src/netlink/nft/table.ts";
 import { NftTransactions } from "../../../src/netlink/nft/transaction.ts";
 import { firewallTable, firewallTables } from "../../../src/plan/firewall/table.ts";
 import { waitUntil } from "../../lab/wait.ts";
-import { random } from "../../wire/bytes.ts";
+import { random } from "../../wire/random.ts";
 import { describeKernel, Namespace, removeNamespaces } from "../support/namespaces.ts";
 
 import {

@@ -5,7 +5,7 @@ import type { NftCommand, NftTable } from "../../../src/net/nftables.ts";
 import { diffNftTables } from "../../../src/net/nftables-diff.ts";
 import { formatNftCommand, formatNftTable } from "../../../src/net/nftables-text.ts";
 import { firewallTable } from "../../../src/plan/firewall/table.ts";
-import { random } from "../../wire/bytes.ts";
+import { random } from "../../wire/random.ts";
 import { encrypting, firewall } from "./firewalls.ts";
 
 describe("the difference of two tables", () => {
