@@ -19,6 +19,7 @@ const onlyWhenNamed: Readonly<Record<string, string>> = {
   "test/small-cluster/": "small-cluster",
   "test/reporting/": "reporting",
   "test/vm/repair": "vm",
+  "test/kernel/agent/crowd": "crowd",
 };
 /** Its tests run twice: a plugin's process does the calls, then a plugin server. */
 const servedDirectory = "test/kernel/plugin/";

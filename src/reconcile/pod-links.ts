@@ -39,14 +39,17 @@ function keepPodLinks(store: Store, kernel: Kernel, wallMs: number) {
     const link = links.get(hostDev);
     if (link === undefined) return [];
     const isNew = wallMs >= createdAtMs && wallMs - createdAtMs < addMs;
-    return [{ isNew, steps: linkDrift(link) }];
+    return [{ isNew, dev: hostDev, steps: linkDrift(link) }];
   });
   const old = drifts.filter(({ isNew }) => !isNew);
   const firewall = firewallDrift(kernel);
   const steps = [...drifts.flatMap((drift) => drift.steps), ...firewall];
   // The first pod's ADD makes the table.
   const unexplained = [...old.flatMap((drift) => drift.steps), ...(old.length === 0 ? [] : firewall)];
-  const failures = applyCurrent(steps, kernel);
+  const devOf = new Map(drifts.flatMap(({ dev, steps }) => steps.map((step) => [step, dev] as const)));
+  // A pod may have ended since its link was found.
+  const isThere = (dev: string | undefined) => dev === undefined || kernel.host.findLink(dev) !== undefined;
+  const failures = applyCurrent(steps, kernel).filter(({ step }) => isThere(devOf.get(step)));
   return { steps, unexplained, failures: failures.map(({ error }) => error.message) };
 }
 

@@ -47,7 +47,9 @@ export function syncPods(store: Store, kernel: Kernel, mtu: number, turn?: PodTu
   for (const attachment of attachments) {
     if (turns > 0 && performance.now() >= deadlineMs) break;
     turns++;
-    const fail = (error: Error) => failures.push(explain(attachment, mtu, error));
+    const fail = (error: Error) => {
+      if (!hasEnded(kernel, attachment)) failures.push(explain(attachment, mtu, error));
+    };
     try {
       const planned = planPod(store, kernel, attachment, mtu);
       if (planned === undefined) continue;
@@ -62,6 +64,11 @@ export function syncPods(store: Store, kernel: Kernel, mtu: number, turn?: PodTu
     }
   }
   return { pods, steps, writes: kernel.writes - writesBefore, failures, rest: attachments.slice(turns) };
+}
+
+/** True if the pod has no interface any more. A DEL may have removed it since it was found, at any step. */
+function hasEnded(kernel: Kernel, { netns, ifname }: Attachment): boolean {
+  return enterIfThere(kernel, netns)?.findLink(ifname) === undefined;
 }
 
 function explain({ ifname, containerID }: Attachment, mtu: number, { message }: Error): string {
