@@ -13,13 +13,15 @@ export const separateDirectories: Record<string, number> = {
   cluster: 900_000,
   "small-cluster": 1_500_000,
   reporting: 2_700_000,
+  model: 1_900_000,
 };
 /** Tests that take too long for each run, by the beginning of their path: they run when a filter has the name in it. */
 const onlyWhenNamed: Readonly<Record<string, string>> = {
   "test/small-cluster/": "small-cluster",
   "test/reporting/": "reporting",
-  "test/vm/repair": "vm",
   "test/kernel/agent/crowd": "crowd",
+  "test/model/": "model",
+  "test/vm/repair": "vm",
 };
 /** Its tests run twice: a plugin's process does the calls, then a plugin server. */
 const servedDirectory = "test/kernel/plugin/";

@@ -21,7 +21,7 @@ import type { Request } from "../request.ts";
 import { formatPrevResult, type PrevResult, podIps } from "../result.ts";
 import { missingAddresses, missingThrows } from "./missing.ts";
 import { judgeChained } from "./outside.ts";
-import { enterPod, podMtu, routedIps } from "./pod.ts";
+import { checkedIps, enterPod, podMtu, routedIps } from "./pod.ts";
 
 /** Runs ADD: it records the pod first and then changes the kernel, so that a crash leaves nothing unknown. */
 export function addChained(host: Host, request: Request): string {
@@ -100,7 +100,7 @@ export function findChainedFaults(host: Host, request: Request): string[] {
       for (const route of routesAbove(readMainRoutes(pod, request.ifname), link, mtu).slice(0, maxNamed))
         faults.push(`the pod's route ${route.dst} has no MTU of ${mtu}: packets would not fit the tunnel`);
   }
-  return [...faults, ...missingThrows(kernel.host, settings, routedIps(host, ips))];
+  return [...faults, ...missingThrows(kernel.host, settings, checkedIps(host, ips))];
 }
 
 /**

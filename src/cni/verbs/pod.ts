@@ -23,6 +23,11 @@ export function routedIps({ applied }: Host, ips: readonly string[]): readonly s
   return routing === undefined ? ips : ips.filter((ip) => routing.includes(familyOf(ip)));
 }
 
+/** Returns the addresses that must have such a route. `down` takes the routes of all pods away, which are whole without them. */
+export function checkedIps(host: Host, ips: readonly string[]): readonly string[] {
+  return host.intent.identity?.up === false ? [] : routedIps(host, ips);
+}
+
 /** Returns the MTU of the pod's traffic in bytes: the configured one, else the tunnel's; undefined if there is no tunnel yet. */
 export function podMtu(host: Host, { conf }: Request): number | undefined {
   return conf.mtu ?? host.applied?.mtu?.[host.settings.deviceA];

@@ -33,7 +33,7 @@ import { enableForwarding } from "./forwarding.ts";
 import { enableIpv6 } from "./ipv6.ts";
 import { missingAddresses, missingNeighbours, missingRoutes, missingThrows } from "./missing.ts";
 import { judgeAddresses } from "./outside.ts";
-import { enterPod, podMtu, routedIps } from "./pod.ts";
+import { checkedIps, enterPod, podMtu, routedIps } from "./pod.ts";
 import { endPod } from "./remove.ts";
 
 /** Runs ADD: returns the result's JSON. */
@@ -196,7 +196,7 @@ export function findStandaloneFaults(host: Host, request: Request): string[] {
     faults.push(...missingNeighbours("the node", kernel.host, hostDev, hostNeighbours(seen)));
     faults.push(...missingRoutes("the node", kernel.host, hostDev, hostRoutes(seen)));
   }
-  return [...faults, ...missingThrows(kernel.host, settings, routedIps(host, ips))];
+  return [...faults, ...missingThrows(kernel.host, settings, checkedIps(host, ips))];
 }
 
 function findPodSideFaults(pod: Rtnl, described: StandalonePod): string[] {

@@ -2,6 +2,7 @@
 // missing says what, in words that name it.
 
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { joinMesh, leaveMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import type { CniResult } from "../../lab/runtime.ts";
@@ -9,6 +10,7 @@ import { withLab } from "../../lab/with-lab.ts";
 import { attachByHand, removeByHand } from "../support/by-hand.ts";
 import { describeKernel } from "../support/gate.ts";
 import { refuse, succeed } from "../support/plugin.ts";
+import { throwRoutes } from "../support/reference.ts";
 
 describeKernel("chained CHECK", () => {
   const lab = withLab("check");
@@ -107,6 +109,38 @@ describeKernel("chained CHECK", () => {
       expect(code).toBe(7);
       expect(msg).toContain("prevResult is missing");
     });
+  });
+
+  test("passes after `down`, which takes the throw routes away, and names them again once the node is up", async () => {
+    const [chained, own] = [node.pod("chained"), node.pod("own")];
+    const prevResult = attachByHand(chained, "1.1.0", {
+      hostDev: "veth-down",
+      ips: [{ address: "10.9.0.5/24" }],
+    });
+    const conf = { type: "wg-cni", name: "pods", cniVersion: "1.1.0", prevResult };
+    const ownConf = {
+      ...conf,
+      name: "own",
+      prevResult: undefined,
+      ipam: { ranges: [[{ subnet: "10.9.5.0/24" }]] },
+    };
+    await succeed(node, "ADD", conf, chained);
+    const { json } = await succeed(node, "ADD", ownConf, own);
+    const calls = [
+      [conf, chained],
+      [{ ...ownConf, prevResult: json }, own],
+    ] as const;
+    await joinMesh([node]);
+    await leaveMesh([node]);
+    expect(throwRoutes(node)).toEqual([]);
+    for (const [given, pod] of calls) await succeed(node, "CHECK", given, pod);
+    await joinMesh([node]);
+    node.script(["ip route flush type throw table 18099"]);
+    for (const [given, pod] of calls) expect((await refuse(node, "CHECK", given, pod)).code).toBe(104);
+    for (const [given, pod] of calls) await succeed(node, "DEL", given, pod);
+    await leaveMesh([node]);
+    removeByHand(chained);
+    own.remove();
   });
 
   test.each(["0.1.0", "0.2.0", "0.3.0", "0.3.1"])("does not exist at %s", async (cniVersion) => {
