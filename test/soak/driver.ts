@@ -1,24 +1,14 @@
 // Does what a plan says to the nodes of a lab, each deed at its time. What concerns one pod, one agent or
 // one link happens one after the other, everything else at the same time.
-import { renameSync } from "node:fs";
-import type { Agent } from "../lab/agent.ts";
-import type { Lab } from "../lab/lab.ts";
-import type { Node } from "../lab/node.ts";
+import { repository } from "../lab/paths.ts";
 import type { Pod } from "../lab/pod.ts";
-import type { ConfList } from "../lab/runtime.ts";
+import { readConfList } from "../lab/runtime.ts";
 import { ping } from "../lab/traffic.ts";
 import type { Loss, Window } from "./account.ts";
+import type { Cluster } from "./cluster.ts";
 import { type Deed, damages, type Event, type Kind, type NodeIndex } from "./plan.ts";
 
-export interface Cluster {
-  readonly lab: Lab;
-  readonly nodes: readonly [Node, Node, Node];
-  /** The pods that stay, one on each node. */
-  readonly pods: readonly [Pod, Pod, Pod];
-  readonly agents: [Agent, Agent, Agent];
-  readonly recordsDir: string;
-  readonly list: ConfList;
-}
+const list = readConfList(`${repository}/conf/10-wg-cni.conflist`);
 
 /** So many deeds at once: more would measure how busy the machine is. */
 const atOnce = 8;
@@ -78,7 +68,7 @@ export class Driver {
 
   /** False if the product said that it cannot be done now. */
   async #do(deed: Deed): Promise<boolean> {
-    const { nodes, agents, lab, recordsDir } = this.cluster;
+    const { nodes, agents, lab } = this.cluster;
     switch (deed.kind) {
       case "start-pod":
         await this.#startPod(deed);
@@ -89,7 +79,7 @@ export class Driver {
       case "restart-agent":
         await (deed.kind === "kill-agent" ? agents[deed.node].kill() : agents[deed.node].stop());
         await Bun.sleep(deed.ms);
-        agents[deed.node] = await nodes[deed.node].agent();
+        agents[deed.node] = await this.cluster.startAgent(nodes[deed.node]);
         return true;
       case "freeze-agent":
         agents[deed.node].freeze();
@@ -100,9 +90,9 @@ export class Driver {
         // A node whose keys are being rotated refuses, and one whose agent is away.
         return (await nodes[deed.node].wg(["key", "rotate"])).exitCode === 0;
       case "hide-records":
-        renameSync(recordsDir, `${recordsDir}.hidden`);
+        await this.cluster.hideRecords();
         await Bun.sleep(deed.ms);
-        renameSync(`${recordsDir}.hidden`, recordsDir);
+        await this.cluster.showRecords();
         return true;
       case "flap-link":
         lab.wire.must(["ip", "link", "set", nodes[deed.node].name, "down"]);
@@ -115,7 +105,7 @@ export class Driver {
   }
 
   async #startPod({ pod: number, node: at, visits }: Extract<Deed, { kind: "start-pod" }>): Promise<void> {
-    const { nodes, pods, list } = this.cluster;
+    const { nodes, pods } = this.cluster;
     const pod = nodes[at].pod(`s${number}`);
     this.#pods.set(number, pod);
     await nodes[at].runtime.add(list, pod);
@@ -139,7 +129,7 @@ export class Driver {
     // It could not be made, which was reported.
     if (pod === undefined) return false;
     this.#pods.delete(number);
-    await this.cluster.nodes[at].runtime.del(this.cluster.list, pod);
+    await this.cluster.nodes[at].runtime.del(list, pod);
     pod.remove();
     return true;
   }

@@ -2,7 +2,7 @@
 // everything is disturbed that a cluster disturbs. At the end nothing is left behind, and every packet is
 // accounted for. A seed gives the same deeds at the same times.
 //
-//   scripts/soak [--minutes N] [--seed S] [--pods N]
+//   scripts/soak [--minutes N] [--seed S] [--pods N] [--kubernetes]
 
 import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
@@ -10,21 +10,19 @@ import minimist from "minimist";
 import { glyphs, green, print, red, unspin } from "../../scripts/stage/screen.ts";
 import type { NodeRecord } from "../../src/net/record.ts";
 import { openStage, show } from "../bench/stage.ts";
-import { addNode, routeLines, tables, wgJson } from "../kernel/support/mesh-reference.ts";
+import { wgJson } from "../kernel/support/mesh-reference.ts";
 import type { Capture } from "../lab/capture.ts";
-import type { Lab } from "../lab/lab.ts";
-import { joinByRecords } from "../lab/mesh.ts";
-import { repository } from "../lab/paths.ts";
-import { readConfList } from "../lab/runtime.ts";
 import { type FlowResult, flow, losses, Streams } from "../lab/stream.ts";
 import { waitUntil } from "../lab/wait.ts";
 import type { Loss } from "./account.ts";
-import { type Cluster, Driver } from "./driver.ts";
+import { type Cluster, startByApi, startByRecords } from "./cluster.ts";
+import { Driver } from "./driver.ts";
 import { findLeaks, type Rest, readRest } from "./leaks.ts";
 import { type NodeIndex, planSoak, type SoakOptions } from "./plan.ts";
 import { type Outcome, problemsOf, reportLines } from "./report.ts";
 
 const args = minimist(process.argv.slice(2), {
+  boolean: ["kubernetes"],
   default: { minutes: 3, pods: 120, seed: Math.floor(Math.random() * 1e6) },
 });
 const options: SoakOptions = {
@@ -33,9 +31,14 @@ const options: SoakOptions = {
   pods: Number(args["pods"]),
 };
 if (!Object.values(options).every((value) => value > 0)) {
-  console.error("usage: scripts/soak [--minutes N] [--seed S] [--pods N], each above 0");
+  console.error(
+    "usage: scripts/soak [--minutes N] [--seed S] [--pods N] [--kubernetes], each number above 0",
+  );
   process.exit(2);
 }
+
+/** Records are in an API server, which is killed now and then, in place of a directory. */
+const kubernetes: boolean = args["kubernetes"];
 
 const indexes = [0, 1, 2] as const;
 const routes: readonly (readonly [NodeIndex, NodeIndex, 4 | 6])[] = [
@@ -45,7 +48,6 @@ const routes: readonly (readonly [NodeIndex, NodeIndex, 4 | 6])[] = [
 ];
 /** Packets a second of each flow. */
 const rate = 100;
-const joinMs = 60_000;
 /** Two slots, each drained; nodes that meet wait for each other. */
 const rotationMs = 240_000;
 /** What is still there after that long has been left behind. */
@@ -64,14 +66,19 @@ async function main(): Promise<number> {
   for (const problem of problems) print(`  ${red(glyphs.no)} ${problem}`);
   const { minutes, seed, pods } = options;
   if (problems.length === 0) print(`  ${green(glyphs.yes)} nothing left behind, every packet accounted for`);
-  else print(`  once more: npm run soak -- --minutes ${minutes} --seed ${seed} --pods ${pods}`);
+  else
+    print(
+      `  once more: npm run soak -- --minutes ${minutes} --seed ${seed} --pods ${pods}${kubernetes ? " --kubernetes" : ""}`,
+    );
   return problems.length === 0 ? 0 : 1;
 }
 
 /** Returns what is wrong. */
 async function soak(): Promise<string[]> {
   const loadBefore = machineLoad();
-  const cluster = await show("three nodes, an agent and a pod on each", () => startCluster(lab));
+  const cluster = await show("three nodes, an agent and a pod on each", () =>
+    (kubernetes ? startByApi : startByRecords)(lab),
+  );
   const before = readRests(cluster);
   const capture = await lab.capture("net 10.244.0.0/16 or ip6 net fd00:10:244::/48");
   const driver = new Driver(cluster);
@@ -94,29 +101,6 @@ async function soak(): Promise<string[]> {
   for (const line of reportLines(outcome)) print(`  ${line}`);
   const { problems, isLossy } = problemsOf(outcome);
   return isLossy ? [...problems, JSON.stringify(losses(results), null, 2)] : problems;
-}
-
-/** Resolves when all pods reach each other and every node encrypts to the others. */
-async function startCluster(lab: Lab): Promise<Cluster> {
-  const nodes = [await addNode(lab, 1), await addNode(lab, 2), await addNode(lab, 3)] as const;
-  const { agents, recordsDir } = await joinByRecords(nodes);
-  const list = readConfList(`${repository}/conf/10-wg-cni.conflist`);
-  const pods = nodes.map((node) => node.pod("stays"));
-  for (const pod of pods) await pod.node.runtime.add(list, pod);
-  for (const [at, node] of nodes.entries())
-    for (const to of indexes.filter((index) => index !== at)) {
-      const led = () => routeLines(node, 4, tables.pods).join("\n");
-      await waitUntil(() => led().includes(`10.244.${to + 1}.0/24 dev wg-cni-`), {
-        what: `${node.name} encrypts to n${to + 1}`,
-        timeoutMs: joinMs,
-        everyMs: 100,
-      });
-    }
-  return {
-    ...{ lab, nodes, recordsDir, list },
-    pods: pods as unknown as Cluster["pods"],
-    agents: [...agents] as Cluster["agents"],
-  };
 }
 
 function readRests({ nodes, agents }: Cluster): Rest[] {
