@@ -70,11 +70,16 @@ does not answer or is not ready. \`doctor\` fails for each of these reasons too.
   {
     name: "doctor",
     summary: "check this node and its network, report faults and their remedies",
-    details: `It changes nothing. The exit code is 0 if no check failed, even if there are
-warnings, and 3 if a check failed. It fails for every reason for which \`status\` ends
-with 3. Only \`doctor\` looks at the disk, the files of the store and the seal key, other
+    details: `It changes nothing without --repair. The exit code is 0 if no check failed, even if
+there are warnings, and 3 if a check failed. It fails for every reason for which
+\`status\` ends with 3. Only \`doctor\` looks at the disk, the files of the store and the seal key, other
 programs' rules and tables, the reverse-path filter and the links of pods.`,
-    flags: [],
+    flags: [
+      {
+        name: "repair",
+        help: "first rebuild a damaged store, and say what was lost; no agent may run",
+      },
+    ],
     load: async () => (await import("./doctor.ts")).doctor,
   },
   {

@@ -1,25 +1,30 @@
 // `doctor` checks everything that may be wrong with a node, and prints the faults with their
-// remedies. It changes nothing. The exit code is 3 if something is not as it should be, as with
+// remedies. It changes nothing but with --repair, which rebuilds a damaged store first. The exit code is 3 if something is not as it should be, as with
 // `status`.
 import { type Examined, examine } from "../doctor/examine.ts";
-import type { Level } from "../doctor/finding.ts";
+import { type Level, shorten } from "../doctor/finding.ts";
 import { gatherFacts } from "../doctor/gather.ts";
+import { exists } from "../linux/file.ts";
 import { countOf } from "../net/human-format.ts";
-import type { Context, Output } from "./command.ts";
+import { repairState, type Salvage } from "../state/salvage.ts";
+import { type Context, type Output, UsageError } from "./command.ts";
 import { observeAgent } from "./observe-agent.ts";
+import { isAgentThere } from "./session.ts";
 import { oneLine, type Style, wrapText } from "./style.ts";
 
 const notAsItShouldBe = 3;
 /** The width of the second column, which fits beside the first one in a terminal of a hundred columns. */
 const proseColumns = 80;
 
-export async function doctor({ stateDir, nowMs }: Context): Promise<Output> {
+export async function doctor({ given, stateDir, nowMs }: Context): Promise<Output> {
+  const repair = given.switches.has("repair") ? repairStore(stateDir) : undefined;
   const facts = gatherFacts(stateDir, nowMs, await observeAgent(stateDir));
   const findings = examine(facts);
   const node = facts.node?.identity?.name;
   const faults = findings.filter(({ level }) => level === "fail");
   return {
     json: {
+      ...(repair === undefined ? {} : { repair }),
       ...(node === undefined ? {} : { node }),
       healthy: faults.length === 0,
       findings: findings.map(({ name, level, summary, details = [], remedy, impact }) => ({
@@ -28,9 +33,35 @@ export async function doctor({ stateDir, nowMs }: Context): Promise<Output> {
         impact,
       })),
     },
-    text: (style) => render(node ?? "this node", findings, style),
+    text: (style) =>
+      (repair === undefined ? "" : renderRepair(repair)) + render(node ?? "this node", findings, style),
     exitCode: faults.length === 0 ? 0 : notAsItShouldBe,
   };
+}
+
+/** An agent goes on with the file that it has open, so that it would write what it knows into the damaged one. */
+function repairStore(stateDir: string): Salvage {
+  if (!exists(`${stateDir}/state.db`)) throw new UsageError(`there is no state.db in ${stateDir} to repair`);
+  if (isAgentThere(stateDir))
+    throw new UsageError("an agent runs and would go on with the damaged store: stop it, and repair then");
+  return repairState(stateDir);
+}
+
+function renderRepair({ identityRestored, rebuilt }: Salvage): string {
+  if (rebuilt === undefined)
+    return identityRestored
+      ? "The node's identity was written anew, from its other copy.\n\n"
+      : "The store is sound: nothing was repaired.\n\n";
+  const { aside, kept, lost } = rebuilt;
+  const counts = Object.entries(kept).map(([table, count]) => `${count} ${table}`);
+  return [
+    `The store was rebuilt; the damaged one is ${aside}.`,
+    `  kept: ${counts.length === 0 ? "nothing" : counts.join(", ")}`,
+    ...shorten(lost.map(oneLine)).map((loss) => `  lost: ${loss}`),
+    "Peers that were lost come again from their source, or have to be imported again. Pods whose record was lost keep their addresses until they end.",
+    "",
+    "",
+  ].join("\n");
 }
 
 function render(node: string, findings: readonly Examined[], style: Style): string {

@@ -58,6 +58,13 @@ export class Connection implements Disposable {
     return this.#guard(() => this.#prepare(sql).all(...values) as Row[]);
   }
 
+  /** Reads rows one by one, so that those before a damaged page are seen. Throws StoreError at that page. */
+  each<Row>(sql: string, visit: (row: Row) => void): void {
+    this.#guard(() => {
+      for (const row of this.#database.prepare(sql).iterate()) visit(row as Row);
+    });
+  }
+
   /** Changes rows, inside `transaction`; returns how many. */
   change(sql: string, ...values: Value[]): number {
     return this.#guard(() => this.#prepare(sql).run(...values).changes);

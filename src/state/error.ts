@@ -81,7 +81,7 @@ function explain(kind: Exclude<StoreErrorKind, "exposed">, path: string, reason:
     case "readonly":
       return `it cannot be written (${reason}). Make the filesystem writable, or choose another stateDir.`;
     case "corrupt":
-      return `it is damaged (${reason}). Restore a backup; or move it away, and the next call starts an empty one, with the identity in identity.json beside it: then run \`wg-cni up\` and import the peers again.`;
+      return `it is damaged (${reason}). Stop the agent and run \`wg-cni doctor --repair\`, which keeps what can be read and says what cannot. Or restore a backup.`;
     case "version":
     case "io":
       return `${reason}. Look at the directory, its filesystem and the kernel's log.`;

@@ -19,7 +19,7 @@ type StoredIdentity = Omit<Identity, "slots"> & {
 };
 
 /** A stored identity, as text, with its place among those that this node has had. */
-interface Version {
+export interface Version {
   readonly seq: number;
   readonly data: string;
 }
@@ -52,7 +52,8 @@ export function writeIdentity(db: Connection, identity: Identity): void {
   });
 }
 
-function writeRow(db: Connection, version: Version): void {
+/** Within a transaction. */
+export function writeRow(db: Connection, version: Version): void {
   const { seq, data } = version;
   const sql = "INSERT OR REPLACE INTO identity (id, data, seq, sum) VALUES (1, ?, ?, ?)";
   db.change(sql, data, seq, rowSum(seq, data));
@@ -63,7 +64,8 @@ function writeRow(db: Connection, version: Version): void {
 export function repairIdentity(db: Connection): boolean {
   return db.transaction(() => {
     const newest = findNewest(db);
-    if (newest === undefined || (isSame(readRow(db), newest) && isSame(readCopy(db), newest))) return false;
+    if (newest === undefined || (isSame(readRow(db), newest) && isSame(readCopy(db.path), newest)))
+      return false;
     writeRow(db, newest);
     return true;
   });
@@ -74,17 +76,19 @@ function isSame(found: Found, { seq, data }: Version): boolean {
 }
 
 function findNewest(db: Connection): Version | undefined {
+  return findVersion(db.path, db);
+}
+
+/** Without `db` only the copy beside `path` is read. Throws StoreError if there was an identity and none can be read. */
+export function findVersion(path: string, db: Connection | undefined): Version | undefined {
   // The row first: if another process writes both in between, the copy is the newer one.
-  const row = readRow(db);
-  const copy = readCopy(db);
+  const row = db === undefined ? "damaged" : readRow(db);
+  const copy = readCopy(path);
   const [newest] = [row, copy]
     .flatMap((found) => (typeof found === "object" ? found : []))
     .sort((a, b) => b.seq - a.seq);
   if (newest === undefined && (row === "damaged" || copy === "damaged"))
-    throw corruptError(
-      db.path,
-      `the node's identity is not what was written, and ${identityCopyName} has none`,
-    );
+    throw corruptError(path, `the node's identity is not what was written, and ${identityCopyName} has none`);
   return newest;
 }
 
@@ -97,8 +101,8 @@ function readRow(db: Connection): Found {
   }
 }
 
-function readCopy(db: Connection): Found {
-  const text = findText(copyPath(db));
+function readCopy(path: string): Found {
+  const text = findText(copyPath(path));
   if (text === undefined) return undefined;
   try {
     return checked(JSON.parse(text) as Version & { sum: string });
@@ -114,7 +118,7 @@ function checked(found: (Version & { readonly sum: string }) | undefined): Found
 }
 
 function writeCopy(db: Connection, { seq, data }: Version): void {
-  const path = copyPath(db);
+  const path = copyPath(db.path);
   const draft = `${path}.new`;
   // One that another process began and did not live to finish.
   unlink(draft);
@@ -123,8 +127,8 @@ function writeCopy(db: Connection, { seq, data }: Version): void {
   syncDirectory(path.slice(0, path.lastIndexOf("/")));
 }
 
-function copyPath(db: Connection): string {
-  return `${db.path.slice(0, db.path.lastIndexOf("/"))}/${identityCopyName}`;
+function copyPath(path: string): string {
+  return `${path.slice(0, path.lastIndexOf("/"))}/${identityCopyName}`;
 }
 
 /** Encodes property by property: equal identities must have equal text, whatever made them. */

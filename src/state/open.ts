@@ -81,8 +81,12 @@ function createState(stateDir: string, path: string, migrations: readonly Migrat
   });
 }
 
-/** Makes the whole file under another name, then names it. */
-function makeFile(path: string, migrations: readonly Migration[]): void {
+/** Makes the whole file under another name, with what `fill` adds to it, then names it. */
+export function makeFile(
+  path: string,
+  migrations: readonly Migration[],
+  fill: (connection: Connection) => void = () => undefined,
+): void {
   const draft = `${path}.new`;
   // One that another process began and did not live to finish.
   for (const suffix of sqliteSuffixes) unlink(draft + suffix);
@@ -91,6 +95,7 @@ function makeFile(path: string, migrations: readonly Migration[]): void {
     using connection = new Connection(draft);
     connection.execute("PRAGMA journal_mode = WAL");
     migrate(connection, 0, migrations);
+    fill(connection);
     // Closing empties the log, too, but reports no failure: the file would be incomplete.
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)");
   }
@@ -131,7 +136,7 @@ function schemaVersion(connection: Connection): number {
   return connection.find<{ user_version: number }>("PRAGMA user_version")?.user_version ?? 0;
 }
 
-/** One process at a time makes or migrates the file. */
-function locked<T>(stateDir: string, inside: () => T): T {
+/** One process at a time makes, migrates or rebuilds the file. */
+export function locked<T>(stateDir: string, inside: () => T): T {
   return withFileLock(`${stateDir}/state.lock`, busyTimeoutMs, inside);
 }

@@ -3,7 +3,8 @@
 import { rowSum } from "./checksum.ts";
 import type { Connection } from "./connection.ts";
 
-const tables = {
+/** The columns that the checksum of each row is of. */
+export const summedTables = {
   identity: { key: ["id"], columns: ["seq", "data"] },
   peers: {
     key: ["name"],
@@ -28,7 +29,7 @@ type Row = Readonly<Record<string, string | number | null>>;
 export function addSums(db: Connection): void {
   // The identity has a number, by which a copy beside the database is older or newer than it.
   db.execute("ALTER TABLE identity ADD COLUMN seq INTEGER NOT NULL DEFAULT 1");
-  for (const [table, { key, columns }] of Object.entries(tables)) {
+  for (const [table, { key, columns }] of Object.entries(summedTables)) {
     const sum = table === "meta" ? "settings_sum" : "sum";
     db.execute(`ALTER TABLE ${table} ADD COLUMN ${sum} TEXT NOT NULL DEFAULT ''`);
     const isRow = key.map((column) => `${column} = ?`).join(" AND ");

@@ -2,8 +2,9 @@
 // colours only on a terminal, and the same as JSON. Its findings are tested by test/doctor
 // and test/kernel/commands/doctor.test.ts.
 import { describe, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
+import { existsSync, truncateSync } from "node:fs";
 import { wrapText } from "../../src/cli/style.ts";
+import { tryLock } from "../../src/linux/lock.ts";
 import { Store } from "../../src/state/store.ts";
 import { expectGolden } from "./golden.ts";
 import { run, StateDirectory } from "./terminal.ts";
@@ -43,6 +44,28 @@ describe("doctor", () => {
       ...{ remedy: "run `wg-cni up`, or give --state-dir", impact: expect.any(String) },
     });
     expect(json.exitCode).toBe(3);
+  });
+});
+
+describe("doctor --repair", () => {
+  const repair = (directory: StateDirectory) => run(["doctor", "--repair", "--json", ...directory.flag]);
+
+  test("rebuilds a store that cannot be read, and says what was lost; a second one finds nothing", async () => {
+    using directory = new StateDirectory();
+    Store.open(directory.path, "boot")[Symbol.dispose]();
+    truncateSync(`${directory.path}/state.db`, 5000);
+    const first = JSON.parse((await repair(directory)).stdout).repair;
+    expect(first.rebuilt).toMatchObject({ aside: `${directory.path}/state.db.damaged`, kept: {} });
+    expect(first.rebuilt.lost.length).toBeGreaterThan(0);
+    expect(JSON.parse((await repair(directory)).stdout).repair).toEqual({ identityRestored: false });
+  });
+
+  test("is refused without a store, and beside an agent", async () => {
+    using directory = new StateDirectory();
+    expect((await repair(directory)).exitCode).toBe(2);
+    Store.open(directory.path, "boot")[Symbol.dispose]();
+    using _agent = tryLock(`${directory.path}/agent.lock`) as Disposable;
+    expect((await repair(directory)).exitCode).toBe(2);
   });
 });
 

@@ -214,7 +214,7 @@ test.each([
     store.peers();
   });
   expect(error.kind).toBe("corrupt");
-  expect(error.message).toContain("Restore a backup");
+  expect(error.message).toContain("doctor --repair");
   expect(readFileSync(path).equals(before)).toBe(true);
 });
 

@@ -1,0 +1,82 @@
+// Rebuilding damaged stores: what is kept was written, the identity stays, and what is lost is said.
+import { afterAll, expect, test } from "bun:test";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { repairState } from "../../src/state/salvage.ts";
+import { Store } from "../../src/state/store.ts";
+import { makeRandom } from "../plan/random.ts";
+import { damage, type Files } from "./damage/damage.ts";
+import {
+  boot,
+  knownAttachments,
+  knownLeases,
+  knownPeers,
+  makeTemplate,
+  presentIdentity,
+  textOf,
+} from "./damage/store.ts";
+import { newStateDir, removeStateDirs } from "./support.ts";
+
+afterAll(removeStateDirs);
+
+const template = makeTemplate(newStateDir());
+
+function lay(dir: string, files: Files): void {
+  rmSync(dir, { recursive: true, force: true });
+  mkdirSync(dir, { mode: 0o700 });
+  for (const [name, bytes] of files) writeFileSync(`${dir}/${name}`, bytes, { mode: 0o600 });
+}
+
+test("a sound store is left as it is", () => {
+  const dir = newStateDir();
+  lay(dir, template.files);
+  expect(repairState(dir)).toEqual({ identityRestored: false });
+  const name = "identity.json";
+  expect(readFileSync(`${dir}/${name}`).equals(template.files.get(name) as Uint8Array)).toBe(true);
+  expect(readdirSync(dir).filter((file) => file.includes("damaged"))).toEqual([]);
+  using store = Store.open(dir, boot);
+  expect([store.peers().length, store.attachments().length]).toEqual([45, 200]);
+});
+
+test("a damaged store works again, with what was written and the identity; a second repair finds nothing", () => {
+  const dir = newStateDir();
+  let rebuilt = 0;
+  for (let seed = 0; seed < 60; seed++) {
+    const { files, what } = damage(template.files, template.olderLog, makeRandom(seed));
+    lay(dir, files);
+    const salvage = repairState(dir);
+    if (salvage.rebuilt !== undefined) rebuilt++;
+    const label = `seed ${seed}, ${what}`;
+    using store = Store.open(dir, boot);
+    expect(`${label}: ${textOf(store.identity())}`).toBe(`${label}: ${textOf(presentIdentity)}`);
+    const peers = store.peers();
+    for (const { record } of peers) expect(knownPeers.has(textOf(record))).toBe(true);
+    for (const one of store.attachments()) expect(knownAttachments.has(textOf(one))).toBe(true);
+    for (const one of store.leases()) expect(knownLeases.has(textOf(one))).toBe(true);
+    // Without a lost row that is said, all that was in the database before the log is there.
+    if (salvage.rebuilt === undefined) expect(peers.length).toBeGreaterThanOrEqual(40);
+    else expect(salvage.rebuilt.lost.length).toBeGreaterThan(0);
+    expect([label, repairState(dir)]).toEqual([label, { identityRestored: false }]);
+  }
+  expect(rebuilt).toBeGreaterThan(5);
+}, 60_000);
+
+test("one damaged row costs that row", () => {
+  const dir = newStateDir();
+  lay(dir, template.files);
+  {
+    using store = Store.open(dir, boot);
+    expect(store.peers()).toHaveLength(45);
+  }
+  const path = `${dir}/state.db`;
+  const bytes = readFileSync(path);
+  // A byte of a public key, as a disk changes it.
+  const at = bytes.indexOf(Buffer.from('"name":"node-20"'));
+  bytes[at + 13] = "9".charCodeAt(0);
+  writeFileSync(path, bytes);
+  const { rebuilt } = repairState(dir);
+  expect(rebuilt?.lost).toEqual(['the row of peers that is named "node-20"']);
+  expect(rebuilt?.kept).toMatchObject({ peers: 44, attachments: 200, leases: 402 });
+  using store = Store.open(dir, boot);
+  expect(store.settings()).toEqual({ mode: "strict" });
+  expect(store.peers()).toHaveLength(44);
+}, 20_000);
