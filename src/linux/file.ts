@@ -112,6 +112,29 @@ export function appendFile(path: string, content: string, mode = 0o600): void {
 }
 
 /**
+ * Gives a file new content, whole and durably. One process at a time: the draft has one name, so that there is at
+ * most one of a process that was killed. Throws SysError.
+ */
+export function replaceFile(path: string, content: string | Uint8Array, mode = 0o600): void {
+  const draft = `${path}.new`;
+  unlink(draft);
+  writeDraft(draft, content, mode);
+  rename(draft, path);
+  syncDirectory(path.slice(0, path.lastIndexOf("/")) || "/");
+}
+
+/** Writes a file that must not exist, and flushes it. */
+function writeDraft(path: string, content: string | Uint8Array, mode: number): void {
+  const fd = openFile(path, O_WRONLY | O_CREAT | O_EXCL, mode);
+  try {
+    writeFd(fd, toBytes(content), path);
+    syscall("fsync", path, fd);
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/**
  * Creates a file that must not exist (EEXIST), whole and durably: it gets its name, which is on
  * disk when this returns, with its content. Throws SysError.
  */
@@ -120,13 +143,7 @@ export function createFile(path: string, content: string | Uint8Array, mode = 0o
   // The file was left by a process with this number that was killed.
   unlink(draft);
   try {
-    const fd = openFile(draft, O_WRONLY | O_CREAT | O_EXCL, mode);
-    try {
-      writeFd(fd, toBytes(content), draft);
-      syscall("fsync", draft, fd);
-    } finally {
-      closeFd(fd);
-    }
+    writeDraft(draft, content, mode);
     if (!addName(draft, path)) throw new SysError("linkat", Errno.EEXIST, path);
   } finally {
     unlink(draft);

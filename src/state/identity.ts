@@ -4,7 +4,7 @@
 // backup, brings no earlier one back, and the node does not make itself a new one.
 //
 //   commit, with its log flushed and written into state.db  ->  identity.json  ->  putIdentity returns
-import { createFile, findText, rename, syncDirectory, unlink } from "../linux/file.ts";
+import { findText, replaceFile } from "../linux/file.ts";
 import { rowSum } from "./checksum.ts";
 import type { Connection } from "./connection.ts";
 import { corruptError, StoreError } from "./error.ts";
@@ -46,7 +46,10 @@ export function writeIdentity(db: Connection, identity: Identity): void {
   const data = encode(identity);
   db.transaction(() => {
     const newest = findNewest(db);
-    if (newest?.data === data) return;
+    if (newest?.data === data) {
+      repairIdentity(db);
+      return;
+    }
     writeRow(db, { seq: (newest?.seq ?? 0) + 1, data });
     bumpGeneration(db);
   });
@@ -118,13 +121,7 @@ function checked(found: (Version & { readonly sum: string }) | undefined): Found
 }
 
 function writeCopy(db: Connection, { seq, data }: Version): void {
-  const path = copyPath(db.path);
-  const draft = `${path}.new`;
-  // One that another process began and did not live to finish.
-  unlink(draft);
-  createFile(draft, JSON.stringify({ seq, sum: rowSum(seq, data), data }), 0o600);
-  rename(draft, path);
-  syncDirectory(path.slice(0, path.lastIndexOf("/")));
+  replaceFile(copyPath(db.path), JSON.stringify({ seq, sum: rowSum(seq, data), data }));
 }
 
 function copyPath(path: string): string {
