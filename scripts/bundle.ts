@@ -7,7 +7,12 @@ import { type BuildOptions, build, type Plugin } from "esbuild";
 const root = resolve(import.meta.dir, "..");
 
 /** The files that the CNI path imports only when it needs them. */
-const onDemand = ["src/cli/run.ts", "src/reconcile/repair.ts", "src/reconcile/pod-firewall.ts"];
+const onDemand = [
+  "src/cli/run.ts",
+  "src/cni/unexpected.ts",
+  "src/reconcile/repair.ts",
+  "src/reconcile/pod-firewall.ts",
+];
 /** Each of these becomes one file, whole, with all that it imports otherwise. The second does a call that no server takes. */
 const whole = ["src/main.ts", "src/cni/main.ts"];
 

@@ -9,6 +9,7 @@ import { isOwnNetns } from "./linux/netns.ts";
 import { exitProcess, forbidCoreDumps } from "./linux/syscall.ts";
 import { isatty } from "./linux/terminal.ts";
 import { formatVersions, supportedVersions } from "./net/cni-version.ts";
+import { defaultStateDir } from "./net/state-dir.ts";
 
 /** The build inserts the version, and a digest of the sources. */
 declare const WG_CNI_VERSION: string;
@@ -20,18 +21,42 @@ const stdin = 0;
 const stdout = 1;
 const stderr = 2;
 const encoder = new TextEncoder();
-const print = (fd: number) => (text: string) => writeFd(fd, encoder.encode(text));
+let hasPrinted = false;
+const print = (fd: number) => (text: string) => {
+  hasPrinted ||= fd === stdout;
+  writeFd(fd, encoder.encode(text));
+};
 const readStdin = (maxBytes: number) => readFd(stdin, maxBytes, "standard input");
 
 forbidCoreDumps();
 exitProcess(await main());
 
 async function main(): Promise<number> {
+  try {
+    return await runRole();
+  } catch (error) {
+    return failUnexpectedly(error);
+  }
+}
+
+async function runRole(): Promise<number> {
   const command = process.env["CNI_COMMAND"];
   if (command === undefined) return runAsCli();
   if (command === "") return printAbout();
   if (command === "VERSION") return printVersions();
   return runAsPlugin();
+}
+
+/** The engine would print the trace of an error that is not caught. */
+async function failUnexpectedly(error: unknown): Promise<number> {
+  const { answerUnexpected } = await import("./cni/unexpected.ts");
+  return answerUnexpected(error, {
+    command: process.env["CNI_COMMAND"],
+    hasPrinted,
+    stateDir: defaultStateDir,
+    stdout: print(stdout),
+    stderr: print(stderr),
+  });
 }
 
 async function runAsPlugin(): Promise<number> {

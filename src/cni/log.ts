@@ -53,13 +53,22 @@ export function logVerb(request: Request, errorCode: number | undefined, duratio
   appendLine(`${conf.stateDir}/${callLogName}`, formatCall(new Date().toISOString(), record));
 }
 
+/** Writes the trace of an error that ended the process outside of a verb. `subject`: what the process was to do. */
+export function logTrace(stateDir: string, subject: string, trace: string): void {
+  appendEvent(stateDir, `${subject}: error: ${trace}`);
+}
+
 function append(request: Request, event: string): void {
   const { command, conf, containerID, ifname } = request;
   const subject = [command, conf.name, containerID.slice(0, containerCharacters), ifname].filter(
     (word) => word !== "",
   );
-  const text = printable(`${subject.join(" ")}: ${event.replaceAll("\n", " ")}`, maxEventLength);
-  appendLine(`${conf.stateDir}/plugin.log`, `${new Date().toISOString()} ${text}\n`);
+  appendEvent(conf.stateDir, `${subject.join(" ")}: ${event}`);
+}
+
+function appendEvent(stateDir: string, event: string): void {
+  const text = printable(event.replaceAll("\n", " "), maxEventLength);
+  appendLine(`${stateDir}/plugin.log`, `${new Date().toISOString()} ${text}\n`);
 }
 
 /** Appends by one write(2), so that lines of concurrent processes stay whole. */
