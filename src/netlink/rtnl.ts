@@ -2,7 +2,7 @@
 // as plain values (net/objects.ts). Changes are requested through Batch; what
 // should be there is decided elsewhere (rtnetlink(7)).
 import { Errno } from "../linux/errno.ts";
-import { type Family, familyOf } from "../net/ip.ts";
+import { type Family, familyOf, ipBytes } from "../net/ip.ts";
 import type {
   Address,
   BridgeEntry,
@@ -199,9 +199,16 @@ export class Rtnl implements Disposable {
   /** True if a neighbour on any interface has the address, or had it when it was last asked. */
   hasNeighbour(ip: string): boolean {
     const ndm_family = addressFamily(familyOf(ip));
-    const isThere = ({ NDA_DST, ndm_state }: NeighbourReply) =>
-      NDA_DST === ip && (ndm_state & (NUD_INCOMPLETE | NUD_FAILED)) === 0;
-    return this.#neighbourReplies("list neighbours", { ndm_family }).some(isThere);
+    const address = ipBytes(ip);
+    // There may be a hundred for each one that is looked for: only messages that have its bytes are decoded.
+    const read = (bytes: Uint8Array, at: number, end: number) =>
+      Buffer.from(bytes.buffer, bytes.byteOffset + at, end - at).includes(address)
+        ? neighbourMessage.read(bytes, at, end, "skip")
+        : undefined;
+    const isThere = (message: NeighbourReply | undefined) =>
+      message?.NDA_DST === ip && (message.ndm_state & (NUD_INCOMPLETE | NUD_FAILED)) === 0;
+    const request = (to: Writer) => neighbourMessage.write(to, { ndm_family });
+    return this.#list(RTM_GETNEIGH, "list neighbours", request, read).some(isThere);
   }
 
   /** Reads what the bridges of this namespace have learned; the addresses of their ports are there too. */

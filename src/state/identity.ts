@@ -78,8 +78,16 @@ function isSame(found: Found, { seq, data }: Version): boolean {
   return typeof found === "object" && found.seq === seq && found.data === data;
 }
 
+/** The version that a connection has found sound and newest last: thousands of calls need not read the file each. */
+const lastFound = new WeakMap<Connection, Version>();
+
+/** A row that is as it was found last is the newest: the file is written after the row. */
 function findNewest(db: Connection): Version | undefined {
-  return findVersion(db.path, db);
+  const last = lastFound.get(db);
+  if (last !== undefined && isSame(readRow(db), last)) return last;
+  const newest = findVersion(db.path, db);
+  if (newest !== undefined) lastFound.set(db, newest);
+  return newest;
 }
 
 /** Without `db` only the copy beside `path` is read. Throws StoreError if there was an identity and none can be read. */
