@@ -32,6 +32,8 @@ export async function bundle(outdir: string): Promise<readonly string[]> {
     target: "esnext",
     format: "esm",
     external: ["bun:*"],
+    // Names of chunks are made of paths, which must not say where a link leads.
+    preserveSymlinks: true,
     // The Kubernetes client's HTTP library: only its configuration is used, requests are the runtime's (8 MB of memory).
     alias: { undici: join(root, "scripts/no-undici.ts") },
     define: { WG_CNI_VERSION: JSON.stringify(version), WG_CNI_BUILD: JSON.stringify(digestOfSources()) },
