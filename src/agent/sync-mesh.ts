@@ -114,6 +114,7 @@ function logSync(
 }
 
 /** Drops thousands of observed peers and routes, which the next pass does not need. */
-function stateOf({ desired: _p, observed: _o, steps: _s, damage: _d, ...state }: SyncReport): MeshState {
+function stateOf(report: SyncReport): MeshState {
+  const { podIPs: _i, desired: _p, observed: _o, steps: _s, damage: _d, ...state } = report;
   return state;
 }

@@ -49,6 +49,8 @@ export interface MeshState {
 }
 
 export interface MeshPlan extends MeshState {
+  /** Addresses of the pods of this node, as the store had them when the plan was made. */
+  readonly podIPs: readonly string[];
   readonly desired: Mesh;
   readonly observed: Mesh;
   readonly steps: readonly Step[];

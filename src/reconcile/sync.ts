@@ -38,6 +38,7 @@ import { readSettings, type SlotFaults } from "./node-reader.ts";
 import { hasConntrack, identifyTables, observeMesh, observeRules, readSysctls } from "./observe.ts";
 import { judgeFailures } from "./outcome.ts";
 import { programMesh } from "./program.ts";
+import { takeBackRoutes } from "./removal.ts";
 import { areAllFaulty, describeLost, keepFaults, noFaults, observeSlots } from "./slots.ts";
 import { restoreSysctls } from "./sysctls.ts";
 import { observeUplinks } from "./uplinks.ts";
@@ -103,7 +104,7 @@ export function planMesh(
     : planChanges({ facts, desired, observed, up, nowMs, programmed }, store);
   identifyTables(kernel, { desired, observed, ...changes });
   return {
-    ...{ settings, node, up, generation, ownership, desired, observed, mtu },
+    ...{ settings, node, up, generation, ownership, podIPs: state.podIPs, desired, observed, mtu },
     ...changes,
     ...{ linkKind, capabilities, unsupported, faults, appliedToThisKernel: here },
     missingCapabilities: describeMissing(capabilities, unsupported, facts),
@@ -156,6 +157,7 @@ export function syncMesh(scene: SyncContext, options: SyncOptions): SyncReport {
       failures: tried,
       conflicts,
     } = programMesh((failed) => planMesh(scene, options, failed), scene, options);
+    takeBackRoutes(plan, store, kernel);
     const lost = plan.up && areAllFaulty(plan.faults);
     // A node that is running and loses both keeps its record: its peers go on to encrypt, and wait.
     const known = plan.up && !(lost && plan.appliedToThisKernel) ? keepFaults(store, plan.faults) : undefined;

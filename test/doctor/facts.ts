@@ -57,6 +57,7 @@ export const plan: MeshPlan = {
     nodeIPs: identity.nodeIPs,
     podCIDRs: identity.podCIDRs,
   },
+  podIPs: [],
   ...{
     up: true,
     appliedToThisKernel: true,

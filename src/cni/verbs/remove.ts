@@ -6,7 +6,7 @@ import { messageOf } from "../../net/error.ts";
 import { podNames } from "../../plan/pods/pod.ts";
 import type { Step } from "../../plan/step.ts";
 import { applySteps, type Failure } from "../../reconcile/apply.ts";
-import { removalSteps, routeRemovals } from "../../reconcile/removal.ts";
+import { removalSteps, removeRecord, routeRemovals } from "../../reconcile/removal.ts";
 import type { Attachment } from "../../state/model.ts";
 import { type Host, ownerOf } from "../host.ts";
 import type { Request } from "../request.ts";
@@ -54,7 +54,7 @@ export function removePod(host: Host, attachment: Attachment, warn: Request["war
   const { store, kernel, settings } = host;
   const failures = applySteps(removalSteps(store, settings, attachment), kernel);
   if (attachment.role === "chained") restoreIfThere(host, attachment, warn);
-  if (failures.length === 0) store.removeAttachment(attachment);
+  if (failures.length === 0) removeRecord(store, settings, kernel, attachment);
   return failures;
 }
 
