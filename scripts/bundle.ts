@@ -76,7 +76,7 @@ function leaveOut(paths: readonly string[]): Plugin {
         if (kind !== "dynamic-import") return undefined;
         const name = relative(root, join(resolveDir, path));
         if (!paths.includes(name))
-          throw new Error(`${name} is imported on demand: add it to onDemand in scripts/build.ts`);
+          throw new Error(`${name} is imported on demand: add it to onDemand in scripts/bundle.ts`);
         return { path: `./${chunkName(name)}.js`, external: true };
       });
     },

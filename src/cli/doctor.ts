@@ -1,6 +1,6 @@
 // `doctor` checks everything that may be wrong with a node, and prints the faults with their
-// remedies. It changes nothing but with --repair, which rebuilds a damaged store first. The exit code is 3 if something is not as it should be, as with
-// `status`.
+// remedies. It changes nothing without --repair, which rebuilds a damaged store first. The exit code is 3 if something
+// is not as it should be, as with `status`.
 import { type Examined, examine } from "../doctor/examine.ts";
 import { type Level, shorten } from "../doctor/finding.ts";
 import { gatherFacts } from "../doctor/gather.ts";
