@@ -66,9 +66,16 @@ export function syncPods(store: Store, kernel: Kernel, mtu: number, turn?: PodTu
   return { pods, steps, writes: kernel.writes - writesBefore, failures, rest: attachments.slice(turns) };
 }
 
-/** True if the pod has no interface any more. A DEL may have removed it since it was found, at any step. */
+/**
+ * True if the pod has no interface any more. A DEL may have removed it since it was found, at any step. A pod that
+ * cannot be looked at has not ended.
+ */
 function hasEnded(kernel: Kernel, { netns, ifname }: Attachment): boolean {
-  return enterIfThere(kernel, netns)?.findLink(ifname) === undefined;
+  try {
+    return enterIfThere(kernel, netns)?.findLink(ifname) === undefined;
+  } catch {
+    return false;
+  }
 }
 
 function explain({ ifname, containerID }: Attachment, mtu: number, { message }: Error): string {

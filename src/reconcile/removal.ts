@@ -8,6 +8,7 @@ import { hostPrefix } from "../net/prefix.ts";
 import { localRoutes } from "../plan/mesh/routes.ts";
 import type { Settings } from "../plan/settings/settings.ts";
 import type { Step } from "../plan/step.ts";
+import { StoreError } from "../state/error.ts";
 import type { Attachment, Owner } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
 import { applySteps } from "./apply.ts";
@@ -45,17 +46,25 @@ export function removeRecord(store: Store, settings: Settings, kernel: Kernel, a
   });
 }
 
-/** Removes the routes that a sync has made for pods which ended since it read the store. Throws StoreError. */
+/**
+ * Removes the routes that a sync has made for pods which ended since it read the store. If the store cannot be
+ * locked, the sync is complete all the same, and the next one removes them.
+ */
 export function takeBackRoutes({ settings, podIPs, steps }: MeshPlan, store: Store, kernel: Kernel): void {
   const made = new Set(steps.flatMap((step) => (step.do === "replaceRoute" ? [step.route.dst] : [])));
   const pods = podIPs.filter((ip) => made.has(hostPrefix(ip)));
   if (pods.length === 0) return;
-  store.transaction(() => {
-    const there = new Set(store.podIPs());
-    const routes = pods.filter((ip) => !there.has(ip)).flatMap((ip) => localRoutes(settings, hostPrefix(ip)));
-    applySteps(
-      routes.map((route): Step => ({ do: "deleteRoute", route })),
-      kernel,
-    );
-  });
+  try {
+    store.transaction(() => {
+      const there = new Set(store.podIPs());
+      const ended = pods.filter((ip) => !there.has(ip));
+      const routes = ended.flatMap((ip) => localRoutes(settings, hostPrefix(ip)));
+      applySteps(
+        routes.map((route): Step => ({ do: "deleteRoute", route })),
+        kernel,
+      );
+    });
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+  }
 }
