@@ -22,11 +22,19 @@ const assetsLimitMs = 2_100_000;
 const testLimitMs = 30_000;
 /** The weight of builds beside the tests: they get a tenth of a processor that a test wants, and all of an idle one. */
 const buildNiceness = 10;
+/** More of a failure is where its job ended. */
+const excerptLines = 40;
 
 interface Ended {
   readonly text: string;
   /** The reason why the job failed, whatever it reported; "" if it ended well. */
   readonly reason: string;
+}
+
+interface Failure {
+  readonly name: string;
+  /** What the first failed test of a file said, for the end of a long log; "" for those that followed from it or have no more to say. */
+  readonly why: string;
 }
 
 /** On a machine for testing, a test that cannot run has failed. */
@@ -35,7 +43,7 @@ const running = new Set<Subprocess>();
 /** Directories whose programs are not there yet. */
 const awaited = new Set<string>();
 const total = { passed: 0, failed: 0, skipped: 0 };
-const failures: string[] = [];
+const failures: Failure[] = [];
 const reports = mkdtempSync(join(tmpdir(), "wg-cni-test-"));
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
@@ -48,7 +56,9 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
 
 await main(process.argv.slice(2));
 rmSync(reports, { recursive: true, force: true });
-for (const name of failures) console.log(`${red("✗")} ${name}`);
+for (const { name, why } of failures) if (why !== "") console.log(`\n${red("✗")} ${name}\n${why}`);
+if (failures.length > 0) console.log("");
+for (const { name } of failures) console.log(`${red("✗")} ${name}`);
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 process.exitCode = total.failed === 0 ? 0 : 1;
 
@@ -141,10 +151,25 @@ async function runJob(job: Job): Promise<void> {
   for (const one of cases) if (one.outcome === "skipped") console.log(dim(`    skipped: ${one.name}`));
   if (well) return;
   console.log(`\n${text}\n`);
-  for (const one of cases) if (one.outcome === "failed") failures.push(`${one.file}: ${one.name}`);
+  failures.push(...failuresOf(cases));
   const others = unexplained ? [job.name] : silent;
   total.failed += others.length;
-  for (const name of others) failures.push(`${name}: ${reason || "reported no test"}`);
+  for (const name of others) failures.push({ name: `${name}: ${reason || "reported no test"}`, why: "" });
+}
+
+/** A test that fails often makes those after it in its file fail too, so the first one explains a file. */
+function failuresOf(cases: readonly Case[]): Failure[] {
+  const failed = cases.filter(({ outcome }) => outcome === "failed");
+  return failed.map(({ file, name, detail }) => {
+    const isFirst = failed.find((one) => one.file === file)?.name === name;
+    return { name: `${file}: ${name}`, why: isFirst ? excerpt(detail) : "" };
+  });
+}
+
+/** Indents the beginning of a text. */
+function excerpt(text: string): string {
+  const lines = text.split("\n").slice(0, excerptLines);
+  return lines.map((line) => `    ${line}`).join("\n");
 }
 
 /** Runs a program in a process group of its own, so that all it started can be ended with it. */
@@ -202,7 +227,7 @@ function endGroup(child: Subprocess): void {
 
 function fail(name: string, detail: string, start = performance.now()): void {
   total.failed++;
-  failures.push(name);
+  failures.push({ name, why: "" });
   printLine(red("✗"), name, "", start);
   if (detail !== "") console.log(`\n${detail}\n`);
 }

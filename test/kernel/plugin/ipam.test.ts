@@ -2,14 +2,14 @@
 // be asked for, what happens when there are none left, and that no failure
 // loses one.
 
-import { beforeAll, describe, expect, test } from "bun:test";
+import { afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { joinMesh, leaveMesh } from "../../lab/mesh.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { ping } from "../../lab/traffic.ts";
 import { withLab } from "../../lab/with-lab.ts";
 import { describeKernel } from "../support/gate.ts";
-import { refuse, succeed } from "../support/plugin.ts";
+import { call, refuse, succeed } from "../support/plugin.ts";
 import { addressesOf, ip, linkNames, noRows, rows, snapshot } from "../support/reference.ts";
 
 const podCidrs = ["10.244.1.0/24", "fd00:10:244:1::/64"];
@@ -19,6 +19,7 @@ describeKernel("embedded IPAM", () => {
   let node: Node;
   let before: string[];
   let count = 0;
+  const made: Pod[] = [];
   beforeAll(async () => {
     node = await lab.node("n1", { ip4: "192.0.2.1", ip6: "2001:db8::1", podCidrs });
     before = snapshot(node);
@@ -31,7 +32,15 @@ describeKernel("embedded IPAM", () => {
     ...more,
   });
   const ranges = (...subnets: string[]) => ({ ranges: subnets.map((subnet) => [{ subnet }]) });
-  const newPod = () => node.pod(`p${++count}`);
+  const newPod = () => {
+    const pod = node.pod(`p${++count}`);
+    made.push(pod);
+    return pod;
+  };
+  // The tests after one that failed find the node as it was.
+  afterEach(async () => {
+    for (const pod of made.splice(0)) await call(node, "DEL", conf(ranges("10.9.0.0/29")), pod);
+  });
 
   async function add(pod: Pod, ...args: [unknown, object?]): Promise<string[]> {
     const { json } = await succeed(node, "ADD", args[0], pod, args[1]);
