@@ -3,11 +3,14 @@
 
 /** Kernel tests wait most of the time; three of them keep two processors less busy than an emulated machine does. */
 const jobsAtOnce = 3;
-/** Directories whose tests use the kernel: a process for each file, and the time it may take. All other files share one. */
+/** Directories whose tests use the kernel or take minutes: a process for each file, and the time it may take. All other files share one. */
 export const separateDirectories: Record<string, number> = {
+  // First, because an exclusive job waits for the end of this one.
+  fuzz: 660_000,
   docs: 300_000,
   kernel: 600_000,
   lab: 300_000,
+  soak: 1_000_000,
   vm: 1_300_000,
   runtime: 300_000,
   cluster: 900_000,
@@ -30,11 +33,11 @@ const onlyWhenNamed: Readonly<Record<string, string>> = {
 /** Its tests run twice: a plugin's process does the calls, then a plugin server. */
 const servedDirectory = "test/kernel/plugin/";
 /**
- * Its tests emulate two processors, which is as much as there may be: each runs alone. Beside one other job they took
- * three times as long, which is more than that job took. They begin when the programs are built: a build beside them
- * would hardly go on.
+ * These run alone, when the programs are built; by the beginning of their path. Those of `vm` emulate two processors, which is as much as there may
+ * be: beside one other job they took three times as long, which is more than that job took, and a build beside them would
+ * hardly go on. A soak counts each packet, and a machine that cannot follow loses some.
  */
-const emulatedFolder = "vm";
+const exclusive = ["test/soak/three-minutes", "test/vm/"];
 /** Directory -> the script that provides the programs its tests talk to, and the variable that has them required. */
 export const providers: Record<string, { readonly script: string; readonly requires: string }> = {
   runtime: { script: "runtime-assets", requires: "REQUIRE_RUNTIME" },
@@ -54,7 +57,7 @@ export interface Job {
 }
 
 /**
- * Returns the next job that has its programs, and room now. An emulated machine takes all places: the first one waits
+ * Returns the next job that has its programs, and room now. An exclusive job takes all places: the first one waits
  * until they are free, because the jobs behind it would leave none.
  */
 export function takeJob(
@@ -62,21 +65,21 @@ export function takeJob(
   started: readonly Job[],
   awaited: ReadonlySet<string>,
 ): Job | undefined {
-  const places = (job: Job) => (isEmulated(job) ? jobsAtOnce : 1);
+  const places = (job: Job) => (isExclusive(job) ? jobsAtOnce : 1);
   const free = started.reduce((left, job) => left - places(job), jobsAtOnce);
   const ready = queue.filter((one) => isReady(one, awaited));
-  const isWaiting = ready[0] !== undefined && isEmulated(ready[0]);
+  const isWaiting = ready[0] !== undefined && isExclusive(ready[0]);
   const job = (isWaiting ? ready.slice(0, 1) : ready).find((one) => places(one) <= free);
   if (job !== undefined) queue.splice(queue.indexOf(job), 1);
   return job;
 }
 
 function isReady(job: Job, awaited: ReadonlySet<string>): boolean {
-  return isEmulated(job) ? awaited.size === 0 : !awaited.has(directoryOf(job.name));
+  return isExclusive(job) ? awaited.size === 0 : !awaited.has(directoryOf(job.name));
 }
 
-function isEmulated({ name }: Job): boolean {
-  return directoryOf(name) === emulatedFolder;
+function isExclusive({ name }: Job): boolean {
+  return exclusive.some((beginning) => name.startsWith(beginning));
 }
 
 /** Orders the jobs: pure tests first, because they are quick and their failures explain the rest; last come those whose programs may still be built. */

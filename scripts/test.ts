@@ -33,7 +33,7 @@ interface Ended {
 
 interface Failure {
   readonly name: string;
-  /** What the first failed test of a file said, for the end of a long log; "" for those that followed from it or have no more to say. */
+  /** The first failed test of a file has here what it said, because the end of a long log must explain it; a failure after it has "". */
   readonly why: string;
 }
 
