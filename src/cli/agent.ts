@@ -7,6 +7,7 @@ import { tryLock } from "../linux/lock.ts";
 import { ParseError } from "../net/error.ts";
 import { parseNodeName } from "../plan/records/record.ts";
 import { parseSettings, settingNames } from "../plan/settings/settings.ts";
+import { isOfOtherMachine } from "../reconcile/other-machine.ts";
 import { PluginServerKeeper } from "../serve/keeper.ts";
 import type { JsonValue } from "../state/model.ts";
 import type { Store } from "../state/store.ts";
@@ -45,6 +46,7 @@ async function run(context: Context, log: Log): Promise<Output> {
   const leaving = given.switches.has("leave") ? new Leaving() : undefined;
   const node = readNodeName(given);
   putSettings(session.store, given);
+  if (node === undefined) warnOfOtherMachine(session.store, log);
   if (leaving === undefined) rejoin(session.store);
   const notifier = new Notifier(process.env["NOTIFY_SOCKET"]);
   const onReconciled = (problem: string | undefined) =>
@@ -72,6 +74,15 @@ function keepPluginServer(stateDir: string, log: Log): Disposable {
   const keeper = new PluginServerKeeper({ stateDir, log, now: () => performance.now() });
   keeper.start();
   return keeper;
+}
+
+/** A Node of Kubernetes belongs to one machine; a node that `up` has named may have been copied. */
+function warnOfOtherMachine(store: Store, log: Log): void {
+  const identity = store.identity();
+  if (identity === undefined || !isOfOtherMachine(identity)) return;
+  log.warn("this state was made on another machine, which may use its keys as well: see `wg-cni doctor`", {
+    node: identity.name,
+  });
 }
 
 function lockStore(stateDir: string): Disposable {

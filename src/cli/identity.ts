@@ -2,9 +2,11 @@
 // not typed stays. Endpoints that were never typed are detected, and node IPs that were never typed
 // are the endpoints.
 import { readText } from "../linux/file.ts";
+import { findMachine } from "../linux/machine.ts";
 import { parseIp } from "../net/ip.ts";
 import type { NoTransport, Transport } from "../plan/host/endpoints.ts";
 import { parseNodeAddress, parseNodeName, parsePodCidr } from "../plan/records/record.ts";
+import { isOfOtherMachine } from "../reconcile/other-machine.ts";
 import type { Identity } from "../state/model.ts";
 import { findValue, type Given, UsageError } from "./command.ts";
 
@@ -21,6 +23,9 @@ export interface TypedIdentity {
   /** Warnings about the flags. */
   readonly warnings: readonly string[];
 }
+
+const copiedKeys =
+  "the keys are those that this state had on another machine: if that one still runs, give this one its own with --new-keys";
 
 /** Returns undefined if --endpoint was not given. Throws UsageError, ParseError. */
 export function readEndpoints(given: Given): TypedEndpoints | undefined {
@@ -48,13 +53,25 @@ export function readIdentity(
     .get("pod-cidr")
     ?.flatMap((list) => list.split(","))
     .map((cidr) => parsePodCidr(cidr, "--pod-cidr"));
+  const machine = findMachine();
   const identity = {
     name: parseNodeName(name, "--node"),
+    ...(machine === undefined ? {} : { machine }),
     ...{ endpoints, endpointsFound },
     ...chooseNodeIPs(given.values.get("node-ip"), before, endpoints),
     podCIDRs: podCIDRs ?? before?.podCIDRs ?? [],
   };
-  return { identity, warnings };
+  const isCopied = before !== undefined && isOfOtherMachine(before) && keepsKeys(given, before, identity);
+  return { identity, warnings: [...(isCopied ? [copiedKeys] : []), ...warnings] };
+}
+
+/** A node of another name gets other keys. */
+export function keepsKeys(
+  given: Given,
+  before: Identity | undefined,
+  { name }: Pick<Identity, "name">,
+): boolean {
+  return before?.name === name && !given.switches.has("new-keys");
 }
 
 const transportFlags = ["transport-interface", "transport-cidrs"];

@@ -23,7 +23,7 @@ import { readOrCreateSealKey } from "../state/seal.ts";
 import { makeSlotKeys } from "../state/slot-key.ts";
 import type { Store } from "../state/store.ts";
 import { type Context, type Given, type Output, UsageError } from "./command.ts";
-import { readEndpoints, readIdentity } from "./identity.ts";
+import { keepsKeys, readEndpoints, readIdentity } from "./identity.ts";
 import { refuseHosts } from "./networks.ts";
 import { readOverrides, refuseFixed } from "./overrides.ts";
 import { isAgentThere, openSession, reportSync, syncAll } from "./session.ts";
@@ -44,8 +44,7 @@ export function up(context: Context): Output {
   const { identity, warnings } = readIdentity(given, before, endpoints, find);
   refuseTakenClaims(session, settings, identity, before);
   refuseHosts(session, settings, identity, given);
-  const keepsKeys = before?.name === identity.name && !given.switches.has("new-keys");
-  const made = keepsKeys
+  const made = keepsKeys(given, before, identity)
     ? undefined
     : makeSlotKeys(readOrCreateSealKey(settings.sealKeyFile), identity.name, slots, context.nowMs);
   store.transaction(() => {

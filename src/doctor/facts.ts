@@ -48,6 +48,8 @@ export interface NodeFacts {
   readonly identity?: Identity;
   /** The devices that are there although the node has no identity. */
   readonly devicesWithoutIdentity: readonly string[];
+  /** True if the identity was made on another machine. */
+  readonly isOfOtherMachine: boolean;
   /** Why this node's private keys cannot be opened. */
   readonly sealFault?: string;
   /** True if an agent has decided how peers are reached. */

@@ -24,6 +24,7 @@ import { hasWholeFirewall } from "../reconcile/mesh-plan.ts";
 import { observeMtu } from "../reconcile/mtu.ts";
 import { readSettings } from "../reconcile/node-reader.ts";
 import { observeHost } from "../reconcile/observe.ts";
+import { isOfOtherMachine } from "../reconcile/other-machine.ts";
 import { observeOutside } from "../reconcile/outside.ts";
 import { Session } from "../reconcile/session.ts";
 import { searchPath } from "../reconcile/userspace.ts";
@@ -87,6 +88,7 @@ function readStore({ store, kernel }: Session, agent: AgentStatus, nowMs: number
   const known = {
     ...{ settings, overrides: store.settings(), gated: store.gated, agent },
     ...{ rejectedRecords: store.rejectedRecords(), devicesWithoutIdentity: [] },
+    isOfOtherMachine: false,
   };
   if (identity === undefined) {
     const isThere = (name: string) => kernel.host.hasLinks([name]);
@@ -97,7 +99,8 @@ function readStore({ store, kernel }: Session, agent: AgentStatus, nowMs: number
   const { name, up, slots: keys } = identity;
   const keyFacts = { name, up, keys, settings, ...(rotation === undefined ? {} : { rotation }) };
   return {
-    ...{ ...known, identity, rotation: { ...describeRotation(keyFacts, nowMs), ...rotation } },
+    ...{ ...known, identity, isOfOtherMachine: isOfOtherMachine(identity) },
+    ...{ rotation: { ...describeRotation(keyFacts, nowMs), ...rotation } },
     ...(sealFault === undefined ? {} : { sealFault }),
   };
 }

@@ -56,6 +56,20 @@ export const storeChecks: readonly Check[] = [
       return ok(`${settings.sealKeyFile} opens this node's keys, and only root can read it`);
     },
   },
+  {
+    name: "machine",
+    impact:
+      "if two machines have the same keys, peers send to the one that they heard last, and packets for the other are lost",
+    run: ({ files: { stateDir }, node }) => {
+      if (node?.identity === undefined) return undefined;
+      const { name } = node.identity;
+      if (!node.isOfOtherMachine) return ok(`nothing says that ${stateDir} was copied from another machine`);
+      return fail(
+        `${stateDir} was made on another machine, and has its name, ${name}, and its keys`,
+        "if this machine takes the other's place, `wg-cni up`; if both run, give this one its own: `wg-cni up --node NAME`",
+      );
+    },
+  },
 ];
 
 interface Exposure {

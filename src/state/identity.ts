@@ -138,7 +138,8 @@ function copyPath(path: string): string {
 
 /** Encodes property by property: equal identities must have equal text, whatever made them. */
 function encode(identity: Identity): string {
-  const { name, endpoints, endpointsFound, nodeIPs, nodeIPsFollow, podCIDRs, slots, up, leaving } = identity;
+  const { name, endpoints, endpointsFound, nodeIPs, nodeIPsFollow, podCIDRs, slots, up } = identity;
+  const { leaving, machine } = identity;
   const stored: StoredIdentity = {
     name,
     endpoints,
@@ -157,6 +158,7 @@ function encode(identity: Identity): string {
     })),
     up,
     ...(leaving === undefined ? {} : { leaving }),
+    ...(machine === undefined ? {} : { machine }),
   };
   return JSON.stringify(stored);
 }

@@ -29,6 +29,8 @@ export interface Identity {
   readonly leaving?: true;
   /** True if the mesh is wanted: `up` was run, and not `down` since. */
   readonly up: boolean;
+  /** The machine that `up` was run on (src/linux/machine.ts); absent if it is not known, or Kubernetes names the node. */
+  readonly machine?: string;
 }
 
 export interface IdentitySlot {

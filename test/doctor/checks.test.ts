@@ -51,6 +51,7 @@ describe("checks", () => {
       "store",
       "disk",
       "seal key",
+      "machine",
       "node",
       "observation",
     ]);

@@ -102,7 +102,7 @@ export const files: FileFacts = {
 };
 
 export const node: NodeFacts = {
-  ...{ settings, overrides: {}, identity, gated: true, agent: { state: "running" } },
+  ...{ settings, overrides: {}, identity, gated: true, agent: { state: "running" }, isOfOtherMachine: false },
   ...{ rejectedRecords: [], devicesWithoutIdentity: [] },
   rotation: { phase: "scheduled", nextAtMs: nowMs + 20 * hourMs },
 };

@@ -65,6 +65,14 @@ export const nodeCases: readonly Case[] = [
     /free some/,
   ],
   [
+    "the state was copied from another machine",
+    withNode({ isOfOtherMachine: true }),
+    "machine",
+    "fail",
+    /\/var\/lib\/wg-cni was made on another machine, and has its name, n1, and its keys/,
+    /`wg-cni up`.*`wg-cni up --node NAME`/,
+  ],
+  [
     "no file can be made",
     withFiles({ space: { freeBytes: 2 ** 40, freeFiles: 0 } }),
     "disk",
