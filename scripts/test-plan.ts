@@ -18,6 +18,7 @@ export const separateDirectories: Record<string, number> = {
   reporting: 2_700_000,
   model: 1_900_000,
   faults: 2_700_000,
+  attacks: 1_900_000,
   release: 1_800_000,
 };
 /** Tests that take too long for each run, by the beginning of their path: they run when a filter has the name in it. */
@@ -27,6 +28,7 @@ const onlyWhenNamed: Readonly<Record<string, string>> = {
   "test/kernel/agent/crowd": "crowd",
   "test/model/": "model",
   "test/faults/every": "faults",
+  "test/attacks/every": "attacks",
   "test/release/": "release",
   "test/vm/repair": "vm",
 };

@@ -144,8 +144,6 @@ function formatStatement(statement: NftStatement): string {
       return `ct mark set ct mark ${formatSetMark(statement.mark)}`;
     case "direction":
       return `ct direction ${statement.of}`;
-    case "notTranslated":
-      return `ct status ! ${statement.of === "both" ? "snat,dnat" : "dnat"}`;
     case "translated":
       return `ct status ${statement.of === "either" ? "snat,dnat" : "dnat"}`;
     case "connectionSource":

@@ -143,8 +143,6 @@ export type NftStatement =
   | { readonly kind: "setConnectionMark"; readonly mark: Mark }
   /** The packet goes the way of the connection's first one, or back; false for a packet without a connection. */
   | { readonly kind: "direction"; readonly of: "original" | "reply" }
-  /** The connection's destination, or neither of its ends, was translated; false for a packet without a connection. */
-  | { readonly kind: "notTranslated"; readonly of: "destination" | "both" }
   /** The connection's destination, or either of its ends, was translated; false for a packet without a connection. */
   | { readonly kind: "translated"; readonly of: "destination" | "either" }
   /**

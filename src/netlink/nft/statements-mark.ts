@@ -24,8 +24,7 @@ import {
 import { type Codecs, comparedWith, dataOf, keyOf, metaKey, u32Bytes } from "./statement-codec.ts";
 
 /** Status bits of a connection (IPS_SRC_NAT, IPS_DST_NAT, IP_CT_DIR_*; linux/netfilter/nf_conntrack_common.h). */
-const translations = { destination: 0x20, both: 0x30 } as const;
-const anyTranslation = { destination: translations.destination, either: translations.both } as const;
+const translations = { destination: 0x20, either: 0x30 } as const;
 const sourceKeys = { 4: NFT_CT_SRC_IP, 6: NFT_CT_SRC_IP6 } as const;
 const connectionDirections = { original: 0, reply: 1 } as const;
 
@@ -60,54 +59,45 @@ export const markStatements: Codecs<"hasMark" | "setMark" | "hasConnectionMark" 
   },
 };
 
-export const connectionStatements: Codecs<"direction" | "connectionSource" | "notTranslated" | "translated"> =
-  {
-    direction: {
-      encode: ({ of }) => [
-        loadConnection(NFT_CT_DIRECTION),
-        compare(NFT_CMP_EQ, Uint8Array.of(connectionDirections[of])),
-      ],
-      match: (expressions) => {
-        if (connectionKey(expressions) !== NFT_CT_DIRECTION) return undefined;
-        const of = keyOf(connectionDirections, comparedWith(expressions[1])?.[0]);
-        return of === undefined ? undefined : { kind: "direction", of };
-      },
+export const connectionStatements: Codecs<"direction" | "connectionSource" | "translated"> = {
+  direction: {
+    encode: ({ of }) => [
+      loadConnection(NFT_CT_DIRECTION),
+      compare(NFT_CMP_EQ, Uint8Array.of(connectionDirections[of])),
+    ],
+    match: (expressions) => {
+      if (connectionKey(expressions) !== NFT_CT_DIRECTION) return undefined;
+      const of = keyOf(connectionDirections, comparedWith(expressions[1])?.[0]);
+      return of === undefined ? undefined : { kind: "direction", of };
     },
-    connectionSource: {
-      // Its key alone asks for the family.
-      encode: ({ of, family, set }) => [
-        loadConnection(sourceKeys[family], connectionDirections[of]),
-        lookup(set),
-      ],
-      match: ([connection, sought]) => {
-        const ct = dataOf(connection, "ct");
-        const of = keyOf(connectionDirections, ct?.NFTA_CT_DIRECTION);
-        const set = dataOf(sought, "lookup")?.NFTA_LOOKUP_SET;
-        if (of === undefined || set === undefined) return undefined;
-        return { kind: "connectionSource", of, family: ct?.NFTA_CT_KEY === NFT_CT_SRC_IP ? 4 : 6, set };
-      },
+  },
+  connectionSource: {
+    // Its key alone asks for the family.
+    encode: ({ of, family, set }) => [
+      loadConnection(sourceKeys[family], connectionDirections[of]),
+      lookup(set),
+    ],
+    match: ([connection, sought]) => {
+      const ct = dataOf(connection, "ct");
+      const of = keyOf(connectionDirections, ct?.NFTA_CT_DIRECTION);
+      const set = dataOf(sought, "lookup")?.NFTA_LOOKUP_SET;
+      if (of === undefined || set === undefined) return undefined;
+      return { kind: "connectionSource", of, family: ct?.NFTA_CT_KEY === NFT_CT_SRC_IP ? 4 : 6, set };
     },
-    notTranslated: {
-      encode: ({ of }) => [loadConnection(NFT_CT_STATUS), ...isMark({ mark: 0, mask: translations[of] })],
-      match: (expressions) => {
-        if (connectionKey(expressions) !== NFT_CT_STATUS) return undefined;
-        const of = keyOf(translations, matchMark(expressions)?.mask);
-        return of === undefined ? undefined : { kind: "notTranslated", of };
-      },
+  },
+  translated: {
+    encode: ({ of }) => [
+      loadConnection(NFT_CT_STATUS),
+      bitwise(u32Bytes(translations[of]), u32Bytes(0)),
+      compare(NFT_CMP_NEQ, u32Bytes(0)),
+    ],
+    match: (expressions) => {
+      if (connectionKey(expressions) !== NFT_CT_STATUS) return undefined;
+      const of = keyOf(translations, matchMark(expressions)?.mask);
+      return of === undefined ? undefined : { kind: "translated", of };
     },
-    translated: {
-      encode: ({ of }) => [
-        loadConnection(NFT_CT_STATUS),
-        bitwise(u32Bytes(anyTranslation[of]), u32Bytes(0)),
-        compare(NFT_CMP_NEQ, u32Bytes(0)),
-      ],
-      match: (expressions) => {
-        if (connectionKey(expressions) !== NFT_CT_STATUS) return undefined;
-        const of = keyOf(anyTranslation, matchMark(expressions)?.mask);
-        return of === undefined ? undefined : { kind: "translated", of };
-      },
-    },
-  };
+  },
+};
 
 function isMark({ mark, mask }: Mark): Expression[] {
   return [bitwise(u32Bytes(mask), u32Bytes(0)), compare(NFT_CMP_EQ, u32Bytes(mark))];

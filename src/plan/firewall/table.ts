@@ -6,7 +6,7 @@
 // marks ARP. Pure.
 // Needs Linux 5.9: packets are rejected before they are routed. Sets whose elements
 // count are older (5.7), and so are route chains in a table of both families (5.2).
-import type { NftChain, NftCounter, NftRule, NftStatement, NftTable } from "../../net/nftables.ts";
+import type { NftChain, NftCounter, NftRule, NftTable } from "../../net/nftables.ts";
 import { arrivalChains } from "./arrival.ts";
 import { leavingChains } from "./leaving.ts";
 import { marksOf } from "./marks.ts";
@@ -41,6 +41,8 @@ import {
 const filterPriority = 0;
 const clampChain = "clamp";
 const passingChain = "passing";
+const forwardedChain = "forwarded";
+const ledOnChain = "led_on";
 
 /** Makes the tables that the node should have. */
 export function firewallTables(firewall: Firewall): NftTable[] {
@@ -111,19 +113,13 @@ function chainsOf(firewall: Firewall): NftChain[] {
 /**
  * Makes the chains for forwarded packets. A packet to another node's own address takes the tunnel, or is
  * counted. Packets that our devices deliver go to pods of this node, or to the destination that this node
- * has translated them to: no option of the packet (source routing) leads it elsewhere. No packet to a pod
- * that has ended leaves by an uplink; in strict mode this holds for packets of all senders.
+ * has translated them to: no option of the packet (source routes, segments) leads it elsewhere. A packet that
+ * connection tracking does not know has not been translated: a peer can make such packets as it likes.
+ * No packet to a pod that has ended leaves by an uplink; in strict mode this holds for packets of all senders.
  */
 function forwardChains(firewall: Firewall): NftChain[] {
   const { connections, devices, strict } = firewall;
-  const toHosts = [
-    ...byInterfaces(devices, "oif", accept),
-    ...families.map(
-      (family): NftRule => [inSet(family, "daddr", hostSet(family, "out")), ...(strict ? [drop] : [])],
-    ),
-  ];
   const departed = toDepartedPods(firewall, { kind: "reject" });
-  const untranslated: NftStatement[] = connections ? [{ kind: "notTranslated", of: "both" }] : [];
   return [
     {
       name: passingChain,
@@ -131,16 +127,56 @@ function forwardChains(firewall: Firewall): NftChain[] {
         ...departed,
         [{ kind: "tcpSyn" }, { kind: "clampMss" }],
         ...families.map((family): NftRule => [inSet(family, "daddr", localSet(family)), accept]),
-        [...untranslated, ...refuseStray],
-        ...toHosts,
+        ...(connections ? [[{ kind: "translated", of: "either" } as const, goto(forwardedChain)]] : []),
+        refuseStray,
       ],
     },
     {
+      name: forwardedChain,
+      rules: [
+        ...(strict ? departed : []),
+        ...byInterfaces(devices, "oif", accept),
+        ...families.map(
+          (family): NftRule => [inSet(family, "daddr", hostSet(family, "out")), ...(strict ? [drop] : [])],
+        ),
+      ],
+    },
+    ...(strict ? [ledOn(firewall)] : []),
+    {
       name: "forward",
       base: { type: "filter", hook: "forward", priority: manglePriority, policy: "accept" },
-      rules: [...byInterfaces(devices, "iif", goto(passingChain)), ...(strict ? departed : []), ...toHosts],
+      rules: [
+        ...byInterfaces(devices, "iif", goto(passingChain)),
+        ...(strict ? fromPeersOutside : []),
+        [goto(forwardedChain)],
+      ],
     },
   ];
+}
+
+const fromPeersOutside: readonly NftRule[] = families.map((family) => [
+  inSet(family, "saddr", nodeSet(family)),
+  goto(ledOnChain),
+]);
+
+/**
+ * Makes the chain for packets from peers outside the tunnel that are forwarded although they were for this node
+ * itself when they came: a source route (IPv4) or segments (IPv6) lead them on, after rules have judged them by
+ * the address of this node. Strict mode leads on only what a translated port leads.
+ */
+function ledOn({ connections }: Firewall): NftChain {
+  const byPort: NftRule = [
+    { kind: "direction", of: "original" },
+    { kind: "translated", of: "destination" },
+    goto(forwardedChain),
+  ];
+  return {
+    name: ledOnChain,
+    rules: [
+      ...(connections ? [byPort] : []),
+      ...families.map((family): NftRule => [inSet(family, "saddr", hostSet(family, "in")), drop]),
+    ],
+  };
 }
 
 function postrouting(firewall: Firewall): NftChain {

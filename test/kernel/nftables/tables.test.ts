@@ -130,7 +130,7 @@ describeKernel(
         "flush chain inet wg-cni peers",
         "flush chain inet wg-cni judged",
         "flush chain inet wg-cni arrivals",
-        "flush chain inet wg-cni passing",
+        "flush chain inet wg-cni forwarded",
         "flush chain inet wg-cni forward",
         "flush chain inet wg-cni postrouting",
         "flush chain inet wg-cni source_changed",
@@ -148,6 +148,7 @@ describeKernel(
         "add chain inet wg-cni unannounced",
         "add chain inet wg-cni refused",
         "add chain inet wg-cni unknown_sources",
+        "add chain inet wg-cni led_on",
         "add chain inet wg-cni routed",
         "add chain inet wg-cni foreign_source",
       ]);

@@ -43,7 +43,10 @@ test("permissive: count, and mark what the tunnel cannot take", () => {
 		tcp flags syn tcp option maxseg size set rt mtu
 		ip daddr @local4 accept
 		ip6 daddr @local6 accept
-		ct status ! snat,dnat update @stray_packets { iifname } reject with icmpx host-unreachable
+		ct status snat,dnat goto forwarded
+		update @stray_packets { iifname } reject with icmpx host-unreachable
+	}
+	chain forwarded {
 		oifname "wg-cni-a" accept
 		oifname "wg-cni-b" accept
 		ip daddr @hosts4_out
@@ -53,10 +56,7 @@ test("permissive: count, and mark what the tunnel cannot take", () => {
 		type filter hook forward priority mangle; policy accept;
 		iifname "wg-cni-a" goto passing
 		iifname "wg-cni-b" goto passing
-		oifname "wg-cni-a" accept
-		oifname "wg-cni-b" accept
-		ip daddr @hosts4_out
-		ip6 daddr @hosts6_out
+		goto forwarded
 	}
 	chain postrouting {
 		type filter hook postrouting priority raw; policy accept;
@@ -109,28 +109,26 @@ test("permissive: count, and mark what the tunnel cannot take", () => {
 
 test("strict: drop what is counted, and what the tunnel cannot take; the other chains are the same", () => {
   const wanted = `
-	chain passing {
+	chain forwarded {
 		oifname "eth0" ip daddr @local4 reject with icmpx host-unreachable
 		oifname "eth0" ip6 daddr @local6 reject with icmpx host-unreachable
-		tcp flags syn tcp option maxseg size set rt mtu
-		ip daddr @local4 accept
-		ip6 daddr @local6 accept
-		ct status ! snat,dnat update @stray_packets { iifname } reject with icmpx host-unreachable
 		oifname "wg-cni-a" accept
 		oifname "wg-cni-b" accept
 		ip daddr @hosts4_out drop
 		ip6 daddr @hosts6_out drop
 	}
+	chain led_on {
+		ct direction original ct status dnat goto forwarded
+		ip saddr @hosts4_in drop
+		ip6 saddr @hosts6_in drop
+	}
 	chain forward {
 		type filter hook forward priority mangle; policy accept;
 		iifname "wg-cni-a" goto passing
 		iifname "wg-cni-b" goto passing
-		oifname "eth0" ip daddr @local4 reject with icmpx host-unreachable
-		oifname "eth0" ip6 daddr @local6 reject with icmpx host-unreachable
-		oifname "wg-cni-a" accept
-		oifname "wg-cni-b" accept
-		ip daddr @hosts4_out drop
-		ip6 daddr @hosts6_out drop
+		ip saddr @nodes4 goto led_on
+		ip6 saddr @nodes6 goto led_on
+		goto forwarded
 	}
 	chain postrouting {
 		type filter hook postrouting priority raw; policy accept;
@@ -153,6 +151,8 @@ test("strict: drop what is counted, and what the tunnel cannot take; the other c
     "clamp",
     "received",
     "passing",
+    "forwarded",
+    "led_on",
     "forward",
     "postrouting",
     "port_checks",

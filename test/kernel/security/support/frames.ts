@@ -117,7 +117,7 @@ function ipv4Header(ips: Ends, protocol: number, payloadBytes: number): Uint8Arr
   return header;
 }
 
-function pseudoHeader(ips: Ends, protocol: number, length: number): Uint8Array {
+export function pseudoHeader(ips: Ends, protocol: number, length: number): Uint8Array {
   const header = new Uint8Array(40);
   header.set(ipBytes(ips.from));
   header.set(ipBytes(ips.to), 16);
@@ -127,14 +127,14 @@ function pseudoHeader(ips: Ends, protocol: number, length: number): Uint8Array {
 }
 
 /** RFC 1071. */
-function checksum(bytes: Uint8Array): number {
+export function checksum(bytes: Uint8Array): number {
   let sum = 0;
   for (let i = 0; i < bytes.length; i += 2) sum += ((bytes[i] as number) << 8) | (bytes[i + 1] ?? 0);
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
   return ~sum & 0xffff;
 }
 
-function frame(macs: Ends, etherType: number, payload: Uint8Array): Uint8Array {
+export function frame(macs: Ends, etherType: number, payload: Uint8Array): Uint8Array {
   const header = new Uint8Array(14);
   header.set(macBytes(macs.to));
   header.set(macBytes(macs.from), 6);
@@ -146,6 +146,6 @@ function macBytes(mac: string): Uint8Array {
   return Uint8Array.fromHex(mac.replaceAll(":", ""));
 }
 
-function joined(...parts: readonly Uint8Array[]): Uint8Array {
+export function joined(...parts: readonly Uint8Array[]): Uint8Array {
   return Uint8Array.from(parts.flatMap((part) => [...part]));
 }

@@ -1,0 +1,55 @@
+// Attacks that once got through, and those with forged marks, played before all that is drawn.
+import type { Attack, Round, Settings } from "./draw.ts";
+import { transports } from "./packet.ts";
+
+const settings = { rpFilter: 0, sourceRoutes: true, routeLocalnet: false } as const;
+const nodes = [1, 2] as const;
+
+/** A machine in the nodes' network speaks as a peer to the node itself, and its packet names a pod as the next host. */
+const ledOnByWire = nodes.flatMap((node) =>
+  transports.flatMap((transport) =>
+    (["peer", "attacker"] as const).flatMap((from): Attack[] => {
+      const common = { place: "wire", node, transport, from, to: "pod", via: "this node" } as const;
+      return [
+        { ...common, family: 4, shape: "loose route" },
+        { ...common, family: 4, shape: "strict route" },
+        { ...common, family: 6, shape: "segments" },
+      ];
+    }),
+  ),
+);
+
+/**
+ * A hostile peer sends by the tunnel to the node itself, and its packet names a host behind the node as the next one.
+ * Of such segments the checksum covers the last destination: connection tracking does not know the packet.
+ */
+const ledOnByTunnel = nodes.flatMap((node) =>
+  transports.flatMap((transport) =>
+    (["world", "gateway", "unannounced", "peer"] as const).flatMap((to): Attack[] => {
+      const common = { place: "tunnel", node, transport, from: "attacker", to, via: "this node" } as const;
+      return [
+        { ...common, family: 4, shape: "loose route" },
+        { ...common, family: 6, shape: "segments" },
+      ];
+    }),
+  ),
+);
+
+/** A process of the host's network sends to a pod past the tunnel: by a mark, by the interface, and by both. */
+const pastTheTunnel = nodes.flatMap((node) =>
+  ([4, 6] as const).flatMap((family) =>
+    [0, 0x20000000, 0x60000000].map((mark): Attack => {
+      const common = { place: "host", node, family, mark, dev: "eth0", shape: "plain" } as const;
+      return { ...common, transport: "udp", from: "this node", to: "peer's pod" };
+    }),
+  ),
+);
+
+export function knownRounds(honest: readonly Attack[]): Round[] {
+  const attacks = [...ledOnByWire, ...ledOnByTunnel, ...pastTheTunnel];
+  return (["strict", "permissive"] as const).map((mode) => ({
+    settings: { ...settings, mode } satisfies Settings,
+    attacks,
+    honest,
+  }));
+}

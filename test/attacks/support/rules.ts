@@ -1,0 +1,109 @@
+// What must not become of an attack, by SECURITY.md and by nothing of the product: the places where no part of it
+// may be seen. And what must become of an honest packet.
+//
+//   pod N/NAME   it is on the link of that pod             wire N     node N has put it on the wire, readable
+//   local N      a process of node N gets it               tunnel N   node N has put it into the tunnel
+import type { Attack, Host, Settings } from "./draw.ts";
+import { isRouted } from "./packet.ts";
+import type { Sighting } from "./sockets.ts";
+
+export interface Seen extends Omit<Sighting, "at"> {
+  /** As above. */
+  readonly at: string;
+}
+
+const any = /./;
+const none = /^$/;
+const peersAndPods: readonly Host[] = ["peer's pod", "peer", "attacker's pod", "attacker", "unannounced"];
+const pods: readonly Host[] = ["peer's pod", "attacker's pod", "unannounced"];
+const localPods: readonly Host[] = ["pod", "neighbour pod"];
+const here: readonly Host[] = [...localPods, "this node"];
+
+/** Why what was seen of an attack must not be; undefined if it may. */
+export function findBreach(settings: Settings, attack: Attack, seen: Seen): string | undefined {
+  // An error goes back to whom the packet claims to be from, and has nothing that the forger did not know.
+  const isForged = attack.from !== "pod" && attack.from !== "this node";
+  if (seen.isError && isForged) return undefined;
+  if (isReadable(settings, attack) && seen.at.startsWith("wire "))
+    return "traffic of pods is readable on the wire";
+  if (seen.isError || mayBeAnswer(attack, seen)) return undefined;
+  return forbiddenPlaces(settings, attack).test(seen.at) ? "a forged packet arrives" : undefined;
+}
+
+/**
+ * Answers to what the node itself has asked pass, from unannounced addresses too. A protocol without ports has the
+ * same connection for all that two addresses send to each other, so a process of the node may have asked.
+ */
+function mayBeAnswer({ node, from, transport }: Attack, { at }: Seen): boolean {
+  return from === "unannounced" && transport === "raw" && at === `local ${node}`;
+}
+
+/** Returns the place where an honest packet must be seen. */
+export function destinationOf({ node, to }: Attack): string {
+  const peer = node === 1 ? 2 : 1;
+  const place: Partial<Record<Host, string>> = {
+    pod: `pod ${node}/pod`,
+    "neighbour pod": `pod ${node}/neighbour pod`,
+    "this node": `local ${node}`,
+    "peer's pod": `pod ${peer}/pod`,
+    peer: `local ${peer}`,
+  };
+  return place[to] as string;
+}
+
+/** True for what a pod or the host sends honestly to the mesh, or a process with forged marks to a pod: nobody may read it. */
+function isReadable({ mode }: Settings, { place, from, to, via, shape, mark, dev }: Attack): boolean {
+  const strict = mode === "strict";
+  if (place === "pod") {
+    const ways = via === undefined || here.includes(via) || peersAndPods.includes(via);
+    return (
+      (from === "pod" || strict) && ways && peersAndPods.includes(to) && (strict || to !== "unannounced")
+    );
+  }
+  // A process with NET_RAW may address a packet to a node that passes it on: that is its own data, and host traffic.
+  // What it sends to an address that no node has announced goes to no pod.
+  if (place !== "host" || isRouted(shape) || !pods.includes(to) || to === "unannounced") return false;
+  return strict || (mark === 0 && dev === undefined && from === "this node");
+}
+
+function forbiddenPlaces(settings: Settings, attack: Attack): RegExp {
+  switch (attack.place) {
+    case "pod":
+      return isForgedByPod(settings, attack) ? any : none;
+    case "tunnel":
+      return byTunnel(attack);
+    case "host":
+      return none;
+    default:
+      return settings.mode === "strict" ? fromNetwork(attack) : none;
+  }
+}
+
+/** By a link of ours comes only what has the pod's address, in both modes; by another's in strict mode nothing that claims the cluster's. */
+function isForgedByPod({ mode }: Settings, { node, from, to, family }: Attack): boolean {
+  if (from === "pod") return false;
+  // Neighbours ask for each other so, and DHCP does: it is never forwarded, and claims to be nobody.
+  const isOfLink =
+    (family === 6 && from === "link-local" && (to === "link-local" || to === "multicast")) ||
+    (from === "unspecified" && to === "multicast");
+  if (node === 1) return !isOfLink;
+  return mode === "strict" && (here.includes(from) || from === "loopback" || peersAndPods.includes(from));
+}
+
+/** What a peer sends counts only from its own addresses, and reaches only the node and its pods. */
+function byTunnel({ node, from, to, via }: Attack): RegExp {
+  if (from !== "attacker's pod" && from !== "attacker") return any;
+  if (here.includes(to) && (via === undefined || here.includes(via))) return none;
+  // Beyond the node, or at an address of it that is not for peers. Its own answers may go back.
+  return new RegExp(
+    via === undefined ? `^(local|wire|tunnel) ${node}|^pod|^local` : `^wire ${node}|^(pod|local) ${3 - node}`,
+  );
+}
+
+/** In strict mode nothing arrives in plaintext from an address of the mesh, but what hosts say to each other. */
+function fromNetwork({ node, from }: Attack): RegExp {
+  if (here.includes(from) || pods.includes(from) || from === "loopback") return any;
+  if (from === "peer" || from === "attacker") return new RegExp(`^pod|^tunnel ${node}`);
+  // What is the world's may reach this node's pods, and nobody by its tunnel.
+  return new RegExp(`^pod ${3 - node}|^local ${3 - node}|^tunnel`);
+}
