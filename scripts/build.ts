@@ -15,10 +15,13 @@ import { type Arch, refuseEngineOptions } from "./engine-options.ts";
 const root = resolve(import.meta.dir, "..");
 
 /**
- * Variables by which a Bun executable runs other code, opens a debugger or writes to a file, each
- * a name or the start of one. engine-options.ts has those whose name is not one text in the executable.
+ * Variables by which a Bun executable runs other code, opens a debugger, writes to a file, prints tokens, or
+ * sends reports, each a name or the start of one. engine-options.ts has those whose name is not one text in the executable.
  */
-const refusedVariables = ["BUN_OPTIONS", "BUN_BE_BUN", "BUN_INSPECT", "BUN_BYTECODE"];
+const refusedVariables = [
+  ...["BUN_OPTIONS", "BUN_BE_BUN", "BUN_INSPECT", "BUN_BYTECODE"],
+  ...["BUN_CONFIG_VERBOSE_FETCH", "BUN_CRASH_REPORT_URL", "BUN_ENABLE_CRASH_REPORTING"],
+];
 
 const args = minimist(process.argv.slice(2), { string: ["arch", "out"] });
 const arch = (args["arch"] ?? hostArch) as Arch;
