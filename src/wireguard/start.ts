@@ -1,12 +1,14 @@
 // Starts a userspace WireGuard implementation, which makes the TUN device and
 // stays behind as a daemon. The only process that this program starts besides
 // other CNI plugins; it runs in the network namespace that the thread is in.
-import { exists, findAccessError, findStatus, isExecutable, W_OK } from "../linux/file.ts";
+import { exists, findAccessError, findStatus, isExecutable, W_OK, writeFile } from "../linux/file.ts";
 import { socketPath, uapiDirectory } from "./uapi.ts";
 
 /** Known implementations, best first. All take the interface's name and daemonise. */
 export const implementations: readonly string[] = ["wireguard-go", "boringtun-cli", "boringtun"];
 
+/** The parts of a process' memory that go into its core dump, which the programs that it starts inherit (core(5)). */
+const dumpedParts = "/proc/self/coredump_filter";
 const startMilliseconds = 10_000;
 const waitMilliseconds = 5_000;
 const pollMilliseconds = 2;
@@ -85,6 +87,8 @@ function findObstacle(directory: string, name: string): string | undefined {
 }
 
 function run(program: string, name: string, path: string): void {
+  // The daemon has the private keys in its memory, and does not forbid core dumps itself.
+  if (exists(dumpedParts)) writeFile(dumpedParts, "0");
   // Nothing else of our environment: LOG_LEVEL, for one, would keep the daemon attached to our output.
   const done = Bun.spawnSync([program, name], {
     env: { PATH: path },

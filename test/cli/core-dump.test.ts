@@ -1,9 +1,10 @@
 // Private keys are in the memory of whoever programs a device. A process that is ended
 // by a signal leaves its memory behind as a file, by default in its working directory.
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { startUserspace } from "../../src/wireguard/start.ts";
 import { fullEnv } from "../cni/io.ts";
 import { binary } from "../lab/paths.ts";
 import { waitUntil } from "../lab/wait.ts";
@@ -41,4 +42,43 @@ test.skipIf(elsewhere !== undefined)("another program that is ended leaves its m
 test("the executable that is ended leaves none", async () => {
   const env = { ...(fullEnv("ADD") as Record<string, string>), PATH };
   expect(await filesAfterSignal([binary], env)).toEqual([]);
+});
+
+describe("the program of a userspace device", () => {
+  const secret = "in-the-memory-of-the-daemon";
+  const socketDirectory = () => `${directory}/sockets`;
+  /** Goes to the background as wireguard-go does, and ends by a signal at once. */
+  const program = () => `#!/bin/sh
+ulimit -c unlimited
+cd ${directory}
+(SECRET=${secret}; kill -ABRT "$(exec sh -c 'echo $PPID')"; :) 2>/dev/null
+mkdir -p ${socketDirectory()} && touch ${socketDirectory()}/wg-cni-a.sock
+`;
+  /** The core dumps that it has left, which are removed. */
+  const dumps = () =>
+    readdirSync(directory)
+      .filter((name) => name.startsWith("core"))
+      .map((name) => {
+        const bytes = readFileSync(join(directory, name));
+        rmSync(join(directory, name));
+        return bytes;
+      });
+
+  beforeAll(() => {
+    writeFileSync(join(directory, "daemon"), program());
+    chmodSync(join(directory, "daemon"), 0o755);
+  });
+
+  test.skipIf(elsewhere !== undefined)("leaves its memory behind if it is started by another program", () => {
+    Bun.spawnSync(["sh", "-c", `echo 0x33 >/proc/self/coredump_filter && exec ${directory}/daemon`]);
+    expect(dumps().map((bytes) => bytes.includes(secret))).toEqual([true]);
+  });
+
+  test("leaves none of its memory behind if it is started by us", () => {
+    startUserspace("wg-cni-a", {
+      ...{ candidates: ["daemon"], path: `${directory}:${PATH}`, socketDirectory: socketDirectory() },
+    });
+    expect(dumps().filter((bytes) => bytes.includes(secret))).toEqual([]);
+    expect(Number(readFileSync("/proc/self/coredump_filter", "utf8"))).toBe(0);
+  });
 });

@@ -76,6 +76,15 @@ describe.skipIf(missing !== undefined)("private keys", () => {
     expect(state.length).toBeGreaterThan(0);
   });
 
+  test("are in no core dump of the processes behind the devices", () => {
+    const filters = n1.must([
+      "sh",
+      "-c",
+      "for p in $(pgrep wireguard-go); do cat /proc/$p/coredump_filter; done",
+    ]);
+    expect(filters.trim().split("\n")).toEqual(devices.map(() => "00000000"));
+  });
+
   test("are said by no command, also not with devices to be made or when something fails", async () => {
     const commands = [
       "status",
