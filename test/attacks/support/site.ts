@@ -25,7 +25,7 @@ import { LinkSender, sendRaw, Witness } from "./sockets.ts";
 
 const clusterCIDRs = "10.244.0.0/16,fd00:10:244::/48";
 const etherTypes = { 4: 0x0800, 6: 0x86dd } as const;
-const strangerMac = "02:00:00:00:00:bd";
+const outsiderMac = "02:00:00:00:00:bd";
 const podNames = ["pod", "neighbour pod"] as const;
 /** The hostile node reaches each of the two nodes by a slot of its own, so that it may address any host by it. */
 const hostileSlot = { 1: "wg-cni-a", 2: "wg-cni-b" } as const;
@@ -189,8 +189,8 @@ function sideOf(lab: Lab, node: Node, pods: readonly [Pod, Pod], hostile: Node, 
     ...{ node, pods },
     senders: {
       pod: sender(pod, pod.netnsOutside, "eth0", ethernet(macOf(pod, "eth0"), macOf(node, hostEnd))),
-      wire: sender(lab.wire, wire, node.name, ethernet(strangerMac, macOf(node, "eth0"))),
-      lan: sender(lab.wire, wire, `lan${index}`, ethernet(strangerMac, macOf(node, "eth1"))),
+      wire: sender(lab.wire, wire, node.name, ethernet(outsiderMac, macOf(node, "eth0"))),
+      lan: sender(lab.wire, wire, `lan${index}`, ethernet(outsiderMac, macOf(node, "eth1"))),
       tunnel: sender(hostile, hostile.netns, hostileSlot[index]),
     },
   };

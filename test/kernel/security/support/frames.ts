@@ -64,12 +64,21 @@ export function redirect4(macs: Ends, ips: Ends, gateway: string, destination: s
 }
 
 export function udp(macs: Ends, ips: Ends, port: number): Uint8Array {
-  const message = new Uint8Array(8 + 4);
-  const view = new DataView(message.buffer);
-  view.setUint16(0, port);
-  view.setUint16(2, port);
-  view.setUint16(4, message.length);
-  return packet(macs, ips, "udp", message);
+  return datagram(macs, ips, { from: port, to: port }, new Uint8Array(4));
+}
+
+export function datagram(
+  macs: Ends,
+  ips: Ends,
+  ports: { readonly from: number; readonly to: number },
+  payload: Uint8Array,
+): Uint8Array {
+  const header = new Uint8Array(8);
+  const view = new DataView(header.buffer);
+  view.setUint16(0, ports.from);
+  view.setUint16(2, ports.to);
+  view.setUint16(4, header.length + payload.length);
+  return packet(macs, ips, "udp", joined(header, payload));
 }
 
 /** Operation 1 asks, 2 answers: "`sender` is at this MAC" (RFC 826). */
