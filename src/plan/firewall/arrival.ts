@@ -100,11 +100,12 @@ function deliveredChains({ connections, mark }: Firewall): NftChain[] {
  * encrypt has the pod, or an attacker made the address up. A pod of this node that the peers do not know
  * yet is neither of the two: its packets come by no uplink, and no uplink leads to it.
  */
-function unknownSourceChains({ uplinks, connections }: Firewall): NftChain[] {
-  // Answers to this node's own connections are accepted in spite of the cluster CIDRs.
+function unknownSourceChains({ uplinks, connections, mark }: Firewall): NftChain[] {
+  // Answers to this node's own connections are accepted in spite of the cluster CIDRs, but not led on (table.ts).
   const answer: NftRule = [
     { kind: "local", field: "daddr" },
     { kind: "direction", of: "reply" },
+    { kind: "setMark", mark: marksOf(mark).arrived },
     goto(judgedChain),
   ];
   return [

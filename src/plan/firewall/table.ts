@@ -26,6 +26,7 @@ import {
 } from "./rules.ts";
 import {
   addressSet,
+  clusterSet,
   type Firewall,
   families,
   hostSet,
@@ -35,6 +36,7 @@ import {
   type Remote,
   setsOf,
   transitSetsOf,
+  unknownSourceSet,
 } from "./sets.ts";
 
 /** The table that marks ARP packets. */
@@ -43,6 +45,7 @@ const clampChain = "clamp";
 const passingChain = "passing";
 const forwardedChain = "forwarded";
 const ledOnChain = "led_on";
+const ledOnUnknownChain = "led_on_unknown";
 
 /** Makes the tables that the node should have. */
 export function firewallTables(firewall: Firewall): NftTable[] {
@@ -141,42 +144,60 @@ function forwardChains(firewall: Firewall): NftChain[] {
         ),
       ],
     },
-    ...(strict ? [ledOn(firewall)] : []),
+    ...(strict ? ledOnChains(firewall) : []),
     {
       name: "forward",
       base: { type: "filter", hook: "forward", priority: manglePriority, policy: "accept" },
       rules: [
         ...byInterfaces(devices, "iif", goto(passingChain)),
-        ...(strict ? fromPeersOutside : []),
+        ...(strict ? fromOutside : []),
         [goto(forwardedChain)],
       ],
     },
   ];
 }
 
-const fromPeersOutside: readonly NftRule[] = families.map((family) => [
-  inSet(family, "saddr", nodeSet(family)),
-  goto(ledOnChain),
+const fromOutside: readonly NftRule[] = families.flatMap((family): NftRule[] => [
+  [inSet(family, "saddr", nodeSet(family)), goto(ledOnChain)],
+  [
+    inSet(family, "saddr", clusterSet(family)),
+    { kind: "inSet", family, field: "saddr", set: localSet(family), not: true },
+    goto(ledOnUnknownChain),
+  ],
 ]);
 
 /**
- * Makes the chain for packets from peers outside the tunnel that are forwarded although they were for this node
- * itself when they came: a source route (IPv4) or segments (IPv6) lead them on, after rules have judged them by
- * the address of this node. Strict mode leads on only what a translated port leads.
+ * Makes the chains for packets from outside the tunnel that are forwarded although they were for this node itself
+ * when they came: a source route (IPv4) or segments (IPv6) lead them on, after rules have judged them by the
+ * address of this node. Strict mode leads on only what a translated port leads. From cluster addresses that no node
+ * has announced, only answers to this node's own connections have come so far, and these have the mark.
  */
-function ledOn({ connections }: Firewall): NftChain {
+function ledOnChains({ connections, mark }: Firewall): NftChain[] {
   const byPort: NftRule = [
     { kind: "direction", of: "original" },
     { kind: "translated", of: "destination" },
     goto(forwardedChain),
   ];
-  return {
-    name: ledOnChain,
-    rules: [
-      ...(connections ? [byPort] : []),
-      ...families.map((family): NftRule => [inSet(family, "saddr", hostSet(family, "in")), drop]),
-    ],
-  };
+  return [
+    {
+      name: ledOnChain,
+      rules: [
+        ...(connections ? [byPort] : []),
+        ...families.map((family): NftRule => [inSet(family, "saddr", hostSet(family, "in")), drop]),
+      ],
+    },
+    {
+      name: ledOnUnknownChain,
+      rules: [
+        [
+          { kind: "hasMark", mark: marksOf(mark).arrived },
+          { kind: "countInterface", set: unknownSourceSet },
+          drop,
+        ],
+        [goto(forwardedChain)],
+      ],
+    },
+  ];
 }
 
 function postrouting(firewall: Firewall): NftChain {

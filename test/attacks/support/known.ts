@@ -35,6 +35,16 @@ const ledOnByTunnel = nodes.flatMap((node) =>
   ),
 );
 
+/** The node has asked an address that no node has announced, so what comes from there looks like an answer. */
+const ledOnAsAnswer = nodes.flatMap((node): Attack[] => {
+  const asked = { place: "host", node, family: 4, transport: "raw", mark: 0x60000000, dev: "eth0" } as const;
+  const led = { node, family: 4, transport: "raw", shape: "loose route", from: "unannounced" } as const;
+  return [
+    { ...asked, shape: "plain", from: "this node", to: "unannounced" },
+    ...(["wire", "lan"] as const).map((place) => ({ ...led, place, to: "pod", via: "this node" }) as const),
+  ];
+});
+
 /** A process of the host's network sends to a pod past the tunnel: by a mark, by the interface, and by both. */
 const pastTheTunnel = nodes.flatMap((node) =>
   ([4, 6] as const).flatMap((family) =>
@@ -46,7 +56,7 @@ const pastTheTunnel = nodes.flatMap((node) =>
 );
 
 export function knownRounds(honest: readonly Attack[]): Round[] {
-  const attacks = [...ledOnByWire, ...ledOnByTunnel, ...pastTheTunnel];
+  const attacks = [...ledOnByWire, ...ledOnByTunnel, ...ledOnAsAnswer, ...pastTheTunnel];
   return (["strict", "permissive"] as const).map((mode) => ({
     settings: { ...settings, mode } satisfies Settings,
     attacks,

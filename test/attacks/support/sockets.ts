@@ -23,8 +23,8 @@ const PACKET_OUTGOING = 4;
 const receiveBufferBytes = 16 * 1024 * 1024;
 const protocols = { 4: [1, 6, 17, 253], 6: [6, 17, 58, 253] } as const;
 const etherTypes = { 4: 0x0800, 6: 0x86dd } as const;
-/** Of ICMP and ICMPv6, the messages that quote the packet that they are about. */
-const errorTypes = { 1: [3, 4, 5, 11, 12], 58: [1, 2, 3, 4] } as const;
+/** Of ICMP and ICMPv6, the messages that quote the packet that they are about; redirects do, too. */
+const errorTypes = { 1: [3, 4, 5, 11, 12], 58: [1, 2, 3, 4, 137] } as const;
 const linkAddressBytes = 20;
 
 /** A part of an attack that was seen. */

@@ -149,6 +149,7 @@ describeKernel(
         "add chain inet wg-cni refused",
         "add chain inet wg-cni unknown_sources",
         "add chain inet wg-cni led_on",
+        "add chain inet wg-cni led_on_unknown",
         "add chain inet wg-cni routed",
         "add chain inet wg-cni foreign_source",
       ]);

@@ -182,7 +182,7 @@ test("strict: drop it, and what claims an address that its interface does not le
 		goto unannounced
 	}
 	chain refused {
-		fib daddr type local ct direction reply goto judged
+		fib daddr type local ct direction reply meta mark set meta mark | 0x60000000 goto judged
 		update @unknown_sources { iifname }
 		drop
 	}

@@ -122,12 +122,18 @@ test("strict: drop what is counted, and what the tunnel cannot take; the other c
 		ip saddr @hosts4_in drop
 		ip6 saddr @hosts6_in drop
 	}
+	chain led_on_unknown {
+		meta mark & 0x60000000 == 0x60000000 update @unknown_sources { iifname } drop
+		goto forwarded
+	}
 	chain forward {
 		type filter hook forward priority mangle; policy accept;
 		iifname "wg-cni-a" goto passing
 		iifname "wg-cni-b" goto passing
 		ip saddr @nodes4 goto led_on
+		ip saddr @cluster4 ip saddr != @local4 goto led_on_unknown
 		ip6 saddr @nodes6 goto led_on
+		ip6 saddr @cluster6 ip6 saddr != @local6 goto led_on_unknown
 		goto forwarded
 	}
 	chain postrouting {
@@ -153,6 +159,7 @@ test("strict: drop what is counted, and what the tunnel cannot take; the other c
     "passing",
     "forwarded",
     "led_on",
+    "led_on_unknown",
     "forward",
     "postrouting",
     "port_checks",
