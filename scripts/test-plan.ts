@@ -31,6 +31,7 @@ const onlyWhenNamed: Readonly<Record<string, string>> = {
   "test/attacks/every": "attacks",
   "test/release/": "release",
   "test/vm/repair": "vm",
+  "test/vm/arm64": "arm64",
 };
 /** Its tests run twice: a plugin's process does the calls, then a plugin server. */
 const servedDirectory = "test/kernel/plugin/";

@@ -7,6 +7,7 @@ import {
   copyFileSync,
   cpSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -37,22 +38,42 @@ export interface Image {
   readonly disk: string;
 }
 
+/** The unpacked kernel package. */
+export interface KernelFiles {
+  readonly kernel: string;
+  /** Has lib/modules. */
+  readonly directory: string;
+  readonly version: string;
+}
+
 /** The image with the present tools; made when the cache has none. */
 export function prepareImage(): Image {
-  const { kernel, directory, version } = findKernel();
+  const files = findKernel();
   const sources = imageSources();
-  const hash = hashOf([kernel, ...sources.values(), join(import.meta.dir, "init"), import.meta.path]);
+  const hash = hashOf([files.kernel, ...sources.values(), join(import.meta.dir, "init"), import.meta.path]);
   const made = join(cache, `vm-image-${hash}`);
-  const image = { kernel, initramfs: join(made, "initramfs"), disk: join(made, "disk") };
+  if (!existsSync(made)) removeOldImages();
+  return keepImage(made, files, which("busybox"), (stage) => fillDisk(stage, sources, files));
+}
+
+/** Returns the image in `made`; makes it if it is not there, with what `fill` puts into the root disk. */
+export function keepImage(
+  made: string,
+  files: KernelFiles,
+  busybox: string,
+  fill: (stage: string) => void,
+): Image {
+  const image = { kernel: files.kernel, initramfs: join(made, "initramfs"), disk: join(made, "disk") };
   if (existsSync(made)) return image;
-  removeOldImages();
   const work = mkdtempSync(join(cache, "unpack-"));
   try {
-    const files = join(work, "image");
-    mkdirSync(files);
-    makeInitramfs(join(work, "initramfs"), directory, version, join(files, "initramfs"));
-    makeDisk(join(work, "disk"), sources, directory, version, join(files, "disk"));
-    if (!existsSync(made)) renameSync(files, made);
+    const [unfinished, stage] = [join(work, "image"), join(work, "disk")];
+    mkdirSync(unfinished);
+    makeInitramfs(join(work, "initramfs"), files, busybox, join(unfinished, "initramfs"));
+    mkdirSync(stage);
+    fill(stage);
+    makeFilesystem(stage, join(unfinished, "disk"));
+    if (!existsSync(made)) renameSync(unfinished, made);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
@@ -66,7 +87,7 @@ export function command(argv: string[], cwd = root): string {
   return done.stdout.toString();
 }
 
-function findKernel(): { kernel: string; directory: string; version: string } {
+function findKernel(): KernelFiles {
   const prefix = "vm-kernel-";
   const found = existsSync(cache) ? readdirSync(cache).filter((name) => name.startsWith(prefix)) : [];
   const name = found.sort(Bun.semver.order).at(-1);
@@ -119,15 +140,20 @@ function removeOldImages(): void {
   }
 }
 
-function makeInitramfs(stage: string, kernelDirectory: string, version: string, outfile: string): void {
+function makeInitramfs(
+  stage: string,
+  { directory, version }: KernelFiles,
+  busybox: string,
+  outfile: string,
+): void {
   mkdirSync(join(stage, "bin"), { recursive: true });
   mkdirSync(join(stage, "modules"));
-  copyProgram(which("busybox"), join(stage, "bin/busybox"));
+  copyProgram(busybox, join(stage, "bin/busybox"));
   copyProgram(join(import.meta.dir, "init"), join(stage, "init"));
   const listed = command([
     which("modprobe"),
     "-d",
-    kernelDirectory,
+    directory,
     "-S",
     version,
     "-a",
@@ -142,31 +168,31 @@ function makeInitramfs(stage: string, kernelDirectory: string, version: string, 
   command(["sh", "-c", `find . | cpio --quiet -o -H newc -R 0:0 >'${outfile}'`], stage);
 }
 
-function makeDisk(
-  stage: string,
-  sources: Map<string, string>,
-  kernelDirectory: string,
-  version: string,
-  outfile: string,
-): void {
+function fillDisk(stage: string, sources: Map<string, string>, { directory, version }: KernelFiles): void {
   // The merged /usr of Debian, with one directory for all programs.
-  for (const directory of ["usr/bin", "usr/lib", "usr/lib64"])
-    mkdirSync(join(stage, directory), { recursive: true });
+  for (const name of ["usr/bin", "usr/lib", "usr/lib64"]) mkdirSync(join(stage, name), { recursive: true });
   const links = { bin: "usr/bin", sbin: "usr/bin", lib: "usr/lib", lib64: "usr/lib64", "usr/sbin": "bin" };
   for (const [name, target] of Object.entries(links)) symlinkSync(target, join(stage, name));
-  for (const directory of ["dev", "proc", "sys", "run", "tmp", "var/lib", "etc", "opt/cni/bin"]) {
-    mkdirSync(join(stage, directory), { recursive: true });
-  }
-  symlinkSync("/run", join(stage, "var/run"));
+  makeDirectories(stage);
   for (const [destination, file] of sources) copyProgram(file, join(stage, destination));
   linkPrograms(stage);
-  cpSync(join(kernelDirectory, "lib/modules", version), join(stage, "lib/modules", version), {
-    recursive: true,
-  });
+  symlinkSync(`/repo/${bunPackage}/bin/bun`, join(stage, "usr/bin/bun"));
+  cpSync(join(directory, "lib/modules", version), join(stage, "lib/modules", version), { recursive: true });
   if (existsSync("/etc/iproute2")) cpSync("/etc/iproute2", join(stage, "etc/iproute2"), { recursive: true });
+  copyDependencies(stage);
+}
+
+/** Makes what every machine has besides its programs. */
+export function makeDirectories(stage: string): void {
+  for (const name of ["dev", "proc", "sys", "run", "tmp", "var/lib", "etc", "opt/cni/bin"]) {
+    mkdirSync(join(stage, name), { recursive: true });
+  }
+  symlinkSync("/run", join(stage, "var/run"));
   writeFileSync(join(stage, "etc/passwd"), "root:x:0:0:root:/tmp:/bin/sh\n");
   writeFileSync(join(stage, "etc/group"), "root:x:0:\n");
-  copyDependencies(stage);
+}
+
+function makeFilesystem(stage: string, outfile: string): void {
   const bytes = Number(command(["du", "-sb", stage]).split("\t")[0]);
   const mebibytes = Math.ceil((bytes * 1.15) / 2 ** 20) + 16;
   command([
@@ -185,17 +211,24 @@ function makeDisk(
   ]);
 }
 
-/** Names by which programs are called beside their own: busybox's applets, kmod's, Bun. */
-function linkPrograms(stage: string): void {
+/** A link counts, wherever it leads: its end is in the machine. */
+function hasEntry(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+/** Names by which programs are called beside their own: busybox's applets, kmod's, the plugin. */
+export function linkPrograms(stage: string): void {
   const programs = join(stage, "usr/bin");
-  for (const name of ["modprobe", "insmod", "lsmod"]) symlinkSync("kmod", join(programs, name));
+  const isThere = (name: string) =>
+    ["usr/bin", "usr/sbin"].some((directory) => hasEntry(join(stage, directory, name)));
+  for (const name of ["modprobe", "insmod", "lsmod"])
+    if (!isThere(name)) symlinkSync("kmod", join(programs, name));
   for (const applet of command([which("busybox"), "--list"])
     .trim()
     .split("\n")) {
-    if (!existsSync(join(programs, applet))) symlinkSync("busybox", join(programs, applet));
+    if (!isThere(applet)) symlinkSync("busybox", join(programs, applet));
   }
   symlinkSync("/repo/plugin-bin/wg-cni", join(stage, "opt/cni/bin/wg-cni"));
-  symlinkSync(`/repo/${bunPackage}/bin/bun`, join(programs, "bun"));
 }
 
 /** The packages that the sources import at run time, as package-lock.json lists them. */
@@ -209,7 +242,7 @@ function copyDependencies(stage: string): void {
   }
 }
 
-function copyProgram(from: string, to: string): void {
+export function copyProgram(from: string, to: string): void {
   mkdirSync(dirname(to), { recursive: true });
   copyFileSync(from, to);
   chmodSync(to, 0o755);

@@ -6,13 +6,11 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync }
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import type { Subprocess } from "bun";
-import { command, prepareImage, root } from "./image.ts";
+import { prepareArm64Image } from "./arm64-image.ts";
+import { command, type Image, prepareImage, root } from "./image.ts";
 
 /** The parts of the repository that are at /repo, beside node_modules. */
-const repositoryFiles = [
-  ...["package.json", "tsconfig.json", "src", "test", "scripts", "conf"],
-  "plugin-bin/wg-cni",
-];
+const repositoryFiles = ["package.json", "tsconfig.json", "src", "test", "scripts", "conf"];
 
 const bootTimeoutMs = 120_000;
 const defaultTimeoutMs = 240_000;
@@ -27,7 +25,11 @@ export interface MachineOptions {
   /** Files to add: absolute path in the machine -> file or directory here. */
   readonly files?: Record<string, string>;
   readonly memoryMiB?: number;
+  /** x64 unless told. The other one is for the built executable and Debian's programs: it has no Bun for tests. */
+  readonly arch?: MachineArch;
 }
+
+export type MachineArch = "x64" | "arm64";
 
 /** Why no machine can be booted here; undefined when one can. */
 export function unavailable(): string | undefined {
@@ -54,11 +56,11 @@ export class Machine implements AsyncDisposable {
   }
 
   static async boot(options: MachineOptions = {}): Promise<Machine> {
-    const image = prepareImage();
+    const arch = options.arch ?? "x64";
+    const image = arch === "arm64" ? prepareArm64Image() : prepareImage();
     const directory = mkdtempSync(join(tmpdir(), "wg-cni-vm-"));
-    packFiles(directory, options.files ?? {});
-    const { kernel, initramfs, disk } = image;
-    const machine = new Machine(directory, qemu(kernel, initramfs, disk, options.memoryMiB ?? 1024));
+    packFiles(directory, arch, options.files ?? {});
+    const machine = new Machine(directory, qemu(arch, image, options.memoryMiB ?? 1024));
     try {
       machine.#send("ready");
       await machine.#answer("ready", bootTimeoutMs, "the boot");
@@ -143,11 +145,15 @@ async function* decoded(stream: ReadableStream<Uint8Array>): AsyncGenerator<stri
 }
 
 /** The second disk is a tar archive, which the agent unpacks over the root. */
-function packFiles(directory: string, files: Record<string, string>): void {
+function packFiles(directory: string, arch: MachineArch, files: Record<string, string>): void {
   const stage = join(directory, "files");
   mkdirSync(stage);
   const all = [
     ...repositoryFiles.map((name) => [`/repo/${name}`, join(root, name)] as const),
+    [
+      "/repo/plugin-bin/wg-cni",
+      join(root, arch === "x64" ? "plugin-bin/wg-cni" : `plugin-bin/wg-cni-${arch}`),
+    ],
     ...Object.entries(files),
   ];
   for (const [destination, source] of all) {
@@ -170,26 +176,52 @@ function packFiles(directory: string, files: Record<string, string>): void {
   rmSync(stage, { recursive: true });
 }
 
+/** Each as a function: what the environment asks for is read when a machine boots. */
+const boards = {
+  x64() {
+    const accel = process.env["VM_ACCEL"] ?? "tcg";
+    const cpu = accel === "kvm" ? "host" : "max";
+    return {
+      program: "qemu-system-x86_64",
+      board: ["-M", "q35", "-accel", accel, "-cpu", cpu],
+      console: "ttyS0",
+    };
+  },
+  // Not the newest processor: emulating its pointer authentication takes most of the time.
+  arm64: () => ({
+    program: "qemu-system-aarch64",
+    board: ["-M", "virt", "-accel", "tcg", "-cpu", "cortex-a72"],
+    console: "ttyAMA0",
+  }),
+};
+
 /**
  * The machine is emulated: it boots where there is no KVM, or one that hangs.
  * VM_ACCEL=kvm asks for KVM. Not qemu's smaller "microvm": it has no clock to
  * calibrate the TSC by, and on a busy machine its kernel hangs at the start.
  * setpriv ends it when this process dies.
  */
-function qemu(kernel: string, initramfs: string, disk: string, memoryMiB: number): string[] {
-  const accel = process.env["VM_ACCEL"] ?? "tcg";
+function qemu(arch: MachineArch, { kernel, initramfs, disk }: Image, memoryMiB: number): string[] {
   const drive = (id: string, file: string) => [
     ...["-drive", `id=${id},file=${file},format=raw,readonly=on,if=none`],
     ...["-device", `virtio-blk-pci,drive=${id}`],
   ];
   // Without expedited RCU, deleting a device with 1,000 peers takes 15 s.
-  const parameters =
-    "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on rcupdate.rcu_expedited=1";
+  const parameters = "quiet panic=-1 mitigations=off random.trust_cpu=on rcupdate.rcu_expedited=1";
+  const { program, board, console } = boards[arch]();
   return [
-    ...["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"],
-    ...["-M", "q35", "-accel", accel, "-cpu", accel === "kvm" ? "host" : "max", "-smp", "2"],
+    ...["setpriv", "--pdeathsig", "KILL", program, ...board, "-smp", "2"],
     ...["-m", String(memoryMiB), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"],
-    ...["-kernel", kernel, "-initrd", initramfs, "-append", parameters, "-serial", "file:console"],
+    ...[
+      "-kernel",
+      kernel,
+      "-initrd",
+      initramfs,
+      "-append",
+      `console=${console} ${parameters}`,
+      "-serial",
+      "file:console",
+    ],
     ...drive("root", disk),
     ...drive("files", "files.tar"),
     ...["-device", "virtio-serial-pci", "-chardev", "stdio,id=port,signal=off"],
