@@ -72,6 +72,7 @@ export type IcmpType =
   | "destination-unreachable"
   | "time-exceeded"
   | "packet-too-big"
+  | "parameter-problem"
   | "nd-router-advert"
   | "nd-redirect";
 

@@ -25,11 +25,12 @@ const tcpSynFlag = 2;
 
 /** The numbers of RFC 792, RFC 4443 and RFC 4861. */
 const icmpTypes: Readonly<Record<Family, Readonly<Partial<Record<IcmpType, number>>>>> = {
-  4: { "destination-unreachable": 3, "time-exceeded": 11 },
+  4: { "destination-unreachable": 3, "time-exceeded": 11, "parameter-problem": 12 },
   6: {
     "destination-unreachable": 1,
     "packet-too-big": 2,
     "time-exceeded": 3,
+    "parameter-problem": 4,
     "nd-router-advert": 134,
     "nd-redirect": 137,
   },

@@ -36,8 +36,8 @@ export function goto(chain: string): NftStatement {
 
 /** ICMP errors about a packet quote that packet. */
 export const icmpErrors: Readonly<Record<Family, readonly IcmpType[]>> = {
-  4: ["destination-unreachable", "time-exceeded"],
-  6: ["destination-unreachable", "time-exceeded", "packet-too-big"],
+  4: ["destination-unreachable", "time-exceeded", "parameter-problem"],
+  6: ["destination-unreachable", "time-exceeded", "packet-too-big", "parameter-problem"],
 };
 
 /**

@@ -45,6 +45,20 @@ const ledOnAsAnswer = nodes.flatMap((node): Attack[] => {
   ];
 });
 
+/** A host's packet to a pod has an option that the other node does not know: its error quotes what the tunnel has hidden. */
+const quotedInErrors = nodes.flatMap((node) =>
+  transports.flatMap((transport) =>
+    (["bad option", "bad hop option"] as const).flatMap((shape): Attack[] => {
+      const packet = { node, family: 6, transport, shape } as const;
+      return [
+        { ...packet, place: "host", mark: 0, from: "this node", to: "peer's pod" },
+        { ...packet, place: "tunnel", from: "attacker", to: "pod" },
+        { ...packet, place: "tunnel", from: "attacker", to: "this node" },
+      ];
+    }),
+  ),
+);
+
 /** A process of the host's network sends to a pod past the tunnel: by a mark, by the interface, and by both. */
 const pastTheTunnel = nodes.flatMap((node) =>
   ([4, 6] as const).flatMap((family) =>
@@ -56,7 +70,7 @@ const pastTheTunnel = nodes.flatMap((node) =>
 );
 
 export function knownRounds(honest: readonly Attack[]): Round[] {
-  const attacks = [...ledOnByWire, ...ledOnByTunnel, ...ledOnAsAnswer, ...pastTheTunnel];
+  const attacks = [...ledOnByWire, ...ledOnByTunnel, ...ledOnAsAnswer, ...quotedInErrors, ...pastTheTunnel];
   return (["strict", "permissive"] as const).map((mode) => ({
     settings: { ...settings, mode } satisfies Settings,
     attacks,

@@ -10,11 +10,20 @@ export type Transport = (typeof transports)[number];
 export const shapes = {
   4: {
     plain: ["plain", "fragments", "nothing", "timestamp"],
-    odd: ["tiny fragment", "router alert", "loose route", "strict route", "short life"],
+    odd: ["tiny fragment", "router alert", "loose route", "strict route", "short life", "bad option"],
   },
   6: {
     plain: ["plain", "fragments", "atomic fragment", "destination options", "padding"],
-    odd: ["router alert", "chain", "routing 0", "routing 2", "segments", "short life"],
+    odd: [
+      "router alert",
+      "chain",
+      "routing 0",
+      "routing 2",
+      "segments",
+      "short life",
+      "bad option",
+      "bad hop option",
+    ],
   },
 } as const;
 export type Shape = (typeof shapes)[Family]["plain" | "odd"][number];
@@ -127,6 +136,8 @@ function options4({ shape, to }: PacketSpec): Uint8Array {
   if (shape === "nothing") return Uint8Array.of(1, 1, 1, 1);
   if (shape === "timestamp") return Uint8Array.of(68, 12, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0);
   if (shape === "router alert") return Uint8Array.of(148, 4, 0, 0);
+  // A timestamp without room for one: whoever reads it sends an error.
+  if (shape === "bad option") return Uint8Array.of(68, 3, 5, 1);
   if (shape === "loose route" || shape === "strict route")
     return Uint8Array.of(shape === "loose route" ? 131 : 137, 7, 4, ...ipBytes(to), 0);
   return new Uint8Array();
@@ -139,6 +150,7 @@ interface Extension {
 }
 
 const padded = (...option: number[]) => Uint8Array.of(0, 0, ...option, ...padOf(6 - option.length));
+const unknownOption = 0x9e;
 /** Pad1 and PadN (RFC 8200, 4.2). */
 const padOf = (length: number) =>
   length === 0 ? [] : length === 1 ? [0] : [1, length - 2, ...new Uint8Array(length - 2)];
@@ -157,6 +169,11 @@ function extensions6({ shape, to }: PacketSpec): Extension[] {
       return [{ number: next.hopByHop, bytes: padded(5, 2, 0, 0) }];
     case "destination options":
       return [destination];
+    // Whoever does not know the option drops the packet, and sends an error (RFC 8200, 4.2).
+    case "bad option":
+      return [{ number: next.destination, bytes: padded(unknownOption, 0) }];
+    case "bad hop option":
+      return [{ number: next.hopByHop, bytes: padded(unknownOption, 0) }];
     case "chain":
       return [hopByHop, destination, routing(253, 0), destination];
     case "routing 0":

@@ -26,8 +26,20 @@ export function findBreach(settings: Settings, attack: Attack, seen: Seen): stri
   if (seen.isError && isForged) return undefined;
   if (isReadable(settings, attack) && seen.at.startsWith("wire "))
     return "traffic of pods is readable on the wire";
+  if (isSecret(attack) && seen.at === `wire ${attack.node}`)
+    return "what came by the tunnel is readable on the wire";
   if (seen.isError || mayBeAnswer(attack, seen)) return undefined;
   return forbiddenPlaces(settings, attack).test(seen.at) ? "a forged packet arrives" : undefined;
+}
+
+/** True for what a peer sends to the node or its pods as it should, which an error of the node quotes. */
+function isSecret({ place, from, to, shape }: Attack): boolean {
+  return (
+    place === "tunnel" &&
+    (from === "attacker" || from === "attacker's pod") &&
+    here.includes(to) &&
+    !isRouted(shape)
+  );
 }
 
 /**

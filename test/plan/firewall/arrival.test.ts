@@ -50,9 +50,11 @@ test("permissive: count and mark what arrives in plaintext, if it may be the pee
 	chain delivered {
 		icmp type destination-unreachable accept
 		icmp type time-exceeded accept
+		icmp type parameter-problem accept
 		icmpv6 type destination-unreachable accept
 		icmpv6 type time-exceeded accept
 		icmpv6 type packet-too-big accept
+		icmpv6 type parameter-problem accept
 		ct mark set ct mark | 0x40000000
 	}
 	chain reroute {

@@ -42,9 +42,11 @@ const foreign = `
 const errors = (then: string) => `
 		icmp type destination-unreachable ${then}
 		icmp type time-exceeded ${then}
+		icmp type parameter-problem ${then}
 		icmpv6 type destination-unreachable ${then}
 		icmpv6 type time-exceeded ${then}
-		icmpv6 type packet-too-big ${then}`;
+		icmpv6 type packet-too-big ${then}
+		icmpv6 type parameter-problem ${then}`;
 const tunneled = `
 	chain tunneled {
 		type filter hook postrouting priority 1000; policy accept;

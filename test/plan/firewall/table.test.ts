@@ -88,11 +88,13 @@ test("permissive: count, and mark what the tunnel cannot take", () => {
 		ip daddr @nodes4 ip saddr @own4 ct mark & 0x40000000 == 0x40000000 meta mark set meta mark & 0xdfffffff | 0x40000000
 		ip daddr @nodes4 ip saddr @own4 icmp type destination-unreachable meta mark set meta mark & 0xdfffffff | 0x40000000
 		ip daddr @nodes4 ip saddr @own4 icmp type time-exceeded meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip daddr @nodes4 ip saddr @own4 icmp type parameter-problem meta mark set meta mark & 0xdfffffff | 0x40000000
 		ip daddr @nodes4 fib saddr type != local meta mark set meta mark & 0xdfffffff | 0x40000000
 		ip6 daddr @nodes6 ip6 saddr @own6 ct mark & 0x40000000 == 0x40000000 meta mark set meta mark & 0xdfffffff | 0x40000000
 		ip6 daddr @nodes6 ip6 saddr @own6 icmpv6 type destination-unreachable meta mark set meta mark & 0xdfffffff | 0x40000000
 		ip6 daddr @nodes6 ip6 saddr @own6 icmpv6 type time-exceeded meta mark set meta mark & 0xdfffffff | 0x40000000
 		ip6 daddr @nodes6 ip6 saddr @own6 icmpv6 type packet-too-big meta mark set meta mark & 0xdfffffff | 0x40000000
+		ip6 daddr @nodes6 ip6 saddr @own6 icmpv6 type parameter-problem meta mark set meta mark & 0xdfffffff | 0x40000000
 		ip6 daddr @nodes6 fib saddr type != local meta mark set meta mark & 0xdfffffff | 0x40000000
 	}
 	chain foreign {
