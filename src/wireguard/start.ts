@@ -2,6 +2,8 @@
 // stays behind as a daemon. The only process that this program starts besides
 // other CNI plugins; it runs in the network namespace that the thread is in.
 import { exists, findAccessError, findStatus, isExecutable, W_OK, writeFile } from "../linux/file.ts";
+import { SysError } from "../linux/syscall.ts";
+import { attempt } from "../net/error.ts";
 import { socketPath, uapiDirectory } from "./uapi.ts";
 
 /** Known implementations, best first. All take the interface's name and daemonise. */
@@ -87,8 +89,13 @@ function findObstacle(directory: string, name: string): string | undefined {
 }
 
 function run(program: string, name: string, path: string): void {
-  // The daemon has the private keys in its memory, and does not forbid core dumps itself.
-  if (exists(dumpedParts)) writeFile(dumpedParts, "0");
+  // The daemon has the private keys in its memory, and does not forbid core dumps itself. It is started also if the
+  // filter cannot be written: an encrypted path is worth more than a core dump that may never be.
+  attempt(
+    SysError,
+    () => writeFile(dumpedParts, "0"),
+    () => undefined,
+  );
   // Nothing else of our environment: LOG_LEVEL, for one, would keep the daemon attached to our output.
   const done = Bun.spawnSync([program, name], {
     env: { PATH: path },
