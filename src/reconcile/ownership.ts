@@ -2,7 +2,7 @@
 // count at all, which are proven, and which peer was first (plan/).
 import { hostPrefix } from "../net/prefix.ts";
 import type { NodeRecord } from "../net/record.ts";
-import { boundClaims, type ClaimBounds, claimJudge } from "../plan/peers/claim-bounds.ts";
+import { boundClaims, type ClaimBounds, keepClaimJudge } from "../plan/peers/claim-bounds.ts";
 import { resolveClaims } from "../plan/peers/claims.ts";
 import { serviceNetworks } from "../plan/peers/cluster-hosts.ts";
 import { holdClaims } from "../plan/peers/held-claims.ts";
@@ -22,11 +22,13 @@ export interface OwnershipFacts {
   readonly toClaimingPeer: (peer: StoredPeer) => ClaimingPeer;
 }
 
+const judgeOf = keepClaimJudge();
+
 /** Throws StoreError. */
 export function readOwnership(store: Store, facts: OwnershipFacts): Ownership {
   const { settings, node, peers, toClaimingPeer } = facts;
   const bounds = boundsOf(store, facts);
-  const judge = claimJudge(bounds);
+  const judge = judgeOf(bounds);
   const typed = new Set(peers.flatMap(({ record: { name }, source }) => (source === "import" ? [name] : [])));
   const bounded = boundClaims(
     peers.map((peer) => ({ ...toClaimingPeer(peer), isTyped: typed.has(peer.record.name) })),

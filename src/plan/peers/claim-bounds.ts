@@ -14,6 +14,7 @@
 // a handshake has shown to be there, whatever is declared (node-ip-proof.ts). Records that the operator of
 // this node imports are trusted. Pure.
 import { type Family, familyOf } from "../../net/ip.ts";
+import { keepFor } from "../../net/keep.ts";
 import { hostPrefix, parsePrefix, prefixContains } from "../../net/prefix.ts";
 import type { NodeRecord } from "../../net/record.ts";
 import { type Span, spanContains, spanOf, spansOverlap } from "../../net/span.ts";
@@ -50,8 +51,27 @@ export interface BoundedRecord {
   readonly refusals: readonly Refusal[];
 }
 
+export type ClaimJudge = (record: NodeRecord, isTyped: boolean) => BoundedRecord;
+
+/**
+ * Returns a function that makes the judge of bounds. As long as the bounds stand it is the same judge, which judges a record
+ * only once: of thousands of records few change, and those that stay are the same objects.
+ */
+export function keepClaimJudge(): (bounds: ClaimBounds) => ClaimJudge {
+  let last: { readonly bounds: ClaimBounds; readonly judge: ClaimJudge } | undefined;
+  return (bounds) => {
+    if (last === undefined || !Bun.deepEquals(bounds, last.bounds)) {
+      const fresh = claimJudge(bounds);
+      const typed = keepFor((record: NodeRecord) => fresh(record, true));
+      const others = keepFor((record: NodeRecord) => fresh(record, false));
+      last = { bounds, judge: (record, isTyped) => (isTyped ? typed : others)(record) };
+    }
+    return last.judge;
+  };
+}
+
 /** Judges one record after the other by the same bounds. `isTyped`: the operator of this node has imported it. */
-export function claimJudge(bounds: ClaimBounds): (record: NodeRecord, isTyped: boolean) => BoundedRecord {
+export function claimJudge(bounds: ClaimBounds): ClaimJudge {
   const podNetworks = podNetworksOf(bounds);
   const nodeNetworks = byFamily(bounds.settings.nodeCIDRs);
   const refuses = objectorOf(bounds);
@@ -102,7 +122,7 @@ function ownHostsOf({ name, nodeIPs, endpoints }: NodeRecord): (cidr: string) =>
 /** Returns the peers with the claims that count, and the refused claims. */
 export function boundClaims(
   peers: readonly (ClaimingPeer & { readonly isTyped: boolean })[],
-  judge: (record: NodeRecord, isTyped: boolean) => BoundedRecord,
+  judge: ClaimJudge,
 ): { readonly peers: readonly ClaimingPeer[]; readonly refusals: readonly Refusal[] } {
   const refusals: Refusal[] = [];
   const bounded = peers.map((peer) => {

@@ -3,7 +3,12 @@
 import { describe, expect, test } from "bun:test";
 import { type ClusterHosts, noClusterHosts } from "../../../src/net/cluster-hosts.ts";
 import type { NodeRecord } from "../../../src/net/record.ts";
-import { boundClaims, type ClaimBounds, claimJudge } from "../../../src/plan/peers/claim-bounds.ts";
+import {
+  boundClaims,
+  type ClaimBounds,
+  claimJudge,
+  keepClaimJudge,
+} from "../../../src/plan/peers/claim-bounds.ts";
 import { resolveClaims } from "../../../src/plan/peers/claims.ts";
 import { serviceNetworks } from "../../../src/plan/peers/cluster-hosts.ts";
 import { hostLandmarks, knownLandmarks } from "../../../src/plan/peers/landmarks.ts";
@@ -216,4 +221,17 @@ test("a claim that does not count keeps nothing from another peer, however early
 test("a record of which all counts is the record itself", () => {
   const whole = record({});
   expect(claimJudge(boundsOf({}))(whole, false).record).toBe(whole);
+});
+
+test("a kept judge judges a record once while the bounds are the same, and anew when they are others", () => {
+  const judgeOf = keepClaimJudge();
+  const claims = record({ podCIDRs: ["10.244.3.0/24", "8.8.8.0/24"] });
+  const first = judgeOf(boundsOf({}))(claims, false);
+  expect(first).toEqual(claimJudge(boundsOf({}))(claims, false));
+  expect(judgeOf(boundsOf({}))(claims, false)).toBe(first);
+  // The operator's word about the same record is another question.
+  expect(judgeOf(boundsOf({}))(claims, true)).toEqual(claimJudge(boundsOf({}))(claims, true));
+  const narrow = { clusterCIDRs: ["10.9.0.0/16"] };
+  expect(judgeOf(boundsOf(narrow))(claims, false)).toEqual(claimJudge(boundsOf(narrow))(claims, false));
+  expect(judgeOf(boundsOf(narrow))(claims, false)).not.toEqual(first);
 });
