@@ -15,6 +15,7 @@ import type { Node } from "../../lab/node.ts";
 import type { Packet } from "../../lab/pcap.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { eachWay, losses, Streams } from "../../lab/stream.ts";
+import { waitUntil } from "../../lab/wait.ts";
 import { withLab } from "../../lab/with-lab.ts";
 import { makeRandom, pick } from "../../plan/random.ts";
 import { describeKernel } from "../support/gate.ts";
@@ -27,7 +28,8 @@ import { datagram } from "./support/frames.ts";
 const messageBytes = { 1: 148, 2: 92, 3: 64, 4: 32 } as const;
 const outsider = { ip: "192.0.2.66", mac: "02:00:00:00:00:bd" };
 const floodMs = 6000;
-const burst = 60;
+/** What a node that waits for its turn for some seconds has room for: what it drops then is the machine's, and no proof. */
+const burst = 25;
 const everyMs = 20;
 /** An agent that nothing happens to takes 2 % of a processor; one that each datagram woke would take all of it. */
 const mostShare = 0.15;
@@ -114,7 +116,7 @@ describeKernel("flooded ports", () => {
     };
     const started = performance.now();
     let sent = 0;
-    for (let nextMs = started; performance.now() - started < floodMs; nextMs += everyMs) {
+    while (performance.now() - started < floodMs) {
       for (let i = 0; i < burst; i++) {
         const source = pick(random, [outsider.ip, n2.ip(4) as string]);
         const kind = pick(random, ["garbage", "initiation", "any"] as const);
@@ -125,7 +127,8 @@ describeKernel("flooded ports", () => {
         sender.send(frame);
         sent++;
       }
-      await Bun.sleep(Math.max(1, nextMs + everyMs - performance.now()));
+      // No burst makes up for one that was late.
+      await Bun.sleep(everyMs);
     }
     const seconds = (performance.now() - started) / 1000;
     const shares = agents.map((agent, i) => (cpuSeconds(agent) - (before.cpu[i] as number)) / seconds);
@@ -133,7 +136,7 @@ describeKernel("flooded ports", () => {
       `${sent} datagrams in ${seconds.toFixed(1)} s; the agents took ${shares.map((share) => `${(100 * share).toFixed(1)} %`).join(", ")} of a processor`,
     );
     // The flood came as far as WireGuard, or it would show nothing.
-    expect(taken() - before.taken).toBeGreaterThan(0.9 * sent);
+    await waitUntil(() => taken() - before.taken > 0.9 * sent, { what: "node 1 has read the flood" });
     for (const share of shares) expect(share).toBeLessThan(mostShare);
     expect(endpoints(n1)).toEqual(before.endpoints);
     for (const [i, agent] of agents.entries())
