@@ -106,6 +106,8 @@ function isForgedByPod({ mode }: Settings, { node, from, to, family }: Attack): 
 function byTunnel({ node, from, to, via }: Attack): RegExp {
   if (from !== "attacker's pod" && from !== "attacker") return any;
   if (here.includes(to) && (via === undefined || here.includes(via))) return none;
+  // By a source route another address of the node itself is reached, which may answer: SECURITY.md does not promise more.
+  if (to === "loopback" && via !== undefined) return new RegExp(`^(pod|local) ${3 - node}`);
   // Beyond the node, or at an address of it that is not for peers. Its own answers may go back.
   return new RegExp(
     via === undefined ? `^(local|wire|tunnel) ${node}|^pod|^local` : `^wire ${node}|^(pod|local) ${3 - node}`,
