@@ -5,7 +5,7 @@
 //
 //   commit, with its log flushed and written into state.db  ->  identity.json  ->  putIdentity returns
 import { findText, replaceFile } from "../linux/file.ts";
-import { rowSum } from "./checksum.ts";
+import { noSum, parses, rowSum } from "./checksum.ts";
 import type { Connection } from "./connection.ts";
 import { corruptError, StoreError } from "./error.ts";
 import { bumpGeneration } from "./meta.ts";
@@ -103,13 +103,23 @@ export function findVersion(path: string, db: Connection | undefined): Version |
   return newest;
 }
 
+/**
+ * A row without a checksum was written by an older build, which has no copy: after an upgrade under an agent that still
+ * runs, or before one, if an older store was brought back. Whatever the copy is, that row came later.
+ */
 function readRow(db: Connection): Found {
   try {
-    return checked(db.find<Version & { sum: string }>("SELECT data, seq, sum FROM identity"));
+    const row = db.find<Version & { sum: string }>("SELECT data, seq, sum FROM identity");
+    return row?.sum === noSum ? unsummed(row.data, readCopy(db.path)) : checked(row);
   } catch (error) {
     if (error instanceof StoreError && error.kind === "corrupt") return "damaged";
     throw error;
   }
+}
+
+function unsummed(data: string, copy: Found): Found {
+  const isIdentity = parses(data, ({ slots }) => Array.isArray(slots));
+  return isIdentity ? { data, seq: typeof copy === "object" ? copy.seq + 1 : 1 } : "damaged";
 }
 
 function readCopy(path: string): Found {

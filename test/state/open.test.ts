@@ -15,11 +15,13 @@ import {
   truncateSync,
   writeFileSync,
 } from "node:fs";
+import { rowSum } from "../../src/state/checksum.ts";
 import { StoreError } from "../../src/state/error.ts";
 import { openState } from "../../src/state/open.ts";
 import { migrations } from "../../src/state/schema.ts";
 import { Store } from "../../src/state/store.ts";
 import { addSums } from "../../src/state/sums.ts";
+import { presentIdentity } from "./damage/store.ts";
 import { attachment, owner, peer } from "./samples.ts";
 import { newStateDir, removeStateDirs, runChild, runChildBy, startChild } from "./support.ts";
 
@@ -166,6 +168,53 @@ test("rows from before they had checksums get them, and the identity its copy", 
   expect(store.findAttachment(of)?.ips).toEqual(["10.1.0.2"]);
   expect(store.leasesOf(of).map(({ ip }) => ip)).toEqual(["10.1.0.2"]);
   expect(readdirSync(dir)).toContain("identity.json");
+});
+
+test("rows that an older agent writes into a store that was migrated under it are read", () => {
+  const dir = newStateDir();
+  {
+    using store = Store.open(dir, "b1");
+    store.putIdentity(presentIdentity);
+    store.putPeers([peer("n2")], "import");
+  }
+  {
+    using db = openState(dir);
+    // As the builds without checksums write them.
+    const { data } = db.find("SELECT data FROM identity") as { data: string };
+    const row = db.find("SELECT record, claims FROM peers") as { record: string; claims: string };
+    db.transaction(() => {
+      const later = JSON.stringify({ ...JSON.parse(data), name: "later" });
+      db.change("INSERT OR REPLACE INTO identity (id, data) VALUES (1, ?)", later);
+      db.change(
+        "INSERT OR REPLACE INTO peers (name, record, claims, source, changed_at) VALUES ('n2', ?, ?, 'import', 7)",
+        row.record.replace("51820", "51999"),
+        row.claims,
+      );
+    });
+  }
+  using store = Store.open(dir, "b1");
+  expect(store.identity()?.name).toBe("later");
+  expect(store.peers()[0]?.record.slots[0]?.port).toBe(51999);
+  store.putIdentity({ ...presentIdentity, name: "last" });
+  expect(store.identity()?.name).toBe("last");
+  using again = Store.open(dir, "b1");
+  expect(again.identity()?.name).toBe("last");
+});
+
+test("a store from before the identity had a copy, which was brought back, counts more than a copy of later", () => {
+  const dir = newStateDir();
+  {
+    using older = openState(dir, migrations.slice(0, migrations.indexOf(addSums)));
+    const data = JSON.stringify({ name: "back", slots: [] });
+    older.transaction(() => older.change("INSERT INTO identity VALUES (1, ?)", data));
+  }
+  const copy = { seq: 9, data: JSON.stringify({ name: "later", slots: [] }) };
+  writeFileSync(`${dir}/identity.json`, JSON.stringify({ ...copy, sum: rowSum(copy.seq, copy.data) }));
+  {
+    using store = Store.open(dir, "b1");
+    expect(store.identity()?.name).toBe("back");
+  }
+  expect(JSON.parse(readFileSync(`${dir}/identity.json`, "utf8"))).toMatchObject({ seq: 10 });
 });
 
 test("a migration that fails leaves the file as it was", () => {
