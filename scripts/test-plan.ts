@@ -12,6 +12,7 @@ export const separateDirectories: Record<string, number> = {
   lab: 300_000,
   soak: 1_000_000,
   vm: 1_300_000,
+  upgrade: 600_000,
   runtime: 300_000,
   cluster: 900_000,
   "small-cluster": 1_500_000,
@@ -30,6 +31,7 @@ const onlyWhenNamed: Readonly<Record<string, string>> = {
   "test/faults/every": "faults",
   "test/attacks/every": "attacks",
   "test/release/": "release",
+  "test/upgrade/": "upgrade",
   "test/vm/repair": "vm",
   "test/vm/arm64": "arm64",
 };
@@ -43,6 +45,7 @@ const servedDirectory = "test/kernel/plugin/";
 const exclusive = ["test/soak/three-minutes", "test/vm/"];
 /** Directory -> the script that provides the programs its tests talk to, and the variable that has them required. */
 export const providers: Record<string, { readonly script: string; readonly requires: string }> = {
+  upgrade: { script: "previous-assets", requires: "REQUIRE_PREVIOUS" },
   runtime: { script: "runtime-assets", requires: "REQUIRE_RUNTIME" },
   // Before the other: Kubernetes' programs are built together, once.
   "small-cluster": { script: "small-cluster-assets", requires: "REQUIRE_SMALL_CLUSTER" },

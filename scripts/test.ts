@@ -179,7 +179,13 @@ async function execute(
   { niceness = 0, env = {} }: { readonly niceness?: number; readonly env?: Job["env"] } = {},
 ): Promise<Ended> {
   const required = isRequired
-    ? { REQUIRE_KERNEL: "1", REQUIRE_KUBE: "1", REQUIRE_RUNTIME: "1", REQUIRE_SMALL_CLUSTER: "1" }
+    ? {
+        REQUIRE_KERNEL: "1",
+        REQUIRE_KUBE: "1",
+        REQUIRE_RUNTIME: "1",
+        REQUIRE_SMALL_CLUSTER: "1",
+        REQUIRE_PREVIOUS: "1",
+      }
     : {};
   const child = Bun.spawn(argv, {
     cwd: root,

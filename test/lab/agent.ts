@@ -7,11 +7,10 @@ import { rawSyscall } from "../../src/linux/syscall.ts";
 import { CommandError, type Completed, type Running } from "./namespaces.ts";
 import type { Node } from "./node.ts";
 import { atPace } from "./pace.ts";
-import { binary } from "./paths.ts";
 import { waitUntil } from "./wait.ts";
 
 export interface AgentOptions {
-  /** The executable, in the node; the built one unless told. */
+  /** The executable, in the node; the node's own one unless told. */
   readonly program?: string;
   /** Further arguments: ["--log-level", "debug"]. */
   readonly args?: readonly string[];
@@ -43,7 +42,7 @@ export class Agent {
 
   private constructor(
     readonly node: Node,
-    { program = binary, args = [], format = "json", env = {} }: AgentOptions,
+    { program = node.executable, args = [], format = "json", env = {} }: AgentOptions,
     notifySocket: string,
   ) {
     this.#running = node.start([program, "agent", "--log-format", format, ...args], {

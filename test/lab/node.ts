@@ -7,7 +7,7 @@ import type { Family } from "../../src/net/ip.ts";
 import { Agent, type AgentOptions } from "./agent.ts";
 import { type Holder, hold } from "./holder.ts";
 import { type Completed, Namespaces, type Running, type RunOptions } from "./namespaces.ts";
-import { binary, repository } from "./paths.ts";
+import { binary, cniPath, repository } from "./paths.ts";
 import { PluginServer } from "./plugin-server.ts";
 import { Pod } from "./pod.ts";
 import { Runtime } from "./runtime.ts";
@@ -21,12 +21,16 @@ export interface NodeOptions {
   readonly mtu?: number;
   /** A directory on disk to be the node's /var/lib; memory when absent. */
   readonly storage?: string;
+  /** An executable that the node gets a copy of, as by install(); without it all nodes share the built one. */
+  readonly executable?: string;
 }
 
 /** The files that programs need in /etc; the rest of the machine's /etc is hidden. */
 const etcNames =
   "alternatives group hosts iproute2 ld.so.cache localtime nsswitch.conf passwd protocols services";
 const hiddenDirectories = ["/etc", "/run", "/var/lib"];
+/** The directory of a node's own plugin, private to it. */
+const ownPlugins = "/run/plugins";
 
 export class Node extends Namespaces {
   /** Runs .conflist files in this node as a container runtime would. */
@@ -37,6 +41,7 @@ export class Node extends Namespaces {
   /** Those that were started here, ended ones too. */
   readonly agents: Agent[] = [];
   #pluginServer: Promise<PluginServer> | undefined;
+  #hasOwn = false;
   readonly podCidrs: readonly string[];
   readonly pid: number;
   readonly innerPid: number;
@@ -88,7 +93,9 @@ export class Node extends Namespaces {
       throw new Error(`A lab node hides ${hidden}, but the repository is in it: ${repository}. Move it.`);
     const wrapper = ["nsenter", "-t", `${lab.pid}`, "-p", "--", "unshare", "--net", "--mount", "--uts"];
     const holder = await hold(wrapper, setup(name, options.storage));
-    return new Node(name, options, holder, lab, gateways, sharedDirectory);
+    const node = new Node(name, options, holder, lab, gateways, sharedDirectory);
+    if (options.executable !== undefined) node.install(options.executable);
+    return node;
   }
 
   /** Configures the uplink once the lab has made it. */
@@ -120,6 +127,23 @@ export class Node extends Namespaces {
     return pod;
   }
 
+  /** The node's executable: agent, command line and plugin. */
+  get executable(): string {
+    return this.#hasOwn ? `${ownPlugins}/wg-cni` : binary;
+  }
+
+  /** The directories that its runtime searches for plugins, in this order. */
+  get cniPath(): readonly string[] {
+    return this.#hasOwn ? [ownPlugins, ...cniPath] : cniPath;
+  }
+
+  /** Replaces the node's executable in place, as an upgrade does. What runs goes on with the old one. */
+  install(executable: string): void {
+    const target = `${ownPlugins}/wg-cni`;
+    this.script([`mkdir -p ${ownPlugins}`, `cp ${executable} ${target}.new`, `mv ${target}.new ${target}`]);
+    this.#hasOwn = true;
+  }
+
   /** Arguments that make `wg-cni up` configure this node. */
   get upArguments(): string[] {
     return [
@@ -131,7 +155,7 @@ export class Node extends Namespaces {
 
   /** The product's command line; --state-dir and the seal key are the node's private defaults. */
   wg(args: readonly string[], options: RunOptions = {}): Promise<Completed> {
-    return this.run([binary, ...args], options);
+    return this.run([this.executable, ...args], options);
   }
 
   /** Starts a plugin server, as the agent does, and resolves when it takes calls; the same one if it is there. */

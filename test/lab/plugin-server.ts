@@ -4,7 +4,6 @@ import { pluginSocket } from "../../src/net/state-dir.ts";
 import { childOf } from "./agent.ts";
 import type { Completed, Running } from "./namespaces.ts";
 import type { Node } from "./node.ts";
-import { binary } from "./paths.ts";
 import { waitUntil } from "./wait.ts";
 
 export class PluginServer {
@@ -24,7 +23,9 @@ export class PluginServer {
   static async start(node: Node): Promise<PluginServer> {
     const { stateDir } = node;
     node.must(["mkdir", "-p", "-m", "0700", stateDir]);
-    const running = node.start([binary, "plugin-server", "--state-dir", stateDir], { interactive: true });
+    const running = node.start([node.executable, "plugin-server", "--state-dir", stateDir], {
+      interactive: true,
+    });
     const isThere = () => node.exec(["test", "-S", pluginSocket(stateDir)]).exitCode === 0;
     await waitUntil(isThere, { what: `a plugin server at ${pluginSocket(stateDir)}` });
     return new PluginServer(running, childOf(running.pid));

@@ -73,7 +73,7 @@ export function withoutPlugin(list: ConfList, type: string): ConfList {
   return { ...list, plugins: list.plugins.filter((plugin) => plugin.type !== type) };
 }
 
-/** Full path of a plugin; throws if CNI_PATH has none. */
+/** Full path of a plugin that the repository or the machine has; throws if CNI_PATH has none. */
 export function findPlugin(type: string): string {
   const directory = cniPath.find((path) => existsSync(`${path}/${type}`));
   if (!directory) throw new Error(`No plugin "${type}" in ${cniPath.join(", ")}`);
@@ -143,10 +143,15 @@ export class Runtime {
     pod: Pod | undefined,
     options: AttachOptions = {},
   ): Promise<Completed> {
-    const env = { ...pluginEnv(verb, pod, options), ...options.env };
-    const program = options.binDir === undefined ? findPlugin(type) : `${options.binDir}/${type}`;
+    const CNI_PATH = options.binDir ?? this.node.cniPath.join(":");
+    const env = { ...pluginEnv(verb, pod, options), CNI_PATH, ...options.env };
     if (isServed) await this.node.servePlugin();
-    return this.node.run([program], { stdin, env, timeoutMs: 120_000 });
+    return this.node.run([this.#program(type, options)], { stdin, env, timeoutMs: 120_000 });
+  }
+
+  #program(type: string, { binDir }: AttachOptions): string {
+    if (binDir !== undefined) return `${binDir}/${type}`;
+    return type === "wg-cni" ? this.node.executable : findPlugin(type);
   }
 }
 
