@@ -39,8 +39,37 @@ function isForeign(wanted: NftTable, observed: NftTable): boolean {
 }
 
 /**
- * Returns the changes in an order that the kernel accepts: rules drop their references before the
- * objects change, and get them afterwards; elements leave before new ones take their place.
+ * Splits the commands for a table into transactions. Rules look into sets, and the kernel commits a transaction in parts:
+ * new rules first, the elements of sets with intervals a moment later (nf_tables_commit, nft_set_commit_update; seen
+ * on Linux 6.18). In that moment a rule finds none of them. So elements that are only added come in a transaction
+ * before the rules. A table that is made anew in the place of another one still has such a moment: to have no rules in
+ * between would be longer.
+ */
+export function splitTransactions(commands: readonly NftCommand[]): (readonly NftCommand[])[] {
+  const isAddition = ({ do: deed }: NftCommand) =>
+    deed === "addTable" || deed === "addSet" || deed === "addElements";
+  const rest = commands.findIndex((command) => !isAddition(command));
+  const [before, after] = [commands.slice(0, Math.max(rest, 0)), commands.slice(Math.max(rest, 0))];
+  const isApart =
+    before.some(({ do: deed }) => deed === "addElements") && after.some(({ do: deed }) => deed === "addRule");
+  return isApart ? [before, after] : [commands];
+}
+
+/** Returns the table with what the commands add to it: sets and elements only. */
+export function withAdditions(table: NftTable, commands: readonly NftCommand[]): NftTable {
+  const sets = byName(table.sets);
+  for (const command of commands) {
+    if (command.do === "addSet") sets.set(command.set.name, { ...command.set, elements: new Set() });
+    if (command.do !== "addElements") continue;
+    const there = sets.get(command.set.name)?.elements ?? [];
+    sets.set(command.set.name, { ...command.set, elements: new Set([...there, ...command.elements]) });
+  }
+  return { ...table, sets: [...sets.values()] };
+}
+
+/**
+ * Returns the changes in an order that the kernel accepts: rules drop their references before the objects change, and
+ * get them afterwards; elements leave before new ones take their place. Sets that only grow come first.
  */
 function changes(wanted: NftTable, observed: NftTable): NftCommand[] {
   const table = { family: wanted.family, name: wanted.name };
@@ -48,15 +77,18 @@ function changes(wanted: NftTable, observed: NftTable): NftCommand[] {
   const chains = byName(observed.chains);
   const different = wanted.chains.filter(({ name, rules }) => !isSameRules(rules, chains.get(name)?.rules));
   const surplus = without(observed.chains, wanted.chains);
+  const elements = wanted.sets.map((set) => elementChanges(table, set, sets.get(set.name)?.elements));
+  const isGrowth = (of: readonly NftCommand[]) => of.every(({ do: deed }) => deed === "addElements");
   const commands: NftCommand[] = [];
+  for (const { elements: _, ...set } of wanted.sets)
+    if (!sets.has(set.name)) commands.push({ table, do: "addSet", set });
+  commands.push(...elements.filter(isGrowth).flat());
   for (const { name } of [...different, ...surplus])
     if ((chains.get(name)?.rules.length ?? 0) > 0) commands.push({ table, do: "flushChain", chain: name });
   for (const { name } of surplus) commands.push({ table, do: "deleteChain", chain: name });
   for (const { name } of without(observed.sets, wanted.sets))
     commands.push({ table, do: "deleteSet", set: name });
-  for (const { elements: _, ...set } of wanted.sets)
-    if (!sets.has(set.name)) commands.push({ table, do: "addSet", set });
-  for (const set of wanted.sets) commands.push(...elementChanges(table, set, sets.get(set.name)?.elements));
+  commands.push(...elements.filter((of) => !isGrowth(of)).flat());
   for (const { name, base } of wanted.chains)
     if (!chains.has(name))
       commands.push({ table, do: "addChain", chain: base === undefined ? { name } : { name, base } });

@@ -2,7 +2,7 @@
 // (net/nftables.ts) and changed in transactions. plan/firewall/ decides their content.
 import { Errno } from "../../linux/errno.ts";
 import type { NftCommand, NftCounter, NftTable, NftTableName } from "../../net/nftables.ts";
-import { diffNftTables, isSameNftTable } from "../../net/nftables-diff.ts";
+import { diffNftTables, isSameNftTable, splitTransactions, withAdditions } from "../../net/nftables-diff.ts";
 import { formatNftTableName } from "../../net/nftables-text.ts";
 import {
   chainMessage,
@@ -109,11 +109,23 @@ export class Nft implements Disposable {
   }
 
   /**
-   * Carries out, in one transaction, the commands that make `wanted` of a table that was `base`
-   * (undefined if there was none) when they were planned. Throws NetlinkError: ESTALE, with nothing
-   * done, if the table is another by now.
+   * Carries out the commands that make `wanted` of a table that was `base` (undefined if there was none) when they were
+   * planned: in one transaction, or in two if elements have to be there before rules (splitTransactions). Throws
+   * NetlinkError: ESTALE if the table is another by now; new elements may be there then, and no new rule.
    */
   change(wanted: NftTable, base: NftTable | undefined, commands: readonly NftCommand[]): void {
+    const [first = [], second] = splitTransactions(commands);
+    if (second === undefined) {
+      this.#changeAtOnce(wanted, base, first);
+      return;
+    }
+    const { family, name } = wanted;
+    const between = withAdditions(base ?? { family, name, sets: [], chains: [], foreign: [] }, first);
+    this.#changeAtOnce(between, base, first);
+    this.#changeAtOnce(wanted, between, second);
+  }
+
+  #changeAtOnce(wanted: NftTable, base: NftTable | undefined, commands: readonly NftCommand[]): void {
     const request = `change table ${formatNftTableName(wanted)}`;
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
       const { value, generation } = this.#observe(wanted);

@@ -49,6 +49,14 @@ function ping(from: Namespace, source: string, to: string): boolean {
   return Bun.spawnSync(["ip", "netns", "exec", from.name, "ping", ...options, to]).success;
 }
 
+/** The ICMP errors that a namespace was sent because a packet of its had been refused. */
+function refusals(namespace: Namespace): number {
+  const [names, values] = inside(namespace, "grep ^Icmp: /proc/net/snmp")
+    .split("\n")
+    .map((line) => line.split(" "));
+  return Number(values?.[names?.indexOf("InDestUnreachs") ?? -1]);
+}
+
 /** Packets that were counted, by set and prefix; those at 0 left out. */
 function counted(): Record<string, number> {
   const found: Record<string, number> = {};
@@ -290,6 +298,30 @@ describeKernel(
       run(["ip", "netns", "exec", node.name, "nft", "delete table inet witness"]);
       expect(shown).toMatch(/packets 1 bytes 84 comment "marked"/);
       expect(shown).toMatch(/packets 1 bytes 84 comment "plain"/);
+    });
+
+    test("packets that arrive while the table is made again are not refused as strays", async () => {
+      answer("tunnel");
+      route("tunnel");
+      // The more elements, the longer the kernel takes to make them visible.
+      const many = Array.from({ length: 500 }, (_, i) => `10.3.${i >> 1}.${(i & 1) * 128}/25`);
+      const table = firewallTable({ ...firewall, pods: [...firewall.pods, ...many] });
+      const flood = ["ping", "-q", "-f", "-I", "10.2.0.5", "10.1.0.5"];
+      const before = refusals(remote);
+      const senders = [1, 2].map(() =>
+        Bun.spawn(["ip", "netns", "exec", remote.name, ...flood], { stdout: "ignore", stderr: "ignore" }),
+      );
+      try {
+        for (let i = 0; i < 60; i++) {
+          nftables.delete(ourTable);
+          nftables.sync(table);
+        }
+      } finally {
+        for (const sender of senders) sender.kill("SIGKILL");
+        await Promise.all(senders.map(({ exited }) => exited));
+      }
+      expect(refusals(remote)).toBe(before);
+      expect(ping(remote, "10.2.0.5", "10.1.0.5")).toBe(true);
     });
 
     test.each([

@@ -2,7 +2,7 @@
 // understands the same is tested with nft itself (test/kernel/nftables/tables.test.ts).
 import { describe, expect, test } from "bun:test";
 import type { NftCommand, NftTable } from "../../../src/net/nftables.ts";
-import { diffNftTables } from "../../../src/net/nftables-diff.ts";
+import { diffNftTables, splitTransactions, withAdditions } from "../../../src/net/nftables-diff.ts";
 import { formatNftCommand, formatNftTable } from "../../../src/net/nftables-text.ts";
 import { firewallTable } from "../../../src/plan/firewall/table.ts";
 import { random } from "../../wire/random.ts";
@@ -39,6 +39,33 @@ describe("the difference of two tables", () => {
         chain.name === "output" && chain.base ? { ...chain, base: { ...chain.base, ...change } } : chain,
       );
       expect(diffNftTables(exempting, { ...exempting, chains })[0]?.do).toBe("deleteTable");
+    }
+  });
+
+  test("has what is only added before all rules, and in a transaction before theirs", () => {
+    const table = firewallTable(firewall);
+    const isRule = ({ do: deed }: NftCommand) => deed === "addRule";
+    const [objects, rules, ...more] = splitTransactions(diffNftTables(table, undefined));
+    expect(more).toEqual([]);
+    expect(objects?.some(isRule)).toBe(false);
+    expect(rules?.some(isRule)).toBe(true);
+    expect(rules?.some(({ do: deed }) => deed === "addElements")).toBe(false);
+    const { family, name } = table;
+    const made = withAdditions({ family, name, sets: [], chains: [], foreign: [] }, objects ?? []);
+    expect(made).toEqual({ ...table, chains: [] });
+  });
+
+  test("is one transaction if only elements change, no element comes, or the table is made anew", () => {
+    const [table, other] = [firewallTable(firewall), firewallTable(encrypting)];
+    const emptied = { ...table, sets: table.sets.map((set) => ({ ...set, elements: new Set<string>() })) };
+    for (const commands of [
+      diffNftTables(table, emptied),
+      diffNftTables(emptied, table),
+      diffNftTables({ ...other, sets: table.sets }, table),
+      diffNftTables(table, { ...table, foreign: ["flags dormant"] }),
+    ]) {
+      expect(commands.length).toBeGreaterThan(0);
+      expect(splitTransactions(commands)).toEqual([commands]);
     }
   });
 
