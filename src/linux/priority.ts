@@ -6,9 +6,19 @@ const PRIO_PROCESS = 0;
 /** About ten times the share of a process with the usual 0 (sched(7)). */
 const preferred = -10;
 
+/** Threads are started while others are changed; each time fewer of them by one that was not changed yet. */
+const maxLooks = 10;
+
 /** Prefers all threads of this process to others' from now on. Without the right (CAP_SYS_NICE) nothing changes. */
 export function tryPreferProcess(): void {
-  // Each thread has a priority of its own, and new ones get that of the thread that starts them.
-  for (const thread of listDirectory("/proc/self/task"))
-    rawSyscall("setpriority", PRIO_PROCESS, Number(thread), preferred);
+  // Each thread has a priority of its own, and a new one gets that of the thread that starts it.
+  const changed = new Set<string>();
+  for (let look = 0; look < maxLooks; look++) {
+    const found = listDirectory("/proc/self/task").filter((thread) => !changed.has(thread));
+    if (found.length === 0) return;
+    for (const thread of found) {
+      rawSyscall("setpriority", PRIO_PROCESS, Number(thread), preferred);
+      changed.add(thread);
+    }
+  }
 }
