@@ -38,9 +38,10 @@ const onlyWhenNamed: Readonly<Record<string, string>> = {
 /** Its tests run twice: a plugin's process does the calls, then a plugin server. */
 const servedDirectory = "test/kernel/plugin/";
 /**
- * These run alone, when the programs are built; by the beginning of their path. Those of `vm` emulate two processors, which is as much as there may
- * be: beside one other job they took three times as long, which is more than that job took, and a build beside them would
- * hardly go on. A soak counts each packet, and a machine that cannot follow loses some.
+ * The beginnings of the paths of tests that run alone, when the programs are built. Those of `vm` emulate two
+ * processors, which is as much as there may be: beside one other job they took three times as long, which is more than
+ * that job took, and a build beside them would hardly go on. A soak counts each packet, and a machine that cannot
+ * follow loses some.
  */
 const exclusive = ["test/soak/three-minutes", "test/vm/"];
 /** Directory -> the script that provides the programs its tests talk to, and the variable that has them required. */
