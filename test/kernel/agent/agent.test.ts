@@ -88,11 +88,13 @@ describeKernel("agent", () => {
     const flow = { name: "n1 -> n2", from: n1, to: n2, toIp: "10.244.2.9", echo: true };
     const streams = await Streams.start([flow], { rate: 200 });
     const monitor = n1.start(["ip", "monitor", "link", "address", "route", "rule"]);
-    await Bun.sleep(300);
+    // Before and after, so that there are twice as many requests as are asked for however fast an agent starts.
+    await Bun.sleep(500);
     const stopped = await agent.stop();
     expect(stopped.stderr).toContain("the mesh stays as it is");
     agent = n1.start([binary, "agent", "--log-level", "debug"]);
     await agent.saidOnStderr("reconciled");
+    await Bun.sleep(500);
     const results = await streams.stop();
     expect(losses(results)).toEqual({});
     expect(results[0]?.sent).toBeGreaterThan(100);
