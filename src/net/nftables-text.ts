@@ -134,6 +134,10 @@ function formatStatement(statement: NftStatement): string {
       return "fib daddr . mark oif exists";
     case "icmp":
       return `${statement.family === 4 ? "icmp" : "icmpv6"} type ${statement.type}`;
+    case "ipOptions":
+      return "ip hdrlength != 5";
+    case "routingHeader":
+      return "exthdr rt exists";
     case "hasMark":
       return `meta mark ${formatHasMark(statement.mark)}`;
     case "setMark":

@@ -135,6 +135,10 @@ export type NftStatement =
   | { readonly kind: "routed" }
   /** The type of an ICMP or ICMPv6 message, by the name that nft has for it. */
   | { readonly kind: "icmp"; readonly family: Family; readonly type: IcmpType }
+  /** The header of an IPv4 packet has options. */
+  | { readonly kind: "ipOptions" }
+  /** The packet is of IPv6, and has a routing header of any type, wherever it is among the extension headers. */
+  | { readonly kind: "routingHeader" }
   | { readonly kind: "hasMark"; readonly mark: Mark }
   /** Sets the bits of the mask, and leaves the other bits as they are. */
   | { readonly kind: "setMark"; readonly mark: Mark }

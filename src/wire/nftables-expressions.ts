@@ -53,6 +53,8 @@ export const NFT_REJECT_ICMPX_HOST_UNREACH = 2;
 export const NFT_RT_TCPMSS = 3;
 export const NFT_BYTEORDER_HTON = 1;
 export const NFT_EXTHDR_OP_TCPOPT = 1;
+/** The result is whether there is one. */
+export const NFT_EXTHDR_F_PRESENT = 1;
 
 const nest = <const T extends Table>(table: T) => nested(table, NLA_F_NESTED);
 

@@ -20,6 +20,7 @@ import { Writer } from "../../src/wire/writer.ts";
 import { bytesOf, decode, encode, expectBothWays } from "./bytes.ts";
 import { connectionVectors } from "./nftables-connection-vectors.ts";
 import { exemptVectors } from "./nftables-exempt-vectors.ts";
+import { headerVectors } from "./nftables-header-vectors.ts";
 import { podVectors } from "./nftables-pods-vectors.ts";
 import { sourceVectors } from "./nftables-source-vectors.ts";
 import { ruleVectors } from "./nftables-vectors.ts";
@@ -27,7 +28,14 @@ import { random } from "./random.ts";
 
 const table = "0b00010077672d636e690000";
 const name = { family: "inet", name: "wg-cni" } as const;
-const vectors = [...ruleVectors, ...exemptVectors, ...connectionVectors, ...podVectors, ...sourceVectors];
+const vectors = [
+  ...ruleVectors,
+  ...exemptVectors,
+  ...connectionVectors,
+  ...podVectors,
+  ...sourceVectors,
+  ...headerVectors,
+];
 
 describe("messages", () => {
   test("table inet wg-cni { }", () => {

@@ -5,6 +5,7 @@ import {
   NFT_BYTEORDER_HTON,
   NFT_CT_MARK,
   NFT_DYNSET_OP_UPDATE,
+  NFT_EXTHDR_F_PRESENT,
   NFT_EXTHDR_OP_TCPOPT,
   NFT_LOOKUP_F_INV,
   NFT_META_MARK,
@@ -109,6 +110,17 @@ export function lookUpRoute(flags: number, result: number): Expression {
   return {
     name: "fib",
     data: { NFTA_FIB_FLAGS: flags, NFTA_FIB_RESULT: result, NFTA_FIB_DREG: NFT_REG_1 },
+  };
+}
+
+/** Asks whether an IPv6 packet has an extension header of that number. */
+export function hasExtension(number: number): Expression {
+  return {
+    name: "exthdr",
+    data: {
+      ...{ NFTA_EXTHDR_DREG: NFT_REG_1, NFTA_EXTHDR_TYPE: number, NFTA_EXTHDR_OFFSET: 0, NFTA_EXTHDR_LEN: 1 },
+      ...{ NFTA_EXTHDR_FLAGS: NFT_EXTHDR_F_PRESENT, NFTA_EXTHDR_OP: 0 },
+    },
   };
 }
 

@@ -71,6 +71,8 @@ export const addressStatements: Codecs<"inSet" | "countAddress" | "senderInSet" 
 /** The family that packets are of which the statement has let pass. */
 export function familyAfter(statement: NftStatement, known: Family | undefined): Family | undefined {
   if ("family" in statement) return statement.family;
+  if (statement.kind === "ipOptions") return 4;
+  if (statement.kind === "routingHeader") return 6;
   return statement.kind === "address" ? familyOf(statement.ip) : known;
 }
 

@@ -6,6 +6,7 @@ import { type Expression, NF_ACCEPT, NF_DROP, NFT_GOTO } from "../../wire/nftabl
 import { decide, rejectUnreachable } from "./expressions.ts";
 import { type Codecs, dataOf, type Kind, type StatementCodec } from "./statement-codec.ts";
 import { addressStatements, familyAfter } from "./statements-address.ts";
+import { headerStatements } from "./statements-header.ts";
 import { interfaceStatements } from "./statements-interface.ts";
 import { connectionStatements, markStatements } from "./statements-mark.ts";
 import { routeStatements } from "./statements-route.ts";
@@ -37,6 +38,7 @@ const verdictStatements: Codecs<"verdict" | "reject" | "goto"> = {
 const codecs: Codecs<Kind> = {
   ...interfaceStatements,
   ...addressStatements,
+  ...headerStatements,
   ...transportStatements,
   ...routeStatements,
   ...markStatements,

@@ -32,7 +32,7 @@ export function arrivalChains(firewall: Firewall): NftChain[] {
   const { inside, arrived, none } = marksOf(firewall.mark);
   const judgesUnannounced = podsAreAnnounced || strict;
   return [
-    ...receivedChains(),
+    ...receivedChains(firewall),
     ...sourceChains(firewall),
     {
       name: "prerouting",

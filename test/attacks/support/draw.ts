@@ -2,13 +2,13 @@
 // meanwhile. A seed always gives the same ones. Pure.
 import type { Family } from "../../../src/net/ip.ts";
 import { makeRandom, pick, type Random } from "../../plan/random.ts";
-import { isRouted, type Shape, shapes, type Transport, transports } from "./packet.ts";
+import { isInside, isRouted, type Shape, shapes, type Transport, transports } from "./packet.ts";
 
 /** What the nodes are set to. */
 export interface Settings {
   readonly mode: "permissive" | "strict";
   readonly rpFilter: 0 | 1 | 2;
-  /** IPv4's source routes and IPv6's segments are taken. */
+  /** IPv4's source routes and IPv6's segments, of either kind, are taken. */
   readonly sourceRoutes: boolean;
   readonly routeLocalnet: boolean;
 }
@@ -28,6 +28,8 @@ export const hosts = [
   ...(["pod", "neighbour pod", "this node"] as const),
   ...(["peer's pod", "peer", "attacker's pod", "attacker", "unannounced"] as const),
   ...(["gateway", "world", "loopback", "multicast", "link-local", "unspecified"] as const),
+  // An address of the attacked node that is not announced.
+  "further address",
 ] as const;
 export type Host = (typeof hosts)[number];
 
@@ -42,6 +44,8 @@ export interface Attack {
   readonly to: Host;
   /** The host that it is addressed to at first, if its shape names hosts to pass. */
   readonly via?: Host;
+  /** The source of the packet around it, if its shape has one. */
+  readonly by?: Host;
   /** Only of a process in the node's network. */
   readonly mark?: number;
   readonly dev?: string;
@@ -107,6 +111,14 @@ function drawSettings(random: Random, index: number): Settings {
 
 /** Hosts to pass. */
 const ways = ["this node", "this node", "peer", "peer's pod", "pod"] as const;
+/** Hosts in whose name a packet comes that has another one in it. */
+const wrappers: Readonly<Record<Place, readonly Host[]>> = {
+  pod: ["pod"],
+  wire: ["peer", "attacker", "world"],
+  lan: ["peer", "attacker", "world"],
+  tunnel: ["attacker", "attacker's pod"],
+  host: ["this node"],
+};
 /** What is of the mesh is most worth to be claimed and to be reached. */
 const ofMesh = hosts.slice(0, 8);
 const ofMeshShare = 0.75;
@@ -127,6 +139,7 @@ function drawAttack(random: Random): Attack {
     from: place === "tunnel" && random() < ownShare ? "attacker" : drawHost(random),
     to: drawHost(random),
     ...(isRouted(shape) ? { via: pick(random, ways) } : {}),
+    ...(isInside(shape) ? { by: pick(random, wrappers[place]) } : {}),
   };
   if (place !== "host") return attack;
   const dev = pick(random, [undefined, undefined, "eth0", "eth1", "wg-cni-a", "wg-cni-b"]);

@@ -2,7 +2,7 @@
 import type { Attack, Round, Settings } from "./draw.ts";
 import { transports } from "./packet.ts";
 
-const settings = { rpFilter: 0, sourceRoutes: true, routeLocalnet: false } as const;
+const settings = { rpFilter: 0, sourceRoutes: true, routeLocalnet: true } as const;
 const nodes = [1, 2] as const;
 
 /** A machine in the nodes' network speaks as a peer to the node itself, and its packet names a pod as the next host. */
@@ -32,6 +32,35 @@ const ledOnByTunnel = nodes.flatMap((node) =>
         { ...common, family: 6, shape: "segments" },
       ];
     }),
+  ),
+);
+
+/** The same to an address of the node itself, which no chain for forwarded packets sees. */
+const ledToItself = nodes.flatMap((node) =>
+  transports.flatMap((transport) =>
+    (["loopback", "further address"] as const).flatMap((to): Attack[] => {
+      const common = { place: "tunnel", node, transport, from: "attacker", to, via: "this node" } as const;
+      return [
+        ...(["loose route", "strict route", "hidden loose route"] as const).map(
+          (shape) => ({ ...common, family: 4, shape }) as const,
+        ),
+        ...(["routing 3", "segments", "hidden segments", "fragmented segments"] as const).map(
+          (shape) => ({ ...common, family: 6, shape }) as const,
+        ),
+      ];
+    }),
+  ),
+);
+
+/** A packet in a packet of the attacker's own: the node takes it out, and it comes from the tunnel with any source. */
+const takenOut = nodes.flatMap((node) =>
+  transports.flatMap((transport) =>
+    (["peer", "peer's pod", "neighbour pod", "world"] as const).map(
+      (from): Attack => ({
+        ...{ place: "tunnel", node, family: 6, transport, shape: "around segments" },
+        ...{ from, to: "pod", via: "this node", by: "attacker" },
+      }),
+    ),
   ),
 );
 
@@ -70,7 +99,10 @@ const pastTheTunnel = nodes.flatMap((node) =>
 );
 
 export function knownRounds(honest: readonly Attack[]): Round[] {
-  const attacks = [...ledOnByWire, ...ledOnByTunnel, ...ledOnAsAnswer, ...quotedInErrors, ...pastTheTunnel];
+  const attacks = [
+    ...[...ledOnByWire, ...ledOnByTunnel, ...ledToItself, ...takenOut],
+    ...[...ledOnAsAnswer, ...quotedInErrors, ...pastTheTunnel],
+  ];
   return (["strict", "permissive"] as const).map((mode) => ({
     settings: { ...settings, mode } satisfies Settings,
     attacks,

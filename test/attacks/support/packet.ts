@@ -10,7 +10,15 @@ export type Transport = (typeof transports)[number];
 export const shapes = {
   4: {
     plain: ["plain", "fragments", "nothing", "timestamp"],
-    odd: ["tiny fragment", "router alert", "loose route", "strict route", "short life", "bad option"],
+    odd: [
+      "tiny fragment",
+      "router alert",
+      "loose route",
+      "strict route",
+      "hidden loose route",
+      "short life",
+      "bad option",
+    ],
   },
   6: {
     plain: ["plain", "fragments", "atomic fragment", "destination options", "padding"],
@@ -19,7 +27,11 @@ export const shapes = {
       "chain",
       "routing 0",
       "routing 2",
+      "routing 3",
       "segments",
+      "hidden segments",
+      "fragmented segments",
+      "around segments",
       "short life",
       "bad option",
       "bad hop option",
@@ -33,6 +45,8 @@ export interface PacketSpec {
   readonly to: string;
   /** The host that the packet is addressed to at first, if its shape names hosts to pass; else `to` is. */
   readonly via?: string;
+  /** The source of the packet that this one is in, if its shape has one around it. */
+  readonly by?: string;
   readonly transport: Transport;
   readonly shape: Shape;
   /** The number of the attack, below 2^24. */
@@ -42,9 +56,11 @@ export interface PacketSpec {
 const numbers = { udp: 17, tcp: 6, raw: 253 } as const;
 const icmp = { 4: 1, 6: 58 } as const;
 const echoRequest = { 4: 8, 6: 128 } as const;
-const next = { hopByHop: 0, routing: 43, fragment: 44, destination: 60 } as const;
+const next = { hopByHop: 0, ipv6: 41, routing: 43, fragment: 44, destination: 60 } as const;
 const moreFragments = { 4: 0x2000, 6: 1 } as const;
 const pieceBytes = 24;
+/** The first piece has all headers: the kernel takes no other one (RFC 7112). */
+const longPieceBytes = 64;
 const magic = 0x77674174;
 /** A token is 8 bytes: of a fragment's payload at least one is whole. */
 const tokenBytes = 8;
@@ -53,6 +69,11 @@ const payloadTokens = 6;
 /** Shapes by which a packet is addressed to `via`, and names its destination elsewhere. */
 export function isRouted(shape: Shape): boolean {
   return /(loose|strict) route|routing|segments/.test(shape);
+}
+
+/** Shapes of a packet in a packet, of which only the outer one is addressed to `via`. */
+export function isInside(shape: Shape): boolean {
+  return shape === "around segments";
 }
 
 /** Returns the packet, or its fragments. */
@@ -140,6 +161,8 @@ function options4({ shape, to }: PacketSpec): Uint8Array {
   if (shape === "bad option") return Uint8Array.of(68, 3, 5, 1);
   if (shape === "loose route" || shape === "strict route")
     return Uint8Array.of(shape === "loose route" ? 131 : 137, 7, 4, ...ipBytes(to), 0);
+  // Behind an option that is not known: some readers of options end there.
+  if (shape === "hidden loose route") return Uint8Array.of(30, 4, 0, 0, 131, 7, 4, ...ipBytes(to), 0);
   return new Uint8Array();
 }
 
@@ -180,8 +203,14 @@ function extensions6({ shape, to }: PacketSpec): Extension[] {
       return [routing(0)];
     case "routing 2":
       return [routing(2)];
+    case "routing 3":
+      return [routing(3)];
     case "segments":
+    case "fragmented segments":
       return [segments(to)];
+    // Behind a routing header whose hosts have all been passed.
+    case "hidden segments":
+      return [routing(253, 0), segments(to)];
     default:
       return [];
   }
@@ -193,9 +222,25 @@ function segments(to: string): Extension {
   return { number: next.routing, bytes };
 }
 
+/** RFC 8986, 4.16: the last of the segments, which takes the packet out that is inside. */
+function lastSegment(last: string): Extension {
+  const bytes = Uint8Array.of(0, 2, 4, 0, 0, 0, 0, 0, ...ipBytes(last));
+  return { number: next.routing, bytes };
+}
+
 function ipv6(spec: PacketSpec, protocol: number, transport: Uint8Array): Uint8Array[] {
-  const { shape, from, to, via = to, id } = spec;
-  const headers = extensions6(spec);
+  const { from, to, via = to, by = from } = spec;
+  if (!isInside(spec.shape)) return ipv6With(extensions6(spec), spec, protocol, transport);
+  const inner = joined(...ipv6With([], { ...spec, via: to, shape: "plain" }, protocol, transport));
+  return ipv6With([lastSegment(via)], { ...spec, from: by, shape: "plain" }, next.ipv6, inner);
+}
+
+function ipv6With(
+  headers: readonly Extension[],
+  { shape, from, to, via = to, id }: PacketSpec,
+  protocol: number,
+  transport: Uint8Array,
+): Uint8Array[] {
   const packet = (first: number, body: Uint8Array) => {
     const header = new Uint8Array(40);
     header.set([0x60, 0, 0, 0, body.length >> 8, body.length & 255, first, shape === "short life" ? 1 : 64]);
@@ -211,7 +256,11 @@ function ipv6(spec: PacketSpec, protocol: number, transport: Uint8Array): Uint8A
   const whole = joined(...chained, transport);
   const first = headers[0]?.number ?? protocol;
   if (!isCut) return [packet(first, whole)];
-  const size = shape === "atomic fragment" ? whole.length : pieceBytes;
+  const sizes: Partial<Record<Shape, number>> = {
+    "atomic fragment": whole.length,
+    "fragmented segments": longPieceBytes,
+  };
+  const size = sizes[shape] ?? pieceBytes;
   return cut(whole, size).map(({ part, offset, more }) => {
     const header = new Uint8Array(8);
     const view = new DataView(header.buffer);

@@ -4,7 +4,7 @@
 //   pod N/NAME   it is on the link of that pod             wire N     node N has put it on the wire, readable
 //   local N      a process of node N gets it               tunnel N   node N has put it into the tunnel
 import type { Attack, Host, Settings } from "./draw.ts";
-import { isRouted } from "./packet.ts";
+import { isInside, isRouted } from "./packet.ts";
 import type { Sighting } from "./sockets.ts";
 
 export interface Seen extends Omit<Sighting, "at"> {
@@ -18,9 +18,11 @@ const peersAndPods: readonly Host[] = ["peer's pod", "peer", "attacker's pod", "
 const pods: readonly Host[] = ["peer's pod", "attacker's pod", "unannounced"];
 const localPods: readonly Host[] = ["pod", "neighbour pod"];
 const here: readonly Host[] = [...localPods, "this node"];
+const own: readonly Host[] = [...here, "further address", "loopback"];
 
 /** Why what was seen of an attack must not be; undefined if it may. */
-export function findBreach(settings: Settings, attack: Attack, seen: Seen): string | undefined {
+export function findBreach(settings: Settings, drawn: Attack, seen: Seen): string | undefined {
+  const attack = asItComes(drawn);
   // An error goes back to whom the packet claims to be from, and has nothing that the forger did not know.
   const isForged = attack.from !== "pod" && attack.from !== "this node";
   if (seen.isError && isForged) return undefined;
@@ -30,6 +32,14 @@ export function findBreach(settings: Settings, attack: Attack, seen: Seen): stri
     return "what came by the tunnel is readable on the wire";
   if (seen.isError || mayBeAnswer(attack, seen)) return undefined;
   return forbiddenPlaces(settings, attack).test(seen.at) ? "a forged packet arrives" : undefined;
+}
+
+/** A node takes out only of a packet that is addressed to itself what is inside; any other one is what it is outside. */
+function asItComes(attack: Attack): Attack {
+  const { shape, via, by } = attack;
+  if (!isInside(shape) || via === undefined || by === undefined || via === "this node") return attack;
+  const { via: _, by: __, ...rest } = attack;
+  return { ...rest, from: by, to: via, shape: "plain" };
 }
 
 /** True for what a peer sends to the node or its pods as it should, which an error of the node quotes. */
@@ -99,24 +109,22 @@ function isForgedByPod({ mode }: Settings, { node, from, to, family }: Attack): 
     (family === 6 && from === "link-local" && (to === "link-local" || to === "multicast")) ||
     (from === "unspecified" && to === "multicast");
   if (node === 1) return !isOfLink;
-  return mode === "strict" && (here.includes(from) || from === "loopback" || peersAndPods.includes(from));
+  return mode === "strict" && (own.includes(from) || peersAndPods.includes(from));
 }
 
 /** What a peer sends counts only from its own addresses, and reaches only the node and its pods. */
 function byTunnel({ node, from, to, via }: Attack): RegExp {
   if (from !== "attacker's pod" && from !== "attacker") return any;
   if (here.includes(to) && (via === undefined || here.includes(via))) return none;
-  // By a source route another address of the node itself is reached, which may answer: SECURITY.md does not promise more.
-  if (to === "loopback" && via !== undefined) return new RegExp(`^(pod|local) ${3 - node}`);
-  // Beyond the node, or at an address of it that is not for peers. Its own answers may go back.
-  return new RegExp(
-    via === undefined ? `^(local|wire|tunnel) ${node}|^pod|^local` : `^wire ${node}|^(pod|local) ${3 - node}`,
-  );
+  // Beyond the node, or at an address of it that is not for peers, also if a source route leads there. A pod itself
+  // gets what is addressed to it, whichever hosts the packet names.
+  const isPods = via !== undefined && localPods.includes(via);
+  return new RegExp(`^(local|wire|tunnel) ${node}|^(pod|local) ${isPods ? 3 - node : ""}`);
 }
 
 /** In strict mode nothing arrives in plaintext from an address of the mesh, but what hosts say to each other. */
 function fromNetwork({ node, from }: Attack): RegExp {
-  if (here.includes(from) || pods.includes(from) || from === "loopback") return any;
+  if (own.includes(from) || pods.includes(from)) return any;
   if (from === "peer" || from === "attacker") return new RegExp(`^pod|^tunnel ${node}`);
   // What is the world's may reach this node's pods, and nobody by its tunnel.
   return new RegExp(`^pod ${3 - node}|^local ${3 - node}|^tunnel`);

@@ -89,7 +89,7 @@ export class Site {
       const [taken, local] = [Number(sourceRoutes), Number(routeLocalnet)];
       node.script([
         "cd /proc/sys/net",
-        `for f in ipv4/conf/*/accept_source_route ipv6/conf/*/accept_source_route ipv6/conf/*/seg6_enabled; do echo ${taken} >$f; done`,
+        `for f in ipv4/conf/*/accept_source_route ipv6/conf/*/accept_source_route ipv6/conf/*/*seg*_enabled; do echo ${taken} >$f; done`,
         `for f in ipv4/conf/*/route_localnet; do echo ${local} >$f; done`,
       ]);
     }
@@ -103,10 +103,13 @@ export class Site {
 
   /** Sends the packets of an attack, in the order of its fragments. */
   send(attack: Attack, id: number): void {
-    const { place, node, family, transport, shape, via, mark, dev } = attack;
+    const { place, node, family, transport, shape, via, by, mark, dev } = attack;
     const address = (host: Host) => this.address(host, node, family);
     const to = address(attack.to);
-    const first = via === undefined ? {} : { via: address(via) };
+    const first = {
+      ...(via === undefined ? {} : { via: address(via) }),
+      ...(by === undefined ? {} : { by: address(by) }),
+    };
     const packets = buildPackets({ from: address(attack.from), to, ...first, transport, shape, id });
     const side = this.sides[node - 1] as Side;
     if (place === "host")
@@ -142,6 +145,8 @@ export class Site {
         return other.pods[0].ip(family);
       case "peer":
         return other.node.ip(family) as string;
+      case "further address":
+        return furtherAddresses(index)[family];
       case "attacker":
         return this.hostile.ip(family) as string;
       default:
@@ -201,10 +206,16 @@ function addLan(lab: Lab, node: Node, index: number): void {
     `ip link add lan${index} type veth peer name eth1 netns ${node.innerPid}`,
     `ip link set lan${index} up`,
   ]);
+  const { 4: ip4, 6: ip6 } = furtherAddresses(index);
   node.script([
-    `ip address add 198.18.9.${index}/24 dev eth1 && ip address add 2001:db8:99::${index}/64 dev eth1 nodad`,
+    `ip address add ${ip4}/24 dev eth1 && ip address add ${ip6}/64 dev eth1 nodad`,
     "ip link set eth1 up",
   ]);
+}
+
+/** Of the node in the other network. */
+function furtherAddresses(index: number): Readonly<Record<Family, string>> {
+  return { 4: `198.18.9.${index}`, 6: `2001:db8:99::${index}` };
 }
 
 /** Its devices send whatever comes to one node, and take whatever comes from there. */

@@ -37,6 +37,21 @@ test("permissive: count, and mark what the tunnel cannot take", () => {
 		fib daddr type local update @stray_packets { iifname } drop
 		update @stray_packets { iifname } reject with icmpx host-unreachable
 	}
+	chain taken {
+		ip daddr @own4 accept
+		ip daddr @local4 accept
+		exthdr rt exists update @stray_packets { iifname } drop
+		ip6 daddr @own6 accept
+		ip6 daddr @local6 accept
+		ip hdrlength != 5 update @stray_packets { iifname } drop
+		ct status dnat accept
+		update @stray_packets { iifname } drop
+	}
+	chain input {
+		type filter hook input priority raw; policy accept;
+		iifname "wg-cni-a" goto taken
+		iifname "wg-cni-b" goto taken
+	}
 	chain passing {
 		oifname "eth0" ip daddr @local4 reject with icmpx host-unreachable
 		oifname "eth0" ip6 daddr @local6 reject with icmpx host-unreachable
@@ -158,6 +173,8 @@ test("strict: drop what is counted, and what the tunnel cannot take; the other c
   expect(chainNames(strict)).toEqual([
     "clamp",
     "received",
+    "taken",
+    "input",
     "passing",
     "forwarded",
     "led_on",
