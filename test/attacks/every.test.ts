@@ -3,4 +3,4 @@
 //   ATTACK_RUNS=2000 ATTACK_SEED=7 ./scripts/test attacks
 import { describeAttacks } from "./support/describe.ts";
 
-describeAttacks(300);
+describeAttacks(100);

@@ -2,7 +2,10 @@
 import type { Attack, Round, Settings } from "./draw.ts";
 import { transports } from "./packet.ts";
 
-const settings = { rpFilter: 0, sourceRoutes: true, routeLocalnet: true } as const;
+const settings: Omit<Settings, "mode"> = {
+  ...{ rpFilter: 0, sourceRoutes: true, routeLocalnet: true, hostEncryption: "off", tracking: "on" },
+  roles: ["standalone", "chained"],
+};
 const nodes = [1, 2] as const;
 
 /** A machine in the nodes' network speaks as a peer to the node itself, and its packet names a pod as the next host. */
@@ -104,7 +107,7 @@ export function knownRounds(honest: readonly Attack[]): Round[] {
     ...[...ledOnAsAnswer, ...quotedInErrors, ...pastTheTunnel],
   ];
   return (["strict", "permissive"] as const).map((mode) => ({
-    settings: { ...settings, mode } satisfies Settings,
+    settings: { ...settings, mode },
     attacks,
     honest,
   }));

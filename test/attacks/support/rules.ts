@@ -16,6 +16,7 @@ const any = /./;
 const none = /^$/;
 const peersAndPods: readonly Host[] = ["peer's pod", "peer", "attacker's pod", "attacker", "unannounced"];
 const pods: readonly Host[] = ["peer's pod", "attacker's pod", "unannounced"];
+const nodes: readonly Host[] = ["peer", "attacker"];
 const localPods: readonly Host[] = ["pod", "neighbour pod"];
 const here: readonly Host[] = [...localPods, "this node"];
 const own: readonly Host[] = [...here, "further address", "loopback"];
@@ -27,8 +28,8 @@ export function findBreach(settings: Settings, drawn: Attack, seen: Seen): strin
   const isForged = attack.from !== "pod" && attack.from !== "this node";
   if (seen.isError && isForged) return undefined;
   if (isReadable(settings, attack) && seen.at.startsWith("wire "))
-    return "traffic of pods is readable on the wire";
-  if (isSecret(attack) && seen.at === `wire ${attack.node}`)
+    return "traffic of the mesh is readable on the wire";
+  if (isSecret(settings, attack) && seen.at === `wire ${attack.node}`)
     return "what came by the tunnel is readable on the wire";
   if (seen.isError || mayBeAnswer(attack, seen)) return undefined;
   return forbiddenPlaces(settings, attack).test(seen.at) ? "a forged packet arrives" : undefined;
@@ -42,8 +43,13 @@ function asItComes(attack: Attack): Attack {
   return { ...rest, from: by, to: via, shape: "plain" };
 }
 
-/** True for what a peer sends to the node or its pods as it should, which an error of the node quotes. */
-function isSecret({ place, from, to, shape }: Attack): boolean {
+/**
+ * True for what a peer sends to the node or its pods as it should, which an error of the node quotes, or an answer
+ * of the node has. Without connection tracking it does not know which answers belong into the tunnel.
+ */
+function isSecret({ tracking, hostEncryption }: Settings, { place, from, to, shape }: Attack): boolean {
+  const isAnswered = to === "this node" && from === "attacker" && !shape.startsWith("bad");
+  if (isAnswered && tracking !== "on" && hostEncryption !== "on") return false;
   return (
     place === "tunnel" &&
     (from === "attacker" || from === "attacker's pod") &&
@@ -73,10 +79,15 @@ export function destinationOf({ node, to }: Attack): string {
   return place[to] as string;
 }
 
-/** True for what a pod or the host sends honestly to the mesh, or a process with forged marks to a pod: nobody may read it. */
-function isReadable({ mode }: Settings, { place, from, to, via, shape, mark, dev }: Attack): boolean {
+/** True for what a pod or the host sends honestly to the mesh, or a process with forged marks to what is encrypted: nobody may read it. */
+function isReadable(
+  { mode, hostEncryption, tracking }: Settings,
+  { place, from, to, via, shape, mark, dev }: Attack,
+): boolean {
   const strict = mode === "strict";
   if (place === "pod") {
+    // The node's answer goes to the hosts that the packet has passed, and without connection tracking it is host traffic.
+    if (isRouted(shape) && nodes.includes(to) && tracking !== "on") return false;
     const ways = via === undefined || here.includes(via) || peersAndPods.includes(via);
     return (
       (from === "pod" || strict) && ways && peersAndPods.includes(to) && (strict || to !== "unannounced")
@@ -84,7 +95,9 @@ function isReadable({ mode }: Settings, { place, from, to, via, shape, mark, dev
   }
   // A process with NET_RAW may address a packet to a node that passes it on: that is its own data, and host traffic.
   // What it sends to an address that no node has announced goes to no pod.
-  if (place !== "host" || isRouted(shape) || !pods.includes(to) || to === "unannounced") return false;
+  if (place !== "host" || isRouted(shape)) return false;
+  if (nodes.includes(to)) return hostEncryption === "on" && from === "this node" && dev === undefined;
+  if (!pods.includes(to) || to === "unannounced") return false;
   return strict || (mark === 0 && dev === undefined && from === "this node");
 }
 
@@ -97,18 +110,18 @@ function forbiddenPlaces(settings: Settings, attack: Attack): RegExp {
     case "host":
       return none;
     default:
-      return settings.mode === "strict" ? fromNetwork(attack) : none;
+      return settings.mode === "strict" ? fromNetwork(settings, attack) : none;
   }
 }
 
 /** By a link of ours comes only what has the pod's address, in both modes; by another's in strict mode nothing that claims the cluster's. */
-function isForgedByPod({ mode }: Settings, { node, from, to, family }: Attack): boolean {
+function isForgedByPod({ mode, roles }: Settings, { node, from, to, family }: Attack): boolean {
   if (from === "pod") return false;
   // Neighbours ask for each other so, and DHCP does: it is never forwarded, and claims to be nobody.
   const isOfLink =
     (family === 6 && from === "link-local" && (to === "link-local" || to === "multicast")) ||
     (from === "unspecified" && to === "multicast");
-  if (node === 1) return !isOfLink;
+  if (roles[node - 1] === "standalone") return !isOfLink;
   return mode === "strict" && (own.includes(from) || peersAndPods.includes(from));
 }
 
@@ -123,9 +136,11 @@ function byTunnel({ node, from, to, via }: Attack): RegExp {
 }
 
 /** In strict mode nothing arrives in plaintext from an address of the mesh, but what hosts say to each other. */
-function fromNetwork({ node, from }: Attack): RegExp {
+function fromNetwork({ hostEncryption }: Settings, { node, from, to }: Attack): RegExp {
   if (own.includes(from) || pods.includes(from)) return any;
-  if (from === "peer" || from === "attacker") return new RegExp(`^pod|^tunnel ${node}`);
+  // With host encryption the node's answer takes the tunnel.
+  if (hostEncryption !== "off" && nodes.includes(from) && own.includes(to)) return /^pod/;
+  if (nodes.includes(from)) return new RegExp(`^pod|^tunnel ${node}`);
   // What is the world's may reach this node's pods, and nobody by its tunnel.
   return new RegExp(`^pod ${3 - node}|^local ${3 - node}|^tunnel`);
 }

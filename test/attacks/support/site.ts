@@ -1,34 +1,39 @@
 // The site of the attacks: two nodes with two pods each, a hostile node of the mesh, and machines in the two
 // networks. Sends what was drawn, and says where it was seen.
 //
-//   wire ─── eth0 ┬ node 1 ┬── pod, neighbour pod: standalone
+//   wire ─── eth0 ┬ node 1 ┬── pod, neighbour pod: a standalone and a chained one
 //                 │        └── wg-cni-a, wg-cni-b ── node 2, attacker
 //   lan N ── eth1 ┘
-//   node 2 is the same with chained pods; the attacker is root of node 3, whose tunnels take any source
-
+//   node 2 is the same; the attacker is root of node 3, whose tunnels take any source. All have an agent.
 import { readFileSync } from "node:fs";
 import type { Family } from "../../../src/net/ip.ts";
 import { frame } from "../../kernel/security/support/frames.ts";
-import { addPod, roles, setReversePath } from "../../kernel/support/hosts.ts";
-import { addNode, ipJson, wgDump, wgMust } from "../../kernel/support/mesh-reference.ts";
+import { addPod, awaitTunnels, type Role, roles } from "../../kernel/support/hosts.ts";
+import { addNode, ipJson } from "../../kernel/support/mesh-reference.ts";
 import { macOf } from "../../kernel/support/spoofer.ts";
+import type { Agent } from "../../lab/agent.ts";
 import type { Lab } from "../../lab/lab.ts";
-import { joinMesh } from "../../lab/mesh.ts";
+import { joinByRecords } from "../../lab/mesh.ts";
 import type { Namespaces } from "../../lab/namespaces.ts";
 import type { Node } from "../../lab/node.ts";
 import type { Pod } from "../../lab/pod.ts";
 import { ping } from "../../lab/traffic.ts";
+import { Deeds } from "./deeds.ts";
 import type { Attack, Host, Settings } from "./draw.ts";
+import { Hostile } from "./hostile.ts";
 import { buildPackets } from "./packet.ts";
+import { Recorder } from "./replay.ts";
 import type { Seen } from "./rules.ts";
+import { applySettings } from "./settings.ts";
 import { LinkSender, sendRaw, Witness } from "./sockets.ts";
 
 const clusterCIDRs = "10.244.0.0/16,fd00:10:244::/48";
 const etherTypes = { 4: 0x0800, 6: 0x86dd } as const;
 const outsiderMac = "02:00:00:00:00:bd";
-const podNames = ["pod", "neighbour pod"] as const;
-/** The hostile node reaches each of the two nodes by a slot of its own, so that it may address any host by it. */
-const hostileSlot = { 1: "wg-cni-a", 2: "wg-cni-b" } as const;
+
+/** An address in the network of the nodes. Nothing listens there, and a refused connection is an answer. */
+const controlPlane = "192.0.2.253";
+const deadManSeconds = 2;
 
 const elsewhere: Partial<Record<Host, Readonly<Record<Family, string>>>> = {
   "attacker's pod": { 4: "10.244.3.77", 6: "fd00:10:244:3::77" },
@@ -43,56 +48,76 @@ const elsewhere: Partial<Record<Host, Readonly<Record<Family, string>>>> = {
 
 interface Side {
   readonly node: Node;
-  readonly pods: readonly [Pod, Pod];
-  readonly senders: Readonly<Record<"pod" | "wire" | "lan" | "tunnel", LinkSender>>;
+  readonly pods: Readonly<Record<Role, Pod>>;
+  readonly senders: Readonly<Record<Role | "wire" | "lan", LinkSender>>;
 }
 
 export class Site {
+  readonly deeds: Deeds;
   readonly #witnesses: { readonly witness: Witness; readonly place: (at: string) => string | undefined }[] =
     [];
+  readonly #recorder = new Recorder();
+  #roles: Settings["roles"] = ["standalone", "chained"];
 
   private constructor(
     private readonly lab: Lab,
     private readonly sides: readonly [Side, Side],
-    private readonly hostile: Node,
-  ) {}
+    agents: [Agent, Agent],
+    private readonly hostile: Hostile,
+  ) {
+    const [one, other] = sides;
+    this.deeds = new Deeds(
+      [one.node, other.node],
+      agents,
+      hostile,
+      async (random) => {
+        for (const { node, senders } of sides)
+          await this.#recorder.replay(node, random, (packet) => senders.wire.send(packet));
+      },
+      (answers) => setControlPlane(lab, answers),
+    );
+  }
 
   static async create(lab: Lab): Promise<Site> {
     const nodes = [await addNode(lab, 1), await addNode(lab, 2), await addNode(lab, 3)] as const;
-    for (const [index, node] of nodes.slice(0, 2).entries()) addLan(lab, node, index + 1);
-    await joinMesh(nodes, ["--cluster-cidrs", clusterCIDRs]);
-    const [n1, n2, hostile] = nodes;
-    const pods: (readonly [Pod, Pod])[] = [];
-    for (const [index, node] of [n1, n2].entries())
-      pods.push([
-        await addPod(node, `p${index + 1}`, roles[1 - index] as (typeof roles)[number]),
-        await addPod(node, `q${index + 1}`, roles[1 - index] as (typeof roles)[number]),
-      ] as const);
-    turnHostile(hostile, [n1, n2]);
-    const sides = [n1, n2].map((node, i) =>
-      sideOf(lab, node, pods[i] as readonly [Pod, Pod], hostile, (i + 1) as 1 | 2),
-    );
-    const site = new Site(lab, sides as [Side, Side], hostile);
+    const [n1, n2, n3] = nodes;
+    for (const [index, node] of [n1, n2].entries()) addLan(lab, node, index + 1);
+    setControlPlane(lab, true);
+    const mesh = await joinByRecords(nodes, {
+      upOptions: [
+        ...["--cluster-cidrs", clusterCIDRs, "--control-plane", `${controlPlane}:6443`],
+        ...["--dead-man-timeout", `${deadManSeconds}s`],
+      ],
+    });
+    const [a1, a2, a3] = mesh.agents as [Agent, Agent, Agent];
+    const pods = [await addPodsOf(n1, 1), await addPodsOf(n2, 2)] as const;
+    await awaitTunnels(nodes);
+    const sides = [sideOf(lab, n1, pods[0], 1), sideOf(lab, n2, pods[1], 2)] as const;
+    const site = new Site(lab, sides, [a1, a2], new Hostile(n3, a3, mesh.recordsDir));
     site.#watch();
     // Neighbours are known, and sessions are there.
     for (const family of [4, 6] as const)
-      for (const side of site.sides)
-        for (const to of ["neighbour pod", "this node", "peer's pod", "peer"] as const)
-          await ping(side.pods[0], site.address(to, side === site.sides[0] ? 1 : 2, family));
+      for (const [index, side] of sides.entries())
+        for (const to of ["pod", "neighbour pod", "this node", "peer's pod", "peer"] as const)
+          for (const role of roles)
+            await ping(side.pods[role], site.address(to, (index + 1) as 1 | 2, family));
     return site;
   }
 
-  async set({ mode, rpFilter, sourceRoutes, routeLocalnet }: Settings): Promise<void> {
-    for (const { node } of this.sides) {
-      await wgMust(node, ["up", "--mode", mode]);
-      setReversePath(node, rpFilter);
-      const [taken, local] = [Number(sourceRoutes), Number(routeLocalnet)];
-      node.script([
-        "cd /proc/sys/net",
-        `for f in ipv4/conf/*/accept_source_route ipv6/conf/*/accept_source_route ipv6/conf/*/*seg*_enabled; do echo ${taken} >$f; done`,
-        `for f in ipv4/conf/*/route_localnet; do echo ${local} >$f; done`,
-      ]);
-    }
+  async set(settings: Settings): Promise<void> {
+    this.#roles = settings.roles;
+    this.hostile.forgetAims();
+    const nodes = this.sides.map(({ node }) => node);
+    await applySettings(
+      nodes,
+      (node) => [...nodes.filter((one) => one !== node), this.hostile.node],
+      settings,
+    );
+  }
+
+  /** Makes the attacker ready once more: keys may have changed meanwhile. */
+  again(): void {
+    this.hostile.forgetAims();
   }
 
   /** Takes the rules away that judge packets; `set` makes them again. */
@@ -103,7 +128,7 @@ export class Site {
 
   /** Sends the packets of an attack, in the order of its fragments. */
   send(attack: Attack, id: number): void {
-    const { place, node, family, transport, shape, via, by, mark, dev } = attack;
+    const { place, node, family, transport, shape, via, by, mark, dev, slot = "a" } = attack;
     const address = (host: Host) => this.address(host, node, family);
     const to = address(attack.to);
     const first = {
@@ -118,7 +143,11 @@ export class Site {
         ...(mark === undefined ? {} : { mark }),
         ...(dev === undefined ? {} : { dev }),
       });
-    else for (const packet of packets) side.senders[place].send(packet);
+    else if (place === "tunnel") for (const packet of packets) this.hostile.send(packet, slot, side.node);
+    else {
+      const sender = side.senders[place === "pod" ? this.#roleOf(node, "pod") : place];
+      for (const packet of packets) sender.send(packet);
+    }
   }
 
   /** Returns what was seen since the last time, without what attackers see themselves. */
@@ -136,19 +165,18 @@ export class Site {
     const other = this.sides[2 - index] as Side;
     switch (host) {
       case "pod":
-        return own.pods[0].ip(family);
       case "neighbour pod":
-        return own.pods[1].ip(family);
+        return own.pods[this.#roleOf(index, host)].ip(family);
       case "this node":
         return own.node.ip(family) as string;
       case "peer's pod":
-        return other.pods[0].ip(family);
+        return other.pods[this.#roleOf((3 - index) as 1 | 2, "pod")].ip(family);
       case "peer":
         return other.node.ip(family) as string;
       case "further address":
         return furtherAddresses(index)[family];
       case "attacker":
-        return this.hostile.ip(family) as string;
+        return this.hostile.node.ip(family) as string;
       default:
         return (elsewhere[host] as Record<Family, string>)[family];
     }
@@ -158,47 +186,81 @@ export class Site {
     for (const { witness } of this.#witnesses) witness[Symbol.dispose]();
     for (const { senders } of this.sides)
       for (const sender of Object.values(senders)) sender[Symbol.dispose]();
+    this.hostile[Symbol.dispose]();
+  }
+
+  #roleOf(index: 1 | 2, pod: "pod" | "neighbour pod"): Role {
+    const role = this.#roles[index - 1] as Role;
+    if (pod === "pod") return role;
+    return role === "chained" ? "standalone" : "chained";
   }
 
   #watch(): void {
     const wire = netnsOf(this.lab.wire);
-    this.#add(this.lab.wire, wire, false, (at) =>
-      /^in n[12]$/.test(at) ? `wire ${at.slice(-1)}` : undefined,
-    );
+    const onWire = (at: string) => (/^in n[12]$/.test(at) ? `wire ${at.slice(-1)}` : undefined);
+    this.#add(this.lab.wire, wire, false, onWire, (packet) => this.#recorder.note(packet));
     for (const [i, { node, pods }] of this.sides.entries()) {
-      const tunnel = (at: string) => (at.startsWith("out wg-cni-") ? `tunnel ${i + 1}` : undefined);
-      this.#add(node, node.netns, true, (at) => (at === "local" ? `local ${i + 1}` : tunnel(at)));
-      for (const [n, pod] of pods.entries())
-        this.#add(pod, pod.netnsOutside, false, (at) =>
-          at === "in eth0" ? `pod ${i + 1}/${podNames[n]}` : undefined,
-        );
+      const index = (i + 1) as 1 | 2;
+      const tunnel = (at: string) => (at.startsWith("out wg-cni-") ? `tunnel ${index}` : undefined);
+      this.#add(node, node.netns, true, (at) => (at === "local" ? `local ${index}` : tunnel(at)));
+      for (const role of roles) {
+        const name = () => (this.#roleOf(index, "pod") === role ? "pod" : "neighbour pod");
+        const ofPod = (at: string) => (at === "in eth0" ? `pod ${index}/${name()}` : undefined);
+        this.#add(pods[role], pods[role].netnsOutside, false, ofPod);
+      }
     }
   }
 
-  #add(space: Namespaces, netns: string, local: boolean, place: (at: string) => string | undefined): void {
-    const names = new Map(ipJson(space, "link").map((link) => [link["ifindex"], link["ifname"] as string]));
-    const witness = new Witness(netns, space.label, (index) => names.get(index) ?? "", local);
-    this.#witnesses.push({ witness, place });
+  #add(
+    space: Namespaces,
+    netns: string,
+    local: boolean,
+    place: (at: string) => string | undefined,
+    onPacket?: (packet: Uint8Array) => void,
+  ): void {
+    const names = new Map<number, string>();
+    // A device may have been made since.
+    const nameOf = (index: number) => {
+      if (!names.has(index))
+        for (const link of ipJson(space, "link"))
+          names.set(link["ifindex"] as number, link["ifname"] as string);
+      return names.get(index) ?? "";
+    };
+    this.#witnesses.push({ witness: new Witness(netns, space.label, nameOf, local, onPacket), place });
   }
 }
 
-function sideOf(lab: Lab, node: Node, pods: readonly [Pod, Pod], hostile: Node, index: 1 | 2): Side {
-  const [pod] = pods;
-  const hostEnd = node.must(["ip", "-o", "route", "get", pod.ip(4)]).split(" ")[2] as string;
+/** A pod of each role. Both networks give addresses of the same CIDRs, so one of them begins later. */
+async function addPodsOf(node: Node, index: 1 | 2): Promise<Record<Role, Pod>> {
+  const firstIps = [`10.244.${index}.100`, `fd00:10:244:${index}::100`];
+  return {
+    standalone: await addPod(node, `p${index}`, "standalone"),
+    chained: await addPod(node, `q${index}`, "chained", firstIps),
+  };
+}
+
+function sideOf(lab: Lab, node: Node, pods: Readonly<Record<Role, Pod>>, index: 1 | 2): Side {
   const ethernet = (from: string, to: string) => (family: Family) =>
     frame({ from, to }, etherTypes[family], new Uint8Array());
   const wire = netnsOf(lab.wire);
-  const sender = (space: Namespaces, netns: string, dev: string, header?: (family: Family) => Uint8Array) =>
+  const sender = (space: Namespaces, netns: string, dev: string, header: (family: Family) => Uint8Array) =>
     new LinkSender(netns, ipJson(space, "link", "show", "dev", dev)[0]?.["ifindex"] as number, header);
+  const ofPod = (pod: Pod) => {
+    const hostEnd = node.must(["ip", "-o", "route", "get", pod.ip(4)]).split(" ")[2] as string;
+    return sender(pod, pod.netnsOutside, "eth0", ethernet(macOf(pod, "eth0"), macOf(node, hostEnd)));
+  };
   return {
     ...{ node, pods },
     senders: {
-      pod: sender(pod, pod.netnsOutside, "eth0", ethernet(macOf(pod, "eth0"), macOf(node, hostEnd))),
+      ...{ standalone: ofPod(pods.standalone), chained: ofPod(pods.chained) },
       wire: sender(lab.wire, wire, node.name, ethernet(outsiderMac, macOf(node, "eth0"))),
       lan: sender(lab.wire, wire, `lan${index}`, ethernet(outsiderMac, macOf(node, "eth1"))),
-      tunnel: sender(hostile, hostile.netns, hostileSlot[index]),
     },
   };
+}
+
+function setControlPlane(lab: Lab, answers: boolean): void {
+  lab.wire.script([`ip address ${answers ? "add" : "delete"} ${controlPlane}/24 dev br0`]);
 }
 
 function addLan(lab: Lab, node: Node, index: number): void {
@@ -216,20 +278,6 @@ function addLan(lab: Lab, node: Node, index: number): void {
 /** Of the node in the other network. */
 function furtherAddresses(index: number): Readonly<Record<Family, string>> {
   return { 4: `198.18.9.${index}`, 6: `2001:db8:99::${index}` };
-}
-
-/** Its devices send whatever comes to one node, and take whatever comes from there. */
-function turnHostile(hostile: Node, nodes: readonly [Node, Node]): void {
-  for (const [i, node] of nodes.entries()) {
-    const dev = hostileSlot[(i + 1) as 1 | 2];
-    const key = publicKeyOf(node, dev);
-    const other = publicKeyOf(nodes[1 - i] as Node, dev);
-    hostile.must(["wg", "set", dev, "peer", other, "remove", "peer", key, "allowed-ips", "0.0.0.0/0,::/0"]);
-  }
-}
-
-function publicKeyOf(node: Node, dev: string): string {
-  return (wgDump(node)[dev] as { publicKey: string }).publicKey;
 }
 
 /** Of the wire, as the test process reaches it. */

@@ -95,6 +95,8 @@ export class Witness implements Disposable {
     readonly name: string,
     private readonly deviceOf: (index: number) => string,
     hearsLocal: boolean,
+    /** Gets all that goes by the devices, in a buffer that is used again. */
+    private readonly onPacket: (packet: Uint8Array) => void = () => {},
   ) {
     const open = (domain: number, type: number, protocol: number) => {
       const fd = syscall("socket", name, domain, type | SOCK_NONBLOCK_CLOEXEC, protocol);
@@ -124,6 +126,7 @@ export class Witness implements Disposable {
       const direction = this.#from[10] === PACKET_OUTGOING ? "out" : "in";
       const at = `${direction} ${this.deviceOf(view.getInt32(4, true))}`;
       const packet = this.#buffer.subarray(0, length);
+      this.onPacket(packet);
       for (const id of findIds(packet)) seen.push({ id, at, isError: isError(packet) });
     }
     for (const { fd, family, protocol } of this.#locals)

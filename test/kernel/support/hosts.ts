@@ -12,9 +12,15 @@ export type Role = (typeof roles)[number];
 /** A handshake takes milliseconds, its reading a second, a first try that was lost five. */
 const openMs = 30_000;
 
-export async function addPod(node: Node, name: string, role: Role): Promise<Pod> {
+/** `firstIps`: where the addresses of a chained pod begin, if pods of the other role are on the node too. */
+export async function addPod(
+  node: Node,
+  name: string,
+  role: Role,
+  firstIps: readonly string[] = [],
+): Promise<Pod> {
   const pod = node.pod(name);
-  await node.runtime.add(networkOf(node, role), pod);
+  await node.runtime.add(networkOf(node, role, firstIps), pod);
   return pod;
 }
 
@@ -28,10 +34,12 @@ export function addPods(nodes: readonly Node[]): Promise<Pod[]> {
   return Promise.all(nodes.map((node, i) => addPod(node, `p${i + 1}`, roles[i % 2] as Role)));
 }
 
-function networkOf(node: Node, role: Role): ConfList {
+function networkOf(node: Node, role: Role, firstIps: readonly string[] = []): ConfList {
   if (role === "standalone") return readConfList(`${repository}/conf/10-wg-cni.conflist`);
   const list = readConfList(`${repository}/conf/10-ptp.conflist`);
-  const ranges = node.podCidrs.map((subnet) => [{ subnet }]);
+  const ranges = node.podCidrs.map((subnet, i) => [
+    { subnet, ...(firstIps[i] === undefined ? {} : { rangeStart: firstIps[i] }) },
+  ]);
   return {
     ...list,
     plugins: list.plugins.map((plugin) =>
