@@ -68,8 +68,9 @@ function resolveView({ session, parts, memory }: PassContext): View | undefined 
 
 /** A peer that the agent itself has removed is no damage: the sync brings it back. */
 function forgetRemoved(memory: Memory, removed: ReadonlySet<string>): void {
-  if (memory.programmed !== undefined && removed.size > 0)
-    memory.programmed = withoutPeers(memory.programmed, removed);
+  const { programmed } = memory;
+  if (programmed !== undefined && removed.size > 0)
+    memory.programmed = { ...programmed, mesh: withoutPeers(programmed.mesh, removed) };
 }
 
 function reportAsks(problems: ProblemLog, asks: readonly string[]): void {

@@ -3,9 +3,9 @@
 import { binaryPath } from "../install/binary.ts";
 import { disk } from "../install/disk.ts";
 import { findTarget } from "../install/target.ts";
-import type { Mesh } from "../plan/mesh/model.ts";
 import type { ReplacedEndpoints } from "../plan/peers/replaced-endpoints.ts";
 import type { MeshState } from "../reconcile/mesh-plan.ts";
+import type { Programmed } from "../reconcile/new-pod-cidrs.ts";
 import { readSettings } from "../reconcile/node-reader.ts";
 import type { DeviceReading } from "../reconcile/observe.ts";
 import type { Session } from "../reconcile/session.ts";
@@ -91,7 +91,7 @@ export interface Memory {
   /** The state of the mesh after the last sync. */
   state?: MeshState;
   /** The mesh as the last sync has programmed it; absent before the first one. */
-  programmed?: Mesh;
+  programmed?: Programmed;
   /** The commands of the last sync that the kernel refused. */
   refusedCommands: ReadonlySet<string>;
   /** The peers that this node's record asks to initiate a handshake. */
@@ -130,6 +130,8 @@ export interface PassContext {
   /** True if the poll has shown nothing, so the kernel is as the store says. */
   isIdle: boolean;
   decision: Decision;
+  /** The changes that were made before the sync. */
+  addedWrites: number;
   /** True if the announced pods have changed. */
   hasNewPods: boolean;
   /** When stages want the next pass, in milliseconds from now. */
@@ -154,6 +156,7 @@ export function beginPass(
     isPoll: isPollOnly(triggers),
     isIdle: false,
     decision: { changed: false, drifted: false, hurry: false },
+    addedWrites: 0,
     hasNewPods: false,
     hasDrift: false,
     wakesInMs: [],

@@ -8,8 +8,8 @@ import { mayReturn } from "../reconcile/slots.ts";
 import { decide } from "./decide.ts";
 import { type PassContext, problemOf } from "./pass-context.ts";
 import type { Stage } from "./stage.ts";
-import { keepPlaintext, syncMesh } from "./sync-mesh.ts";
-import type { Trigger } from "./triggers.ts";
+import { addPodCIDRs, keepPlaintext, syncMesh } from "./sync-mesh.ts";
+import { hasOnlyRecords, type Trigger } from "./triggers.ts";
 
 /** The time that the pods of a node may take in one pass; one pod normally takes less than a millisecond. */
 const podsBudgetMs = 100;
@@ -17,6 +17,8 @@ const podsBudgetMs = 100;
 const always = () => true;
 const unlessPoll = ({ isPoll }: PassContext) => !isPoll;
 const unlessIdle = ({ isIdle }: PassContext) => !isIdle;
+/** Nothing says that the kernel may have changed too. */
+const ifRecordsChanged = ({ triggers }: PassContext) => hasOnlyRecords(triggers);
 /** The node has the whole mesh, so it is ready for pods. */
 const ifHealthy = (pass: PassContext) =>
   problemOf(pass) === undefined && !pass.hasDrift && pass.memory.state?.up === true;
@@ -26,6 +28,7 @@ export const stages: readonly Stage<PassContext>[] = [
   { name: "installation", when: always, run: keepInstallation, storeErrorEnds: "stage" },
   { name: "orphaned pods", when: always, run: releaseOrphans, storeErrorEnds: "stage" },
   { name: "records", when: unlessPoll, run: ingestRecords, storeErrorEnds: "stage" },
+  { name: "new pod CIDRs", when: ifRecordsChanged, run: addPodCIDRs, storeErrorEnds: "stage" },
   // Before the decision, which may want packets in the tunnel that were rightly outside it until now.
   { name: "plaintext", when: always, run: keepPlaintext, storeErrorEnds: "stage" },
   { name: "decision", when: always, run: decide, storeErrorEnds: "stage", freesMemory: true },

@@ -1,6 +1,7 @@
 // The syncing stage of a reconcile pass: the kernel is brought to what the store says, and every part of
 // the agent that depends on the result learns it.
 import type { MeshState, SyncReport } from "../reconcile/mesh-plan.ts";
+import { addNewPodCIDRs } from "../reconcile/new-pod-cidrs.ts";
 import { findObstacle } from "../reconcile/outcome.ts";
 import { NotUpError } from "../reconcile/sync.ts";
 import { describeSync } from "../telemetry/facts.ts";
@@ -38,17 +39,36 @@ export function syncMesh(pass: PassContext, triggers: Triggers): string | undefi
   reportRefusedCIDRs(parts.problems, report);
   if (report.up) reportRefusals(parts.problems, report.ownership.refusals);
   const repair = repairOf(report, memory.refusedCommands);
-  memory.programmed = report.desired;
+  memory.programmed = { facts: report.facts, mesh: report.desired };
   memory.refusedCommands = refusedCommands(report);
   const ms = performance.now() - startMs;
-  options.metrics.synced(describeSync(report, ms, repair.steps));
-  memory.lastRepair = logSync(pass, report, { reason: [...triggers].join(", "), ms, repair });
+  const writes = report.writes + pass.addedWrites;
+  pass.addedWrites = 0;
+  options.metrics.synced({ ...describeSync(report, ms, repair.steps), writes });
+  options.log.debug("reconciled", { reason: reasonOf(triggers), writes, ms: Math.round(ms) });
+  memory.lastRepair = logSync(pass, report, reasonOf(triggers), repair);
   // A resync lists all pods too: an ADD may have read the MTU just before the devices changed.
   const isLater = before?.mtu.bytes === report.mtu.bytes && !triggers.has("resync");
   if (!report.up) memory.waitingPods = [];
   else if (!isLater) memory.waitingPods = session.store.attachments();
   reportLimits(parts.problems, report);
   return findObstacle(report);
+}
+
+/**
+ * Programs pod CIDRs that peers have newly announced before the rest of the pass, which takes a while among thousands
+ * of peers. Only the mesh of a sync without failures is known well enough for that.
+ */
+export function addPodCIDRs(pass: PassContext): void {
+  const { session, parts, memory } = pass;
+  const { state, programmed, refusedCommands } = memory;
+  if (state === undefined || programmed === undefined || refusedCommands.size > 0) return;
+  const addition = addNewPodCIDRs(session, programmed, state);
+  const first = firstCommand(addition?.steps ?? []);
+  if (addition === undefined || first === undefined) return;
+  memory.programmed = addition.programmed;
+  pass.addedWrites = addition.writes;
+  parts.repairs.changed({ reason: reasonOf(pass.triggers), writes: addition.writes, first });
 }
 
 /**
@@ -79,7 +99,7 @@ function sync(pass: PassContext, startMs: number, reexamine: boolean): SyncRepor
       ...(pass.decision.reading === undefined ? {} : { reading: pass.decision.reading }),
       relieve: () => parts.heap.trim(),
       reexamine,
-      ...(memory.programmed === undefined ? {} : { programmed: memory.programmed }),
+      ...(memory.programmed === undefined ? {} : { programmed: memory.programmed.mesh }),
       retriesSlots: parts.slots.mayRetry(startMs),
       mayReplaceKeys: true,
     });
@@ -89,20 +109,14 @@ function sync(pass: PassContext, startMs: number, reexamine: boolean): SyncRepor
   }
 }
 
-interface SyncOccasion {
-  readonly reason: string;
-  readonly ms: number;
-  readonly repair: Repair;
-}
-
 /** Returns a clause about what another process had changed; undefined if none had. */
 function logSync(
   { parts, options: { log } }: PassContext,
   report: SyncReport,
-  { reason, ms, repair }: SyncOccasion,
+  reason: string,
+  repair: Repair,
 ): string | undefined {
   const { writes } = report;
-  log.debug("reconciled", { reason, writes, ms: Math.round(ms) });
   const first = repair.first ?? firstCommand(doneSteps(report));
   // A change that the kernel refused is none; the failure has a line of its own.
   if (first === undefined || writes === 0) return undefined;
@@ -115,6 +129,10 @@ function logSync(
 
 /** Drops thousands of observed peers and routes, which the next pass does not need. */
 function stateOf(report: SyncReport): MeshState {
-  const { podIPs: _i, desired: _p, observed: _o, steps: _s, damage: _d, ...state } = report;
+  const { podIPs: _i, facts: _f, desired: _p, observed: _o, steps: _s, damage: _d, ...state } = report;
   return state;
+}
+
+function reasonOf(triggers: Triggers): string {
+  return [...triggers].join(", ");
 }

@@ -43,6 +43,11 @@ export function isPollOnly(triggers: Triggers): boolean {
   return triggers.size === 1 && triggers.has("poll");
 }
 
+/** True if nothing has changed but what peers have published, or the store. */
+export function hasOnlyRecords(triggers: Triggers): boolean {
+  return [...triggers].every((trigger) => trigger === "records" || trigger === "store");
+}
+
 /** True if what was looked up about the network between the nodes may be out of date. */
 export function mayAffectUnderlay(triggers: Triggers): boolean {
   return ![...triggers].every((trigger) => local.has(trigger));

@@ -4,6 +4,7 @@ import type { NodeRecord } from "../net/record.ts";
 import type { HostEncryptionReport } from "../plan/host/host-encryption.ts";
 import type { Capabilities, UnsupportedObjects } from "../plan/mesh/capabilities.ts";
 import type { Conflict } from "../plan/mesh/conflicts.ts";
+import type { MeshFacts } from "../plan/mesh/desired.ts";
 import type { DesiredMeshCache } from "../plan/mesh/desired-cache.ts";
 import type { Mesh } from "../plan/mesh/model.ts";
 import type { DerivedMtu } from "../plan/mesh/mtu.ts";
@@ -51,6 +52,8 @@ export interface MeshState {
 export interface MeshPlan extends MeshState {
   /** Addresses of the pods of this node, as the store had them when the plan was made. */
   readonly podIPs: readonly string[];
+  /** The desired mesh is made from these. */
+  readonly facts: MeshFacts;
   readonly desired: Mesh;
   readonly observed: Mesh;
   readonly steps: readonly Step[];

@@ -104,7 +104,7 @@ export function planMesh(
     : planChanges({ facts, desired, observed, up, nowMs, programmed }, store);
   identifyTables(kernel, { desired, observed, ...changes });
   return {
-    ...{ settings, node, up, generation, ownership, podIPs: state.podIPs, desired, observed, mtu },
+    ...{ settings, node, up, generation, ownership, podIPs: state.podIPs, facts, desired, observed, mtu },
     ...changes,
     ...{ linkKind, capabilities, unsupported, faults, appliedToThisKernel: here },
     missingCapabilities: describeMissing(capabilities, unsupported, facts),

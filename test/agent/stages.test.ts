@@ -74,11 +74,25 @@ test("a stage is skipped if its condition is false when its turn comes; memory i
 });
 
 test.each([
-  ["a poll that shows nothing", { isPoll: true, isIdle: true }, ["records", "sync", "pod links"]],
-  ["a poll that shows something", { isPoll: true, isIdle: false }, ["records"]],
-  ["any other pass", { isPoll: false, isIdle: false }, []],
-])("%s skips only what it does not need", (_, kind, skipped) => {
-  const pass = { ...kind, refusals: [], memory: { state: { up: true } } } as unknown as PassContext;
+  [
+    "a poll that shows nothing",
+    { isPoll: true, isIdle: true, triggers: ["poll"] },
+    ["records", "new pod CIDRs", "sync", "pod links"],
+  ],
+  [
+    "a poll that shows something",
+    { isPoll: true, isIdle: false, triggers: ["poll"] },
+    ["records", "new pod CIDRs"],
+  ],
+  ["a pass for records", { isPoll: false, isIdle: false, triggers: ["records", "store"] }, []],
+  ["any other pass", { isPoll: false, isIdle: false, triggers: ["records", "route"] }, ["new pod CIDRs"]],
+])("%s skips only what it does not need", (_, { triggers, ...kind }, skipped) => {
+  const pass = {
+    ...kind,
+    triggers: new Set(triggers),
+    refusals: [],
+    memory: { state: { up: true } },
+  } as unknown as PassContext;
   expect(stages.filter(({ when }) => !when(pass)).map(({ name }) => name)).toEqual(skipped);
 });
 

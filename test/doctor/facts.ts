@@ -48,16 +48,29 @@ const mtu = {
   uplinks: [{ dev: "eth0", mtu: 1500 }],
 };
 
+const record = {
+  name: "n1",
+  slots: identity.slots.map(({ slot, publicKey, state }) => ({ slot, publicKey, state, port: 51820 })),
+  endpoints: identity.endpoints,
+  nodeIPs: identity.nodeIPs,
+  podCIDRs: identity.podCIDRs,
+};
+const ownership = {
+  peers: [
+    {
+      ...{ name: "n2", slots: [], endpoints: ["192.0.2.2"], nodeIPs: ["192.0.2.2"] },
+      podCIDRs: ["10.2.0.0/24"],
+    },
+  ],
+  refusals: [],
+};
+
 export const plan: MeshPlan = {
-  settings,
-  node: {
-    name: "n1",
-    slots: identity.slots.map(({ slot, publicKey, state }) => ({ slot, publicKey, state, port: 51820 })),
-    endpoints: identity.endpoints,
-    nodeIPs: identity.nodeIPs,
-    podCIDRs: identity.podCIDRs,
+  ...{ settings, node: record, ownership, podIPs: [], linkKind: "wireguard" },
+  facts: {
+    ...{ settings, node: record, ownership, podIPs: [], linkKind: "wireguard", mtu: 1440, hasFirewall: true },
+    ...{ changedPeers: new Set(), hostEncryption: false, hasConntrack: true, uplinks: ["eth0"] },
   },
-  podIPs: [],
   ...{
     up: true,
     appliedToThisKernel: true,
@@ -68,16 +81,6 @@ export const plan: MeshPlan = {
     damage: [],
     mtu,
   },
-  ownership: {
-    peers: [
-      {
-        ...{ name: "n2", slots: [], endpoints: ["192.0.2.2"], nodeIPs: ["192.0.2.2"] },
-        podCIDRs: ["10.2.0.0/24"],
-      },
-    ],
-    refusals: [],
-  },
-  linkKind: "wireguard",
   ...{ capabilities: fullCapabilities, unsupported: {}, missingCapabilities: [] },
   hostEncryption: { state: "off", text: "off: the nodes themselves reach each other in plaintext" },
   refusedCIDRs: [],

@@ -84,6 +84,11 @@ export function foldPlaintext(
   };
 }
 
+/** Returns the elements that had counted something at the last reading. If one of them begins anew, a reading must see that it was gone. */
+export function countedElements({ counting }: PlaintextEvidence): ReadonlySet<string> {
+  return new Set(Object.keys(counting?.bases ?? {}).map((key) => key.slice(key.indexOf(" ") + 1)));
+}
+
 /** True if a set of pods should have elements and has none. */
 function hasEmptied({ counters }: CounterReading, remotes: readonly Remote[]): boolean {
   const pods = remotes.map(({ element }) => element).filter((element) => element.includes("/"));
