@@ -38,6 +38,15 @@ const tables: Readonly<Record<string, readonly string[]>> = {
   plaintext: ["peer"],
 };
 
+/** The columns of the agent's row that hold JSON, with what is lost with each. */
+const notes = {
+  rotation: "the key rotation that was going on: it begins anew when it is due",
+  host_revert: "why host encryption was taken back: it is on again, if it is set",
+  lapses: "the claims that have lapsed: who was first counts again",
+  cluster_hosts: "the cluster's own hosts: they are read again",
+  announced: "the pods that are announced: they are read again",
+} as const;
+
 interface Found {
   readonly identity?: Version | undefined;
   readonly rows: ReadonlyMap<string, readonly Row[]>;
@@ -81,7 +90,10 @@ function findRows(path: string): Found {
   const found = { rows, lost, identity: identity?.found };
   if (connection === undefined) return { ...found, lost: [...lost, "the whole database: it cannot be read"] };
   using source = connection;
-  for (const table of ["meta", "agent"]) rows.set(table, readTable(source, table, ["id"], lost));
+  rows.set("meta", readTable(source, "meta", ["id"], lost));
+  const agent = readTable(source, "agent", ["id"], lost).map((row) => withoutDamagedNotes(row, lost));
+  rows.set("agent", agent);
+  if (agent.length === 0) lost.push(...Object.values(notes));
   for (const [table, key] of Object.entries(tables)) rows.set(table, readTable(source, table, key, lost));
   const check = attempt(() => source.all<{ integrity_check: string }>("PRAGMA integrity_check(1)"));
   const [{ integrity_check: verdict } = { integrity_check: "it cannot be checked" }] = check ?? [];
@@ -117,6 +129,17 @@ function isSound(table: string, row: Row): boolean {
   const summed = (summedTables as Readonly<Record<string, { readonly columns: readonly string[] }>>)[table];
   const sum = row[table === "meta" ? "settings_sum" : "sum"];
   return summed === undefined || sum === rowSum(...summed.columns.map((column) => row[column] ?? null));
+}
+
+function withoutDamagedNotes(row: Row, lost: string[]): Row {
+  const sound = { ...row };
+  for (const [column, what] of Object.entries(notes)) {
+    const text = row[column] ?? null;
+    if (text === null || attempt(() => JSON.parse(String(text))) !== undefined) continue;
+    sound[column] = null;
+    lost.push(what);
+  }
+  return sound;
 }
 
 function rebuild(path: string, { rows, identity, lost }: Found): NonNullable<Salvage["rebuilt"]> {
@@ -171,6 +194,8 @@ function restoreSingles(target: Connection, rows: Found["rows"]): void {
     );
   // A node that had an agent still has one, whose gates open again by handshakes.
   target.change("UPDATE agent SET gated = ?", agent?.["gated"] ?? 1);
+  for (const column of Object.keys(notes))
+    target.change(`UPDATE agent SET ${column} = ?`, agent?.[column] ?? null);
 }
 
 /** A pod's addresses are in its record, too. Another plugin's IPAM keeps its own leases. */

@@ -1,4 +1,5 @@
 // Rebuilding damaged stores: what is kept was written, the identity stays, and what is lost is said.
+import { Database } from "bun:sqlite";
 import { afterAll, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { repairState } from "../../src/state/salvage.ts";
@@ -79,4 +80,50 @@ test("one damaged row costs that row", () => {
   using store = Store.open(dir, boot);
   expect(store.settings()).toEqual({ mode: "strict" });
   expect(store.peers()).toHaveLength(44);
+}, 20_000);
+
+const revert = { atMs: 7, reason: "the control plane did not answer" };
+
+/** A store in which the agent has noted something, and which a statement then damages. */
+function layWithNotes(statement: string): string {
+  const dir = newStateDir();
+  lay(dir, template.files);
+  {
+    using store = Store.open(dir, boot);
+    store.setGated(true);
+    store.putHostRevert(revert);
+    store.putLapses([{ owner: "node-1", claimant: "node-2", claim: "10.9.0.0/24" }]);
+    store.putAnnounced(["10.1.0.5/32"]);
+  }
+  using db = new Database(`${dir}/state.db`);
+  db.run(statement);
+  return dir;
+}
+
+const notesOf = (dir: string) => {
+  using store = Store.open(dir, boot);
+  return {
+    gated: store.gated,
+    revert: store.hostRevert(),
+    lapses: store.lapses().length,
+    announced: store.announced(),
+  };
+};
+
+test("what the agent has noted outlives a repair of another row", () => {
+  const dir = layWithNotes("UPDATE peers SET sum = 'x' WHERE name = 'node-20'");
+  expect(repairState(dir).rebuilt?.lost).toEqual(['the row of peers that is named "node-20"']);
+  expect(notesOf(dir)).toEqual({ gated: true, revert, lapses: 1, announced: ["10.1.0.5/32"] });
+}, 20_000);
+
+test("a damaged note of the agent costs that note", () => {
+  const dir = layWithNotes("UPDATE agent SET lapses = '[{'");
+  expect(repairState(dir).rebuilt?.lost).toHaveLength(1);
+  expect(notesOf(dir)).toEqual({ gated: true, revert, lapses: 0, announced: ["10.1.0.5/32"] });
+}, 20_000);
+
+test("a store without the agent's row names all that was in it, and peers stay gated", () => {
+  const dir = layWithNotes("DELETE FROM agent");
+  expect(repairState(dir).rebuilt?.lost).toHaveLength(5);
+  expect(notesOf(dir)).toEqual({ gated: true, revert: undefined, lapses: 0, announced: [] });
 }, 20_000);
