@@ -6,6 +6,7 @@ import { type Level, shorten } from "../doctor/finding.ts";
 import { gatherFacts } from "../doctor/gather.ts";
 import { exists } from "../linux/file.ts";
 import { countOf } from "../net/human-format.ts";
+import { identityCopyName } from "../state/identity.ts";
 import { repairState, type Salvage } from "../state/salvage.ts";
 import { type Context, type Output, UsageError } from "./command.ts";
 import { observeAgent } from "./observe-agent.ts";
@@ -41,13 +42,23 @@ export async function doctor({ given, stateDir, nowMs }: Context): Promise<Outpu
 
 /** An agent goes on with the file that it has open, so that it would write what it knows into the damaged one. */
 function repairStore(stateDir: string): Salvage {
-  if (!exists(`${stateDir}/state.db`)) throw new UsageError(`there is no state.db in ${stateDir} to repair`);
+  // The identity is in either file.
+  if (!["state.db", identityCopyName].some((name) => exists(`${stateDir}/${name}`)))
+    throw new UsageError(`there is no state.db in ${stateDir} to repair`);
   if (isAgentThere(stateDir))
     throw new UsageError("an agent runs and would go on with the damaged store: stop it, and repair then");
   return repairState(stateDir);
 }
 
-function renderRepair({ identityRestored, rebuilt }: Salvage): string {
+function renderRepair({ identityRestored, databaseAbsent, rebuilt }: Salvage): string {
+  if (databaseAbsent)
+    return [
+      "There was no state.db: a new one has the node's identity, from its other copy.",
+      "  lost: settings, peers and the records of pods",
+      "Set the settings again with `wg-cni up`, and import the peers, before `wg-cni sync` or an agent: they remove from the kernel what the store does not have.",
+      "",
+      "",
+    ].join("\n");
   if (rebuilt === undefined)
     return identityRestored
       ? "The node's identity was written anew, from its other copy.\n\n"

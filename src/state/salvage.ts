@@ -12,6 +12,8 @@ import { summedTables } from "./sums.ts";
 export interface Salvage {
   /** True if the identity's row or its copy was written anew. */
   readonly identityRestored: boolean;
+  /** Present if there was no database: settings, peers and the records of pods are lost. */
+  readonly databaseAbsent?: true;
   /** Present if the file was rebuilt. */
   readonly rebuilt?: {
     /** Path of the damaged file. */
@@ -59,12 +61,13 @@ interface Found {
  */
 export function repairState(stateDir: string): Salvage {
   const path = `${stateDir}/state.db`;
+  const absent = exists(path) ? {} : { databaseAbsent: true as const };
   bringUpToDate(stateDir);
   return locked(stateDir, () => {
     const found = findRows(path);
     if (found.lost.length > 0) return { identityRestored: false, rebuilt: rebuild(path, found) };
     using connection = new Connection(path);
-    return { identityRestored: repairIdentity(connection) };
+    return { identityRestored: repairIdentity(connection), ...absent };
   });
 }
 

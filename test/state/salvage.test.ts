@@ -61,6 +61,14 @@ test("a damaged store works again, with what was written and the identity; a sec
   expect(rebuilt).toBeGreaterThan(5);
 }, 60_000);
 
+test("a store of which only the copy of the identity is left has the identity again", () => {
+  const dir = newStateDir();
+  lay(dir, new Map([...template.files].filter(([name]) => name === "identity.json")));
+  expect(repairState(dir)).toEqual({ identityRestored: true, databaseAbsent: true });
+  using store = Store.open(dir, boot);
+  expect(textOf(store.identity())).toBe(textOf(presentIdentity));
+});
+
 test("one damaged row costs that row", () => {
   const dir = newStateDir();
   lay(dir, template.files);
