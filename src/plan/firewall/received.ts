@@ -59,10 +59,11 @@ function taken({ connections }: Firewall): NftChain {
     [inSet(family, "daddr", ownSet(family)), accept],
     [inSet(family, "daddr", localSet(family)), accept],
   ];
-  // A translated packet may have been led on, too.
+  // A translated packet may have been led on, too. The answer to one whose source this node has translated has got
+  // that source as its destination by now, which may be another address of this node.
   const translated: NftRule[] = [
     [{ kind: "ipOptions" }, ...countAndDrop],
-    [{ kind: "translated", of: "destination" }, accept],
+    [{ kind: "translated", of: "either" }, accept],
   ];
   return {
     name: takenChain,

@@ -44,7 +44,7 @@ test("permissive: count, and mark what the tunnel cannot take", () => {
 		ip6 daddr @own6 accept
 		ip6 daddr @local6 accept
 		ip hdrlength != 5 update @stray_packets { iifname } drop
-		ct status dnat accept
+		ct status snat,dnat accept
 		update @stray_packets { iifname } drop
 	}
 	chain input {
