@@ -37,9 +37,6 @@ export function addNewPodCIDRs(
   state: MeshState,
 ): Addition | undefined {
   if (store.generation === state.generation) return undefined;
-  // A sync of another process does the same, and more.
-  using lock = tryLock(`${store.directory}/sync.lock`);
-  if (lock === undefined) return undefined;
   const intent = nodes.intent();
   if (!isSameNode(intent, state)) return undefined;
   const { facts, mesh } = programmed;
@@ -53,6 +50,9 @@ export function addNewPodCIDRs(
   const desired = desiredMeshes.make(grown);
   const steps = diffMesh(desired, mesh, { slotOf: new Map(), nowMs: 0, ownIPs: [] });
   if (!steps.every(isAddition)) return undefined;
+  // A sync of another process does the same, and more. The lock is not taken in vain: who waits for it comes later.
+  using lock = tryLock(`${store.directory}/sync.lock`);
+  if (lock === undefined || store.generation !== intent.generation) return undefined;
   const before = kernel.writes;
   if (!apply(steps, kernel)) return undefined;
   return { programmed: { facts: grown, mesh: desired }, steps, writes: kernel.writes - before };
