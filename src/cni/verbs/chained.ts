@@ -2,6 +2,7 @@
 // tunnel on this node, and gives the routes that lead off the node the tunnel's MTU. The result is
 // prevResult, unchanged.
 
+import { without } from "../../net/without.ts";
 import { readMainRoutes } from "../../netlink/mtu.ts";
 import { readOutside } from "../../plan/pods/far-end.ts";
 import {
@@ -70,10 +71,6 @@ function planMtu(host: Host, request: Request, before: Attachment | undefined): 
 /** A repeated ADD may have other addresses. Once they replace the recorded ones, the routes of the old addresses would be forgotten. */
 function forgetAddresses({ store, kernel, settings }: Host, attachment: Attachment): void {
   applyAll(routeRemovals(store, settings, attachment), kernel);
-}
-
-function without(ips: readonly string[], kept: readonly string[]): string[] {
-  return ips.filter((ip) => !kept.includes(ip));
 }
 
 /** A pod may have any number of routes; so many are enough to see what is wrong. */

@@ -5,6 +5,7 @@ import { isSameEndpoint, type PeerConfig } from "../../net/device.ts";
 import { zeroKey } from "../../net/key.ts";
 import type { Slot } from "../../net/record.ts";
 import { rejectAfterMs } from "../../net/wireguard-timers.ts";
+import { without } from "../../net/without.ts";
 import type { DeviceStep, PhasedSteps } from "../step.ts";
 import type { MeshDevice, MeshPeer } from "./model.ts";
 
@@ -157,14 +158,4 @@ function removedPeers(desired: MeshDevice, observed: MeshDevice): PeerConfig[] {
   return [...observed.peers.keys()]
     .filter((publicKey) => !desired.peers.has(publicKey))
     .map((publicKey) => ({ publicKey, remove: true }));
-}
-
-/** Most peers have a handful of allowed IPs, for which a set costs more than it saves. */
-const shortList = 8;
-
-/** Returns the items that are not in `held`. */
-function without(items: readonly string[], held: readonly string[]): string[] {
-  if (held.length <= shortList) return items.filter((item) => !held.includes(item));
-  const set = new Set(held);
-  return items.filter((item) => !set.has(item));
 }

@@ -1,6 +1,7 @@
 // Finds the pod CIDRs that peers have announced since the mesh was programmed and that can be added to it as it
 // is. Nothing else of a record is taken: what moves traffic, or takes something away, is for a whole sync. Pure.
 import { prefixesOverlap } from "../../net/prefix.ts";
+import { without } from "../../net/without.ts";
 import type { OwnedPeer } from "./model.ts";
 
 /** More than a step of work between two passes; a sync reads everything in the time that these would take. */
@@ -45,10 +46,6 @@ export function withNewPodCIDRs(
     if (added.length > 0) grown.set(name, { ...known, podCIDRs: [...known.podCIDRs, ...added] });
   }
   return grown.size === 0 ? undefined : before.map((peer) => grown.get(peer.name) ?? peer);
-}
-
-function without(cidrs: readonly string[], others: readonly string[]): string[] {
-  return cidrs.filter((cidr) => !others.includes(cidr));
 }
 
 /** True if two versions of a peer differ in nothing but their pod CIDRs. */
