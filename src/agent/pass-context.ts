@@ -90,7 +90,7 @@ export interface Memory {
   view?: View | undefined;
   /** The state of the mesh after the last sync. */
   state?: MeshState;
-  /** The mesh as the last sync has programmed it; absent before the first one. */
+  /** The mesh as the last sync has programmed it, with what was added since; absent before the first one. */
   programmed?: Programmed;
   /** The commands of the last sync that the kernel refused. */
   refusedCommands: ReadonlySet<string>;
@@ -130,7 +130,7 @@ export interface PassContext {
   /** True if the poll has shown nothing, so the kernel is as the store says. */
   isIdle: boolean;
   decision: Decision;
-  /** The changes that were made before the sync. */
+  /** The requests that have changed something before the sync, for new pod CIDRs. */
   addedWrites: number;
   /** True if the announced pods have changed. */
   hasNewPods: boolean;

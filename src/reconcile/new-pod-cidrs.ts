@@ -14,7 +14,7 @@ import type { Kernel } from "./kernel.ts";
 import type { MeshState, SyncContext } from "./mesh-plan.ts";
 import type { Intent } from "./node-reader.ts";
 
-/** The mesh that a sync has programmed, and what it was made from. */
+/** A mesh that was programmed, and what it was made from. */
 export interface Programmed {
   readonly facts: MeshFacts;
   readonly mesh: Mesh;
@@ -50,7 +50,8 @@ export function addNewPodCIDRs(
   const desired = desiredMeshes.make(grown);
   const steps = diffMesh(desired, mesh, { slotOf: new Map(), nowMs: 0, ownIPs: [] });
   if (!steps.every(isAddition)) return undefined;
-  // A sync of another process does the same, and more. The lock is not taken in vain: who waits for it comes later.
+  // A sync of another process does the same, and more. The lock is taken only
+  // now, because a process that finds it taken waits for some milliseconds.
   using lock = tryLock(`${store.directory}/sync.lock`);
   if (lock === undefined || store.generation !== intent.generation) return undefined;
   const before = kernel.writes;
@@ -70,9 +71,10 @@ function isSameNode({ settings, record, up, identity }: Intent, state: MeshState
   );
 }
 
-/** True if all of it was done. If the table is another by now, the mesh is not as it was programmed, and nothing is added. */
+/** True if all of it was done. No route leads into the tunnel if the nftables table, which comes first, could not follow. */
 function apply(steps: readonly Step[], kernel: Kernel): boolean {
   const isFirewall = ({ do: kind }: Step) => kind === "applyFirewall";
-  const { true: firewall = [], false: rest = [] } = Object.groupBy(steps, (step) => `${isFirewall(step)}`);
+  const firewall = steps.filter(isFirewall);
+  const rest = steps.filter((step) => !isFirewall(step));
   return applySteps(firewall, kernel).length === 0 && applySteps(rest, kernel).length === 0;
 }

@@ -3,8 +3,8 @@ import type { PeerConfig } from "../../net/device.ts";
 import type { Step } from "../step.ts";
 
 /**
- * True if the step adds a route, allowed IPs of a peer, or elements of sets. A route with the same key that is there would be
- * replaced, and an allowed IP that another peer has would be moved: the caller knows that there is none.
+ * True if the step adds a route, allowed IPs of a peer, or elements of sets. It would replace a route with the same key, and
+ * take an allowed IP from another peer. The caller must know that there is neither.
  */
 export function isAddition(step: Step): boolean {
   if (step.do === "replaceRoute") return true;

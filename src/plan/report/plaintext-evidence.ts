@@ -84,7 +84,10 @@ export function foldPlaintext(
   };
 }
 
-/** Returns the elements that had counted something at the last reading. If one of them begins anew, a reading must see that it was gone. */
+/**
+ * Returns the elements that had counted something at the last reading. If one of them is removed and made again before
+ * the next, and counts as much, that reading takes it for the old one, and its packets are missed.
+ */
 export function countedElements({ counting }: PlaintextEvidence): ReadonlySet<string> {
   return new Set(Object.keys(counting?.bases ?? {}).map((key) => key.slice(key.indexOf(" ") + 1)));
 }

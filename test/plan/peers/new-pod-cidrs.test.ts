@@ -22,7 +22,7 @@ const peer = (name: string, ...podCIDRs: string[]): OwnedPeer => ({
 });
 const n1 = peer("n1", "10.1.0.0/24");
 const n2 = peer("n2", "10.2.0.0/24");
-const n3 = peer("n3", "10.3.0.0/16");
+const n3: OwnedPeer = { ...peer("n3", "10.3.0.0/16"), nodeIPs: ["192.0.2.7"] };
 const before = [n1, n2, n3];
 const none: ReadonlySet<string> = new Set();
 const cidrsOf = (peers: readonly OwnedPeer[] | undefined) => peers?.map(({ podCIDRs }) => podCIDRs.join());
@@ -51,10 +51,10 @@ test.each<[string, OwnedPeer[]]>([
   ["a CIDR passes to another peer", [peer("n1", "10.1.0.0/24", "10.2.0.0/24"), peer("n2"), n3]],
   [
     "a part of a CIDR that a peer gives up passes to another one",
-    [peer("n1", "10.1.0.0/24", "10.3.7.0/24"), n2, peer("n3")],
+    [peer("n1", "10.1.0.0/24", "10.3.7.0/24"), n2, { ...n3, podCIDRs: [] }],
   ],
   ["a peer takes the CIDR of one that goes", [peer("n1", "10.1.0.0/24", "10.3.0.0/16"), n2]],
-  ["a peer exchanges a CIDR for a part of it", [n1, n2, peer("n3", "10.3.7.0/24")]],
+  ["a peer exchanges a CIDR for a part of it", [n1, n2, { ...n3, podCIDRs: ["10.3.7.0/24"] }]],
   [
     "the peer's keys change too",
     [
@@ -62,6 +62,10 @@ test.each<[string, OwnedPeer[]]>([
       { ...peer("n2", "10.9.0.0/24"), slots: [{ slot: "a", publicKey: "K", port: 1, state: "active" }] },
       n3,
     ],
+  ],
+  [
+    "a pod gets the address of a node that gives it up",
+    [peer("n1", "10.1.0.0/24", "192.0.2.7/32"), n2, { ...n3, nodeIPs: [] }],
   ],
   ["the peer's addresses change too", [n1, { ...peer("n2", "10.9.0.0/24"), nodeIPs: ["192.0.2.2"] }, n3]],
   [
