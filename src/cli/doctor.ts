@@ -53,9 +53,9 @@ function repairStore(stateDir: string): Salvage {
 function renderRepair({ identityRestored, databaseAbsent, rebuilt }: Salvage): string {
   if (databaseAbsent)
     return [
-      "There was no state.db: a new one has the node's identity, from its other copy.",
-      "  lost: settings, peers and the records of pods",
-      "Set the settings again with `wg-cni up`, and import the peers, before `wg-cni sync` or an agent: they remove from the kernel what the store does not have.",
+      `There was no state.db, and now there is a new one${identityRestored ? " with the node's identity, from its other copy" : ""}.`,
+      `  lost: ${identityRestored ? "" : "the node's identity, "}settings, peers and the records of pods`,
+      "Run `wg-cni up` with the settings, and import the peers, before an agent or `wg-cni sync` runs: these remove from the kernel what the store does not have.",
       "",
       "",
     ].join("\n");

@@ -4,7 +4,7 @@
 // backup, brings no earlier one back, and the node does not make itself a new one.
 //
 //   commit, with its log flushed and written into state.db  ->  identity.json  ->  putIdentity returns
-import { findText, replaceFile } from "../linux/file.ts";
+import { findText, rename, replaceFile } from "../linux/file.ts";
 import { noSum, parses, rowSum } from "./checksum.ts";
 import type { Connection } from "./connection.ts";
 import { corruptError, StoreError } from "./error.ts";
@@ -140,6 +140,12 @@ function checked(found: (Version & { readonly sum: string }) | undefined): Found
 
 function writeCopy(db: Connection, { seq, data }: Version): void {
   replaceFile(copyPath(db.path), JSON.stringify({ seq, sum: rowSum(seq, data), data }));
+}
+
+/** Renames the copy if it is damaged, so that the node can have an identity again. Throws SysError. */
+export function setDamagedCopyAside(path: string): void {
+  const copy = copyPath(path);
+  if (readCopy(path) === "damaged") rename(copy, `${copy}.damaged`);
 }
 
 function copyPath(path: string): string {

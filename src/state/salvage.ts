@@ -4,7 +4,7 @@ import { exists, rename, syncDirectory, unlink } from "../linux/file.ts";
 import { rowSum } from "./checksum.ts";
 import { Connection } from "./connection.ts";
 import { StoreError } from "./error.ts";
-import { findVersion, repairIdentity, type Version, writeRow } from "./identity.ts";
+import { findVersion, repairIdentity, setDamagedCopyAside, type Version, writeRow } from "./identity.ts";
 import { locked, makeFile, openState } from "./open.ts";
 import { migrations } from "./schema.ts";
 import { summedTables } from "./sums.ts";
@@ -65,7 +65,7 @@ export function repairState(stateDir: string): Salvage {
   bringUpToDate(stateDir);
   return locked(stateDir, () => {
     const found = findRows(path);
-    if (found.lost.length > 0) return { identityRestored: false, rebuilt: rebuild(path, found) };
+    if (found.lost.length > 0) return { identityRestored: false, rebuilt: rebuild(path, found), ...absent };
     using connection = new Connection(path);
     return { identityRestored: repairIdentity(connection), ...absent };
   });
@@ -168,6 +168,7 @@ function rebuild(path: string, { rows, identity, lost }: Found): NonNullable<Sal
     unlink(aside + suffix);
     if (exists(path + suffix)) rename(path + suffix, aside + suffix);
   }
+  if (identity === undefined) setDamagedCopyAside(path);
   rename(draft, path);
   syncDirectory(directory);
   return { aside, kept, lost };

@@ -2,10 +2,11 @@
 // colours only on a terminal, and the same as JSON. Its findings are tested by test/doctor
 // and test/kernel/commands/doctor.test.ts.
 import { describe, expect, test } from "bun:test";
-import { existsSync, truncateSync } from "node:fs";
+import { existsSync, rmSync, truncateSync } from "node:fs";
 import { wrapText } from "../../src/cli/style.ts";
 import { tryLock } from "../../src/linux/lock.ts";
 import { Store } from "../../src/state/store.ts";
+import { identity } from "../doctor/facts.ts";
 import { expectGolden } from "./golden.ts";
 import { run, StateDirectory } from "./terminal.ts";
 
@@ -58,6 +59,26 @@ describe("doctor --repair", () => {
     expect(first.rebuilt).toMatchObject({ aside: `${directory.path}/state.db.damaged`, kept: {} });
     expect(first.rebuilt.lost.length).toBeGreaterThan(0);
     expect(JSON.parse((await repair(directory)).stdout).repair).toEqual({ identityRestored: false });
+  });
+
+  test.each([
+    ["whole", true],
+    ["damaged", false],
+  ])("says what is lost if there is no database, and the identity's copy is %s", async (copy, isRestored) => {
+    using directory = new StateDirectory();
+    {
+      using store = Store.open(directory.path, "boot");
+      store.putIdentity(identity);
+    }
+    for (const name of ["state.db", "state.db-wal", "state.db-shm"])
+      rmSync(`${directory.path}/${name}`, { force: true });
+    if (copy === "damaged") truncateSync(`${directory.path}/identity.json`, 20);
+    const { stdout } = await run(["doctor", "--repair", ...directory.flag]);
+    expect(stdout).toMatch(/^There was no state\.db/);
+    const [, lost = ""] = /lost: (.*)/.exec(stdout) ?? [];
+    expect([lost.includes("peers"), lost.includes("identity")]).toEqual([true, !isRestored]);
+    using store = Store.open(directory.path, "boot");
+    expect(store.identity()?.name).toBe(isRestored ? identity.name : undefined);
   });
 
   test("is refused without a store, and beside an agent", async () => {
